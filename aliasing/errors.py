@@ -1,0 +1,13 @@
+"""What can be wrong with what a person gave us.
+
+Both are ``ValueError``s, so that a notebook can catch them as such. Their text is one line: what was given, what was
+expected, and how to mend it. The command line prints that line and nothing else.
+"""
+
+
+class InputError(ValueError):
+    """The input is at fault: a file, an image, a checkpoint, a host. Exit code 1."""
+
+
+class UsageError(ValueError):
+    """The call is at fault: a name, an option, a size that makes no sense. Exit code 2."""
