@@ -8,6 +8,7 @@ are decoded beside the network; and nothing is kept longer than its block.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, TypeAlias, TypeVar
 
@@ -149,7 +150,7 @@ def measure_blocks(
     *,
     batch_size: int,
     seed: int,
-    seen: Callable[[], None],
+    seen: Callable[[], Any],
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images; one part at a time, with its number.
 
@@ -178,37 +179,48 @@ def measure_blocks(
             return error
 
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)
-    for index, group in groupby(prepare_ahead(entries, prepare), key=lambda prepared: prepared[0][0]):
-        names: list[str] = []
-        skipped: dict[str, str] = {}
-        not_finite: list[str] = []
-        shown: deque[tuple[str, Image | Clip, Views]] = deque()
-        rows: list[pa.Table] = []
-        collected: list[Array] = []
+    for index, group in groupby(prepare_ahead(entries, prepare), key=lambda item: item[0][0]):
+        block = ((entry, prepared) for (_, entry), prepared in group)
+        yield index, _measure_block(model.name, block, network, compare, schema, batch_size, seen)
 
-        def pictures(group: Iterable[Any] = group) -> Iterator[Array]:
-            for (_, entry), prepared in group:
-                names.append(entry.name)  # noqa: B023 - used up before the next block begins
-                if isinstance(prepared, BadImage):
-                    skipped[entry.name] = str(prepared)  # noqa: B023
-                    seen()
-                    continue
-                shown.append((entry.name, *prepared))  # noqa: B023
-                yield from (view.draw() for view in prepared[1].views)
 
-        for output in predict(network, pictures(), batch_size):
-            collected.append(output)
-            name, image, views = shown[0]
-            if len(collected) < len(views.views):
+def _measure_block(
+    model: str,
+    block: Iterator[tuple[Entry, tuple[Image | Clip, Views] | BadImage]],
+    network: Network,
+    compare: Compare,
+    schema: pa.Schema,
+    batch_size: int,
+    seen: Callable[[], Any],
+) -> Part:
+    part = Part(schema.empty_table(), images=[])
+    shown: deque[tuple[str, Image | Clip, Views]] = deque()  # images whose outputs are not complete yet
+
+    def pictures() -> Iterator[Array]:
+        for entry, prepared in block:
+            part.images.append(entry.name)
+            if isinstance(prepared, BadImage):
+                part.skipped[entry.name] = str(prepared)
+                seen()
                 continue
-            shown.popleft()
-            outputs, collected = np.stack(collected), []
-            if np.isfinite(outputs).all():
-                rows.append(_rows(model.name, name, image, views, compare(outputs, views, image), schema))
-            else:
-                not_finite.append(name)
-            seen()
-        yield index, Part(pa.concat_tables([schema.empty_table(), *rows]), names, skipped, not_finite)
+            shown.append((entry.name, *prepared))
+            yield from (view.draw() for view in prepared[1].views)
+
+    rows = [part.table]
+    collected: list[Array] = []
+    for output in predict(network, pictures(), batch_size):
+        collected.append(output)
+        name, image, views = shown[0]
+        if len(collected) < len(views.views):
+            continue
+        shown.popleft()
+        outputs, collected = np.stack(collected), []
+        if np.isfinite(outputs).all():
+            rows.append(_rows(model, name, image, views, compare(outputs, views, image), schema))
+        else:
+            part.not_finite.append(name)
+        seen()
+    return replace(part, table=pa.concat_tables(rows))
 
 
 def predict(network: Network, pictures: Iterable[Array], batch_size: int) -> Iterator[Array]:
