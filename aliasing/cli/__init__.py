@@ -14,7 +14,7 @@ from importlib import import_module
 from aliasing import __version__
 from aliasing.errors import InputError, UsageError
 
-COMMANDS: tuple[str, ...] = ()
+COMMANDS = ("jitter",)
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -43,7 +43,7 @@ from aliasing.protocols import Protocol, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import EMBEDDINGS, PROBABILITIES, Records
 
-__all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace"]
+__all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
 BATCH_SIZE = 8
 # The embeddings that a nearest neighbour is looked for among stay in memory; this many take about 50 MB.
@@ -88,8 +88,10 @@ class Jitter:
         return metrics
 
     def most_jittery(self, model: str) -> str | None:
-        """The name of the image whose class probabilities move most over its pairs."""
+        """The name of the image whose class probabilities move most over its pairs; None where none moves."""
         found: tuple[float, str | None] = (0.0, None)
+        if self.settings["output"] != "probabilities":
+            return None
         for part in self._records.parts(model):
             sums = part.table.group_by("name", use_threads=False).aggregate([("total_variation", "sum")]).to_pylist()
             found = max([found, *((row["total_variation_sum"], row["name"]) for row in sums)], key=lambda pair: pair[0])
@@ -229,6 +231,32 @@ def measure_jitter(
     if not described:
         raise UsageError("no network was given")
     return Jitter(described, protocol, settings, records)
+
+
+def trace_most_jittery(
+    result: Jitter, models: Sequence[str | nn.Module | Classifier], images: Any = "sample"
+) -> list[Trace]:
+    """Follow the image whose probabilities move most in the first network along the path, with every network.
+
+    Parameters
+    ----------
+    result : Jitter
+        Measured with these networks on these images, by a protocol whose pairs follow one another.
+    models : sequence of str, nn.Module or Classifier
+    images : as in :func:`measure_jitter`
+
+    Returns
+    -------
+    list of Trace
+        One a network; none where the protocol is no path, or no image has moved at all.
+    """
+    name = result.most_jittery(next(iter(result.models)))
+    if not result.protocol.is_path or result.settings["output"] != "probabilities" or name is None:
+        return []
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    image = next(entry for entry in source if entry.name == name).load()
+    seed, batch_size = result.settings["seed"], result.settings["batch_size"]
+    return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
 
 
 def _measure(
