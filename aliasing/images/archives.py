@@ -167,12 +167,11 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
             with tarfile.open(fileobj=file, mode="r:") as archive:
                 yield archive
         else:
-            with (
-                opener(file) as expanded,
-                io.BufferedReader(_Watched(expanded, file), 2**16) as stream,
-                tarfile.open(fileobj=stream, mode="r|") as archive,
-            ):
+            watched = _Watched(opener(file), file)
+            with tarfile.open(fileobj=io.BufferedReader(watched, 2**16), mode="r|") as archive:
                 yield archive
+            if watched.damage is not None:
+                raise watched.damage
 
 
 _COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], Any]] = {
@@ -183,7 +182,9 @@ _COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], Any]] = {
 
 
 class _Watched(io.RawIOBase):
-    """A decompressed stream that is refused as soon as it has expanded too much."""
+    """A decompressed stream that ends where it is damaged, and is refused as soon as it has expanded too much."""
+
+    damage: Exception | None = None
 
     def __init__(self, stream: Any, compressed: IO[bytes]) -> None:
         self._stream = stream
@@ -194,7 +195,11 @@ class _Watched(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        content = self._stream.read(len(buffer))
+        try:
+            content = self._stream.read1(len(buffer))
+        except _DAMAGE as error:  # what came before it can be used
+            self.damage = error
+            content = b""
         buffer[: len(content)] = content
         self._given += len(content)
         _check_expansion(self._given, self._compressed.tell())
