@@ -15,8 +15,8 @@ from aliasing.images.pixels import one_line
 
 TABLE = "labels.csv"
 # Which share of a data set is measured where it holds several: ImageNet's "test" has no labels, so "val" goes first.
-_MAX_WRAPPERS = 8  # folders that hold nothing but one other folder; nobody has more on purpose
 SPLITS = ("val", "valid", "validation", "test", "train")
+_MAX_WRAPPERS = 8  # folders that hold nothing but one other folder; nobody has more on purpose
 
 
 class Tree(Protocol):
