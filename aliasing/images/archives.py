@@ -14,6 +14,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import IO, Any
 
 from aliasing.errors import InputError
 from aliasing.images import video
-from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry, read_bounded
+from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, image_entry, read_bounded
 from aliasing.images.folders import is_hidden, is_media
 from aliasing.images.labels import TABLE, Labels, find_labels
 from aliasing.images.pixels import MAX_BYTES, BadImage
@@ -78,9 +79,13 @@ def _zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def _zip_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry]:
-    archive = zipfile.ZipFile(path)  # closed when the last entry is forgotten: they read from it
+    try:
+        archive = zipfile.ZipFile(path)  # closed when the last entry is forgotten: they read from it
+    except _DAMAGE_ZIP as error:
+        yield bad_entry(path.name, None, f"archive cannot be read any more: {_say(error)}")
+        return
     lock = threading.Lock()
-    names = _Unique()
+    names = UniqueNames()
     for info in _zip_members(archive):
         if members.wanted(info.filename, labels):
             read = partial(_read_zip, archive, info, lock)
@@ -90,6 +95,7 @@ def _zip_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: threading.Lock) -> bytes:
     if info.flag_bits & 1:
         raise BadImage("encrypted in its archive")
+    _check_size(info.file_size)
     _check_expansion(info.file_size, info.compress_size)
     try:
         with lock, archive.open(info) as member:
@@ -97,7 +103,7 @@ def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: threading.L
     except BadImage:
         raise
     except _DAMAGE_ZIP as error:
-        raise BadImage(f"damaged in its archive: {_say(error)}") from error
+        raise BadImage(f"cannot be read from its archive: {_say(error)}") from error
 
 
 def tar_source(path: Path) -> ImageSource:
@@ -116,15 +122,15 @@ def tar_source(path: Path) -> ImageSource:
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    for info in archive:
-        archive.members = []  # else tarfile remembers every header
+    while (info := archive.next()) is not None:
+        vars(archive)["members"].clear()  # else tarfile remembers every header
         info.name = _plain(info.name)
         if info.isreg() and not is_hidden(info.name):
             yield info
 
 
 def _tar_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry]:
-    names = _Unique()
+    names = UniqueNames()
     last = "its beginning"
     try:
         with _open_tar(path) as archive:
@@ -142,8 +148,7 @@ def _tar_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
 
 
 def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    if info.size > MAX_BYTES:
-        raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
+    _check_size(info.size)
     member = archive.extractfile(info)
     content = member.read() if member is not None else b""
     if len(content) < info.size:
@@ -151,25 +156,35 @@ def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _open_tar(path: Path) -> tarfile.TarFile:
+@contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a tar as a stream that stops where it expands like a bomb."""
     with path.open("rb") as file:
         head = file.read(6)
-    openers: dict[bytes, Callable[[IO[bytes]], Any]] = {
-        b"\x1f\x8b": lambda raw: gzip.GzipFile(fileobj=raw),
-        b"BZh": bz2.BZ2File,
-        b"\xfd7zXZ\x00": lzma.LZMAFile,
-    }
-    for magic, opener in openers.items():
-        if head.startswith(magic):
-            raw = path.open("rb")
-            stream = _Watched(opener(raw), raw)
-            return tarfile.open(fileobj=io.BufferedReader(stream, 2**16), mode="r|")
-    return tarfile.open(path, "r:")
+        file.seek(0)
+        opener = next((opener for magic, opener in _COMPRESSIONS.items() if head.startswith(magic)), None)
+        if opener is None:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                yield archive
+        else:
+            watched = _Watched(opener(file), file)
+            with tarfile.open(fileobj=io.BufferedReader(watched, 2**16), mode="r|") as archive:
+                yield archive
+            if watched.damage is not None:
+                raise watched.damage
+
+
+_COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
 
 
 class _Watched(io.RawIOBase):
-    """A decompressed stream that is refused as soon as it has expanded too much."""
+    """A decompressed stream that ends where it is damaged, and is refused as soon as it has expanded too much."""
+
+    damage: Exception | None = None
 
     def __init__(self, stream: Any, compressed: IO[bytes]) -> None:
         self._stream = stream
@@ -180,15 +195,20 @@ class _Watched(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        content = self._stream.read(len(buffer))
+        try:
+            content = self._stream.read1(len(buffer))
+        except _DAMAGE as error:  # what came before it can be used
+            self.damage = error
+            content = b""
         buffer[: len(content)] = content
         self._given += len(content)
         _check_expansion(self._given, self._compressed.tell())
         return len(content)
 
-    def close(self) -> None:
-        self._compressed.close()
-        super().close()
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
 
 
 def _check_expansion(size: int, compressed: int) -> None:
@@ -215,20 +235,11 @@ def _archive_source(
 
 
 def _member_entry(name: str, path: str, labels: Labels, read: Callable[[], bytes]) -> Entry:
+    if path.startswith("/") or ".." in path.split("/"):
+        return bad_entry(name, labels.of(path), "its path leads out of its archive")
     if posixpath.splitext(path)[1].lower() in video.EXTENSIONS:
         return bad_entry(name, labels.of(path), "video in an archive; unpack it to measure it")
     return image_entry(name, labels.of(path), read)
-
-
-class _Unique:
-    """Member names, the second of the same name marked as such."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, int] = {}
-
-    def __call__(self, name: str) -> str:
-        count = self._seen[name] = self._seen.get(name, 0) + 1
-        return name if count == 1 else f"{name} ({count})"
 
 
 def _plain(name: str) -> str:

@@ -130,10 +130,7 @@ def _cifar_in(folder: Path) -> ImageSource | None:
 
 def _cifar_source(paths: list[Path]) -> ImageSource:
     path = paths[0]
-    fine = path.name.removesuffix(".bin") in (
-        "test",
-        "train",
-    )  # CIFAR-100's names; CIFAR-10's are test_batch, data_batch_1 …
+    fine = path.stem in ("test", "train")  # CIFAR-10's are called test_batch, data_batch_1 …
     data_set = "CIFAR-100" if fine else "CIFAR-10"
     read = partial(_cifar_binary, path, 2 if fine else 1) if path.suffix == ".bin" else partial(_cifar_pickle, path)
     if path.suffix != ".bin":

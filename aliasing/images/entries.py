@@ -1,4 +1,4 @@
-"""What does a stream of images consist of? Entries, which cost nothing until they are loaded into an image or a clip."""
+"""What does a stream of images consist of? Entries, which cost nothing until they are loaded."""
 
 import hashlib
 import os
@@ -84,8 +84,22 @@ class ImageSource:
     _entries: Callable[[], Iterator[Entry]] = field(repr=False)
     class_names: tuple[str, ...] | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "description", one_line(self.description))
+
     def __iter__(self) -> Iterator[Entry]:
         return self._entries()
+
+
+class UniqueNames:
+    """Makes the names of a stream unique: the second of the same name is marked as such."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        count = self._seen[name] = self._seen.get(name, 0) + 1
+        return name if count == 1 else f"{name} ({count})"
 
 
 def image_entry(name: str, label: int | None, read: Callable[[], bytes]) -> Entry:

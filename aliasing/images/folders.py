@@ -2,6 +2,7 @@
 
 import os
 import posixpath
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,32 +12,8 @@ from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry, 
 from aliasing.images.labels import TABLE, Labels, find_labels
 
 EXTENSIONS = frozenset(
-    [
-        ".apng",
-        ".avif",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".ico",
-        ".jfif",
-        ".jp2",
-        ".j2k",
-        ".jpe",
-        ".jpeg",
-        ".jpg",
-        ".mpo",
-        ".pbm",
-        ".pcx",
-        ".pgm",
-        ".png",
-        ".pnm",
-        ".ppm",
-        ".qoi",
-        ".sgi",
-        ".tif",
-        ".tiff",
-        ".webp",
-    ]
+    {".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"}
+    | {".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"}
 )
 
 
@@ -47,7 +24,7 @@ def is_media(path: str) -> bool:
 
 def is_hidden(path: str) -> bool:
     """Whether a part of the path is a hidden file or folder, or what macOS puts into archives."""
-    return any(part.startswith(".") or part == "__MACOSX" for part in path.split("/"))
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
 
 
 def media_entry(name: str, label: int | None, path: Path) -> Entry:
@@ -94,7 +71,7 @@ def walk(root: Path, prefix: str = "") -> Iterator[tuple[str, str | None]]:
     With each comes None, or the reason why it is a folder that cannot be read. A folder that several links lead to
     is visited once. Only names are kept, and only those of folders on the way.
     """
-    yield from ((path, reason) for path, reason in _walk_all(root, prefix) if reason or is_media(path))
+    return ((path, reason) for path, reason in _walk_all(root, prefix) if reason or is_media(path))
 
 
 def _walk_all(root: Path, prefix: str) -> Iterator[tuple[str, str | None]]:
@@ -104,8 +81,7 @@ def _walk_all(root: Path, prefix: str) -> Iterator[tuple[str, str | None]]:
         path = waiting.pop()
         try:
             status = (root / path).stat()
-            is_folder = (root / path).is_dir()
-            if is_folder:
+            if stat.S_ISDIR(status.st_mode):
                 if (status.st_dev, status.st_ino) in visited:
                     continue
                 visited.add((status.st_dev, status.st_ino))
@@ -142,8 +118,3 @@ def _entries(root: Path, labels: Labels) -> Iterator[Entry]:
 def file_source(path: Path) -> ImageSource:
     """One image or video file, whatever its name."""
     return ImageSource(f"file {path}", lambda: iter([media_entry(path.name, None, path)]))
-
-
-def paths_source(description: str, paths: dict[str, Path]) -> ImageSource:
-    """Files by name, in the order given. Those that cannot be read say so when they are loaded."""
-    return ImageSource(description, lambda: (media_entry(name, None, path) for name, path in paths.items()))

@@ -16,6 +16,7 @@ from aliasing.images.pixels import one_line
 TABLE = "labels.csv"
 # Which share of a data set is measured where it holds several: ImageNet's "test" has no labels, so "val" goes first.
 SPLITS = ("val", "valid", "validation", "test", "train")
+_MAX_WRAPPERS = 8  # folders that hold nothing but one other folder; nobody has more on purpose
 
 
 class Tree(Protocol):
@@ -52,7 +53,7 @@ class Labels:
 def find_labels(tree: Tree) -> Labels:
     """Look for labels.csv or class folders, below folders that hold nothing but one other folder, or splits."""
     prefix = ""
-    while True:
+    for _ in range(_MAX_WRAPPERS):
         table = tree.table(prefix)
         if table is not None:
             by_path, class_names = read_table(table, prefix)
@@ -69,6 +70,7 @@ def find_labels(tree: Tree) -> Labels:
             return Labels(origin, prefix, by_folder=by_folder, class_names=class_names)
         else:
             prefix += f"{folders[0]}/"
+    return Labels("unlabelled", prefix)
 
 
 def read_table(content: bytes, prefix: str = "") -> tuple[dict[str, int | None], tuple[str, ...] | None]:

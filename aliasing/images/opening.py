@@ -2,7 +2,8 @@
 
 import glob
 import importlib.util
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import PIL.Image
 from aliasing.errors import InputError, UsageError
 from aliasing.images.archives import tar_source, zip_source
 from aliasing.images.datasets import array_entry, dataset_source
-from aliasing.images.entries import Entry, Image, ImageSource, bad_entry, check_regular, hash_bytes, shown
+from aliasing.images.entries import Entry, Image, ImageSource, UniqueNames, bad_entry, check_regular, hash_bytes, shown
 from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
 from aliasing.images.pixels import BadImage, from_pil, one_line
 from aliasing.images.tables import choose_split, parquet_source
@@ -75,44 +76,47 @@ def open_images(spec: Spec | ImageSource | Iterable[Any]) -> ImageSource:
     >>> [entry.load().pixels.shape for entry in source]
     [(8, 6, 3)]
     """
-    if isinstance(spec, ImageSource):
-        return spec
-    if isinstance(spec, (str, Path)):
-        return _open_path(spec)
-    if isinstance(spec, np.ndarray):
-        return _open_items(list(spec) if spec.ndim == 4 else [spec])
-    if isinstance(spec, PIL.Image.Image):
-        return _open_items([spec])
-    if isinstance(spec, Iterable):
-        return _open_items(spec if isinstance(spec, Sequence) else list(spec))
+    try:
+        if isinstance(spec, ImageSource):
+            return spec
+        if isinstance(spec, (str, Path)):
+            return _open_path(spec)
+        if isinstance(spec, np.ndarray):
+            return _open_items(list(spec) if spec.ndim == 4 else [spec])
+        if isinstance(spec, PIL.Image.Image):
+            return _open_items([spec])
+        if isinstance(spec, Iterable):
+            return _open_items(list(spec))
+    except InputError as error:
+        raise InputError(one_line(str(error))) from error
     raise UsageError(f"images are a path, a pattern, 'sample', arrays or PIL images; got {type(spec).__name__}")
 
 
 def _open_path(spec: str | Path) -> ImageSource:
     if spec == "sample":
         return _sample()
-    path = Path(spec).expanduser()
     try:
+        path = Path(spec).expanduser()
         if path.is_dir():
             return _open_folder(path)
         if path.exists() or path.is_symlink():
             return _open_file(path)
         if glob.has_magic(str(spec)):
-            return _open_glob(str(path))
+            return _open_pattern(path)
     except OSError as error:
-        raise InputError(f"{shown(str(spec))} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        if isinstance(error, (InputError, UsageError)):
-            raise
-        raise InputError(f"{shown(str(spec))} is no path: {error}") from error  # a null byte
-    raise InputError(f"{shown(str(spec))} does not exist; expected an image, a folder, an archive, or 'sample'")
+        raise InputError(f"{spec} cannot be read: {error.strerror}") from error
+    except InputError:
+        raise
+    except (ValueError, RuntimeError) as error:  # a null byte, a misplaced **, an unknown ~user
+        raise InputError(f"{spec} is no path: {error}") from error
+    raise InputError(f"{spec} does not exist; expected an image, a folder, an archive, a pattern, or 'sample'")
 
 
 def _open_file(path: Path) -> ImageSource:
     try:
         check_regular(path.stat())
     except BadImage as error:
-        raise InputError(f"{shown(str(path))} is a {error}") from error
+        raise InputError(f"{path} is a {error}") from error
     with path.open("rb"):
         pass
     name = path.name.lower()
@@ -134,53 +138,59 @@ def _open_folder(path: Path) -> ImageSource:
         return parquet_source(choose_split(tables))
     source = folder_source(path)
     if source is None:
-        raise InputError(f"{shown(str(path))} holds no images")
+        raise InputError(f"{path} holds no images")
     return source
 
 
-def _open_glob(pattern: str) -> ImageSource:
-    matches = [Path(match) for match in sorted(glob.glob(pattern, recursive=True))]
+def _open_pattern(pattern: Path) -> ImageSource:
+    depth = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
+    base = Path(*pattern.parts[:depth])
+    matches = sorted(path for path in base.glob(str(Path(*pattern.parts[depth:]))) if not is_hidden(path.name))
     if not matches:
-        raise InputError(f"no file matches {shown(pattern)}")
-    files = [path for path in matches if not path.is_dir() and not is_hidden(path.name)]
-    tables = [path for path in files if path.suffix == ".parquet"]
+        raise InputError(f"no file matches {pattern}")
+    tables = [path for path in matches if path.suffix == ".parquet"]
     if tables:
         return parquet_source(tables)
-    if not any(is_media(path.name) for path in files):
-        return _open_items(files or matches)
-    base = _fixed_part(pattern)
-    images = [path for path in files if is_media(path.name)]
+    images = [path for path in matches if is_media(path.name) and not path.is_dir()]
+    if not images:
+        return _open_items(matches)
     return ImageSource(
-        f"pattern {shown(pattern)}, unlabelled",
+        f"pattern {pattern}, unlabelled",
         lambda: (media_entry(str(path.relative_to(base)), None, path) for path in images),
     )
 
 
-def _fixed_part(pattern: str) -> Path:
-    parts = Path(pattern).parts
-    return Path(*(parts[: next(i for i, part in enumerate(parts) if glob.has_magic(part))]))
-
-
-def _open_items(items: Sequence[Any]) -> ImageSource:
+def _open_items(items: list[Any]) -> ImageSource:
     """Things in memory, and paths, one after the other."""
-    if not len(items):
+    if not items:
         raise InputError("an empty list holds no images")
-    sources: dict[int, ImageSource] = {}
-    for index, item in enumerate(items):
-        if isinstance(item, (str, Path)) and not is_media(str(item)):
-            sources[index] = open_images(item)
-
-    def entries() -> Iterator[Entry]:
-        for index, item in enumerate(items):
-            if index in sources:
-                prefix = shown(str(item))
-                yield from (Entry(f"{prefix}/{e.name}", e.label, e._load) for e in sources[index])
-            else:
-                yield _item_entry(f"{index:05d}", item)
-
+    # A list of images stays a list of paths; folders, archives and the like are opened here, so that a wrong one is
+    # known before anything is measured.
+    sources = {
+        index: open_images(item)
+        for index, item in enumerate(items)
+        if isinstance(item, (str, Path)) and not (is_media(str(item)) and Path(item).is_file())
+    }
     if len(items) == 1 and sources:
         return sources[0]
-    return ImageSource(f"{len(items)} items", entries)
+    class_names = {source.class_names for source in sources.values()}
+
+    def entries() -> Iterator[Entry]:
+        names = UniqueNames()
+        for index, item in enumerate(items):
+            if index in sources:
+                folder = names(shown(str(item)))
+                for entry in sources[index]:
+                    yield replace(entry, name=f"{folder}/{entry.name}")
+            else:
+                entry = _item_entry(f"{index:05d}", item)
+                yield replace(entry, name=names(entry.name))
+
+    return ImageSource(
+        f"{len(items)} item{'s' if len(items) > 1 else ''}",
+        entries,
+        class_names.pop() if len(class_names) == 1 and len(sources) == len(items) else None,
+    )
 
 
 def _item_entry(name: str, item: Any) -> Entry:
@@ -203,7 +213,7 @@ def _pil_entry(name: str, label: int | None, image: PIL.Image.Image) -> Entry:
         except BadImage:
             raise
         except Exception as error:
-            raise BadImage(f"damaged image: {one_line(str(error))}") from error
+            raise BadImage(f"cannot be decoded: {one_line(str(error))}") from error
         return Image(pixels, name, hash_bytes(repr(pixels.shape).encode(), pixels.tobytes()), label)
 
     return Entry(name, label, load)

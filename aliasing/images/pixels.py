@@ -4,23 +4,24 @@ Choices that a reader could have made otherwise:
 
 - transparency is straight alpha over white: :math:`c = \\alpha c + (1 - \\alpha) 255`;
 - 16-bit grey is divided by 257, which maps 0…65535 onto 0…255 exactly at both ends, and is rounded, not clipped;
-- CMYK follows Adobe's polarity where a JPEG carries Adobe's marker, else the JPEG standard's; no colour profile is applied;
-- an ICC profile is left alone: the networks were trained on decoders that ignore it;
+- CMYK follows Adobe's polarity where a JPEG carries Adobe's marker, else the JPEG standard's;
+- a colour profile (ICC) is left alone: the networks were trained on decoders that ignore it;
 - of an animation, the first frame;
 - 32-bit integers and floats (TIFF, HDR) have no agreed white level, and are refused.
 
-Nothing larger than Pillow's own limit against decompression bombs (about 179 megapixels) is decoded; the header decides.
+Nothing larger than Pillow's own limit against decompression bombs (179 megapixels) is decoded: the header decides.
 """
 
 import io
 import logging
 import warnings
+from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
-from PIL import ImageChops, ImageOps
+from PIL import ExifTags, ImageChops
 
 from aliasing.errors import InputError
 
@@ -28,9 +29,7 @@ Pixels = npt.NDArray[np.uint8]
 
 # The formats in which photographs come. Left out on purpose: formats that start another program (EPS), and those
 # without a signature, for which any file may pass.
-FORMATS = (
-    *("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "MPO", "PPM", "ICO", "QOI", "SGI", "PCX"),
-)
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO", "QOI", "SGI", "PCX")
 MAX_PIXELS = 2 * 89_478_485  # twice Pillow's MAX_IMAGE_PIXELS: where Pillow itself refuses
 MAX_BYTES = 2**28  # of one encoded image; an uncompressed photograph of 89 megapixels
 
@@ -40,7 +39,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
-class BadImage(InputError):
+class BadImage(InputError):  # noqa: N818 - what it is, as the user knows it
     """One image cannot be used. The text is the reason: one line, without control characters.
 
     Examples
@@ -94,7 +93,7 @@ def decode(content: bytes) -> Pixels:
     if len(content) > MAX_BYTES:
         raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
     try:
-        with PIL.Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        with PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
             return from_pil(image)
     except BadImage:
         raise
@@ -103,7 +102,7 @@ def decode(content: bytes) -> Pixels:
     except PIL.Image.DecompressionBombError:
         raise BadImage(_TOO_LARGE) from None
     except Exception as error:  # decoders raise a dozen kinds on damaged data, none of them ours
-        raise BadImage(f"damaged image: {str(error) or type(error).__name__}") from error
+        raise BadImage(f"cannot be decoded: {str(error) or type(error).__name__}") from error
 
 
 _TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels"
@@ -116,22 +115,21 @@ def from_pil(image: PIL.Image.Image) -> Pixels:
         raise BadImage(f"no pixels: {width}×{height}")
     if width * height > MAX_PIXELS:
         raise BadImage(f"{width}×{height} pixels: {_TOO_LARGE}")
+    file_format = image.format
     image.load()
     image = _upright(image)
-    if image.mode.startswith("I;16"):
-        return _grey16(np.asarray(image))
+    if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
+        return _grey16(np.asarray(image))  # of Netpbm's formats Pillow maps white, whichever it is, to 65535
     if image.mode in ("I", "F"):
-        if image.format == "PPM" and image.mode == "I":  # the format defines its white, which Pillow maps to 65535
-            return _grey16(np.asarray(image))
         raise BadImage(f"pixels of mode {image.mode} (32 bits) have no agreed white level; save it with 8 or 16 bits")
-    if image.has_transparency_data or image.mode in ("La", "RGBa"):
-        if image.mode == "La":
-            image = image.convert("LA")
+    if image.mode == "CMYK" and file_format == "JPEG" and "adobe" not in image.info:
+        image = ImageChops.invert(image)  # Pillow takes every JPEG for Adobe's, whose polarity is inverted
+    if image.has_transparency_data:
         image = image.convert("RGBA")
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
-    elif image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        image = ImageChops.invert(image)  # Pillow takes every JPEG for Adobe's, whose polarity is inverted
-    return np.array(image.convert("RGB"))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.array(image)
 
 
 def from_array(array: npt.NDArray[Any]) -> Pixels:
@@ -156,8 +154,25 @@ def _grey16(grey: npt.NDArray[Any]) -> Pixels:
 def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
     """Apply the EXIF orientation. Damaged EXIF says nothing about the pixels: the image is then taken as it lies."""
     try:
-        turned = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        return image
-    turned.format = image.format
-    return turned
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+_TURNS = {
+    2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
+    3: PIL.Image.Transpose.ROTATE_180,
+    4: PIL.Image.Transpose.FLIP_TOP_BOTTOM,
+    5: PIL.Image.Transpose.TRANSPOSE,
+    6: PIL.Image.Transpose.ROTATE_270,
+    7: PIL.Image.Transpose.TRANSVERSE,
+    8: PIL.Image.Transpose.ROTATE_90,
+}
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow can read."""
+    PIL.Image.init()
+    return tuple(name for name in FORMATS if name in PIL.Image.OPEN)

@@ -45,6 +45,8 @@ def read_frames(path: Path) -> Iterator[Pixels]:
             if not success:
                 return
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    except cv2.error as error:
+        raise BadImage(f"damaged video: {error}") from error
     finally:
         capture.release()
 
