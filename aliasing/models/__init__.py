@@ -73,12 +73,11 @@ def load_model(model: str | nn.Module | Classifier) -> Classifier:
     (224, 256, 'bicubic', 'Samoyed, Samoyede')
     """
     if isinstance(model, Classifier):
-        return model
+        return model if model.weights else record_weights(model, f"the object {model.name}")
     if isinstance(model, nn.Module):
-        from aliasing.models import from_module
-
-        classifier = from_module.adopt(model, type(model).__name__)
-        return record_weights(classifier, f"{type(model).__module__}.{type(model).__qualname__}")
+        kind = type(model)
+        classifier: Classifier = _source("module").adopt(model, kind.__name__)
+        return record_weights(classifier, f"an object of {kind.__module__}.{kind.__qualname__}")
     if not isinstance(model, str):
         raise UsageError(f"got a {type(model).__name__}; expected a model's name, an nn.Module or a Classifier")
     source, name = _split(model)
@@ -142,8 +141,11 @@ def _split(name: str) -> tuple[str, str]:
         raise UsageError(f"{name!r}: of which architecture? give file:{name}@torchvision:resnet50, for instance")
     architecture = name.partition(".")[0]
     for candidate in ("torchvision", "timm"):
-        if architecture in _source(candidate).architectures():
+        if _source(candidate).knows(name):
             return candidate, name
+    for candidate in ("torchvision", "timm"):
+        if architecture in _source(candidate).architectures():
+            return candidate, name  # to be told which weights it has
     names = [*_source("torchvision").architectures(), *(model.name for model in _source("pypi").available())]
     nearest = did_you_mean(architecture, names) or did_you_mean(architecture, _source("timm").architectures())
     raise UsageError(f"no model {name!r} in torchvision or timm{nearest or '; `aliasing models` lists them'}")
