@@ -93,7 +93,8 @@ def available_models(pattern: str = "*") -> Iterator[AvailableModel]:
     Parameters
     ----------
     pattern : str
-        A shell pattern ("timm:resnet*"), or a part of the name where it holds no ``*`` or ``?``.
+        A shell pattern for the name, with or without its source and tag ("timm:resnet*", "vgg1?"); or a part of the
+        name, where it holds no ``*`` or ``?``.
 
     Yields
     ------
@@ -101,18 +102,25 @@ def available_models(pattern: str = "*") -> Iterator[AvailableModel]:
 
     Examples
     --------
-    >>> [model.name for model in available_models("lite2*")]
-    []
     >>> [model.name for model in available_models("pypi:*lite2")]
     ['pypi:efficientnet_lite2']
+    >>> [model.name for model in available_models("torchvision:vgg1[69]")]
+    ['torchvision:vgg16.IMAGENET1K_V1', 'torchvision:vgg16.IMAGENET1K_FEATURES', 'torchvision:vgg19.IMAGENET1K_V1']
     """
     if not set(pattern) & set("*?["):
         pattern = f"*{pattern}*"
     prefix = pattern.partition(":")[0]
     for source in [prefix] if prefix in _SOURCES else _SOURCES:
         for model in _source(source).available():
-            if fnmatchcase(model.name, pattern):
+            if _matches(model.name, pattern):
                 yield model
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a name matches, with or without its source and its tag."""
+    untagged = name.partition(".")[0]
+    forms = (name, untagged, name.partition(":")[2], untagged.partition(":")[2])
+    return any(fnmatchcase(form, pattern) for form in forms)
 
 
 def _load_file(name: str) -> Classifier:

@@ -5,6 +5,7 @@ A ``.safetensors`` file holds tensors only. A ``.pth`` or ``.pt`` file is a pick
 """
 
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -209,7 +210,8 @@ def _refused_code(path: Path, error: Exception) -> str | None:
     try:
         return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))) or None
     except Exception:  # not in torch's zip format, which is all that this function of torch's reads
-        return "a class or function" if "Unsupported" in str(error) else None
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        return found.group(1) if found else None
 
 
 def _shape(tensor: Tensor) -> str:
