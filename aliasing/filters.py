@@ -347,6 +347,33 @@ def passband_share(taps: str | ArrayLike, stride: int = 2) -> float:
     return float(np.correlate(weights, weights, "full") @ np.sinc(lag / _stride(stride)) / stride)
 
 
+def imaging_fraction(taps: str | ArrayLike, stride: int = 2) -> float:
+    """Share of images in white noise that was upsampled: zeros inserted, then filtered (one dimension).
+
+    Zeros between the samples repeat the spectrum; the repetitions above 1 / (2·stride) that the filter lets through are
+    images. It is the stop band's share of all that passes.
+
+    Parameters
+    ----------
+    taps : str or array_like of float
+        As `get_taps` takes them.
+    stride : int
+        Samples out for each sample in, at least 1.
+
+    Returns
+    -------
+    float
+        Between 0 (an ideal low-pass) and 1; 1 − 1/stride with one tap.
+
+    Examples
+    --------
+    >>> round(imaging_fraction("binomial4"), 4)
+    0.0331
+    """
+    weights = get_taps(taps)
+    return stopband_share(weights, stride) / float(weights @ weights)
+
+
 def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
     """Group delay: how far to the right of the kept pixel the filter looks at a frequency.
 

@@ -75,6 +75,7 @@ class BlurPool2d(_TapsLayer):
 
     Examples
     --------
+    >>> import torch
     >>> layer = BlurPool2d(stride=2, taps="binomial4")
     >>> layer
     BlurPool2d(stride=2, taps='binomial4', padding='reflect')
