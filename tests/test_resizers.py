@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 import torchvision.transforms.v2.functional as transforms
 from PIL import Image
 
@@ -20,14 +21,12 @@ def test_pil_is_pillow() -> None:
 @pytest.mark.parametrize("antialias", [True, False])
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_torch_is_torchvision(antialias: bool, interpolation: str) -> None:
-    import torch
-
-    tensor = torch.from_numpy(PHOTOGRAPH).permute(2, 0, 1)
+    tensor = torch.from_numpy(PHOTOGRAPH).permute(2, 0, 1).float()
     mode = transforms.InterpolationMode(interpolation)
-    expected = transforms.resize(tensor, [30, 40], mode, antialias=antialias).permute(1, 2, 0).numpy()
+    expected = transforms.resize(tensor, [30, 40], mode, antialias=antialias).permute(1, 2, 0).clamp(0, 255).numpy()
     ours = resize(PHOTOGRAPH, 30, 40, interpolation, "torch" if antialias else "torch-aliased")
-    # torchvision rounds uint8 to whole grey levels (its fixed-point path may be one level off); ours stays in float.
-    assert np.abs(ours - expected).max() <= 1.0
+    # The same weights in float32: products of 255 with a rounding of 6e-8, and at most 36 of them a pixel.
+    np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(("resizer", "flag"), [("opencv-linear", cv2.INTER_LINEAR), ("opencv-area", cv2.INTER_AREA)])
@@ -38,14 +37,18 @@ def test_opencv_is_opencv(resizer: str, flag: int) -> None:
 
 @pytest.mark.parametrize("resizer", RESIZERS)
 def test_a_fine_grating_vanishes_only_where_the_resizer_filters(resizer: str) -> None:
-    """0.45 cycles per pixel, reduced by 4: above the new Nyquist frequency, so any contrast left is an alias."""
-    grating = 128 + 100 * np.cos(2 * np.pi * 0.45 * np.arange(256))
+    """0.3 cycles per pixel, reduced by 4: above the new Nyquist frequency, so any contrast left is an alias.
+
+    Linear interpolation between two pixels leaves cos(0.3 π) = 0.59 of it; the mean of four sin(1.2 π) / 4 sin(0.3 π),
+    0.18; the wider triangle and cubic less.
+    """
+    grating = 128 + 100 * np.cos(2 * np.pi * 0.3 * np.arange(256))
     picture = np.repeat(np.tile(grating, (256, 1))[..., None], 3, axis=2).astype(np.uint8)
     contrast = resize(picture, 64, 64, "bilinear", resizer)[8:-8, 8:-8, 0].std() / grating.std()
     if describe(resizer)["antialias"]:
-        assert contrast < 0.15
+        assert contrast < 0.2
     else:
-        assert contrast > 0.3
+        assert contrast > 0.5
 
 
 @pytest.mark.parametrize("resizer", RESIZERS)

@@ -56,7 +56,7 @@ class Embedded(Protocol):
             if side >= size:
                 raise UsageError(f"{self.name}: side is {side}; it must be below {model.name}'s input of {size} pixels")
             return {"photograph": side, "window": size}
-        side = int(size / self.crop_size)
+        side = round(size / self.crop_size)
         first = (size - side - 1) // 2 - 4
         if side < 1 or first < 0 or first + 8 + side > size:
             raise UsageError(

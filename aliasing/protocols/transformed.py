@@ -8,7 +8,7 @@ from typing import ClassVar
 import cv2
 import numpy as np
 
-
+from aliasing import sampling
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
@@ -84,8 +84,6 @@ class Subpixel(Protocol):
         def moved(shift: float) -> Array:
             if self.interpolation == "fourier":
                 channels_first = np.ascontiguousarray(canvas.transpose(2, 0, 1))
-                from aliasing import sampling
-
                 whole: Array = sampling.shift(channels_first, (shift, shift)).transpose(1, 2, 0)
             else:
                 matrix = np.array([[1, 0, shift], [0, 1, shift]], np.float64)
