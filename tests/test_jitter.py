@@ -180,7 +180,7 @@ def test_a_run_does_not_go_on_with_other_images(tmp_path: Path) -> None:
         Pillow.fromarray(picture).save(folder / f"{index}.png")
     al.measure_jitter(network(CornerParity()), folder, out=out)
     (folder / "1.png").rename(folder / "another.png")
-    with pytest.raises(InputError, match="images are not those that .* began with; choose another --out"):
+    with pytest.raises(InputError, match=r"images are not those that .* began with; choose another --out"):
         al.measure_jitter(network(CornerParity()), folder, out=out)
 
 
@@ -314,7 +314,7 @@ def test_a_label_beyond_the_networks_classes_is_named(tmp_path: Path) -> None:
 
     Pillow.fromarray(photographs(1)[0]).save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("file,label\na.png,7\n")
-    with pytest.raises(InputError, match="a.png has label 7, but the network has 2 classes"):
+    with pytest.raises(InputError, match=r"a\.png has label 7, but the network has 2 classes"):
         al.measure_jitter(network(CornerParity()), tmp_path)
 
 
