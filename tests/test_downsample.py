@@ -166,7 +166,7 @@ def test_fourier_pool_keeps_constants_and_band_limited_cosines(size, stride):
     n = torch.arange(size, dtype=torch.float64)
     constant = torch.full((1, size, size), 3.0, dtype=torch.float64)
     torch.testing.assert_close(downsample.fourier_pool(constant, stride), constant[:, ::stride, ::stride])
-    k = torch.arange(1, size)[:, None]
+    k = torch.arange(1, size, dtype=torch.float64)[:, None]
     k = k[k / size < 1 / (2 * stride)][:, None]
     if len(k):
         waves = torch.cos(2 * torch.pi * k * n / size + 0.3)[:, None].expand(-1, size, -1)
@@ -275,8 +275,8 @@ def test_imaging_of_white_noise_is_that_of_the_filter():
     response = abs(filters.response("binomial4", f)) ** 2
     kept = response[abs(f) < 0.25].sum() / response.sum()
     assert abs(float(found.mean()) - (1 - kept**2)) < 4 * float(found.std()) / 20
-    # The sum over bins is the integral by the trapezoid, but for half the bins at ±1/4, and is off by h²/12 of the slope
-    # at both ends, 6π/8 each, over ∫|H|² = 5/16: 1.23e-3.
+    # The sum over bins is the integral by the trapezoid, but for half the bins at ±1/4, and is off by h²/12 of the
+    # slope at both ends, 6π/8 each, over ∫|H|² = 5/16: 1.23e-3.
     edge = response[f == 0.25].sum() / response.sum()
     assert 1 - kept - edge == pytest.approx(filters.imaging_fraction("binomial4"), abs=1.3e-3)
 

@@ -13,6 +13,7 @@ those of the plain operator: size L becomes ⌈L / s⌉, and for pooling windows
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -336,8 +337,9 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
         y = x.to(torch.promote_types(x.dtype, torch.float32))
         for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
             size = y.shape[axis]
-            below = (size - 1) // (2 * step) + 1  # bins k = 0, 1, … with k / size < 1 / (2 step)
-            spectrum = torch.fft.rfft(y, dim=axis).narrow(axis, 0, below)
+            spectrum = torch.fft.rfft(y, dim=axis)
+            below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step), strictly
+            spectrum = spectrum * below[(..., *(None,) * (-axis - 1))]
             y = _every(torch.fft.irfft(spectrum, n=size, dim=axis), axis, step)
         return _like(y.to(x.dtype), x)
 
@@ -472,11 +474,18 @@ def per_axis(value: PerAxis, dims: int, name: str) -> tuple[int, ...]:
 
 def taps_per_axis(taps: TapsLike, dims: int) -> list[Taps]:
     """Taps of each axis, from one filter for all or one each."""
-    if isinstance(taps, str) or all(isinstance(tap, int | float | np.number) for tap in taps):
-        return [get_taps(cast("str | Sequence[float]", taps))] * dims
+    if isinstance(taps, str):
+        return [_named(taps)] * dims
+    if all(isinstance(tap, int | float | np.number) for tap in taps):
+        return [get_taps(cast("Sequence[float]", taps))] * dims
     if len(taps) != dims:
         raise ValueError(f"taps are one filter, or {dims} of them, one an axis; got {len(taps)}: {taps!r}")
     return [get_taps(row) for row in cast("Sequence[str | Sequence[float]]", taps)]
+
+
+@lru_cache(maxsize=64)
+def _named(taps: str) -> Taps:
+    return get_taps(taps)
 
 
 def _check(x: Tensor, dims: int) -> int:
@@ -511,7 +520,7 @@ def _filter_and_subsample(x: Tensor, filters: Sequence[Taps], steps: tuple[int, 
     dims = len(steps)
     if padding == "zero":
         # A zero in front makes an even number of taps odd, so that as much is padded before as after.
-        filters = [row if len(row) % 2 else np.array([0.0, *row]) for row in filters]
+        filters = [row if len(row) % 2 else np.concatenate(([0.0], row)) for row in filters]
         margin: list[int] | int = [len(row) // 2 for row in filters]
     elif (
         dims == 2
