@@ -1,5 +1,7 @@
 """Downsampling operators: scipy and the peers as oracles, closed forms, and the ways in which torch runs them."""
 
+import itertools
+
 import antialiased_cnns
 import kornia
 import numpy as np
@@ -12,6 +14,7 @@ from scipy import ndimage, signal
 from timm.layers import BlurPool2d as TimmBlurPool2d
 
 from aliasing import downsample, filters, sampling, spectrum
+from aliasing.downsample import unpadded
 
 SCIPY_MODE = {"reflect": "mirror", "replicate": "nearest", "circular": "wrap", "zero": "constant"}
 PADDING = st.sampled_from(list(SCIPY_MODE))
@@ -96,15 +99,16 @@ def test_gradients_of_first_and_second_order(size, taps, padding, channels_last)
 
 
 @given(st.tuples(st.integers(4, 11), st.integers(4, 11)), st.integers(1, 4), TAPS, st.booleans())
-def test_gradient_of_the_unpadded_blur_is_that_of_the_definition(size, stride, taps, channels_last):
-    """The transpose, derived term by term, against autograd through pad and convolve."""
+def test_the_unpadded_blur_is_the_definition(size, stride, taps, channels_last):
+    """Both it and its transpose, derived term by term, against pad, convolve, and autograd through them."""
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     if channels_last:
         x = x.to(memory_format=torch.channels_last)
     row = torch.from_numpy(filters.get_taps(taps))
     beyond = ((len(row) - 1) // 2, len(row) // 2) * 2
     kernel = torch.outer(row, row).expand(3, 1, -1, -1)
-    for padding in ("reflect", "replicate", "circular"):
+    for padding, narrow in itertools.product(("reflect", "replicate", "circular"), (0, 99)):
+        unpadded.NARROW = narrow
         one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
         ours = downsample.blur_pool(one, stride, taps, padding)
         definition = F.conv2d(F.pad(two, beyond, padding), kernel, stride=stride, groups=3)
@@ -113,6 +117,7 @@ def test_gradient_of_the_unpadded_blur_is_that_of_the_definition(size, stride, t
         (definition * weight).sum().backward()
         torch.testing.assert_close(ours, definition, atol=1e-13, rtol=0)
         torch.testing.assert_close(one.grad, two.grad, atol=1e-13, rtol=0)
+    unpadded.NARROW = 32
 
 
 # Max-blur ------------------------------------------------------------------------------------------------------------
