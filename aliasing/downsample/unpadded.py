@@ -26,8 +26,8 @@ Row: TypeAlias = tuple[float, ...]
 # Beyond this size the matrices, size² / stride, take more room than the padded copy is worth.
 LARGEST = 1024
 
-# In rows up to this long, one pixel after another in memory, a column is so large a part of the image that a padded copy
-# is the faster way forward. (The gradient of that copy is not the faster way back.)
+# In contiguous images up to this wide, a column is so large a part of memory that the padded copy is the faster way
+# forward. (Its gradient is not the faster way back.)
 NARROW = 32
 
 
