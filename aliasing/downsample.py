@@ -1,0 +1,548 @@
+r"""The operators that make a signal smaller, as functions of torch tensors.
+
+With :math:`x_0` the signal low-passed by the taps *h* (`aliasing.filters`), and *s* the stride,
+
+.. math:: \text{subsample: } y_i = x_{si}, \qquad
+          \text{blur-pool: } y_i = \sum_k h_k x_{si + k - k_0}, \quad k_0 = \lfloor (n - 1) / 2 \rfloor
+
+(Zhang 2019); the Fourier pool takes the ideal low-pass (Grabinski et al. 2022), and the polyphase pool the phase
+that holds the most energy (Chaman & Dokmanić 2021). Each takes N×C×H×W or C×H×W, or with ``dims`` as many spatial
+axes as one says, keeps dtype, device and memory format, and can be differentiated, compiled and exported. Sizes are
+those of the plain operator: size L becomes ⌈L / s⌉, and for pooling windows ⌊L / s⌋.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aliasing.filters import Taps, get_taps
+
+PerAxis: TypeAlias = int | Sequence[int]
+TapsLike: TypeAlias = str | Sequence[float] | Sequence[str | Sequence[float]] | NDArray[Any]
+
+# Our names of the paddings -> torch's.
+PADDINGS = {"reflect": "reflect", "replicate": "replicate", "circular": "circular", "zero": "constant"}
+
+
+def subsample(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
+    """Keep every ``stride``-th sample: all that lies above the new Nyquist frequency folds.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        A view with ⌈L / stride⌉ samples an axis.
+
+    Examples
+    --------
+    >>> subsample(torch.arange(5.0)[None], dims=1)
+    tensor([[0., 2., 4.]])
+    """
+    _check(x, dims)
+    for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
+        x = _every(x, axis, step)
+    return x
+
+
+def max_pool(x: Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None, *, dims: int = 2) -> Tensor:
+    """The largest value of each window.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between windows.
+    kernel : int or one int an axis, optional
+        Size of a window; by default the stride.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌊(L − kernel) / stride⌋ + 1 samples an axis.
+
+    Examples
+    --------
+    >>> max_pool(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), dims=1)
+    tensor([[3., 5.]])
+    """
+    _check(x, dims)
+    steps = per_axis(stride, dims, "stride")
+    window = steps if kernel is None else per_axis(kernel, dims, "kernel")
+    pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[dims - 1]
+    return pool(x, window, steps)
+
+
+def average_pool(x: Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None, *, dims: int = 2) -> Tensor:
+    """The mean of each window: a box filter, then subsampling.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between windows.
+    kernel : int or one int an axis, optional
+        Size of a window; by default the stride.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌊(L − kernel) / stride⌋ + 1 samples an axis.
+
+    Examples
+    --------
+    >>> average_pool(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), dims=1)
+    tensor([[2.0000, 3.5000]])
+    """
+    _check(x, dims)
+    steps = per_axis(stride, dims, "stride")
+    window = steps if kernel is None else per_axis(kernel, dims, "kernel")
+    pool: Any = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[dims - 1]
+    return cast(Tensor, pool(x, window, steps))
+
+
+def convolve(x: Tensor, weight: Tensor, stride: PerAxis = 1, *, dims: int = 2) -> Tensor:
+    """Strided convolution with given weights and no padding (a correlation, as everywhere in networks).
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    weight : Tensor
+        One kernel for every channel, with ``dims`` axes; or (channels out, channels in, ...), with ``dims`` + 2.
+    stride : int or one int an axis
+        Distance between the samples kept.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌊(L − kernel) / stride⌋ + 1 samples an axis.
+
+    Examples
+    --------
+    >>> convolve(torch.arange(5.0)[None], torch.ones(3) / 3, stride=2, dims=1)
+    tensor([[1., 3.]])
+    """
+    channels = _check(x, dims)
+    steps = per_axis(stride, dims, "stride")
+    if weight.ndim == dims:
+        weight, groups = weight.expand(channels, 1, *weight.shape), channels
+    elif weight.ndim == dims + 2:
+        groups = 1
+    else:
+        raise ValueError(f"weight has {dims} axes (one kernel) or {dims + 2}; got shape {tuple(weight.shape)}")
+    return cast(Tensor, _convolution(dims)(x, weight.to(x), stride=steps, groups=groups))
+
+
+def area_resize(x: Tensor, size: PerAxis, *, dims: int = 2) -> Tensor:
+    """Each output pixel is the mean of the input pixels under it.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    size : int or one int an axis
+        Output size in pixels.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        Of the size asked for.
+
+    Examples
+    --------
+    >>> area_resize(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), 2, dims=1)
+    tensor([[2.0000, 3.5000]])
+    """
+    _check(x, dims)
+    pool: Any = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[dims - 1]
+    return cast(Tensor, pool(x, per_axis(size, dims, "size")))
+
+
+def linear_resize(x: Tensor, size: PerAxis, *, antialias: bool = False, dims: int = 2) -> Tensor:
+    """Linear interpolation between the nearest pixels (bilinear in two dimensions), pixel centres at ½, 1½, …
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    size : int or one int an axis
+        Output size in pixels.
+    antialias : bool
+        Widen the triangle with the scale, so that every input pixel counts. Two dimensions only.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        Of the size asked for.
+
+    Examples
+    --------
+    >>> linear_resize(torch.arange(8.0)[None], 2, dims=1)
+    tensor([[1.5000, 5.5000]])
+    """
+    _check(x, dims)
+    mode = ("linear", "bilinear", "trilinear")[dims - 1]
+    batch = x if x.ndim == dims + 2 else x[None]
+    y = F.interpolate(batch, per_axis(size, dims, "size"), mode=mode, antialias=antialias)
+    return y if x.ndim == dims + 2 else y[0]
+
+
+def blur_pool(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    dims: int = 2,
+) -> Tensor:
+    """Low-pass, then subsample (Zhang 2019): y_i = Σ_k h_k x_{si + k − k₀}, along every axis.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    taps : str, sequence of float, or one of these an axis
+        The filter, as `aliasing.filters.get_taps` takes it. It is not stretched to the stride.
+    padding : {"reflect", "replicate", "circular", "zero"}
+        What lies beyond the border: ⌊(n − 1) / 2⌋ pixels before, ⌊n / 2⌋ after. Reflection does not repeat the
+        border.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌈L / stride⌉ samples an axis.
+
+    Raises
+    ------
+    ValueError
+        For an unknown filter or padding, a stride below 1, or taps longer than the padding allows.
+
+    Examples
+    --------
+    >>> blur_pool(torch.arange(6.0)[None], taps="binomial3", dims=1)
+    tensor([[0.5000, 2.0000, 4.0000]])
+    """
+    channels = _check(x, dims)
+    steps = per_axis(stride, dims, "stride")
+    filters = taps_per_axis(taps, dims)
+    _check_padding(x, filters, padding, dims)
+    if all(len(row) == 1 for row in filters):
+        return subsample(x, steps, dims=dims)  # one tap is one: the samples themselves, to the bit
+    batch = x if x.ndim == dims + 2 else x[None]
+    beyond = [side for row in reversed(filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
+    with torch.autocast(x.device.type, enabled=False):
+        padded = F.pad(batch, beyond, PADDINGS[padding])
+        kernel = torch.as_tensor(_outer(filters), dtype=x.dtype, device=x.device)
+        y: Tensor = _convolution(dims)(padded, kernel.expand(channels, 1, *kernel.shape), stride=steps, groups=channels)
+    return y if x.ndim == dims + 2 else y[0]
+
+
+def max_blur_pool(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    kernel: PerAxis | None = None,
+    dims: int = 2,
+) -> Tensor:
+    """Max-pool at stride 1, then blur-pool: Zhang's replacement (2019) of a strided max-pool.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    taps, padding
+        As for `blur_pool`.
+    kernel : int or one int an axis, optional
+        Size of the window of the maximum; by default the stride.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        As many samples as `max_pool` gives, ⌊(L − kernel) / stride⌋ + 1 an axis.
+
+    Examples
+    --------
+    >>> max_blur_pool(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), taps="binomial3", dims=1)
+    tensor([[2.5000, 3.5000]])
+    """
+    window = per_axis(stride if kernel is None else kernel, dims, "kernel")
+    return blur_pool(max_pool(x, 1, window, dims=dims), stride, taps, padding, dims=dims)
+
+
+def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
+    """Ideal low-pass, then subsample: FrequencyLowCut pooling, FLC (Grabinski et al. 2022).
+
+    Bins at and above the new Nyquist frequency 1/(2·stride) are zero, strictly; the signal is taken to be periodic.
+    What remains is a band-limited signal, so that a constant stays that constant, a cosine below the new Nyquist
+    frequency keeps its frequency and phase, and the result moves with its input, at any size. Computed in float32
+    at least, under autocast too.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌈L / stride⌉ samples an axis, of the dtype of ``x``.
+
+    Examples
+    --------
+    >>> wave = torch.cos(2 * torch.pi * torch.arange(14) / 14)
+    >>> torch.allclose(fourier_pool(wave[None], dims=1), wave[None, ::2], atol=1e-6)
+    True
+    """
+    _check(x, dims)
+    with torch.autocast(x.device.type, enabled=False):
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
+            size = y.shape[axis]
+            below = (size - 1) // (2 * step) + 1  # bins k = 0, 1, … with k / size < 1 / (2 step)
+            spectrum = torch.fft.rfft(y, dim=axis).narrow(axis, 0, below)
+            y = _every(torch.fft.irfft(spectrum, n=size, dim=axis), axis, step)
+        return _like(y.to(x.dtype), x)
+
+
+def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = None, dims: int = 2) -> Tensor:
+    """Adaptive polyphase sampling, APS: the phase with the largest norm (Chaman & Dokmanić 2021).
+
+    A circular shift of ``x`` permutes its phases and rolls them, so the result holds the same values, rolled,
+    wherever the largest norm is unique beyond rounding. A size that the stride does not divide is first continued
+    circularly, so that all phases are as long.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    phase : Tensor, optional
+        The phase to take, as `largest_phase` gives it: a shortcut must follow the branch that it is added to.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌈L / stride⌉ samples an axis.
+
+    Examples
+    --------
+    >>> polyphase_pool(torch.tensor([[0.0, 3.0, 1.0, 2.0]]), dims=1)
+    tensor([[3., 2.]])
+    """
+    components = _components(x, per_axis(stride, dims, "stride"), dims)
+    if phase is None:
+        phase = _largest(components)
+    index = phase.reshape(-1, *(1,) * (dims + 2)).expand(-1, 1, *components.shape[2:])
+    y = components.gather(1, index).squeeze(1)
+    return _like(y, x) if x.ndim == dims + 2 else y[0]
+
+
+def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
+    """The phase that `polyphase_pool` takes: that with the largest Euclidean norm over channels and pixels.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        (N,) or (), int64: the phases of the axes as one number, the last axis fastest.
+
+    Examples
+    --------
+    >>> largest_phase(torch.tensor([[0.0, 3.0, 1.0, 2.0]]), dims=1)
+    tensor(1)
+    """
+    phase = _largest(_components(x, per_axis(stride, dims, "stride"), dims))
+    return phase if x.ndim == dims + 2 else phase[0]
+
+
+def blur_upsample(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    dims: int = 2,
+) -> Tensor:
+    """Insert zeros, then low-pass: the dual of `blur_pool`, for decoders.
+
+    Zeros between the samples repeat the spectrum (imaging) and the filter takes the repetitions away; what it
+    leaves of white noise is `aliasing.filters.imaging_fraction`, and of a given signal ``decompose(y,
+    stride).alias_fraction``. It is the transpose of the blur-pool times the stride along every axis, so that a
+    filter of even length puts back the half pixel that the blur-pool moved.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Samples out for each sample in, at least 1.
+    taps : str, sequence of float, or one of these an axis
+        The filter, as `aliasing.filters.get_taps` takes it. Where each of its phases has the same sum (binomial: at
+        least 2 taps at stride 2), a constant stays that constant.
+    padding : {"reflect", "replicate", "circular", "zero"}
+        What lies beyond the border of ``x``.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        L · stride samples an axis.
+
+    Examples
+    --------
+    >>> blur_upsample(torch.tensor([[0.0, 4.0, 8.0]]), taps="binomial3", padding="replicate", dims=1)
+    tensor([[0., 2., 4., 6., 8., 8.]])
+    """
+    channels = _check(x, dims)
+    steps = per_axis(stride, dims, "stride")
+    filters = taps_per_axis(taps, dims)
+    # Sample i reaches the outputs s i − k₀ … s i + n − 1 − k₀, so this many samples beyond the border reach inside.
+    reach = [-(-(len(row) // 2) // step) for row, step in zip(filters, steps, strict=True)]
+    _check_padding(x, [np.ones(2 * far + 1) for far in reach], padding, dims)
+    batch = x if x.ndim == dims + 2 else x[None]
+    with torch.autocast(x.device.type, enabled=False):
+        padded = F.pad(batch, [far for far in reversed(reach) for _ in range(2)], PADDINGS[padding])
+        kernel = torch.as_tensor(_outer(filters) * np.prod(steps), dtype=x.dtype, device=x.device)
+        transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dims - 1]
+        y = transpose(padded, kernel.expand(channels, 1, *kernel.shape), stride=steps, groups=channels)
+    for axis, row, step, far in zip(range(-dims, 0), filters, steps, reach, strict=True):
+        y = y.narrow(axis, step * far + (len(row) - 1) // 2, step * x.shape[axis])
+    return y if x.ndim == dims + 2 else y[0]
+
+
+def per_axis(value: PerAxis, dims: int, name: str) -> tuple[int, ...]:
+    """One whole number an axis, each at least 1, from one for all or one each."""
+    if dims not in (1, 2, 3):
+        raise ValueError(f"dims, the number of spatial axes, is 1, 2 or 3; got {dims!r}")
+    values = (value,) * dims if isinstance(value, int) else tuple(value)
+    if len(values) != dims or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in values):
+        raise ValueError(f"{name} is a whole number of at least 1, or {dims} of them; got {value!r}")
+    return values
+
+
+def taps_per_axis(taps: TapsLike, dims: int) -> list[Taps]:
+    """Taps of each axis, from one filter for all or one each."""
+    if isinstance(taps, str) or all(isinstance(tap, int | float | np.number) for tap in taps):
+        return [get_taps(cast("str | Sequence[float]", taps))] * dims
+    if len(taps) != dims:
+        raise ValueError(f"taps are one filter, or {dims} of them, one an axis; got {len(taps)}: {taps!r}")
+    return [get_taps(row) for row in cast("Sequence[str | Sequence[float]]", taps)]
+
+
+def _check(x: Tensor, dims: int) -> int:
+    """Raise unless x is a tensor that an operator can take; return its number of channels."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"a torch tensor is needed; got {type(x).__name__} (torch.as_tensor makes one)")
+    if not x.is_floating_point():
+        raise TypeError(f"a floating-point tensor is needed; got {x.dtype} (x.float() makes one)")
+    if x.ndim not in (dims + 1, dims + 2) or 0 in x.shape:
+        axes = ", ".join(("L", "HW", "DHW")[dims - 1])
+        raise ValueError(f"a tensor (N, C, {axes}) or (C, {axes}) with no empty axis is needed; got {tuple(x.shape)}")
+    return x.shape[-dims - 1]
+
+
+def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) -> None:
+    if padding not in PADDINGS:
+        raise ValueError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
+    if torch.compiler.is_compiling():
+        return  # sizes are symbols here, and torch checks them when the program runs
+    for size, row in zip(x.shape[-dims:], filters, strict=True):
+        longest = {"reflect": 2 * size - 1, "circular": 2 * size + 1}.get(padding)
+        if longest is not None and len(row) > longest:
+            raise ValueError(
+                f"{len(row)} taps reach beyond what {padding} padding of {size} pixels allows, {longest} taps; "
+                "take fewer, or padding='replicate'"
+            )
+
+
+def _convolution(dims: int) -> Any:
+    return (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
+
+
+def _outer(filters: Sequence[Taps]) -> NDArray[np.float64]:
+    kernel = np.ones(())
+    for row in filters:
+        kernel = kernel[..., None] * row
+    return kernel
+
+
+def _every(x: Tensor, axis: int, step: int) -> Tensor:
+    index: list[Any] = [..., slice(None, None, step), *[slice(None)] * (-axis - 1)]
+    return x[tuple(index)]
+
+
+def _like(y: Tensor, x: Tensor) -> Tensor:
+    """y in the memory format of x: channels_last stays channels_last."""
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
+        return y.contiguous(memory_format=torch.channels_last)
+    return y.contiguous()
+
+
+def _components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
+    """Polyphase components, (N, phases, C, ...): all of ⌈L / s⌉ samples."""
+    _check(x, dims)
+    batch = x if x.ndim == dims + 2 else x[None]
+    for axis, step in reversed(list(zip(range(-dims, 0), steps, strict=True))):
+        size = batch.shape[axis]
+        samples = -(-size // step)
+        around = torch.arange(samples * step, device=x.device) % size
+        # The phases come out behind the samples of their axis, at its own (negative) place.
+        batch = batch.index_select(axis, around)
+        batch = batch.unflatten(axis, (samples, step)).movedim(axis, 1)  # type: ignore[no-untyped-call]
+    return batch.flatten(1, dims)
+
+
+def _largest(components: Tensor) -> Tensor:
+    exact = components.to(torch.promote_types(components.dtype, torch.float32))
+    return exact.square().flatten(2).sum(-1).argmax(1)

@@ -1,0 +1,428 @@
+r"""Which low-pass filters are there, and how good are they?
+
+A filter is a row of taps *h*, applied along every axis before a signal is subsampled. Its frequency response is
+
+.. math:: y_i = \sum_k h_k x_{i + k - k_0}, \qquad
+          H(f) = \sum_k h_k e^{2 \pi i f (k - k_0)}, \qquad k_0 = \lfloor (n - 1) / 2 \rfloor,
+
+*f* in cycles per pixel (Oppenheim & Schafer 2010, §5.7, with the sign of a correlation, which is what networks
+compute). Tap :math:`k_0` lies on the pixel that is kept, so that a filter of even length looks half a pixel to the
+right of it. All taps here sum to one: a constant stays that constant.
+
+Families are designed for stride 2, the commonest, and are stretched to another stride: *what does a filter do to
+frequencies, relative to the new Nyquist frequency* 1/(2·stride) *?* is then answered alike for every stride.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import optimize, signal
+
+Taps: TypeAlias = NDArray[np.float64]
+
+
+def box(taps: int = 2, stride: int = 2) -> Taps:
+    """Equal taps: average pooling's filter.
+
+    Parameters
+    ----------
+    taps : int
+        Length at stride 2, at least 1.
+    stride : int
+        The stride that it is stretched to: the length becomes ``taps · stride / 2``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Taps, float64, sum one.
+
+    Examples
+    --------
+    >>> box(4)
+    array([0.25, 0.25, 0.25, 0.25])
+    """
+    length = max(1, round(_length(taps) * _stride(stride) / 2))
+    return np.full(length, 1 / length)
+
+
+def binomial(taps: int = 4, stride: int = 2) -> Taps:
+    """A row of Pascal's triangle: the filters of Zhang (2019), zero and flat at the frequency 0.5.
+
+    Parameters
+    ----------
+    taps : int
+        Length at stride 2, at least 1. The variance is (taps − 1) / 4 pixels squared.
+    stride : int
+        The stride that it is stretched to: the standard deviation grows with it, so the length becomes
+        ``(taps − 1) · (stride / 2)² + 1``.
+
+    Returns
+    -------
+    numpy.ndarray
+        Taps, float64, sum one (exactly, up to 50 taps).
+
+    Examples
+    --------
+    >>> binomial(4)
+    array([0.125, 0.375, 0.375, 0.125])
+    """
+    order = round((_length(taps) - 1) * (_stride(stride) / 2) ** 2)
+    return np.array([math.comb(order, k) / 2**order for k in range(order + 1)])
+
+
+def gaussian(taps: int = 5, stride: int = 2, sigma: float | None = None) -> Taps:
+    """A sampled Gaussian.
+
+    Parameters
+    ----------
+    taps : int
+        Length at stride 2, at least 1.
+    stride : int
+        The stride that it is stretched to: length and standard deviation grow with it.
+    sigma : float, optional
+        Standard deviation at stride 2 in pixels; by default the binomial filter's, √(taps − 1) / 2.
+
+    Returns
+    -------
+    numpy.ndarray
+        Taps, float64, sum one.
+
+    Examples
+    --------
+    >>> gaussian(3, sigma=0.5).round(4)
+    array([0.1065, 0.787 , 0.1065])
+    """
+    length = _stretched(taps, stride)
+    deviation = (math.sqrt(taps - 1) / 2 if sigma is None else sigma) * stride / 2
+    if length == 1:
+        return np.ones(1)
+    if not deviation > 0:
+        raise ValueError(f"sigma is a positive number of pixels; got {sigma}")
+    return _normalised(signal.windows.gaussian(length, deviation))
+
+
+def kaiser(taps: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
+    """A sinc that cuts at the new Nyquist frequency, under a Kaiser window (Kaiser 1974).
+
+    Parameters
+    ----------
+    taps : int
+        Length at stride 2, at least 1.
+    stride : int
+        The stride that it is stretched to: it cuts at 1 / (2·stride), and its length grows with it.
+    beta : float
+        Shape of the window: 0 is no window; more means a wider transition and a deeper stop band
+        (`scipy.signal.kaiser_beta` gives it from an attenuation in dB).
+
+    Returns
+    -------
+    numpy.ndarray
+        Taps, float64, sum one; some are negative.
+
+    Examples
+    --------
+    >>> kaiser(5).round(3)
+    array([0.   , 0.24 , 0.519, 0.24 , 0.   ])
+    """
+    return _windowed(_stretched(taps, stride), stride, ("kaiser", beta))
+
+
+def lanczos(taps: int = 12, stride: int = 2) -> Taps:
+    """A sinc that cuts at the new Nyquist frequency, under the central lobe of a wider sinc (Duchon 1979).
+
+    Parameters
+    ----------
+    taps : int
+        Length at stride 2, at least 1; 12 taps are "Lanczos 3" at stride 2.
+    stride : int
+        The stride that it is stretched to.
+
+    Returns
+    -------
+    numpy.ndarray
+        Taps, float64, sum one; some are negative.
+
+    Examples
+    --------
+    >>> lanczos(4).round(4)
+    array([0.05, 0.45, 0.45, 0.05])
+    """
+    length = _stretched(taps, stride)
+    position = np.arange(length) - (length - 1) / 2
+    # The window reaches zero one half pixel beyond the last tap, so that every tap counts.
+    return _normalised(np.sinc(position / stride) * np.sinc(2 * position / length))
+
+
+def sinc(taps: int = 9, stride: int = 2, window: str = "hamming") -> Taps:
+    """A sinc that cuts at the new Nyquist frequency, under a named window.
+
+    Parameters
+    ----------
+    taps : int
+        Length at stride 2, at least 1.
+    stride : int
+        The stride that it is stretched to.
+    window : str
+        Any name that `scipy.signal.get_window` knows; ``"boxcar"`` is no window.
+
+    Returns
+    -------
+    numpy.ndarray
+        Taps, float64, sum one; some are negative.
+
+    Examples
+    --------
+    >>> sinc(7).round(3)
+    array([-0.009,  0.   ,  0.252,  0.514,  0.252,  0.   , -0.009])
+    """
+    return _windowed(_stretched(taps, stride), stride, window)
+
+
+FAMILIES: dict[str, Callable[..., Taps]] = {
+    "box": box,
+    "binomial": binomial,
+    "gaussian": gaussian,
+    "kaiser": kaiser,
+    "lanczos": lanczos,
+    "sinc": sinc,
+}
+
+
+def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
+    """Taps by name, or as given.
+
+    Parameters
+    ----------
+    taps : str or array_like of float
+        A family and its length at stride 2, as ``"binomial4"``, ``"box5"``, ``"gaussian7"``, ``"kaiser8"``,
+        ``"lanczos12"``, ``"sinc9"``; or the taps themselves, which are divided by their sum.
+    stride : int
+        The stride that a *named* filter is stretched to. Given taps stay as long as they are.
+
+    Returns
+    -------
+    numpy.ndarray
+        Taps, float64, sum one.
+
+    Raises
+    ------
+    ValueError
+        For a name that does not exist, no taps, taps that are not finite, or whose sum is zero.
+
+    Examples
+    --------
+    >>> get_taps("binomial3")
+    array([0.25, 0.5 , 0.25])
+    >>> get_taps((1, 3, 3, 1))
+    array([0.125, 0.375, 0.375, 0.125])
+    """
+    if isinstance(taps, str):
+        match = re.fullmatch(r"([a-z]+)([1-9]\d*)", taps)
+        if match is None or match[1] not in FAMILIES:
+            raise ValueError(f"no filter {taps!r}; name a family and a length, as 'binomial4': {', '.join(FAMILIES)}")
+        return FAMILIES[match[1]](int(match[2]), stride)
+    given = np.asarray(taps, dtype=np.float64)
+    if given.ndim != 1 or not given.size or not np.isfinite(given).all():
+        raise ValueError(f"taps are a row of finite numbers, as (1, 2, 1), or a name, as 'binomial4'; got {taps!r}")
+    return _normalised(given)
+
+
+def response(taps: str | ArrayLike, frequency: ArrayLike) -> NDArray[np.complex128]:
+    """Frequency response, seen from the pixel that is kept.
+
+    Parameters
+    ----------
+    taps : str or array_like of float
+        As `get_taps` takes them.
+    frequency : array_like of float
+        Cycles per pixel, any shape.
+
+    Returns
+    -------
+    numpy.ndarray
+        H(f), complex, of the shape of ``frequency``; real for an odd symmetric filter.
+
+    Examples
+    --------
+    >>> abs(response("binomial3", [0, 0.25, 0.5])).round(6)
+    array([1. , 0.5, 0. ])
+    """
+    weights = get_taps(taps)
+    frequency = np.asarray(frequency, dtype=np.float64)
+    convolution = signal.freqz(weights, worN=2 * np.pi * frequency.reshape(-1))[1].reshape(frequency.shape)
+    answer: NDArray[np.complex128] = convolution.conj() * np.exp(-2j * np.pi * frequency * ((len(weights) - 1) // 2))
+    return answer
+
+
+def half_amplitude(taps: str | ArrayLike) -> float:
+    """The −6 dB point: the lowest frequency whose amplitude is halved.
+
+    Parameters
+    ----------
+    taps : str or array_like of float
+        As `get_taps` takes them.
+
+    Returns
+    -------
+    float
+        Cycles per pixel, at most 0.5; NaN where no frequency is halved, as with one tap.
+
+    Examples
+    --------
+    >>> round(half_amplitude("binomial3"), 12)  # cos²(πf) = 1/2
+    0.25
+    """
+    weights = get_taps(taps)
+
+    def excess(frequency: float) -> float:
+        return float(abs(response(weights, frequency))) - 0.5
+
+    # |H| is smooth at the scale of 1 / length: 16 points in each such step bracket the first crossing.
+    grid = np.linspace(0, 0.5, 16 * len(weights) + 1)
+    halved = np.flatnonzero(abs(response(weights, grid)) <= 0.5)
+    if not halved.size:
+        return math.nan
+    return float(optimize.brentq(excess, grid[halved[0] - 1], grid[halved[0]], xtol=1e-14))
+
+
+def stopband_share(taps: str | ArrayLike, stride: int = 2) -> float:
+    r"""Share of white noise's energy that passes the filter although it lies above the new Nyquist frequency.
+
+    .. math:: 2 \int_{1/(2s)}^{1/2} |H(f)|^2 df = r_0 (1 - 1/s) - 2 \sum_{k \ge 1} r_k \frac{\sin(\pi k / s)}{\pi k}
+
+    with :math:`r_k` the autocorrelation of the taps: exact, no quadrature. It is what folds, in one dimension.
+
+    Parameters
+    ----------
+    taps : str or array_like of float
+        As `get_taps` takes them.
+    stride : int
+        Distance between the samples kept, at least 1.
+
+    Returns
+    -------
+    float
+        Between 0 and 1 − 1/stride for taps that amplify no frequency.
+
+    Examples
+    --------
+    >>> round(stopband_share((1,)), 12)  # no filter: all that lies above 1/4
+    0.5
+    >>> round(stopband_share("binomial4"), 4)
+    0.0104
+    """
+    weights = get_taps(taps)
+    return float(weights @ weights) - passband_share(weights, stride)
+
+
+def passband_share(taps: str | ArrayLike, stride: int = 2) -> float:
+    r"""Share of white noise's energy that passes the filter and lies below the new Nyquist frequency: what is kept.
+
+    .. math:: 2 \int_0^{1/(2s)} |H(f)|^2 df
+
+    Parameters
+    ----------
+    taps : str or array_like of float
+        As `get_taps` takes them.
+    stride : int
+        Distance between the samples kept, at least 1.
+
+    Returns
+    -------
+    float
+        1/stride where nothing below the new Nyquist frequency is lost.
+
+    Examples
+    --------
+    >>> round(passband_share((1,), stride=4), 12)
+    0.25
+    """
+    weights = get_taps(taps)
+    lag = np.arange(1 - len(weights), len(weights))
+    # ∫ cos(2πkf) over |f| < 1/(2s) is sin(πk/s) / (πk) = sinc(k/s) / s.
+    return float(np.correlate(weights, weights, "full") @ np.sinc(lag / _stride(stride)) / stride)
+
+
+def imaging_fraction(taps: str | ArrayLike, stride: int = 2) -> float:
+    """Share of images in white noise that was upsampled: zeros inserted, then filtered (one dimension).
+
+    Zeros between the samples repeat the spectrum; the repetitions above 1 / (2·stride) that the filter lets through are
+    images. It is the stop band's share of all that passes.
+
+    Parameters
+    ----------
+    taps : str or array_like of float
+        As `get_taps` takes them.
+    stride : int
+        Samples out for each sample in, at least 1.
+
+    Returns
+    -------
+    float
+        Between 0 (an ideal low-pass) and 1; 1 − 1/stride with one tap.
+
+    Examples
+    --------
+    >>> round(imaging_fraction("binomial4"), 4)
+    0.0331
+    """
+    weights = get_taps(taps)
+    return stopband_share(weights, stride) / float(weights @ weights)
+
+
+def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
+    """Group delay: how far to the right of the kept pixel the filter looks at a frequency.
+
+    Parameters
+    ----------
+    taps : str or array_like of float
+        As `get_taps` takes them.
+    frequency : float
+        Cycles per pixel. It matters only for taps that are not symmetric.
+
+    Returns
+    -------
+    float
+        Pixels: 0 for symmetric taps of odd length, 0.5 of even length (the half-pixel offset).
+
+    Examples
+    --------
+    >>> round(delay("binomial4"), 12), round(delay("binomial5"), 12)
+    (0.5, 0.0)
+    """
+    weights = get_taps(taps)
+    shift = signal.group_delay((weights, 1), w=[2 * np.pi * frequency])[1][0]
+    return float(shift) - (len(weights) - 1) // 2
+
+
+def _windowed(length: int, stride: int, window: Any) -> Taps:
+    # What `scipy.signal.firwin` does, which refuses to cut at the Nyquist frequency itself (stride 1).
+    position = np.arange(length) - (length - 1) / 2
+    return _normalised(np.sinc(position / stride) * signal.get_window(window, length, fftbins=False))
+
+
+def _normalised(taps: NDArray[Any]) -> Taps:
+    total = taps.sum()
+    if not abs(total) > 1e-12 * abs(taps).sum():
+        raise ValueError(f"the sum of the taps is zero: no low-pass filter; got {taps.tolist()}")
+    return np.asarray(taps / total, dtype=np.float64)
+
+
+def _stretched(taps: int, stride: int) -> int:
+    return round((_length(taps) - 1) * _stride(stride) / 2) + 1
+
+
+def _length(taps: int) -> int:
+    if isinstance(taps, bool) or not isinstance(taps, int | np.integer) or taps < 1:
+        raise ValueError(f"taps is a whole number of at least 1; got {taps!r}")
+    return int(taps)
+
+
+def _stride(stride: int) -> int:
+    if isinstance(stride, bool) or not isinstance(stride, int | np.integer) or stride < 1:
+        raise ValueError(f"stride is a whole number of at least 1; got {stride!r}")
+    return int(stride)
