@@ -1,0 +1,154 @@
+"""What is this network, and how was it meant to see a photograph?
+
+``load_model`` turns a name, or a network of one's own, into a ``Classifier``: the network in evaluation mode together
+with its input size, mean, std, interpolation, resize size, crop share, labels and the hash of its weights.
+
+==================================== ======================================================================
+``torchvision:resnet50``             torchvision's first weights (V1); ``….IMAGENET1K_V2`` for others
+``timm:resnet50.a1_in1k``            timm's, with its data configuration
+``pypi:efficientnet_lite0``          weights installed by pip
+``file:PATH@torchvision:resnet50``   a local .pth, .pt or .safetensors for an architecture
+``module:package.path:factory``      one's own network, or its architecture in ``file:PATH@module:…``
+``resnet50``                         looked up in torchvision, then in timm
+==================================== ======================================================================
+
+Nothing else in the project knows where weights come from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from aliasing.errors import UsageError
+from aliasing.models.catalogue import AvailableModel, did_you_mean
+from aliasing.models.checkpoints import read_checkpoint
+from aliasing.models.classifier import Classifier, record_weights, resize_shorter_side
+from aliasing.models.embedding import penultimate_features, penultimate_layer
+
+__all__ = [
+    "AvailableModel",
+    "Classifier",
+    "available_models",
+    "load_model",
+    "penultimate_features",
+    "penultimate_layer",
+    "resize_shorter_side",
+]
+
+_SOURCES = ("pypi", "torchvision", "timm")
+_ARCHITECTURES = ("torchvision", "timm", "module")
+_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def load_model(model: str | nn.Module | Classifier) -> Classifier:
+    """Load a network with its weights and its preprocessing.
+
+    Parameters
+    ----------
+    model : str, torch.nn.Module or Classifier
+        A name as in the table above; or a network of one's own, which is put into evaluation mode and, unless timm
+        built it, taken to want ImageNet's preprocessing (the classifier's notes say so); or a Classifier, returned as
+        it is.
+
+    Returns
+    -------
+    Classifier
+
+    Raises
+    ------
+    UsageError
+        If there is no such name (the message has the nearest), or the network does not take square RGB images.
+    InputError
+        If the weights cannot be had, be read, or be loaded into the architecture.
+
+    Examples
+    --------
+    >>> classifier = load_model("pypi:efficientnet_lite0")
+    >>> classifier.input_size, classifier.resize_size, classifier.interpolation, classifier.labels[258]
+    (224, 256, 'bicubic', 'Samoyed, Samoyede')
+    """
+    if isinstance(model, Classifier):
+        return model
+    if isinstance(model, nn.Module):
+        from aliasing.models import from_module
+
+        classifier = from_module.adopt(model, type(model).__name__)
+        return record_weights(classifier, f"{type(model).__module__}.{type(model).__qualname__}")
+    if not isinstance(model, str):
+        raise UsageError(f"got a {type(model).__name__}; expected a model's name, an nn.Module or a Classifier")
+    source, name = _split(model)
+    if source == "file":
+        return _load_file(name)
+    loaded: Classifier = _source(source).load(name)
+    return loaded
+
+
+def available_models(pattern: str = "*") -> Iterator[AvailableModel]:
+    """List the networks that can be loaded by name alone: PyPI's, torchvision's, timm's.
+
+    Parameters
+    ----------
+    pattern : str
+        A shell pattern ("timm:resnet*"), or a part of the name where it holds no ``*`` or ``?``.
+
+    Yields
+    ------
+    AvailableModel
+
+    Examples
+    --------
+    >>> [model.name for model in available_models("lite2*")]
+    []
+    >>> [model.name for model in available_models("pypi:*lite2")]
+    ['pypi:efficientnet_lite2']
+    """
+    if not set(pattern) & set("*?["):
+        pattern = f"*{pattern}*"
+    prefix = pattern.partition(":")[0]
+    for source in [prefix] if prefix in _SOURCES else _SOURCES:
+        for model in _source(source).available():
+            if fnmatchcase(model.name, pattern):
+                yield model
+
+
+def _load_file(name: str) -> Classifier:
+    """``PATH@ARCHITECTURE`` → the architecture with the weights in that file."""
+    path, _, architecture = name.rpartition("@")
+    if not path or not architecture:
+        raise UsageError(f"file:{name}; expected file:PATH@ARCHITECTURE, as in file:weights.pth@torchvision:resnet50")
+    source, architecture_name = _split(architecture)
+    if source not in _ARCHITECTURES:
+        raise UsageError(f"file:{name}: {source}: is no source of architectures; expected {', '.join(_ARCHITECTURES)}")
+    state_dict = read_checkpoint(Path(path).expanduser())
+    loaded: Classifier = _source(source).assemble(architecture_name, state_dict, path)
+    return record_weights(replace(loaded, name=f"file:{path}@{loaded.name}"), path)
+
+
+def _split(name: str) -> tuple[str, str]:
+    """A model's name → its source and the rest; a bare name is torchvision's if it is there, else timm's."""
+    source, colon, rest = name.partition(":")
+    if colon and source in (*_SOURCES, "file", "module"):
+        if not rest:
+            raise UsageError(f"{name!r} names no model; `aliasing models` lists what can be loaded")
+        return source, rest
+    if colon:
+        raise UsageError(f"{name!r}: no source {source!r}; expected torchvision, timm, pypi, file or module")
+    if name.endswith(_CHECKPOINT_SUFFIXES):
+        raise UsageError(f"{name!r}: of which architecture? give file:{name}@torchvision:resnet50, for instance")
+    architecture = name.partition(".")[0]
+    for candidate in ("torchvision", "timm"):
+        if architecture in _source(candidate).architectures():
+            return candidate, name
+    names = [*_source("torchvision").architectures(), *(model.name for model in _source("pypi").available())]
+    nearest = did_you_mean(architecture, names) or did_you_mean(architecture, _source("timm").architectures())
+    raise UsageError(f"no model {name!r} in torchvision or timm{nearest or '; `aliasing models` lists them'}")
+
+
+def _source(name: str) -> Any:
+    """The module for a source, loaded when it is first needed: timm alone takes seconds."""
+    return import_module(f"aliasing.models.from_{name}")

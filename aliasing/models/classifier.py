@@ -1,0 +1,221 @@
+"""A network together with everything that is needed to show it a photograph.
+
+Preprocessing at evaluation, as torchvision's and timm's own transforms do it: shorter side to ``resize_size`` pixels by
+Pillow (antialiased), then the centre square of ``input_size`` pixels, then (x / 255 − mean) / std.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from aliasing.errors import UsageError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+def resize_shorter_side(pixels: npt.NDArray[np.uint8], size: int, interpolation: str) -> npt.NDArray[np.uint8]:
+    """Resize an image by Pillow (antialiased, uint8 out) so that its shorter side is ``size`` pixels.
+
+    The longer side is ⌊size · longer / shorter⌋, as torchvision and timm round it.
+
+    Parameters
+    ----------
+    pixels : uint8 array, H×W×3
+    size : int
+        Pixels, positive.
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}
+
+    Returns
+    -------
+    uint8 array, H'×W'×3
+
+    Examples
+    --------
+    >>> resize_shorter_side(np.zeros((30, 50, 3), np.uint8), 8, "bicubic").shape
+    (8, 13, 3)
+    """
+    height, width = pixels.shape[:2]
+    if height <= width:
+        new_height, new_width = size, size * width // height
+    else:
+        new_height, new_width = size * height // width, size
+    if (new_height, new_width) == (height, width):
+        return pixels
+    image = Image.fromarray(pixels).resize((new_width, new_height), RESAMPLING[interpolation])
+    return np.asarray(image)
+
+
+def crop_centre(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """Cut the centre square of ``size`` pixels, its corner rounded as torchvision rounds it (half to even).
+
+    Examples
+    --------
+    >>> crop_centre(np.arange(25, dtype=np.uint8).reshape(5, 5, 1), 2)[..., 0]
+    array([[12, 13],
+           [17, 18]], dtype=uint8)
+    """
+    height, width = pixels.shape[:2]
+    top, left = round((height - size) / 2), round((width - size) / 2)
+    return pixels[top : top + size, left : left + size]
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A network in evaluation mode, and how it was meant to see images.
+
+    Make a changed copy with ``dataclasses.replace(classifier, module=..., name=...)``.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Takes N×3×S×S, gives N×classes. It is put into evaluation mode.
+    name : str
+        The canonical name, with its source: ``"torchvision:resnet50.IMAGENET1K_V1"``.
+    input_size : int
+        S, the side of the square input in pixels.
+    mean, std : tuple of three floats
+        Of inputs scaled to 0…1.
+    interpolation : {"bilinear", "bicubic", "nearest", "lanczos"}
+    resize_size : int
+        The shorter side at evaluation, in pixels, before the centre crop; at least ``input_size``.
+    crop_share : float
+        input_size / resize_size as published (timm's ``crop_pct``).
+    labels : tuple of str, or None
+        The name of each class.
+    weights : dict of str
+        ``source``, ``version`` and ``sha256`` of the state_dict.
+    notes : tuple of str
+        What whoever reads a result should know ("no preprocessing was given: ImageNet's was assumed").
+
+    Raises
+    ------
+    UsageError
+        If the sizes or the preprocessing make no sense.
+
+    Examples
+    --------
+    >>> half = (0.5, 0.5, 0.5)
+    >>> tiny = Classifier(nn.Conv2d(3, 10, 8), "tiny", 8, half, half, "bilinear", resize_size=8, crop_share=1.0)
+    >>> photograph = np.full((20, 30, 3), 255, np.uint8)
+    >>> view = tiny.preprocess(photograph)
+    >>> view.shape, view.dtype, float(view.max())
+    ((8, 8, 3), dtype('float32'), 255.0)
+    >>> tiny.normalize(view[None]).shape
+    torch.Size([1, 3, 8, 8])
+    """
+
+    module: nn.Module
+    name: str
+    input_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    resize_size: int
+    crop_share: float
+    labels: tuple[str, ...] | None = None
+    weights: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in RESAMPLING:
+            raise UsageError(f"{self.name}: interpolation {self.interpolation!r}; expected {', '.join(RESAMPLING)}")
+        if not 1 <= self.input_size <= self.resize_size:
+            raise UsageError(
+                f"{self.name}: input_size {self.input_size} and resize_size {self.resize_size}; "
+                "expected 1 <= input_size <= resize_size"
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise UsageError(f"{self.name}: mean {self.mean} and std {self.std}; expected three each, std positive")
+        self.module.eval()
+
+    @property
+    def mean_colour(self) -> npt.NDArray[np.float32]:
+        """The colour in 0…255 that normalisation turns into exactly zero, shape (3,)."""
+        return 255 * np.asarray(self.mean, np.float32)
+
+    def preprocess(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Turn a photograph into the view that the network was meant to see.
+
+        Parameters
+        ----------
+        pixels : uint8 array, H×W×3, RGB
+
+        Returns
+        -------
+        float32 array, input_size×input_size×3
+            In 0…255; whole numbers, since Pillow's resize rounds.
+        """
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise ValueError(f"got {pixels.dtype} of shape {pixels.shape}; expected a uint8 image H×W×3")
+        resized = resize_shorter_side(pixels, self.resize_size, self.interpolation)
+        return crop_centre(resized, self.input_size).astype(np.float32)
+
+    def normalize(self, views: npt.NDArray[np.float32] | Tensor) -> Tensor:
+        """Turn views in 0…255 into the network's input, (x − 255 mean) / (255 std).
+
+        Parameters
+        ----------
+        views : float32, N×H×W×3, in 0…255
+
+        Returns
+        -------
+        Tensor, N×3×H×W
+            In channels_last memory: the layout of the views is kept, so that nothing is transposed.
+        """
+        batch = torch.as_tensor(views, dtype=torch.float32)
+        if batch.ndim != 4 or batch.shape[3] != 3:
+            raise ValueError(f"got views of shape {tuple(batch.shape)}; expected N×H×W×3")
+        mean = torch.from_numpy(self.mean_colour).to(batch.device)
+        scale = 1 / (255 * torch.tensor(self.std, device=batch.device))
+        return (batch - mean).mul_(scale).permute(0, 3, 1, 2)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """Hash of the weights: SHA-256 over key, dtype, shape and bytes of the state_dict, in the order of the keys.
+
+    Examples
+    --------
+    >>> fingerprint(nn.ReLU())[:8]  # of nothing
+    'e3b0c442'
+    """
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        if isinstance(value, Tensor):
+            tensor = value.detach().cpu().contiguous()
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def weight_notes(module: nn.Module) -> tuple[str, ...]:
+    """What is wrong with the weights, if anything: values that are NaN or infinite."""
+    tensors = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    bad = [key for key, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    return (f"NaN or infinite weights in {len(bad)} of {len(tensors)} tensors, {bad[0]} first",) if bad else ()
+
+
+def require_weights(module: nn.Module, name: str) -> None:
+    """Refuse a network whose weights do not exist yet (lazy layers, the meta device)."""
+    for key, value in [*module.named_parameters(), *module.named_buffers()]:
+        if is_lazy(value) or value.is_meta:
+            raise UsageError(f"{name}: {key} has no values yet (a lazy layer or the meta device); run or load it first")
+
+
+def record_weights(classifier: Classifier, source: str, release: str = "unversioned") -> Classifier:
+    """Say in the classifier where its weights are from and which they are, by hash; note what is wrong with them."""
+    weights = {"source": source, "version": release, "sha256": fingerprint(classifier.module)}
+    return replace(classifier, weights=weights, notes=classifier.notes + weight_notes(classifier.module))

@@ -1,0 +1,148 @@
+"""Weights from the network: from the cache, or within a deadline, or not at all.
+
+Name look-ups cannot be given a time-out, so the first answer is awaited in a thread of its own that is left behind
+where it hangs. A download that breaks off never takes the place of the whole file.
+"""
+
+import hashlib
+import http.client
+import os
+import tempfile
+import threading
+import urllib.error
+import urllib.request
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import huggingface_hub
+import huggingface_hub.constants
+import torch.hub
+from tqdm import tqdm
+
+from aliasing.errors import InputError
+
+ANSWER_SECONDS = 10.0
+_CHUNK = 1 << 20
+# timm's networks stand on the hub in one of these.
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
+
+def cached_file(url: str) -> Path | None:
+    """The file that torch.hub's cache holds for a URL, or None."""
+    path = _cache_path(url)
+    return path if path.is_file() else None
+
+
+def fetch(url: str, remedy: str) -> Path:
+    """Fetch a file into torch.hub's cache, unless it is there.
+
+    Parameters
+    ----------
+    url : str
+        A file whose name may end in the first digits of its SHA-256, as torchvision's do; they are checked.
+    remedy : str
+        What to do where there is no network, for the message.
+
+    Raises
+    ------
+    InputError
+        Within 15 s where the host does not answer; also where the file is not there or is not what its name says.
+    """
+    path = _cache_path(url)
+    if path.is_file():
+        return path
+    status = _await_answer(url, remedy)
+    if status >= 400:
+        raise InputError(f"{url} answers {status}; {remedy}")
+    try:
+        _download(url, path)
+    except (OSError, http.client.HTTPException) as error:
+        raise InputError(f"{url} broke off ({error}); try again, or {remedy}") from error
+    return path
+
+
+def cached_hub_file(repository: str, filename: str | None = None) -> Path | None:
+    """The weights that the Hugging Face cache holds for a repository, or None."""
+    for name in (filename,) if filename else _HUB_FILES:
+        found = huggingface_hub.try_to_load_from_cache(repository, name)
+        if isinstance(found, str):
+            return Path(found)
+    return None
+
+
+def fetch_hub_file(repository: str, remedy: str, filename: str | None = None) -> Path:
+    """Fetch a repository's weights into the Hugging Face cache, unless they are there.
+
+    Raises
+    ------
+    InputError
+        Within 15 s where the hub does not answer, at once in offline mode (``HF_HUB_OFFLINE=1``); also where the
+        repository has no weights or needs a login.
+    """
+    found = cached_hub_file(repository, filename)
+    if found is not None:
+        return found
+    for name in (filename,) if filename else _HUB_FILES:
+        url = huggingface_hub.hf_hub_url(repository, name)
+        if huggingface_hub.constants.HF_HUB_OFFLINE:
+            raise InputError(f"{repository} is not in the cache, and HF_HUB_OFFLINE is set; {remedy} ({url})")
+        status = _await_answer(url, f"{remedy} ({url})")
+        if status < 400:
+            try:
+                return Path(huggingface_hub.hf_hub_download(repository, name))
+            except Exception as error:  # of httpx, of the hub's own and of the disk, with no common ancestor
+                raise InputError(f"{url} broke off ({type(error).__name__}); try again, or {remedy}") from error
+    raise InputError(f"{url} answers {status}; {remedy}")
+
+
+def _cache_path(url: str) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
+
+
+def _await_answer(url: str, remedy: str) -> int:
+    """The HTTP status that a URL answers with, through the proxies of the environment."""
+    answers: list[int | Exception] = []
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD")
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as response:
+                answers.append(response.status)
+        except urllib.error.HTTPError as error:
+            answers.append(error.code)
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a proxy that is no URL
+            answers.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(ANSWER_SECONDS)
+    answer = answers[0] if answers else TimeoutError(f"nothing within {ANSWER_SECONDS:g} s")
+    if isinstance(answer, Exception):
+        reason = getattr(answer, "reason", answer)
+        raise InputError(f"{urlsplit(url).hostname} does not answer ({reason}); {remedy}")
+    return answer
+
+
+def _download(url: str, path: Path) -> None:
+    """Download to a temporary name beside ``path``, check the hash, and rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:
+            size = int(response.headers.get("Content-Length", 0))
+            with tqdm(desc=path.name, total=size or None, unit="B", unit_scale=True, disable=None) as progress:
+                while chunk := response.read(_CHUNK):
+                    file.write(chunk)
+                    digest.update(chunk)
+                    progress.update(len(chunk))
+        received = Path(temporary).stat().st_size
+        if size and received != size:
+            raise OSError(f"{received} of {size} bytes")
+        expected = torch.hub.HASH_REGEX.search(path.name)
+        if expected and not digest.hexdigest().startswith(expected.group(1)):
+            raise OSError(f"its SHA-256 begins {digest.hexdigest()[:8]}, its name says {expected.group(1)}")
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)

@@ -1,0 +1,88 @@
+"""What does a network hold just before its answer?"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from aliasing.models.classifier import Classifier
+
+
+def penultimate_layer(classifier: Classifier) -> str | None:
+    """The name of the nn.Linear whose output is the network's output, or None.
+
+    Found by showing the network one black image.
+
+    Examples
+    --------
+    >>> half = (0.5, 0.5, 0.5)
+    >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2))
+    >>> penultimate_layer(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
+    '3'
+    """
+    module, size = classifier.module, classifier.input_size
+    outputs: dict[str, Tensor] = {}
+    hooks = [
+        layer.register_forward_hook(lambda _layer, _inputs, output, name=name: outputs.__setitem__(name, output))
+        for name, layer in module.named_modules()
+        if isinstance(layer, nn.Linear)
+    ]
+    try:
+        with torch.no_grad():
+            answer = module(classifier.normalize(torch.zeros(1, size, size, 3)))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    # Flatten, Identity and Dropout after the layer pass the same memory on.
+    return next((name for name, output in outputs.items() if _is_same_memory(output, answer)), None)
+
+
+def penultimate_features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
+    """Make the function that gives a network's embedding of a batch.
+
+    It is the input of the last linear layer, where that layer's output is the network's; else the network's own
+    output, averaged over space where that is a map.
+
+    Parameters
+    ----------
+    classifier : Classifier
+
+    Returns
+    -------
+    function
+        N×3×S×S, normalised → N×D.
+
+    Examples
+    --------
+    >>> half = (0.5, 0.5, 0.5)
+    >>> network = nn.Sequential(nn.Conv2d(3, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
+    >>> features = penultimate_features(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
+    >>> features(torch.zeros(7, 3, 4, 4)).shape
+    torch.Size([7, 6])
+    """
+    name = penultimate_layer(classifier)
+    if name is None:
+        return lambda batch: _pool(classifier.module(batch))
+    layer = classifier.module.get_submodule(name)
+
+    def features(batch: Tensor) -> Tensor:
+        inputs: list[Tensor] = []
+        hook = layer.register_forward_pre_hook(lambda _layer, arguments: inputs.append(arguments[0]))
+        try:
+            classifier.module(batch)
+        finally:
+            hook.remove()
+        return _pool(inputs[-1])
+
+    return features
+
+
+def _is_same_memory(output: Tensor, answer: Tensor) -> bool:
+    return output.data_ptr() == answer.data_ptr() and output.numel() == answer.numel()
+
+
+def _pool(features: Tensor) -> Tensor:
+    """Average a map over space (N×C×H×W) or tokens over their number (N×T×C)."""
+    if features.ndim == 4:
+        return features.mean((2, 3))
+    return features.mean(1) if features.ndim == 3 else features.flatten(1)

@@ -1,0 +1,100 @@
+"""torchvision's classifiers: ``torchvision:resnet50.IMAGENET1K_V1``.
+
+Without a suffix V1, the weights that the papers measured.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import torchvision
+from torch import Tensor, nn
+
+from aliasing.errors import UsageError
+from aliasing.models.catalogue import AvailableModel, did_you_mean
+from aliasing.models.checkpoints import load_weights, read_checkpoint, strip_prefixes
+from aliasing.models.classifier import Classifier, record_weights
+from aliasing.models.downloads import cached_file, fetch
+
+_FIRST = "IMAGENET1K_V1"
+# These two are published with their inputs rescaled inside and with auxiliary heads that only training uses.
+_BUILD_OPTIONS = {
+    "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
+    "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": False},
+}
+_AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
+# The published DenseNets still have the names of an older torch, "denselayer1.norm.1.weight".
+_OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)$")
+
+
+@cache
+def architectures() -> tuple[str, ...]:
+    """The names of torchvision's classifiers."""
+    return tuple(torchvision.models.list_models(module=torchvision.models))
+
+
+def available() -> Iterator[AvailableModel]:
+    """Every set of weights of every classifier."""
+    for architecture in architectures():
+        for weights in torchvision.models.get_model_weights(architecture):
+            name = f"torchvision:{architecture}.{weights.name}"
+            yield AvailableModel(name, weights.url, cached_file(weights.url) is not None)
+
+
+def load(name: str) -> Classifier:
+    """Load a classifier with its published weights, from torch.hub's cache or the network."""
+    architecture, weights = _resolve(name)
+    remedy = f"fetch it elsewhere and give it as file:PATH@torchvision:{architecture}.{weights.name}"
+    path = fetch(weights.url, remedy)
+    classifier = _load_state(architecture, weights, read_checkpoint(path), str(path))
+    return record_weights(classifier, weights.url, weights.name)
+
+
+def assemble(name: str, state_dict: dict[str, Tensor], source: str) -> Classifier:
+    """Build the architecture with these weights, preprocessing as for the published ones of that name."""
+    return _load_state(*_resolve(name), state_dict, source)
+
+
+def _resolve(name: str) -> tuple[str, Any]:
+    """``resnet50.IMAGENET1K_V2`` → the architecture and the member of its weights enum."""
+    architecture, _, suffix = name.partition(".")
+    if architecture not in architectures():
+        raise UsageError(f"torchvision has no classifier {architecture!r}{did_you_mean(architecture, architectures())}")
+    weights = torchvision.models.get_model_weights(architecture)
+    if not suffix:
+        # The two networks without V1 are published with their default alone or beside a linear probe.
+        suffix = _FIRST if _FIRST in weights.__members__ else weights.DEFAULT.name
+    if suffix not in weights.__members__:
+        known = ", ".join(weights.__members__)
+        raise UsageError(f"torchvision:{architecture} has no weights {suffix!r}; it has {known}")
+    return architecture, weights[suffix]
+
+
+def _load_state(architecture: str, weights: Any, state_dict: dict[str, Tensor], source: str) -> Classifier:
+    options = _BUILD_OPTIONS.get(architecture, {})
+    module: nn.Module = torchvision.models.get_model(architecture, weights=None, **options)
+    load_weights(module, _modernise(architecture, strip_prefixes(state_dict, module.state_dict())), source)
+    preset = weights.transforms()
+    (input_size,), (resize_size,) = preset.crop_size, preset.resize_size
+    categories = weights.meta.get("categories")
+    return Classifier(
+        module,
+        f"torchvision:{architecture}.{weights.name}",
+        input_size=input_size,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+        interpolation=preset.interpolation.value,
+        resize_size=resize_size,
+        crop_share=input_size / resize_size,
+        labels=tuple(categories) if categories else None,
+    )
+
+
+def _modernise(architecture: str, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Published names → today's, without the heads that only training uses."""
+    if architecture in _BUILD_OPTIONS:
+        return {key: value for key, value in state_dict.items() if not key.startswith(_AUXILIARY_HEADS)}
+    if architecture.startswith("densenet"):
+        return {_OLD_DENSENET_NAME.sub(r"\1\2", key): value for key, value in state_dict.items()}
+    return state_dict
