@@ -233,16 +233,13 @@ def _own_calls(record: Trace) -> dict[int, int]:
 
 
 def _is_image(value: Value) -> bool:
-    """Is this the network's input, but for padding and pointwise preparation?"""
-    while value.producer is not None:
-        if value.producer.name == "cat" or any(v.is_learned for v in value.producer.inputs):
-            return False
-        if len(value.producer.signals) != 1 or value.shape[1:2] != value.producer.signals[0].shape[1:2]:
-            return False
-        if value.producer.name in _DESCRIBE and value.producer.name != "interpolate":
-            return False
-        value = value.producer.signals[0]
-    return True
+    """Is this the network's input, but for padding, normalisation and resizing?"""
+    call = value.producer
+    if call is None:
+        return value.is_signal
+    if call.name in _DESCRIBE and call.name not in ("interpolate", "__getitem__"):
+        return False
+    return not any(v.is_learned for v in call.inputs) and all(_is_image(v) for v in call.signals)
 
 
 # --- what a call does to the sampling grid ------------------------------------------------------------------------

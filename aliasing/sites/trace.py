@@ -25,7 +25,10 @@ from torch.utils import _pytree as pytree
 
 from aliasing.errors import InputError, UsageError
 
-__all__ = ["Call", "ModuleCall", "Trace", "Value", "trace"]
+__all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace"]
+
+# Calls of these functions are recorded whether or not they handle the signal, so that each has a number to be known by.
+COUNTED = frozenset("conv2d max_pool2d avg_pool2d __getitem__ pad".split())
 
 
 @dataclass(eq=False)
@@ -35,7 +38,7 @@ class Value:
     Attributes
     ----------
     shape : its size.
-    producer : the call that made it; None for an input, a parameter or a constant.
+    producer : the call that made it; None for an input, a parameter, or what is made of these alone.
     is_signal : does it depend on the network's input?
     is_learned : does it depend on a parameter, and not on the input?
     consumers : the calls that take it, in their order.
@@ -88,7 +91,7 @@ class Call:
 
 @dataclass(eq=False)
 class Trace:
-    """The record of one run: every call that handles the signal, and every module call, in their order."""
+    """The record of one run: calls and module calls, each in their order."""
 
     calls: list[Call]
     module_calls: list[ModuleCall]
@@ -236,15 +239,15 @@ class _Recorder(TorchFunctionMode):  # type: ignore[misc]
         inputs = [self.value(tensor) for tensor in _tensors((args, kwargs))]
         values = {id(tensor): value for tensor, value in zip(_tensors((args, kwargs)), inputs, strict=True)}
         result = func(*args, **kwargs)
-        name = getattr(func, "__name__", str(func))
+        name = name_of(func)
         outputs = list(_tensors(result))
         if name in ("__setitem__", "copy_"):  # changes its first argument, and may return nothing
             outputs = [args[0]]
         if not outputs:
             return result
-        if any(value.is_signal for value in inputs) and self._running:
+        if self._running and (name in COUNTED or any(value.is_signal for value in inputs)):
             args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: values[id(tensor)], (args, kwargs))
-            self._append(_name_of(func), func, self._running[-1], args, kwargs, inputs, outputs)
+            self._append(name, func, self._running[-1], args, kwargs, inputs, outputs)
         else:
             learned = any(value.is_learned for value in inputs)
             for tensor in outputs:
@@ -265,7 +268,9 @@ class _Recorder(TorchFunctionMode):  # type: ignore[misc]
         self.calls.append(call)
         for value in dict.fromkeys(inputs):
             value.consumers.append(call)
-        call.outputs = [self.add(tensor, producer=call, is_signal=True) for tensor in outputs]
+        about: dict[str, Any] = {"is_signal": bool(call.signals)}
+        about["is_learned"] = not call.signals and any(value.is_learned for value in inputs)
+        call.outputs = [self.add(tensor, producer=call, **about) for tensor in outputs]
         return call.outputs[0]
 
 
@@ -285,7 +290,7 @@ _CLOSURES = {
 }
 
 
-def _name_of(function: Any) -> str:
+def name_of(function: Any) -> str:
     try:
         if function in _CLOSURES:
             return _CLOSURES[function]
