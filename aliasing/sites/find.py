@@ -99,7 +99,7 @@ def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> li
     >>> for site in find_sites(net, torch.zeros(1, 3, 32, 32)):
     ...     print(site.name, site.kind, site.role, site.stride, site.cumulative_stride, site.followed_by)
     0 convolution stem (2, 2) (2.0, 2.0) ('relu', 'max_pool2d')
-    2 max pooling  (2, 2) (4.0, 4.0) ()
+    2 max pooling  (2, 2) (4.0, 4.0) ('output',)
     """
     module, example = probe_of(model, example_input)
     treated: list[Site] | None = getattr(module, "antialiased_sites", None)
