@@ -123,9 +123,8 @@ class DenseConvolution:
         groups: int = 1,
     ) -> Tensor:
         if self.circular:
-            steps = _two(stride)
-            input = _around(input, _two(padding), tuple(s - k for s, k in zip(steps, self.kept, strict=True)))  # noqa: A001
-            padding = 0
+            reach = _reach(weight.shape[-2:], _two(dilation))
+            input, padding = _ring(input, reach, _two(stride), _two(padding)), 0  # noqa: A001
         dense = function(input, weight, bias, self.kept, padding, dilation, groups)
         return dense if self.pool is None else self.pool(dense)
 
@@ -197,10 +196,9 @@ class DenseMaximum:
             return self.pool(F.max_pool2d(input, self.window, 1))
         kernel, pad, spread = _two(kernel_size), _two(padding), _two(dilation)
         steps = _two(stride) if stride else kernel
-        reach = tuple(d * (k - 1) + 1 for d, k in zip(spread, kernel, strict=True))
+        reach = _reach(kernel, spread)
         if self.circular:
-            dense = F.max_pool2d(_around(input, pad, tuple(s - 1 for s in steps)), kernel, 1, 0, spread)
-            return self.pool(dense)
+            return self.pool(F.max_pool2d(_ring(input, reach, steps, pad), kernel, 1, 0, spread))
         beyond = _beyond(input, reach, steps, pad, ceil_mode)
         if max(beyond) > 0:
             (top, left), (down, across) = pad, beyond
@@ -230,8 +228,8 @@ class DenseAverage:
         kernel, pad = _two(kernel_size), _two(padding)
         steps = _two(stride) if stride else kernel
         if self.circular:
-            dense = function(_around(input, pad, tuple(s - 1 for s in steps)), kernel, 1, divisor_override=divisor_override)
-            return self.pool(dense)
+            ring = _ring(input, kernel, steps, pad)
+            return self.pool(function(ring, kernel, 1, divisor_override=divisor_override))
         beyond = _beyond(input, kernel, steps, pad, ceil_mode)
         if max(beyond) == 0:
             return self.pool(function(input, kernel, 1, pad, False, count_include_pad, divisor_override))
@@ -339,8 +337,19 @@ def _two(value: Any) -> tuple[int, int]:
     return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
 
 
-def _around(x: Tensor, padding: tuple[int, int], beyond: Any = (0, 0)) -> Tensor:
-    """The map with its other side before and behind; ``beyond`` more behind, so that a dense map closes the ring."""
+def _reach(kernel: Any, dilation: tuple[int, int]) -> tuple[int, int]:
+    """How many samples a kernel spans."""
+    return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
+
+
+def _ring(x: Tensor, reach: tuple[int, int], steps: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+    """The map padded by its other side, so far that the dense map has whole strides, and closes the ring."""
+    dense = [size + 2 * pad - span + 1 for size, pad, span in zip(x.shape[-2:], padding, reach, strict=True)]
+    return _around(x, padding, (-dense[0] % steps[0], -dense[1] % steps[1]))
+
+
+def _around(x: Tensor, padding: tuple[int, int], beyond: tuple[int, int] = (0, 0)) -> Tensor:
+    """The map with its other side before and behind; ``beyond`` more behind."""
     (top, left), (down, across) = padding, beyond
     sides = left, left + across, top, top + down
     return F.pad(x, sides, mode="circular") if any(sides) else x
