@@ -17,12 +17,15 @@ Everything is kept as sums, so that estimates stream, merge, and need no memory.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 CONFIDENCE = 0.95
+_TAIL = (1 - CONFIDENCE) / 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,47 @@ class Estimate:
 
 
 @dataclass
-class Share:
+class _ImageSums:
+    """What the ratio of sums and its variance need, image by image; accumulates and merges."""
+
+    binary: bool = False
+    images: int = 0
+    total: float = 0.0
+    count: float = 0.0
+    total_squared: float = 0.0
+    total_count: float = 0.0
+    count_squared: float = 0.0
+
+    def add(self, total: npt.ArrayLike, count: npt.ArrayLike) -> None:
+        """Take in images: for each (or for one) the sum of its values, and how many they are."""
+        totals, counts = np.broadcast_arrays(np.asarray(total, np.float64), np.asarray(count, np.float64))
+        self.images += totals.size
+        self.total += float(totals.sum())
+        self.count += float(counts.sum())
+        self.total_squared += float((totals * totals).sum())
+        self.total_count += float((totals * counts).sum())
+        self.count_squared += float((counts * counts).sum())
+
+    def merge(self, other: Self) -> None:
+        """Take in what another process has accumulated."""
+        for field in fields(_ImageSums):
+            if field.name != "binary":
+                setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+    def variance(self) -> float:
+        """The linearised variance of the ratio of sums; 0 where the images do not vary."""
+        if self.images < 2:
+            return 0.0
+        ratio = self.total / self.count
+        residual = self.total_squared - 2 * ratio * self.total_count + ratio * ratio * self.count_squared
+        # Where the images do not vary at all, the three terms cancel to their rounding: a few 1e-16 of the largest.
+        if residual <= 1e-12 * max(self.total_squared, ratio * ratio * self.count_squared):
+            return 0.0
+        return self.images / (self.images - 1) * residual / self.count**2
+
+
+@dataclass
+class Share(_ImageSums):
     """The mean of values between 0 and 1, several of them an image; a metric that accumulates and merges.
 
     Parameters
@@ -53,33 +96,10 @@ class Share:
     Examples
     --------
     >>> share = Share(binary=True)
-    >>> for changes in (0, 1, 0, 3):
-    ...     share.add(changes, 8)
+    >>> share.add([0, 1, 0, 3], 8)
     >>> print(share.estimate())
-    0.1250 [0.0006, 0.6350]
+    0.1250 [0.0001, 0.7162]
     """
-
-    binary: bool = False
-    images: int = 0
-    total: float = 0.0
-    count: float = 0.0
-    total_squared: float = 0.0
-    total_count: float = 0.0
-    count_squared: float = 0.0
-
-    def add(self, total: float, count: float) -> None:
-        """Take in one image: the sum of its values and how many they are."""
-        self.images += 1
-        self.total += total
-        self.count += count
-        self.total_squared += total * total
-        self.total_count += total * count
-        self.count_squared += count * count
-
-    def merge(self, other: Self) -> None:
-        """Take in what another process has accumulated."""
-        for name in ("images", "total", "count", "total_squared", "total_count", "count_squared"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def estimate(self) -> Estimate:
         """The ratio of sums with its Korn–Graubard beta interval; NaN where there is no value."""
@@ -87,25 +107,61 @@ class Share:
             return Estimate(math.nan, math.nan, math.nan)
         value = min(max(self.total / self.count, 0.0), 1.0)
         size = self._effective_size(value)
-        tail = (1 - CONFIDENCE) / 2
         hits, misses = value * size, (1 - value) * size
-        low = float(stats.beta.ppf(tail, hits, misses + 1)) if hits > 0 else 0.0
-        high = float(stats.beta.ppf(1 - tail, hits + 1, misses)) if misses > 0 else 1.0
+        low = float(stats.beta.ppf(_TAIL, hits, misses + 1)) if hits > 0 else 0.0
+        high = float(stats.beta.ppf(1 - _TAIL, hits + 1, misses)) if misses > 0 else 1.0
         return Estimate(value, low, high)
 
     def _effective_size(self, value: float) -> float:
-        if self.images < 2:
-            return 1.0
-        residual = self.total_squared - 2 * value * self.total_count + value * value * self.count_squared
-        variance = self.images / (self.images - 1) * residual / self.count**2
-        # Rounding leaves about one unit in the last place of the sums where the images do not vary at all.
-        if residual <= 1e-12 * max(self.total_squared, self.count_squared):
-            return float(self.images)
+        """The number of independent values that would have this variance.
+
+        The variance is known only as well as the images that carry the total (or what is missing to 1, if that is
+        less) are many: their participation ratio gives the degrees of freedom. And however dependent the values of an
+        image are, the images are independent, so the size is at least their number (Kish 1965).
+        """
+        images = self.count**2 / self.count_squared
+        variance = self.variance()
+        if not variance:
+            return images
         size = value * (1 - value) / variance
-        if self.binary:
-            size = min(size, self.count)
-        normal, student = stats.norm.ppf(0.5 + CONFIDENCE / 2), stats.t.ppf(0.5 + CONFIDENCE / 2, self.images - 1)
-        return float(size * (normal / student) ** 2)
+        carrying = self.total**2 / self.total_squared
+        missing_squared = self.count_squared - 2 * self.total_count + self.total_squared
+        missing = (self.count - self.total) ** 2 / missing_squared
+        freedom = max(min(carrying, missing) - 1, 1)
+        size *= float(stats.norm.ppf(_TAIL) / stats.t.ppf(_TAIL, freedom)) ** 2
+        return max(min(size, self.count) if self.binary else size, images)
+
+
+@dataclass
+class Difference(_ImageSums):
+    """The difference of two means of values between 0 and 1 on the same images: a paired metric.
+
+    ``add`` takes, image by image, the second's sum of values minus the first's, and how many values each has. The
+    interval is Student's t on the linearised variance. For binary values one image is added that goes wholly one way
+    and one that goes wholly the other (Bonett & Price 2012): this holds the level where changes are rare, and gives
+    the interval a width where no difference was seen.
+
+    Examples
+    --------
+    >>> difference = Difference(binary=True)
+    >>> difference.add([0, 1, 2, 0, 0], 8)
+    >>> print(difference.estimate())
+    0.0750 [-0.4881, 0.5952]
+    """
+
+    def estimate(self) -> Estimate:
+        """The difference with its paired interval; NaN where there is no value."""
+        if not self.count:
+            return Estimate(math.nan, math.nan, math.nan)
+        value = self.total / self.count
+        padded = Difference()
+        padded.merge(self)
+        if self.binary or not self.variance():
+            typical = self.count / self.images
+            padded.add([-typical, typical], typical)
+        centre = padded.total / padded.count
+        half = float(stats.t.ppf(1 - _TAIL, padded.images - 1)) * math.sqrt(padded.variance())
+        return Estimate(value, max(-1.0, min(value, centre - half)), min(1.0, max(value, centre + half)))
 
 
 @dataclass
@@ -141,7 +197,7 @@ class Mean:
         if self.images < 2:
             return Estimate(self.average if self.images else math.nan, math.nan, math.nan)
         error = math.sqrt(self.squares / (self.images - 1) / self.images)
-        half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, self.images - 1)) * error
+        half = float(stats.t.ppf(1 - _TAIL, self.images - 1)) * error
         return Estimate(self.average, self.average - half, self.average + half)
 
 

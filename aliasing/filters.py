@@ -45,7 +45,7 @@ def box(taps: int = 2, stride: int = 2) -> Taps:
     >>> box(4)
     array([0.25, 0.25, 0.25, 0.25])
     """
-    length = max(1, round(_length(taps) * _stride(stride) / 2))
+    length = _scaled(taps, stride)
     return np.full(length, 1 / length)
 
 
@@ -82,7 +82,7 @@ def gaussian(taps: int = 5, stride: int = 2, sigma: float | None = None) -> Taps
     taps : int
         Length at stride 2, at least 1.
     stride : int
-        The stride that it is stretched to: length and standard deviation grow with it.
+        The stride that it is stretched to: length and standard deviation are multiplied by ``stride / 2``.
     sigma : float, optional
         Standard deviation at stride 2 in pixels; by default the binomial filter's, √(taps − 1) / 2.
 
@@ -96,7 +96,7 @@ def gaussian(taps: int = 5, stride: int = 2, sigma: float | None = None) -> Taps
     >>> gaussian(3, sigma=0.5).round(4)
     array([0.1065, 0.787 , 0.1065])
     """
-    length = _stretched(taps, stride)
+    length = _scaled(taps, stride)
     deviation = (math.sqrt(taps - 1) / 2 if sigma is None else sigma) * stride / 2
     if length == 1:
         return np.ones(1)
@@ -113,7 +113,8 @@ def kaiser(taps: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
     taps : int
         Length at stride 2, at least 1.
     stride : int
-        The stride that it is stretched to: it cuts at 1 / (2·stride), and its length grows with it.
+        The stride that it is stretched to: it cuts at 1 / (2·stride), and its length becomes
+        ``(taps − 1) · stride / 2 + 1``.
     beta : float
         Shape of the window: 0 is no window; more means a wider transition and a deeper stop band
         (`scipy.signal.kaiser_beta` gives it from an attenuation in dB).
@@ -128,7 +129,7 @@ def kaiser(taps: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
     >>> kaiser(5).round(3)
     array([0.   , 0.24 , 0.519, 0.24 , 0.   ])
     """
-    return _windowed(_stretched(taps, stride), stride, ("kaiser", beta))
+    return _windowed(taps, stride, ("kaiser", beta))
 
 
 def lanczos(taps: int = 12, stride: int = 2) -> Taps:
@@ -139,7 +140,7 @@ def lanczos(taps: int = 12, stride: int = 2) -> Taps:
     taps : int
         Length at stride 2, at least 1; 12 taps are "Lanczos 3" at stride 2.
     stride : int
-        The stride that it is stretched to.
+        The stride that it is stretched to: the length becomes ``taps · stride / 2``, the lobes stay as many.
 
     Returns
     -------
@@ -151,7 +152,7 @@ def lanczos(taps: int = 12, stride: int = 2) -> Taps:
     >>> lanczos(4).round(4)
     array([0.05, 0.45, 0.45, 0.05])
     """
-    length = _stretched(taps, stride)
+    length = _scaled(taps, stride)
     position = np.arange(length) - (length - 1) / 2
     # The window reaches zero one half pixel beyond the last tap, so that every tap counts.
     return _normalised(np.sinc(position / stride) * np.sinc(2 * position / length))
@@ -165,7 +166,7 @@ def sinc(taps: int = 9, stride: int = 2, window: str = "hamming") -> Taps:
     taps : int
         Length at stride 2, at least 1.
     stride : int
-        The stride that it is stretched to.
+        The stride that it is stretched to, as for `kaiser`.
     window : str
         Any name that `scipy.signal.get_window` knows; ``"boxcar"`` is no window.
 
@@ -179,7 +180,7 @@ def sinc(taps: int = 9, stride: int = 2, window: str = "hamming") -> Taps:
     >>> sinc(7).round(3)
     array([-0.009,  0.   ,  0.252,  0.514,  0.252,  0.   , -0.009])
     """
-    return _windowed(_stretched(taps, stride), stride, window)
+    return _windowed(taps, stride, window)
 
 
 FAMILIES: dict[str, Callable[..., Taps]] = {
@@ -399,7 +400,8 @@ def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
     return float(shift) - (len(weights) - 1) // 2
 
 
-def _windowed(length: int, stride: int, window: Any) -> Taps:
+def _windowed(taps: int, stride: int, window: Any) -> Taps:
+    length = round((_length(taps) - 1) * _stride(stride) / 2) + 1
     # What `scipy.signal.firwin` does, which refuses to cut at the Nyquist frequency itself (stride 1).
     position = np.arange(length) - (length - 1) / 2
     return _normalised(np.sinc(position / stride) * signal.get_window(window, length, fftbins=False))
@@ -412,8 +414,8 @@ def _normalised(taps: NDArray[Any]) -> Taps:
     return np.asarray(taps / total, dtype=np.float64)
 
 
-def _stretched(taps: int, stride: int) -> int:
-    return round((_length(taps) - 1) * _stride(stride) / 2) + 1
+def _scaled(taps: int, stride: int) -> int:
+    return max(1, round(_length(taps) * _stride(stride) / 2))
 
 
 def _length(taps: int) -> int:

@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 130 interrupted.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -14,7 +15,7 @@ from importlib import import_module
 from aliasing import __version__
 from aliasing.errors import InputError, UsageError
 
-COMMANDS: tuple[str, ...] = ()
+COMMANDS = ("jitter", "models")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -44,6 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     try:
         arguments.run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough; Python's own flush at exit must not complain again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UsageError as error:
         print(f"aliasing {arguments.command}: {error}", file=sys.stderr)
         return 2

@@ -73,12 +73,11 @@ def load_model(model: str | nn.Module | Classifier) -> Classifier:
     (224, 256, 'bicubic', 'Samoyed, Samoyede')
     """
     if isinstance(model, Classifier):
-        return model
+        return model if model.weights else record_weights(model, f"the object {model.name}")
     if isinstance(model, nn.Module):
-        from aliasing.models import from_module
-
-        classifier = from_module.adopt(model, type(model).__name__)
-        return record_weights(classifier, f"{type(model).__module__}.{type(model).__qualname__}")
+        kind = type(model)
+        classifier: Classifier = _source("module").adopt(model, kind.__name__)
+        return record_weights(classifier, f"an object of {kind.__module__}.{kind.__qualname__}")
     if not isinstance(model, str):
         raise UsageError(f"got a {type(model).__name__}; expected a model's name, an nn.Module or a Classifier")
     source, name = _split(model)
@@ -94,7 +93,8 @@ def available_models(pattern: str = "*") -> Iterator[AvailableModel]:
     Parameters
     ----------
     pattern : str
-        A shell pattern ("timm:resnet*"), or a part of the name where it holds no ``*`` or ``?``.
+        A shell pattern for the name, with or without its source and tag ("timm:resnet*", "vgg1?"); or a part of the
+        name, where it holds no ``*`` or ``?``.
 
     Yields
     ------
@@ -102,18 +102,25 @@ def available_models(pattern: str = "*") -> Iterator[AvailableModel]:
 
     Examples
     --------
-    >>> [model.name for model in available_models("lite2*")]
-    []
     >>> [model.name for model in available_models("pypi:*lite2")]
     ['pypi:efficientnet_lite2']
+    >>> [model.name for model in available_models("torchvision:vgg1[69]")]
+    ['torchvision:vgg16.IMAGENET1K_V1', 'torchvision:vgg16.IMAGENET1K_FEATURES', 'torchvision:vgg19.IMAGENET1K_V1']
     """
     if not set(pattern) & set("*?["):
         pattern = f"*{pattern}*"
     prefix = pattern.partition(":")[0]
     for source in [prefix] if prefix in _SOURCES else _SOURCES:
         for model in _source(source).available():
-            if fnmatchcase(model.name, pattern):
+            if _matches(model.name, pattern):
                 yield model
+
+
+def _matches(name: str, pattern: str) -> bool:
+    """Whether a name matches, with or without its source and its tag."""
+    untagged = name.partition(".")[0]
+    forms = (name, untagged, name.partition(":")[2], untagged.partition(":")[2])
+    return any(fnmatchcase(form, pattern) for form in forms)
 
 
 def _load_file(name: str) -> Classifier:
@@ -142,8 +149,11 @@ def _split(name: str) -> tuple[str, str]:
         raise UsageError(f"{name!r}: of which architecture? give file:{name}@torchvision:resnet50, for instance")
     architecture = name.partition(".")[0]
     for candidate in ("torchvision", "timm"):
-        if architecture in _source(candidate).architectures():
+        if _source(candidate).knows(name):
             return candidate, name
+    for candidate in ("torchvision", "timm"):
+        if architecture in _source(candidate).architectures():
+            return candidate, name  # to be told which weights it has
     names = [*_source("torchvision").architectures(), *(model.name for model in _source("pypi").available())]
     nearest = did_you_mean(architecture, names) or did_you_mean(architecture, _source("timm").architectures())
     raise UsageError(f"no model {name!r} in torchvision or timm{nearest or '; `aliasing models` lists them'}")

@@ -5,6 +5,7 @@ A ``.safetensors`` file holds tensors only. A ``.pth`` or ``.pt`` file is a pick
 """
 
 import pickle
+import re
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
@@ -138,6 +139,11 @@ def differences(module: nn.Module, state_dict: Mapping[str, Tensor]) -> str:
     return "; ".join(f"{title} ({_some(keys)})" for title, keys in groups.items() if keys)
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _is_counter(key: str) -> bool:
     """Batch normalisation counts training steps; old checkpoints lack the count and inference ignores it."""
     return key.endswith("num_batches_tracked")
@@ -166,7 +172,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except Exception as error:  # a reader of damaged bytes fails in as many ways as there are damages
         raise InputError(
-            f"{path}: is no whole .safetensors file ({_first_line(error)}); copy or download it again"
+            f"{path}: is no whole .safetensors file ({first_line(error)}); copy or download it again"
         ) from error
 
 
@@ -204,11 +210,8 @@ def _refused_code(path: Path, error: Exception) -> str | None:
     try:
         return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))) or None
     except Exception:  # not in torch's zip format, which is all that this function of torch's reads
-        return "a class or function" if "Unsupported" in str(error) else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        return found.group(1) if found else None
 
 
 def _shape(tensor: Tensor) -> str:

@@ -33,15 +33,15 @@ def cached_file(url: str) -> Path | None:
     return path if path.is_file() else None
 
 
-def fetch(url: str, remedy: str) -> Path:
+def fetch(url: str, name: str) -> Path:
     """Fetch a file into torch.hub's cache, unless it is there.
 
     Parameters
     ----------
     url : str
         A file whose name may end in the first digits of its SHA-256, as torchvision's do; they are checked.
-    remedy : str
-        What to do where there is no network, for the message.
+    name : str
+        Of the network, ``SOURCE:ARCHITECTURE``, for the message.
 
     Raises
     ------
@@ -51,17 +51,17 @@ def fetch(url: str, remedy: str) -> Path:
     path = _cache_path(url)
     if path.is_file():
         return path
-    status = _await_answer(url, remedy)
+    status = _await_answer(url, name)
     if status >= 400:
-        raise InputError(f"{url} answers {status}; {remedy}")
+        raise InputError(f"the weights of {name} are not here, and {url} answers {status}; {_remedy(url, name)}")
     try:
         _download(url, path)
     except (OSError, http.client.HTTPException) as error:
-        raise InputError(f"{url} broke off ({error}); try again, or {remedy}") from error
+        raise InputError(f"the download of {name} failed ({error}); try again, or {_remedy(url, name)}") from error
     return path
 
 
-def cached_hub_file(repository: str, filename: str | None = None) -> Path | None:
+def cached_hub_file(repository: str, filename: str | None) -> Path | None:
     """The weights that the Hugging Face cache holds for a repository, or None."""
     for name in (filename,) if filename else _HUB_FILES:
         found = huggingface_hub.try_to_load_from_cache(repository, name)
@@ -70,8 +70,17 @@ def cached_hub_file(repository: str, filename: str | None = None) -> Path | None
     return None
 
 
-def fetch_hub_file(repository: str, remedy: str, filename: str | None = None) -> Path:
+def fetch_hub_file(repository: str, filename: str | None, name: str) -> Path:
     """Fetch a repository's weights into the Hugging Face cache, unless they are there.
+
+    Parameters
+    ----------
+    repository : str
+        ``owner/name``.
+    filename : str or None
+        None for the names that timm's repositories use.
+    name : str
+        Of the network, ``SOURCE:ARCHITECTURE``, for the message.
 
     Raises
     ------
@@ -82,24 +91,31 @@ def fetch_hub_file(repository: str, remedy: str, filename: str | None = None) ->
     found = cached_hub_file(repository, filename)
     if found is not None:
         return found
-    for name in (filename,) if filename else _HUB_FILES:
-        url = huggingface_hub.hf_hub_url(repository, name)
+    for file in (filename,) if filename else _HUB_FILES:
+        url = huggingface_hub.hf_hub_url(repository, file)
         if huggingface_hub.constants.HF_HUB_OFFLINE:
-            raise InputError(f"{repository} is not in the cache, and HF_HUB_OFFLINE is set; {remedy} ({url})")
-        status = _await_answer(url, f"{remedy} ({url})")
+            raise InputError(f"the weights of {name} are not here, and HF_HUB_OFFLINE is set; {_remedy(url, name)}")
+        status = _await_answer(url, name)
         if status < 400:
             try:
-                return Path(huggingface_hub.hf_hub_download(repository, name))
+                return Path(huggingface_hub.hf_hub_download(repository, file))
             except Exception as error:  # of httpx, of the hub's own and of the disk, with no common ancestor
-                raise InputError(f"{url} broke off ({type(error).__name__}); try again, or {remedy}") from error
-    raise InputError(f"{url} answers {status}; {remedy}")
+                reason = type(error).__name__
+                raise InputError(
+                    f"the download of {name} failed ({reason}); try again, or {_remedy(url, name)}"
+                ) from error
+    raise InputError(f"the weights of {name} are not here, and {url} answers {status}; {_remedy(url, name)}")
+
+
+def _remedy(url: str, name: str) -> str:
+    return f"fetch {url} elsewhere and give it as file:PATH@{name}"
 
 
 def _cache_path(url: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
 
 
-def _await_answer(url: str, remedy: str) -> int:
+def _await_answer(url: str, name: str) -> int:
     """The HTTP status that a URL answers with, through the proxies of the environment."""
     answers: list[int | Exception] = []
 
@@ -119,7 +135,10 @@ def _await_answer(url: str, remedy: str) -> int:
     answer = answers[0] if answers else TimeoutError(f"nothing within {ANSWER_SECONDS:g} s")
     if isinstance(answer, Exception):
         reason = getattr(answer, "reason", answer)
-        raise InputError(f"{urlsplit(url).hostname} does not answer ({reason}); {remedy}")
+        raise InputError(
+            f"the weights of {name} are not here, and {urlsplit(url).hostname} does not answer ({reason}); "
+            f"{_remedy(url, name)}"
+        )
     return answer
 
 

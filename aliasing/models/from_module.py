@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from aliasing.errors import UsageError
 from aliasing.models import from_timm
-from aliasing.models.checkpoints import load_weights, strip_prefixes
+from aliasing.models.checkpoints import first_line, load_weights, strip_prefixes
 from aliasing.models.classifier import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -83,16 +83,17 @@ def _call_factory(name: str) -> Any:
         try:
             module = import_module(module_path)
         except Exception as error:  # whatever the person's own code raises
-            raise UsageError(
-                f"module:{name}: {module_path} cannot be imported from {Path.cwd()} ({type(error).__name__}: {error})"
-            ) from error
+            reason = f"{type(error).__name__}: {first_line(error)}"
+            raise UsageError(f"module:{name}: cannot import {module_path} from {Path.cwd()} ({reason})") from error
         factory = getattr(module, attribute, None)
         if not callable(factory):
             raise UsageError(f"module:{name}: {module_path} has no function {attribute!r}")
         try:
             return factory()
         except Exception as error:  # whatever the person's own code raises
-            raise UsageError(f"module:{name}: {attribute}() failed ({type(error).__name__}: {error})") from error
+            raise UsageError(
+                f"module:{name}: {attribute}() failed ({type(error).__name__}: {first_line(error)})"
+            ) from error
 
 
 @contextmanager
@@ -116,7 +117,7 @@ def _require_answer(classifier: Classifier) -> None:
             answer = classifier.module(image)
     except Exception as error:  # whatever the person's own code raises
         raise UsageError(
-            f"{classifier.name} does not take 1×3×{size}×{size} ({str(error).splitlines()[0]}); "
+            f"{classifier.name} does not take 1×3×{size}×{size} ({first_line(error)}); "
             "a network of another size comes as a Classifier, which says so"
         ) from error
     if not isinstance(answer, Tensor) or answer.ndim < 2 or len(answer) != 1:

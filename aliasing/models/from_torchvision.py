@@ -34,6 +34,14 @@ def architectures() -> tuple[str, ...]:
     return tuple(torchvision.models.list_models(module=torchvision.models))
 
 
+def knows(name: str) -> bool:
+    """Whether torchvision has this architecture, and weights under this suffix where one is given."""
+    architecture, _, suffix = name.partition(".")
+    if architecture not in architectures():
+        return False
+    return not suffix or suffix in torchvision.models.get_model_weights(architecture).__members__
+
+
 def available() -> Iterator[AvailableModel]:
     """Every set of weights of every classifier."""
     for architecture in architectures():
@@ -45,8 +53,7 @@ def available() -> Iterator[AvailableModel]:
 def load(name: str) -> Classifier:
     """Load a classifier with its published weights, from torch.hub's cache or the network."""
     architecture, weights = _resolve(name)
-    remedy = f"fetch it elsewhere and give it as file:PATH@torchvision:{architecture}.{weights.name}"
-    path = fetch(weights.url, remedy)
+    path = fetch(weights.url, f"torchvision:{architecture}.{weights.name}")
     classifier = _load_state(architecture, weights, read_checkpoint(path), str(path))
     return record_weights(classifier, weights.url, weights.name)
 

@@ -1,1 +1,6 @@
 """Figures from results. Nothing here computes a result; each function takes one and returns a matplotlib figure."""
+
+from aliasing.plots.jitter import jitter
+from aliasing.plots.style import save
+
+__all__ = ["jitter", "save"]

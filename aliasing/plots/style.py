@@ -1,11 +1,16 @@
 """One look for every figure: colours that the colour-blind can tell apart, quiet axes, readable at README width."""
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 from cycler import cycler
+from matplotlib.figure import Figure
+
+from aliasing.provenance import write_bytes
 
 # Okabe & Ito (2008), without yellow, which is too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -29,3 +34,11 @@ def style() -> Iterator[None]:
     """The project's look, under whatever the user has set by ``plt.rcParams`` afterwards."""
     with plt.rc_context(_SETTINGS):
         yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all, and close it."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=_SETTINGS["savefig.dpi"])
+    plt.close(figure)
+    write_bytes(path, content.getvalue())

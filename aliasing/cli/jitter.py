@@ -1,0 +1,152 @@
+"""Measure how much the answers of pretrained networks move when the image moves by one pixel.
+
+examples:
+  aliasing jitter --out jitter
+      the offline default: three real ImageNet networks on the photographs that scikit-image bundles
+  aliasing jitter --models vgg16 resnet50 densenet201 --images DIR --out jitter
+      torchvision's networks on one's own photographs
+  aliasing jitter --models file:net.safetensors@torchvision:resnet18 --images DIR --protocol black
+      one's own weights, the photograph small on black
+  aliasing jitter --protocol consistency:draws=1 --resizer torch --json
+      two random windows a photograph, resized by torch, the summary on standard output
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
+
+DEFAULT_MODELS = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
+_SKIPPED_SHOWN = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing jitter``."""
+    parser.add_argument(
+        "--models", nargs="+", default=DEFAULT_MODELS, metavar="NAME", help="networks (see `aliasing models`)"
+    )
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=["sample"],
+        metavar="PATH",
+        help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
+    )
+    parser.add_argument(
+        "--protocol",
+        default="crop",
+        metavar="NAME[:KEY=VALUE,…]",
+        help="how an image becomes views: crop (default), crop-random, black, mean, inpaint, consistency,"
+        " consistency-cifar, pad, grid, horizontal, vertical, circular, subpixel, scale, rotate, frames",
+    )
+    parser.add_argument(
+        "--resizer", default="pil", help="pil (default), torch, torch-aliased, opencv-linear or opencv-area"
+    )
+    parser.add_argument(
+        "--output",
+        choices=("probabilities", "embedding"),
+        default="probabilities",
+        help="what of the network is compared; `embedding` for one that is no classifier",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="views at once (default 8)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
+    parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, write, print."""
+    from aliasing import plots
+    from aliasing.jitter import measure_jitter, trace_most_jittery
+    from aliasing.protocols import make_protocol
+    from aliasing.provenance import write_json
+
+    images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    result = measure_jitter(
+        arguments.models,
+        images,
+        make_protocol(arguments.protocol, resizer=arguments.resizer),
+        output=arguments.output,
+        limit=arguments.limit,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        out=arguments.out,
+        progress=not arguments.json,
+    )
+    summary = result.summary()
+    if arguments.out:
+        write_json(arguments.out / "summary.json", summary)
+        plots.save(
+            plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
+        )
+    if arguments.json:
+        json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    else:
+        print("\n".join(_report(summary, arguments.out)))
+
+
+_COLUMNS = {
+    "top1_change": "P(top-1 change)",
+    "mac": "MAC",
+    "cosine_distance": "cosine distance",
+    "neighbour_change": "P(neighbour change)",
+    "accuracy": "accuracy",
+    "worst_accuracy": "worst-case accuracy",
+}
+
+
+def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
+    """The summary for a person."""
+    from tabulate import tabulate
+
+    models = summary["models"]
+    columns = [name for name in _COLUMNS if any(name in model for model in models.values())]
+    rows = [
+        [name, *(_cell(model.get(column)) for column in columns), model["images"], model["pairs"]]
+        for name, model in models.items()
+    ]
+    yield tabulate(rows, ["network", *(_COLUMNS[column] for column in columns), "images", "pairs"])
+    yield "(in brackets the 95 % interval)"
+    if summary["differences"]:
+        columns = [name for name in columns if name in summary["differences"][0]]
+        first = summary["differences"][0]["first"]
+        rows = [
+            [difference["second"], *(_cell(difference[column], signed=True) for column in columns)]
+            for difference in summary["differences"]
+        ]
+        yield ""
+        yield tabulate(rows, [f"minus {first}, paired", *(_COLUMNS[column] for column in columns)])
+    yield ""
+    for name, model in models.items():
+        yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
+        if model["not_finite"]:
+            yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
+    skipped = summary["images"]["skipped"]
+    if skipped:
+        yield f"{len(skipped)} of {summary['images']['found']} images skipped:"
+        yield from (f"  {_shown(name)}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
+        if len(skipped) > _SKIPPED_SHOWN:
+            yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
+    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+
+
+def _cell(estimate: dict[str, float | None] | None, signed: bool = False) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    plus = "+" if signed else ""
+    return f"{estimate['value']:{plus}.4f} [{estimate['low']:{plus}.3f}, {estimate['high']:{plus}.3f}]"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(_shown, names[:3])) + (" …" if len(names) > 3 else "")
+
+
+def _shown(name: str) -> str:
+    """A file's name on one line, whatever is in it."""
+    return name if name.isprintable() else repr(name)

@@ -1,0 +1,254 @@
+"""Which images are in this archive? Zip and tar, read in memory one member at a time; nothing is ever written.
+
+An archive that unpacks to more than 200 times its size, and more than 256 MiB, is a bomb: photographs do not compress
+so. A tar is read in its own order, and a compressed one from front to back.
+"""
+
+import bz2
+import gzip
+import io
+import lzma
+import posixpath
+import tarfile
+import threading
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import IO, Any
+
+from aliasing.errors import InputError
+from aliasing.images import video
+from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, image_entry, read_bounded
+from aliasing.images.folders import is_hidden, is_media
+from aliasing.images.labels import TABLE, Labels, find_labels
+from aliasing.images.pixels import MAX_BYTES, BadImage
+
+MAX_EXPANSION = 200
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError)
+_DAMAGE_ZIP = (*_DAMAGE, zipfile.BadZipFile)
+_DAMAGE_TAR = (*_DAMAGE, tarfile.TarError)
+
+
+@dataclass
+class Members:
+    """The member names of an archive as a :class:`aliasing.images.labels.Tree`."""
+
+    names: list[str] = field(default_factory=list)
+    tables: dict[str, bytes] = field(default_factory=dict)
+
+    def children(self, prefix: str) -> tuple[bool, list[str]]:
+        images_here = False
+        folders = set()
+        for name in self.names:
+            if name.startswith(prefix) and is_media(name):
+                first, separator, _ = name[len(prefix) :].partition("/")
+                if separator:
+                    folders.add(first)
+                else:
+                    images_here = True
+        return images_here, sorted(folders)
+
+    def table(self, prefix: str) -> bytes | None:
+        return self.tables.get(prefix + TABLE)
+
+    def wanted(self, name: str, labels: Labels) -> bool:
+        """Whether this member is an image of the chosen part."""
+        return name.startswith(labels.prefix) and (is_media(name) or name in (labels.by_path or ()))
+
+
+def zip_source(path: Path) -> ImageSource:
+    """The images in a zip file, sorted by name."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = Members([info.filename for info in _zip_members(archive)])
+            for info in _zip_members(archive):
+                if posixpath.basename(info.filename) == TABLE:
+                    members.tables[info.filename] = _read_zip(archive, info, threading.Lock())
+    except _DAMAGE_ZIP as error:
+        raise InputError(f"{path} is no zip file that can be read: {_say(error)}") from error
+    return _archive_source("zip file", path, members, partial(_zip_entries, path, members))
+
+
+def _zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    members = (info for info in archive.infolist() if not info.is_dir() and not is_hidden(_plain(info.filename)))
+    return sorted(members, key=lambda info: info.filename.split("/"))
+
+
+def _zip_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry]:
+    try:
+        archive = zipfile.ZipFile(path)  # closed when the last entry is forgotten: they read from it
+    except _DAMAGE_ZIP as error:
+        yield bad_entry(path.name, None, f"archive cannot be read any more: {_say(error)}")
+        return
+    lock = threading.Lock()
+    names = UniqueNames()
+    for info in _zip_members(archive):
+        if members.wanted(info.filename, labels):
+            read = partial(_read_zip, archive, info, lock)
+            yield _member_entry(names(info.filename), info.filename, labels, read)
+
+
+def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: threading.Lock) -> bytes:
+    if info.flag_bits & 1:
+        raise BadImage("encrypted in its archive")
+    _check_size(info.file_size)
+    _check_expansion(info.file_size, info.compress_size)
+    try:
+        with lock, archive.open(info) as member:
+            return read_bounded(member.read)
+    except BadImage:
+        raise
+    except _DAMAGE_ZIP as error:
+        raise BadImage(f"cannot be read from its archive: {_say(error)}") from error
+
+
+def tar_source(path: Path) -> ImageSource:
+    """The images in a tar file (plain, gzip, bzip2 or xz), in its own order."""
+    members = Members()
+    try:
+        with _open_tar(path) as archive:
+            for info in _tar_members(archive):
+                members.names.append(info.name)
+                if posixpath.basename(info.name) == TABLE:
+                    members.tables[info.name] = _read_tar(archive, info)
+    except _DAMAGE_TAR as error:
+        if not members.names:
+            raise InputError(f"{path} is no tar file that can be read: {_say(error)}") from error
+    return _archive_source("tar file", path, members, partial(_tar_entries, path, members))
+
+
+def _tar_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    while (info := archive.next()) is not None:
+        vars(archive)["members"].clear()  # else tarfile remembers every header
+        info.name = _plain(info.name)
+        if info.isreg() and not is_hidden(info.name):
+            yield info
+
+
+def _tar_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry]:
+    names = UniqueNames()
+    last = "its beginning"
+    try:
+        with _open_tar(path) as archive:
+            for info in _tar_members(archive):
+                last = info.name
+                if members.wanted(info.name, labels):
+                    try:
+                        content = _read_tar(archive, info)
+                    except BadImage as error:
+                        yield bad_entry(names(info.name), labels.of(info.name), str(error))
+                    else:
+                        yield _member_entry(names(info.name), info.name, labels, partial(_same, content))
+    except _DAMAGE_TAR as error:
+        yield bad_entry(names(path.name), None, f"archive cannot be read beyond {last}: {_say(error)}")
+
+
+def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
+    _check_size(info.size)
+    member = archive.extractfile(info)
+    content = member.read() if member is not None else b""
+    if len(content) < info.size:
+        raise tarfile.ReadError("unexpected end of data")
+    return content
+
+
+@contextmanager
+def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
+    """Open a tar as a stream that stops where it expands like a bomb."""
+    with path.open("rb") as file:
+        head = file.read(6)
+        file.seek(0)
+        opener = next((opener for magic, opener in _COMPRESSIONS.items() if head.startswith(magic)), None)
+        if opener is None:
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                yield archive
+        else:
+            watched = _Watched(opener(file), file)
+            with tarfile.open(fileobj=io.BufferedReader(watched, 2**16), mode="r|") as archive:
+                yield archive
+            if watched.damage is not None:
+                raise watched.damage
+
+
+_COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], Any]] = {
+    b"\x1f\x8b": lambda file: gzip.GzipFile(fileobj=file),
+    b"BZh": bz2.BZ2File,
+    b"\xfd7zXZ\x00": lzma.LZMAFile,
+}
+
+
+class _Watched(io.RawIOBase):
+    """A decompressed stream that ends where it is damaged, and is refused as soon as it has expanded too much."""
+
+    damage: Exception | None = None
+
+    def __init__(self, stream: Any, compressed: IO[bytes]) -> None:
+        self._stream = stream
+        self._compressed = compressed
+        self._given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            content = self._stream.read1(len(buffer))
+        except _DAMAGE as error:  # what came before it can be used
+            self.damage = error
+            content = b""
+        buffer[: len(content)] = content
+        self._given += len(content)
+        _check_expansion(self._given, self._compressed.tell())
+        return len(content)
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
+
+
+def _check_expansion(size: int, compressed: int) -> None:
+    if size > MAX_BYTES and size > MAX_EXPANSION * compressed:
+        raise BadImage(f"expands more than {MAX_EXPANSION} times: taken for a decompression bomb")
+
+
+def _archive_source(
+    kind: str, path: Path, members: Members, entries: Callable[[Labels], Iterator[Entry]]
+) -> ImageSource:
+    labels = find_labels(members)
+    if not any(members.wanted(name, labels) for name in members.names):
+        raise InputError(f"{path} holds no images")
+    where = f"{kind} {path}" + (f", below {labels.prefix}" if labels.prefix else "")
+
+    def all_entries() -> Iterator[Entry]:
+        yield from entries(labels)
+        there = set(members.names)
+        for name in labels.by_path or ():
+            if name not in there:
+                yield bad_entry(name, labels.of(name), f"listed in {TABLE}, but not there")
+
+    return ImageSource(f"{where}, {labels.origin}", all_entries, labels.class_names)
+
+
+def _member_entry(name: str, path: str, labels: Labels, read: Callable[[], bytes]) -> Entry:
+    if path.startswith("/") or ".." in path.split("/"):
+        return bad_entry(name, labels.of(path), "its path leads out of its archive")
+    if posixpath.splitext(path)[1].lower() in video.EXTENSIONS:
+        return bad_entry(name, labels.of(path), "video in an archive; unpack it to measure it")
+    return image_entry(name, labels.of(path), read)
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("./")
+
+
+def _same(content: bytes) -> bytes:
+    return content
+
+
+def _say(error: BaseException) -> str:
+    return str(error) or type(error).__name__

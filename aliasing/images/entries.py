@@ -1,0 +1,179 @@
+"""What does a stream of images consist of? Entries, which cost nothing until they are loaded."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aliasing.images.pixels import MAX_BYTES, BadImage, Pixels, decode, one_line
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """A picture, ready to be measured.
+
+    Attributes
+    ----------
+    pixels : numpy.ndarray
+        uint8, H×W×3, RGB, upright.
+    name : str
+        Where it is inside its source: unique there, one printable line.
+    identity : str
+        Hash of the image's bytes (BLAKE2b, 128 bits, hexadecimal); for an array, of its shape and values.
+    label : int or None
+        Index of its class, where known.
+    """
+
+    pixels: Pixels
+    name: str
+    identity: str
+    label: int | None
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A video: what the protocol ``frames`` looks at. Attributes as of :class:`Image`."""
+
+    name: str
+    identity: str
+    label: int | None
+    _open: Callable[[], Iterator[Pixels]] = field(repr=False)
+
+    def frames(self) -> Iterator[Pixels]:
+        """The frames in order, uint8 H×W×3 RGB, decoded one at a time; a new iterator at every call."""
+        return self._open()
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One image or clip of a source, not yet read."""
+
+    name: str
+    label: int | None
+    _load: Callable[[str, int | None], Image | Clip] = field(repr=False)
+
+    def load(self) -> Image | Clip:
+        """Read and decode it. Threads may load different entries, or the same one, at the same time.
+
+        Raises
+        ------
+        BadImage
+            It cannot be used; the text is the reason.
+        """
+        try:
+            return self._load(self.name, self.label)
+        except OSError as error:
+            raise BadImage(_reason(error)) from error
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSource:
+    """A stream of entries, always in the same order, that can be iterated again and again.
+
+    Attributes
+    ----------
+    description : str
+        What it is and where its labels come from, in one line.
+    class_names : tuple of str, or None
+        The name of every label, where the source says so.
+    """
+
+    description: str
+    _entries: Callable[[], Iterator[Entry]] = field(repr=False)
+    class_names: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "description", one_line(self.description))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return self._entries()
+
+
+class UniqueNames:
+    """Makes the names of a stream unique: the second of the same name is marked as such."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, int] = {}
+
+    def __call__(self, name: str) -> str:
+        count = self._seen[name] = self._seen.get(name, 0) + 1
+        return name if count == 1 else f"{name} ({count})"
+
+
+def image_entry(name: str, label: int | None, read: Callable[[], bytes]) -> Entry:
+    """An entry for an encoded image, whose bytes `read` brings."""
+
+    def load(name: str, label: int | None) -> Image:
+        content = read()
+        return Image(decode(content), name, hash_bytes(content), label)
+
+    return Entry(shown(name), label, load)
+
+
+def bad_entry(name: str, label: int | None, reason: str) -> Entry:
+    """An entry that is known to be unusable."""
+
+    def load(name: str, label: int | None) -> Image:
+        raise BadImage(reason)
+
+    return Entry(shown(name), label, load)
+
+
+def shown(name: str) -> str:
+    r"""A file name as one printable line, different for different names.
+
+    Examples
+    --------
+    >>> print(shown("a\nb.png"))
+    a\nb.png
+    >>> print(shown(r"a\nb.png"))
+    a\\nb.png
+    """
+    return one_line(name.replace("\\", "\\\\"))
+
+
+def hash_bytes(*contents: bytes) -> str:
+    """BLAKE2b of the contents, 128 bits, hexadecimal."""
+    digest = hashlib.blake2b(digest_size=16)
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file of bearable size; never waits for a pipe or a device."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        check_regular(os.fstat(descriptor))
+        return read_bounded(file.read)
+
+
+def read_bounded(read: Callable[[int], bytes]) -> bytes:
+    """Everything that `read` gives, or BadImage where that is more than one image can need."""
+    content = read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
+    return content
+
+
+def check_regular(status: os.stat_result) -> None:
+    """Raise BadImage for what is no regular file, naming what it is."""
+    if not stat.S_ISREG(status.st_mode):
+        raise BadImage(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'special file')}, not a regular file")
+
+
+_KINDS = {
+    stat.S_IFDIR: "folder",
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "unreadable: permission denied"
+    return f"unreadable: {error.strerror or error}"

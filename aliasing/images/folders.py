@@ -1,0 +1,120 @@
+"""Which images are in this folder? A sorted walk that opens nothing, and is stopped by no loop, pipe or device."""
+
+import os
+import posixpath
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aliasing.images import video
+from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry, read_file
+from aliasing.images.labels import TABLE, Labels, find_labels
+
+EXTENSIONS = frozenset(
+    {".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"}
+    | {".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"}
+)
+
+
+def is_media(path: str) -> bool:
+    """Whether the name says that this is an image or a video."""
+    return posixpath.splitext(path)[1].lower() in EXTENSIONS | video.EXTENSIONS
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a part of the path is a hidden file or folder, or what macOS puts into archives."""
+    return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
+
+
+def media_entry(name: str, label: int | None, path: Path) -> Entry:
+    """The entry of an image or video file."""
+    if path.suffix.lower() in video.EXTENSIONS:
+        return video.clip_entry(name, label, path)
+    return image_entry(name, label, lambda: read_file(path))
+
+
+def folder_source(root: Path) -> ImageSource | None:
+    """All images and videos below a folder, with the labels that are found there; None where there is none."""
+    labels = find_labels(Folder(root))
+    if labels.by_path is None and next(walk(root, labels.prefix), None) is None:
+        return None
+    where = f"folder {root / labels.prefix}" if labels.prefix else f"folder {root}"
+    return ImageSource(f"{where}, {labels.origin}", lambda: _entries(root, labels), labels.class_names)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder as a :class:`aliasing.images.labels.Tree`."""
+
+    root: Path
+
+    def children(self, prefix: str) -> tuple[bool, list[str]]:
+        images_here = False
+        folders = []
+        for name in _listing(self.root / prefix):
+            if (self.root / prefix / name).is_dir():
+                if next(walk(self.root, f"{prefix}{name}/"), None) is not None:
+                    folders.append(name)
+            elif is_media(name):
+                images_here = True
+        return images_here, folders
+
+    def table(self, prefix: str) -> bytes | None:
+        path = self.root / prefix / TABLE
+        return read_file(path) if path.is_file() else None
+
+
+def walk(root: Path, prefix: str = "") -> Iterator[tuple[str, str | None]]:
+    """The paths of all files below root/prefix, relative to the root, sorted in every folder by name.
+
+    With each comes None, or the reason why it is a folder that cannot be read. A folder that several links lead to
+    is visited once. Only names are kept, and only those of folders on the way.
+    """
+    return ((path, reason) for path, reason in _walk_all(root, prefix) if reason or is_media(path))
+
+
+def _walk_all(root: Path, prefix: str) -> Iterator[tuple[str, str | None]]:
+    visited: set[tuple[int, int]] = set()
+    waiting = [prefix.rstrip("/")]
+    while waiting:
+        path = waiting.pop()
+        try:
+            status = (root / path).stat()
+            if stat.S_ISDIR(status.st_mode):
+                if (status.st_dev, status.st_ino) in visited:
+                    continue
+                visited.add((status.st_dev, status.st_ino))
+                below = f"{path}/" if path else ""
+                waiting.extend(below + name for name in reversed(_listing(root / path)))
+                continue
+        except OSError as error:
+            # A file that cannot be read says so when it is loaded; for a folder there is no other occasion.
+            if not is_media(path):
+                if not isinstance(error, FileNotFoundError):
+                    yield path, f"folder cannot be read: {error.strerror}"
+                continue
+        yield path, None
+
+
+def _listing(folder: Path) -> list[str]:
+    with os.scandir(folder) as found:
+        return sorted(entry.name for entry in found if not is_hidden(entry.name))
+
+
+def _entries(root: Path, labels: Labels) -> Iterator[Entry]:
+    missing = dict.fromkeys(labels.by_path or ())
+    for path, reason in _walk_all(root, labels.prefix):
+        listed = path in missing
+        missing.pop(path, None)
+        if reason is not None:
+            yield bad_entry(path, None, reason)
+        elif listed or is_media(path):
+            yield media_entry(path, labels.of(path), root / path)
+    for path in missing:
+        yield bad_entry(path, labels.of(path), f"listed in {TABLE}, but not there")
+
+
+def file_source(path: Path) -> ImageSource:
+    """One image or video file, whatever its name."""
+    return ImageSource(f"file {path}", lambda: iter([media_entry(path.name, None, path)]))

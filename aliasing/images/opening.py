@@ -1,0 +1,229 @@
+"""What does the user mean by these images? A path, a pattern, the word ``sample``, or things already in memory."""
+
+import glob
+import importlib.util
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from aliasing.errors import InputError, UsageError
+from aliasing.images.archives import tar_source, zip_source
+from aliasing.images.datasets import array_entry, dataset_source
+from aliasing.images.entries import Entry, Image, ImageSource, UniqueNames, bad_entry, check_regular, hash_bytes, shown
+from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
+from aliasing.images.pixels import BadImage, from_pil, one_line
+from aliasing.images.tables import choose_split, parquet_source
+
+# The photographs among scikit-image's pictures; of the stereo pair (motorcycle), one.
+SAMPLE = (
+    "astronaut.png",
+    "brick.png",
+    "camera.png",
+    "chelsea.png",
+    "coffee.png",
+    "coins.png",
+    "grass.png",
+    "gravel.png",
+    "hubble_deep_field.jpg",
+    "moon.png",
+    "motorcycle_left.png",
+    "rocket.jpg",
+)
+_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+
+Spec = str | Path | PIL.Image.Image | npt.NDArray[Any]
+
+
+def open_images(spec: Spec | ImageSource | Iterable[Any]) -> ImageSource:
+    """Open a source of images as a stream, whatever holds them.
+
+    Parameters
+    ----------
+    spec : str, Path, array, PIL image, or an iterable of these
+        - ``sample``: the photographs that scikit-image bundles;
+        - an image or a video file, a pattern such as ``photos/*.jpg``;
+        - a folder, read at any depth; labels come from its ``labels.csv`` (columns ``file``, ``label``) or from class
+          folders, numbered as ImageNet's where they are named by its WordNet ids, else in sorted order; of the folders
+          ``train``, ``val`` and ``test``, the first of val, test and train is taken;
+        - a zip or tar archive, laid out as such a folder;
+        - Parquet as Hugging Face writes it: a file, or a folder of such files;
+        - torchvision's MNIST, FashionMNIST, CIFAR10, CIFAR100 (the test set unless a file of the training set is
+          named) and ImageNet;
+        - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images or paths, each alone or as a pair (image, label). A
+          generator is kept as a list, since the stream must be able to start again.
+
+    Returns
+    -------
+    ImageSource
+        Iterates over entries, whose ``load`` gives an :class:`Image` or a :class:`Clip`.
+
+    Raises
+    ------
+    InputError
+        There is nothing there, or nothing that can be read.
+    UsageError
+        The specification is of no known kind.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> source = open_images([np.zeros((8, 6, 3), np.uint8)])
+    >>> [entry.load().pixels.shape for entry in source]
+    [(8, 6, 3)]
+    """
+    try:
+        if isinstance(spec, ImageSource):
+            return spec
+        if isinstance(spec, (str, Path)):
+            return _open_path(spec)
+        if isinstance(spec, np.ndarray):
+            return _open_items(list(spec) if spec.ndim == 4 else [spec])
+        if isinstance(spec, PIL.Image.Image):
+            return _open_items([spec])
+        if isinstance(spec, Iterable):
+            return _open_items(list(spec))
+    except InputError as error:
+        raise InputError(one_line(str(error))) from error
+    raise UsageError(f"images are a path, a pattern, 'sample', arrays or PIL images; got {type(spec).__name__}")
+
+
+def _open_path(spec: str | Path) -> ImageSource:
+    if spec == "sample":
+        return _sample()
+    try:
+        path = Path(spec).expanduser()
+        if path.is_dir():
+            return _open_folder(path)
+        if path.exists() or path.is_symlink():
+            return _open_file(path)
+        if glob.has_magic(str(spec)):
+            return _open_pattern(path)
+    except OSError as error:
+        raise InputError(f"{spec} cannot be read: {error.strerror}") from error
+    except InputError:
+        raise
+    except (ValueError, RuntimeError) as error:  # a null byte, a misplaced **, an unknown ~user
+        raise InputError(f"{spec} is no path: {error}") from error
+    raise InputError(f"{spec} does not exist; expected an image, a folder, an archive, a pattern, or 'sample'")
+
+
+def _open_file(path: Path) -> ImageSource:
+    try:
+        check_regular(path.stat())
+    except BadImage as error:
+        raise InputError(f"{path} is a {error}") from error
+    with path.open("rb"):
+        pass
+    name = path.name.lower()
+    if name.endswith(".zip"):
+        return zip_source(path)
+    if name.endswith(_TAR_ENDINGS):
+        return tar_source(path)
+    if name.endswith(".parquet"):
+        return parquet_source([path])
+    return dataset_source(path) or file_source(path)
+
+
+def _open_folder(path: Path) -> ImageSource:
+    known = dataset_source(path)
+    if known is not None:
+        return known
+    tables = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
+    if tables:
+        return parquet_source(choose_split(tables))
+    source = folder_source(path)
+    if source is None:
+        raise InputError(f"{path} holds no images")
+    return source
+
+
+def _open_pattern(pattern: Path) -> ImageSource:
+    depth = next(i for i, part in enumerate(pattern.parts) if glob.has_magic(part))
+    base = Path(*pattern.parts[:depth])
+    matches = sorted(path for path in base.glob(str(Path(*pattern.parts[depth:]))) if not is_hidden(path.name))
+    if not matches:
+        raise InputError(f"no file matches {pattern}")
+    tables = [path for path in matches if path.suffix == ".parquet"]
+    if tables:
+        return parquet_source(tables)
+    images = [path for path in matches if is_media(path.name) and not path.is_dir()]
+    if not images:
+        return _open_items(matches)
+    return ImageSource(
+        f"pattern {pattern}, unlabelled",
+        lambda: (media_entry(str(path.relative_to(base)), None, path) for path in images),
+    )
+
+
+def _open_items(items: list[Any]) -> ImageSource:
+    """Things in memory, and paths, one after the other."""
+    if not items:
+        raise InputError("an empty list holds no images")
+    # A list of images stays a list of paths; folders, archives and the like are opened here, so that a wrong one is
+    # known before anything is measured.
+    sources = {
+        index: open_images(item)
+        for index, item in enumerate(items)
+        if isinstance(item, (str, Path)) and not (is_media(str(item)) and Path(item).is_file())
+    }
+    if len(items) == 1 and sources:
+        return sources[0]
+    class_names = {source.class_names for source in sources.values()}
+
+    def entries() -> Iterator[Entry]:
+        names = UniqueNames()
+        for index, item in enumerate(items):
+            if index in sources:
+                folder = names(shown(str(item)))
+                for entry in sources[index]:
+                    yield replace(entry, name=f"{folder}/{entry.name}")
+            else:
+                entry = _item_entry(f"{index:05d}", item)
+                yield replace(entry, name=names(entry.name))
+
+    return ImageSource(
+        f"{len(items)} item{'s' if len(items) > 1 else ''}",
+        entries,
+        class_names.pop() if len(class_names) == 1 and len(sources) == len(items) else None,
+    )
+
+
+def _item_entry(name: str, item: Any) -> Entry:
+    label = None
+    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], (int, np.integer)):
+        item, label = item[0], int(item[1])
+    if isinstance(item, (str, Path)):
+        return media_entry(str(item), label, Path(item).expanduser())
+    if isinstance(item, np.ndarray):
+        return array_entry(name, label, item)
+    if isinstance(item, PIL.Image.Image):
+        return _pil_entry(name, label, item)
+    return bad_entry(name, label, f"neither an array nor a PIL image nor a path: {type(item).__name__}")
+
+
+def _pil_entry(name: str, label: int | None, image: PIL.Image.Image) -> Entry:
+    def load(name: str, label: int | None) -> Image:
+        try:
+            pixels = from_pil(image)
+        except BadImage:
+            raise
+        except Exception as error:
+            raise BadImage(f"cannot be decoded: {one_line(str(error))}") from error
+        return Image(pixels, name, hash_bytes(repr(pixels.shape).encode(), pixels.tobytes()), label)
+
+    return Entry(name, label, load)
+
+
+def _sample() -> ImageSource:
+    package = importlib.util.find_spec("skimage")
+    folder = Path(package.origin).parent / "data" if package is not None and package.origin else None
+    paths = [folder / name for name in SAMPLE if (folder / name).is_file()] if folder else []
+    if not paths:
+        raise InputError('the sample is scikit-image\'s photographs: pip install "aliasing[offline]"')
+    description = f"sample: {len(paths)} photographs bundled with scikit-image, unlabelled"
+    return ImageSource(description, lambda: (media_entry(path.name, None, path) for path in paths))

@@ -1,0 +1,108 @@
+"""Which images are in this Parquet file? Rows as Hugging Face writes them, a few at a time.
+
+A row has the image's bytes in a column ``image`` or ``img`` (a struct of ``bytes`` and ``path``, or plain binary), and
+its class in ``label``, ``labels`` or ``fine_label``; the names of the classes stand in the schema's metadata.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from aliasing.errors import InputError
+from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry
+from aliasing.images.labels import SPLITS
+from aliasing.images.pixels import MAX_BYTES, one_line
+
+_ROWS_AT_ONCE = 64
+_BUFFER = 2**20  # of a column chunk that is read at once; without it, Arrow reads the whole chunk
+IMAGE_COLUMNS = ("image", "img")
+LABEL_COLUMNS = ("label", "labels", "fine_label")
+
+
+def parquet_source(paths: list[Path]) -> ImageSource:
+    """The images of Parquet files of one schema, row by row."""
+    for path in paths:
+        _check(path)
+    image, label, class_names = _columns(paths[0])
+    where = f"Parquet file {paths[0]}" if len(paths) == 1 else f"{len(paths)} Parquet files in {paths[0].parent}"
+    origin = f"labels from its column {label}" if label else "unlabelled"
+    return ImageSource(
+        f"{where}, {origin}",
+        lambda: (entry for path in paths for entry in _entries(path, image, label)),
+        class_names,
+    )
+
+
+def choose_split(paths: list[Path]) -> list[Path]:
+    """Of the Parquet files in a folder, those of the split that is measured: validation or test before train."""
+    for split in SPLITS:
+        chosen = [path for path in paths if re.match(rf"{split}(?![a-z])", path.name)]
+        if chosen:
+            return chosen
+    return paths
+
+
+def _open(path: Path) -> Any:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False)
+
+
+def _check(path: Path) -> None:
+    import pyarrow
+
+    try:
+        with _open(path) as file:
+            for group in range(file.metadata.num_row_groups):
+                size = file.metadata.row_group(group).total_byte_size
+                if size > MAX_BYTES and size > 200 * path.stat().st_size:
+                    raise InputError(f"{path} expands more than 200 times: taken for a decompression bomb")
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path} is no Parquet file that can be read: {one_line(str(error))}") from error
+
+
+def _columns(path: Path) -> tuple[str, str | None, tuple[str, ...] | None]:
+    with _open(path) as file:
+        schema = file.schema_arrow
+    image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
+    if image is None:
+        raise InputError(f"{path} has the columns {one_line(', '.join(schema.names))}; expected image and label")
+    label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
+    return image, label, _class_names(schema.metadata or {}, label)
+
+
+def _class_names(metadata: dict[bytes, bytes], label: str | None) -> tuple[str, ...] | None:
+    try:
+        names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tuple(one_line(str(name)) for name in names) if isinstance(names, list) else None
+
+
+def _entries(path: Path, image: str, label: str | None) -> Iterator[Entry]:
+    import pyarrow
+
+    row = 0
+    try:
+        with _open(path) as file:
+            columns = [image] if label is None else [image, label]
+            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
+                cells = batch.column(image)
+                labels = batch.column(label) if label is not None else None
+                for i in range(len(batch)):
+                    index = labels[i].as_py() if labels is not None else None
+                    yield _entry(f"{path.name}/{row:06d}", index, cells[i].as_py())
+                    row += 1
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        yield bad_entry(path.name, None, f"Parquet file cannot be read beyond row {row}: {error}")
+
+
+def _entry(name: str, label: object, cell: object) -> Entry:
+    # Hugging Face marks an unknown label by -1.
+    index = label if isinstance(label, int) and label >= 0 else None
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(content, bytes):
+        return bad_entry(name, index, "the row holds no image bytes")
+    return image_entry(name, index, lambda: content)

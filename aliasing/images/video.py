@@ -1,0 +1,67 @@
+"""What does this video show? Its frames, one at a time, by OpenCV.
+
+Only files that begin like MP4/QuickTime, AVI or Matroska/WebM reach the decoder: its library would also follow play
+lists, and those can name hosts.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from aliasing.images.entries import Clip, Entry, check_regular, shown
+from aliasing.images.pixels import MAX_PIXELS, BadImage, Pixels
+
+EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
+
+
+def clip_entry(name: str, label: int | None, path: Path) -> Entry:
+    """An entry for a video file."""
+
+    def load(name: str, label: int | None) -> Clip:
+        check_regular(path.stat())
+        with path.open("rb") as file:
+            if not _is_video(file.read(12)):
+                raise BadImage("not a video: expected MP4, QuickTime, AVI, Matroska or WebM")
+            file.seek(0)
+            identity = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        if next(read_frames(path), None) is None:
+            raise BadImage("damaged video: no frame can be decoded")
+        return Clip(name, identity, label, lambda: read_frames(path))
+
+    return Entry(shown(name), label, load)
+
+
+def read_frames(path: Path) -> Iterator[Pixels]:
+    """The frames of a video file, uint8 H×W×3 RGB, as far as they can be decoded."""
+    cv2 = _opencv()
+    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    try:
+        if capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT) > MAX_PIXELS:
+            raise BadImage(f"frames of more than {MAX_PIXELS / 1e6:.0f} megapixels")
+        while True:
+            success, frame = capture.read()
+            if not success:
+                return
+            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
+    except cv2.error as error:
+        raise BadImage(f"damaged video: {error}") from error
+    finally:
+        capture.release()
+
+
+def _is_video(head: bytes) -> bool:
+    return (
+        head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+        or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
+        or head[:4] == b"\x1a\x45\xdf\xa3"
+    )
+
+
+def _opencv() -> Any:
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a file is said by BadImage
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+    import cv2
+
+    return cv2

@@ -1,0 +1,356 @@
+"""How much does a network's answer move when the image moves by one pixel?
+
+A network is shown views of photographs that differ by a small shift; its answers are compared pair by pair
+(Azulay & Weiss 2019):
+
+.. math:: P(\\text{top-1 change}) = \\langle k_1 \\ne k_2 \\rangle, \\qquad
+          \\mathrm{MAC} = \\langle |p_1(k_1) - p_2(k_1)| \\rangle
+
+with *k* the top class of a view and *p* its probability. Consistency is 1 − P(top-1 change) (Zhang 2019).
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from aliasing.errors import InputError, UsageError
+from aliasing.images import BadImage, Entry, ImageSource, open_images
+from aliasing.jitter.engine import (
+    Array,
+    Network,
+    blocks,
+    compare_embeddings,
+    compare_probabilities,
+    embeddings,
+    measure_blocks,
+    predict,
+    prepare_ahead,
+    probabilities,
+)
+from aliasing.jitter.metrics import PairedMetrics, PairMetrics
+from aliasing.jitter.trace import Trace, trace
+from aliasing.models import Classifier, load_model
+from aliasing.protocols import Protocol, make_protocol
+from aliasing.provenance import command_line, versions
+from aliasing.records import EMBEDDINGS, PROBABILITIES, Records
+
+__all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
+
+BATCH_SIZE = 8
+# The embeddings that a nearest neighbour is looked for among stay in memory; this many take about 50 MB.
+GALLERY_SIZE = 10_000
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """What was measured: the networks, and the records that every number follows from.
+
+    Attributes
+    ----------
+    models : dict of str to dict
+        Each network's weights, input size, geometry and notes, by name.
+    protocol : Protocol
+    settings : dict
+        What was asked for.
+    """
+
+    models: dict[str, dict[str, Any]]
+    protocol: Protocol
+    settings: dict[str, Any]
+    _records: Records = field(repr=False)
+
+    @property
+    def records(self) -> pa.Table:
+        """One row a pair of views, of all networks (see :mod:`aliasing.records`)."""
+        return self._records.table(list(self.models))
+
+    def metrics(self, model: str) -> PairMetrics:
+        """The measures of a network, accumulated from its records one block at a time."""
+        metrics = PairMetrics()
+        for part in self._records.parts(model):
+            metrics.add(part.table)
+        return metrics
+
+    def difference(self, first: str, second: str) -> PairedMetrics:
+        """Second minus first on the same images, accumulated one block at a time."""
+        metrics = PairedMetrics()
+        for before, after in zip(self._records.parts(first), self._records.parts(second), strict=True):
+            metrics.add(before.table, after.table)
+        return metrics
+
+    def most_jittery(self, model: str) -> str | None:
+        """The name of the image whose class probabilities move most over its pairs; None where none moves."""
+        found: tuple[float, str | None] = (0.0, None)
+        if self.settings["output"] != "probabilities":
+            return None
+        for part in self._records.parts(model):
+            sums = part.table.group_by("name", use_threads=False).aggregate([("total_variation", "sum")]).to_pylist()
+            found = max([found, *((row["total_variation_sum"], row["name"]) for row in sums)], key=lambda pair: pair[0])
+        return found[1]
+
+    def summary(self) -> dict[str, Any]:
+        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
+
+        It follows from the records alone: ``models`` (each network's measures), ``differences`` (each network minus
+        the first, on the same images, with the paired interval), ``images`` (how many, which were skipped and why),
+        ``settings`` and ``versions``.
+        """
+        networks: dict[str, Any] = {}
+        skipped: dict[str, str] = {}
+        images = 0
+        for name, description in self.models.items():
+            metrics, not_finite, images = PairMetrics(), [], 0
+            for part in self._records.parts(name):
+                metrics.add(part.table)
+                images += len(part.images)
+                skipped |= part.skipped
+                not_finite += part.not_finite
+            estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
+            networks[name] = {
+                **estimates,
+                "images": metrics.images,
+                "pairs": metrics.pairs,
+                "images_that_change": metrics.changed_images,
+                "near_ties": metrics.near_ties,
+                "not_finite": not_finite,
+                "cautions": metrics.cautions(),
+                **description,
+            }
+        first, *others = self.models
+        differences = []
+        for other in others:
+            metrics_of_both = self.difference(first, other)
+            estimates = {key: value.as_dict() for key, value in metrics_of_both.estimates().items()}
+            differences.append({"first": first, "second": other, "images": metrics_of_both.images, **estimates})
+        return {
+            "models": networks,
+            "differences": differences,
+            "images": {"source": self.settings["images"], "found": images, "skipped": skipped},
+            "settings": self.settings,
+            "versions": versions(),
+            "command": command_line(),
+        }
+
+
+def measure_jitter(
+    model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
+    images: Any = "sample",
+    protocol: str | Protocol = "crop",
+    *,
+    output: str = "probabilities",
+    limit: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> Jitter:
+    """Measure how much the answers of pretrained networks move under a small shift of the image.
+
+    Parameters
+    ----------
+    model : str, nn.Module or Classifier, or a sequence of them
+        Networks, by name (see :func:`aliasing.load_model`) or as they are.
+    images : str, Path, sequence or ImageSource
+        What :func:`aliasing.images.open_images` takes: ``"sample"``, a file, a folder, an archive, a data set.
+    protocol : str or Protocol
+        How an image becomes views (see :mod:`aliasing.protocols`).
+    output : {"probabilities", "embedding"}
+        ``embedding`` measures a network that is no classifier: the cosine distance between the views' embeddings, and
+        whether the nearest neighbour among the other images changes.
+    limit : int, optional
+        Look at the first so many images.
+    batch_size : int
+        Views that the network sees at once.
+    seed : int
+        For protocols that draw at random.
+    out : str or Path, optional
+        A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
+    progress : bool
+        Show a progress bar where standard error is a terminal.
+
+    Returns
+    -------
+    Jitter
+        ``.summary()`` and ``.records``.
+
+    Raises
+    ------
+    UsageError
+        An option that makes no sense.
+    InputError
+        No usable image, a model that cannot be loaded, a folder that holds another run.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> import aliasing as al
+    >>> network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+    >>> result = al.measure_jitter(network, "sample", limit=2)
+    >>> result.summary()["models"]["Sequential"]["pairs"]
+    16
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch size is {batch_size}; it must be at least 1")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}; it must be at least 1")
+    if output not in ("probabilities", "embedding"):
+        raise UsageError(f"unknown output {output!r}; choose probabilities or embedding")
+    protocol = make_protocol(protocol)
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    records = Records(Path(out) if out is not None else None)
+    settings = {
+        "images": source.description,
+        "limit": limit,
+        "protocol": protocol.parameters(),
+        "output": output,
+        "seed": seed,
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+    }
+    if output == "embedding":
+        settings["gallery"] = GALLERY_SIZE
+    described: dict[str, dict[str, Any]] = {}
+    for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
+        network = load_model(given)
+        if network.name in described:
+            raise UsageError(
+                f"{network.name} is given twice; give each network once, and your own under their own names"
+            )
+        described[network.name] = _describe(network, protocol)
+        records.begin(network.name, {**settings, "weights": network.weights})
+        _measure(network, source, protocol, records, settings, progress)
+    if not described:
+        raise UsageError("no network was given")
+    return Jitter(described, protocol, settings, records)
+
+
+def trace_most_jittery(
+    result: Jitter, models: Sequence[str | nn.Module | Classifier], images: Any = "sample"
+) -> list[Trace]:
+    """Follow the image whose probabilities move most in the first network along the path, with every network.
+
+    Parameters
+    ----------
+    result : Jitter
+        Measured with these networks on these images, by a protocol whose pairs follow one another.
+    models : sequence of str, nn.Module or Classifier
+    images : as in :func:`measure_jitter`
+
+    Returns
+    -------
+    list of Trace
+        One a network; none where the protocol is no path, or no image has moved at all.
+    """
+    name = result.most_jittery(next(iter(result.models)))
+    if not result.protocol.is_path or result.settings["output"] != "probabilities" or name is None:
+        return []
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    image = next(entry for entry in source if entry.name == name).load()
+    seed, batch_size = result.settings["seed"], result.settings["batch_size"]
+    return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
+
+
+def _measure(
+    model: Classifier,
+    source: ImageSource,
+    protocol: Protocol,
+    records: Records,
+    settings: dict[str, Any],
+    progress: bool,
+) -> None:
+    """Measure what has not been measured yet of one network."""
+
+    def entries() -> Iterator[Entry]:
+        return islice(iter(source), settings["limit"])
+
+    hidden = not (progress and sys.stderr.isatty())
+    total = None if hidden else sum(1 for _ in entries())
+    with tqdm(total=total, desc=model.name, unit="image", disable=hidden) as bar:
+
+        def unmeasured() -> Iterator[tuple[int, list[Entry]]]:
+            for index, block in blocks(entries()):
+                if not records.has(model.name, index):
+                    yield index, block
+                    continue
+                if records.read(model.name, index).images != [entry.name for entry in block]:
+                    raise InputError(
+                        f"the images are not those that {records.directory} began with; choose another --out"
+                    )
+                bar.update(len(block))
+
+        todo = unmeasured()
+        if settings["output"] == "probabilities":
+            network, compare, schema = probabilities(model), compare_probabilities, PROBABILITIES
+        else:
+            network, schema = embeddings(model), EMBEDDINGS
+            compare = compare_embeddings(_gallery(model, entries(), protocol, network, settings))
+        parts = measure_blocks(
+            model,
+            todo,
+            protocol,
+            network,
+            compare,
+            schema,
+            batch_size=settings["batch_size"],
+            seed=settings["seed"],
+            seen=bar.update,
+        )
+        for index, part in parts:
+            records.write(model.name, index, part)
+
+    if not any(len(part.table) or part.not_finite for part in records.parts(model.name)):
+        skipped = {name: reason for part in records.parts(model.name) for name, reason in part.skipped.items()}
+        first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
+        raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
+
+
+def _gallery(
+    model: Classifier, entries: Iterator[Entry], protocol: Protocol, network: Network, settings: dict[str, Any]
+) -> dict[str, Array]:
+    """The embedding of each image's first view, by name."""
+    names: list[str] = []
+
+    def first_view(entry: Entry) -> Array | None:
+        try:
+            return protocol.views(entry.load(), model, settings["seed"]).views[0].draw()
+        except BadImage:
+            return None
+
+    def pictures() -> Iterator[Array]:
+        for entry, picture in prepare_ahead(islice(entries, GALLERY_SIZE), first_view):
+            if picture is not None:
+                names.append(entry.name)
+                yield picture
+
+    vectors = list(predict(network, pictures(), settings["batch_size"]))
+    return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
+
+
+def _describe(model: Classifier, protocol: Protocol) -> dict[str, Any]:
+    """What a reader of a summary must know of a network."""
+    geometry = protocol.geometry(model)
+    notes = list(model.notes)
+    if geometry.get("shorter_side", model.resize_size) > model.resize_size:
+        notes.append(
+            f"evaluated with the shorter side at {geometry['shorter_side']} pixels, above the network's own"
+            f" {model.resize_size}, because the protocol needs the room"
+        )
+    return {
+        "weights": model.weights,
+        "input_size": model.input_size,
+        "resize_size": model.resize_size,
+        "interpolation": model.interpolation,
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "geometry": geometry,
+        "notes": notes,
+    }

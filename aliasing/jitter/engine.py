@@ -1,0 +1,270 @@
+"""Show a network the views of a stream of images, block by block, and compare its outputs pair by pair.
+
+The blocks are fixed (32 images, in the source's order), because a network's output depends, in its last bits, on what
+else is in the batch. Within a block the batches mix images, so that the network always sees full ones; the next images
+are decoded beside the network; and nothing is kept longer than its block.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import groupby, islice
+from typing import Any, TypeAlias, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from aliasing.errors import InputError
+from aliasing.images import BadImage, Clip, Entry, Image
+from aliasing.models import Classifier, penultimate_features
+from aliasing.protocols import Protocol, Views
+from aliasing.records import Part
+
+Array: TypeAlias = npt.NDArray[np.float32]
+Network: TypeAlias = Callable[[Array], Array]
+Columns: TypeAlias = dict[str, Any]
+Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
+T = TypeVar("T")
+
+BLOCK_SIZE = 32
+_AHEAD = 8  # images that are decoded before the network asks for them
+
+
+def probabilities(model: Classifier) -> Network:
+    """Views N×H×W×3 → class probabilities N×C (softmax of the network's output)."""
+
+    def network(views: Array) -> Array:
+        with torch.inference_mode():
+            logits = model.module(model.normalize(views))
+            if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+                raise InputError(
+                    f"{model.name} gives {_describe(logits)}, not N×classes; if it is no classifier, measure its"
+                    " embedding (--output embedding)"
+                )
+            return logits.float().softmax(1).numpy()
+
+    return network
+
+
+def embeddings(model: Classifier) -> Network:
+    """Views N×H×W×3 → embeddings N×D of unit length."""
+    features = penultimate_features(model)
+
+    def network(views: Array) -> Array:
+        with torch.inference_mode():
+            vectors = features(model.normalize(views)).float()
+            return (vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)).numpy()
+
+    return network
+
+
+def compare_probabilities(outputs: Array, views: Views, image: Image | Clip) -> Columns:
+    """What changes from the first to the second view of each pair.
+
+    Parameters
+    ----------
+    outputs : float32 array, views×classes
+        The class probabilities of each view.
+    views : Views
+    image : Image or Clip
+        Its label, where it has one.
+
+    Returns
+    -------
+    dict of str to array
+        A column for each field of ``records.PROBABILITIES`` that depends on the output.
+
+    Raises
+    ------
+    InputError
+        The label is not one of the network's classes.
+    """
+    classes = outputs.shape[1]
+    if image.label is not None and not 0 <= image.label < classes:
+        raise InputError(
+            f"{image.name} has label {image.label}, but the network has {classes} classes, 0 … {classes - 1}"
+        )
+    first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
+    top1 = outputs.argmax(1)
+    two_largest = np.partition(outputs, -2, axis=1)[:, -2:]
+    margin = two_largest[:, 1] - two_largest[:, 0]
+    columns = {
+        "first_top1": top1[first],
+        "second_top1": top1[second],
+        "first_probability": outputs[first, top1[first]],
+        "second_probability": outputs[second, top1[first]],
+        "first_margin": margin[first],
+        "second_margin": margin[second],
+        "total_variation": np.array([np.abs(outputs[a] - outputs[b]).sum() / 2 for a, b in views.pairs], np.float32),
+    }
+    if image.label is not None:
+        columns["first_label_probability"] = outputs[first, image.label]
+        columns["second_label_probability"] = outputs[second, image.label]
+    return columns
+
+
+def compare_embeddings(gallery: dict[str, Array]) -> Compare:
+    """Cosine distance between the views, and the nearest neighbour of each among the other images.
+
+    Parameters
+    ----------
+    gallery : dict of str to float32 array
+        The embedding, of unit length, of the first view of each image, by name.
+    """
+    names = np.array(list(gallery), dtype=object)
+    matrix = np.stack(list(gallery.values()))
+
+    def compare(outputs: Array, views: Views, image: Image | Clip) -> Columns:
+        first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
+        # ‖a − b‖²/2 = 1 − a·b for unit vectors, without the cancellation of the right side.
+        distance = ((outputs[first] - outputs[second]) ** 2).sum(1) / 2
+        columns: Columns = {"cosine_distance": distance}
+        others = names != image.name
+        if others.any():
+            similarity = np.where(others, outputs @ matrix.T, -np.inf)
+            neighbour = names[similarity.argmax(1)]
+            columns |= {"first_neighbour": neighbour[first], "second_neighbour": neighbour[second]}
+        return columns
+
+    return compare
+
+
+def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:
+    """Number and content of each block of a stream."""
+    iterator, index = iter(entries), 0
+    while block := list(islice(iterator, size)):
+        yield index, block
+        index += 1
+
+
+def measure_blocks(
+    model: Classifier,
+    numbered_blocks: Iterable[tuple[int, list[Entry]]],
+    protocol: Protocol,
+    network: Network,
+    compare: Compare,
+    schema: pa.Schema,
+    *,
+    batch_size: int,
+    seed: int,
+    seen: Callable[[], Any],
+) -> Iterator[tuple[int, Part]]:
+    """Measure blocks of images; one part at a time, with its number.
+
+    Parameters
+    ----------
+    model : Classifier
+        Whose geometry the views have.
+    numbered_blocks : iterable of (int, list of Entry)
+    protocol : Protocol
+    network : callable
+        Views N×H×W×3 → outputs N×D.
+    compare : callable
+        The outputs of one image's views → the columns of its rows.
+    schema : pyarrow.Schema
+        The rows.
+    batch_size, seed : int
+    seen : callable
+        Called once an image, when it is done.
+    """
+
+    def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
+        try:
+            image = item[1].load()
+            return image, protocol.views(image, model, seed)
+        except BadImage as error:
+            return error
+
+    entries = ((index, entry) for index, block in numbered_blocks for entry in block)
+    for index, group in groupby(prepare_ahead(entries, prepare), key=lambda item: item[0][0]):
+        block = ((entry, prepared) for (_, entry), prepared in group)
+        yield index, _measure_block(model.name, block, network, compare, schema, batch_size, seen)
+
+
+def _measure_block(
+    model: str,
+    block: Iterator[tuple[Entry, tuple[Image | Clip, Views] | BadImage]],
+    network: Network,
+    compare: Compare,
+    schema: pa.Schema,
+    batch_size: int,
+    seen: Callable[[], Any],
+) -> Part:
+    part = Part(schema.empty_table(), images=[])
+    shown: deque[tuple[str, Image | Clip, Views]] = deque()  # images whose outputs are not complete yet
+
+    def pictures() -> Iterator[Array]:
+        for entry, prepared in block:
+            part.images.append(entry.name)
+            if isinstance(prepared, BadImage):
+                part.skipped[entry.name] = str(prepared)
+                seen()
+                continue
+            shown.append((entry.name, *prepared))
+            yield from (view.draw() for view in prepared[1].views)
+
+    rows = [part.table]
+    collected: list[Array] = []
+    for output in predict(network, pictures(), batch_size):
+        collected.append(output)
+        name, image, views = shown[0]
+        if len(collected) < len(views.views):
+            continue
+        shown.popleft()
+        outputs, collected = np.stack(collected), []
+        if np.isfinite(outputs).all():
+            rows.append(_rows(model, name, image, views, compare(outputs, views, image), schema))
+        else:
+            part.not_finite.append(name)
+        seen()
+    return replace(part, table=pa.concat_tables(rows))
+
+
+def predict(network: Network, pictures: Iterable[Array], batch_size: int) -> Iterator[Array]:
+    """The output of each picture, in order, computed in full batches."""
+    iterator = iter(pictures)
+    while batch := list(islice(iterator, batch_size)):
+        yield from network(np.stack(batch))
+
+
+def prepare_ahead(items: Iterable[T], prepare: Callable[[T], Any], ahead: int = _AHEAD) -> Iterator[tuple[T, Any]]:
+    """Each item with what ``prepare`` makes of it, in order, made in another thread before it is asked for."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
+    waiting: deque[tuple[T, Future[Any]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(prepare, item)))
+            if len(waiting) > ahead:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _rows(model: str, name: str, image: Image | Clip, views: Views, columns: Columns, schema: pa.Schema) -> pa.Table:
+    count = len(views.pairs)
+    columns = {
+        "model": [model] * count,
+        "image": [image.identity] * count,
+        "name": [name] * count,
+        "label": [image.label] * count,
+        "pair": np.arange(count),
+        **columns,
+    }
+    for which, end in (("first", 0), ("second", 1)):
+        shown = [views.views[pair[end]] for pair in views.pairs]
+        columns[f"{which}_dy"] = [view.shift[0] for view in shown]
+        columns[f"{which}_dx"] = [view.shift[1] for view in shown]
+        columns[f"{which}_position"] = [view.position for view in shown]
+    arrays = [pa.array(columns.get(field.name, [None] * count), field.type) for field in schema]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def _describe(output: object) -> str:
+    return "×".join(map(str, output.shape)) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"

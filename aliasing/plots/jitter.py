@@ -1,0 +1,128 @@
+"""The figure of a jitter measurement: the networks by measure, and one photograph along the shift."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from aliasing.jitter import Jitter, Trace
+from aliasing.plots.style import COLOURS, style
+
+_MEASURES = {
+    "top1_change": "P(top-1 change)",
+    "mac": "mean absolute change",
+    "cosine_distance": "cosine distance",
+    "neighbour_change": "P(neighbour change)",
+    "accuracy": "accuracy",
+}
+_MOST_THUMBNAILS = 9
+
+
+def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
+    """Networks by measure with their 95 % intervals; below them, where there are traces, one photograph on its path.
+
+    Parameters
+    ----------
+    result : Jitter
+    traces : sequence of Trace
+        One photograph followed by each network (:func:`aliasing.jitter.trace_most_jittery`).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    summary = result.summary()
+    models = summary["models"]
+    measures = [name for name in _MEASURES if any(name in model for model in models.values())]
+    top = 1.3 + 0.32 * len(models)
+    bottom = 4.1 if traces else 0
+    with style():
+        figure = plt.figure(figsize=(10, top + bottom))
+        if not traces:
+            _measures(figure, models, measures, summary)
+            return figure
+        upper, lower = figure.subfigures(2, 1, height_ratios=[top, bottom])
+        _measures(upper, models, measures, summary)
+        _path(lower, traces)
+    return figure
+
+
+def short_name(model: str) -> str:
+    """A network's name without where it comes from."""
+    return model.split("@")[-1].split(":")[-1]
+
+
+def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list[str], summary: dict[str, Any]) -> None:
+    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    for axes, measure in zip(panels, measures, strict=True):
+        for row, model in enumerate(models.values()):
+            estimate = model.get(measure)
+            if estimate is None or estimate["value"] is None:
+                continue
+            value, low, high = estimate["value"], estimate["low"], estimate["high"]
+            errors = [[value - low], [high - value]]
+            axes.errorbar(value, row, xerr=errors, fmt="o", color=COLOURS[row % len(COLOURS)], capsize=3)
+        axes.set_xlabel(_MEASURES[measure])
+        axes.grid(axis="x", alpha=0.3)
+        if measure != "accuracy":
+            axes.set_xlim(left=0)
+    panels[0].set_yticks(range(len(models)), [short_name(name) for name in models])
+    panels[0].set_ylim(len(models) - 0.5, -0.5)
+    images = max(model["images"] for model in models.values())
+    protocol = summary["settings"]["protocol"]["name"]
+    caution = "; too few change for narrow intervals" if any(model["cautions"] for model in models.values()) else ""
+    figure.suptitle(f"Jitter under `{protocol}`: {images} images, 95 % intervals{caution}", fontsize=11)
+
+
+def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
+    first = traces[0]
+    shown = np.unique(np.linspace(0, len(first.positions) - 1, min(_MOST_THUMBNAILS, len(first.positions))).round())
+    columns = len(shown)
+    grid = figure.add_gridspec(2, columns, height_ratios=[2.2, 1])
+    curve = figure.add_subplot(grid[0, :])
+    for index, trace in enumerate(traces):
+        colour = COLOURS[index % len(COLOURS)]
+        label = f"{short_name(trace.model)}: P({trace.answers[0]})"
+        curve.plot(trace.positions, trace.probability, "o-", color=colour, label=label, markersize=4)
+        _mark_jumps(curve, trace, colour)
+    margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
+    curve.set_xlim(first.positions[0] - margin, first.positions[-1] + margin)
+    curve.set_ylim(-0.02, 1.02)
+    curve.set_ylabel("probability of the\nfirst view's answer")
+    curve.set_xlabel(f"position on the path ({first.unit}); a ring where the answer changes")
+    curve.grid(alpha=0.3)
+    curve.legend(loc="upper left", bbox_to_anchor=(0, 1.0), fontsize=9, frameon=True, framealpha=0.8)
+    for column, view in enumerate(shown.astype(int)):
+        axes = figure.add_subplot(grid[1, column])
+        axes.imshow(first.pictures[view].clip(0, 255).astype(np.uint8))
+        axes.set_xticks([])
+        axes.set_yticks([])
+        changed = first.top1[view] != first.top1[0]
+        axes.set_xlabel(
+            f"{_fit(first.answers[view])}\n{first.positions[view]:g}",
+            fontsize=8,
+            color=COLOURS[1] if changed else "black",
+        )
+        axes.spines[:].set_visible(False)
+    figure.suptitle(
+        f"The photograph that moves {short_name(first.model)} most: {_fit(first.image, 60)}"
+        f" (under each view {short_name(first.model)}'s answer)",
+        fontsize=11,
+    )
+
+
+def _mark_jumps(axes: Axes, trace: Trace, colour: str) -> None:
+    """A ring around each point whose answer is not that of the point before."""
+    jumps = np.flatnonzero(np.diff(trace.top1)) + 1
+    axes.plot(
+        trace.positions[jumps], trace.probability[jumps], "o", markersize=11, markerfacecolor="none", color=colour
+    )
+
+
+def _fit(text: str, length: int = 17) -> str:
+    """A text that is not longer than there is room for, and not read as mathematics."""
+    text = text.replace("$", r"\$")
+    return text if len(text) <= length else text[: length - 1] + "…"

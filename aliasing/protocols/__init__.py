@@ -1,0 +1,144 @@
+"""Which views of an image are compared?
+
+Each protocol turns an image into views that differ by a small shift (or scale, angle, moment) and says which pairs to
+compare. A protocol is a frozen dataclass: its fields are its parameters. It is reproducible from the seed and the
+image's identity alone, whatever the order, the batch size or the number of processes.
+
+====================== ==================================================================================
+``crop``               nine windows along the diagonal of the centre square (the default)
+``crop-random``        the paper's crop: a random part, moved one pixel
+``black``, ``mean``,   the photograph, small, on a background, moved one pixel
+``inpaint``
+``consistency``        two random windows (Zhang 2019); ``consistency-cifar`` for networks of 32 pixels
+``pad``                zero padding after normalisation, moved one pixel
+``grid``               all shifts within ±radius
+``horizontal``,        a sweep over n pixels
+``vertical``
+``circular``           rolled around the edges
+``subpixel``           by fractions of a pixel
+``scale``, ``rotate``  resized by one pixel, turned by small angles
+``frames``             consecutive frames of a video
+====================== ==================================================================================
+"""
+
+import difflib
+from dataclasses import fields
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from aliasing.errors import UsageError
+from aliasing.protocols.base import Protocol, View, Views
+from aliasing.protocols.embedded import Black, Embedded, Inpaint, Mean, grow_outward
+from aliasing.protocols.transformed import Circular, Frames, Rotate, Scale, Subpixel
+from aliasing.protocols.windowed import (
+    Consistency,
+    ConsistencyCifar,
+    Crop,
+    CropRandom,
+    Grid,
+    Horizontal,
+    Pad,
+    Vertical,
+)
+
+__all__ = [
+    "PROTOCOLS",
+    "Black",
+    "Circular",
+    "Consistency",
+    "ConsistencyCifar",
+    "Crop",
+    "CropRandom",
+    "Embedded",
+    "Frames",
+    "Grid",
+    "Horizontal",
+    "Inpaint",
+    "Mean",
+    "Pad",
+    "Protocol",
+    "Rotate",
+    "Scale",
+    "Subpixel",
+    "Vertical",
+    "View",
+    "Views",
+    "grow_outward",
+    "make_protocol",
+]
+
+PROTOCOLS: dict[str, type[Protocol]] = {
+    protocol.name: protocol
+    for protocol in (
+        Crop,
+        CropRandom,
+        Black,
+        Mean,
+        Inpaint,
+        Consistency,
+        ConsistencyCifar,
+        Pad,
+        Grid,
+        Horizontal,
+        Vertical,
+        Circular,
+        Subpixel,
+        Scale,
+        Rotate,
+        Frames,
+    )
+}
+
+
+def make_protocol(protocol: str | Protocol, **parameters: Any) -> Protocol:
+    """A protocol from its name and parameters.
+
+    Parameters
+    ----------
+    protocol : str or Protocol
+        A name, with parameters behind a colon where wanted: ``"crop"``, ``"black:crop_size=1.3"``,
+        ``"consistency:canvas=256,draws=1"``. A Protocol is given back as it is.
+    **parameters
+        More of the protocol's fields.
+
+    Raises
+    ------
+    UsageError
+        An unknown name or parameter, or a value that makes no sense.
+
+    Examples
+    --------
+    >>> make_protocol("horizontal:pixels=16").pixels
+    16
+    """
+    if isinstance(protocol, Protocol):
+        return protocol
+    name, _, listed = protocol.partition(":")
+    if name not in PROTOCOLS:
+        near = difflib.get_close_matches(name, PROTOCOLS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(PROTOCOLS)}"
+        raise UsageError(f"unknown protocol {name!r}; {hint}")
+    given = dict(parameters)
+    for item in filter(None, listed.split(",")):
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"protocol {name}: {item!r} is not of the form parameter=value")
+        given[key.strip()] = text.strip()
+    kinds = get_type_hints(PROTOCOLS[name])
+    known = [field.name for field in fields(PROTOCOLS[name])]
+    for key, value in given.items():
+        if key not in known:
+            raise UsageError(f"protocol {name} has no parameter {key!r}; it has {', '.join(known)}")
+        if isinstance(value, str):
+            given[key] = _parse(name, key, value, kinds[key])
+    return PROTOCOLS[name](**given)
+
+
+def _parse(protocol: str, key: str, text: str, kind: Any) -> Any:
+    """A parameter's text as its field's type; an optional field takes what its type without None takes."""
+    if get_origin(kind) in (Union, UnionType):
+        kind = next(option for option in get_args(kind) if option is not type(None))
+    try:
+        return kind(text)
+    except ValueError:
+        raise UsageError(f"protocol {protocol}: {key}={text!r} is not a valid {kind.__name__}") from None

@@ -1,0 +1,151 @@
+"""What every protocol is: a way to turn one image into views, and to say which of them to compare."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from aliasing.errors import UsageError
+from aliasing.images import BadImage, Clip, Image
+from aliasing.models import Classifier
+from aliasing.resizers import RESIZERS, describe, resize
+
+Array = npt.NDArray[np.float32]
+
+# A strip of one pixel's width, brought to 256 pixels of width, would have more pixels than memory has room for.
+LARGEST_CANVAS = 50_000_000
+
+
+@dataclass(frozen=True)
+class View:
+    """One picture that the network is shown.
+
+    Attributes
+    ----------
+    shift : (float, float)
+        How the content has moved from the protocol's origin, (dy, dx) in pixels, positive down and right.
+    position : float
+        Where the view lies on the protocol's path, in the protocol's unit (pixels, degrees, frames).
+    draw : callable
+        Gives the picture: float32, input_size×input_size×3, 0…255. Made when it is asked for, so that the views of an
+        image never lie in memory together; the views of one image are asked for once each and in order.
+    """
+
+    shift: tuple[float, float]
+    position: float
+    draw: Callable[[], Array]
+
+
+@dataclass(frozen=True)
+class Views:
+    """The distinct views of one image, and the pairs (first, second) of their indices that are compared."""
+
+    views: tuple[View, ...]
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol(ABC):
+    """A way to turn an image into views. Its fields are its parameters and stand in the summary."""
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = "pixels"
+    # Whether the pairs follow one another along a path, so that a flip rate and a total variation have a meaning.
+    is_path: ClassVar[bool] = False
+
+    resizer: str = "pil"
+
+    def __post_init__(self) -> None:
+        if self.resizer not in RESIZERS:
+            raise UsageError(f"unknown resizer {self.resizer!r}; choose one of {', '.join(RESIZERS)}")
+
+    def parameters(self) -> dict[str, Any]:
+        """Name and parameters, as they stand in the summary."""
+        return {"name": self.name, **asdict(self), "resizer": describe(self.resizer)}
+
+    def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
+        """The views of an image for a network.
+
+        Parameters
+        ----------
+        image : Image or Clip
+        model : Classifier
+            Its input size, evaluation size, interpolation and mean colour decide the geometry.
+        seed : int
+            What is random depends on the seed and the image's identity alone: not on order, batch or process.
+
+        Raises
+        ------
+        BadImage
+            The image cannot be shown in this way; its text says why.
+        """
+        if not isinstance(image, Image):
+            raise BadImage("a video, which only the protocol `frames` can show")
+        return self.picture_views(image, model, generator(seed, image.identity))
+
+    @abstractmethod
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        """The views of a photograph; what each protocol is."""
+
+    @abstractmethod
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        """The sizes in pixels that follow from the network, as they stand in its summary."""
+
+    def resized(self, image: Image, shorter_side: int, model: Classifier) -> Array:
+        """The photograph with its shorter side brought to a size, its aspect kept (as torchvision rounds it)."""
+        height, width = image.pixels.shape[:2]
+        if height <= width:
+            size = (shorter_side, int(shorter_side * width / height))
+        else:
+            size = (int(shorter_side * height / width), shorter_side)
+        if size[0] * size[1] > LARGEST_CANVAS:
+            raise BadImage(f"{height}×{width} pixels is too elongated: it would become {size[0]}×{size[1]}")
+        return resize(image.pixels, *size, model.interpolation, self.resizer)
+
+
+def generator(seed: int, identity: str) -> np.random.Generator:
+    """Random numbers that depend on the seed and the image alone, not on order, batch or process."""
+    digest = hashlib.blake2b(f"{seed}:{identity}".encode(), digest_size=16).digest()
+    return np.random.default_rng(int.from_bytes(digest, "little"))
+
+
+def centre_crop(picture: Array, height: int, width: int) -> Array:
+    """The middle of a picture, a half pixel rounded as torchvision rounds it."""
+    top = round((picture.shape[0] - height) / 2)
+    left = round((picture.shape[1] - width) / 2)
+    return picture[top : top + height, left : left + width]
+
+
+def windows(
+    canvas: Array, size: int, corner_pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]], origin: tuple[int, int]
+) -> Views:
+    """Square windows into one canvas, compared in pairs; windows that coincide are one view.
+
+    A window moved to corner (y, x) moves the content by (origin − corner), which is the view's shift; its position is
+    the larger of the two distances from the origin.
+    """
+    index: dict[tuple[int, int], int] = {}
+    pairs = tuple((index.setdefault(a, len(index)), index.setdefault(b, len(index))) for a, b in corner_pairs)
+
+    def view(corner: tuple[int, int]) -> View:
+        y, x = corner
+        shift = (float(origin[0] - y), float(origin[1] - x))
+        return View(shift, max(map(abs, shift)), lambda: canvas[y : y + size, x : x + size])
+
+    return Views(tuple(view(corner) for corner in index), pairs)
+
+
+def steps(count: int) -> tuple[tuple[int, int], ...]:
+    """Each of ``count`` views against the next: (0, 1), (1, 2), …"""
+    return tuple((k, k + 1) for k in range(count - 1))
+
+
+def check_at_least(protocol: str, smallest: float, **parameters: float | None) -> None:
+    """Refuse a parameter below the smallest value that makes sense."""
+    for name, value in parameters.items():
+        if value is not None and not value >= smallest:
+            raise UsageError(f"{protocol}: {name} is {value}; it must be at least {smallest}")

@@ -1,0 +1,178 @@
+"""The photograph, small, on a background: the content moves and nothing enters or leaves the view."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from aliasing.errors import UsageError
+from aliasing.images import Image
+from aliasing.models import Classifier
+from aliasing.protocols.base import Array, Protocol, Views, centre_crop, check_at_least, windows
+from aliasing.protocols.windowed import centre_box, mean_colour
+from aliasing.resizers import resize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedded(Protocol):
+    """A photograph on a background, and the same one pixel further down and right (Azulay & Weiss 2019).
+
+    Parameters
+    ----------
+    side : int, optional
+        The photograph's shorter side; 100 for a view of 224, as published, and in proportion for other sizes. It
+        stands at a random place. A longer side that does not fit is cropped to the middle.
+    crop_size : float, optional
+        The authors' script instead: the photograph, its aspect brought between 3/4 and 4/3, shrunk to a square of
+        input_size / crop_size in the middle of the view, and nine places along the diagonal around it. Above 1.
+    """
+
+    is_path: ClassVar[bool] = True
+    side: int | None = None
+    crop_size: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, side=self.side)
+        if self.crop_size is not None and not self.crop_size > 1:
+            raise UsageError(
+                f"{self.name}: crop_size is {self.crop_size}; it must be above 1, where the photograph is shrunk"
+                " (up to 1 it is cropped: use crop-random)"
+            )
+        if self.crop_size is not None and self.side is not None:
+            raise UsageError(f"{self.name}: give side or crop_size, not both")
+
+    @abstractmethod
+    def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
+        """A square canvas with the photograph at a corner and this protocol's background around it."""
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        size = model.input_size
+        if self.crop_size is None:
+            side = self.side or round(100 * size / 224)
+            if side >= size:
+                raise UsageError(f"{self.name}: side is {side}; it must be below {model.name}'s input of {size} pixels")
+            return {"photograph": side, "window": size}
+        side = round(size / self.crop_size)
+        first = (size - side - 1) // 2 - 4
+        if side < 1 or first < 0 or first + 8 + side > size:
+            raise UsageError(
+                f"{self.name}: at crop_size {self.crop_size} the photograph of {side} pixels cannot move by 8 pixels"
+                f" within {size}; choose a larger one"
+            )
+        return {"photograph": side, "window": size, "first_offset": first}
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        size, sizes = model.input_size, self.geometry(model)
+        side = int(sizes["photograph"])
+        if self.crop_size is None:
+            photograph = self.resized(image, side, model)
+            height, width = (min(length, size - 1) for length in photograph.shape[:2])
+            photograph = centre_crop(photograph, height, width)
+            first = (
+                int(random.integers(0, size - 1 - height, endpoint=True)),
+                int(random.integers(0, size - 1 - width, endpoint=True)),
+            )
+            count = 1
+        else:
+            box = centre_box(image, (3 / 4, 4 / 3))
+            photograph = resize(image.pixels[box], side, side, model.interpolation, self.resizer)
+            first, count = (int(sizes["first_offset"]),) * 2, 8
+        # One canvas for all views: the photograph stands still in it and the window moves up and left past it.
+        canvas = self.embed(photograph, size + count, (first[0] + count, first[1] + count), model)
+        pairs = [((count - k, count - k), (count - k - 1, count - k - 1)) for k in range(count)]
+        return windows(canvas, size, pairs, origin=(count, count))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Black(Embedded):
+    """The photograph on black."""
+
+    name: ClassVar[str] = "black"
+
+    def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
+        return _on_colour(photograph, canvas_size, corner, np.zeros(3, np.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mean(Embedded):
+    """The photograph on the mean colour, which is zero after normalisation: the authors' script."""
+
+    name: ClassVar[str] = "mean"
+
+    def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
+        return _on_colour(photograph, canvas_size, corner, mean_colour(model))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inpaint(Embedded):
+    """The photograph on a background that is grown outward from it.
+
+    Parameters
+    ----------
+    fill : {"blur", "telea", "navier-stokes"}
+        ``blur`` is the paper's: blur the known pixels, let what the blur reaches become known, again until all is.
+        The others are OpenCV's inpainting (Telea 2004; Bertalmio, Bertozzi & Sapiro 2001).
+    """
+
+    name: ClassVar[str] = "inpaint"
+    fill: str = "blur"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.fill not in ("blur", *_OPENCV_FILLS):
+            raise UsageError(f"inpaint: unknown fill {self.fill!r}; choose one of blur, {', '.join(_OPENCV_FILLS)}")
+
+    def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
+        canvas = _on_colour(photograph, canvas_size, corner, np.zeros(3, np.float32))
+        known = np.zeros((canvas_size, canvas_size), np.float32)
+        height, width = photograph.shape[:2]
+        known[corner[0] : corner[0] + height, corner[1] : corner[1] + width] = 1
+        if self.fill == "blur":
+            return grow_outward(canvas, known)
+        unknown = (1 - known).astype(np.uint8)
+        filled = cv2.inpaint(np.rint(canvas).astype(np.uint8), unknown, 3, _OPENCV_FILLS[self.fill])
+        return np.where(known[..., None] > 0, canvas, filled.astype(np.float32))
+
+
+_OPENCV_FILLS = {"telea": cv2.INPAINT_TELEA, "navier-stokes": cv2.INPAINT_NS}
+
+# Twelve taps of Pascal's triangle: the paper's blur. It reaches five and six pixels, so that is how far a round grows.
+_BLUR = np.poly1d([0.5, 0.5]) ** 11
+
+
+def grow_outward(picture: Array, known: npt.NDArray[np.float32]) -> Array:
+    """Fill what is not known with the blurred known, round by round from the border outward (Azulay & Weiss 2019).
+
+    Parameters
+    ----------
+    picture : float32 array, H×W×3
+        Zero where it is not known.
+    known : float32 array, H×W
+        1 where the picture is known, 0 elsewhere; somewhere 1.
+
+    Returns
+    -------
+    float32 array, H×W×3
+        The picture, unchanged where it was known.
+    """
+    taps = np.asarray(_BLUR.coeffs, np.float32)
+    picture, known = picture.copy(), known.copy()
+    while not known.all():
+        blurred = cv2.sepFilter2D(picture * known[..., None], -1, taps, taps, borderType=cv2.BORDER_CONSTANT)
+        weight = cv2.sepFilter2D(known, -1, taps, taps, borderType=cv2.BORDER_CONSTANT)
+        reached = (known == 0) & (weight > 0)
+        picture[reached] = blurred[reached] / weight[reached][:, None]
+        known[reached] = 1
+    return picture
+
+
+def _on_colour(photograph: Array, canvas_size: int, corner: tuple[int, int], colour: Array) -> Array:
+    canvas = np.empty((canvas_size, canvas_size, 3), np.float32)
+    canvas[:] = colour
+    height, width = photograph.shape[:2]
+    canvas[corner[0] : corner[0] + height, corner[1] : corner[1] + width] = photograph
+    return canvas

@@ -1,0 +1,211 @@
+"""Small changes that no window can make: around the edge, by fractions of a pixel, in scale, in angle, in time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar
+
+import cv2
+import numpy as np
+
+from aliasing import sampling
+from aliasing.errors import UsageError
+from aliasing.images import BadImage, Clip, Image
+from aliasing.models import Classifier
+from aliasing.protocols.base import Array, Protocol, View, Views, centre_crop, check_at_least, steps
+from aliasing.protocols.windowed import evaluation_view
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circular(Protocol):
+    """The evaluation view rolled around its edges along the diagonal, pixel by pixel: nothing enters or leaves."""
+
+    name: ClassVar[str] = "circular"
+    is_path: ClassVar[bool] = True
+    pixels: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, pixels=self.pixels)
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        return {"shorter_side": model.resize_size, "window": model.input_size}
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        picture = evaluation_view(self, image, model)
+
+        def view(k: int) -> View:
+            return View((float(k), float(k)), float(k), lambda: np.roll(picture, (k, k), axis=(0, 1)))
+
+        return Views(tuple(view(k) for k in range(self.pixels + 1)), steps(self.pixels + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subpixel(Protocol):
+    """The content moved along the diagonal by fractions of a pixel, each view compared with the next.
+
+    Parameters
+    ----------
+    step : float
+        The fraction of a pixel between a view and the next.
+    steps : int
+        How many steps.
+    interpolation : {"fourier", "bicubic"}
+        ``fourier`` is exact for what the canvas holds below the Nyquist frequency, and periodic, which is why the
+        canvas is ``margin`` pixels wider than the window on each side; it may leave 0…255. ``bicubic`` is OpenCV's.
+    """
+
+    name: ClassVar[str] = "subpixel"
+    is_path: ClassVar[bool] = True
+    margin: ClassVar[int] = 16
+    step: float = 0.125
+    steps: int = 8
+    interpolation: str = "fourier"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, steps=self.steps)
+        if not 0 < self.step * self.steps <= self.margin:
+            raise UsageError(
+                f"subpixel: {self.steps} steps of {self.step} pixels; together they must lie in 0 … {self.margin}"
+            )
+        if self.interpolation not in ("fourier", "bicubic"):
+            raise UsageError(f"subpixel: unknown interpolation {self.interpolation!r}; choose fourier or bicubic")
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        canvas = model.input_size + 2 * self.margin
+        return {"shorter_side": max(model.resize_size, canvas), "canvas": canvas, "window": model.input_size}
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        sizes = self.geometry(model)
+        size, canvas_size = model.input_size, int(sizes["canvas"])
+        canvas = centre_crop(self.resized(image, int(sizes["shorter_side"]), model), canvas_size, canvas_size)
+
+        def moved(shift: float) -> Array:
+            if self.interpolation == "fourier":
+                channels_first = np.ascontiguousarray(canvas.transpose(2, 0, 1))
+                whole: Array = sampling.shift(channels_first, (shift, shift)).transpose(1, 2, 0)
+            else:
+                matrix = np.array([[1, 0, shift], [0, 1, shift]], np.float64)
+                whole = _warp(canvas, matrix)
+            return centre_crop(whole, size, size)
+
+        def view(k: int) -> View:
+            shift = k * self.step
+            return View((shift, shift), shift, lambda: moved(shift))
+
+        return Views(tuple(view(k) for k in range(self.steps + 1)), steps(self.steps + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scale(Protocol):
+    """The photograph resized so that its shorter side grows by one pixel at a time, the centre window compared."""
+
+    name: ClassVar[str] = "scale"
+    is_path: ClassVar[bool] = True
+    pixels: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, pixels=self.pixels)
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        return {"shorter_side": max(model.resize_size, model.input_size), "window": model.input_size}
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        size, smallest = model.input_size, int(self.geometry(model)["shorter_side"])
+        self.resized(image, smallest + self.pixels, model)  # refuses an elongated photograph before the first view
+
+        def view(k: int) -> View:
+            return View((0.0, 0.0), float(k), lambda: centre_crop(self.resized(image, smallest + k, model), size, size))
+
+        return Views(tuple(view(k) for k in range(self.pixels + 1)), steps(self.pixels + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotate(Protocol):
+    """The photograph turned about its centre by small angles, each view compared with the next.
+
+    Parameters
+    ----------
+    step : float
+        Degrees between a view and the next, counter-clockwise.
+    steps : int
+        How many steps.
+    """
+
+    name: ClassVar[str] = "rotate"
+    unit: ClassVar[str] = "degrees"
+    is_path: ClassVar[bool] = True
+    step: float = 0.5
+    steps: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, steps=self.steps)
+        if not 0 < self.step * self.steps <= 360:
+            raise UsageError(f"rotate: {self.steps} steps of {self.step} degrees; together they must lie in 0 … 360")
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        return {"shorter_side": max(model.resize_size, model.input_size), "window": model.input_size}
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        size = model.input_size
+        picture = self.resized(image, int(self.geometry(model)["shorter_side"]), model)
+        centre = ((picture.shape[1] - 1) / 2, (picture.shape[0] - 1) / 2)
+
+        def view(k: int) -> View:
+            angle = k * self.step
+            matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
+            return View((0.0, 0.0), angle, lambda: centre_crop(_warp(picture, matrix), size, size))
+
+        return Views(tuple(view(k) for k in range(self.steps + 1)), steps(self.steps + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frames(Protocol):
+    """Consecutive frames of a video, each compared with the next.
+
+    Parameters
+    ----------
+    frames : int
+        How many frames of a video are looked at, from its beginning.
+    """
+
+    name: ClassVar[str] = "frames"
+    unit: ClassVar[str] = "frames"
+    is_path: ClassVar[bool] = True
+    frames: int = 100
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 2, frames=self.frames)
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        return {"shorter_side": max(model.resize_size, model.input_size), "window": model.input_size}
+
+    def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
+        """The views of a video: its first frames, decoded one after the other as they are drawn."""
+        if not isinstance(image, Clip):
+            raise BadImage("a photograph; the protocol `frames` takes videos")
+        clip = image
+        count = sum(1 for _ in islice(clip.frames(), self.frames))
+        if count < 2:
+            raise BadImage(f"a video of {count} frame; at least 2 are needed")
+        frames: Iterator[Array] = (
+            evaluation_view(self, Image(pixels, clip.name, clip.identity, clip.label), model)
+            for pixels in clip.frames()
+        )
+        views = tuple(View((0.0, 0.0), float(k), lambda: next(frames)) for k in range(count))
+        return Views(views, steps(count))
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        raise BadImage("a photograph; the protocol `frames` takes videos")
+
+
+def _warp(picture: Array, matrix: np.ndarray) -> Array:  # type: ignore[type-arg]
+    height, width = picture.shape[:2]
+    warped: Array = cv2.warpAffine(
+        picture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
+    )
+    return warped

@@ -1,0 +1,282 @@
+"""Windows into one canvas: the content moves by whole pixels, and new content enters at the border."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import numpy as np
+
+from aliasing.errors import UsageError
+from aliasing.images import Image
+from aliasing.models import Classifier
+from aliasing.protocols.base import Array, Protocol, Views, centre_crop, check_at_least, windows
+from aliasing.resizers import resize
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crop(Protocol):
+    """Nine windows along the diagonal of the centre square, each compared with the next; nothing is random.
+
+    The shorter side is brought to the network's own evaluation size, or to ``input_size + span`` where that is larger.
+    """
+
+    name: ClassVar[str] = "crop"
+    is_path: ClassVar[bool] = True
+    span: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, span=self.span)
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        return _centre_geometry(model, self.span)
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        canvas = _centre_canvas(self, image, model, self.span)
+        pairs = [((k, k), (k + 1, k + 1)) for k in range(self.span)]
+        return windows(canvas, model.input_size, pairs, origin=(0, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid(Protocol):
+    """All shifts within ±radius of the centre window, each compared with the centre: the worst case, and heat maps."""
+
+    name: ClassVar[str] = "grid"
+    radius: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, radius=self.radius)
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        return _centre_geometry(model, 2 * self.radius)
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        canvas = _centre_canvas(self, image, model, 2 * self.radius)
+        centre = (self.radius, self.radius)
+        corners = [(y, x) for y in range(2 * self.radius + 1) for x in range(2 * self.radius + 1) if (y, x) != centre]
+        return windows(canvas, model.input_size, [(centre, corner) for corner in corners], origin=centre)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Horizontal(Protocol):
+    """A sweep of the window over ``pixels`` pixels from left to right, each view compared with the next."""
+
+    name: ClassVar[str] = "horizontal"
+    is_path: ClassVar[bool] = True
+    direction: ClassVar[tuple[int, int]] = (0, 1)
+    pixels: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, pixels=self.pixels)
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        return _centre_geometry(model, self.pixels)
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        canvas = _centre_canvas(self, image, model, self.pixels)
+        down, right = self.direction
+        start = (self.pixels // 2 * right, self.pixels // 2 * down)  # the other axis stays in the middle
+        corners = [(start[0] + k * down, start[1] + k * right) for k in range(self.pixels + 1)]
+        return windows(canvas, model.input_size, pairwise(corners), origin=corners[0])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vertical(Horizontal):
+    """A sweep of the window over ``pixels`` pixels from top to bottom, each view compared with the next."""
+
+    name: ClassVar[str] = "vertical"
+    direction: ClassVar[tuple[int, int]] = (1, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CropRandom(Protocol):
+    """A random part of the photograph, resized, and the same part moved one pixel diagonally in the resized picture.
+
+    Without ``crop_size`` this is the paper's protocol: a square whose area is uniform between 8 % and 100 % of the
+    photograph, at a random place (the distribution of Szegedy et al. 2015, at aspect 1), and two windows.
+
+    With ``crop_size`` it is the authors' script: a crop of that share of the area with a random aspect between 3/4 and
+    4/3, resized to input_size + 10, and the nine windows at its corners (0, 0) … (8, 8) (Azulay & Weiss 2019).
+    """
+
+    name: ClassVar[str] = "crop-random"
+    is_path: ClassVar[bool] = True
+    crop_size: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crop_size is not None and not 0 < self.crop_size <= 1:
+            raise UsageError(
+                f"crop-random: crop_size is {self.crop_size}; it is a share of the area, above 0 and at most 1"
+                " (above 1 the photograph is shrunk: use black, mean or inpaint)"
+            )
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        margin = 1 if self.crop_size is None else 10
+        return {"canvas": model.input_size + margin, "window": model.input_size, "pairs": 1 if margin == 1 else 8}
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        size = model.input_size
+        if self.crop_size is None:
+            box, margin, pairs = random_box(image, random, (0.08, 1.0), (1.0, 1.0)), 1, 1
+        else:
+            box, margin, pairs = random_box(image, random, (self.crop_size,) * 2, (3 / 4, 4 / 3)), 10, 8
+        canvas = resize(image.pixels[box], size + margin, size + margin, model.interpolation, self.resizer)
+        return windows(canvas, size, [((k, k), (k + 1, k + 1)) for k in range(pairs)], origin=(0, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consistency(Protocol):
+    """Two random windows in the centre crop, several times over (Zhang 2019).
+
+    Parameters
+    ----------
+    canvas : int, optional
+        Side of the centre square that the windows lie in; input_size + 32 by default (256 for 224).
+    window : int, optional
+        Side of a window: the network's input size, which is also the default.
+    largest_shift : int
+        The corners are uniform in 0 … largest_shift, each way; 31, as published.
+    border : int
+        Pixels of the mean colour around the photograph, within the canvas.
+    draws : int
+        Pairs an image.
+    """
+
+    name: ClassVar[str] = "consistency"
+    canvas: int | None = None
+    window: int | None = None
+    largest_shift: int = 31
+    border: int = 0
+    draws: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, canvas=self.canvas, window=self.window, draws=self.draws)
+        check_at_least(self.name, 0, largest_shift=self.largest_shift, border=self.border)
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        window = self.window or model.input_size
+        canvas = self.canvas or window + 32
+        inner = canvas - 2 * self.border
+        if window != model.input_size:
+            raise UsageError(f"{self.name}: window is {window}, but {model.name} takes {model.input_size} pixels")
+        if window + self.largest_shift > canvas or inner < 1:
+            raise UsageError(
+                f"{self.name}: a window of {window} moved by up to {self.largest_shift} pixels does not fit into a"
+                f" canvas of {canvas} with a border of {self.border}; make canvas larger or largest_shift smaller"
+            )
+        # The evaluation size, where it leaves room for the canvas: 256 at 224 pixels, as published.
+        shorter_side = inner if self.canvas else max(model.resize_size, inner)
+        return {"shorter_side": shorter_side, "canvas": canvas, "window": window}
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        sizes = self.geometry(model)
+        inner = int(sizes["canvas"]) - 2 * self.border
+        photograph = centre_crop(self.resized(image, int(sizes["shorter_side"]), model), inner, inner)
+        canvas = with_border(photograph, self.border, model)
+        corners = random.integers(0, self.largest_shift, size=(self.draws, 2, 2), endpoint=True)
+        pairs = [((int(a[0]), int(a[1])), (int(b[0]), int(b[1]))) for a, b in corners]
+        return windows(canvas, model.input_size, pairs, origin=(0, 0))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsistencyCifar(Consistency):
+    """``consistency`` for networks of 32 pixels: the image upsampled to 36, corners 0 … 3."""
+
+    name: ClassVar[str] = "consistency-cifar"
+    canvas: int | None = 36
+    largest_shift: int = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pad(Protocol):
+    """Zeros after normalisation around the network's own evaluation view, and the window moved by one pixel.
+
+    Parameters
+    ----------
+    border : int
+        Pixels of padding on each side; the windows lie at (border, border) and (border − 1, border − 1).
+    """
+
+    name: ClassVar[str] = "pad"
+    is_path: ClassVar[bool] = True
+    border: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_at_least(self.name, 1, border=self.border)
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        return {
+            "shorter_side": model.resize_size,
+            "canvas": model.input_size + 2 * self.border,
+            "window": model.input_size,
+        }
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        canvas = with_border(evaluation_view(self, image, model), self.border, model)
+        first, second = (self.border, self.border), (self.border - 1, self.border - 1)
+        return windows(canvas, model.input_size, [(first, second)], origin=first)
+
+
+def evaluation_view(protocol: Protocol, image: Image, model: Classifier) -> Array:
+    """What the network is shown when it is evaluated: shorter side to its evaluation size, centre square."""
+    shorter_side = max(model.resize_size, model.input_size)
+    return centre_crop(protocol.resized(image, shorter_side, model), model.input_size, model.input_size)
+
+
+def with_border(picture: Array, border: int, model: Classifier) -> Array:
+    """The picture with a border of the network's mean colour, which is zero after normalisation."""
+    height, width = picture.shape[:2]
+    canvas = np.empty((height + 2 * border, width + 2 * border, 3), np.float32)
+    canvas[:] = mean_colour(model)
+    canvas[border : border + height, border : border + width] = picture
+    return canvas
+
+
+def mean_colour(model: Classifier) -> Array:
+    """The colour that the network's normalisation turns into zero, 0…255."""
+    return np.asarray(model.mean, np.float32) * 255
+
+
+def random_box(
+    image: Image, random: np.random.Generator, area_share: tuple[float, float], aspect: tuple[float, float]
+) -> tuple[slice, slice]:
+    """A part of the photograph: its share of the area uniform, its aspect log-uniform, its place uniform.
+
+    Where ten draws do not fit, it is the centre of the photograph, its aspect brought into the range (Szegedy et al.
+    2015, as torchvision draws it).
+    """
+    height, width = image.pixels.shape[:2]
+    for _ in range(10):
+        area = height * width * random.uniform(*area_share)
+        ratio = np.exp(random.uniform(*np.log(aspect)))
+        box_width, box_height = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+        if 0 < box_width <= width and 0 < box_height <= height:
+            top = int(random.integers(0, height - box_height, endpoint=True))
+            left = int(random.integers(0, width - box_width, endpoint=True))
+            return slice(top, top + box_height), slice(left, left + box_width)
+    return centre_box(image, aspect)
+
+
+def centre_box(image: Image, aspect: tuple[float, float]) -> tuple[slice, slice]:
+    """The largest centred part of the photograph whose aspect (width ÷ height) lies in the range."""
+    height, width = image.pixels.shape[:2]
+    box_width = min(width, max(1, round(height * aspect[1])))
+    box_height = min(height, max(1, round(width / aspect[0])))
+    top, left = (height - box_height) // 2, (width - box_width) // 2
+    return slice(top, top + box_height), slice(left, left + box_width)
+
+
+def _centre_geometry(model: Classifier, span: int) -> dict[str, float]:
+    canvas = model.input_size + span
+    return {"shorter_side": max(model.resize_size, canvas), "canvas": canvas, "window": model.input_size}
+
+
+def _centre_canvas(protocol: Protocol, image: Image, model: Classifier, span: int) -> Array:
+    sizes = _centre_geometry(model, span)
+    canvas = int(sizes["canvas"])
+    return centre_crop(protocol.resized(image, int(sizes["shorter_side"]), model), canvas, canvas)

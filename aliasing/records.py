@@ -1,0 +1,198 @@
+"""What was seen, pair by pair, durably: Parquet parts that are on disk whole or not at all.
+
+A run's folder holds::
+
+    records/MODEL/settings.json   what was asked for: a run is only resumed with the same settings and weights
+    records/MODEL/00000.parquet   one row a pair of views, one part a block of images
+    summary.json                  what follows from the records, and from nothing else
+
+A part's metadata holds what did not become a row: the block's images, those that were skipped and why, and those for
+which the network's output was not a number.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aliasing.errors import InputError
+from aliasing.provenance import write_bytes, write_json
+
+_VIEW_PAIR = [
+    ("model", pa.string()),
+    ("image", pa.string()),  # identity: hash of the image's bytes
+    ("name", pa.string()),  # name in its source: unique, where an image may stand twice
+    ("label", pa.int32()),  # null where it is not known
+    ("pair", pa.int32()),
+    ("first_dy", pa.float32()),
+    ("first_dx", pa.float32()),
+    ("first_position", pa.float32()),
+    ("second_dy", pa.float32()),
+    ("second_dx", pa.float32()),
+    ("second_position", pa.float32()),
+]
+
+PROBABILITIES = pa.schema(
+    [
+        *_VIEW_PAIR,
+        ("first_top1", pa.int32()),
+        ("second_top1", pa.int32()),
+        # The probability of the first view's top class, in both views: MAC is the mean of their distance.
+        ("first_probability", pa.float32()),
+        ("second_probability", pa.float32()),
+        ("first_label_probability", pa.float32()),
+        ("second_label_probability", pa.float32()),
+        # Top-1 minus top-2 probability: where it is tiny, rounding decides the answer.
+        ("first_margin", pa.float32()),
+        ("second_margin", pa.float32()),
+        # Half the sum of |Δp| over all classes: 0 the same, 1 disjoint.
+        ("total_variation", pa.float32()),
+    ]
+)
+
+EMBEDDINGS = pa.schema(
+    [
+        *_VIEW_PAIR,
+        ("cosine_distance", pa.float32()),
+        # The image among the others whose embedding is nearest, by name.
+        ("first_neighbour", pa.string()),
+        ("second_neighbour", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block of images, measured.
+
+    Attributes
+    ----------
+    table : pyarrow.Table
+        One row a pair; the rows of an image stand together.
+    images : list of str
+        The names of all images of the block, in order.
+    skipped : dict
+        Name and reason of images that could not be shown.
+    not_finite : list of str
+        Names of images for which the network's output held a NaN or an infinity; they have no rows.
+    """
+
+    table: pa.Table
+    images: list[str]
+    skipped: dict[str, str] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
+
+
+class Records:
+    """The parts of a run: in a folder, or in memory where there is none.
+
+    Parameters
+    ----------
+    directory : Path, optional
+        The run's folder.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> records = Records()
+    >>> records.write("a network", 0, Part(pa.table({"pair": [0, 1]}), images=["cat.jpg"]))
+    >>> [len(part.table) for part in records.parts("a network")]
+    [2]
+    """
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory
+        self._memory: dict[tuple[str, int], Part] = {}
+
+    def begin(self, model: str, settings: dict[str, Any]) -> None:
+        """Begin a network's run with these settings, or go on with one that has the same.
+
+        Raises
+        ------
+        InputError
+            The folder holds a run with other settings; the difference is named.
+        """
+        if self.directory is None:
+            return
+        path = self.directory / "records" / folder_name(model) / "settings.json"
+        if not path.exists():
+            write_json(path, settings)
+            return
+        try:
+            before = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read ({error}); choose another --out") from None
+        settings = json.loads(json.dumps(settings))  # tuples are lists in JSON
+        differences = [
+            f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}"
+            for name in sorted({*before, *settings})
+            if before.get(name) != settings.get(name)
+        ]
+        if differences:
+            raise InputError(
+                f"{self.directory} holds a run of {model} with other settings: {'; '.join(differences)};"
+                " choose another --out, or delete it"
+            )
+
+    def has(self, model: str, block: int) -> bool:
+        """Whether a block has been measured."""
+        if self.directory is None:
+            return (model, block) in self._memory
+        return self._path(model, block).exists()
+
+    def write(self, model: str, block: int, part: Part) -> None:
+        """Keep a measured block."""
+        if self.directory is None:
+            self._memory[model, block] = part
+            return
+        notes = {"images": part.images, "skipped": part.skipped, "not_finite": part.not_finite}
+        table = part.table.replace_schema_metadata({"aliasing": json.dumps(notes)})
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        write_bytes(self._path(model, block), sink.getvalue().to_pybytes())
+
+    def read(self, model: str, block: int) -> Part:
+        """A block that has been measured."""
+        if self.directory is None:
+            return self._memory[model, block]
+        path = self._path(model, block)
+        try:
+            table = pq.read_table(path)
+            notes = json.loads(table.schema.metadata[b"aliasing"])
+        except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{path} is not a part of a run ({reason}); delete it and it is measured again") from None
+        return Part(table.replace_schema_metadata(None), **notes)
+
+    def parts(self, model: str) -> Iterator[Part]:
+        """The blocks of a network, in order, one in memory at a time."""
+        block = 0
+        while self.has(model, block):
+            yield self.read(model, block)
+            block += 1
+
+    def table(self, models: list[str]) -> pa.Table:
+        """All rows of these networks as one table."""
+        return pa.concat_tables([part.table for model in models for part in self.parts(model)])
+
+    def _path(self, model: str, block: int) -> Path:
+        assert self.directory is not None
+        return self.directory / "records" / folder_name(model) / f"{block:05d}.parquet"
+
+
+def folder_name(model: str) -> str:
+    """A network's name as a folder's: what could be a path or markup replaced, and unique all the same.
+
+    Examples
+    --------
+    >>> folder_name("pypi:efficientnet_lite0")
+    'pypi-efficientnet_lite0-4609'
+    """
+    digest = hashlib.blake2b(model.encode(), digest_size=2).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_]+', '-', model).strip('-')[-80:]}-{digest}"

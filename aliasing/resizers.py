@@ -1,0 +1,100 @@
+"""How is a photograph brought to another size?
+
+The step before the network is a subsampling too, and libraries differ in it: Pillow widens its kernel with the
+reduction (it low-passes), torch does so only with ``antialias=True``, OpenCV's linear interpolation never does and
+its area interpolation averages (Parmar, Zhang & Zhu 2022). So the resizer is named, and stands in every summary.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import PIL
+import PIL.Image
+import torch
+import torch.nn.functional as F
+
+from aliasing.errors import UsageError
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+View: TypeAlias = npt.NDArray[np.float32]
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+
+
+def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic", resizer: str = "pil") -> View:
+    """Bring an image to a size.
+
+    Parameters
+    ----------
+    pixels : uint8 array, H×W×3
+    height, width : int
+        The size to reach, in pixels, at least 1.
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}
+        The kernel. OpenCV's resizers carry theirs in their name and do not look at it.
+    resizer : {"pil", "torch", "torch-aliased", "opencv-linear", "opencv-area"}
+        ``pil`` rounds to whole grey levels, as the evaluation transforms of torchvision and timm do; the others stay
+        in float. ``torch-aliased`` is torch without antialiasing.
+
+    Returns
+    -------
+    float32 array, height×width×3, 0…255
+
+    Raises
+    ------
+    UsageError
+        An unknown resizer or interpolation, or one that the resizer does not have.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resize(np.full((8, 6, 3), 7, np.uint8), 4, 3).shape
+    (4, 3, 3)
+    """
+    if resizer not in RESIZERS:
+        raise UsageError(f"unknown resizer {resizer!r}; choose one of {', '.join(RESIZERS)}")
+    if interpolation not in INTERPOLATIONS:
+        raise UsageError(f"unknown interpolation {interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}")
+    if pixels.shape[:2] == (height, width):
+        return pixels.astype(np.float32)
+    return RESIZERS[resizer](pixels, height, width, interpolation)
+
+
+def describe(resizer: str) -> dict[str, str | bool]:
+    """The library, its version and its flags, as they stand in a summary."""
+    library = {"pil": ("Pillow", PIL.__version__), "torch": ("torch", torch.__version__)}
+    name, version = library.get(resizer.partition("-")[0], ("opencv", cv2.__version__))
+    return {
+        "name": resizer,
+        "library": name,
+        "version": version,
+        "antialias": resizer in ("pil", "torch", "opencv-area"),
+    }
+
+
+def _pil(pixels: Pixels, height: int, width: int, interpolation: str) -> View:
+    kernel = PIL.Image.Resampling[interpolation.upper()]
+    return np.asarray(PIL.Image.fromarray(pixels).resize((width, height), kernel), dtype=np.float32)
+
+
+def _torch(pixels: Pixels, height: int, width: int, interpolation: str, antialias: bool) -> View:
+    if interpolation not in ("bilinear", "bicubic"):
+        raise UsageError(f"torch cannot resize with {interpolation!r}; use --resizer pil")
+    image = torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
+    resized = F.interpolate(image, (height, width), mode=interpolation, antialias=antialias, align_corners=False)
+    return resized[0].permute(1, 2, 0).clamp_(0, 255).contiguous().numpy()
+
+
+def _opencv(pixels: Pixels, height: int, width: int, flag: int) -> View:
+    return cv2.resize(pixels.astype(np.float32), (width, height), interpolation=flag)
+
+
+RESIZERS: dict[str, Callable[[Pixels, int, int, str], View]] = {
+    "pil": _pil,
+    "torch": lambda *arguments: _torch(*arguments, antialias=True),
+    "torch-aliased": lambda *arguments: _torch(*arguments, antialias=False),
+    "opencv-linear": lambda pixels, height, width, _: _opencv(pixels, height, width, cv2.INTER_LINEAR),
+    "opencv-area": lambda pixels, height, width, _: _opencv(pixels, height, width, cv2.INTER_AREA),
+}

@@ -1,0 +1,527 @@
+r"""What frequencies does this signal hold?
+
+The spectrum of a signal *x* of H×W pixels is its unitary discrete Fourier transform (Oppenheim & Schafer 2010, §8)
+
+.. math:: X(f_y, f_x) = \frac{1}{\sqrt{HW}} \sum_{n, m} x_{nm} e^{-2 \pi i (f_y n + f_x m)},
+          \qquad \sum |X|^2 = \sum |x|^2 \quad \text{(Parseval)}
+
+at the frequencies k/H and l/W in cycles per pixel, from −1/2 up to but without 1/2 (the Nyquist frequency). It stands
+centred: zero frequency at row ⌊H/2⌋, column ⌊W/2⌋.
+
+NumPy arrays and torch tensors go through the same code (the array API standard) and come back as they were: same
+kind, dtype and device. The last two axes are the image; whatever stands before them is a batch.
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj
+from numpy.typing import NDArray
+
+Array: TypeAlias = Any  # an array of any library that follows the array API standard
+
+
+def centred(x: Array) -> Array:
+    """The complex spectrum, unitary and centred.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex, of floating point.
+
+    Returns
+    -------
+    array (..., H, W)
+        Complex, of the precision of ``x``.
+
+    Raises
+    ------
+    TypeError
+        For what is no array, or holds integers.
+    ValueError
+        For an empty axis, fewer than two axes, NaN or infinity.
+
+    Examples
+    --------
+    >>> abs(centred(np.ones((2, 2))))
+    array([[0., 0.],
+           [0., 2.]])
+    """
+    xp = check_signal(x)
+    spectrum = xp.fft.fftn(x, axes=(-2, -1), norm="ortho")
+    _check_finite(xp, spectrum)
+    return xp.fft.fftshift(spectrum, axes=(-2, -1))
+
+
+def magnitude(x: Array) -> Array:
+    """|X|, the modulus of the centred spectrum.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+
+    Returns
+    -------
+    array (..., H, W)
+        Real, in the unit of ``x``.
+
+    Examples
+    --------
+    >>> magnitude(np.ones((2, 2)))
+    array([[0., 0.],
+           [0., 2.]])
+    """
+    spectrum = centred(x)
+    return array_namespace(spectrum).abs(spectrum)
+
+
+def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = None) -> Array:
+    """20 log₁₀ of |X| over a reference: decibels, never below a floor.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+    floor : float
+        The least value that is returned, in dB; zero magnitude stands there. Half of float32's digits are about
+        −70 dB, its rounding noise about −140 dB.
+    reference : float, optional
+        The magnitude at 0 dB; by default the largest of each image.
+
+    Returns
+    -------
+    array (..., H, W)
+        Decibels, ``floor`` and above; everywhere ``floor`` where the image is zero.
+
+    Examples
+    --------
+    >>> log_magnitude(np.array([[1.0, 0.0], [1.0, 0.0]]), floor=-60)
+    array([[-60., -60.],
+           [  0.,   0.]])
+    """
+    modulus = magnitude(x)
+    xp = array_namespace(modulus)
+    if reference is None:
+        largest = xp.max(modulus, axis=(-2, -1), keepdims=True)
+        scale = xp.where(largest > 0, largest, xp.ones_like(largest))
+    elif reference > 0:
+        scale = reference
+    else:
+        raise ValueError(f"reference, the magnitude at 0 dB, is positive; got {reference}")
+    least = 10 ** (floor / 20)
+    ratio = modulus / scale
+    return 20 * xp.log10(xp.where(ratio > least, ratio, xp.full_like(ratio, least)))
+
+
+def power(x: Array, *, onesided: bool = False) -> Array:
+    """|X|², the energy at each frequency: its sum is the energy of the signal (Parseval).
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+    onesided : bool
+        Only the columns from 0 to 1/2 cycles per pixel of a real signal, each with the power of its mirror image on
+        top: half the work, the same sum. Rows are centred as ever.
+
+    Returns
+    -------
+    array (..., H, W) or (..., H, W // 2 + 1)
+        Real, in the squared unit of ``x``.
+
+    Examples
+    --------
+    >>> power(np.ones((2, 2)))
+    array([[0., 0.],
+           [0., 4.]])
+    """
+    if not onesided:
+        spectrum = centred(x)
+        xp = array_namespace(spectrum)
+        return xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2
+    xp = check_signal(x)
+    if xp.isdtype(x.dtype, "complex floating"):
+        raise TypeError(f"a one-sided spectrum is of a real signal; got {x.dtype}")
+    spectrum = xp.fft.rfftn(x, axes=(-2, -1), norm="ortho")
+    _check_finite(xp, spectrum)
+    energy = xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2
+    energy[..., 1 : (x.shape[-1] + 1) // 2] *= 2
+    return xp.fft.fftshift(energy, axes=(-2,))
+
+
+def phase(x: Array) -> Array:
+    """The argument of the centred spectrum.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+
+    Returns
+    -------
+    array (..., H, W)
+        Radians, from −π to π. Where |X| is rounding noise, so is the phase.
+
+    Examples
+    --------
+    >>> wave = np.sin(2 * np.pi * np.arange(4) / 4)
+    >>> phase(np.stack([wave, wave]))[1, [1, 3]].round(6)  # at −1/4 and 1/4 cycles per pixel
+    array([ 1.570796, -1.570796])
+    """
+    spectrum = centred(x)
+    xp = array_namespace(spectrum)
+    return xp.atan2(xp.imag(spectrum), xp.real(spectrum))
+
+
+def frequencies(x: Array, *, onesided: bool = False) -> tuple[Array, Array]:
+    """The frequencies of the rows and of the columns of the spectrum of ``x``.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal; only its shape, kind, precision and device matter.
+    onesided : bool
+        As for `power`.
+
+    Returns
+    -------
+    array (H,), array (W,) or (W // 2 + 1,)
+        f_y and f_x in cycles per pixel.
+
+    Examples
+    --------
+    >>> frequencies(np.zeros((2, 5)))[1]
+    array([-0.4, -0.2,  0. ,  0.2,  0.4])
+    """
+    xp = check_signal(x)
+    height, width = x.shape[-2:]
+    columns = np.arange(width // 2 + 1) / width if onesided else axis_frequencies(width)
+    like = {"dtype": real_dtype(xp, x), "device": device(x)}
+    return xp.asarray(axis_frequencies(height), **like), xp.asarray(columns, **like)
+
+
+def radial_profile(x: Array, bins: int = 64) -> tuple[Array, Array]:
+    """Mean power in rings of equal width around zero frequency, up to 0.5 cycles per pixel.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+    bins : int
+        Number of rings. The corners of the spectrum, beyond 0.5, belong to none; zero frequency to the first.
+
+    Returns
+    -------
+    frequency : array (bins,)
+        Middle of each ring, in cycles per pixel.
+    power : array (..., bins)
+        Mean of `power` in each ring; NaN where a small image has no frequency in a ring.
+
+    Examples
+    --------
+    >>> frequency, ring_power = radial_profile(np.eye(8), bins=4)
+    >>> frequency
+    array([0.0625, 0.1875, 0.3125, 0.4375])
+    """
+    edges = np.linspace(0, 0.5, _positive(bins, "bins") + 1)
+    return _means(x, _rings(_shape(x), tuple(edges)), (edges[:-1] + edges[1:]) / 2)
+
+
+def directional_profile(x: Array, bins: int = 36) -> tuple[Array, Array]:
+    """Mean power in sectors of equal width, by the direction in which the waves run.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+    bins : int
+        Number of sectors of the half circle. Zero frequency, and what lies beyond 0.5 cycles per pixel, belong to
+        none.
+
+    Returns
+    -------
+    angle : array (bins,)
+        Middle of each sector in radians, 0 ≤ angle < π: 0 is a wave along x (vertical stripes), π/2 one along y.
+        The first sector is centred on 0.
+    power : array (..., bins)
+        Mean of `power` in each sector; NaN where a small image has no frequency in a sector.
+
+    Examples
+    --------
+    >>> stripes = np.tile([1.0, -1.0, -1.0, 1.0], (8, 2))
+    >>> angle, sector_power = directional_profile(stripes, bins=4)
+    >>> sector_power.round(3)
+    array([5.818, 0.   , 0.   , 0.   ])
+    """
+    middles = np.arange(_positive(bins, "bins")) * np.pi / bins
+    return _means(x, _sectors(_shape(x), bins), middles)
+
+
+class PowerLaw(NamedTuple):
+    """``power ∝ frequency ** slope``, fitted in logarithms; natural images have a slope of about −2 (Field 1987)."""
+
+    slope: Array
+    error: Array  #: standard error of the slope, from the scatter about the line
+    log_power: Array  #: natural logarithm of the power that the line has at 1 cycle per pixel
+
+
+def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int = 16) -> PowerLaw:
+    """The power law of an image: a line through the logarithms of its radial profile.
+
+    Rings are of equal width in log frequency, so that every octave counts alike. An image that does not repeat has
+    a cross of high frequencies from its edges, which flattens the slope: window it first (`hann`), or take its
+    `periodic` part.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+    low : float, optional
+        Lower end of the fit in cycles per pixel; by default two periods in the shorter side.
+    high : float
+        Upper end, at most 0.5.
+    bins : int
+        Number of rings, at least 3; those without any frequency are left out.
+
+    Returns
+    -------
+    PowerLaw
+        ``slope``, its standard ``error``, and ``log_power``, each of shape (...).
+
+    Raises
+    ------
+    ValueError
+        Where fewer than three rings hold a frequency.
+
+    Examples
+    --------
+    >>> f = np.hypot(*np.meshgrid(np.fft.fftfreq(64), np.fft.fftfreq(64)))
+    >>> f[0, 0] = 1
+    >>> image = np.fft.ifft2(1 / f).real
+    >>> float(power_law(image).slope.round(1))
+    -2.0
+    """
+    xp = check_signal(x)
+    low = 2 / min(x.shape[-2:]) if low is None else low
+    if not 0 < low < high <= 0.5:
+        raise ValueError(f"the fit runs from low to high, 0 < low < high <= 0.5 cycles per pixel; got {low} and {high}")
+    groups = _rings(_shape(x), tuple(np.geomspace(low, high, _positive(bins, "bins") + 1)))
+    groups = [group for group in groups if group.size]
+    if len(groups) < 3:
+        raise ValueError(f"a line with an error needs three rings; {_shape(x)} pixels hold {len(groups)}")
+    # A ring stands at the mean of the log frequencies in it, not at its middle: small rings are lopsided.
+    radius = _radius(_shape(x)).reshape(-1)
+    abscissa = np.array([np.log(radius[group]).mean() for group in groups])
+    deviation = abscissa - abscissa.mean()
+    _, rings = _means(x, groups, abscissa)
+    tiny = xp.finfo(rings.dtype).smallest_normal
+    ordinate = xp.log(xp.where(rings > tiny, rings, xp.full_like(rings, tiny)))
+    weights = xp.asarray(deviation / (deviation @ deviation), dtype=rings.dtype, device=device(x))
+    slope = xp.sum(ordinate * weights, axis=-1)
+    centre = xp.mean(ordinate, axis=-1)
+    line = centre[..., None] + slope[..., None] * xp.asarray(deviation, dtype=rings.dtype, device=device(x))
+    variance = xp.sum((ordinate - line) ** 2, axis=-1) / (len(groups) - 2)
+    error = xp.sqrt(variance / float(deviation @ deviation))
+    return PowerLaw(slope, error, centre - slope * float(abscissa.mean()))
+
+
+def energy_above(x: Array, cutoff: float, region: str = "square") -> Array:
+    """Fraction of the energy at and above a frequency.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex. Its mean counts as energy at zero frequency; take it off to leave that out.
+    cutoff : float
+        Cycles per pixel. 1 / (2·stride) is the Nyquist frequency after subsampling.
+    region : {"square", "disc"}
+        What lies below: a square, max(|f_y|, |f_x|) < cutoff, or a disc, √(f_y² + f_x²) < cutoff.
+
+    Returns
+    -------
+    array (...)
+        From 0 to 1; 0 where the signal is zero.
+
+    Examples
+    --------
+    >>> float(energy_above(np.array([[1.0, -1.0], [1.0, -1.0]]), 0.25))
+    1.0
+    """
+    if region not in ("square", "disc"):
+        raise ValueError(f"region is 'square' or 'disc'; got {region!r}")
+    if not cutoff >= 0:
+        raise ValueError(f"cutoff is a frequency of at least 0 cycles per pixel; got {cutoff}")
+    energy = power(x)
+    xp = array_namespace(energy)
+    shape = _shape(x)
+    distance = _radius(shape) if region == "disc" else np.maximum(*_grid(shape))
+    above = xp.asarray(distance >= cutoff, dtype=energy.dtype, device=device(x))
+    total = xp.sum(energy, axis=(-2, -1))
+    return xp.sum(energy * above, axis=(-2, -1)) / xp.where(total > 0, total, xp.ones_like(total))
+
+
+def hann(x: Array) -> Array:
+    """The signal under a Hann window, which takes the cross of the image's edges out of its spectrum.
+
+    The periodic window sin²(πn/N) along both axes, scaled so that it keeps the energy of white noise (its mean
+    square is one). A constant spreads over the next frequency on each side and no further.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+
+    Returns
+    -------
+    array (..., H, W)
+        Like ``x``.
+
+    Examples
+    --------
+    >>> hann(np.ones((1, 4))).round(3)
+    array([[0.   , 0.816, 1.633, 0.816]])
+    """
+    xp = check_signal(x)
+    for axis in (-2, -1):
+        size = x.shape[axis]
+        if size == 1:
+            continue  # nothing to taper along an axis of one pixel
+        window = np.sin(np.pi * np.arange(size) / size) ** 2
+        window /= np.sqrt(np.mean(window**2))
+        column = window[:, None] if axis == -2 else window
+        x = x * xp.asarray(column, dtype=real_dtype(xp, x), device=device(x))
+    return x
+
+
+def periodic(x: Array) -> Array:
+    """The periodic part of an image: without the jump between opposite edges, and so without its cross.
+
+    The image is the sum of a periodic and a smooth part (Moisan 2011); the smooth part solves Poisson's equation
+    with the jumps across the edges as its source, and has no energy to speak of at high frequencies. It is ``x -
+    periodic(x)``.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Signal, real or complex.
+
+    Returns
+    -------
+    array (..., H, W)
+        Like ``x``, with the same mean.
+
+    Examples
+    --------
+    >>> ramp = np.tile(np.arange(8.0), (8, 1))
+    >>> periodic(ramp)[0, [0, -1]].round(6)  # the jump from edge to edge was 7
+    array([3.0625, 3.9375])
+    """
+    xp = check_signal(x)
+    height, width = x.shape[-2:]
+    rows = x[..., -1:, :] - x[..., :1, :]
+    columns = x[..., -1:] - x[..., :1]
+    jumps = xp.zeros_like(x)
+    jumps[..., :1, :] += rows
+    jumps[..., -1:, :] -= rows
+    jumps[..., :1] += columns
+    jumps[..., -1:] -= columns
+    f_y, f_x = np.arange(height) / height, np.arange(width) / width
+    # The eigenvalues of the discrete Laplacian: 2 cos θ − 2 = −4 sin²(θ/2), without cancellation.
+    laplacian = -4 * np.sin(np.pi * f_y)[:, None] ** 2 - 4 * np.sin(np.pi * f_x) ** 2
+    laplacian[0, 0] = 1
+    inverse = 1 / laplacian
+    inverse[0, 0] = 0  # the smooth part has mean zero
+    source = xp.fft.fftn(jumps, axes=(-2, -1))
+    _check_finite(xp, source)
+    smooth = xp.fft.ifftn(source * xp.asarray(inverse, dtype=real_dtype(xp, x), device=device(x)), axes=(-2, -1))
+    return x - (smooth if xp.isdtype(x.dtype, "complex floating") else xp.real(smooth))
+
+
+def axis_frequencies(size: int) -> NDArray[np.float64]:
+    """The frequencies of an axis of ``size`` pixels, centred, each k/size correctly rounded."""
+    return (np.arange(size) - size // 2) / size
+
+
+def check_signal(x: Array) -> Any:
+    """The array namespace of a signal that can be transformed; a one-line error for anything else."""
+    if not is_array_api_obj(x):
+        raise TypeError(f"a NumPy array or a torch tensor is needed; got {type(x).__name__}")
+    xp = array_namespace(x)
+    if not xp.isdtype(x.dtype, (xp.float32, xp.float64, xp.complex64, xp.complex128)):
+        raise TypeError(
+            f"a signal of float32, float64 or their complex kinds is needed, not {x.dtype}: convert it first"
+        )
+    check_shape(x)
+    return xp
+
+
+def check_shape(x: Array) -> None:
+    """Raise unless x has two axes that are not empty."""
+    if x.ndim < 2 or 0 in x.shape:
+        raise ValueError(f"an array (..., H, W) with no empty axis is needed; got shape {tuple(x.shape)}")
+
+
+def _check_finite(xp: Any, spectrum: Array) -> None:
+    # Whatever is not finite reaches every frequency, so that one is enough to look at.
+    if not bool(xp.all(xp.isfinite(spectrum[..., 0, 0]))):
+        raise ValueError("the signal holds NaN or infinity, or overflows: mask or rescale it first")
+
+
+def real_dtype(xp: Any, x: Array) -> Any:
+    return xp.float32 if x.dtype in (xp.float32, xp.complex64) else xp.float64
+
+
+def _positive(number: int, name: str) -> int:
+    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
+        raise ValueError(f"{name} is a whole number of at least 1; got {number!r}")
+    return int(number)
+
+
+def _shape(x: Array) -> tuple[int, int]:
+    check_signal(x)
+    return int(x.shape[-2]), int(x.shape[-1])
+
+
+def _grid(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """|f_y| and |f_x| at every pixel of the centred spectrum."""
+    f_y, f_x = np.meshgrid(*(abs(axis_frequencies(size)) for size in shape), indexing="ij")
+    return f_y, f_x
+
+
+def _radius(shape: tuple[int, int]) -> NDArray[np.float64]:
+    return np.hypot(*_grid(shape))
+
+
+@lru_cache(maxsize=16)
+def _rings(shape: tuple[int, int], edges: tuple[float, ...]) -> list[NDArray[np.intp]]:
+    """For each ring, the pixels of the flat spectrum in it: lower edge within, upper not, but for the last."""
+    radius = _radius(shape).reshape(-1)
+    ring = np.searchsorted(edges, radius, side="right") - 1
+    ring[radius == edges[-1]] = len(edges) - 2
+    return [np.flatnonzero(ring == number) for number in range(len(edges) - 1)]
+
+
+@lru_cache(maxsize=16)
+def _sectors(shape: tuple[int, int], count: int) -> list[NDArray[np.intp]]:
+    """For each sector, the pixels of the flat spectrum in it."""
+    f_y, f_x = axis_frequencies(shape[0])[:, None], axis_frequencies(shape[1])
+    sector = np.floor(np.arctan2(f_y, f_x) / np.pi * count + 0.5) % count
+    radius = _radius(shape)
+    sector[(radius == 0) | (radius > 0.5)] = -1
+    return [np.flatnonzero(sector == number) for number in range(count)]
+
+
+def _means(x: Array, groups: list[NDArray[np.intp]], middles: NDArray[np.float64]) -> tuple[Array, Array]:
+    """The mean power of x in each group of pixels of its spectrum, beside the middle of each group."""
+    energy = power(x)
+    xp = array_namespace(energy)
+    flat = xp.reshape(energy, (*energy.shape[:-2], -1))
+    means = [
+        xp.mean(xp.take(flat, xp.asarray(group, device=device(x)), axis=-1), axis=-1)
+        if group.size
+        else xp.full(flat.shape[:-1], float("nan"), dtype=flat.dtype, device=device(x))
+        for group in groups
+    ]
+    return xp.asarray(middles, dtype=flat.dtype, device=device(x)), xp.stack(means, axis=-1)

@@ -1,0 +1,92 @@
+"""Records are whole, resumable, and read as one table by others."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.dataset
+import pytest
+
+from aliasing.errors import InputError
+from aliasing.records import PROBABILITIES, Part, Records, folder_name
+
+
+def rows(model: str, names: list[str]) -> pa.Table:
+    columns = {"model": [model] * len(names), "name": names, "pair": list(range(len(names)))}
+    arrays = [pa.array(columns.get(field.name, [None] * len(names)), field.type) for field in PROBABILITIES]
+    return pa.Table.from_arrays(arrays, schema=PROBABILITIES)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def records(request: pytest.FixtureRequest, tmp_path: Path) -> Records:
+    return Records(tmp_path / "run" if request.param == "folder" else None)
+
+
+def test_parts_come_back_in_order_with_what_was_left_out(records: Records) -> None:
+    written = [
+        Part(rows("net", ["a", "b"]), ["a", "b", "c"], {"c": "truncated"}, []),
+        Part(rows("net", ["d"]), ["d", "e"], {}, ["e"]),
+    ]
+    for index in (1, 0):
+        records.write("net", index, written[index])
+    for part, expected in zip(records.parts("net"), written, strict=True):
+        assert part.table.equals(expected.table)
+        assert (part.images, part.skipped, part.not_finite) == (expected.images, expected.skipped, expected.not_finite)
+    assert records.table(["net"])["name"].to_pylist() == ["a", "b", "d"]
+    assert records.has("net", 0)
+    assert not records.has("net", 2)
+    assert not records.has("another", 0)
+
+
+def test_a_run_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
+    Records(tmp_path).begin("net", {"seed": 0, "sizes": (1, 2)})
+    Records(tmp_path).begin("net", {"seed": 0, "sizes": (1, 2)})
+    Records(tmp_path).begin("another", {"seed": 1})
+    with pytest.raises(InputError, match="other settings: seed was 0 and is now 1; choose another --out"):
+        Records(tmp_path).begin("net", {"seed": 1, "sizes": (1, 2)})
+
+
+def test_pandas_and_pyarrow_read_the_parts_as_one_table(tmp_path: Path) -> None:
+    records = Records(tmp_path)
+    for model in ("one", "two"):
+        records.write(model, 0, Part(rows(model, ["a", "b"]), ["a", "b"]))
+    files = sorted((tmp_path / "records").glob("*/*.parquet"))
+    assert len(pyarrow.dataset.dataset(files).to_table()) == 4
+    table = pd.concat(map(pd.read_parquet, files))
+    assert table.groupby("model").size().to_dict() == {"one": 2, "two": 2}
+
+
+def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = Records(tmp_path)
+    records.write("net", 0, Part(rows("net", ["a"]), ["a"]))
+
+    def disk_full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aliasing.provenance.os.fsync", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        records.write("net", 1, Part(rows("net", ["b"]), ["b"]))
+    assert not records.has("net", 1)
+    assert [path.name for path in (tmp_path / "records" / folder_name("net")).iterdir()] == ["00000.parquet"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "truncated", "text", "foreign"])
+def test_a_damaged_part_is_named(tmp_path: Path, damage: str) -> None:
+    records = Records(tmp_path)
+    records.write("net", 0, Part(rows("net", ["a"]), ["a"]))
+    path = tmp_path / "records" / folder_name("net") / "00000.parquet"
+    whole = path.read_bytes()
+    if damage == "foreign":
+        pd.DataFrame({"x": [1]}).to_parquet(path)
+    else:
+        path.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2], "text": b"not parquet"}[damage])
+    with pytest.raises(InputError, match=r"00000.parquet is not a part of a run .*delete it"):
+        list(records.parts("net"))
+
+
+def test_a_networks_name_cannot_leave_the_folder() -> None:
+    for name in ("../../etc", "file:/tmp/x.pth@torchvision:resnet18", "a/b", "<script>", "x" * 500):
+        folder = folder_name(name)
+        assert not set(folder) & set("/\\<>:.@")
+        assert len(folder) <= 85
+    assert folder_name("a/b") != folder_name("a:b")
