@@ -114,10 +114,12 @@ def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Mo
     if example_input is not None:
         return module, example_input
     config = getattr(module, "pretrained_cfg", None) or {}
-    size = getattr(model, "input_size", None) or (config.get("input_size") if isinstance(config, dict) else None)
-    height, width = (size, size) if isinstance(size, int) else tuple(size or (224, 224))[-2:]
+    published = config.get("input_size") if isinstance(config, dict) else None
+    side = getattr(model, "input_size", None)
     first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
-    channels = 3 if first is None else first.in_channels
+    channels, height, width = published or (3 if first is None else first.in_channels, 224, 224)
+    if isinstance(side, int):
+        height = width = side
     parameter = next(module.parameters(), torch.zeros(()))
     return module, torch.zeros(1, channels, height, width, device=parameter.device, dtype=parameter.dtype)
 
@@ -325,8 +327,7 @@ def _adaptive_pooling(call: Call) -> _Description | None:
         return _Description("global pooling", kernel, stride, "keeps no position")
     if max(stride) <= 1:
         return _Description("adaptive pooling", (1, 1), stride, "upsampling")
-    note = "an adaptive pooling has no stride: its cells follow the size of its input"
-    return _Description("adaptive pooling", kernel, stride, "out of reach", note)
+    return _Description("adaptive pooling", kernel, stride)
 
 
 def _mean(call: Call) -> _Description | None:
@@ -353,8 +354,7 @@ def _interpolation(call: Call) -> _Description | None:
     mode = _arguments(call, "input size scale_factor mode", mode="nearest")["mode"]
     if call.kwargs.get("antialias") or mode == "area":
         return _Description(f"interpolation ({mode})", (1, 1), stride, "anti-aliased", "by the network itself")
-    note = "a resampling to a size, not a stride"
-    return _Description(f"interpolation ({mode})", (1, 1), stride, "out of reach", note)
+    return _Description(f"interpolation ({mode})", (1, 1), stride)
 
 
 def _transposed_convolution(call: Call) -> _Description | None:

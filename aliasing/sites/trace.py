@@ -28,7 +28,9 @@ from aliasing.errors import InputError, UsageError
 __all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace"]
 
 # Calls of these functions are recorded whether or not they handle the signal, so that each has a number to be known by.
-COUNTED = frozenset("conv2d max_pool2d avg_pool2d __getitem__ pad".split())
+COUNTED = frozenset(
+    "conv2d max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d interpolate __getitem__ pad".split()
+)
 
 
 @dataclass(eq=False)

@@ -9,6 +9,7 @@ convolution    at stride 1, and the operator behind the first activation; right 
 max pooling    at stride 1, then the operator
 average        at stride 1, then the operator (``zhang2019``: the operator alone)
 slicing        the operator
+resampling     to a size (interpolation, adaptive pooling): a low-pass in front at stride 1; not by ``aps``
 =============  ====================================================================================================
 
 With ``placement="before"`` a convolution keeps its stride and its cost, and its input is low-passed. The two differ:
@@ -68,6 +69,8 @@ def _zhang2019(site: Site, network: nn.Module, treatment: Treatment) -> Treatmen
         return replace(treatment, kept_stride=2) if site.stride == (4, 4) else None
     if site.kind == "average pooling":
         return replace(treatment, replaces=True)
+    if _resamples(site):
+        return None
     parent = network.get_submodule(site.module.rpartition(".")[0])
     if site.kind == "max pooling" and site.kernel == (3, 3) and type(parent).__name__ == "ResNet":
         return replace(treatment, window=2)
@@ -75,7 +78,11 @@ def _zhang2019(site: Site, network: nn.Module, treatment: Treatment) -> Treatmen
 
 
 def _pool(site: Site, network: nn.Module, treatment: Treatment) -> Treatment | None:
-    return treatment if "pooling" in site.kind else None
+    return treatment if site.kind in ("max pooling", "average pooling", "adaptive pooling") else None
+
+
+def _resamples(site: Site) -> bool:
+    return site.kind == "adaptive pooling" or site.kind.startswith("interpolation")
 
 
 def _all(site: Site, network: nn.Module, treatment: Treatment) -> Treatment | None:
@@ -125,6 +132,9 @@ def make_plan(
             continue
         if not isinstance(treatment, Treatment):
             raise UsageError(f"a scheme gives a Treatment or None for a site; got {treatment!r} for {place.site.name}")
+        if _resamples(place.site) and treatment.operator == "aps":
+            sites.append(replace(place.site, status="out of reach", note="aps needs a stride, and this has a size"))
+            continue
         step, note = _place(record, place, treatment)
         steps.append(step)
         sites.append(replace(place.site, status="anti-aliased", note=note))
@@ -172,6 +182,8 @@ def _rewrite(step: _Step, pooling: Pooling) -> Any:
         return rewrite.DenseMaximum(pooling, treatment.window)
     if site.kind == "average pooling":
         return rewrite.ReplacedAverage(pooling) if treatment.replaces else rewrite.DenseAverage(pooling)
+    if _resamples(site):
+        return rewrite.SmoothedResampling(pooling)
     return rewrite.DenseSlice(pooling)
 
 
@@ -199,6 +211,8 @@ def _place(record: Trace, located: LocatedSite, treatment: Treatment) -> tuple[_
         if treatment.window is not None:
             size = f"the maximum over {treatment.window}×{treatment.window} without padding, as published"
             return here, f"{what} behind {size}: at odd sizes one sample smaller"
+        if _resamples(site):
+            return here, f"{what} in front, at stride 1"
         return here, f"{what} in its place" if treatment.replaces or site.kind == "slicing" else f"{what} behind it"
     if _pools_first(located, treatment):
         return here, f"{what} in front"
@@ -353,7 +367,7 @@ def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
             number = _PADDING[call.name]
             width = call.kwargs.get("padding", (call.args[number : number + 1] or (0,))[0])
             if width not in (0, (0, 0), [0, 0], "valid"):
-                found[call] = rewrite.CircularConvolution(number)
+                found[call] = rewrite.CircularCall(number)
         elif call.name == "pad":
             width = call.kwargs.get("pad", (call.args[1:2] or ((),))[0])
             if len(width) == 4 and any(width):

@@ -23,7 +23,7 @@ from aliasing.sites.find import slice_axes
 from aliasing.surgery.operators import Pooling
 
 __all__ = [
-    "CircularConvolution",
+    "CircularCall",
     "CircularPadding",
     "DenseAverage",
     "DenseConvolution",
@@ -33,6 +33,7 @@ __all__ = [
     "ReplacedAverage",
     "Rewrite",
     "SmoothedConvolution",
+    "SmoothedResampling",
     "TreatedForward",
 ]
 
@@ -46,6 +47,9 @@ NAMES: dict[Any, str] = {
     F.max_pool2d: "max_pool2d",
     torch.max_pool2d: "max_pool2d",
     F.avg_pool2d: "avg_pool2d",
+    F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
+    F.adaptive_max_pool2d: "adaptive_max_pool2d",
+    F.interpolate: "interpolate",
     F.pad: "pad",
     Tensor.__getitem__: "__getitem__",
 }
@@ -198,7 +202,7 @@ class DenseMaximum:
         steps = _two(stride) if stride else kernel
         reach = _reach(kernel, spread)
         if self.circular:
-            return self.pool(F.max_pool2d(_ring(input, reach, steps, pad), kernel, 1, 0, spread))
+            return self.pool(F.max_pool2d(_ring(input, reach, steps, pad, ceil_mode), kernel, 1, 0, spread))
         beyond = _beyond(input, reach, steps, pad, ceil_mode)
         if max(beyond) > 0:
             (top, left), (down, across) = pad, beyond
@@ -228,7 +232,7 @@ class DenseAverage:
         kernel, pad = _two(kernel_size), _two(padding)
         steps = _two(stride) if stride else kernel
         if self.circular:
-            ring = _ring(input, kernel, steps, pad)
+            ring = _ring(input, kernel, steps, pad, ceil_mode)
             return self.pool(function(ring, kernel, 1, divisor_override=divisor_override))
         beyond = _beyond(input, kernel, steps, pad, ceil_mode)
         if max(beyond) == 0:
@@ -293,7 +297,17 @@ class DenseSlice:
 
 
 @dataclass(frozen=True)
-class CircularConvolution:
+class SmoothedResampling:
+    """Low-pass, then the resampling to a size, which has no dense map of its own."""
+
+    pool: Pooling
+
+    def __call__(self, function: Function, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
+        return function(self.pool.smooth(input), *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class CircularCall:
     """A convolution, a maximum or an average whose padding is the other side of the map.
 
     ``padding`` is the number of the padding among the arguments.
@@ -342,10 +356,14 @@ def _reach(kernel: Any, dilation: tuple[int, int]) -> tuple[int, int]:
     return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
 
 
-def _ring(x: Tensor, reach: tuple[int, int], steps: tuple[int, int], padding: tuple[int, int]) -> Tensor:
+def _ring(
+    x: Tensor, reach: tuple[int, int], steps: tuple[int, int], padding: tuple[int, int], ceil_mode: bool = False
+) -> Tensor:
     """The map padded by its other side, so far that the dense map has whole strides, and closes the ring."""
-    dense = [size + 2 * pad - span + 1 for size, pad, span in zip(x.shape[-2:], padding, reach, strict=True)]
-    return _around(x, padding, (-dense[0] % steps[0], -dense[1] % steps[1]))
+    counts = _samples(x, reach, steps, padding, ceil_mode)
+    sides = zip(x.shape[-2:], reach, steps, padding, counts, strict=True)
+    down, across = (count * step - (size + 2 * pad - span + 1) for size, span, step, pad, count in sides)
+    return _around(x, padding, (down, across))
 
 
 def _around(x: Tensor, padding: tuple[int, int], beyond: tuple[int, int] = (0, 0)) -> Tensor:
