@@ -6,7 +6,21 @@ parameters and the keys of its state_dict stay as they are: a checkpoint of the 
 and back.
 """
 
-from aliasing.surgery.convert import antialias, antialias_, restore, restore_
+from aliasing.surgery.convert import antialias, antialias_, conversion_of, restore, restore_
 from aliasing.surgery.plan import Treatment
+from aliasing.surgery.published import from_published
+from aliasing.surgery.recalibrate import recalibrate, recalibrate_
+from aliasing.surgery.specification import save
 
-__all__ = ["Treatment", "antialias", "antialias_", "restore", "restore_"]
+__all__ = [
+    "Treatment",
+    "antialias",
+    "antialias_",
+    "conversion_of",
+    "from_published",
+    "recalibrate",
+    "recalibrate_",
+    "restore",
+    "restore_",
+    "save",
+]

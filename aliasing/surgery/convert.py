@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from torch import nn
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import UsageError
 from aliasing.models import Classifier
 from aliasing.sites.find import Site, locate, probe_of
 from aliasing.sites.trace import trace
@@ -32,9 +32,13 @@ class Conversion:
     sites: tuple[Site, ...]
 
     def __str__(self) -> str:
-        filtered = f"{self.operator} {self.taps}" if self.operator == "blur" else self.operator
-        scheme = self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "a function")
-        return f"{filtered}, {self.placement}, scheme {scheme}"
+        """As it stands in a model's name; see `aliasing.surgery.specification`."""
+        taps = self.taps if isinstance(self.taps, str) else "-".join(f"{float(tap):g}" for tap in self.taps)
+        words = [taps if self.operator == "blur" else self.operator]
+        words += [self.placement] if self.placement != "after" else []
+        if self.scheme != "zhang2019":
+            words.append(self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme"))
+        return ",".join([*words, self.padding] if self.padding else words)
 
 
 def antialias(
@@ -101,7 +105,7 @@ def antialias(
         example = probe_of(model, example_input)[1]
         module = antialias(model.module, **settings, example_input=example)  # type: ignore[arg-type]
         notes = (*model.notes, f"anti-aliased: {conversion_of(module)}")
-        return replace(model, module=module, notes=notes)
+        return replace(model, module=module, notes=notes, name=f"antialiased:{conversion_of(module)}:{model.name}")
     _refuse(model)
     converted = copy.deepcopy(model)
     return antialias_(
@@ -173,9 +177,9 @@ def _refuse(module: nn.Module) -> None:
     conversion = conversion_of(module)
     if conversion is not None:
         raise UsageError(f"{type(module).__name__} is anti-aliased already ({conversion}); restore it first")
-    inside = next((name for name, m in module.named_modules() if "forward" in vars(m)), None)
-    if inside is not None and isinstance(vars(module.get_submodule(inside))["forward"], TreatedForward):
-        raise UsageError(f"{type(module).__name__} holds a network that is anti-aliased already ({inside})")
+    for name, inside in module.named_modules():
+        if isinstance(vars(inside).get("forward"), TreatedForward):
+            raise UsageError(f"{type(module).__name__} holds a network that is anti-aliased already, around {name}")
 
 
 def _attach(module: nn.Module, plan: Plan, conversion: Conversion) -> None:
@@ -207,8 +211,9 @@ def restore(model: Network) -> Network:
     True
     """
     if isinstance(model, Classifier):
+        name = model.name.removeprefix(f"antialiased:{conversion_of(model.module)}:")
         notes = tuple(note for note in model.notes if not note.startswith("anti-aliased: "))
-        return replace(model, module=restore(model.module), notes=notes)
+        return replace(model, module=restore(model.module), notes=notes, name=name)
     return restore_(copy.deepcopy(model))
 
 
@@ -222,5 +227,3 @@ def restore_(module: nn.Module) -> nn.Module:
     del module.antialiasing, module.antialiased_sites
     return module
 
-
-_ = InputError
