@@ -25,6 +25,7 @@ from torch import nn
 from aliasing.provenance import command_line, versions, write_bytes, write_json
 from aliasing.sites.find import locate, probe_of
 from aliasing.sites.trace import trace
+from aliasing.surgery.rewrite import TreatedForward
 from aliasing.surgery.plan import SCHEMES, Treatment, make_plan
 
 
@@ -77,8 +78,8 @@ def examine(name: str) -> dict[str, Any]:
         try:
             decide = partial(SCHEMES[scheme], network=module, treatment=Treatment())
             plan = make_plan(module, record, located, decide, None)
-            for treated, forward in plan.modules.items():
-                treated.forward = forward
+            for forward in plan.modules.values():
+                forward.attach()
             row[scheme] = {
                 "treated": sum(now.status != was.status for now, was in zip(plan.sites, sites, strict=True)),
                 "fallback": sum("several consumers" in site.note for site in plan.sites),
@@ -89,7 +90,8 @@ def examine(name: str) -> dict[str, Any]:
         except Exception as error:  # noqa: BLE001
             row[scheme] = {"error": _first_line(error)}
         for treated in module.modules():
-            vars(treated).pop("forward", None)
+            if isinstance(vars(treated).get("forward"), TreatedForward):
+                treated.forward.detach()
     return {**row, "seconds": time.perf_counter() - begin}
 
 

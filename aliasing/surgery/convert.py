@@ -183,8 +183,8 @@ def _refuse(module: nn.Module) -> None:
 
 
 def _attach(module: nn.Module, plan: Plan, conversion: Conversion) -> None:
-    for treated, forward in plan.modules.items():
-        treated.forward = forward  # type: ignore[method-assign, assignment]
+    for forward in plan.modules.values():
+        forward.attach()
     module.antialiasing = conversion  # type: ignore[assignment]
     module.antialiased_sites = list(plan.sites)  # type: ignore[assignment]
 
@@ -222,8 +222,9 @@ def restore_(module: nn.Module) -> nn.Module:
     if conversion_of(module) is None:
         raise UsageError(f"{type(module).__name__} is not anti-aliased: there is nothing to restore")
     for inside in module.modules():
-        if isinstance(vars(inside).get("forward"), TreatedForward):
-            del inside.forward
+        forward = vars(inside).get("forward")
+        if isinstance(forward, TreatedForward):
+            forward.detach()
     del module.antialiasing, module.antialiased_sites
     return module
 

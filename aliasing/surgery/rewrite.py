@@ -88,23 +88,40 @@ class TreatedForward:
     inputs : what is applied to its positional arguments, by their number.
     rewrites : what stands in place of calls made inside, by function and number.
     output : what is applied to its output.
+    original : the ``forward`` that the instance had of its own; None where it is the class's.
     """
 
     module: nn.Module
     inputs: dict[int, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     rewrites: dict[tuple[str, int], Rewrite] = field(default_factory=dict)
     output: Callable[[Tensor], Tensor] | None = None
+    original: Callable[..., Any] | None = None
+
+    def attach(self) -> None:
+        """Put this in the place of the module's ``forward``."""
+        self.original = vars(self.module).get("forward")
+        self.module.forward = self  # type: ignore[method-assign, assignment]
+
+    def detach(self) -> None:
+        """Put the module's ``forward`` back."""
+        del self.module.forward
+        if self.original is not None:
+            self.module.forward = self.original  # type: ignore[method-assign]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.inputs:
             args = tuple(self.inputs[i](arg) if i in self.inputs else arg for i, arg in enumerate(args))
-        forward = type(self.module).forward
         if self.rewrites:
             with _Rewriting(self.rewrites):
-                result = forward(self.module, *args, **kwargs)
+                result = self._run(*args, **kwargs)
         else:
-            result = forward(self.module, *args, **kwargs)
+            result = self._run(*args, **kwargs)
         return result if self.output is None else self.output(result)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        if self.original is not None:
+            return self.original(*args, **kwargs)
+        return type(self.module).forward(self.module, *args, **kwargs)
 
 
 @dataclass(frozen=True)
