@@ -6,6 +6,7 @@ its area interpolation averages (Parmar, Zhang & Zhu 2022). So the resizer is na
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import cv2
@@ -62,6 +63,36 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
     return RESIZERS[resizer](pixels, height, width, interpolation)
 
 
+def resize_shorter_side(pixels: Pixels, size: int, interpolation: str = "bicubic", resizer: str = "pil") -> View:
+    """Bring an image's shorter side to ``size`` pixels, its aspect kept.
+
+    The longer side is ⌊size · longer / shorter⌋, as torchvision and timm round it. The arguments are those of
+    :func:`resize`.
+
+    Examples
+    --------
+    >>> resize_shorter_side(np.zeros((30, 50, 3), np.uint8), 8).shape
+    (8, 13, 3)
+    """
+    height, width = pixels.shape[:2]
+    shorter = min(height, width)
+    return resize(pixels, size * height // shorter, size * width // shorter, interpolation, resizer)
+
+
+def crop_centre(picture: View, height: int, width: int) -> View:
+    """The middle of a picture; where half a pixel is over, the corner is rounded as torchvision rounds it (to even).
+
+    Examples
+    --------
+    >>> crop_centre(np.arange(25, dtype=np.float32).reshape(5, 5, 1), 2, 2)[..., 0]
+    array([[12., 13.],
+           [17., 18.]], dtype=float32)
+    """
+    top = round((picture.shape[0] - height) / 2)
+    left = round((picture.shape[1] - width) / 2)
+    return picture[top : top + height, left : left + width]
+
+
 def describe(resizer: str) -> dict[str, str | bool]:
     """The library, its version and its flags, as they stand in a summary."""
     library = {"pil": ("Pillow", PIL.__version__), "torch": ("torch", torch.__version__)}
@@ -88,13 +119,13 @@ def _torch(pixels: Pixels, height: int, width: int, interpolation: str, antialia
 
 
 def _opencv(pixels: Pixels, height: int, width: int, flag: int) -> View:
-    return cv2.resize(pixels.astype(np.float32), (width, height), interpolation=flag)
+    return np.asarray(cv2.resize(pixels.astype(np.float32), (width, height), interpolation=flag), np.float32)
 
 
 RESIZERS: dict[str, Callable[[Pixels, int, int, str], View]] = {
     "pil": _pil,
-    "torch": lambda *arguments: _torch(*arguments, antialias=True),
-    "torch-aliased": lambda *arguments: _torch(*arguments, antialias=False),
+    "torch": partial(_torch, antialias=True),
+    "torch-aliased": partial(_torch, antialias=False),
     "opencv-linear": lambda pixels, height, width, _: _opencv(pixels, height, width, cv2.INTER_LINEAR),
     "opencv-area": lambda pixels, height, width, _: _opencv(pixels, height, width, cv2.INTER_AREA),
 }

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what of the network is compared; `embedding` for one that is no classifier",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="views at once (default 8)")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
     parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
     parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
@@ -130,7 +130,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     skipped = summary["images"]["skipped"]
     if skipped:
         yield f"{len(skipped)} of {summary['images']['found']} images skipped:"
-        yield from (f"  {_shown(name)}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
+        yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
         if len(skipped) > _SKIPPED_SHOWN:
             yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
     yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
@@ -144,9 +144,4 @@ def _cell(estimate: dict[str, float | None] | None, signed: bool = False) -> str
 
 
 def _some(names: list[str]) -> str:
-    return ", ".join(map(_shown, names[:3])) + (" …" if len(names) > 3 else "")
-
-
-def _shown(name: str) -> str:
-    """A file's name on one line, whatever is in it."""
-    return name if name.isprintable() else repr(name)
+    return ", ".join(names[:3]) + (" …" if len(names) > 3 else "")

@@ -26,6 +26,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Entry, ImageSource, open_images
 from aliasing.jitter.engine import (
     Array,
+    Compare,
     Network,
     blocks,
     compare_embeddings,
@@ -36,8 +37,9 @@ from aliasing.jitter.engine import (
     prepare_ahead,
     probabilities,
 )
-from aliasing.jitter.metrics import PairedMetrics, PairMetrics
+from aliasing.jitter.metrics import PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.trace import Trace, trace
+from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, make_protocol
 from aliasing.provenance import command_line, versions
@@ -45,7 +47,7 @@ from aliasing.records import EMBEDDINGS, PROBABILITIES, Records
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
-BATCH_SIZE = 8
+BATCH_SIZE = 16
 # The embeddings that a nearest neighbour is looked for among stay in memory; this many take about 50 MB.
 GALLERY_SIZE = 10_000
 
@@ -88,13 +90,13 @@ class Jitter:
         return metrics
 
     def most_jittery(self, model: str) -> str | None:
-        """The name of the image whose class probabilities move most over its pairs; None where none moves."""
+        """The name of the image on which the probability of the answer moves most; None where it never moves."""
         found: tuple[float, str | None] = (0.0, None)
-        if self.settings["output"] != "probabilities":
-            return None
         for part in self._records.parts(model):
-            sums = part.table.group_by("name", use_threads=False).aggregate([("total_variation", "sum")]).to_pylist()
-            found = max([found, *((row["total_variation_sum"], row["name"]) for row in sums)], key=lambda pair: pair[0])
+            movement = image_totals(part.table).get("mac")
+            if movement is not None:
+                most = int(movement.totals.argmax())
+                found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
         return found[1]
 
     def summary(self) -> dict[str, Any]:
@@ -204,6 +206,7 @@ def measure_jitter(
         raise UsageError(f"limit is {limit}; it must be at least 1")
     if output not in ("probabilities", "embedding"):
         raise UsageError(f"unknown output {output!r}; choose probabilities or embedding")
+    keep_freed_memory()
     protocol = make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
     records = Records(Path(out) if out is not None else None)
@@ -236,7 +239,7 @@ def measure_jitter(
 def trace_most_jittery(
     result: Jitter, models: Sequence[str | nn.Module | Classifier], images: Any = "sample"
 ) -> list[Trace]:
-    """Follow the image whose probabilities move most in the first network along the path, with every network.
+    """Follow the image on which the first network's answer moves most along the protocol's path, with every network.
 
     Parameters
     ----------
@@ -251,7 +254,7 @@ def trace_most_jittery(
         One a network; none where the protocol is no path, or no image has moved at all.
     """
     name = result.most_jittery(next(iter(result.models)))
-    if not result.protocol.is_path or result.settings["output"] != "probabilities" or name is None:
+    if not result.protocol.is_path or name is None:
         return []
     source = images if isinstance(images, ImageSource) else open_images(images)
     image = next(entry for entry in source if entry.name == name).load()
@@ -289,7 +292,8 @@ def _measure(
 
         todo = unmeasured()
         if settings["output"] == "probabilities":
-            network, compare, schema = probabilities(model), compare_probabilities, PROBABILITIES
+            network, schema = probabilities(model), PROBABILITIES
+            compare: Compare = compare_probabilities
         else:
             network, schema = embeddings(model), EMBEDDINGS
             compare = compare_embeddings(_gallery(model, entries(), protocol, network, settings))

@@ -35,28 +35,32 @@ _AHEAD = 8  # images that are decoded before the network asks for them
 
 def probabilities(model: Classifier) -> Network:
     """Views N×H×W×3 → class probabilities N×C (softmax of the network's output)."""
+    module = model.module.to(memory_format=torch.channels_last)
 
     def network(views: Array) -> Array:
         with torch.inference_mode():
-            logits = model.module(model.normalize(views))
+            logits = module(model.normalize(views))
             if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
                 raise InputError(
                     f"{model.name} gives {_describe(logits)}, not N×classes; if it is no classifier, measure its"
                     " embedding (--output embedding)"
                 )
-            return logits.float().softmax(1).numpy()
+            outputs: Array = logits.float().softmax(1).numpy()
+            return outputs
 
     return network
 
 
 def embeddings(model: Classifier) -> Network:
     """Views N×H×W×3 → embeddings N×D of unit length."""
+    model.module.to(memory_format=torch.channels_last)
     features = penultimate_features(model)
 
     def network(views: Array) -> Array:
         with torch.inference_mode():
             vectors = features(model.normalize(views)).float()
-            return (vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)).numpy()
+            outputs: Array = (vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)).numpy()
+            return outputs
 
     return network
 

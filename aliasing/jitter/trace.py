@@ -52,7 +52,7 @@ class Trace:
 
 
 def trace(
-    model: Classifier, image: Image | Clip, protocol: str | Protocol = "crop", *, batch_size: int = 8, seed: int = 0
+    model: Classifier, image: Image | Clip, protocol: str | Protocol = "crop", *, batch_size: int = 16, seed: int = 0
 ) -> Trace:
     """Follow one image along a protocol's path.
 

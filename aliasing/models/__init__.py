@@ -28,7 +28,7 @@ from torch import nn
 from aliasing.errors import UsageError
 from aliasing.models.catalogue import AvailableModel, did_you_mean
 from aliasing.models.checkpoints import read_checkpoint
-from aliasing.models.classifier import Classifier, record_weights, resize_shorter_side
+from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.embedding import penultimate_features, penultimate_layer
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "load_model",
     "penultimate_features",
     "penultimate_layer",
-    "resize_shorter_side",
 ]
 
 _SOURCES = ("pypi", "torchvision", "timm")

@@ -10,67 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from aliasing.errors import UsageError
+from aliasing.resizers import INTERPOLATIONS, crop_centre, resize_shorter_side
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-RESAMPLING = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-
-
-def resize_shorter_side(pixels: npt.NDArray[np.uint8], size: int, interpolation: str) -> npt.NDArray[np.uint8]:
-    """Resize an image by Pillow (antialiased, uint8 out) so that its shorter side is ``size`` pixels.
-
-    The longer side is ⌊size · longer / shorter⌋, as torchvision and timm round it.
-
-    Parameters
-    ----------
-    pixels : uint8 array, H×W×3
-    size : int
-        Pixels, positive.
-    interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}
-
-    Returns
-    -------
-    uint8 array, H'×W'×3
-
-    Examples
-    --------
-    >>> resize_shorter_side(np.zeros((30, 50, 3), np.uint8), 8, "bicubic").shape
-    (8, 13, 3)
-    """
-    height, width = pixels.shape[:2]
-    if height <= width:
-        new_height, new_width = size, size * width // height
-    else:
-        new_height, new_width = size * height // width, size
-    if (new_height, new_width) == (height, width):
-        return pixels
-    image = Image.fromarray(pixels).resize((new_width, new_height), RESAMPLING[interpolation])
-    return np.asarray(image)
-
-
-def crop_centre(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """Cut the centre square of ``size`` pixels, its corner rounded as torchvision rounds it (half to even).
-
-    Examples
-    --------
-    >>> crop_centre(np.arange(25, dtype=np.uint8).reshape(5, 5, 1), 2)[..., 0]
-    array([[12, 13],
-           [17, 18]], dtype=uint8)
-    """
-    height, width = pixels.shape[:2]
-    top, left = round((height - size) / 2), round((width - size) / 2)
-    return pixels[top : top + size, left : left + size]
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +78,8 @@ class Classifier:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.interpolation not in RESAMPLING:
-            raise UsageError(f"{self.name}: interpolation {self.interpolation!r}; expected {', '.join(RESAMPLING)}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise UsageError(f"{self.name}: interpolation {self.interpolation!r}; expected {', '.join(INTERPOLATIONS)}")
         if not 1 <= self.input_size <= self.resize_size:
             raise UsageError(
                 f"{self.name}: input_size {self.input_size} and resize_size {self.resize_size}; "
@@ -162,7 +109,7 @@ class Classifier:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"got {pixels.dtype} of shape {pixels.shape}; expected a uint8 image H×W×3")
         resized = resize_shorter_side(pixels, self.resize_size, self.interpolation)
-        return crop_centre(resized, self.input_size).astype(np.float32)
+        return crop_centre(resized, self.input_size, self.input_size)
 
     def normalize(self, views: npt.NDArray[np.float32] | Tensor) -> Tensor:
         """Turn views in 0…255 into the network's input, (x − 255 mean) / (255 std).

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from aliasing.errors import InputError, UsageError
 from aliasing.models.catalogue import AvailableModel, did_you_mean
 from aliasing.models.checkpoints import differences, load_weights, read_checkpoint, strip_prefixes
-from aliasing.models.classifier import RESAMPLING, Classifier, record_weights
+from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.downloads import cached_file, cached_hub_file, fetch, fetch_hub_file
+from aliasing.resizers import INTERPOLATIONS
 
 
 @cache
@@ -110,8 +111,8 @@ def describe(module: nn.Module, name: str) -> Classifier:
     channels, height, width = data["input_size"]
     if channels != 3 or height != width:
         raise UsageError(f"{name} takes {channels}×{height}×{width}; expected three channels and a square")
-    if data["interpolation"] not in RESAMPLING:
-        raise UsageError(f"{name}: interpolation {data['interpolation']!r}; expected {', '.join(RESAMPLING)}")
+    if data["interpolation"] not in INTERPOLATIONS:
+        raise UsageError(f"{name}: interpolation {data['interpolation']!r}; expected {', '.join(INTERPOLATIONS)}")
     share, mode = data["crop_pct"], data["crop_mode"]
     notes = []
     if mode != "center":

@@ -44,9 +44,9 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
         if not traces:
             _measures(figure, models, measures, summary)
             return figure
-        upper, lower = figure.subfigures(2, 1, height_ratios=[top, bottom])
-        _measures(upper, models, measures, summary)
-        _path(lower, traces)
+        parts = figure.subfigures(2, 1, height_ratios=[top, bottom], squeeze=False)
+        _measures(parts[0, 0], models, measures, summary)
+        _path(parts[1, 0], traces)
     return figure
 
 
@@ -85,7 +85,7 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
     curve = figure.add_subplot(grid[0, :])
     for index, trace in enumerate(traces):
         colour = COLOURS[index % len(COLOURS)]
-        label = f"{short_name(trace.model)}: P({trace.answers[0]})"
+        label = f"{short_name(trace.model)}: P({_fit(trace.answers[0], 30)})"
         curve.plot(trace.positions, trace.probability, "o-", color=colour, label=label, markersize=4)
         _mark_jumps(curve, trace, colour)
     margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
@@ -123,6 +123,7 @@ def _mark_jumps(axes: Axes, trace: Trace, colour: str) -> None:
 
 
 def _fit(text: str, length: int = 17) -> str:
-    """A text that is not longer than there is room for, and not read as mathematics."""
-    text = text.replace("$", r"\$")
-    return text if len(text) <= length else text[: length - 1] + "…"
+    """The first of several synonyms, no longer than there is room for, and not read as mathematics."""
+    text = text.split(", ")[0]
+    text = text if len(text) <= length else text[: length - 1] + "…"
+    return text.replace("$", r"\$")

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
-from aliasing.resizers import RESIZERS, describe, resize
+from aliasing.resizers import RESIZERS, describe, resize_shorter_side
 
 Array = npt.NDArray[np.float32]
 
@@ -96,28 +96,17 @@ class Protocol(ABC):
         """The sizes in pixels that follow from the network, as they stand in its summary."""
 
     def resized(self, image: Image, shorter_side: int, model: Classifier) -> Array:
-        """The photograph with its shorter side brought to a size, its aspect kept (as torchvision rounds it)."""
+        """The photograph with its shorter side brought to a size by this protocol's resizer."""
         height, width = image.pixels.shape[:2]
-        if height <= width:
-            size = (shorter_side, int(shorter_side * width / height))
-        else:
-            size = (int(shorter_side * height / width), shorter_side)
-        if size[0] * size[1] > LARGEST_CANVAS:
-            raise BadImage(f"{height}×{width} pixels is too elongated: it would become {size[0]}×{size[1]}")
-        return resize(image.pixels, *size, model.interpolation, self.resizer)
+        if shorter_side**2 * max(height, width) / min(height, width) > LARGEST_CANVAS:
+            raise BadImage(f"{height}×{width} pixels is too elongated to bring its shorter side to {shorter_side}")
+        return resize_shorter_side(image.pixels, shorter_side, model.interpolation, self.resizer)
 
 
 def generator(seed: int, identity: str) -> np.random.Generator:
     """Random numbers that depend on the seed and the image alone, not on order, batch or process."""
     digest = hashlib.blake2b(f"{seed}:{identity}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
-
-
-def centre_crop(picture: Array, height: int, width: int) -> Array:
-    """The middle of a picture, a half pixel rounded as torchvision rounds it."""
-    top = round((picture.shape[0] - height) / 2)
-    left = round((picture.shape[1] - width) / 2)
-    return picture[top : top + height, left : left + width]
 
 
 def windows(

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from aliasing.errors import UsageError
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, Views, centre_crop, check_at_least, windows
-from aliasing.protocols.windowed import centre_box, mean_colour
-from aliasing.resizers import resize
+from aliasing.protocols.base import Array, Protocol, Views, check_at_least, windows
+from aliasing.protocols.windowed import centre_box
+from aliasing.resizers import crop_centre, resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Embedded(Protocol):
         if self.crop_size is None:
             photograph = self.resized(image, side, model)
             height, width = (min(length, size - 1) for length in photograph.shape[:2])
-            photograph = centre_crop(photograph, height, width)
+            photograph = crop_centre(photograph, height, width)
             first = (
                 int(random.integers(0, size - 1 - height, endpoint=True)),
                 int(random.integers(0, size - 1 - width, endpoint=True)),
@@ -104,7 +104,7 @@ class Mean(Embedded):
     name: ClassVar[str] = "mean"
 
     def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
-        return _on_colour(photograph, canvas_size, corner, mean_colour(model))
+        return _on_colour(photograph, canvas_size, corner, model.mean_colour)
 
 
 @dataclass(frozen=True, kw_only=True)

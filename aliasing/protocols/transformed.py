@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from aliasing import sampling
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, View, Views, centre_crop, check_at_least, steps
+from aliasing.protocols.base import Array, Protocol, View, Views, check_at_least, steps
 from aliasing.protocols.windowed import evaluation_view
+from aliasing.resizers import crop_centre
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,7 @@ class Subpixel(Protocol):
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         sizes = self.geometry(model)
         size, canvas_size = model.input_size, int(sizes["canvas"])
-        canvas = centre_crop(self.resized(image, int(sizes["shorter_side"]), model), canvas_size, canvas_size)
+        canvas = crop_centre(self.resized(image, int(sizes["shorter_side"]), model), canvas_size, canvas_size)
 
         def moved(shift: float) -> Array:
             if self.interpolation == "fourier":
@@ -88,7 +90,7 @@ class Subpixel(Protocol):
             else:
                 matrix = np.array([[1, 0, shift], [0, 1, shift]], np.float64)
                 whole = _warp(canvas, matrix)
-            return centre_crop(whole, size, size)
+            return crop_centre(whole, size, size)
 
         def view(k: int) -> View:
             shift = k * self.step
@@ -117,7 +119,7 @@ class Scale(Protocol):
         self.resized(image, smallest + self.pixels, model)  # refuses an elongated photograph before the first view
 
         def view(k: int) -> View:
-            return View((0.0, 0.0), float(k), lambda: centre_crop(self.resized(image, smallest + k, model), size, size))
+            return View((0.0, 0.0), float(k), lambda: crop_centre(self.resized(image, smallest + k, model), size, size))
 
         return Views(tuple(view(k) for k in range(self.pixels + 1)), steps(self.pixels + 1))
 
@@ -157,7 +159,7 @@ class Rotate(Protocol):
         def view(k: int) -> View:
             angle = k * self.step
             matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
-            return View((0.0, 0.0), angle, lambda: centre_crop(_warp(picture, matrix), size, size))
+            return View((0.0, 0.0), angle, lambda: crop_centre(_warp(picture, matrix), size, size))
 
         return Views(tuple(view(k) for k in range(self.steps + 1)), steps(self.steps + 1))
 
@@ -203,9 +205,7 @@ class Frames(Protocol):
         raise BadImage("a photograph; the protocol `frames` takes videos")
 
 
-def _warp(picture: Array, matrix: np.ndarray) -> Array:  # type: ignore[type-arg]
+def _warp(picture: Array, matrix: npt.NDArray[Any]) -> Array:
     height, width = picture.shape[:2]
-    warped: Array = cv2.warpAffine(
-        picture, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101
-    )
-    return warped
+    flags, border = cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101
+    return np.asarray(cv2.warpAffine(picture, matrix, (width, height), flags=flags, borderMode=border), np.float32)

@@ -9,8 +9,8 @@ import numpy as np
 from aliasing.errors import UsageError
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, Views, centre_crop, check_at_least, windows
-from aliasing.resizers import resize
+from aliasing.protocols.base import Array, Protocol, Views, check_at_least, windows
+from aliasing.resizers import crop_centre, resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ class Consistency(Protocol):
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         sizes = self.geometry(model)
         inner = int(sizes["canvas"]) - 2 * self.border
-        photograph = centre_crop(self.resized(image, int(sizes["shorter_side"]), model), inner, inner)
+        photograph = crop_centre(self.resized(image, int(sizes["shorter_side"]), model), inner, inner)
         canvas = with_border(photograph, self.border, model)
         corners = random.integers(0, self.largest_shift, size=(self.draws, 2, 2), endpoint=True)
         pairs = [((int(a[0]), int(a[1])), (int(b[0]), int(b[1]))) for a, b in corners]
@@ -225,21 +225,16 @@ class Pad(Protocol):
 def evaluation_view(protocol: Protocol, image: Image, model: Classifier) -> Array:
     """What the network is shown when it is evaluated: shorter side to its evaluation size, centre square."""
     shorter_side = max(model.resize_size, model.input_size)
-    return centre_crop(protocol.resized(image, shorter_side, model), model.input_size, model.input_size)
+    return crop_centre(protocol.resized(image, shorter_side, model), model.input_size, model.input_size)
 
 
 def with_border(picture: Array, border: int, model: Classifier) -> Array:
     """The picture with a border of the network's mean colour, which is zero after normalisation."""
     height, width = picture.shape[:2]
     canvas = np.empty((height + 2 * border, width + 2 * border, 3), np.float32)
-    canvas[:] = mean_colour(model)
+    canvas[:] = model.mean_colour
     canvas[border : border + height, border : border + width] = picture
     return canvas
-
-
-def mean_colour(model: Classifier) -> Array:
-    """The colour that the network's normalisation turns into zero, 0…255."""
-    return np.asarray(model.mean, np.float32) * 255
 
 
 def random_box(
@@ -279,4 +274,4 @@ def _centre_geometry(model: Classifier, span: int) -> dict[str, float]:
 def _centre_canvas(protocol: Protocol, image: Image, model: Classifier, span: int) -> Array:
     sizes = _centre_geometry(model, span)
     canvas = int(sizes["canvas"])
-    return centre_crop(protocol.resized(image, int(sizes["shorter_side"]), model), canvas, canvas)
+    return crop_centre(protocol.resized(image, int(sizes["shorter_side"]), model), canvas, canvas)

@@ -12,6 +12,8 @@ those of the plain operator: size L becomes ⌈L / s⌉, and for pooling windows
 """
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 from typing import Any, TypeAlias, cast
 
 import numpy as np
@@ -20,6 +22,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aliasing.downsample import unpadded
 from aliasing.filters import Taps, get_taps
 
 PerAxis: TypeAlias = int | Sequence[int]
@@ -251,18 +254,15 @@ def blur_pool(
     >>> blur_pool(torch.arange(6.0)[None], taps="binomial3", dims=1)
     tensor([[0.5000, 2.0000, 4.0000]])
     """
-    channels = _check(x, dims)
+    _check(x, dims)
     steps = per_axis(stride, dims, "stride")
     filters = taps_per_axis(taps, dims)
     _check_padding(x, filters, padding, dims)
     if all(len(row) == 1 for row in filters):
         return subsample(x, steps, dims=dims)  # one tap is one: the samples themselves, to the bit
     batch = x if x.ndim == dims + 2 else x[None]
-    beyond = [side for row in reversed(filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
-    with torch.autocast(x.device.type, enabled=False):
-        padded = F.pad(batch, beyond, PADDINGS[padding])
-        kernel = torch.as_tensor(_outer(filters), dtype=x.dtype, device=x.device)
-        y: Tensor = _convolution(dims)(padded, kernel.expand(channels, 1, *kernel.shape), stride=steps, groups=channels)
+    with _full_precision(x):
+        y = _filter_and_subsample(batch, filters, steps, padding)
     return y if x.ndim == dims + 2 else y[0]
 
 
@@ -333,12 +333,13 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     True
     """
     _check(x, dims)
-    with torch.autocast(x.device.type, enabled=False):
+    with _full_precision(x):
         y = x.to(torch.promote_types(x.dtype, torch.float32))
         for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
             size = y.shape[axis]
-            below = (size - 1) // (2 * step) + 1  # bins k = 0, 1, … with k / size < 1 / (2 step)
-            spectrum = torch.fft.rfft(y, dim=axis).narrow(axis, 0, below)
+            spectrum = torch.fft.rfft(y, dim=axis)
+            below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step), strictly
+            spectrum = spectrum * below[(..., *(None,) * (-axis - 1))]
             y = _every(torch.fft.irfft(spectrum, n=size, dim=axis), axis, step)
         return _like(y.to(x.dtype), x)
 
@@ -451,20 +452,20 @@ def blur_upsample(
     reach = [-(-(len(row) // 2) // step) for row, step in zip(filters, steps, strict=True)]
     _check_padding(x, [np.ones(2 * far + 1) for far in reach], padding, dims)
     batch = x if x.ndim == dims + 2 else x[None]
-    with torch.autocast(x.device.type, enabled=False):
+    with _full_precision(x):
         padded = F.pad(batch, [far for far in reversed(reach) for _ in range(2)], PADDINGS[padding])
         kernel = torch.as_tensor(_outer(filters) * np.prod(steps), dtype=x.dtype, device=x.device)
         transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dims - 1]
-        y = transpose(padded, kernel.expand(channels, 1, *kernel.shape), stride=steps, groups=channels)
+        weight = kernel.expand(channels, 1, *kernel.shape)
+        rest = [step - 1 for step in steps]  # zeros after the last sample
+        y = transpose(padded, weight, stride=steps, output_padding=rest, groups=channels)
     for axis, row, step, far in zip(range(-dims, 0), filters, steps, reach, strict=True):
         y = y.narrow(axis, step * far + (len(row) - 1) // 2, step * x.shape[axis])
-    return y if x.ndim == dims + 2 else y[0]
+    return _like(y if x.ndim == dims + 2 else y[0], x)
 
 
 def per_axis(value: PerAxis, dims: int, name: str) -> tuple[int, ...]:
     """One whole number an axis, each at least 1, from one for all or one each."""
-    if dims not in (1, 2, 3):
-        raise ValueError(f"dims, the number of spatial axes, is 1, 2 or 3; got {dims!r}")
     values = (value,) * dims if isinstance(value, int) else tuple(value)
     if len(values) != dims or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in values):
         raise ValueError(f"{name} is a whole number of at least 1, or {dims} of them; got {value!r}")
@@ -473,15 +474,24 @@ def per_axis(value: PerAxis, dims: int, name: str) -> tuple[int, ...]:
 
 def taps_per_axis(taps: TapsLike, dims: int) -> list[Taps]:
     """Taps of each axis, from one filter for all or one each."""
-    if isinstance(taps, str) or all(isinstance(tap, int | float | np.number) for tap in taps):
-        return [get_taps(cast("str | Sequence[float]", taps))] * dims
+    if isinstance(taps, str):
+        return [_named(taps)] * dims
+    if all(isinstance(tap, int | float | np.number) for tap in taps):
+        return [get_taps(cast("Sequence[float]", taps))] * dims
     if len(taps) != dims:
         raise ValueError(f"taps are one filter, or {dims} of them, one an axis; got {len(taps)}: {taps!r}")
     return [get_taps(row) for row in cast("Sequence[str | Sequence[float]]", taps)]
 
 
+@lru_cache(maxsize=64)
+def _named(taps: str) -> Taps:
+    return get_taps(taps)
+
+
 def _check(x: Tensor, dims: int) -> int:
     """Raise unless x is a tensor that an operator can take; return its number of channels."""
+    if dims not in (1, 2, 3):
+        raise ValueError(f"dims, the number of spatial axes, is 1, 2 or 3; got {dims!r}")
     if not isinstance(x, Tensor):
         raise TypeError(f"a torch tensor is needed; got {type(x).__name__} (torch.as_tensor makes one)")
     if not x.is_floating_point():
@@ -504,6 +514,39 @@ def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) 
                 f"{len(row)} taps reach beyond what {padding} padding of {size} pixels allows, {longest} taps; "
                 "take fewer, or padding='replicate'"
             )
+
+
+def _filter_and_subsample(x: Tensor, filters: Sequence[Taps], steps: tuple[int, ...], padding: str) -> Tensor:
+    dims = len(steps)
+    if padding == "zero":
+        # A zero in front makes an even number of taps odd, so that as much is padded before as after.
+        filters = [row if len(row) % 2 else np.concatenate(([0.0], row)) for row in filters]
+        margin: list[int] | int = [len(row) // 2 for row in filters]
+    elif (
+        dims == 2
+        and x.device.type == "cpu"
+        and max(x.shape[2:]) <= unpadded.LARGEST
+        and not torch.compiler.is_compiling()
+    ):
+        # The other branch is the definition, for compiled and exported programs and for devices where a padded copy is
+        # cheap. In eager mode on a CPU it costs as much as the blur.
+        rows, columns = (
+            unpadded.Axis(tuple(row.tolist()), step, padding, size)
+            for row, step, size in zip(filters, steps, x.shape[2:], strict=True)
+        )
+        return unpadded.blur(x, rows, columns)
+    else:
+        beyond = [side for row in reversed(filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
+        x, margin = F.pad(x, beyond, PADDINGS[padding]), 0
+    kernel = torch.as_tensor(_outer(filters), dtype=x.dtype, device=x.device)
+    weight = kernel.expand(x.shape[1], 1, *kernel.shape)
+    return cast(Tensor, _convolution(dims)(x, weight, stride=steps, padding=margin, groups=x.shape[1]))
+
+
+def _full_precision(x: Tensor) -> AbstractContextManager[object]:
+    """Keep the dtype of x under autocast, as torch's own pooling does."""
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _convolution(dims: int) -> Any:

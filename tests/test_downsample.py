@@ -1,0 +1,418 @@
+"""Downsampling operators: scipy and the peers as oracles, closed forms, and the ways in which torch runs them."""
+
+import antialiased_cnns
+import kornia
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import ndimage, signal
+from timm.layers import BlurPool2d as TimmBlurPool2d
+
+from aliasing import downsample, filters, sampling, spectrum
+
+SCIPY_MODE = {"reflect": "mirror", "replicate": "nearest", "circular": "wrap", "zero": "constant"}
+PADDING = st.sampled_from(list(SCIPY_MODE))
+TAPS = st.sampled_from(["binomial2", "binomial3", "binomial4", "binomial5", "binomial7", "box1", (1.0, 2.0, 5.0, -1.0)])
+
+
+def blur_by_scipy(x, stride, taps, padding):
+    """Filter along each axis with scipy, then slice."""
+    for axis, (step, row) in enumerate(zip(stride, taps, strict=True), start=x.ndim - len(stride)):
+        weights = filters.get_taps(row)
+        if len(weights) % 2 == 0:
+            weights = np.concatenate([[0.0], weights])  # scipy centres even lengths one pixel further left
+        x = ndimage.correlate1d(x, weights, axis, mode=SCIPY_MODE[padding])
+        x = x[(*(slice(None),) * axis, slice(None, None, step))]
+    return x
+
+
+@given(
+    st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.tuples(TAPS, TAPS),
+    PADDING,
+    st.booleans(),
+)
+def test_blur_pool_is_filter_then_subsample(size, stride, taps, padding, channels_last):
+    lengths = [len(filters.get_taps(row)) for row in taps]
+    if padding in ("reflect", "circular"):
+        assume(all(n // 2 < length for n, length in zip(lengths, size, strict=True)))
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    expected = blur_by_scipy(x.numpy(), stride, taps, padding)
+    given_x = x.to(memory_format=torch.channels_last) if channels_last else x
+    y = downsample.blur_pool(given_x, stride, taps, padding)
+    # 49 products of values up to about 5 and weights of absolute sum up to 1.7²: 64 roundings of 5.
+    np.testing.assert_allclose(y.numpy(), expected, atol=64 * 5 * 2.3e-16)
+    assert y.shape[2:] == tuple(-(-length // step) for length, step in zip(size, stride, strict=True))
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+@pytest.mark.parametrize("padding", list(SCIPY_MODE))
+def test_one_and_three_dimensions_batched_or_not(dims, padding):
+    x = torch.randn(2, 3, *(9, 8, 7)[:dims], dtype=torch.float64)
+    stride, taps = (2, 3, 1)[:dims], ["binomial4", "binomial3", "box5"][:dims]
+    y = downsample.blur_pool(x, stride, taps, padding, dims=dims)
+    np.testing.assert_allclose(y.numpy(), blur_by_scipy(x.numpy(), stride, taps, padding), atol=1e-13)
+    torch.testing.assert_close(downsample.blur_pool(x[0], stride, taps, padding, dims=dims), y[0])
+
+
+@pytest.mark.parametrize("taps", range(1, 8))
+@pytest.mark.parametrize("size", [(16, 16), (15, 17), (9, 8)])
+def test_the_peers_agree(taps, size):
+    x = torch.randn(2, 4, *size)
+    ours = downsample.blur_pool(x, 2, f"binomial{taps}")
+    # float32: the same sum of up to 49 products in another order.
+    close = {"atol": 1e-5, "rtol": 0}
+    torch.testing.assert_close(ours, antialiased_cnns.BlurPool(4, filt_size=taps, stride=2)(x), **close)
+    if taps % 2 and taps > 1:  # timm pads even lengths alike on both sides
+        torch.testing.assert_close(ours, TimmBlurPool2d(4, filt_size=taps, stride=2)(x), **close)
+    if taps % 2:
+        zero = downsample.blur_pool(x, 2, f"binomial{taps}", padding="zero")
+        torch.testing.assert_close(zero, kornia.filters.blur_pool2d(x, taps, 2), **close)
+
+
+def test_one_tap_is_the_signal_to_the_bit():
+    x = torch.randn(2, 3, 9, 9)
+    assert torch.equal(downsample.blur_pool(x, 2, "binomial1"), x[:, :, ::2, ::2])
+    assert torch.equal(downsample.blur_pool(x, 1, "binomial1"), x)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("padding", list(SCIPY_MODE))
+@pytest.mark.parametrize(("size", "taps"), [((6, 5), "binomial4"), ((7, 6), "binomial5"), ((4, 8), "binomial3")])
+def test_gradients_of_first_and_second_order(size, taps, padding, channels_last):
+    x = torch.randn(2, 2, *size, dtype=torch.float64)
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last)
+
+    def operator(x):
+        return downsample.blur_pool(x, 2, taps, padding)
+
+    assert torch.autograd.gradcheck(operator, x.requires_grad_(), fast_mode=True)
+    assert torch.autograd.gradgradcheck(operator, x, fast_mode=True)
+
+
+@given(st.tuples(st.integers(4, 11), st.integers(4, 11)), st.integers(1, 4), TAPS, st.booleans())
+def test_gradient_of_the_unpadded_blur_is_that_of_the_definition(size, stride, taps, channels_last):
+    """The transpose, derived term by term, against autograd through pad and convolve."""
+    x = torch.randn(2, 3, *size, dtype=torch.float64)
+    if channels_last:
+        x = x.to(memory_format=torch.channels_last)
+    row = torch.from_numpy(filters.get_taps(taps))
+    beyond = ((len(row) - 1) // 2, len(row) // 2) * 2
+    kernel = torch.outer(row, row).expand(3, 1, -1, -1)
+    for padding in ("reflect", "replicate", "circular"):
+        one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+        ours = downsample.blur_pool(one, stride, taps, padding)
+        definition = F.conv2d(F.pad(two, beyond, padding), kernel, stride=stride, groups=3)
+        weight = torch.randn_like(ours)
+        (ours * weight).sum().backward()
+        (definition * weight).sum().backward()
+        torch.testing.assert_close(ours, definition, atol=1e-13, rtol=0)
+        torch.testing.assert_close(one.grad, two.grad, atol=1e-13, rtol=0)
+
+
+# Max-blur ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [8, 9, 13])
+@pytest.mark.parametrize(("stride", "kernel"), [(2, None), (2, 3), (3, None), (4, None)])
+def test_max_blur_pool_has_the_size_of_the_max_pool(size, stride, kernel):
+    x = torch.randn(1, 2, size, size)
+    ours = downsample.max_blur_pool(x, stride, "binomial3", kernel=kernel)
+    assert ours.shape == downsample.max_pool(x, stride, kernel).shape
+    dense = F.max_pool2d(x, kernel or stride, 1)
+    torch.testing.assert_close(ours, downsample.blur_pool(dense, stride, "binomial3"))
+    # One tap gives the max-pool itself.
+    assert torch.equal(
+        downsample.max_blur_pool(x, stride, "box1", kernel=kernel), downsample.max_pool(x, stride, kernel)
+    )
+
+
+def test_plain_operators_are_torchs():
+    x = torch.randn(2, 3, 13, 12)
+    assert torch.equal(downsample.max_pool(x, 2, 3), F.max_pool2d(x, 3, 2))
+    assert torch.equal(downsample.average_pool(x, (2, 3)), F.avg_pool2d(x, (2, 3)))
+    assert torch.equal(downsample.area_resize(x, (5, 6)), F.interpolate(x, (5, 6), mode="area"))
+    assert torch.equal(downsample.linear_resize(x[0], 6), F.interpolate(x[:1], 6, mode="bilinear")[0])
+    box = downsample.convolve(x, torch.full((3, 3), 1 / 9), stride=2)
+    torch.testing.assert_close(box, F.avg_pool2d(x, 3, 2))
+    weight = torch.randn(5, 3, 3, 3)
+    assert torch.equal(downsample.convolve(x, weight, 2), F.conv2d(x, weight, stride=2))
+    for dims in (1, 3):
+        y = torch.randn(3, *(8, 9, 10)[:dims])
+        assert downsample.average_pool(y, dims=dims).shape == downsample.max_pool(y, dims=dims).shape
+        assert downsample.subsample(y, dims=dims).shape[1:] == tuple(-(-n // 2) for n in y.shape[1:])
+
+
+# Fourier -------------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.tuples(st.integers(1, 4), st.integers(1, 4)))
+def test_fourier_pool_is_the_baseband(height, width, stride):
+    x = torch.randn(2, 3, height, width, dtype=torch.float64)
+    torch.testing.assert_close(
+        downsample.fourier_pool(x, stride), sampling.decompose(x, stride).baseband, atol=1e-13, rtol=0
+    )
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4])
+@pytest.mark.parametrize("size", range(4, 36))
+def test_fourier_pool_keeps_constants_and_band_limited_cosines(size, stride):
+    """14 → 7 and 10 → 5 among them, where the published code fails."""
+    n = torch.arange(size, dtype=torch.float64)
+    constant = torch.full((1, size, size), 3.0, dtype=torch.float64)
+    torch.testing.assert_close(downsample.fourier_pool(constant, stride), constant[:, ::stride, ::stride])
+    k = torch.arange(1, size, dtype=torch.float64)[:, None]
+    k = k[k / size < 1 / (2 * stride)][:, None]
+    if len(k):
+        waves = torch.cos(2 * torch.pi * k * n / size + 0.3)[:, None].expand(-1, size, -1)
+        torch.testing.assert_close(downsample.fourier_pool(waves, stride), waves[:, ::stride, ::stride])
+        torch.testing.assert_close(downsample.fourier_pool(waves.mT, stride), waves.mT[:, ::stride, ::stride])
+
+
+@pytest.mark.parametrize("size", [14, 10, 16, 28, 18])
+@pytest.mark.parametrize("by", [(1, 0), (1, 1), (0.5, 0.25), (2, 3)])
+def test_fourier_pool_commutes_with_shifts(size, by):
+    x = torch.randn(1, 2, size, size, dtype=torch.float64)
+    moved = downsample.fourier_pool(sampling.shift(x, by))
+    expected = sampling.shift(downsample.fourier_pool(x), (by[0] / 2, by[1] / 2))
+    torch.testing.assert_close(moved, expected, atol=1e-13, rtol=0)
+
+
+def test_fourier_pool_computes_in_float32_under_autocast():
+    x = torch.randn(2, 3, 16, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        torch.testing.assert_close(downsample.fourier_pool(x), downsample.fourier_pool(x))
+        assert downsample.fourier_pool(x).dtype == torch.float32
+        inside = downsample.fourier_pool(x)
+    assert torch.equal(inside, downsample.fourier_pool(x))
+    half = x.to(torch.bfloat16)
+    # One rounding at the end, of values of about one.
+    torch.testing.assert_close(
+        downsample.fourier_pool(half).float(), downsample.fourier_pool(half.float()), rtol=2**-8, atol=0
+    )
+
+
+# Polyphase -----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    st.integers(0, 9),
+    st.integers(0, 9),
+)
+def test_polyphase_pool_of_a_circular_shift_holds_the_same_values(height, width, stride, d_y, d_x):
+    x = torch.randn(3, 2, height * stride[0], width * stride[1], dtype=torch.float64)
+    here = downsample.polyphase_pool(x, stride)
+    there = downsample.polyphase_pool(sampling.shift(x, (d_y, d_x)), stride)
+    # Each image and channel has the same values, in another place.
+    assert torch.equal(here.flatten(2).sort().values, there.flatten(2).sort().values)
+    # ... namely rolled.
+    for image, moved in zip(here, there, strict=True):
+        assert any(torch.equal(moved, image.roll((p, q), (-2, -1))) for p in range(height) for q in range(width))
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 4))
+def test_polyphase_pool_takes_the_component_of_largest_norm_at_any_size(height, width, stride):
+    x = torch.randn(2, 3, height, width, dtype=torch.float64)
+    pooled = downsample.polyphase_pool(x, stride)
+    assert pooled.shape[2:] == (-(-height // stride), -(-width // stride))
+    extended = torch.from_numpy(np.pad(x, [(0, 0), (0, 0), (0, -height % stride), (0, -width % stride)], mode="wrap"))
+    components = sampling.polyphase(extended, stride).movedim((-4, -3), (1, 2)).flatten(1, 2)
+    best = components.square().sum((2, 3, 4)).argmax(1)
+    assert torch.equal(best, downsample.largest_phase(x, stride))
+    assert torch.equal(pooled, torch.stack([c[b] for c, b in zip(components, best, strict=True)]))
+    # Another branch follows by the phase.
+    other = torch.randn_like(x)
+    follower = downsample.polyphase_pool(other, stride, phase=best)
+    assert torch.equal(downsample.polyphase_pool(x, stride, phase=downsample.largest_phase(x, stride)), pooled)
+    assert torch.equal(downsample.polyphase_pool(other[0], stride, phase=best[0]), follower[0])
+
+
+# Upsampling ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.tuples(st.integers(1, 7), st.integers(1, 7)), st.integers(1, 4), TAPS)
+def test_blur_upsample_is_the_transpose_of_blur_pool(size, stride, taps):
+    x = torch.randn(1, 2, *(n * stride for n in size), dtype=torch.float64)
+    y = torch.randn(1, 2, *size, dtype=torch.float64)
+    pooled = downsample.blur_pool(x, stride, taps, "zero")
+    raised = downsample.blur_upsample(y, stride, taps, "zero")
+    assert raised.shape == x.shape
+    torch.testing.assert_close((pooled * y).sum() * stride**2, (x * raised).sum())
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize(
+    ("stride", "taps"), [(2, "binomial4"), (2, "binomial3"), (3, "box3"), (4, "box8"), (1, "binomial5")]
+)
+def test_blur_upsample_keeps_a_constant_and_is_scipys(stride, taps, padding):
+    constant = torch.full((1, 2, 5, 6), 3.0, dtype=torch.float64)
+    raised = downsample.blur_upsample(constant, stride, taps, padding)
+    torch.testing.assert_close(raised, torch.full((1, 2, 5 * stride, 6 * stride), 3.0, dtype=torch.float64))
+    # Zeros, then a convolution: scipy.signal.upfirdn of the padded signal, cut to place.
+    x = torch.randn(1, 9, dtype=torch.float64)
+    row = filters.get_taps(taps)
+    ends = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[padding]
+    expected = signal.upfirdn(row * stride, np.pad(x[0].numpy(), 4, mode=ends), up=stride)
+    start = 4 * stride + (len(row) - 1) // 2
+    raised = downsample.blur_upsample(x, stride, taps, padding, dims=1)
+    np.testing.assert_allclose(raised[0].numpy(), expected[start : start + 9 * stride], atol=1e-14)
+
+
+def test_imaging_of_white_noise_is_that_of_the_filter():
+    x = torch.randn(400, 1, 16, 16, dtype=torch.float64)
+    raised = downsample.blur_upsample(x, 2, "binomial4", "circular")
+    found = spectrum.energy_above(raised[:, 0], 0.25)
+    # In two dimensions what is kept is the product of what the axes keep.
+    f = np.fft.fftfreq(32)
+    response = abs(filters.response("binomial4", f)) ** 2
+    kept = response[abs(f) < 0.25].sum() / response.sum()
+    assert abs(float(found.mean()) - (1 - kept**2)) < 4 * float(found.std()) / 20
+    # The sum over bins is the integral by the trapezoid, but for half the bins at ±1/4, and is off by h²/12 of the
+    # slope at both ends, 6π/8 each, over ∫|H|² = 5/16: 1.23e-3.
+    edge = response[f == 0.25].sum() / response.sum()
+    assert 1 - kept - edge == pytest.approx(filters.imaging_fraction("binomial4"), abs=1.3e-3)
+
+
+# How torch runs them -------------------------------------------------------------------------------------------------
+
+OPERATORS = {
+    "subsample": lambda x: downsample.subsample(x),
+    "max_pool": lambda x: downsample.max_pool(x),
+    "average_pool": lambda x: downsample.average_pool(x),
+    "blur_pool": lambda x: downsample.blur_pool(x),
+    "blur_pool_3": lambda x: downsample.blur_pool(x, taps="binomial3"),
+    "blur_pool_zero": lambda x: downsample.blur_pool(x, padding="zero"),
+    "max_blur_pool": lambda x: downsample.max_blur_pool(x),
+    "fourier_pool": lambda x: downsample.fourier_pool(x),
+    "polyphase_pool": lambda x: downsample.polyphase_pool(x),
+    "blur_upsample": lambda x: downsample.blur_upsample(x),
+}
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.half])
+def test_dtype_is_kept(name, dtype):
+    x = torch.randn(2, 8, 12, 11).to(dtype)
+    y = OPERATORS[name](x)
+    assert y.dtype == dtype
+    if name != "polyphase_pool":  # whose choice may change with rounding
+        # Two or three roundings of values up to about 4, each half a unit in the last place.
+        tolerance = 8 * torch.finfo(dtype).eps
+        torch.testing.assert_close(y.double(), OPERATORS[name](x.double()), atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_channels_last_is_kept(name):
+    x = torch.randn(2, 8, 12, 12)
+    y = OPERATORS[name](x.to(memory_format=torch.channels_last))
+    if name != "subsample":  # a view
+        assert y.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(y, OPERATORS[name](x), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", [name for name in OPERATORS if not name.startswith("blur_pool")])
+def test_operators_have_gradients(name):
+    x = torch.randn(1, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(OPERATORS[name], x)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_autocast_keeps_the_dtype(name):
+    x = torch.randn(2, 8, 12, 12)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert OPERATORS[name](x).dtype == torch.float32
+
+
+class Operator(torch.nn.Module):
+    def __init__(self, name):
+        super().__init__()
+        self.operator = OPERATORS[name]
+
+    def forward(self, x):
+        return self.operator(x)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_export_with_dynamic_batch_and_image(name):
+    batch, height, width = (torch.export.Dim(axis, min=4, max=512) for axis in ("batch", "height", "width"))
+    program = torch.export.export(
+        Operator(name), (torch.randn(5, 4, 20, 18),), dynamic_shapes={"x": {0: batch, 2: height, 3: width}}
+    )
+    for shape in [(4, 4, 20, 18), (6, 4, 31, 17), (7, 4, 14, 14)]:
+        x = torch.randn(shape)
+        torch.testing.assert_close(program.module()(x), OPERATORS[name](x), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_compile_with_dynamic_batch_and_image(name):
+    """The graph is whole and holds for other sizes. (The backend that generates code is left to the slow test.)"""
+    torch._dynamo.reset()
+    compiled = torch.compile(OPERATORS[name], dynamic=True, fullgraph=True, backend="aot_eager")
+    for shape in [(3, 4, 20, 18), (2, 4, 31, 17)]:
+        x = torch.randn(shape, requires_grad=True)
+        y = compiled(x)
+        torch.testing.assert_close(y, OPERATORS[name](x), atol=1e-5, rtol=0)
+        ours = torch.autograd.grad(y.square().sum(), x)[0]
+        torch.testing.assert_close(
+            ours, torch.autograd.grad(OPERATORS[name](x).square().sum(), x)[0], atol=1e-4, rtol=0
+        )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPERATORS)
+def test_compile_with_the_default_backend(name):
+    torch._dynamo.reset()
+    compiled = torch.compile(OPERATORS[name], dynamic=True)
+    x = torch.randn(3, 4, 20, 18)
+    torch.testing.assert_close(compiled(x), OPERATORS[name](x), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_meta_tensors_give_the_shape(name):
+    x = torch.randn(2, 4, 15, 16)
+    assert OPERATORS[name](x.to("meta")).shape == OPERATORS[name](x).shape
+
+
+# Errors --------------------------------------------------------------------------------------------------------------
+
+X = torch.ones(1, 2, 6, 6)
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda: downsample.blur_pool(X, 0), ValueError),
+        (lambda: downsample.blur_pool(X, (2, 2, 2)), ValueError),
+        (lambda: downsample.blur_pool(X, 2.0), (TypeError, ValueError)),
+        (lambda: downsample.blur_pool(X, taps="binomial12"), ValueError),
+        (lambda: downsample.blur_pool(X, taps="binomial14", padding="circular"), ValueError),
+        (lambda: downsample.blur_pool(X, taps="triangle"), ValueError),
+        (lambda: downsample.blur_pool(X, taps=("binomial3",)), ValueError),
+        (lambda: downsample.blur_pool(X, padding="mirror"), ValueError),
+        (lambda: downsample.blur_pool(X, dims=4), ValueError),
+        (lambda: downsample.blur_pool(X[0, 0]), ValueError),
+        (lambda: downsample.blur_pool(X[:, :, :0]), ValueError),
+        (lambda: downsample.blur_pool(X.to(torch.uint8)), TypeError),
+        (lambda: downsample.blur_pool(X.numpy()), TypeError),
+        (lambda: downsample.fourier_pool(X, 0), ValueError),
+        (lambda: downsample.fourier_pool(X.long()), TypeError),
+        (lambda: downsample.polyphase_pool(X, -1), ValueError),
+        (lambda: downsample.blur_upsample(X, 2, "binomial40"), ValueError),
+        (lambda: downsample.convolve(X, torch.ones(3)), ValueError),
+        (lambda: downsample.max_pool(X, 2, 0), ValueError),
+        (lambda: downsample.area_resize(X, 0), ValueError),
+    ],
+)
+def test_wrong_calls_are_one_line(call, error):
+    with pytest.raises(error) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+    assert str(caught.value)
