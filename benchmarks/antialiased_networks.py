@@ -1,7 +1,7 @@
 """How fast are converted networks, against the published implementation and against the plain network?
 
-``python -m benchmarks.antialiased_networks`` prints a Markdown table of ratios: time and memory of antialiased-cnns and of
-the plain network over ours (above 1: we are faster, or smaller), inference and training step, in both memory layouts.
+``python -m benchmarks.antialiased_networks`` prints a Markdown table of ratios: the time of antialiased-cnns and of the
+plain network over ours (above 1: we are faster), for an inference and a training step, in both memory layouts.
 Every time is the best of several runs, taken turn by turn, so that what else the machine does falls on all alike.
 """
 
@@ -65,7 +65,16 @@ def times(name: str, layout: torch.memory_format, training: bool, batch: int, ru
 
 def peak(kind: str, name: str, layout: str, training: bool, batch: int) -> float:
     """Peak memory of a process that does one step, in MB."""
-    command = [sys.executable, "-m", "benchmarks.antialiased_networks", "--peak", kind, name, layout, str(int(training))]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.antialiased_networks",
+        "--peak",
+        kind,
+        name,
+        layout,
+        str(int(training)),
+    ]
     done = subprocess.run([*command, "--batch", str(batch)], capture_output=True, text=True, check=True)
     return float(done.stdout.splitlines()[-1])
 
@@ -91,9 +100,11 @@ def main() -> None:
         step(network, x, bool(int(training)))()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ")
+    print(
+        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+    )
     print(f"batches of {arguments.batch} at 224 pixels, best of {arguments.runs}\n")
-    print("| network | step | layout | after, s | before, s | plain / after | peer / after | plain / before | peer / before |")
+    print("| network | step | layout | after, s | before, s | plain/after | peer/after | plain/before | peer/before |")
     print("|---|---|---|---|---|---|---|---|---|")
     for name in arguments.networks:
         for training in (False, True):

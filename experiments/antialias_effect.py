@@ -24,7 +24,7 @@ from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.finetune import Recipe, finetune
 
 TAPS = "binomial3"
-RECIPE = Recipe(epochs=3, learning_rate=0.01, batch_size=128)
+RECIPE = Recipe(epochs=2, learning_rate=0.01, batch_size=128)
 
 
 def cifar_variants(name: str, data: Path, work: Path, limit: int | None) -> dict[str, tuple[al.Classifier, float]]:

@@ -25,14 +25,15 @@ from torch import nn
 from aliasing.provenance import command_line, versions, write_bytes, write_json
 from aliasing.sites.find import locate, probe_of
 from aliasing.sites.trace import trace
-from aliasing.surgery.rewrite import TreatedForward
 from aliasing.surgery.plan import SCHEMES, Treatment, make_plan
+from aliasing.surgery.rewrite import TreatedForward
 
 
 def names() -> Iterator[str]:
     """Every classification network of torchvision, then of timm."""
     yield from (f"torchvision:{name}" for name in torchvision.models.list_models(module=torchvision.models))
-    yield from (f"timm:{name}" for name in timm.list_models())
+    # Plain transformers come last: they downsample by their patch embedding alone.
+    yield from (f"timm:{name}" for name in sorted(timm.list_models(), key=lambda name: (name.startswith("vit_"), name)))
 
 
 def build(name: str) -> nn.Module:
@@ -48,7 +49,7 @@ def build(name: str) -> nn.Module:
     try:
         with torch.device("meta"):
             return make().eval()
-    except Exception:  # noqa: BLE001 - some compute with values while they are built
+    except Exception:
         return make().eval()
 
 
@@ -58,12 +59,12 @@ def examine(name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"name": name}
     try:
         module = build(name)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return {**row, "error": f"not built: {_first_line(error)}"}
     try:
         _, example = probe_of(module, None)
         record = trace(module, example)
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:
         return {**row, "error": f"not probed: {_first_line(error)}"}
     located, keys = locate(record), list(module.state_dict())
     sites = [place.site for place in located]
@@ -72,7 +73,7 @@ def examine(name: str) -> dict[str, Any]:
     row["out_of_reach"] = [f"{site.name}: {site.kind}, {site.note}" for site in sites if site.status == "out of reach"]
     subsampling = [site for site in sites if site.status in ("subsamples", "out of reach")]
     row["counts"] = any(site.role != "patch embedding" for site in subsampling)
-    if not any(site.status == "subsamples" for site in sites):
+    if not row["counts"] or not any(site.status == "subsamples" for site in sites):
         return {**row, "seconds": time.perf_counter() - begin}
     for scheme in ("all", "zhang2019"):
         try:
@@ -87,7 +88,7 @@ def examine(name: str) -> dict[str, Any]:
                 "shape_kept": trace(module, example).output_shapes == record.output_shapes,
                 "keys_kept": list(module.state_dict()) == keys,
             }
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             row[scheme] = {"error": _first_line(error)}
         for treated in module.modules():
             if isinstance(vars(treated).get("forward"), TreatedForward):

@@ -1,4 +1,4 @@
-"""Networks for the tests of surgery: random weights that keep a signal alive, and batch norm that is not the identity."""
+"""Networks for the tests of surgery: random weights that keep a signal alive, batch norm that is not the identity."""
 
 from typing import Any
 

@@ -13,14 +13,19 @@ from aliasing.surgery import antialias, save
 from aliasing.surgery.finetune import Recipe, _augment, finetune
 
 IMAGES = [
-    (np.full((8, 8, 3), 40 + 170 * (i % 2), np.uint8) + np.random.default_rng(i).integers(0, 40, (8, 8, 3), np.uint8), i % 2)
+    (
+        np.full((8, 8, 3), 40 + 170 * (i % 2), np.uint8)
+        + np.random.default_rng(i).integers(0, 40, (8, 8, 3), np.uint8),
+        i % 2,
+    )
     for i in range(32)
 ]
 
 
 def classifier() -> al.Classifier:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))  # fmt: skip
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    module.extend((nn.Flatten(), nn.Linear(4, 2)))
     half = (0.5, 0.5, 0.5)
     plain = al.Classifier(module, "tiny", 8, half, half, "bilinear", resize_size=8, crop_share=1.0)
     return antialias(plain, scheme="all", taps="binomial3")

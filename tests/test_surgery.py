@@ -217,7 +217,9 @@ def test_networks_that_cannot_be_converted_are_told() -> None:
 
 def test_recalibration_finds_the_statistics_of_the_images_and_changes_nothing_else() -> None:
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm2d(4)).eval()
+    network = nn.Sequential(
+        nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.5), nn.BatchNorm2d(4)
+    ).eval()
     antialias_(network, scheme="all", example_input=image(16, dtype=torch.float32))
     batches = [5 * torch.randn(8, 3, 16, 16) + 2 for _ in range(3)]
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -44,7 +44,9 @@ def test_polyphase_network_does_not_see_circular_shifts(name: str, shifts: list[
 @torch.no_grad()
 def test_polyphase_promises_nothing_for_crops() -> None:
     network, scene = build("torchvision:resnet18").double(), image(65)
-    converted = al.antialias(network, operator="aps", scheme="all", padding="circular", example_input=scene[..., :-1, :-1])
+    converted = al.antialias(
+        network, operator="aps", scheme="all", padding="circular", example_input=scene[..., :-1, :-1]
+    )
     change = difference(converted(scene[..., 1:, 1:]), converted(scene[..., :-1, :-1]))
     assert change > 1e6 * ROUNDING
 

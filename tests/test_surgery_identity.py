@@ -123,7 +123,9 @@ def test_one_tap_is_the_identity_on_all_of_torchvision(name: str) -> None:
 @pytest.mark.parametrize("size", [12, 13, 14, 15, 16, 17])
 @pytest.mark.parametrize("kernel", [2, 3, 4, 5])
 @pytest.mark.parametrize("stride", [2, 3, 4, (2, 1), (1, 3)])
-@pytest.mark.parametrize("kind", ["same", "padded", "dilated", "max", "max ceil", "average", "average ceil", "average same"])
+@pytest.mark.parametrize(
+    "kind", ["same", "padded", "dilated", "max", "max ceil", "average", "average ceil", "average same"]
+)
 def test_every_form_at_every_size(kind: str, stride: Any, kernel: int, size: int) -> None:
     from timm.layers import create_conv2d, create_pool2d
 

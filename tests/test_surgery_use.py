@@ -73,9 +73,9 @@ def test_exports_with_a_batch_of_any_size(options: dict[str, Any], strict: bool)
     network = converted("torchvision:resnet18", **options)
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(network, (x(),), dynamic_shapes=({0: batch},), strict=strict)
-    assert list(program.state_dict) == [name for name, _ in [*network.named_parameters(), *network.named_buffers()]] or (
-        set(program.state_dict) == set(network.state_dict())
-    )
+    assert list(program.state_dict) == [
+        name for name, _ in [*network.named_parameters(), *network.named_buffers()]
+    ] or (set(program.state_dict) == set(network.state_dict()))
     assert difference(program.module()(x(5)), network(x(5))) < FLOAT32
 
 

@@ -41,7 +41,9 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.surgery import antialias, recalibrate, save
 
     if arguments.out and arguments.out.suffix != ".safetensors":
-        raise UsageError(f"{arguments.out}: the conversion is kept in a .safetensors file's metadata; give it that ending")
+        raise UsageError(
+            f"{arguments.out}: the conversion is kept in a .safetensors file's metadata; give it that ending"
+        )
     converted = antialias(
         load_model(arguments.model),
         operator=arguments.operator,

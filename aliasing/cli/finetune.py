@@ -19,11 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing finetune``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
     parser.add_argument("--data", required=True, metavar="PATH", help="labelled images")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="what is needed to go on, and the result")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="what is needed to go on, and the result"
+    )
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="passes over the images (default 3)")
-    parser.add_argument("--learning-rate", type=float, default=0.01, metavar="R", help="of the first step (default 0.01)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.01, metavar="R", help="of the first step (default 0.01)"
+    )
     parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images a step (default 128)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of order, crops and mirror images (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of order, crops and mirror images (default 0)"
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="take the first N images")
 
 

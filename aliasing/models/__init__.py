@@ -146,7 +146,8 @@ def _split(name: str) -> tuple[str, str]:
             raise UsageError(f"{name!r} names no model; `aliasing models` lists what can be loaded")
         return source, rest
     if colon:
-        raise UsageError(f"{name!r}: no source {source!r}; expected torchvision, timm, pypi, file or module, or antialiased:FILTER:MODEL")
+        known = "torchvision, timm, pypi, file or module, or antialiased:FILTER:MODEL"
+        raise UsageError(f"{name!r}: no source {source!r}; expected {known}")
     if name.endswith(_CHECKPOINT_SUFFIXES):
         raise UsageError(f"{name!r}: of which architecture? give file:{name}@torchvision:resnet50, for instance")
     architecture = name.partition(".")[0]

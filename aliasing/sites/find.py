@@ -507,7 +507,9 @@ def _slices_that_keep_every_sample(record: Trace) -> dict[Call, _Description | N
 class _Reshapes:
     """Follows maps through reshapes and permutations, to see where pixels become channels."""
 
-    _NAMES = frozenset("view reshape permute transpose flatten contiguous unflatten movedim swapaxes".split())
+    _NAMES = frozenset(
+        ("view", "reshape", "permute", "transpose", "flatten", "contiguous", "unflatten", "movedim", "swapaxes")
+    )
 
     def __init__(self) -> None:
         self._origin: dict[Value, Value] = {}

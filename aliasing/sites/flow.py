@@ -12,20 +12,24 @@ from aliasing.sites.trace import Call, Value
 
 __all__ = ["Continuation", "follow"]
 
-ACTIVATIONS = frozenset(
-    """relu relu_ relu6 hardtanh hardtanh_ clamp clamp_ clip threshold threshold_ leaky_relu leaky_relu_ prelu rrelu
-    rrelu_ elu elu_ selu selu_ celu celu_ gelu silu mish sigmoid sigmoid_ tanh tanh_ hardsigmoid hardswish softplus
-    softsign logsigmoid hardshrink softshrink tanhshrink abs square exp erf""".split()
-)
-_POINTWISE = ACTIVATIONS | frozenset(
-    """batch_norm mul mul_ multiply div div_ true_divide add add_ sub sub_ neg pow sqrt rsqrt addcmul addcmul_ lerp
-    __mul__ __rmul__ __imul__ __add__ __radd__ __iadd__ __sub__ __rsub__ __isub__ __truediv__ __rtruediv__ __itruediv__
-    __pow__ __neg__ maximum minimum dropout dropout_ dropout2d feature_dropout alpha_dropout contiguous clone detach to
-    type type_as float half bfloat16 double identity""".split()
-)
+# fmt: off
+ACTIVATIONS = frozenset((
+    "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "clamp_", "clip", "threshold", "threshold_",
+    "leaky_relu", "leaky_relu_", "prelu", "rrelu", "rrelu_", "elu", "elu_", "selu", "selu_", "celu", "celu_", "gelu",
+    "silu", "mish", "sigmoid", "sigmoid_", "tanh", "tanh_", "hardsigmoid", "hardswish", "softplus", "softsign",
+    "logsigmoid", "hardshrink", "softshrink", "tanhshrink", "abs", "square", "exp", "erf",
+))
+_POINTWISE = ACTIVATIONS | frozenset((
+    "batch_norm", "mul", "mul_", "multiply", "div", "div_", "true_divide", "add", "add_", "sub", "sub_", "neg", "pow",
+    "sqrt", "rsqrt", "addcmul", "addcmul_", "lerp", "maximum", "minimum", "contiguous", "clone", "detach", "to", "type",
+    "type_as", "float", "half", "bfloat16", "double", "dropout", "dropout_", "dropout2d", "feature_dropout",
+    "alpha_dropout", "__mul__", "__rmul__", "__imul__", "__add__", "__radd__", "__iadd__", "__sub__", "__rsub__",
+    "__isub__", "__truediv__", "__rtruediv__", "__itruediv__", "__pow__", "__neg__",
+))
+# fmt: on
 _PER_CHANNEL = frozenset(("batch_norm", "prelu"))
 # A reduction over the channels alone, as layer normalisation writes it out.
-_OVER_CHANNELS = frozenset("mean var std sum norm var_mean".split())
+_OVER_CHANNELS = frozenset(["mean", "var", "std", "sum", "norm", "var_mean"])
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ def follow(value: Value) -> Continuation:
 
 
 def _layout_behind(call: Call, layout: dict[Value, tuple[int, ...]]) -> dict[Value, tuple[int, ...]] | None:
-    """Where the axes are in the outputs of a pointwise call; None if the call is none, or mixes in something spatial."""
+    """Where the axes are in the outputs of a pointwise call; None if it is none, or mixes in something spatial."""
     ours = [value for value in call.inputs if value in layout]
     if any(value.is_signal and value not in layout and _is_spatial(value) for value in call.inputs):
         return None

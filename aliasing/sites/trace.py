@@ -29,7 +29,16 @@ __all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace"
 
 # Calls of these functions are recorded whether or not they handle the signal, so that each has a number to be known by.
 COUNTED = frozenset(
-    "conv2d max_pool2d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d interpolate __getitem__ pad".split()
+    (
+        "conv2d",
+        "max_pool2d",
+        "avg_pool2d",
+        "adaptive_avg_pool2d",
+        "adaptive_max_pool2d",
+        "interpolate",
+        "__getitem__",
+        "pad",
+    )
 )
 
 
@@ -128,7 +137,9 @@ def trace(model: nn.Module, example: Any) -> Trace:
     >>> [(call.name, call.module.name, call.outputs[0].shape) for call in record.calls]
     [('conv2d', '0', (1, 8, 4, 4)), ('relu', '1', (1, 8, 4, 4))]
     """
-    scripted = next((name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)), None)
+    scripted = next(
+        (name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)), None
+    )
     if scripted is not None:
         where = f"its module {scripted} is" if scripted else "it is"
         raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
@@ -136,7 +147,7 @@ def trace(model: nn.Module, example: Any) -> Trace:
     with _eval_mode(model), torch.no_grad():
         try:
             return _record(model, _on_meta(model), pytree.tree_map_only(Tensor, lambda x: x.to("meta"), arguments))
-        except Exception:  # noqa: BLE001 - whatever a network can't do on the meta device, it may do for real
+        except Exception:
             pass
         try:
             return _record(model, {}, arguments)
@@ -184,7 +195,7 @@ def _record(model: nn.Module, tensors: dict[str, Tensor], arguments: tuple[Any, 
     finally:
         for handle in handles:
             handle.remove()
-    outputs = [leaf for leaf in _tensors(output)]
+    outputs = _tensors(output)
     for tensor in outputs:
         recorder.value(tensor).is_output = True
     return Trace(
@@ -195,7 +206,7 @@ def _record(model: nn.Module, tensors: dict[str, Tensor], arguments: tuple[Any, 
     )
 
 
-class _Recorder(TorchFunctionMode):  # type: ignore[misc]
+class _Recorder(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[Call] = []

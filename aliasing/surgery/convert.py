@@ -37,7 +37,9 @@ class Conversion:
         words = [taps if self.operator == "blur" else self.operator]
         words += [self.placement] if self.placement != "after" else []
         if self.scheme != "zhang2019":
-            words.append(self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme"))
+            words.append(
+                self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme")
+            )
         return ",".join([*words, self.padding] if self.padding else words)
 
 
@@ -100,23 +102,25 @@ def antialias(
     >>> list(fixed.state_dict()) == list(net.state_dict())
     True
     """
-    if isinstance(model, Classifier):
-        settings = dict(operator=operator, taps=taps, placement=placement, scheme=scheme, padding=padding)
-        example = probe_of(model, example_input)[1]
-        module = antialias(model.module, **settings, example_input=example)  # type: ignore[arg-type]
-        notes = (*model.notes, f"anti-aliased: {conversion_of(module)}")
-        return replace(model, module=module, notes=notes, name=f"antialiased:{conversion_of(module)}:{model.name}")
-    _refuse(model)
-    converted = copy.deepcopy(model)
-    return antialias_(
-        converted,
+    if not isinstance(model, Classifier | nn.Module):
+        raise UsageError(f"got a {type(model).__name__}; expected a Classifier or an nn.Module")
+    module, example = probe_of(model, example_input)
+    _refuse(module)
+    converted = antialias_(
+        copy.deepcopy(module),
         operator=operator,
         taps=taps,
         placement=placement,
         scheme=scheme,
         padding=padding,
-        example_input=example_input,
+        example_input=example,
     )
+    if isinstance(model, Classifier):
+        notes: tuple[str, ...] = (*model.notes, f"anti-aliased: {conversion_of(converted)}")
+        return replace(
+            model, module=converted, notes=notes, name=f"antialiased:{conversion_of(converted)}:{model.name}"
+        )
+    return converted
 
 
 def antialias_(
@@ -172,8 +176,6 @@ def _treatment(operator: str, taps: Any, placement: str, padding: str | None) ->
 
 
 def _refuse(module: nn.Module) -> None:
-    if not isinstance(module, nn.Module):
-        raise UsageError(f"got a {type(module).__name__}; expected a Classifier or an nn.Module")
     conversion = conversion_of(module)
     if conversion is not None:
         raise UsageError(f"{type(module).__name__} is anti-aliased already ({conversion}); restore it first")
@@ -227,4 +229,3 @@ def restore_(module: nn.Module) -> nn.Module:
             forward.detach()
     del module.antialiasing, module.antialiased_sites
     return module
-

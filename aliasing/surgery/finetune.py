@@ -1,14 +1,13 @@
 """Getting the accuracy back: a few epochs of ordinary training, from where the network is.
 
 SGD with Nesterov momentum, the learning rate falling to zero along half a cosine, cross-entropy; random crops and
-mirror images. Whatever is needed to go on is on disk after every epoch, so a run that was stopped goes on there and ends
-as it would have. The images are read once, and kept as a memory-mapped array beside it.
+mirror images. Whatever is needed to go on is on disk after every epoch, so a run that was stopped goes on there and
+ends as it would have. The images are read once, and kept beside it.
 """
 
 import copy
 import json
 import math
-import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +25,8 @@ from tqdm.auto import tqdm
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
-from aliasing.models.classifier import fingerprint, resize_shorter_side
+from aliasing.models.classifier import fingerprint
+from aliasing.resizers import crop_centre, resize_shorter_side
 
 __all__ = ["Recipe", "finetune"]
 
@@ -83,8 +83,10 @@ def finetune(
     """
     recipe = recipe or Recipe()
     if recipe.epochs < 1 or recipe.batch_size < 2 or recipe.learning_rate <= 0:
-        raise UsageError(f"epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate}:"
-                         " expected at least 1, at least 2 and a positive number")  # fmt: skip
+        raise UsageError(
+            f"epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate}; "
+            "expected at least 1, at least 2, and a positive number"
+        )
     out.mkdir(parents=True, exist_ok=True)
     _claim(out, {**asdict(recipe), "weights": fingerprint(model.module), "model": model.name, "limit": limit})
     pixels, labels = _training_set(model, images, out, limit)
@@ -133,14 +135,12 @@ def _epoch(
         if not math.isfinite(loss.item()):
             raise InputError(f"the loss is {loss.item()} in epoch {epoch + 1}; a lower learning rate may help")
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         progress.set_postfix(loss=f"{loss.item():.3f}")
 
 
-def _augment(
-    pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random.Generator
-) -> npt.NDArray[np.float32]:
+def _augment(pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random.Generator) -> npt.NDArray[np.float32]:
     """Random windows, each mirrored or not; beyond the image there is the mean colour."""
     count, side, size = len(pixels), pixels.shape[1], model.input_size
     margin = size // 8 if side == size else 0
@@ -179,7 +179,7 @@ def _training_set(
             raise InputError(f"no labelled images in {images}; give a folder with a folder a class, or a labels.csv")
         with tempfile.NamedTemporaryFile(dir=out, suffix=".npz", delete=False) as partial:
             np.savez(partial, pixels=np.stack(squares), labels=np.array(labels, np.int64))
-        os.replace(partial.name, file)
+        Path(partial.name).replace(file)
     content = np.load(file)
     return content["pixels"], content["labels"]
 
@@ -195,8 +195,7 @@ def _squares(model: Classifier, images: Any, limit: int | None) -> Iterator[tupl
             continue
         if isinstance(image, Image):
             resized = resize_shorter_side(image.pixels, side, model.interpolation)
-            top, left = (resized.shape[0] - side) // 2, (resized.shape[1] - side) // 2
-            yield resized[top : top + side, left : left + side], entry.label
+            yield crop_centre(resized, side, side).round().astype(np.uint8), entry.label
 
 
 def _claim(out: Path, settings: dict[str, Any]) -> None:
@@ -213,5 +212,3 @@ def _save(state: dict[str, Any], path: Path) -> None:
     partial = path.with_suffix(".partial")
     torch.save(state, partial)
     partial.replace(path)
-
-

@@ -108,7 +108,9 @@ class Pooling:
 
     def __call__(self, x: Tensor) -> Tensor:
         if x.is_meta:  # only the shape is asked for, and autocast does not know the device
-            return x.new_empty(*x.shape[:-2], *(-(-size // s) for size, s in zip(x.shape[-2:], self.stride, strict=True)))
+            return x.new_empty(
+                *x.shape[:-2], *(-(-size // s) for size, s in zip(x.shape[-2:], self.stride, strict=True))
+            )
         with torch._C.DisableTorchFunction():
             return self.operator.pool(x, self.stride)
 

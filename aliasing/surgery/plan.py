@@ -241,13 +241,15 @@ _Place: TypeAlias = tuple[Literal["output", "input"], list[ModuleCall], int]
 
 
 def _output_place(record: Trace, values: list[Value]) -> _Place | None:
-    """The innermost module whose output is the value, every time that it is called, and inside which nobody reads it."""
+    """The innermost module whose output is the value, at every call, and inside which nobody reads it."""
     for candidate in reversed(record.module_calls):
         producer = values[0].producer
         if candidate.output is values[0] and producer is not None and candidate.contains(producer):
             module_calls = record.calls_of(candidate.module)
             outputs = [call.output for call in module_calls]
-            read_inside = any(call.contains(c) for call, v in zip(module_calls, values, strict=False) for c in v.consumers)
+            read_inside = any(
+                call.contains(c) for call, v in zip(module_calls, values, strict=False) for c in v.consumers
+            )
             if outputs == values and not read_inside:
                 return "output", module_calls, 0
     return None
@@ -272,7 +274,7 @@ def _input_place(record: Trace, values: list[Value]) -> _Place | None:
 
 
 def _padded_argument(call: Call) -> int | None:
-    """The number of the module's argument that is padded inside the module and then convolved; None if there is none."""
+    """The number of the module's argument that is padded inside the module, then convolved; None without one."""
     value = call.signals[0]
     while value.producer is not None and value.producer.name == "pad" and value.producer.module is call.module:
         value = value.producer.signals[0]

@@ -1,7 +1,7 @@
 """Checkpoints of the published anti-aliased networks (Zhang 2019), for the networks that `antialias` makes.
 
-There the blur is a layer of its own inside the network's ``Sequential``s, with its taps as a buffer ``filt``, so that the
-layers behind it are counted on. Apart from these, the two networks have the same tensors in the same order.
+There the blur is a layer of its own inside the network's ``Sequential``s, with its taps as a buffer ``filt``, so that
+the layers behind it are counted on. Apart from these, the two networks have the same tensors in the same order.
 """
 
 from collections.abc import Mapping

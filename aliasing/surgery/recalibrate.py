@@ -72,7 +72,7 @@ def recalibrate_(module: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
     if not layers:
         raise UsageError(f"{type(module).__name__} keeps no batch-norm statistics: there is nothing to re-estimate")
-    modes = {layer: layer.training for layer in module.modules()}
+    modes = {inside: inside.training for inside in module.modules()}
     kept = [(layer.momentum, _clone(layer.num_batches_tracked)) for layer in layers]
     sums = {layer: _Moments() for layer in layers}
     handles = [layer.register_forward_pre_hook(lambda layer, args: sums[layer].add(args[0])) for layer in layers]
@@ -100,8 +100,8 @@ def recalibrate_(module: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
             layer.momentum = momentum
             if tracked is not None and layer.num_batches_tracked is not None:
                 layer.num_batches_tracked.copy_(tracked)
-        for layer, training in modes.items():
-            layer.training = training
+        for inside, training in modes.items():
+            inside.training = training
     return module
 
 

@@ -55,7 +55,7 @@ NAMES: dict[Any, str] = {
 }
 
 
-class _Rewriting(TorchFunctionMode):  # type: ignore[misc]
+class _Rewriting(TorchFunctionMode):
     """Counts the calls of each function, and hands over those that are to be rewritten."""
 
     def __init__(self, rewrites: dict[tuple[str, int], Rewrite]) -> None:
@@ -100,13 +100,13 @@ class TreatedForward:
     def attach(self) -> None:
         """Put this in the place of the module's ``forward``."""
         self.original = vars(self.module).get("forward")
-        self.module.forward = self  # type: ignore[method-assign, assignment]
+        self.module.forward = self
 
     def detach(self) -> None:
         """Put the module's ``forward`` back."""
         del self.module.forward
         if self.original is not None:
-            self.module.forward = self.original  # type: ignore[method-assign]
+            self.module.forward = self.original
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.inputs:
@@ -341,13 +341,15 @@ class CircularCall:
         if width == "same":
             weight, spread = given[0], _two(given[4] if len(given) > 4 else kwargs.get("dilation", 1))
             total = tuple(d * (k - 1) for d, k in zip(spread, weight.shape[-2:], strict=True))
-            return function(_around(input, (total[0] // 2, total[1] // 2), (total[0] % 2, total[1] % 2)), *given, **kwargs)
+            return function(
+                _around(input, (total[0] // 2, total[1] // 2), (total[0] % 2, total[1] % 2)), *given, **kwargs
+            )
         return function(_around(input, _two(width)), *given, **kwargs)
 
 
 @dataclass(frozen=True)
 class CircularPadding:
-    """``F.pad`` with the other side of the map; ``beyond`` more below and right, for a dense map that closes the ring."""
+    """``F.pad`` with the other side of the map; ``beyond`` more behind, for a dense map that closes the ring."""
 
     beyond: tuple[int, int] = (0, 0)
 

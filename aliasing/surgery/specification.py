@@ -1,8 +1,8 @@
 """How a conversion is written: in a model's name, and in the metadata of a file.
 
-``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, with commas between, change
-them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Taps of one's own
-stand as numbers, ``antialiased:1-2-1:…``.
+``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, with commas between,
+change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Taps of
+one's own stand as numbers, ``antialiased:1-2-1:…``.
 """
 
 import json
