@@ -36,7 +36,9 @@ def versions() -> dict[str, str | None]:
 
 def command_line() -> str:
     """The command that is running, as a shell would take it; the program by its name, without its folder."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    program = Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    return shlex.join([name, *sys.argv[1:]])
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from safetensors.torch import save_file
 
 from aliasing.cli import main
+from aliasing.estimates import Share
 from tests.cifar_resnet import resnet20
 from tests.test_images import BAD_BYTES
 from tests.test_models import BAD_CHECKPOINTS
@@ -73,6 +74,23 @@ def test_the_run_leaves_records_and_a_figure_that_agree_with_its_summary(default
         assert (rows.first_top1 == rows.label).mean() == measured["accuracy"]["value"]
     with Pillow.open(default_run / "figure.png") as figure:
         assert figure.width > 1000
+
+
+@pytest.mark.parametrize("images", [13, 50, 200])
+def test_intervals_cover_on_the_changes_of_a_real_network(default_run: Path, images: int) -> None:
+    """Samples of the 500 photographs, drawn with replacement, contain the mean of the 500 as often as they say."""
+    (folder,) = (default_run / "records").glob("*lite0*")
+    records = pd.concat(map(pd.read_parquet, sorted(folder.glob("*.parquet"))))
+    change = (records.first_probability.astype(float) - records.second_probability.astype(float)).abs()
+    totals = change.groupby(records.name).sum().to_numpy()
+    random = np.random.default_rng(images)
+    covered = 0
+    for _ in range(600):
+        metric = Share()
+        metric.add(random.choice(totals, images), 8)
+        estimate = metric.estimate()
+        covered += estimate.low <= totals.mean() / 8 <= estimate.high
+    assert covered / 600 >= 0.93
 
 
 def test_small_pictures_on_a_background_jitter_more_than_crops(

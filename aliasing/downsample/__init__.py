@@ -336,11 +336,10 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     with _full_precision(x):
         y = x.to(torch.promote_types(x.dtype, torch.float32))
         for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
-            size = y.shape[axis]
-            spectrum = torch.fft.rfft(y, dim=axis)
+            y = y.movedim(axis, -1)
+            size = y.shape[-1]
             below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step), strictly
-            spectrum = spectrum * below[(..., *(None,) * (-axis - 1))]
-            y = _every(torch.fft.irfft(spectrum, n=size, dim=axis), axis, step)
+            y = torch.fft.irfft(torch.fft.rfft(y) * below, n=size)[..., ::step].movedim(-1, axis)
         return _like(y.to(x.dtype), x)
 
 

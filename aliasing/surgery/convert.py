@@ -116,11 +116,15 @@ def antialias(
         example_input=example,
     )
     if isinstance(model, Classifier):
-        notes: tuple[str, ...] = (*model.notes, f"anti-aliased: {conversion_of(converted)}")
-        return replace(
-            model, module=converted, notes=notes, name=f"antialiased:{conversion_of(converted)}:{model.name}"
-        )
+        return _rewrap(model, converted)
     return converted
+
+
+def _rewrap(classifier: Classifier, converted: nn.Module) -> Classifier:
+    """The classifier around the converted network; its name and notes say what was done."""
+    conversion = conversion_of(converted)
+    notes = (*classifier.notes, f"anti-aliased: {conversion}")
+    return replace(classifier, module=converted, notes=notes, name=f"antialiased:{conversion}:{classifier.name}")
 
 
 def antialias_(

@@ -1,0 +1,219 @@
+"""What does each way of downsampling fold of a picture, and what does it keep?
+
+Every operator is looked at in its dense form: at stride 1 with circular padding, so that its output is a signal of
+the size of the picture, which the subsampling then folds (`aliasing.sampling.decompose`). The picture is first made
+periodic (`aliasing.spectrum.periodic`): the jump between its opposite edges is no property of what it shows.
+
+An operator that blurs more aliases less. So beside each stands the Gaussian low-pass that keeps as much of the
+baseband: what it folds is what that much blur costs without any craft.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy import optimize
+from torch import Tensor
+
+from aliasing import downsample, filters, sampling, spectrum
+
+OPERATORS = ("subsample", "max", "average", "convolution", "blur", "fourier")
+
+# Rec. 709, of the values as they are stored (luma).
+_LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+
+Picture = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one operator does to one picture.
+
+    Attributes
+    ----------
+    operator, label : str
+        Its name, and what it is called in a figure.
+    dense : array (channels, H, W)
+        Its output before subsampling.
+    samples, baseband, alias : array (channels, h, w)
+        What is kept of it, and the two parts of that.
+    alias_fraction, baseband_kept : float
+        As of `aliasing.sampling.Decomposition`, over all channels.
+    gaussian_alias_fraction : float
+        Alias fraction of the Gaussian low-pass with the same ``baseband_kept``; NaN where that is above one, as it can
+        be after a maximum.
+    """
+
+    operator: str
+    label: str
+    dense: Picture
+    samples: Picture
+    baseband: Picture
+    alias: Picture
+    alias_fraction: float
+    baseband_kept: float
+    gaussian_alias_fraction: float
+
+
+def prepare(pixels: NDArray[np.uint8], stride: int, channels: str = "luminance") -> Picture:
+    """A picture as a periodic signal whose size the stride divides, from 0 to 1.
+
+    Parameters
+    ----------
+    pixels : array (H, W, 3)
+        uint8, RGB.
+    stride : int
+        The right and lower border beyond a multiple of it are cut off.
+    channels : {"luminance", "rgb"}
+        One weighted sum (Rec. 709), or each colour by itself.
+
+    Returns
+    -------
+    array (channels, H, W)
+        float64.
+
+    Raises
+    ------
+    ValueError
+        For a picture smaller than four strides, or another name of channels.
+    """
+    height, width = (size // stride * stride for size in pixels.shape[:2])
+    if min(height, width) < 4 * stride:
+        raise ValueError(f"{pixels.shape[0]}×{pixels.shape[1]} pixels are too few for stride {stride}: take 4 strides")
+    colours = pixels[:height, :width].transpose(2, 0, 1) / 255
+    if channels == "rgb":
+        picture = colours
+    elif channels == "luminance":
+        picture = np.tensordot(_LUMINANCE, colours, 1)[None]
+    else:
+        raise ValueError(f"channels is 'luminance' or 'rgb'; got {channels!r}")
+    return np.asarray(spectrum.periodic(picture))
+
+
+def compare(picture: Picture, operator: str, stride: int = 4, taps: str | None = None) -> Comparison:
+    """Apply an operator and split what it leaves into baseband and alias.
+
+    Parameters
+    ----------
+    picture : array (channels, H, W)
+        As `prepare` returns it.
+    operator : str
+        One of `OPERATORS`: nothing, the maximum or the mean of stride×stride windows, a convolution with ``taps`` as
+        they are (default ``"box5"``), a blur-pool with ``taps`` stretched to the stride (default ``"binomial4"``), or
+        the ideal low-pass.
+    stride : int
+        Distance between the samples kept.
+    taps : str, optional
+        The filter of "convolution" and "blur".
+
+    Returns
+    -------
+    Comparison
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=(1, 64, 64))
+    >>> result = compare(noise, "average", stride=2)
+    >>> result.label
+    '2×2 average'
+    >>> result.alias_fraction < compare(noise, "subsample", stride=2).alias_fraction
+    True
+    """
+    row, label = _taps_and_label(operator, stride, taps)
+    if operator == "max":
+        dense = _dense_maximum(torch.from_numpy(picture), stride).numpy()
+    elif operator == "fourier":
+        dense = sampling.ideal_lowpass(picture, stride)
+    else:
+        dense = downsample.blur_pool(torch.from_numpy(picture), 1, row, padding="circular").numpy()
+    parts = sampling.decompose(dense, stride, before=picture)
+    # Over all channels: energies, not fractions, are added.
+    inside, total = _energies(dense, stride)
+    before, _ = _energies(picture, stride)
+    kept = inside / before if before else 1.0
+    return Comparison(
+        operator,
+        label,
+        dense,
+        sampling.subsample(dense, stride),
+        parts.baseband,
+        parts.alias,
+        1 - inside / total if total else 0.0,
+        kept,
+        gaussian_alias_fraction(picture, stride, kept),
+    )
+
+
+def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float) -> float:
+    """Alias fraction of a picture under the Gaussian low-pass that keeps a given share of its baseband.
+
+    Parameters
+    ----------
+    picture : array (channels, H, W)
+        The signal before the filter.
+    stride : int
+        Distance between the samples kept.
+    baseband_kept : float
+        Share of the energy below the new Nyquist frequency that the filter is to keep.
+
+    Returns
+    -------
+    float
+        NaN where no Gaussian keeps that much: above one, or nothing at all.
+    """
+    power = spectrum.power(picture).sum(0)
+    f_y, f_x = spectrum.frequencies(picture)
+    squared = f_y[:, None] ** 2 + f_x**2
+    below = (abs(f_y) < sampling.nyquist(stride))[:, None] & (abs(f_x) < sampling.nyquist(stride))
+    power[squared == 0] = 0  # without the mean
+    energy = power[below].sum()
+    if abs(baseband_kept - 1) < 1e-9:
+        return float(1 - energy / power.sum()) if energy else 0.0  # no filter at all
+    if not 0 < baseband_kept < 1 or not energy:
+        return math.nan
+
+    def share_kept(width: float) -> float:
+        return float((power * np.exp(-squared * width))[below].sum() / energy)
+
+    widest = 1.0
+    while share_kept(widest) > baseband_kept and widest < 1e12:
+        widest *= 4
+    if share_kept(widest) > baseband_kept:
+        return math.nan
+    width = optimize.brentq(lambda width: share_kept(width) - baseband_kept, 0.0, widest)
+    blurred = power * np.exp(-squared * width)
+    return float(1 - blurred[below].sum() / blurred.sum())
+
+
+def _taps_and_label(operator: str, stride: int, taps: str | None) -> tuple[list[float], str]:
+    window = f"{stride}×{stride}"
+    if operator == "subsample":
+        return [1.0], "subsampled"
+    if operator == "max":
+        return [1.0], f"{window} maximum"
+    if operator == "average":
+        return filters.box(stride).tolist(), f"{window} average"
+    if operator == "convolution":
+        row = filters.get_taps(taps or "box5")
+        return row.tolist(), f"{len(row)}×{len(row)} {(taps or 'box5').rstrip('0123456789')} convolution"
+    if operator == "blur":
+        row = filters.get_taps(taps or "binomial4", stride)
+        return row.tolist(), f"blur-pool, {taps or 'binomial4'} for stride {stride}"
+    if operator == "fourier":
+        return [1.0], "ideal low-pass"
+    raise ValueError(f"operator is one of {', '.join(OPERATORS)}; got {operator!r}")
+
+
+def _dense_maximum(picture: Tensor, stride: int) -> Tensor:
+    return F.max_pool2d(F.pad(picture[None], (0, stride - 1) * 2, "circular"), stride, 1)[0]
+
+
+def _energies(picture: Picture, stride: int) -> tuple[float, float]:
+    """Energy below the new Nyquist frequency, and in all, of all channels, without their means."""
+    deviation = picture - picture.mean((-2, -1), keepdims=True)
+    total = float((deviation**2).sum())
+    inside = float((sampling.ideal_lowpass(deviation, stride) ** 2).sum())
+    return inside, total

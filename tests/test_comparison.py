@@ -1,0 +1,162 @@
+"""What operators fold of pictures, the figure of it, and `aliasing spectrum`."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from scipy import ndimage
+
+from aliasing import filters, plots, sampling, spectrum
+from aliasing.cli import main
+from aliasing.downsample.comparison import OPERATORS, compare, gaussian_alias_fraction, prepare
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    """A blurred random picture in colour, 61×90: neither size a multiple of 4."""
+    noise = np.random.default_rng(0).normal(size=(61, 90, 3))
+    smooth = ndimage.gaussian_filter(noise, (1.2, 1.2, 0), mode="wrap")
+    return np.clip(128 + 90 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def photo(pixels, tmp_path):
+    path = tmp_path / "photo.png"
+    PIL.Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_prepare_makes_the_size_a_multiple_and_the_signal_periodic(pixels):
+    picture = prepare(pixels, 4)
+    assert picture.shape == (1, 60, 88)
+    assert prepare(pixels, 4, "rgb").shape == (3, 60, 88)
+    luminance = pixels[:60, :88] @ np.array([0.2126, 0.7152, 0.0722]) / 255
+    np.testing.assert_allclose(picture[0], spectrum.periodic(luminance), atol=1e-12)
+    with pytest.raises(ValueError, match="too few"):
+        prepare(pixels[:9], 4)
+    with pytest.raises(ValueError, match="channels"):
+        prepare(pixels, 4, "grey")
+
+
+@pytest.mark.parametrize("channels", ["luminance", "rgb"])
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_dense_forms_are_scipys(pixels, operator, channels):
+    """Each operator's dense form by other code, with the pixel that is kept where the operator has it."""
+    picture = prepare(pixels, 4, channels)
+    found = compare(picture, operator)
+
+    def filtered(taps):
+        taps = np.concatenate([[0], taps]) if len(taps) % 2 == 0 else taps
+        x = picture
+        for axis in (-2, -1):
+            x = ndimage.correlate1d(x, taps, axis, mode="wrap")
+        return x
+
+    expected = {
+        "subsample": picture,
+        "max": ndimage.maximum_filter(picture, (1, 4, 4), mode="wrap", origin=(0, -2, -2)),
+        "average": filtered(filters.box(4)),
+        "convolution": filtered(filters.box(5)),
+        "blur": filtered(filters.binomial(4, stride=4)),
+        "fourier": sampling.ideal_lowpass(picture, 4),
+    }[operator]
+    np.testing.assert_allclose(found.dense, expected, atol=1e-13)
+    np.testing.assert_allclose(found.baseband + found.alias, found.samples, atol=1e-13)
+    if channels == "luminance":
+        parts = sampling.decompose(expected, 4, before=picture)
+        assert found.alias_fraction == pytest.approx(float(parts.alias_fraction[0]), abs=1e-12)
+        assert found.baseband_kept == pytest.approx(float(parts.baseband_kept[0]), abs=1e-12)
+
+
+def test_limits(pixels):
+    picture = prepare(pixels, 4)
+    ideal, nothing = compare(picture, "fourier"), compare(picture, "subsample")
+    assert ideal.alias_fraction == pytest.approx(0, abs=1e-12)
+    assert ideal.baseband_kept == pytest.approx(1)
+    assert nothing.baseband_kept == pytest.approx(1)
+    # Keeping all of the baseband, a Gaussian is no filter.
+    assert ideal.gaussian_alias_fraction == pytest.approx(nothing.alias_fraction, abs=1e-9)
+    with pytest.raises(ValueError, match="operator"):
+        compare(picture, "median")
+    constant = compare(np.ones((1, 16, 16)), "max")
+    assert (constant.alias_fraction, constant.baseband_kept) == (0, 1)
+
+
+def test_gaussian_of_equal_baseband_keeps_that_much(pixels):
+    picture = prepare(pixels, 4)
+    sigma = 1.7
+    f_y, f_x = spectrum.frequencies(picture)
+    gain = np.exp(-2 * np.pi**2 * sigma**2 * (f_y[:, None] ** 2 + f_x**2))  # a Gaussian of σ pixels
+    blurred = np.fft.ifft2(np.fft.fft2(picture) * np.fft.ifftshift(gain)).real
+    parts = sampling.decompose(blurred, 4, before=picture)
+    # The root is found to 2e-12 relative; the fraction depends on it with a slope of about one.
+    found = gaussian_alias_fraction(picture, 4, float(parts.baseband_kept[0]))
+    assert found == pytest.approx(float(parts.alias_fraction[0]), rel=1e-6)
+    assert math.isnan(gaussian_alias_fraction(picture, 4, 1.2))
+    assert math.isnan(gaussian_alias_fraction(picture, 4, 0))
+
+
+@pytest.mark.parametrize("channels", ["luminance", "rgb"])
+def test_the_figure_has_its_numbers_written_on_it(pixels, channels):
+    picture = prepare(pixels, 4, channels)
+    results = [compare(picture, name) for name in ("max", "fourier")]
+    figure = plots.spectrum(picture, results, 4)
+    written = [axes.get_title() for axes in figure.axes]
+    assert f"aliased {100 * results[0].alias_fraction:.2f} %" in "\n".join(written)
+    assert f"baseband kept {100 * results[0].baseband_kept:.1f} %" in "\n".join(written)
+
+
+# The command ---------------------------------------------------------------------------------------------------------
+
+
+def test_spectrum_leaves_figure_and_summary(photo, tmp_path, capsys):
+    assert main(["spectrum", str(photo), "--out", str(tmp_path / "out")]) == 0
+    printed = capsys.readouterr().out
+    assert "4×4 maximum" in printed
+    assert "Max-pooling" in printed
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert list(summary["operators"]) == ["max", "convolution", "blur"]
+    assert set(summary["operators"]["max"]["alias_fraction"]) == {"value", "low", "high"}
+    assert summary["versions"]["aliasing"]
+    assert summary["settings"]["stride"] == 4
+    with PIL.Image.open(tmp_path / "out" / "figure.png") as figure:
+        assert min(figure.size) > 500
+
+
+def test_several_images_have_intervals_and_bad_ones_are_skipped(pixels, tmp_path, capsys):
+    for index in range(3):
+        PIL.Image.fromarray(np.roll(pixels, 7 * index, 0)[: 50 + 3 * index]).save(tmp_path / f"{index}.png")
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    assert main(["spectrum", str(tmp_path), "--operator", "average", "max", "--stride", "2", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    estimate = summary["operators"]["average"]["alias_fraction"]
+    assert estimate["low"] < estimate["value"] < estimate["high"]
+    each = [image["operators"]["average"]["alias_fraction"] for image in summary["images"]["each"]]
+    assert estimate["value"] == pytest.approx(np.mean(each))
+    assert list(summary["images"]["skipped"]) == ["bad.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--operator", "median"], 2, "median"),
+        (["--stride", "1"], 2, "stride"),
+        (["--taps", "triangle3"], 2, "triangle3"),
+        (["--stride", "40"], 1, "too few"),
+    ],
+)
+def test_wrong_usage_and_wrong_input(photo: Path, arguments, code, says, capsys):
+    assert main(["spectrum", str(photo), *arguments]) == code
+    error = capsys.readouterr().err
+    assert says in error
+    assert error.count("\n") == 1
+
+
+def test_no_picture_at_all_is_one_line(tmp_path, capsys):
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    assert main(["spectrum", str(tmp_path / "bad.jpg")]) == 1
+    assert main(["spectrum", str(tmp_path / "missing.jpg")]) == 1
+    assert capsys.readouterr().err.count("\n") == 2
