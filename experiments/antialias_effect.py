@@ -24,10 +24,10 @@ from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.finetune import Recipe, finetune
 
 TAPS = "binomial3"
-RECIPE = Recipe(epochs=2, learning_rate=0.01, batch_size=128)
 
 
-def cifar_variants(name: str, data: Path, work: Path, limit: int | None) -> dict[str, tuple[al.Classifier, float]]:
+
+def cifar_variants(name: str, data: Path, work: Path, recipe: Recipe, limit: int | None) -> dict[str, tuple[al.Classifier, float]]:
     """Each variant of a CIFAR ResNet, and the minutes that it took to make."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     import cifar_resnet
@@ -45,12 +45,12 @@ def cifar_variants(name: str, data: Path, work: Path, limit: int | None) -> dict
         print(f"{name}: {title} made in {made[title][1]:.1f} minutes", flush=True)
         return classifier
 
-    add("plain, fine-tuned", lambda: finetune(plain, train, work / f"{name}-plain", RECIPE, limit=limit))
+    add("plain, fine-tuned", lambda: finetune(plain, train, work / f"{name}-plain", recipe, limit=limit))
     for placement in ("after", "before"):
         converted = add(placement, lambda p=placement: antialias(plain, taps=TAPS, placement=p))
         add(f"{placement}, recalibrated", lambda c=converted: recalibrate(c, train, batch_size=500, limit=5000))
         folder = work / f"{name}-{placement}"
-        add(f"{placement}, fine-tuned", lambda c=converted, f=folder: finetune(c, train, f, RECIPE, limit=limit))
+        add(f"{placement}, fine-tuned", lambda c=converted, f=folder: finetune(c, train, f, recipe, limit=limit))
     return made
 
 
@@ -69,11 +69,13 @@ def lite0_variants(photographs: list[str]) -> dict[str, tuple[al.Classifier, flo
     return made
 
 
-def measure(made: dict[str, tuple[al.Classifier, float]], images: Any, protocols: list[str]) -> dict[str, Any]:
+def measure(
+    made: dict[str, tuple[al.Classifier, float]], images: Any, protocols: list[str], limit: int | None
+) -> dict[str, Any]:
     """Accuracy and P(top-1 change) of every variant, and paired differences to the first."""
     found: dict[str, Any] = {"minutes": {title: minutes for title, (_, minutes) in made.items()}}
     for protocol in protocols:
-        result = al.measure_jitter([classifier for classifier, _ in made.values()], images, protocol, batch_size=100)
+        result = al.measure_jitter([classifier for classifier, _ in made.values()], images, protocol, batch_size=100, limit=limit)
         summary = result.summary()
         wanted = ("top1_change", "accuracy", "mac")
         found[protocol] = {
@@ -91,8 +93,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("figures/antialias_effect"))
     parser.add_argument("--work", type=Path, required=True, help="a folder for the training runs")
     parser.add_argument("--networks", nargs="+", default=["resnet20", "lite0"])
+    parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--limit", type=int, help="train on the first so many images")
+    parser.add_argument("--test-limit", type=int, help="measure on the first so many images")
+    parser.add_argument("--protocols", nargs="+", default=["pad", "consistency-cifar"], help="for the CIFAR ResNets")
+    parser.add_argument("--threads", type=int, help="torch's; one where the cores are shared")
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    recipe = Recipe(epochs=arguments.epochs, learning_rate=0.01, batch_size=128)
     for name in arguments.networks:
         if name == "lite0":
             folder = arguments.data / "imagenet-sample"
@@ -100,11 +109,13 @@ def main() -> None:
                 rows = [(str(folder / row["file"]), int(row["label"])) for row in csv.DictReader(file)]
             # Statistics from every other photograph, numbers from the rest.
             made = lite0_variants([path for path, _ in rows[1::2]])
-            found = measure(made, rows[::2], ["consistency:draws=1"])
+            found = measure(made, rows[::2], ["consistency:draws=1"], arguments.test_limit)
         else:
-            made = cifar_variants(name, arguments.data, arguments.work, arguments.limit)
-            found = measure(made, str(arguments.data / "cifar10" / "test.parquet"), ["pad", "consistency-cifar"])
-        settings = {"taps": TAPS, "recipe": vars(RECIPE), "limit": arguments.limit, "threads": torch.get_num_threads()}
+            made = cifar_variants(name, arguments.data, arguments.work, recipe, arguments.limit)
+            test = str(arguments.data / "cifar10" / "test.parquet")
+            found = measure(made, test, arguments.protocols, arguments.test_limit)
+        settings = {"taps": TAPS, "recipe": vars(recipe), "threads": torch.get_num_threads()}
+        settings |= {"training_images": arguments.limit, "test_images": arguments.test_limit}
         content = {"network": name, "settings": settings, "command": command_line(), "versions": versions(), **found}
         write_json(arguments.out / f"{name}.json", content)
 

@@ -115,9 +115,8 @@ def antialias(
         padding=padding,
         example_input=example,
     )
-    if isinstance(model, Classifier):
-        return _rewrap(model, converted)
-    return converted
+    same_kind: Any = _rewrap(model, converted) if isinstance(model, Classifier) else converted
+    return same_kind  # type: ignore[no-any-return]
 
 
 def _rewrap(classifier: Classifier, converted: nn.Module) -> Classifier:
