@@ -26,8 +26,9 @@ from aliasing.surgery.finetune import Recipe, finetune
 TAPS = "binomial3"
 
 
-
-def cifar_variants(name: str, data: Path, work: Path, recipe: Recipe, limit: int | None) -> dict[str, tuple[al.Classifier, float]]:
+def cifar_variants(
+    name: str, data: Path, work: Path, recipe: Recipe, limit: int | None
+) -> dict[str, tuple[al.Classifier, float]]:
     """Each variant of a CIFAR ResNet, and the minutes that it took to make."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     import cifar_resnet
@@ -75,7 +76,9 @@ def measure(
     """Accuracy and P(top-1 change) of every variant, and paired differences to the first."""
     found: dict[str, Any] = {"minutes": {title: minutes for title, (_, minutes) in made.items()}}
     for protocol in protocols:
-        result = al.measure_jitter([classifier for classifier, _ in made.values()], images, protocol, batch_size=100, limit=limit)
+        result = al.measure_jitter(
+            [classifier for classifier, _ in made.values()], images, protocol, batch_size=100, limit=limit
+        )
         summary = result.summary()
         wanted = ("top1_change", "accuracy", "mac")
         found[protocol] = {

@@ -15,8 +15,8 @@ from aliasing.cli import main
 
 def network() -> al.Classifier:
     torch.manual_seed(0)
-    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1))
-    module.extend((nn.Flatten(), nn.Linear(4, 2)))
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2))
+    module.extend((nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)))
     half = (0.5, 0.5, 0.5)
     return al.Classifier(module, "tiny", 16, half, half, "bilinear", resize_size=16, crop_share=1.0)
 

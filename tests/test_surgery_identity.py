@@ -6,6 +6,7 @@ A site that is treated at the wrong place or phase fails here.
 from typing import Any
 
 import pytest
+import timm
 import torch
 import torchvision
 from networks import build, difference, image
@@ -47,6 +48,15 @@ SMALL = [
     ("timm:fasternet_t0", 64),
 ]
 
+BEFORE = {
+    "torchvision:inception_v3",
+    "torchvision:mobilenet_v2",
+    "torchvision:resnet18",
+    "timm:tf_efficientnet_lite0",
+    "timm:nf_resnet26",
+    "timm:levit_128s",
+}
+
 # All are float64, whose rounding is 1e-16. A dense convolution may sum in another order than a strided one (1e-15),
 # and a deep random network without skip connections multiplies that by a few orders of magnitude.
 ROUNDING = 1e-9
@@ -65,10 +75,15 @@ def assert_identity(network: nn.Module, x: Any, scheme: str, placement: str, tol
 
 
 @pytest.mark.parametrize(("name", "size"), SMALL)
-@pytest.mark.parametrize("placement", ["after", "before"])
 @torch.no_grad()
-def test_one_tap_is_the_identity(name: str, size: int, placement: str) -> None:
-    assert_identity(build(name).double(), image(size), "all", placement)
+def test_one_tap_is_the_identity(name: str, size: int) -> None:
+    assert_identity(build(name).double(), image(size), "all", "after")
+
+
+@pytest.mark.parametrize(("name", "size"), [pair for pair in SMALL if pair[0] in BEFORE])
+@torch.no_grad()
+def test_one_tap_before_the_convolution_is_the_identity(name: str, size: int) -> None:
+    assert_identity(build(name).double(), image(size), "all", "before")
 
 
 @pytest.mark.parametrize(("name", "size"), SMALL)
@@ -118,6 +133,29 @@ def test_one_tap_is_the_identity_on_all_of_torchvision(name: str) -> None:
     sites = al.find_sites(network, x)
     if not name.startswith(("torchvision:resn", "torchvision:wide")) and not any("average" in s.kind for s in sites):
         assert_identity(network, x, "zhang2019", "after", tolerance)
+
+
+def _timm_families() -> list[str]:
+    """A small network of each of timm's families."""
+    small = ("atto", "femto", "pico", "nano", "_xxs", "_xs", "_t0", "_s0", "_b0", "tiny", "mini", "small", "_s")
+    return [
+        min(timm.list_models(module=module), key=lambda name: (not any(s in name for s in small), len(name), name))
+        for module in timm.list_modules()
+        if timm.list_models(module=module)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", _timm_families())
+@torch.no_grad()
+def test_one_tap_is_the_identity_on_each_family_of_timm(name: str) -> None:
+    network = build(f"timm:{name}").double()
+    sites = [site for site in al.find_sites(network) if site.status == "subsamples"]
+    if all(site.role == "patch embedding" for site in sites):
+        pytest.skip("downsamples by its patch embedding alone")
+    channels, height, width = network.pretrained_cfg["input_size"]
+    x = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(1)).double()
+    assert_identity(network, x, "all", "after")
 
 
 @pytest.mark.parametrize("size", [12, 13, 14, 15, 16, 17])

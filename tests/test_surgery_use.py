@@ -27,15 +27,24 @@ def x(batch: int = 2) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("options", [{}, {"placement": "before"}, {"operator": "flc"}, {"operator": "aps"}], ids=str)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES[:1])
 def test_trains(name: str, options: dict[str, Any]) -> None:
     network = converted(name, **options).train()
     network(x()).square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-@pytest.mark.parametrize("options", [{}, {"placement": "before"}, {"operator": "aps"}], ids=str)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        (NAMES[0], {}),
+        (NAMES[1], {}),
+        (NAMES[0], {"operator": "aps"}),
+        pytest.param(NAMES[1], {"placement": "before"}, marks=pytest.mark.slow),
+        pytest.param(NAMES[1], {"operator": "aps"}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 @torch.no_grad()
 def test_compiles_in_one_graph(name: str, options: dict[str, Any]) -> None:
     network = converted(name, **options)
@@ -66,7 +75,7 @@ def test_compiles_to_machine_code() -> None:
     assert difference(torch.compile(network)(x()), network(x())) < FLOAT32
 
 
-@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("strict", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("options", [{}, {"placement": "before"}, {"operator": "flc"}, {"operator": "aps"}], ids=str)
 @torch.no_grad()
 def test_exports_with_a_batch_of_any_size(options: dict[str, Any], strict: bool) -> None:
@@ -79,7 +88,7 @@ def test_exports_with_a_batch_of_any_size(options: dict[str, Any], strict: bool)
     assert difference(program.module()(x(5)), network(x(5))) < FLOAT32
 
 
-@pytest.mark.parametrize("options", [{}, {"placement": "before"}], ids=str)
+@pytest.mark.parametrize("options", [{}, pytest.param({"placement": "before"}, marks=pytest.mark.slow)], ids=str)
 @torch.no_grad()
 def test_onnx_gives_the_same_on_photographs(options: dict[str, Any], tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
