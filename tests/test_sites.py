@@ -256,3 +256,23 @@ def test_a_failing_probe_is_told_in_one_line() -> None:
 def test_a_scripted_network_is_refused() -> None:
     with pytest.raises(UsageError, match="scripted"):
         find_sites(torch.jit.script(nn.Sequential(nn.MaxPool2d(2))), IMAGE)
+
+
+def test_what_a_network_keeps_from_a_run_it_does_not_keep_from_the_probe() -> None:
+    class Caching(nn.Module):
+        """As torchvision's anchor generators do: on the meta device, the next real run would fail."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = nn.MaxPool2d(2)
+            self.grid: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.grid is None:
+                self.grid = torch.ones_like(x)
+            return self.pool(x * self.grid)
+
+    network = Caching()
+    assert subsampling(find_sites(network, IMAGE)) == ["pool"]
+    assert network.grid is None
+    assert network(IMAGE).device == IMAGE.device

@@ -8,18 +8,18 @@ Tensors are followed by identity, so that the record is a data-flow graph:
 * a `Call` is one call of a torch function, with the values that go in and come out,
 * a `ModuleCall` is one call of a module, with the calls and module calls inside it.
 
-The run is made on the meta device where the network allows it, which computes shapes only; otherwise as it is.
+The run is made by a twin of the network, which shares its weights or, where the network allows it, has them on the meta
+device, which computes shapes only: whatever a network keeps from a run, the network itself stays as it was.
 """
 
+import copy
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
@@ -115,7 +115,7 @@ class Trace:
 
 
 def trace(model: nn.Module, example: Any) -> Trace:
-    """Run ``model`` once on ``example`` in eval mode, and record it.
+    """Run a twin of ``model`` once on ``example`` in eval mode, and record it.
 
     Parameters
     ----------
@@ -144,13 +144,14 @@ def trace(model: nn.Module, example: Any) -> Trace:
         where = f"its module {scripted} is" if scripted else "it is"
         raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
     arguments = example if isinstance(example, tuple) else (example,)
-    with _eval_mode(model), torch.no_grad():
+    on_meta = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), arguments)
+    with torch.no_grad():
         try:
-            return _record(model, _on_meta(model), pytree.tree_map_only(Tensor, lambda x: x.to("meta"), arguments))
-        except Exception:
+            return _record(model, _twin(model, lambda tensor: tensor.to("meta")), on_meta)
+        except Exception:  # whatever a network can't do on the meta device, it may do for real
             pass
         try:
-            return _record(model, {}, arguments)
+            return _record(model, _twin(model, lambda tensor: tensor), arguments)
         except Exception as error:
             shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -160,41 +161,32 @@ def trace(model: nn.Module, example: Any) -> Trace:
             ) from error
 
 
-def _on_meta(model: nn.Module) -> dict[str, Tensor]:
-    tensors = [*model.named_parameters(), *model.named_buffers()]
-    return {name: tensor.detach().to("meta") for name, tensor in tensors}
+def _twin(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy in eval mode that may keep what it likes, without copies of the weights."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        placed = place(parameter.detach())
+        memo[id(parameter)] = nn.Parameter(placed, parameter.requires_grad and placed.is_floating_point())
+    for buffer in model.buffers():
+        memo[id(buffer)] = place(buffer)
+    return copy.deepcopy(model, memo).eval()
 
 
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
-
-
-def _record(model: nn.Module, tensors: dict[str, Tensor], arguments: tuple[Any, ...]) -> Trace:
+def _record(model: nn.Module, twin: nn.Module, arguments: tuple[Any, ...]) -> Trace:
+    """Run the twin, and tell the calls of its modules as calls of the model's."""
     recorder = _Recorder()
-    for name, parameter in model.named_parameters():
-        recorder.add(tensors.get(name, parameter), is_learned=True)
+    for parameter in twin.parameters():
+        recorder.add(parameter, is_learned=True)
     inputs = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
     for tensor in inputs:
         recorder.add(tensor, is_signal=True)
-    handles = []
-    try:
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(recorder.enter(name), with_kwargs=True, prepend=True))
-            handles.append(module.register_forward_hook(recorder.leave))
-        with recorder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what a network says about its probe is no news to the user
-            output = functional_call(model, tensors, arguments) if tensors else model(*arguments)
-    finally:
-        for handle in handles:
-            handle.remove()
+    originals = dict(model.named_modules())
+    for name, module in twin.named_modules():
+        module.register_forward_pre_hook(recorder.enter(name, originals[name]), with_kwargs=True, prepend=True)
+        module.register_forward_hook(recorder.leave)
+    with recorder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a network says about its probe is no news to the user
+        output = twin(*arguments)
     outputs = _tensors(output)
     for tensor in outputs:
         recorder.value(tensor).is_output = True
@@ -224,11 +216,11 @@ class _Recorder(TorchFunctionMode):
     def value(self, tensor: Tensor) -> Value:
         return self._values.get(id(tensor)) or self.add(tensor)
 
-    def enter(self, name: str) -> Callable[..., None]:
+    def enter(self, name: str, original: nn.Module) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             inputs = [self.value(arg) if isinstance(arg, Tensor) else None for arg in args]
             parent = self._running[-1] if self._running else None
-            call = ModuleCall(name, module, parent, inputs, first=len(self.calls))
+            call = ModuleCall(name, original, parent, inputs, first=len(self.calls))
             self.module_calls.append(call)
             self._running.append(call)
 
