@@ -181,7 +181,10 @@ def _rewrite(step: _Step, pooling: Pooling) -> Any:
     if site.kind == "max pooling":
         return rewrite.DenseMaximum(pooling, treatment.window)
     if site.kind == "average pooling":
-        return rewrite.ReplacedAverage(pooling) if treatment.replaces else rewrite.DenseAverage(pooling)
+        # One tap is no filter, and a polyphase component neither: the average is the low-pass, and stays.
+        filters = not isinstance(pooling.operator, Polyphase) and getattr(pooling.operator, "taps", None) != (1.0,)
+        replaces = treatment.replaces and filters
+        return rewrite.ReplacedAverage(pooling) if replaces else rewrite.DenseAverage(pooling)
     if _resamples(site):
         return rewrite.SmoothedResampling(pooling)
     return rewrite.DenseSlice(pooling)
