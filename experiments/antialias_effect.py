@@ -89,6 +89,28 @@ def measure(
     return found
 
 
+def draw(found: dict[str, Any], protocol: str, path: Path) -> None:
+    """Accuracy and P(top-1 change) of every variant, with 95 % intervals."""
+    import matplotlib.pyplot as plt
+
+    from aliasing.plots.style import save, style
+
+    variants = found[protocol]["variants"]
+    with style():
+        figure, axes = plt.subplots(1, 2, figsize=(10, 0.5 + 0.4 * len(variants)), sharey=True)
+        for axis, (key, title) in zip(
+            axes, (("top1_change", "P(top-1 change)"), ("accuracy", "accuracy")), strict=True
+        ):
+            for row, estimates in enumerate(variants.values()):
+                low, value, high = (estimates[key][part] for part in ("low", "value", "high"))
+                axis.errorbar(
+                    value, row, xerr=[[value - low], [high - value]], fmt="o", color=f"C{key == 'accuracy':d}"
+                )
+            axis.set(title=f"{title}, {protocol}", yticks=range(len(variants)), yticklabels=variants)
+        axes[0].invert_yaxis()
+        save(figure, path)
+
+
 def main() -> None:
     """Run, and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,6 +143,8 @@ def main() -> None:
         settings |= {"training_images": arguments.limit, "test_images": arguments.test_limit}
         content = {"network": name, "settings": settings, "command": command_line(), "versions": versions(), **found}
         write_json(arguments.out / f"{name}.json", content)
+        protocol = next(key for key in found if key != "minutes")
+        draw(found, protocol, arguments.out / f"{name}.png")
 
 
 if __name__ == "__main__":
