@@ -74,7 +74,8 @@ def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list
     images = max(model["images"] for model in models.values())
     protocol = summary["settings"]["protocol"]["name"]
     caution = "; too few change for narrow intervals" if any(model["cautions"] for model in models.values()) else ""
-    figure.suptitle(f"Jitter under `{protocol}`: {images} image{'s' * (images != 1)}, 95 % intervals{caution}", fontsize=11)
+    shown = "1 image" if images == 1 else f"{images} images"
+    figure.suptitle(f"Jitter under `{protocol}`: {shown}, 95 % intervals{caution}", fontsize=11)
 
 
 def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
