@@ -226,6 +226,10 @@ def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
         if match is None or match[1] not in FAMILIES:
             raise ValueError(f"no filter {taps!r}; name a family and a length, as 'binomial4': {', '.join(FAMILIES)}")
         return FAMILIES[match[1]](int(match[2]), stride)
+    if isinstance(taps, tuple) and taps and all(isinstance(tap, float) and math.isfinite(tap) for tap in taps):
+        total = sum(taps)  # plain numbers, so that torch.compile can look through
+        if abs(total) > 1e-12 * sum(map(abs, taps)):
+            return np.asarray([tap / total for tap in taps])
     given = np.asarray(taps, dtype=np.float64)
     if given.ndim != 1 or not given.size or not np.isfinite(given).all():
         raise ValueError(f"taps are a row of finite numbers, as (1, 2, 1), or a name, as 'binomial4'; got {taps!r}")

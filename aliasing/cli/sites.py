@@ -1,0 +1,46 @@
+"""Say where a network downsamples, and what there is to do about it.
+
+examples:
+  aliasing sites resnet50
+      every place where torchvision's resnet50 changes its sampling grid
+  aliasing sites antialiased:binomial4:resnet50
+      the same, with what was done at each
+  aliasing sites timm:convnext_tiny --size 256 --json
+"""
+
+import argparse
+import json
+
+SUMMARY = "say where a network downsamples"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing sites``."""
+    parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
+    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the probe (default: the network's own)")
+    parser.add_argument("--all", action="store_true", help="list global pooling too")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Find, print."""
+    from dataclasses import asdict
+
+    import torch
+    from tabulate import tabulate
+
+    from aliasing.errors import UsageError
+    from aliasing.models import load_model
+    from aliasing.sites import find_sites, table
+
+    if arguments.size is not None and arguments.size < 1:
+        raise UsageError(f"--size is {arguments.size}; it must be a positive number of pixels")
+    probe = None if arguments.size is None else torch.zeros(1, 3, arguments.size, arguments.size)
+    sites = find_sites(load_model(arguments.model), probe)
+    if arguments.json:
+        print(json.dumps([asdict(site) for site in sites], indent=2))
+        return
+    shown = [site for site in sites if arguments.all or site.status != "keeps no position"]
+    print(tabulate(table(shown), headers="keys"))
+    if len(shown) < len(sites):
+        print(f"and {len(sites) - len(shown)} times global pooling, which keeps no position (--all lists them)")

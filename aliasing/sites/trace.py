@@ -1,0 +1,304 @@
+r"""What does a network call, in which order, and where does every tensor come from and go to?
+
+One run of the network is recorded: module hooks say which module is running, and a torch-function mode sees every call
+that is made meanwhile (``conv2d``, ``max_pool2d``, ``x[:, :, ::2, ::2]``, …), whichever way the network is written.
+Tensors are followed by identity, so that the record is a data-flow graph:
+
+* a `Value` is one version of one tensor (an in-place call makes a new version),
+* a `Call` is one call of a torch function, with the values that go in and come out,
+* a `ModuleCall` is one call of a module, with the calls and module calls inside it.
+
+The run is made by a twin of the network, which shares its weights or, where the network allows it, has them on the meta
+device, which computes shapes only: whatever a network keeps from a run, the network itself stays as it was.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
+
+from aliasing.errors import InputError, UsageError
+
+__all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace"]
+
+# Calls of these functions are recorded whether or not they handle the signal, so that each has a number to be known by.
+COUNTED = frozenset(
+    (
+        "conv2d",
+        "max_pool2d",
+        "avg_pool2d",
+        "adaptive_avg_pool2d",
+        "adaptive_max_pool2d",
+        "interpolate",
+        "__getitem__",
+        "pad",
+    )
+)
+
+
+@dataclass(eq=False)
+class Value:
+    """One version of one tensor.
+
+    Attributes
+    ----------
+    shape : its size.
+    producer : the call that made it; None for an input, a parameter, or what is made of these alone.
+    is_signal : does it depend on the network's input?
+    is_learned : does it depend on a parameter, and not on the input?
+    consumers : the calls that take it, in their order.
+    is_output : does the network return it?
+    """
+
+    shape: tuple[int, ...]
+    producer: "Call | None" = None
+    is_signal: bool = False
+    is_learned: bool = False
+    consumers: "list[Call]" = field(default_factory=list)
+    is_output: bool = False
+
+
+@dataclass(eq=False)
+class ModuleCall:
+    """One call of one module. ``first`` and ``last`` bound the indices of the calls made inside it."""
+
+    name: str
+    module: nn.Module
+    parent: "ModuleCall | None"
+    inputs: list[Value | None]
+    first: int
+    last: int = 0
+    output: Value | None = None
+
+    def contains(self, call: "Call") -> bool:
+        """Is ``call`` made while this module runs?"""
+        return self.first <= call.index < self.last
+
+
+@dataclass(eq=False)
+class Call:
+    """One call of one torch function; ``args`` and ``kwargs`` hold a `Value` in place of each tensor."""
+
+    function: Any
+    name: str
+    module: ModuleCall
+    index: int
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    inputs: list[Value]
+    outputs: list[Value]
+
+    @property
+    def signals(self) -> list[Value]:
+        """The inputs that depend on the network's input."""
+        return [value for value in self.inputs if value.is_signal]
+
+
+@dataclass(eq=False)
+class Trace:
+    """The record of one run: calls and module calls, each in their order."""
+
+    calls: list[Call]
+    module_calls: list[ModuleCall]
+    input_shapes: list[tuple[int, ...]]
+    output_shapes: list[tuple[int, ...]]
+
+    def calls_of(self, module: nn.Module) -> list[ModuleCall]:
+        """Every call of ``module``."""
+        return [call for call in self.module_calls if call.module is module]
+
+
+def trace(model: nn.Module, example: Any) -> Trace:
+    """Run a twin of ``model`` once on ``example`` in eval mode, and record it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Left as it is, its train or eval mode too.
+    example : Any
+        One input: a tensor N×C×H×W, a list of images, a dict; a tuple is several positional arguments.
+
+    Raises
+    ------
+    InputError
+        If the network fails on the example.
+    UsageError
+        If the network is a scripted one, whose calls can't be seen.
+
+    Examples
+    --------
+    >>> record = trace(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU()), torch.zeros(1, 3, 9, 9))
+    >>> [(call.name, call.module.name, call.outputs[0].shape) for call in record.calls]
+    [('conv2d', '0', (1, 8, 4, 4)), ('relu', '1', (1, 8, 4, 4))]
+    """
+    scripted = next(
+        (name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)), None
+    )
+    if scripted is not None:
+        where = f"its module {scripted} is" if scripted else "it is"
+        raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
+    arguments = example if isinstance(example, tuple) else (example,)
+    on_meta = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), arguments)
+    with torch.no_grad():
+        try:
+            return _record(model, _twin(model, lambda tensor: tensor.to("meta")), on_meta)
+        except Exception:  # whatever a network can't do on the meta device, it may do for real
+            pass
+        try:
+            return _record(model, _twin(model, lambda tensor: tensor), arguments)
+        except Exception as error:
+            shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise InputError(
+                f"{type(model).__name__} fails on a probe of shape {', '.join(map(str, shapes))}: {reason}; "
+                "give an example_input that it accepts"
+            ) from error
+
+
+def _twin(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy in eval mode that may keep what it likes, without copies of the weights."""
+    memo: dict[int, Any] = {}
+    for parameter in model.parameters():
+        placed = place(parameter.detach())
+        memo[id(parameter)] = nn.Parameter(placed, parameter.requires_grad and placed.is_floating_point())
+    for buffer in model.buffers():
+        memo[id(buffer)] = place(buffer)
+    return copy.deepcopy(model, memo).eval()
+
+
+def _record(model: nn.Module, twin: nn.Module, arguments: tuple[Any, ...]) -> Trace:
+    """Run the twin, and tell the calls of its modules as calls of the model's."""
+    recorder = _Recorder()
+    for parameter in twin.parameters():
+        recorder.add(parameter, is_learned=True)
+    inputs = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
+    for tensor in inputs:
+        recorder.add(tensor, is_signal=True)
+    originals = dict(model.named_modules())
+    for name, module in twin.named_modules():
+        module.register_forward_pre_hook(recorder.enter(name, originals[name]), with_kwargs=True, prepend=True)
+        module.register_forward_hook(recorder.leave)
+    with recorder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a network says about its probe is no news to the user
+        output = twin(*arguments)
+    outputs = _tensors(output)
+    for tensor in outputs:
+        recorder.value(tensor).is_output = True
+    return Trace(
+        recorder.calls,
+        recorder.module_calls,
+        [tuple(tensor.shape) for tensor in inputs],
+        [tuple(tensor.shape) for tensor in outputs],
+    )
+
+
+class _Recorder(TorchFunctionMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[Call] = []
+        self.module_calls: list[ModuleCall] = []
+        self._running: list[ModuleCall] = []
+        self._values: dict[int, Value] = {}
+        self._kept: list[Tensor] = []  # an id is a tensor's only as long as the tensor lives
+
+    def add(self, tensor: Tensor, **about: Any) -> Value:
+        value = Value(tuple(tensor.shape), **about)
+        self._values[id(tensor)] = value
+        self._kept.append(tensor)
+        return value
+
+    def value(self, tensor: Tensor) -> Value:
+        return self._values.get(id(tensor)) or self.add(tensor)
+
+    def enter(self, name: str, original: nn.Module) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            inputs = [self.value(arg) if isinstance(arg, Tensor) else None for arg in args]
+            parent = self._running[-1] if self._running else None
+            call = ModuleCall(name, original, parent, inputs, first=len(self.calls))
+            self.module_calls.append(call)
+            self._running.append(call)
+
+        return hook
+
+    def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        call = self._running.pop()
+        for tensor in _tensors(output):
+            known = self._values.get(id(tensor))
+            signals = [value for value in call.inputs if value is not None and value.is_signal]
+            if known is None and signals:  # made by something no mode sees, as a custom autograd function is
+                known = self._append(type(module).__name__, type(module), call, (), {}, signals, [tensor])
+            if tensor is output:
+                call.output = known
+        call.last = len(self.calls)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        inputs = [self.value(tensor) for tensor in _tensors((args, kwargs))]
+        values = {id(tensor): value for tensor, value in zip(_tensors((args, kwargs)), inputs, strict=True)}
+        result = func(*args, **kwargs)
+        name = name_of(func)
+        outputs = list(_tensors(result))
+        if name in ("__setitem__", "copy_"):  # changes its first argument, and may return nothing
+            outputs = [args[0]]
+        if not outputs:
+            return result
+        if self._running and (name in COUNTED or any(value.is_signal for value in inputs)):
+            args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: values[id(tensor)], (args, kwargs))
+            self._append(name, func, self._running[-1], args, kwargs, inputs, outputs)
+        else:
+            learned = any(value.is_learned for value in inputs)
+            for tensor in outputs:
+                self.add(tensor, is_learned=learned)
+        return result
+
+    def _append(
+        self,
+        name: str,
+        function: Any,
+        module: ModuleCall,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        inputs: list[Value],
+        outputs: list[Tensor],
+    ) -> Value:
+        call = Call(function, name, module, len(self.calls), args, kwargs, inputs, [])
+        self.calls.append(call)
+        for value in dict.fromkeys(inputs):
+            value.consumers.append(call)
+        about: dict[str, Any] = {"is_signal": bool(call.signals)}
+        about["is_learned"] = not call.signals and any(value.is_learned for value in inputs)
+        call.outputs = [self.add(tensor, producer=call, **about) for tensor in outputs]
+        return call.outputs[0]
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+# F.max_pool2d and its kin are closures that all carry the same name.
+_CLOSURES = {
+    torch.nn.functional.max_pool1d: "max_pool1d",
+    torch.nn.functional.max_pool2d: "max_pool2d",
+    torch.nn.functional.max_pool3d: "max_pool3d",
+    torch.nn.functional.adaptive_max_pool1d: "adaptive_max_pool1d",
+    torch.nn.functional.adaptive_max_pool2d: "adaptive_max_pool2d",
+    torch.nn.functional.adaptive_max_pool3d: "adaptive_max_pool3d",
+    torch.nn.functional.fractional_max_pool2d: "fractional_max_pool2d",
+}
+
+
+def name_of(function: Any) -> str:
+    try:
+        if function in _CLOSURES:
+            return _CLOSURES[function]
+    except TypeError:  # not hashable
+        pass
+    return str(getattr(function, "__name__", function))

@@ -1,0 +1,234 @@
+"""Convert a network and restore it."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeVar
+
+from torch import nn
+
+from aliasing.errors import UsageError
+from aliasing.models import Classifier
+from aliasing.sites.find import Site, locate, probe_of
+from aliasing.sites.trace import trace
+from aliasing.surgery.operators import make_operator
+from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, make_plan
+from aliasing.surgery.rewrite import TreatedForward
+
+__all__ = ["Conversion", "antialias", "antialias_", "conversion_of", "restore", "restore_"]
+
+Network = TypeVar("Network", Classifier, nn.Module)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How a network was converted."""
+
+    scheme: str | Scheme
+    operator: str
+    taps: Any
+    placement: str
+    padding: str | None
+    sites: tuple[Site, ...]
+
+    def __str__(self) -> str:
+        """As it stands in a model's name; see `aliasing.surgery.specification`."""
+        taps = self.taps if isinstance(self.taps, str) else "-".join(f"{float(tap):g}" for tap in self.taps)
+        words = [taps if self.operator == "blur" else self.operator]
+        words += [self.placement] if self.placement != "after" else []
+        if self.scheme != "zhang2019":
+            words.append(
+                self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme")
+            )
+        return ",".join([*words, self.padding] if self.padding else words)
+
+
+def antialias(
+    model: Network,
+    *,
+    operator: Literal["blur", "flc", "aps"] = "blur",
+    taps: Any = "binomial4",
+    placement: Literal["after", "before"] = "after",
+    scheme: str | Scheme = "zhang2019",
+    padding: str | None = None,
+    example_input: Any = None,
+) -> Network:
+    """Return the network with anti-aliased operators at its downsampling sites; the old one is untouched.
+
+    Parameters
+    ----------
+    model : Classifier or nn.Module
+        It is copied; see `antialias_` for the network itself.
+    operator : {"blur", "flc", "aps"}
+        Blur-pool (Zhang 2019), the ideal low-pass (Grabinski et al. 2022), or adaptive polyphase sampling (Chaman &
+        Dokmanić 2021), whose branches keep one phase where they meet again.
+    taps : str or sequence of float
+        The filter of "blur", as `aliasing.filters.get_taps` takes it.
+    placement : {"after", "before"}
+        "after": convolution at stride 1, activation, operator; a convolution of stride s then costs s² as much.
+        "before": low-pass, then the original strided convolution at its own cost. What the convolution and the
+        activation put above the new Nyquist frequency is taken away by the first only. Pooling is the same in both.
+    scheme : {"zhang2019", "all", "pool"} or function
+        "zhang2019", the published placement: a stem keeps its stride (AlexNet's keeps the half of it), an average is
+        replaced by the operator, and the padded 3×3 maximum of a ResNet becomes 2×2 without padding, which at odd
+        sizes gives one sample less; every other output size stays. "all": every site. "pool": pooling only.
+        A function gives a `Treatment` or None for a `Site`.
+    padding : {"reflect", "replicate", "circular", "zero"}, optional
+        What the blur sees beyond the border, by default "reflect"; "circular" turns every padding of the network
+        circular too, for exact experiments.
+    example_input : Any, optional
+        What the network takes, as for `aliasing.find_sites`.
+
+    Returns
+    -------
+    Classifier or nn.Module
+        Of the same kind, with the same parameters under the same names; ``find_sites`` tells what was done where.
+
+    Raises
+    ------
+    UsageError
+        For an unknown scheme, operator, filter or placement, a network that never downsamples, or one that is scripted
+        or converted already.
+    InputError
+        If the network fails on the example.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2))
+    >>> fixed = antialias(net, scheme="all", example_input=torch.zeros(1, 3, 32, 32))
+    >>> [site.note for site in fixed.antialiased_sites]
+    ['blur behind 1', 'blur behind it: no activation before the output']
+    >>> list(fixed.state_dict()) == list(net.state_dict())
+    True
+    """
+    if not isinstance(model, Classifier | nn.Module):
+        raise UsageError(f"got a {type(model).__name__}; expected a Classifier or an nn.Module")
+    module, example = probe_of(model, example_input)
+    _refuse(module)
+    converted = antialias_(
+        copy.deepcopy(module),
+        operator=operator,
+        taps=taps,
+        placement=placement,
+        scheme=scheme,
+        padding=padding,
+        example_input=example,
+    )
+    same_kind: Any = _rewrap(model, converted) if isinstance(model, Classifier) else converted
+    return same_kind  # type: ignore[no-any-return]
+
+
+def _rewrap(classifier: Classifier, converted: nn.Module) -> Classifier:
+    """The classifier around the converted network; its name and notes say what was done."""
+    conversion = conversion_of(converted)
+    notes = (*classifier.notes, f"anti-aliased: {conversion}")
+    return replace(classifier, module=converted, notes=notes, name=f"antialiased:{conversion}:{classifier.name}")
+
+
+def antialias_(
+    module: nn.Module,
+    *,
+    operator: Literal["blur", "flc", "aps"] = "blur",
+    taps: Any = "binomial4",
+    placement: Literal["after", "before"] = "after",
+    scheme: str | Scheme = "zhang2019",
+    padding: str | None = None,
+    example_input: Any = None,
+) -> nn.Module:
+    """Convert the network itself: its parameters stay the same objects, so that an optimizer that exists goes on.
+
+    The parameters are those of `antialias`.
+
+    Returns
+    -------
+    nn.Module
+        ``module``.
+    """
+    _refuse(module)
+    treatment = _treatment(operator, taps, placement, padding)
+    if isinstance(scheme, str) and scheme not in SCHEMES:
+        raise UsageError(f"no scheme {scheme!r}; expected {', '.join(map(repr, SCHEMES))}, or a function of a site")
+    _, example = probe_of(module, example_input)
+    record = trace(module, example)
+    located = locate(record)
+    if not any(place.site.status == "subsamples" for place in located):
+        raise UsageError(f"{type(module).__name__} never downsamples by stride: there is nothing to anti-alias")
+    decide = _decider(scheme, module, treatment)
+    plan = make_plan(module, record, located, decide, padding)
+    _attach(module, plan, Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites)))
+    return module
+
+
+def _decider(scheme: str | Scheme, module: nn.Module, treatment: Treatment) -> Callable[[Site], Treatment | None]:
+    if callable(scheme):
+        return scheme
+    named = SCHEMES[scheme]
+    return lambda site: named(site, module, treatment)
+
+
+def _treatment(operator: str, taps: Any, placement: str, padding: str | None) -> Treatment:
+    make_operator(operator, taps, padding)  # a wrong name or filter is told here
+    if placement not in ("after", "before"):
+        raise UsageError(f"no placement {placement!r}; expected 'after' or 'before'")
+    if operator == "aps" and placement == "before":
+        raise UsageError("aps chooses among the phases of a dense map; it has no placement 'before', only 'after'")
+    if padding not in (None, "reflect", "replicate", "circular", "zero"):
+        raise UsageError(f"no padding {padding!r}; expected 'reflect', 'replicate', 'circular' or 'zero'")
+    return Treatment(operator, taps, placement)  # type: ignore[arg-type]
+
+
+def _refuse(module: nn.Module) -> None:
+    conversion = conversion_of(module)
+    if conversion is not None:
+        raise UsageError(f"{type(module).__name__} is anti-aliased already ({conversion}); restore it first")
+    for name, inside in module.named_modules():
+        if isinstance(vars(inside).get("forward"), TreatedForward):
+            raise UsageError(f"{type(module).__name__} holds a network that is anti-aliased already, around {name}")
+
+
+def _attach(module: nn.Module, plan: Plan, conversion: Conversion) -> None:
+    for forward in plan.modules.values():
+        forward.attach()
+    module.antialiasing = conversion  # type: ignore[assignment]
+    module.antialiased_sites = list(plan.sites)  # type: ignore[assignment]
+
+
+def conversion_of(module: nn.Module) -> Conversion | None:
+    """How a network was converted; None for one that was not."""
+    found = vars(module).get("antialiasing")
+    return found if isinstance(found, Conversion) else None
+
+
+def restore(model: Network) -> Network:
+    """Return the original network with the weights that the converted one has; the converted one is untouched.
+
+    Raises
+    ------
+    UsageError
+        If the network is not a converted one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net, image = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU()).eval(), torch.rand(1, 3, 32, 32)
+    >>> torch.equal(restore(antialias(net, scheme="all", example_input=image))(image), net(image))
+    True
+    """
+    if isinstance(model, Classifier):
+        name = model.name.removeprefix(f"antialiased:{conversion_of(model.module)}:")
+        notes = tuple(note for note in model.notes if not note.startswith("anti-aliased: "))
+        return replace(model, module=restore(model.module), notes=notes, name=name)
+    return restore_(copy.deepcopy(model))
+
+
+def restore_(module: nn.Module) -> nn.Module:
+    """Restore the network itself; see `restore`."""
+    if conversion_of(module) is None:
+        raise UsageError(f"{type(module).__name__} is not anti-aliased: there is nothing to restore")
+    for inside in module.modules():
+        forward = vars(inside).get("forward")
+        if isinstance(forward, TreatedForward):
+            forward.detach()
+    del module.antialiasing, module.antialiased_sites
+    return module

@@ -1,0 +1,383 @@
+r"""Which sites are treated, how, and where in the data flow the operator stands.
+
+=============  ====================================================================================================
+site           ``placement="after"``
+=============  ====================================================================================================
+convolution    at stride 1, and the operator behind the first activation; right behind the convolution where none
+               follows before pixels are mixed again
+1×1            the operator, then the convolution at stride 1: they commute, and this costs less
+max pooling    at stride 1, then the operator
+average        at stride 1, then the operator (``zhang2019``: the operator alone)
+slicing        the operator
+resampling     to a size (interpolation, adaptive pooling): a low-pass in front at stride 1; not by ``aps``
+=============  ====================================================================================================
+
+With ``placement="before"`` a convolution keeps its stride and its cost, and its input is low-passed. The two differ:
+behind the activation, what the convolution *and* the activation put above the new Nyquist frequency is taken away as
+well; before the convolution, only what its input holds there is, and its kernel sees less. Pooling is the same in both,
+because a maximum itself makes high frequencies.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from torch import nn
+
+from aliasing.errors import UsageError
+from aliasing.sites.find import LocatedSite, Site
+from aliasing.sites.flow import follow
+from aliasing.sites.trace import Call, ModuleCall, Trace, Value
+from aliasing.surgery import rewrite
+from aliasing.surgery.operators import Operator, PhaseChoice, Polyphase, Pooling, make_operator
+from aliasing.surgery.rewrite import TreatedForward
+
+__all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "make_plan"]
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What is done at one site.
+
+    Attributes
+    ----------
+    operator : "blur", "flc" or "aps".
+    taps : the filter of a blur.
+    placement : "after" or "before" the convolution; pooling is the same in both.
+    kept_stride : the part of the stride that the convolution keeps.
+    window : the kernel that replaces a maximum's, unpadded.
+    replaces : does the operator stand in place of an average, rather than behind it?
+    """
+
+    operator: str = "blur"
+    taps: Any = "binomial4"
+    placement: Literal["after", "before"] = "after"
+    kept_stride: int = 1
+    window: int | None = None
+    replaces: bool = False
+
+
+Scheme: TypeAlias = Callable[[Site], "Treatment | None"]
+
+
+def _zhang2019(site: Site, network: nn.Module, treatment: Treatment) -> Treatment | None:
+    """The placement of the published networks, with their particulars."""
+    if site.role == "patch embedding":
+        return None
+    if site.role == "stem":
+        # The first convolution costs most and keeps its stride; AlexNet's stride of 4 keeps the half of it.
+        return replace(treatment, kept_stride=2) if site.stride == (4, 4) else None
+    if site.kind == "average pooling":
+        return replace(treatment, replaces=True)
+    if _resamples(site):
+        return None
+    parent = network.get_submodule(site.module.rpartition(".")[0])
+    if site.kind == "max pooling" and site.kernel == (3, 3) and type(parent).__name__ == "ResNet":
+        return replace(treatment, window=2)
+    return treatment
+
+
+def _pool(site: Site, network: nn.Module, treatment: Treatment) -> Treatment | None:
+    return treatment if site.kind in ("max pooling", "average pooling", "adaptive pooling") else None
+
+
+def _resamples(site: Site) -> bool:
+    return site.kind == "adaptive pooling" or site.kind.startswith("interpolation")
+
+
+def _all(site: Site, network: nn.Module, treatment: Treatment) -> Treatment | None:
+    return treatment
+
+
+SCHEMES: dict[str, Callable[[Site, nn.Module, Treatment], Treatment | None]] = {
+    "zhang2019": _zhang2019,
+    "all": _all,
+    "pool": _pool,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The treated modules, and the sites with a note of what is done at each."""
+
+    modules: dict[nn.Module, TreatedForward]
+    sites: list[Site]
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One operator at its place: which calls are the site, and where the operator stands."""
+
+    located: LocatedSite
+    treatment: Treatment
+    where: Literal["call", "output", "input"]
+    module: nn.Module
+    position: int  # of the argument, for "input"
+    when: int  # its place in the order of the run
+
+
+def make_plan(
+    network: nn.Module, record: Trace, located: list[LocatedSite], scheme: Callable[[Site], Any], padding: str | None
+) -> Plan:
+    """Decide on every site, and build the treated modules."""
+    sites: list[Site] = []
+    steps: list[_Step] = []
+    for place in located:
+        if place.site.status != "subsamples":
+            sites.append(place.site)
+            continue
+        treatment = scheme(place.site)
+        if treatment is None:
+            sites.append(replace(place.site, note=place.site.note or "left as it is by the scheme"))
+            continue
+        if not isinstance(treatment, Treatment):
+            raise UsageError(f"a scheme gives a Treatment or None for a site; got {treatment!r} for {place.site.name}")
+        if _resamples(place.site) and treatment.operator == "aps":
+            sites.append(replace(place.site, status="out of reach", note="aps needs a stride, and this has a size"))
+            continue
+        step, note = _place(record, place, treatment)
+        steps.append(step)
+        sites.append(replace(place.site, status="anti-aliased", note=note))
+    circular = padding == "circular"
+    operators = _operators(record, steps, padding)
+    modules: dict[nn.Module, TreatedForward] = {}
+    rewritten: dict[Call, Any] = {}
+    for step in steps:
+        site, treatment = step.located.site, step.treatment
+        remaining = tuple(s // treatment.kept_stride for s in site.stride)
+        pooling = Pooling(operators[step], (remaining[0], remaining[1]))
+        if step.where == "output":
+            _treated(modules, step.module).output = pooling
+        elif step.where == "input":
+            pool = pooling.smooth if treatment.placement == "before" else pooling
+            _treated(modules, step.module).inputs[step.position] = pool
+            if treatment.placement == "before":
+                continue
+        call_rewrite = _rewrite(step, pooling)
+        for call in step.located.calls:
+            rewritten[call] = rewrite.with_circular(call_rewrite) if circular else call_rewrite
+    if circular:
+        rewritten = {**_circular(record, rewritten), **rewritten}
+    for call, call_rewrite in rewritten.items():
+        number = _number(record, call, rewritten)
+        _treated(modules, call.module.module).rewrites[call.name, number] = call_rewrite
+    return Plan(modules, sites)
+
+
+def _treated(modules: dict[nn.Module, TreatedForward], module: nn.Module) -> TreatedForward:
+    return modules.setdefault(module, TreatedForward(module))
+
+
+def _rewrite(step: _Step, pooling: Pooling) -> Any:
+    """What stands in place of the site's call."""
+    site, treatment = step.located.site, step.treatment
+    here = pooling if step.where == "call" else None
+    if "convolution" in site.kind:
+        if _pools_first(step.located, treatment):
+            return rewrite.PooledConvolution(pooling)
+        if treatment.placement == "before":
+            return rewrite.SmoothedConvolution(pooling)
+        return rewrite.DenseConvolution(here, (treatment.kept_stride, treatment.kept_stride))
+    if site.kind == "max pooling":
+        return rewrite.DenseMaximum(pooling, treatment.window)
+    if site.kind == "average pooling":
+        # One tap is no filter, and a polyphase component neither: the average is the low-pass, and stays.
+        filters = not isinstance(pooling.operator, Polyphase) and getattr(pooling.operator, "taps", None) != (1.0,)
+        replaces = treatment.replaces and filters
+        return rewrite.ReplacedAverage(pooling) if replaces else rewrite.DenseAverage(pooling)
+    if _resamples(site):
+        return rewrite.SmoothedResampling(pooling)
+    return rewrite.DenseSlice(pooling)
+
+
+def _pools_first(located: LocatedSite, treatment: Treatment) -> bool:
+    """Is this a 1×1 convolution without padding or activation, which commutes with pooling?"""
+    if located.site.kernel != (1, 1) or treatment.kept_stride > 1 or "convolution" not in located.site.kind:
+        return False
+    if any(call.signals[0].shape[-1] != located.site.input_shape[-1] for call in located.calls[:1]):
+        return False
+    padding = located.calls[0].kwargs.get("padding", (located.calls[0].args[4:5] or (0,))[0])
+    if padding not in (0, (0, 0), [0, 0], "valid"):
+        return False
+    # Behind an activation the operator does not commute with the convolution any more.
+    return treatment.placement == "before" or all(follow(c.outputs[0]).activated is None for c in located.calls)
+
+
+# --- where the operator stands ------------------------------------------------------------------------------------
+
+
+def _place(record: Trace, located: LocatedSite, treatment: Treatment) -> tuple[_Step, str]:
+    site, calls = located.site, located.calls
+    what = treatment.operator
+    here = _Step(located, treatment, "call", calls[0].module.module, 0, calls[0].index)
+    if "convolution" not in site.kind:
+        if treatment.window is not None:
+            size = f"the maximum over {treatment.window}×{treatment.window} without padding, as published"
+            return here, f"{what} behind {size}: at odd sizes one sample smaller"
+        if _resamples(site):
+            return here, f"{what} in front, at stride 1"
+        return here, f"{what} in its place" if treatment.replaces or site.kind == "slicing" else f"{what} behind it"
+    if _pools_first(located, treatment):
+        return here, f"{what} in front"
+    if treatment.placement == "before":
+        # A convolution that pads by F.pad is given the map low-passed before the padding, not after.
+        padded = {_padded_argument(call) for call in calls}
+        if len(padded) == 1 and None not in padded and len(calls) == len(record.calls_of(here.module)):
+            here = replace(here, where="input", position=padded.pop() or 0)
+        return here, f"{what} in front, at stride 1"
+    continuations = [follow(call.outputs[0]) for call in calls]
+    activated = [continuation.activated for continuation in continuations]
+    if any(value is None for value in activated):
+        behind = " and ".join(dict.fromkeys(call.name.strip("_") for c in continuations for call in c.next[:1]))
+        return here, f"{what} behind it: no activation before {behind or 'the output'}"
+    values = [value for value in activated if value is not None]
+    place = _output_place(record, values) or _input_place(record, values)
+    if place is None:
+        return here, f"{what} right behind it: its activation has several consumers, none of which holds the others"
+    where, module_calls, position = place
+    first = module_calls[0]
+    step = _Step(located, treatment, where, first.module, position, first.last if where == "output" else first.first)
+    return step, f"{what} {'behind' if where == 'output' else 'in front of'} {first.name or 'the whole'}"
+
+
+_Place: TypeAlias = tuple[Literal["output", "input"], list[ModuleCall], int]
+
+
+def _output_place(record: Trace, values: list[Value]) -> _Place | None:
+    """The innermost module whose output is the value, at every call, and inside which nobody reads it."""
+    for candidate in reversed(record.module_calls):
+        producer = values[0].producer
+        if candidate.output is values[0] and producer is not None and candidate.contains(producer):
+            module_calls = record.calls_of(candidate.module)
+            outputs = [call.output for call in module_calls]
+            read_inside = any(
+                call.contains(c) for call, v in zip(module_calls, values, strict=False) for c in v.consumers
+            )
+            if outputs == values and not read_inside:
+                return "output", module_calls, 0
+    return None
+
+
+def _input_place(record: Trace, values: list[Value]) -> _Place | None:
+    """The innermost module that takes the value as an argument and holds all of its consumers."""
+    if any(value.is_output for value in values):
+        return None
+    for candidate in reversed(record.module_calls):
+        if values[0] in candidate.inputs:
+            module_calls, position = record.calls_of(candidate.module), candidate.inputs.index(values[0])
+            if len(module_calls) == len(values) and all(
+                len(call.inputs) > position
+                and call.inputs.count(value) == 1
+                and call.inputs[position] is value
+                and all(call.contains(consumer) for consumer in value.consumers)
+                for call, value in zip(module_calls, values, strict=True)
+            ):
+                return "input", module_calls, position
+    return None
+
+
+def _padded_argument(call: Call) -> int | None:
+    """The number of the module's argument that is padded inside the module, then convolved; None without one."""
+    value = call.signals[0]
+    while value.producer is not None and value.producer.name == "pad" and value.producer.module is call.module:
+        value = value.producer.signals[0]
+    if value is call.signals[0] or value not in call.module.inputs or len(value.consumers) > 1:
+        return None
+    return call.module.inputs.index(value)
+
+
+# --- which number a call has ----------------------------------------------------------------------------------------
+
+
+def _number(record: Trace, call: Call, rewritten: dict[Call, Any]) -> int:
+    """How many calls of its function the mode of its module sees before it.
+
+    It sees those of the modules inside as well, but for the calls that are rewritten there, which their own mode hides.
+    """
+    before = record.calls[call.module.first : call.index]
+    return sum(c.name == call.name and (c.module is call.module or c not in rewritten) for c in before)
+
+
+# --- one phase for all branches that meet ---------------------------------------------------------------------------
+
+
+def _operators(record: Trace, steps: list[_Step], padding: str | None) -> dict[_Step, Operator]:
+    operators: dict[Any, Operator] = {}
+    made: dict[_Step, Operator] = {}
+    groups = _phase_groups(record, steps) if any(step.treatment.operator == "aps" for step in steps) else {}
+    leaders: dict[int, _Step] = {}
+    choices: dict[int, PhaseChoice] = {}
+    for step in sorted(steps, key=lambda step: step.when):
+        treatment = step.treatment
+        if treatment.operator == "aps":
+            group = groups[step]
+            leads = leaders.setdefault(group, step) is step
+            made[step] = Polyphase(choices.setdefault(group, PhaseChoice()), leads)
+            continue
+        key = treatment.operator, repr(treatment.taps)
+        if key not in operators:
+            operators[key] = make_operator(treatment.operator, treatment.taps, padding)
+        made[step] = operators[key]
+    return made
+
+
+def _phase_groups(record: Trace, steps: list[_Step]) -> dict[_Step, int]:
+    """Sites on branches that meet again belong to one group, and keep the same phase.
+
+    Every value carries the sites that lie behind it. Where an addition or a concatenation joins two ways, the sites of
+    the one are matched to those of the other, in their order.
+    """
+    of_call = {call: step for step in steps for call in step.located.calls}
+    parent = {step: step for step in steps}
+
+    def root(step: _Step) -> _Step:
+        while parent[step] is not step:
+            step = parent[step]
+        return step
+
+    ways: dict[Value, tuple[_Step, ...]] = {}
+    for call in record.calls:
+        known = [ways[value] for value in call.signals if value in ways and _has_positions(value)]
+        way = max(known, key=len, default=())
+        for other in known:
+            for ours, theirs in zip(way, other, strict=False):
+                if root(ours) is not root(theirs) and ours.located.site.stride == theirs.located.site.stride:
+                    later, earlier = sorted((root(ours), root(theirs)), key=lambda step: step.when, reverse=True)
+                    parent[later] = earlier
+        step = of_call.get(call)
+        if step is not None:
+            way = (*way, step)
+        for output in call.outputs:
+            ways[output] = way
+    return {step: steps.index(root(step)) for step in steps}
+
+
+def _has_positions(value: Value) -> bool:
+    return len(value.shape) >= 3 and any(size > 1 for size in value.shape[2:])
+
+
+# --- every padding circular -----------------------------------------------------------------------------------------
+
+# The number of the padding among the arguments of each function.
+_PADDING = {"conv2d": 4, "max_pool2d": 3, "avg_pool2d": 3}
+
+
+def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
+    """Rewrites for the calls that pad and are no treated sites."""
+    found: dict[Call, Any] = {}
+    for call in record.calls:
+        if call in rewritten or not call.signals:
+            continue
+        if call.name in _PADDING:
+            number = _PADDING[call.name]
+            width = call.kwargs.get("padding", (call.args[number : number + 1] or (0,))[0])
+            if width not in (0, (0, 0), [0, 0], "valid"):
+                found[call] = rewrite.CircularCall(number)
+        elif call.name == "pad":
+            width = call.kwargs.get("pad", (call.args[1:2] or ((),))[0])
+            if len(width) == 4 and any(width):
+                sites = [c for c in call.outputs[0].consumers if isinstance(rewritten.get(c), rewrite.DenseConvolution)]
+                steps = (sites[0].kwargs.get("stride") or sites[0].args[3]) if sites else (1, 1)
+                down, across = (steps, steps) if isinstance(steps, int) else steps
+                found[call] = rewrite.CircularPadding((down - 1, across - 1))
+    return found

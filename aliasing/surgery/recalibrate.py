@@ -1,0 +1,147 @@
+r"""Batch-norm statistics that fit the converted network, from images without labels.
+
+Low-passed maps have less variance than those that the statistics were taken from. The mean and variance of every
+batch-normalised channel are taken again over all images, pooled over the batches (precise statistics: Wu & Johnson
+2021, arXiv 2105.07576):
+
+.. math:: \mu = \langle x \rangle, \qquad \sigma^2 = \frac{n}{n - 1} \left(\langle x^2 \rangle - \mu^2\right)
+
+while every layer is normalised by its batch, as in training. Nothing else changes, parameters least of all.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from aliasing.errors import InputError, UsageError
+from aliasing.images import BadImage, Image, open_images
+from aliasing.models import Classifier
+
+__all__ = ["recalibrate", "recalibrate_"]
+
+Network = TypeVar("Network", Classifier, nn.Module)
+
+
+def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int | None = None) -> Network:
+    """Re-estimate the batch-norm statistics of a network from unlabelled images, and change nothing else.
+
+    Parameters
+    ----------
+    model : Classifier or nn.Module
+        It is copied; see `recalibrate_` for the network itself.
+    images : Any
+        For a Classifier, what `aliasing.images.open_images` takes. For a bare module, batches N×C×H×W, normalised.
+    batch_size : int
+        Images at once, for a Classifier; a batch should hold many, since each layer is normalised by its own.
+    limit : int, optional
+        Look at the first so many images (batches, for a bare module).
+
+    Returns
+    -------
+    Classifier or nn.Module
+
+    Raises
+    ------
+    UsageError
+        If the network keeps no batch-norm statistics.
+    InputError
+        If there are no images.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.BatchNorm2d(1))
+    >>> batches = [torch.full((2, 1, 4, 4), 3.0), torch.full((2, 1, 4, 4), 5.0)]
+    >>> float(recalibrate(net, batches)[0].running_mean)
+    4.0
+    """
+    if isinstance(model, Classifier):
+        batches = _batches(model, images, batch_size, limit)
+        return replace(model, module=recalibrate_(copy.deepcopy(model.module), batches))
+    return recalibrate_(copy.deepcopy(model), images if limit is None else islice(images, limit))
+
+
+def recalibrate_(module: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """Recalibrate the network itself; see `recalibrate`."""
+    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
+    if not layers:
+        raise UsageError(f"{type(module).__name__} keeps no batch-norm statistics: there is nothing to re-estimate")
+    modes = {inside: inside.training for inside in module.modules()}
+    kept = [(layer.momentum, _clone(layer.num_batches_tracked)) for layer in layers]
+    sums = {layer: _Moments() for layer in layers}
+    handles = [layer.register_forward_pre_hook(lambda layer, args: sums[layer].add(args[0])) for layer in layers]
+    module.eval()
+    for layer in layers:
+        layer.training, layer.momentum = True, 0.0  # normalise by the batch, and leave the running statistics
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    try:
+        with torch.no_grad():
+            seen = 0
+            for batch in batches:
+                module(batch.to(device))
+                seen += 1
+            if not seen:
+                raise InputError("there are no images to take the batch-norm statistics from")
+            for layer in layers:
+                if sums[layer].count > 1:  # a layer that was never run keeps what it has
+                    mean, variance = sums[layer].result()
+                    layer.running_mean.copy_(mean)  # type: ignore[union-attr]
+                    layer.running_var.copy_(variance)  # type: ignore[union-attr]
+    finally:
+        for handle in handles:
+            handle.remove()
+        for layer, (momentum, tracked) in zip(layers, kept, strict=True):
+            layer.momentum = momentum
+            if tracked is not None and layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.copy_(tracked)
+        for inside, training in modes.items():
+            inside.training = training
+    return module
+
+
+class _Moments:
+    """Number, sum and sum of squares of every channel, in float64: no order of batches matters."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total: Tensor | float = 0.0
+        self.squares: Tensor | float = 0.0
+
+    def add(self, x: Tensor) -> None:
+        axes = [axis for axis in range(x.ndim) if axis != 1]
+        self.count += x.numel() // x.shape[1]
+        exact = x.double()
+        self.total = self.total + exact.sum(axes)
+        self.squares = self.squares + exact.square().sum(axes)
+
+    def result(self) -> tuple[Tensor, Tensor]:
+        mean = torch.as_tensor(self.total) / self.count
+        variance = (torch.as_tensor(self.squares) / self.count - mean.square()).clamp(min=0)
+        return mean, variance * self.count / (self.count - 1)
+
+
+def _clone(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
+
+
+def _batches(model: Classifier, images: Any, batch_size: int, limit: int | None) -> Iterator[Tensor]:
+    """The images as the network was meant to see them, in batches; unusable ones are passed over."""
+    views: list[Any] = []
+    for entry in islice(open_images(images), limit):
+        try:
+            image = entry.load()
+        except BadImage:
+            continue
+        if isinstance(image, Image):
+            views.append(model.preprocess(image.pixels))
+        if len(views) == batch_size:
+            yield model.normalize(np.stack(views))
+            views = []
+    if len(views) > 1:  # a batch of one has no variance where a map is one pixel
+        yield model.normalize(np.stack(views))

@@ -1,0 +1,420 @@
+r"""Change single calls inside a module's ``forward``, without touching the module's class, parameters or names.
+
+A call that subsamples is split in two: the same call at stride 1, whose map is *dense*, and the operator that
+subsamples it. With the padding of the original call, sample *i* of the strided map is sample :math:`s i` of the dense
+one, whatever the padding, dilation or size: the samples that are kept are those that the original kept. (Were a
+module's stride changed instead, a TF-"same" convolution would pad otherwise, and every other sample would be the
+wrong one.)
+
+A treated module has an instance attribute ``forward``, a `TreatedForward`, that runs the original ``forward`` under a
+torch-function mode. torch.compile, torch.export, deepcopy and pickle know both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from aliasing.sites.find import slice_axes
+from aliasing.surgery.operators import Pooling
+
+__all__ = [
+    "CircularCall",
+    "CircularPadding",
+    "DenseAverage",
+    "DenseConvolution",
+    "DenseMaximum",
+    "DenseSlice",
+    "PooledConvolution",
+    "ReplacedAverage",
+    "Rewrite",
+    "SmoothedConvolution",
+    "SmoothedResampling",
+    "TreatedForward",
+]
+
+Function: TypeAlias = Callable[..., Tensor]
+Rewrite: TypeAlias = Callable[..., Tensor]
+"""What is called in place of a call: with the function and its arguments."""
+
+# The calls that can be rewritten, under the names that the record of a run gives them.
+NAMES: dict[Any, str] = {
+    torch.conv2d: "conv2d",
+    F.max_pool2d: "max_pool2d",
+    torch.max_pool2d: "max_pool2d",
+    F.avg_pool2d: "avg_pool2d",
+    F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
+    F.adaptive_max_pool2d: "adaptive_max_pool2d",
+    F.interpolate: "interpolate",
+    F.pad: "pad",
+    Tensor.__getitem__: "__getitem__",
+}
+
+
+class _Rewriting(TorchFunctionMode):
+    """Counts the calls of each function, and hands over those that are to be rewritten."""
+
+    def __init__(self, rewrites: dict[tuple[str, int], Rewrite]) -> None:
+        super().__init__()
+        self.rewrites = rewrites
+        self.counts = dict.fromkeys({name for name, _ in rewrites}, 0)
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = NAMES.get(func)
+        if name in self.counts:
+            number = self.counts[name]
+            self.counts[name] = number + 1
+            rewrite = self.rewrites.get((name, number))
+            if rewrite is not None:
+                # Modes further out count the calls of their own modules, and this one is settled.
+                with torch._C.DisableTorchFunction():
+                    return rewrite(func, *args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+@dataclass(eq=False)
+class TreatedForward:
+    """The ``forward`` of a treated module.
+
+    Attributes
+    ----------
+    module : the module.
+    inputs : what is applied to its positional arguments, by their number.
+    rewrites : what stands in place of calls made inside, by function and number.
+    output : what is applied to its output.
+    original : the ``forward`` that the instance had of its own; None where it is the class's.
+    """
+
+    module: nn.Module
+    inputs: dict[int, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    rewrites: dict[tuple[str, int], Rewrite] = field(default_factory=dict)
+    output: Callable[[Tensor], Tensor] | None = None
+    original: Callable[..., Any] | None = None
+
+    def attach(self) -> None:
+        """Put this in the place of the module's ``forward``."""
+        self.original = vars(self.module).get("forward")
+        self.module.forward = self
+
+    def detach(self) -> None:
+        """Put the module's ``forward`` back."""
+        del self.module.forward
+        if self.original is not None:
+            self.module.forward = self.original
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.inputs:
+            args = tuple(self.inputs[i](arg) if i in self.inputs else arg for i, arg in enumerate(args))
+        if self.rewrites:
+            with _Rewriting(self.rewrites):
+                result = self._run(*args, **kwargs)
+        else:
+            result = self._run(*args, **kwargs)
+        return result if self.output is None else self.output(result)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
+        if self.original is not None:
+            return self.original(*args, **kwargs)
+        return type(self.module).forward(self.module, *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class DenseConvolution:
+    """The convolution at a stride of ``kept``, then ``pool``, which may also stand further down the network."""
+
+    pool: Pooling | None
+    kept: tuple[int, int] = (1, 1)
+    circular: bool = False
+
+    def __call__(
+        self,
+        function: Function,
+        input: Tensor,  # noqa: A002 - the arguments are torch's
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        if self.circular:
+            reach = _reach(weight.shape[-2:], _two(dilation))
+            input, padding = _ring(input, reach, _two(stride), _two(padding)), 0  # noqa: A001
+        dense = function(input, weight, bias, self.kept, padding, dilation, groups)
+        return dense if self.pool is None else self.pool(dense)
+
+
+@dataclass(frozen=True)
+class SmoothedConvolution:
+    """Low-pass, then the convolution as it was, at its own cost."""
+
+    pool: Pooling
+    circular: bool = False
+
+    def __call__(
+        self,
+        function: Function,
+        input: Tensor,  # noqa: A002
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        smooth = self.pool.smooth(input)
+        if self.circular:
+            smooth, padding = _around(smooth, _two(padding)), 0
+        return function(smooth, weight, bias, stride, padding, dilation, groups)
+
+
+@dataclass(frozen=True)
+class PooledConvolution:
+    """``pool``, then a 1×1 convolution: the two commute, and this order costs less."""
+
+    pool: Pooling
+
+    def __call__(
+        self,
+        function: Function,
+        input: Tensor,  # noqa: A002
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        return function(self.pool(input), weight, bias, 1, padding, dilation, groups)
+
+
+@dataclass(frozen=True)
+class DenseMaximum:
+    """The maximum at every position, then ``pool``. ``window`` replaces the kernel and its padding."""
+
+    pool: Pooling
+    window: int | None = None
+    circular: bool = False
+
+    def __call__(
+        self,
+        function: Function,
+        input: Tensor,  # noqa: A002
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> Tensor:
+        if self.window is not None:
+            return self.pool(F.max_pool2d(input, self.window, 1))
+        kernel, pad, spread = _two(kernel_size), _two(padding), _two(dilation)
+        steps = _two(stride) if stride else kernel
+        reach = _reach(kernel, spread)
+        if self.circular:
+            return self.pool(F.max_pool2d(_ring(input, reach, steps, pad, ceil_mode), kernel, 1, 0, spread))
+        beyond = _beyond(input, reach, steps, pad, ceil_mode)
+        if max(beyond) > 0:
+            (top, left), (down, across) = pad, beyond
+            input = F.pad(input, (left, left + across, top, top + down), value=-torch.inf)  # noqa: A001
+            pad = (0, 0)
+        return self.pool(F.max_pool2d(input, kernel, 1, pad, spread))
+
+
+@dataclass(frozen=True)
+class DenseAverage:
+    """The average at every position, then ``pool``."""
+
+    pool: Pooling
+    circular: bool = False
+
+    def __call__(
+        self,
+        function: Function,
+        input: Tensor,  # noqa: A002
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
+        kernel, pad = _two(kernel_size), _two(padding)
+        steps = _two(stride) if stride else kernel
+        if self.circular:
+            ring = _ring(input, kernel, steps, pad, ceil_mode)
+            return self.pool(function(ring, kernel, 1, divisor_override=divisor_override))
+        beyond = _beyond(input, kernel, steps, pad, ceil_mode)
+        if max(beyond) == 0:
+            return self.pool(function(input, kernel, 1, pad, False, count_include_pad, divisor_override))
+        # The last windows reach beyond the padding, where nothing counts: sum, and divide by what there is to count.
+        (top, left), (down, across) = pad, beyond
+        counted = torch.ones_like(input[:1, :1])
+        if count_include_pad:
+            counted = F.pad(counted, (left, left, top, top), value=1.0)
+            counted = F.pad(counted, (0, across, 0, down))
+        else:
+            counted = F.pad(counted, (left, left + across, top, top + down))
+        total = function(F.pad(input, (left, left + across, top, top + down)), kernel, 1, divisor_override=1)
+        count = divisor_override or function(counted, kernel, 1, divisor_override=1)
+        return self.pool(total / count)
+
+
+@dataclass(frozen=True)
+class ReplacedAverage:
+    """``pool`` in place of an average, as in the published networks; of the size that the average had."""
+
+    pool: Pooling
+
+    def __call__(
+        self,
+        function: Function,
+        input: Tensor,  # noqa: A002
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
+        kernel, pad = _two(kernel_size), _two(padding)
+        steps = _two(stride) if stride else kernel
+        pooled = self.pool(input)
+        height, width = _samples(input, kernel, steps, pad, ceil_mode)
+        if (height, width) == tuple(pooled.shape[-2:]):
+            return pooled
+        if height > pooled.shape[-2] or width > pooled.shape[-1]:  # windows that stand beyond the map
+            return DenseAverage(self.pool)(
+                function, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
+            )
+        return pooled[..., :height, :width]
+
+
+@dataclass(frozen=True)
+class DenseSlice:
+    """The slice without its steps, then ``pool``."""
+
+    pool: Pooling
+
+    def __call__(self, function: Function, input: Tensor, index: Any) -> Tensor:  # noqa: A002
+        axes = slice_axes(index, input.ndim)
+        if axes is None:
+            raise RuntimeError(f"a slice was expected here, not the index {index!r}")
+        dense = function(input, tuple(slice(axis.start, axis.stop) for axis in axes))
+        if (axes[-1].step or 1) > 1:
+            return self.pool(dense)
+        return self.pool(dense.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # channels last
+
+
+@dataclass(frozen=True)
+class SmoothedResampling:
+    """Low-pass, then the resampling to a size, which has no dense map of its own."""
+
+    pool: Pooling
+
+    def __call__(self, function: Function, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
+        return function(self.pool.smooth(input), *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class CircularCall:
+    """A convolution, a maximum or an average whose padding is the other side of the map.
+
+    ``padding`` is the number of the padding among the arguments.
+    """
+
+    padding: int
+
+    def __call__(self, function: Function, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
+        given = list(args)
+        if "padding" in kwargs:
+            width, kwargs = kwargs["padding"], {**kwargs, "padding": 0}
+        else:
+            width, given[self.padding - 1] = given[self.padding - 1], 0
+        if width == "same":
+            weight, spread = given[0], _two(given[4] if len(given) > 4 else kwargs.get("dilation", 1))
+            total = tuple(d * (k - 1) for d, k in zip(spread, weight.shape[-2:], strict=True))
+            return function(
+                _around(input, (total[0] // 2, total[1] // 2), (total[0] % 2, total[1] % 2)), *given, **kwargs
+            )
+        return function(_around(input, _two(width)), *given, **kwargs)
+
+
+@dataclass(frozen=True)
+class CircularPadding:
+    """``F.pad`` with the other side of the map; ``beyond`` more behind, for a dense map that closes the ring."""
+
+    beyond: tuple[int, int] = (0, 0)
+
+    def __call__(self, function: Function, input: Tensor, pad: Any, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
+        left, right, top, bottom = pad
+        down, across = self.beyond
+        return F.pad(input, (left, right + across, top, bottom + down), mode="circular")
+
+
+def _two(value: Any) -> tuple[int, int]:
+    if isinstance(value, str):
+        if value == "valid":
+            return 0, 0
+        raise ValueError(f"padding {value!r} has no size of its own")
+    if isinstance(value, int | torch.SymInt):
+        return value, value  # type: ignore[return-value]
+    values = tuple(value)
+    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def _reach(kernel: Any, dilation: tuple[int, int]) -> tuple[int, int]:
+    """How many samples a kernel spans."""
+    return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
+
+
+def _ring(
+    x: Tensor, reach: tuple[int, int], steps: tuple[int, int], padding: tuple[int, int], ceil_mode: bool = False
+) -> Tensor:
+    """The map padded by its other side, so far that the dense map has whole strides, and closes the ring."""
+    counts = _samples(x, reach, steps, padding, ceil_mode)
+    sides = zip(x.shape[-2:], reach, steps, padding, counts, strict=True)
+    down, across = (count * step - (size + 2 * pad - span + 1) for size, span, step, pad, count in sides)
+    return _around(x, padding, (down, across))
+
+
+def _around(x: Tensor, padding: tuple[int, int], beyond: tuple[int, int] = (0, 0)) -> Tensor:
+    """The map with its other side before and behind; ``beyond`` more behind."""
+    (top, left), (down, across) = padding, beyond
+    sides = left, left + across, top, top + down
+    return F.pad(x, sides, mode="circular") if any(sides) else x
+
+
+def _samples(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) -> tuple[int, int]:
+    """How many windows a pooling has, down and across."""
+    sizes = []
+    for size, window, step, pad in zip(x.shape[-2:], reach, steps, padding, strict=True):
+        free = size + 2 * pad - window
+        count = (-(-free // step) if ceil_mode else free // step) + 1
+        # The last window must start inside the map or the padding before it.
+        if ceil_mode and (count - 1) * step >= size + pad:
+            count -= 1
+        sizes.append(count)
+    return sizes[0], sizes[1]
+
+
+def _beyond(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) -> tuple[int, int]:
+    """By how much the last windows of a pooling with ``ceil_mode`` reach beyond the padding behind the map."""
+    if not ceil_mode:
+        return 0, 0
+    counts = _samples(x, reach, steps, padding, ceil_mode)
+    sides = zip(x.shape[-2:], reach, steps, padding, counts, strict=True)
+    down, across = (max((count - 1) * step + window - size - 2 * pad, 0) for size, window, step, pad, count in sides)
+    return down, across
+
+
+def with_circular(rewrite: Any) -> Any:
+    """The same rewrite for a network whose every padding is circular."""
+    return replace(rewrite, circular=True) if hasattr(rewrite, "circular") else rewrite

@@ -1,0 +1,122 @@
+"""How a conversion is written: in a model's name, and in the metadata of a file.
+
+``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, with commas between,
+change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Taps of
+one's own stand as numbers, ``antialiased:1-2-1:…``.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+
+from aliasing.errors import InputError, UsageError
+from aliasing.models import Classifier, load_model
+from aliasing.models.classifier import record_weights
+from aliasing.provenance import write_bytes
+from aliasing.surgery.convert import Conversion, antialias, conversion_of
+
+__all__ = ["describe", "load", "parse", "reapply", "save"]
+
+METADATA_KEY = "aliasing.conversion"
+_DEFAULTS: dict[str, Any] = {
+    "operator": "blur",
+    "taps": "binomial4",
+    "placement": "after",
+    "scheme": "zhang2019",
+    "padding": None,
+}
+_WORDS = {
+    **dict.fromkeys(("flc", "aps"), "operator"),
+    **dict.fromkeys(("after", "before"), "placement"),
+    **dict.fromkeys(("zhang2019", "all", "pool"), "scheme"),
+    **dict.fromkeys(("reflect", "replicate", "circular", "zero"), "padding"),
+}
+
+
+def parse(text: str) -> dict[str, Any]:
+    """The arguments of `antialias` that a specification stands for.
+
+    Raises
+    ------
+    UsageError
+        If it gives something twice.
+
+    Examples
+    --------
+    >>> parse("binomial3,before")
+    {'operator': 'blur', 'taps': 'binomial3', 'placement': 'before', 'scheme': 'zhang2019', 'padding': None}
+    """
+    given: dict[str, Any] = {}
+    for word in text.split(","):
+        key = _WORDS.get(word, "taps")
+        if key in given or (key == "operator" and "taps" in given) or (key == "taps" and "operator" in given):
+            raise UsageError(f"antialiased:{text}: {key} is given twice; expected, for instance, binomial4,before,all")
+        given[key] = _numbers(word) if key == "taps" else word
+    return {**_DEFAULTS, **given}
+
+
+def describe(conversion: Conversion) -> str:
+    """The specification of a conversion, which `parse` reads.
+
+    Raises
+    ------
+    UsageError
+        If its scheme is a function, which can't be written down.
+    """
+    if not isinstance(conversion.scheme, str):
+        raise UsageError("a scheme that is a function can't be written into a name or a file; name a scheme")
+    return str(conversion)
+
+
+def load(name: str) -> Classifier:
+    """``SPECIFICATION:MODEL`` → the model, converted."""
+    text, colon, model = name.partition(":")
+    if not colon or not model:
+        raise UsageError(f"antialiased:{name}; expected antialiased:FILTER:MODEL, as antialiased:binomial4:resnet50")
+    return antialias(load_model(model), **parse(text))
+
+
+def save(model: Classifier, path: Path) -> None:
+    """Write the weights of a converted network, with the architecture and the conversion in the file's metadata.
+
+    ``load_model(f"file:{path}@…")`` applies it again.
+    """
+    conversion = conversion_of(model.module)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{path}: the conversion is kept in a .safetensors file's metadata; give it that ending")
+    metadata = {"architecture": model.name}
+    if conversion is not None:
+        metadata[METADATA_KEY] = json.dumps({"specification": describe(conversion)})
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.module.state_dict().items()}
+    try:
+        write_bytes(path, safetensors.torch.save(state, metadata))
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror})") from error
+
+
+def reapply(model: Classifier, path: Path) -> Classifier:
+    """Convert a network as the file that its weights come from says; one without such a note stays as it is."""
+    if path.suffix != ".safetensors":
+        return model
+    with safetensors.safe_open(path, "pt") as file:
+        metadata: Mapping[str, str] = file.metadata() or {}
+    if METADATA_KEY not in metadata:
+        return model
+    try:
+        specification = json.loads(metadata[METADATA_KEY])["specification"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: its metadata says {metadata[METADATA_KEY]!r}, which is no conversion") from error
+    converted = antialias(model, **parse(specification))
+    return record_weights(replace(converted, name=model.name), str(path))
+
+
+def _numbers(word: str) -> Any:
+    if re.fullmatch(r"[\d.e+]+(-[\d.e+]+)*", word):
+        return [float(number) for number in word.split("-")]
+    return word

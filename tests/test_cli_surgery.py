@@ -1,0 +1,89 @@
+"""``aliasing sites``, ``antialias`` and ``finetune``, as a person calls them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import aliasing as al
+from aliasing.cli import main
+
+
+def network() -> al.Classifier:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2))
+    module.extend((nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)))
+    half = (0.5, 0.5, 0.5)
+    return al.Classifier(module, "tiny", 16, half, half, "bilinear", resize_size=16, crop_share=1.0)
+
+
+NAME = "module:test_cli_surgery:network"
+
+
+def test_sites_prints_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sites", NAME]) == 0
+    table = capsys.readouterr().out
+    assert "convolution (stem)" in table
+    assert "and 1 times global pooling" in table
+    assert main(["sites", f"antialiased:binomial3,all:{NAME}", "--json"]) == 0
+    sites = json.loads(capsys.readouterr().out)
+    assert [site["status"] for site in sites] == ["anti-aliased", "anti-aliased", "keeps no position"]
+
+
+@torch.no_grad()
+def test_antialias_writes_a_file_that_brings_the_conversion_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "net.safetensors"
+    assert main(["antialias", NAME, "--scheme", "all", "--taps", "binomial3", "--out", str(file)]) == 0
+    assert "blur behind" in capsys.readouterr().out
+    loaded = al.load_model(f"file:{file}@{NAME}")
+    expected = al.antialias(network(), scheme="all", taps="binomial3")
+    x = torch.randn(2, 3, 16, 16)
+    assert torch.equal(loaded.module(x), expected.module(x))
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (["antialias", NAME, "--scheme", "zhang"], 2, "no scheme 'zhang'"),
+        (["antialias", NAME, "--taps", "binomial"], 2, "no filter 'binomial'"),
+        (["antialias", NAME, "--out", "net.pth"], 2, "give it that ending"),
+        (["sites", NAME, "--size", "0"], 2, "positive number of pixels"),
+        (["sites", NAME, "--size", "1"], 1, "fails on a probe of shape (1, 3, 1, 1)"),
+        (["sites", "antialiased:binomial4"], 2, "expected antialiased:FILTER:MODEL"),
+    ],
+)
+def test_wrong_use_is_one_line(
+    command: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(command) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_finetune_leaves_a_converted_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(8):
+        folder = tmp_path / "data" / f"class{i % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((16, 16, 3), 60 + 120 * (i % 2) + i, np.uint8)).save(folder / f"{i}.png")
+    command = ["finetune", f"antialiased:binomial3,all:{NAME}", "--data", str(tmp_path / "data"), "--epochs", "1"]
+    command += ["--batch-size", "4", "--out", str(tmp_path / "run")]
+    assert main(command) == 0
+    assert "weights.safetensors" in capsys.readouterr().out
+    loaded = al.load_model(f"file:{tmp_path}/run/weights.safetensors@{NAME}")
+    assert [site.status for site in al.find_sites(loaded)][:2] == ["anti-aliased"] * 2
+
+
+def test_jitter_of_a_network_and_its_conversion_stands_in_one_table_with_the_difference(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["jitter", "--models", NAME, f"antialiased:binomial3,all:{NAME}", "--limit", "3", "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert list(summary["models"]) == [NAME, f"antialiased:binomial3,all:{NAME}"]
+    assert len(summary["differences"]) == 1

@@ -1,0 +1,89 @@
+"""Fine-tuning learns, and a run that was stopped ends as it would have."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import aliasing as al
+from aliasing.errors import InputError, UsageError
+from aliasing.surgery import antialias, save
+from aliasing.surgery.finetune import Recipe, _augment, finetune
+
+IMAGES = [
+    (
+        np.full((8, 8, 3), 40 + 170 * (i % 2), np.uint8)
+        + np.random.default_rng(i).integers(0, 40, (8, 8, 3), np.uint8),
+        i % 2,
+    )
+    for i in range(32)
+]
+
+
+def classifier() -> al.Classifier:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
+    module.extend((nn.Flatten(), nn.Linear(4, 2)))
+    half = (0.5, 0.5, 0.5)
+    plain = al.Classifier(module, "tiny", 8, half, half, "bilinear", resize_size=8, crop_share=1.0)
+    return antialias(plain, scheme="all", taps="binomial3")
+
+
+RECIPE = Recipe(epochs=4, learning_rate=0.1, batch_size=8)
+
+
+def accuracy(model: al.Classifier) -> float:
+    views = np.stack([model.preprocess(pixels) for pixels, _ in IMAGES])
+    labels = torch.tensor([label for _, label in IMAGES])
+    with torch.no_grad():
+        return float((model.module(model.normalize(views)).argmax(1) == labels).float().mean())
+
+
+def test_it_learns_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = classifier()
+    before = {key: value.clone() for key, value in model.module.state_dict().items()}
+    whole = finetune(model, IMAGES, tmp_path / "whole", RECIPE)
+    assert accuracy(whole) == 1
+    assert not whole.module.training
+    assert all(torch.equal(value, before[key]) for key, value in model.module.state_dict().items())
+
+    from aliasing.surgery import finetune as module
+
+    epoch = module._epoch
+
+    def stopping(*arguments: object) -> None:
+        if arguments[-1] == 2:
+            raise KeyboardInterrupt
+        epoch(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "_epoch", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        finetune(model, IMAGES, tmp_path / "stopped", RECIPE)
+    monkeypatch.undo()
+    resumed = finetune(model, IMAGES, tmp_path / "stopped", RECIPE)
+    for key, value in whole.module.state_dict().items():
+        assert torch.equal(resumed.module.state_dict()[key], value)
+    save(resumed, tmp_path / "tuned.safetensors")
+
+
+def test_windows_hold_the_image_and_the_mean_colour_around_it() -> None:
+    model = classifier()
+    pixels = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(1, 8, 8, 3).repeat(64, 0)
+    views = _augment(pixels, model, np.random.default_rng(0))
+    assert views.shape == (64, 8, 8, 3)
+    whole = [np.array_equal(view, pixels[0]) or np.array_equal(view, pixels[0][:, ::-1]) for view in views]
+    assert 0 < sum(whole) < 64
+    inside = [np.isin(view, pixels[0]) | np.isclose(view, model.mean_colour) for view in views]
+    assert np.all(inside)
+
+
+def test_a_folder_belongs_to_one_run_and_images_need_labels(tmp_path: Path) -> None:
+    finetune(classifier(), IMAGES[:8], tmp_path, Recipe(epochs=1, batch_size=4))
+    with pytest.raises(UsageError, match="another run"):
+        finetune(classifier(), IMAGES[:8], tmp_path, Recipe(epochs=2, batch_size=4))
+    with pytest.raises(InputError, match="no labelled images"):
+        finetune(classifier(), [pixels for pixels, _ in IMAGES], tmp_path / "other", RECIPE)
+    with pytest.raises(UsageError, match="expected at least 1"):
+        finetune(classifier(), IMAGES, tmp_path / "none", Recipe(epochs=0))

@@ -1,0 +1,278 @@
+"""Sites of networks that are written in every way, found from one run."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aliasing.errors import InputError, UsageError
+from aliasing.sites import Site, find_sites, table
+from aliasing.sites.flow import follow
+from aliasing.sites.trace import trace
+
+IMAGE = torch.zeros(1, 3, 64, 64)
+
+
+def on_meta(name: str) -> nn.Module:
+    with torch.device("meta"):
+        return timm.create_model(name)
+
+
+def subsampling(sites: list[Site]) -> list[str]:
+    return [site.name for site in sites if site.status == "subsamples"]
+
+
+class Functional(nn.Module):
+    """Downsamples by calls that are no modules, beside a module that does too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.max_pool2d(F.relu(self.conv(x)), 3, 2, ceil_mode=True)
+        x = F.avg_pool2d(x, 2)
+        return x[:, :, ::2, ::2] + x[..., 1::2, 1::2]
+
+
+def test_functional_calls_are_sites_of_the_module_that_makes_them() -> None:
+    sites = find_sites(Functional(), IMAGE)
+    assert [(site.name, site.kind, site.stride) for site in sites] == [
+        ("conv", "convolution", (2, 2)),
+        ("max_pool2d", "max pooling", (2, 2)),
+        ("avg_pool2d", "average pooling", (2, 2)),
+        ("getitem", "slicing", (2, 2)),
+        ("getitem", "slicing", (2, 2)),
+    ]
+    assert [site.cumulative_stride[0] for site in sites] == [2, 4, 8, 16, 16]
+    assert [site.input_shape[-1] for site in sites] == [64, 32, 16, 8, 8]
+
+
+def test_resnet18_has_the_sites_that_its_paper_says() -> None:
+    sites = find_sites(torchvision.models.resnet18())
+    assert subsampling(sites) == [
+        "conv1",
+        "maxpool",
+        *(f"layer{i}.0.{name}" for i in (2, 3, 4) for name in ("conv1", "downsample.0")),
+    ]
+    assert [site.role for site in sites[:4]] == ["stem", "", "", "shortcut"]
+    assert sites[2].followed_by == ("batch_norm", "relu", "conv2d")
+    assert sites[-2].cumulative_stride == (32, 32)
+    assert sites[-1].status == "keeps no position"
+
+
+def test_a_module_used_twice_is_one_site() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = nn.MaxPool2d(2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.pool(self.pool(x))
+
+    (site,) = find_sites(Twice(), IMAGE)
+    assert (site.name, site.uses, site.input_shape) == ("pool", 2, (1, 3, 64, 64))
+
+
+def test_slices_that_hold_every_phase_lose_nothing() -> None:
+    class Focus(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            phases = [x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)]
+            return torch.cat(phases, 1)
+
+    (site,) = find_sites(Focus(), IMAGE)
+    assert (site.kind, site.status) == ("space to depth", "keeps every sample")
+
+
+@pytest.mark.parametrize(
+    ("network", "kind", "status"),
+    [
+        (nn.PixelUnshuffle(2), "space to depth", "keeps every sample"),
+        (nn.Unfold(3, stride=2), "unfolding", "keeps every sample"),
+        (nn.AdaptiveAvgPool2d(1), "global pooling", "keeps no position"),
+        (nn.AvgPool2d(64), "global average pooling", "keeps no position"),
+        (nn.ConvTranspose2d(3, 3, 2, stride=2), "transposed convolution", "upsampling"),
+        (nn.Upsample(scale_factor=2), "interpolation", "upsampling"),
+        (nn.Upsample(scale_factor=0.5), "interpolation (nearest)", "subsamples"),
+        (nn.AdaptiveAvgPool2d(7), "adaptive pooling", "subsamples"),
+        (nn.MaxPool2d(2, return_indices=True), "max pooling", "out of reach"),
+        (nn.Conv2d(3, 4, 3, stride=(2, 1)), "convolution", "subsamples"),
+        (nn.Conv2d(3, 4, 3, stride=2, dilation=2), "convolution", "subsamples"),
+        (nn.Conv2d(3, 6, 3, stride=2, groups=3), "depthwise convolution", "subsamples"),
+    ],
+)
+def test_kind_and_status(network: nn.Module, kind: str, status: str) -> None:
+    (site,) = find_sites(network, IMAGE)
+    assert (site.kind, site.status) == (kind, status)
+
+
+def test_what_does_not_downsample_is_no_site() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(3, 1, 1), nn.AdaptiveAvgPool2d(64))
+    assert find_sites(network, IMAGE) == []
+
+
+def test_rotary_slices_over_channels_are_no_sites() -> None:
+    class Rotary(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack((x[..., ::2], -x[..., 1::2]), -1).flatten(-2)
+
+    assert find_sites(Rotary(), IMAGE) == []
+
+
+def test_patch_merging_of_swin_keeps_every_sample_in_both_libraries() -> None:
+    for network in (torchvision.models.swin_t(), on_meta("swin_tiny_patch4_window7_224")):
+        sites = find_sites(network)
+        assert [site.role for site in sites if site.status == "subsamples"] == ["patch embedding"]
+        assert [site.stride for site in sites if site.status == "keeps every sample"] == [(2, 2)] * 3
+
+
+@pytest.mark.parametrize("name", ["resnetblur50", "resnetaa50", "skresnet18", "tf_efficientnet_lite0"])
+def test_timm(name: str) -> None:
+    sites = find_sites(on_meta(name))
+    own = [site.name for site in sites if site.status == "anti-aliased"]
+    if "blur" in name or "aa" in name:
+        assert len(own) == 4  # in place of the max pool, and in three stages
+        assert not any(site.kind == "max pooling" for site in sites)
+    else:
+        assert own == []
+    assert sites[0].role == "stem"
+    assert sites[0].input_shape[-1] == 224  # not what TF-"same" padding makes of it
+
+
+def test_the_network_is_left_as_it_was() -> None:
+    network = torchvision.models.mobilenet_v2().train()
+    network.features[0].eval()
+    modes = [module.training for module in network.modules()]
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    find_sites(network)
+    assert [module.training for module in network.modules()] == modes
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert all(torch.equal(value, network.state_dict()[key]) for key, value in state.items())
+
+
+def test_a_network_that_needs_values_is_run_for_real() -> None:
+    class ByValue(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x) if x.sum().item() == 0 else x
+
+    assert subsampling(find_sites(ByValue(), IMAGE)) == ["conv"]
+
+
+def test_inputs_and_outputs_of_any_form() -> None:
+    class Detector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3, stride=2)
+
+        def forward(self, images: list[Tensor], *, scale: float = 1.0) -> dict[str, Tensor]:
+            return {"map": self.conv(torch.stack(images) * scale)}
+
+    sites = find_sites(Detector(), [torch.zeros(3, 32, 32), torch.zeros(3, 32, 32)])
+    assert [(site.name, site.output_shape) for site in sites] == [("conv", (2, 4, 15, 15))]
+
+
+def test_segmentation_network() -> None:
+    with torch.device("meta"):
+        network = torchvision.models.segmentation.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None)
+    sites = find_sites(network, torch.zeros(1, 3, 64, 64, device="meta"))
+    assert [site.stride for site in sites if site.status == "subsamples"] == [(2, 2)] * 4
+    assert sum(site.status == "upsampling" for site in sites) == 2
+
+
+def test_custom_autograd_functions_do_not_cut_the_data_flow() -> None:
+    class Swish(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, x: Tensor) -> Tensor:
+            return x * torch.sigmoid(x)
+
+    class Activation(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return Swish.apply(x)  # type: ignore[no-any-return]
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), Activation(), nn.MaxPool2d(2))
+    sites = find_sites(network, IMAGE)
+    assert [site.cumulative_stride[0] for site in sites] == [2, 4]
+
+
+def test_follow_ends_behind_the_activation_however_it_is_written() -> None:
+    class Silu(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+            self.bn = nn.BatchNorm2d(4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.bn(self.conv(x))
+            return F.max_pool2d(y * y.sigmoid(), 2)
+
+    record = trace(Silu(), IMAGE)
+    (convolution,) = [call for call in record.calls if call.name == "conv2d"]
+    way = follow(convolution.outputs[0])
+    assert [call.name for call in way.passed] == ["batch_norm", "sigmoid", "mul"]
+    assert way.activated is not None
+    assert [call.name for call in way.next] == ["max_pool2d"]
+
+
+@pytest.mark.parametrize("normalisation", [nn.GroupNorm(1, 4), nn.InstanceNorm2d(4)])
+def test_statistics_over_space_end_the_way(normalisation: nn.Module) -> None:
+    record = trace(nn.Sequential(nn.Conv2d(3, 4, 1), normalisation, nn.ReLU()), IMAGE)
+    assert follow(record.calls[0].outputs[0]).activated is None
+
+
+def test_a_residual_sum_ends_the_way() -> None:
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(self.conv(x) + x)
+
+    record = trace(Residual(), IMAGE)
+    assert follow(record.calls[0].outputs[0]).activated is None
+
+
+def test_table_has_a_row_for_each_site() -> None:
+    sites = find_sites(Functional(), IMAGE)
+    rows = table(sites)
+    assert len(rows) == len(sites)
+    assert rows[0]["stride"] == "2"
+    assert rows[0]["in"] == "3×64×64"
+
+
+def test_a_failing_probe_is_told_in_one_line() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(10, 2))
+    with pytest.raises(InputError, match=r"fails on a probe of shape \(1, 3, 64, 64\)") as caught:
+        find_sites(network, IMAGE)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_scripted_network_is_refused() -> None:
+    with pytest.raises(UsageError, match="scripted"):
+        find_sites(torch.jit.script(nn.Sequential(nn.MaxPool2d(2))), IMAGE)
+
+
+def test_what_a_network_keeps_from_a_run_it_does_not_keep_from_the_probe() -> None:
+    class Caching(nn.Module):
+        """As torchvision's anchor generators do: on the meta device, the next real run would fail."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.pool = nn.MaxPool2d(2)
+            self.grid: Tensor | None = None
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.grid is None:
+                self.grid = torch.ones_like(x)
+            return self.pool(x * self.grid)
+
+    network = Caching()
+    assert subsampling(find_sites(network, IMAGE)) == ["pool"]
+    assert network.grid is None
+    assert network(IMAGE).device == IMAGE.device

@@ -1,0 +1,91 @@
+"""What is exact on the ring: with every padding circular, a circular shift of the input is a symmetry.
+
+Adaptive polyphase sampling and the ideal low-pass promise nothing for crops, where pixels enter and leave.
+"""
+
+import itertools
+
+import pytest
+import torch
+from networks import build, difference, image, randomise
+from torch import Tensor, nn
+
+import aliasing as al
+
+# Float64 sums in another order along some twenty layers that may double a difference each: 1e-16 · 2^20.
+ROUNDING = 1e-10
+
+
+def rolled(x: Tensor, shifts: list[tuple[int, int]]) -> Tensor:
+    return torch.cat([x.roll(shift, (2, 3)) for shift in shifts])
+
+
+def change_under(network: nn.Module, x: Tensor, shifts: list[tuple[int, int]]) -> float:
+    """Largest relative change of the output under shifts."""
+    batches = [network(rolled(x, shifts[i : i + 64])) for i in range(0, len(shifts), 64)]
+    outputs = torch.cat(batches)
+    return difference(outputs, network(x).expand_as(outputs))
+
+
+FEW = [(0, 1), (1, 0), (1, 1), (3, 2), (7, 12), (16, 5), (31, 31), (18, 30)]
+ALL = list(itertools.product(range(32), range(32)))
+
+
+@pytest.mark.parametrize("shifts", [FEW, pytest.param(ALL, marks=pytest.mark.slow)], ids=["few", "all 32² shifts"])
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+@torch.no_grad()
+def test_polyphase_network_does_not_see_circular_shifts(name: str, shifts: list[tuple[int, int]]) -> None:
+    network, x = build(f"torchvision:{name}").double(), image(64)
+    converted = al.antialias(network, operator="aps", scheme="all", padding="circular", example_input=x)
+    assert change_under(converted, x, shifts) < ROUNDING
+    assert change_under(network, x, FEW) > 1e6 * ROUNDING
+
+
+@torch.no_grad()
+def test_polyphase_promises_nothing_for_crops() -> None:
+    network, scene = build("torchvision:resnet18").double(), image(65)
+    converted = al.antialias(
+        network, operator="aps", scheme="all", padding="circular", example_input=scene[..., :-1, :-1]
+    )
+    change = difference(converted(scene[..., 1:, 1:]), converted(scene[..., :-1, :-1]))
+    assert change > 1e6 * ROUNDING
+
+
+@pytest.mark.parametrize("placement", ["after", "before"])
+@torch.no_grad()
+def test_linear_network_with_the_ideal_low_pass_commutes_with_shifts(placement: str) -> None:
+    layers = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 5, 2, 2), nn.AvgPool2d(2), nn.Conv2d(8, 4, 1, 2)
+    network, x = randomise(nn.Sequential(*layers)).double(), image(64)
+    converted = al.antialias(
+        network,
+        operator="flc",
+        scheme="all",
+        placement=placement,  # type: ignore[arg-type]
+        padding="circular",
+        example_input=x,
+    )
+    moved = al.sampling.shift(converted(x), (3 / 16, -10 / 16))  # the output has a sixteenth of the resolution
+    assert difference(converted(rolled(x, [(3, -10)])), moved) < 1e-13
+    plain = al.sampling.shift(network(x), (3 / 16, -10 / 16))
+    assert difference(network(rolled(x, [(3, -10)])), plain) > 0.01
+
+
+@torch.no_grad()
+def test_the_branches_of_a_block_keep_one_phase() -> None:
+    """A shortcut that chose its phase by itself would not line up, and a shift would be seen."""
+    network, x = build("torchvision:resnet18").double(), image(64)
+    converted = al.antialias(network, operator="aps", scheme="all", padding="circular", example_input=x)
+    main = converted.layer2[0].conv2.forward.inputs[0].operator
+    shortcut = converted.layer2[0].downsample[0].forward.rewrites["conv2d", 0].pool.operator
+    assert shortcut.choice is main.choice
+    assert main.leads
+    assert not shortcut.leads
+    assert converted.layer3[0].conv2.forward.inputs[0].operator.choice is not main.choice
+
+
+@pytest.mark.parametrize("name", ["timm:tf_efficientnet_lite0", "torchvision:googlenet", "torchvision:densenet121"])
+@torch.no_grad()
+def test_polyphase_in_other_architectures(name: str) -> None:
+    network, x = build(name).double(), image(64)
+    converted = al.antialias(network, operator="aps", scheme="all", padding="circular", example_input=x)
+    assert change_under(converted, x, FEW) < ROUNDING
