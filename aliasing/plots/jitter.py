@@ -16,7 +16,7 @@ _MEASURES = {
     "mac": "mean absolute change",
     "cosine_distance": "cosine distance",
     "neighbour_change": "P(neighbour change)",
-    "accuracy": "accuracy (flattering where trained on these)",
+    "accuracy": "accuracy (flattered by training images)",
 }
 _MOST_THUMBNAILS = 9
 
@@ -95,7 +95,8 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
     curve.set_ylabel("probability of the\nfirst view's answer")
     curve.set_xlabel(f"position on the path ({first.unit}); a ring where the answer changes")
     curve.grid(alpha=0.3)
-    curve.legend(loc="upper left", bbox_to_anchor=(0, 1.0), fontsize=9, frameon=True, framealpha=0.8)
+    curve.set_xticks(first.positions[shown.astype(int)])
+    curve.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(traces), 3), fontsize=9)
     for column, view in enumerate(shown.astype(int)):
         axes = figure.add_subplot(grid[1, column])
         axes.imshow(first.pictures[view].clip(0, 255).astype(np.uint8))
