@@ -172,6 +172,7 @@ def test_a_bad_checkpoint_ends_with_one_line_and_loses_nothing(
     from torchvision.models import squeezenet1_0
 
     make, _ = BAD_CHECKPOINTS[kind]
+    (tmp_path / "bad").mkdir()
     bad = make(tmp_path / "bad", squeezenet1_0(weights=None).state_dict())
     folder, out = photographs(tmp_path / "images"), tmp_path / "run"
     good = f"file:{cifar10_checkpoint}@{RESNET20}"

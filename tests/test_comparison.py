@@ -120,7 +120,7 @@ def test_spectrum_leaves_figure_and_summary(photo, tmp_path, capsys):
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert list(summary["operators"]) == ["max", "convolution", "blur"]
     assert set(summary["operators"]["max"]["alias_fraction"]) == {"value", "low", "high"}
-    assert summary["versions"]["aliasing"]
+    assert summary["versions"]["torch"]
     assert summary["settings"]["stride"] == 4
     with PIL.Image.open(tmp_path / "out" / "figure.png") as figure:
         assert min(figure.size) > 500

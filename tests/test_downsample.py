@@ -12,6 +12,7 @@ from scipy import ndimage, signal
 from timm.layers import BlurPool2d as TimmBlurPool2d
 
 from aliasing import downsample, filters, sampling, spectrum
+from aliasing.downsample import unpadded
 
 SCIPY_MODE = {"reflect": "mirror", "replicate": "nearest", "circular": "wrap", "zero": "constant"}
 PADDING = st.sampled_from(list(SCIPY_MODE))
@@ -95,9 +96,11 @@ def test_gradients_of_first_and_second_order(size, taps, padding, channels_last)
     assert torch.autograd.gradgradcheck(operator, x, fast_mode=True)
 
 
-@given(st.tuples(st.integers(4, 11), st.integers(4, 11)), st.integers(1, 4), TAPS, st.booleans())
-def test_gradient_of_the_unpadded_blur_is_that_of_the_definition(size, stride, taps, channels_last):
-    """The transpose, derived term by term, against autograd through pad and convolve."""
+@given(
+    st.tuples(st.integers(4, 11), st.integers(4, 11)), st.integers(1, 4), TAPS, st.booleans(), st.sampled_from([0, 99])
+)
+def test_the_unpadded_blur_is_the_definition(size, stride, taps, channels_last, narrow):
+    """Both it and its transpose, derived term by term, against pad, convolve, and autograd through them."""
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     if channels_last:
         x = x.to(memory_format=torch.channels_last)
@@ -106,7 +109,9 @@ def test_gradient_of_the_unpadded_blur_is_that_of_the_definition(size, stride, t
     kernel = torch.outer(row, row).expand(3, 1, -1, -1)
     for padding in ("reflect", "replicate", "circular"):
         one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
-        ours = downsample.blur_pool(one, stride, taps, padding)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(unpadded, "NARROW", narrow)  # both ways of going forward
+            ours = downsample.blur_pool(one, stride, taps, padding)
         definition = F.conv2d(F.pad(two, beyond, padding), kernel, stride=stride, groups=3)
         weight = torch.randn_like(ours)
         (ours * weight).sum().backward()

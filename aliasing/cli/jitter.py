@@ -113,6 +113,8 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     ]
     yield tabulate(rows, ["network", *(_COLUMNS[column] for column in columns), "images", "pairs"])
     yield "(in brackets the 95 % interval)"
+    if "accuracy" in columns:
+        yield "(an accuracy flatters a network that was trained on these images)"
     if summary["differences"]:
         columns = [name for name in columns if name in summary["differences"][0]]
         first = summary["differences"][0]["first"]

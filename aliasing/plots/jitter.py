@@ -16,7 +16,7 @@ _MEASURES = {
     "mac": "mean absolute change",
     "cosine_distance": "cosine distance",
     "neighbour_change": "P(neighbour change)",
-    "accuracy": "accuracy",
+    "accuracy": "accuracy (flattering where trained on these)",
 }
 _MOST_THUMBNAILS = 9
 
