@@ -10,6 +10,7 @@ The moves are those of `aliasing.sampling.shift`. Those by a fraction are made w
 the maps of a batch that lie in channels-last order, a product of matrices is faster than a Fourier transform.
 """
 
+import math
 from functools import lru_cache
 
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from aliasing import sampling
 
-__all__ = ["cosine_similarity", "equivariance_error", "moved", "relative_change"]
+__all__ = ["cosine_similarity", "follows", "moved", "relative_change"]
 
 
 def relative_change(first: Tensor, second: Tensor) -> Tensor:
@@ -45,7 +46,7 @@ def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
     return 1 - difference.square().sum(-1) / 2
 
 
-def equivariance_error(first: Tensor, second: Tensor, by: tuple[float, float], margin: int = 0) -> float:
+def follows(first: Tensor, second: Tensor, by: tuple[float, float], margin: int = 0) -> tuple[float, float]:
     """How far the second of two maps is from the first, moved.
 
     Parameters
@@ -59,8 +60,12 @@ def equivariance_error(first: Tensor, second: Tensor, by: tuple[float, float], m
 
     Returns
     -------
-    float
+    equivariance_error : float
         0 is exact; two unrelated maps of equal energy have about 2. NaN where the second is constant.
+    unexplained_change : float
+        The same distance ÷ that of the two maps as they are: the share of the change that the shift does not explain.
+        It tells a map that does not move from one that need not, because the shift is a small part of a cell. 0 for
+        a map that moves with the image, about 1 where moving it explains nothing. NaN where nothing changes.
 
     Raises
     ------
@@ -70,17 +75,18 @@ def equivariance_error(first: Tensor, second: Tensor, by: tuple[float, float], m
     Examples
     --------
     >>> x = torch.rand(8, 8, 2, generator=torch.Generator().manual_seed(0))
-    >>> equivariance_error(x, x.roll((1, 2), (0, 1)), (1, 2))
-    0.0
+    >>> follows(x, x.roll((1, 2), (0, 1)), (1, 2))
+    (0.0, 0.0)
     """
     height, width = second.shape[:2]
     if not 0 <= 2 * margin < min(height, width):
         raise ValueError(f"a margin of {margin} leaves nothing of {height}×{width} cells")
     inner = slice(margin, height - margin), slice(margin, width - margin)
     found = second[inner]
-    missed = (moved(first, by)[inner] - found).square_().sum()
-    energy = (found - found.mean((0, 1))).square_().sum()
-    return float(missed / energy) if energy > 0 else float("nan")
+    missed = float((moved(first, by)[inner] - found).square_().sum())
+    energy = float((found - found.mean((0, 1))).square_().sum())
+    change = float((first[inner] - found).square_().sum())
+    return missed / energy if energy > 0 else math.nan, missed / change if change > 0 else math.nan
 
 
 def moved(x: Tensor, by: tuple[float, float]) -> Tensor:

@@ -8,10 +8,13 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
+
 from aliasing.depth.receptive_field import WHOLE, Extent, join
 from aliasing.sites.find import LocatedSite, slice_axes
 from aliasing.sites.flow import POINTWISE
 from aliasing.sites.trace import Call, Trace, Value
+from aliasing.surgery import conversion_of
 
 __all__ = ["Grid", "grids", "pads_circularly"]
 
@@ -132,8 +135,22 @@ def _rescaled(call: Call, grid: Grid) -> Grid:
     return grid.behind((1, 1), factors)
 
 
-def pads_circularly(record: Trace) -> bool:
-    """Is whatever this network pads padded with the other side of the map?"""
+def pads_circularly(module: nn.Module, record: Trace) -> bool:
+    """Is whatever this network pads padded with the other side of the map?
+
+    The calls of an anti-aliased operator are hidden from the record; there the conversion says how it pads.
+    """
+    conversion = conversion_of(module)
+    if conversion is not None and conversion.padding != "circular" and conversion.operator == "blur":
+        return False
+    if conversion is not None and conversion.padding == "circular":
+        return True
+    for module_call in record.module_calls:
+        inside = module_call.module
+        pads = any(two(inside.padding)) if isinstance(getattr(inside, "padding", None), int | tuple) else False
+        if isinstance(inside, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) and pads:
+            if getattr(inside, "padding_mode", "zeros") != "circular":
+                return False
     for call in record.calls:
         if call.name == "pad" and call.signals:
             given = _arguments(call, "input pad mode", mode="constant")

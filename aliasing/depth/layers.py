@@ -39,6 +39,7 @@ class Layer:
     form : "map" (C×H×W), "map, channels last" (H×W×C), "tokens" (L×C), "vector" (C), or "other".
     stride : pixels of the input per cell, (down, across); None without position.
     receptive_field : pixels, (down, across); None where the closed form does not hold, infinite for the whole image.
+    end : how many calls of the record are made up to its end.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Layer:
     form: Form
     stride: tuple[float, float] | None
     receptive_field: tuple[float, float] | None
+    end: int
 
     @property
     def module(self) -> str:
@@ -141,6 +143,7 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
             form,
             grid.stride if grid is not None and form.startswith("map") else None,
             None if grid is None else grid.receptive_field,
+            call.last,
         )
 
 

@@ -2,25 +2,27 @@
 
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from aliasing.depth.dense import Place, places, watching
+from aliasing.depth.folding import fold
 from aliasing.depth.geometry import pads_circularly
 from aliasing.depth.layers import Layer, choose_layers
 from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import InputError, UsageError
-from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
+from aliasing.images import BadImage, Entry, ImageSource, open_images
 from aliasing.jitter.engine import blocks, prepare_ahead
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -30,6 +32,9 @@ from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Trace, trace
 
 __all__ = ["probe_depth"]
+
+Shown: TypeAlias = tuple[str, str, Views]
+"""An image's name, its identity, and its views."""
 
 BATCH_SIZE = 16
 DEFAULT_PROTOCOL = "crop:span=1"
@@ -123,16 +128,17 @@ def probe_depth(
             )
         record = trace(*probe_of(network, None))
         seen = choose_layers(record, layers)
-        margins = [margin_of(layer, network.input_size, record, protocol) for layer in seen]
-        described[network.name] = _describe(network, protocol, seen, margins)
+        margins = [margin_of(layer, network, record, protocol) for layer in seen]
+        subject = _Subject(network, seen, margins, places(network.module, record), protocol)
+        described[network.name] = subject.describe()
         records.begin(network.name, {**settings, "weights": network.weights})
-        _measure(network, seen, margins, source, protocol, records, settings, progress)
+        _measure(subject, source, records, settings, progress)
     if not described:
         raise UsageError("no network was given")
     return Profile(described, protocol, settings, records)
 
 
-def margin_of(layer: Layer, input_size: int, record: Trace, protocol: Protocol) -> int | None:
+def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol) -> int | None:
     """How many cells at each side of a layer's map the border of the image or of the padding contaminates at least.
 
     None where the layer has no map, or one so small that nothing would be left of it; 0 where nothing does: on
@@ -140,109 +146,146 @@ def margin_of(layer: Layer, input_size: int, record: Trace, protocol: Protocol) 
     """
     if not layer.is_map or layer.stride is None:
         return None
-    whole = all(cells * step == input_size for cells, step in zip(layer.cells, layer.stride, strict=True))
-    if protocol.name == "circular" and whole and pads_circularly(record):
+    whole = all(cells * step == model.input_size for cells, step in zip(layer.cells, layer.stride, strict=True))
+    if protocol.name == "circular" and whole and pads_circularly(model.module, record):
         return 0
     return 1 if min(layer.cells) > 3 else None
 
 
+@dataclass(frozen=True)
+class _Subject:
+    """A network, what of it is looked at, and how it is shown images."""
+
+    model: Classifier
+    layers: Sequence[Layer]
+    margins: Sequence[int | None]
+    places: Sequence[Place]
+    protocol: Protocol
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
+        return {
+            "weights": self.model.weights,
+            "input_size": self.model.input_size,
+            "geometry": self.protocol.geometry(self.model),
+            "notes": list(self.model.notes),
+            "layers": [
+                {**layer.as_dict(), "margin": margin, "note": _note(layer, margin)}
+                for layer, margin in zip(self.layers, self.margins, strict=True)
+            ],
+            "sites": [
+                {
+                    "name": place.site.name,
+                    "kind": place.site.kind,
+                    "role": place.site.role,
+                    "stride": list(place.site.stride),
+                    "cumulative_stride": list(place.site.cumulative_stride),
+                    "status": place.site.status,
+                    "depth": sum(layer.end <= place.index for layer in self.layers),
+                    "note": place.site.note if place.is_met else "its dense map cannot be had: not measured",
+                }
+                for place in self.places
+            ],
+        }
+
+
 def _measure(
-    model: Classifier,
-    layers: Sequence[Layer],
-    margins: Sequence[int | None],
-    source: ImageSource,
-    protocol: Protocol,
-    records: Records,
-    settings: dict[str, Any],
-    progress: bool,
+    subject: _Subject, source: ImageSource, records: Records, settings: dict[str, Any], progress: bool
 ) -> None:
     """Measure what has not been measured yet of one network."""
+    name = subject.model.name
 
     def entries() -> Iterator[Entry]:
         return islice(iter(source), settings["limit"])
 
     hidden = not (progress and sys.stderr.isatty())
     total = None if hidden else sum(1 for _ in entries())
-    with tqdm(total=total, desc=model.name, unit="image", disable=hidden) as bar:
+    with tqdm(total=total, desc=name, unit="image", disable=hidden) as bar:
         for index, block in blocks(entries()):
-            if not records.has(model.name, index):
-                looked = _Block(model, layers, margins, protocol, settings)
-                records.write(model.name, index, looked.measure(block, bar.update))
+            if not records.has(name, index):
+                records.write(name, index, _measure_block(subject, block, settings, bar.update))
                 continue
-            if records.read(model.name, index).images != [entry.name for entry in block]:
+            if records.read(name, index).images != [entry.name for entry in block]:
                 raise InputError(f"the images are not those that {records.directory} began with; choose another --out")
             bar.update(len(block))
-    if not any(len(part.table) or part.not_finite for part in records.parts(model.name)):
-        skipped = {name: reason for part in records.parts(model.name) for name, reason in part.skipped.items()}
+    if not any(len(part.table) or part.not_finite for part in records.parts(name)):
+        skipped = {name: reason for part in records.parts(name) for name, reason in part.skipped.items()}
         first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
         raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
 
 
-@dataclass
-class _Block:
-    """The measurement of one block of images: full batches, in the source's order."""
+def _measure_block(subject: _Subject, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]) -> Part:
+    """Measure a block of images, in full batches and in the source's order."""
+    part = Part(schema().empty_table(), images=[entry.name for entry in block])
 
-    model: Classifier
-    layers: Sequence[Layer]
-    margins: Sequence[int | None]
-    protocol: Protocol
-    settings: dict[str, Any]
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    def prepare(entry: Entry) -> Shown | BadImage:
+        try:
+            image = entry.load()
+            return entry.name, image.identity, subject.protocol.views(image, subject.model, settings["seed"])
+        except BadImage as error:
+            return error
 
-    def measure(self, block: Sequence[Entry], seen: Any) -> Part:
-        part = Part(schema().empty_table(), images=[entry.name for entry in block])
-
-        def prepare(entry: Entry) -> tuple[Image | Clip, Views] | BadImage:
-            try:
-                image = entry.load()
-                return image, self.protocol.views(image, self.model, self.settings["seed"])
-            except BadImage as error:
-                return error
-
-        def usable() -> Iterator[tuple[str, Image | Clip, Views]]:
-            for entry, prepared in prepare_ahead(block, prepare):
-                if isinstance(prepared, BadImage):
-                    part.skipped[entry.name] = str(prepared)
-                    seen()
-                else:
-                    yield entry.name, *prepared
-
-        for batch in _batches(usable(), self.settings["batch_size"]):
-            part.not_finite.extend(self._look(batch))
-            for _ in batch:
+    def usable() -> Iterator[Shown]:
+        for entry, prepared in prepare_ahead(block, prepare):
+            if isinstance(prepared, BadImage):
+                part.skipped[entry.name] = str(prepared)
                 seen()
-        return Part(pa.Table.from_pylist(self.rows, schema()), part.images, part.skipped, part.not_finite)
+            else:
+                yield prepared
 
-    def _look(self, batch: list[tuple[str, Image | Clip, Views]]) -> list[str]:
-        """Show one batch to the network; the names of images on which its features are not finite."""
-        pictures: list[npt.NDArray[np.float32]] = []
-        pairs = []
-        for number, (_, _, views) in enumerate(batch):
-            for first, second in views.pairs:
-                a, b = views.views[first].shift, views.views[second].shift
-                shift = b[0] - a[0], b[1] - a[1]
-                pairs.append(Pair(len(pictures) + first, len(pictures) + second, shift, number))
-            pictures.extend(view.draw() for view in views.views)
-        watch = Watch(self.layers, self.margins, pairs)
-        with torch.inference_mode(), watch.on(self.model.module):
-            self.model.module(self.model.normalize(np.stack(pictures)))
-        bad = {batch[number][0] for number in watch.not_finite}
-        means = {key: math.fsum(values) / len(values) for key, values in watch.values.items()}
-        for number, (name, image, _) in enumerate(batch):
-            if name in bad:
-                continue
-            for index, layer in enumerate(self.layers):
-                row = {"model": self.model.name, "image": image.identity, "name": name, "place": layer.name}
-                measures = ("relative_change", "cosine_similarity", "equivariance_error")
-                self.rows.append(row | {measure: means.get((index, number, measure)) for measure in measures})
-        return [name for name, _, _ in batch if name in bad]
+    rows: list[dict[str, Any]] = []
+    for batch in _batches(usable(), settings["batch_size"]):
+        for (name, identity, _), found in zip(batch, _look(subject, batch), strict=True):
+            known = {"model": subject.model.name, "image": identity, "name": name}
+            rows.extend(known | row for row in found)
+            if not found:
+                part.not_finite.append(name)
+            seen()
+    return replace(part, table=pa.Table.from_pylist(rows, schema()))
 
 
-def _batches(
-    shown: Iterable[tuple[str, Image | Clip, Views]], size: int
-) -> Iterator[list[tuple[str, Image | Clip, Views]]]:
+def _look(subject: _Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]:
+    """Show one batch to the network: the rows of each image, none where its features are not finite."""
+    pictures: list[npt.NDArray[np.float32]] = []
+    pairs: list[Pair] = []
+    image_of_first: dict[int, int] = {}  # the first view of each image, where the sites are looked at
+    for number, (_, _, views) in enumerate(batch):
+        image_of_first[len(pictures)] = number
+        for first, second in views.pairs:
+            a, b = views.views[first].shift, views.views[second].shift
+            pairs.append(Pair(len(pictures) + first, len(pictures) + second, (b[0] - a[0], b[1] - a[1]), number))
+        pictures.extend(view.draw() for view in views.views)
+    watch = Watch(subject.layers, subject.margins, pairs)
+    met = [place for place in subject.places if place.is_met]
+    folded: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def note(place: int, view: int, before: Tensor, dense: Tensor, compares: bool) -> None:
+        number = image_of_first[view]
+        if not bool(dense.sum().isfinite() & before.sum().isfinite()):
+            watch.not_finite.add(number)
+        elif (place, number) not in folded:  # of a place that is passed again, the first time
+            folded[place, number] = fold(before, dense, met[place].site.stride, compares)
+
+    module = subject.model.module
+    with torch.inference_mode(), watch.on(module), watching(module, met, list(image_of_first), note):
+        module(subject.model.normalize(np.stack(pictures)))
+    found: list[list[dict[str, Any]]] = []
+    for number in range(len(batch)):
+        rows = [
+            {"what": "layer", "place": layer.name, **watch.averages(index, number)}
+            for index, layer in enumerate(subject.layers)
+        ]
+        for index, place in enumerate(met):
+            values = folded.get((index, number), {})
+            finite = {key: value for key, value in values.items() if isinstance(value, list) or math.isfinite(value)}
+            rows.append({"what": "site", "place": place.site.name, **finite})
+        found.append([] if number in watch.not_finite else rows)
+    return found
+
+
+def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:
     """As many images at once as have no more than ``size`` views together, and one at least."""
-    batch: list[tuple[str, Image | Clip, Views]] = []
+    batch: list[Shown] = []
     for item in shown:
         if batch and sum(len(views.views) for _, _, views in [*batch, item]) > size:
             yield batch
@@ -250,22 +293,6 @@ def _batches(
         batch.append(item)
     if batch:
         yield batch
-
-
-def _describe(
-    model: Classifier, protocol: Protocol, layers: Sequence[Layer], margins: Sequence[int | None]
-) -> dict[str, Any]:
-    """What a reader of a summary must know of a network, and the geometry of its layers."""
-    return {
-        "weights": model.weights,
-        "input_size": model.input_size,
-        "geometry": protocol.geometry(model),
-        "notes": list(model.notes),
-        "layers": [
-            {**layer.as_dict(), "margin": margin, "note": _note(layer, margin)}
-            for layer, margin in zip(layers, margins, strict=True)
-        ],
-    }
 
 
 def _note(layer: Layer, margin: int | None) -> str:

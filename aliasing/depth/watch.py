@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aliasing.depth.equivariance import cosine_similarity, equivariance_error, relative_change
+from aliasing.depth.equivariance import cosine_similarity, follows, relative_change
 from aliasing.depth.layers import Layer
 
 __all__ = ["Pair", "Watch", "averages", "maps_of"]
@@ -60,7 +60,8 @@ class Watch:
                 call = calls[name] = calls.get(name, -1) + 1
                 number = numbers.get((name, call))
                 if number is not None:
-                    self.look(number, output)
+                    with torch._C.DisableTorchFunction():  # whatever counts the network's calls must not count these
+                        self.look(number, output)
 
             return hook
 
@@ -95,8 +96,14 @@ class Watch:
             if maps is not None and margin is not None:
                 assert layer.stride is not None
                 by = pair.shift[0] / layer.stride[0], pair.shift[1] / layer.stride[1]
-                error = equivariance_error(maps[pair.first], maps[pair.second], by, margin)
+                error, unexplained = follows(maps[pair.first], maps[pair.second], by, margin)
                 self._note(number, pair.image, "equivariance_error", error)
+                self._note(number, pair.image, "unexplained_change", unexplained)
+
+    def averages(self, number: int, image: int) -> dict[str, float]:
+        """The mean of each measure of a layer over the pairs of an image."""
+        measures = (measure for n, i, measure in self.values if (n, i) == (number, image))
+        return {m: math.fsum(v) / len(v) for m in measures for v in [self.values[number, image, m]]}
 
     def _note(self, number: int, image: int, measure: str, value: float) -> None:
         if math.isfinite(value):  # a layer that is constant, or zero, on this image says nothing
