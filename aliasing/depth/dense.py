@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from aliasing.sites.find import LocatedSite, Site, locate
+from aliasing.sites.find import Site, locate
 from aliasing.sites.trace import COUNTED, ModuleCall, Trace, name_of
 from aliasing.surgery.operators import Operator, Polyphase, Pooling, Stride
 from aliasing.surgery.rewrite import DenseAverage, DenseConvolution, DenseMaximum, DenseSlice, TreatedForward
@@ -103,7 +103,7 @@ def watching(module: nn.Module, met: Sequence[Place], views: Sequence[int], note
 class _Calls(TorchFunctionMode):
     """Meets the calls of a plain network."""
 
-    def __init__(self, numbers: dict[int | None, int], views: Sequence[int], note: Note) -> None:
+    def __init__(self, numbers: dict[int, int], views: Sequence[int], note: Note) -> None:
         super().__init__()
         self.numbers, self.views, self.note = numbers, views, note
         self.count = 0
@@ -175,7 +175,7 @@ def _one_map(x: Tensor) -> Tensor:
     return x[0].permute(1, 2, 0)
 
 
-# --- the operators of a network that was anti-aliased ------------------------------------------------------------------
+# --- the operators of a network that was anti-aliased ---------------------------------------------------------------
 
 
 def _operators(module: nn.Module) -> Iterator[tuple[str, Any, Pooling]]:

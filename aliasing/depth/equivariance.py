@@ -29,7 +29,8 @@ def relative_change(first: Tensor, second: Tensor) -> Tensor:
     >>> relative_change(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5]))
     tensor(0.1000)
     """
-    return (second - first).norm(dim=-1) / first.norm(dim=-1)
+    change: Tensor = torch.linalg.vector_norm(second - first, dim=-1) / torch.linalg.vector_norm(first, dim=-1)
+    return change
 
 
 def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
@@ -42,8 +43,10 @@ def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
     >>> cosine_similarity(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0]))
     tensor(0.7071)
     """
-    difference = first / first.norm(dim=-1, keepdim=True) - second / second.norm(dim=-1, keepdim=True)
-    return 1 - difference.square().sum(-1) / 2
+    one, other = (x / torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (first, second))
+    difference = one - other
+    cosine: Tensor = 1 - difference.square().sum(-1) / 2
+    return cosine
 
 
 def follows(first: Tensor, second: Tensor, by: tuple[float, float], margin: int = 0) -> tuple[float, float]:
@@ -96,7 +99,8 @@ def moved(x: Tensor, by: tuple[float, float]) -> Tensor:
     if down == int(down) and across == int(across):
         return x.roll((int(down), int(across)), (0, 1))
     rows = _matrix(height, down, x.dtype, x.device) @ x.reshape(height, width * channels)
-    return _matrix(width, across, x.dtype, x.device) @ rows.view(height, width, channels)
+    both: Tensor = _matrix(width, across, x.dtype, x.device) @ rows.view(height, width, channels)
+    return both
 
 
 @lru_cache(maxsize=64)

@@ -12,6 +12,7 @@ Where the maps come from is the business of `aliasing.depth.dense`.
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,9 +87,7 @@ def _rings(shape: tuple[int, int]) -> tuple[Tensor, list[int]]:
     return torch.from_numpy(ring.reshape(-1)), [int(count) for count in counts]
 
 
-
-
-def fold(before: Tensor, dense: Tensor, stride: tuple[int, int], compares: bool) -> dict[str, float | list[float | None]]:
+def fold(before: Tensor, dense: Tensor, stride: tuple[int, int], compares: bool) -> dict[str, Any]:
     """The measures of a site on one image.
 
     Parameters

@@ -145,12 +145,8 @@ def pads_circularly(module: nn.Module, record: Trace) -> bool:
         return False
     if conversion is not None and conversion.padding == "circular":
         return True
-    for module_call in record.module_calls:
-        inside = module_call.module
-        pads = any(two(inside.padding)) if isinstance(getattr(inside, "padding", None), int | tuple) else False
-        if isinstance(inside, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) and pads:
-            if getattr(inside, "padding_mode", "zeros") != "circular":
-                return False
+    if any(_pads_with_zeros(module_call.module) for module_call in record.module_calls):
+        return False
     for call in record.calls:
         if call.name == "pad" and call.signals:
             given = _arguments(call, "input pad mode", mode="constant")
@@ -162,6 +158,12 @@ def pads_circularly(module: nn.Module, record: Trace) -> bool:
             if padding != "valid" and (isinstance(padding, str) or max(two(padding)) > 0):
                 return False
     return True
+
+
+def _pads_with_zeros(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) or isinstance(module.padding, str):
+        return False
+    return any(two(module.padding)) and getattr(module, "padding_mode", "zeros") != "circular"
 
 
 def _arguments(call: Call, names: str, **defaults: Any) -> dict[str, Any]:

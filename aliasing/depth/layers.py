@@ -21,8 +21,8 @@ __all__ = ["Layer", "blocks", "choose_layers", "leaves"]
 
 Form = Literal["map", "map, channels last", "tokens", "vector", "other"]
 
-_MIXING = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.Linear, nn.modules.pooling._MaxPoolNd)
-_MIXING += (nn.modules.pooling._AvgPoolNd, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.Flatten)
+_POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+_MIXING = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Flatten, *_POOLINGS)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -207,7 +207,7 @@ def _inside(module: nn.Module, prefix: str) -> Iterator[str]:
     for index, (name, child) in enumerate(children):
         following = children[index + 1][1] if index + 1 < len(children) else None
         if _is_single(child):
-            if following is None or not _is_single(following) or any(isinstance(m, _MIXING) for m in following.modules()):
+            if following is None or not _is_single(following) or _mixes(following):
                 yield name
         elif isinstance(child, _CONTAINERS):
             inside = list(_inside(child, name))
@@ -227,6 +227,10 @@ def _inside(module: nn.Module, prefix: str) -> Iterator[str]:
 def _is_single(module: nn.Module) -> bool:
     """Is it one layer, or one without weights of its own, such as a norm with its activation?"""
     return not any(module.children()) or not _weighted(module)
+
+
+def _mixes(module: nn.Module) -> bool:
+    return any(isinstance(inside, _MIXING) for inside in module.modules())
 
 
 def _is_stage(module: nn.Module) -> bool:

@@ -214,7 +214,9 @@ def _measure(
         raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
 
 
-def _measure_block(subject: _Subject, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]) -> Part:
+def _measure_block(
+    subject: _Subject, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]
+) -> Part:
     """Measure a block of images, in full batches and in the source's order."""
     part = Part(schema().empty_table(), images=[entry.name for entry in block])
 

@@ -90,7 +90,11 @@ class Profile:
                 for site in description["sites"]
             ]
             networks[name] = {
-                **description, "images": measured, "not_finite": not_finite, "layers": layers, "sites": sites
+                **description,
+                "images": measured,
+                "not_finite": not_finite,
+                "layers": layers,
+                "sites": sites,
             }
         return {
             "models": networks,

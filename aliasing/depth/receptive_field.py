@@ -43,6 +43,8 @@ class Extent:
 
     def behind(self, kernel: int, stride: float = 1, padding: float = 0, dilation: int = 1) -> "Extent":
         """What the cells behind a further layer see."""
+        if math.isinf(self.stride):
+            return self
         first = self.first - padding * self.stride
         last = self.last + (dilation * (kernel - 1) - padding) * self.stride
         return Extent(self.stride * stride, first, last)
@@ -170,8 +172,6 @@ def _checked(layer: Layer) -> tuple[int, int, int, int]:
     given = (*layer, *(1, 1, 0, 1)[len(layer) :])
     least = (1, 1, 0, 1)
     if len(given) != 4 or not layer or any(number < low for number, low in zip(given, least, strict=True)):
-        raise ValueError(
-            f"a layer is (kernel, stride, padding, dilation) of at least (1, 1, 0, 1); got {layer!r}"
-        )
+        raise ValueError(f"a layer is (kernel, stride, padding, dilation) of at least (1, 1, 0, 1); got {layer!r}")
     kernel, stride, padding, dilation = given
     return kernel, stride, padding, dilation
