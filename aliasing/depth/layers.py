@@ -129,7 +129,7 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
         if call.name not in chosen:
             continue
         number[call.name] = number.get(call.name, 0) + 1
-        if call.output is None or not call.output.is_signal:
+        if call.output is None:
             continue
         depth += 1
         nth = number[call.name]
@@ -141,7 +141,7 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
             type(call.module).__name__,
             call.output.shape[1:],
             form,
-            grid.stride if grid is not None and form.startswith("map") else None,
+            _stride(grid, call.output.shape, record.input_shapes[0], form),
             None if grid is None else grid.receptive_field,
             call.last,
         )
@@ -159,6 +159,18 @@ def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[int]:
         cells = {round(record.input_shapes[0][-1] / step) for step in grid.stride}
         sizes |= cells
     return {size for size in sizes if size > 1}
+
+
+def _stride(
+    grid: Grid | None, shape: tuple[int, ...], image: tuple[int, ...], form: Form
+) -> tuple[float, float] | None:
+    """Pixels per cell of a map; where the record has lost it in a hidden call, the ratio of the sizes."""
+    if not form.startswith("map"):
+        return None
+    if grid is not None:
+        return grid.stride
+    cells = shape[2:4] if form == "map" else shape[1:3]
+    return image[-2] / cells[0], image[-1] / cells[1]
 
 
 def _form(shape: tuple[int, ...], sizes: set[int], images: int) -> Form:
