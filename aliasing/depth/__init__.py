@@ -6,14 +6,17 @@ feature map is from the moved feature map (equivariance, Azulay & Weiss 2019), a
 """
 
 from aliasing.depth.layers import Layer
+from aliasing.depth.lie import LieProfile, lie_error
 from aliasing.depth.probe import probe_depth
 from aliasing.depth.profile import Profile
 from aliasing.depth.receptive_field import extent, output_size, output_sizes, receptive_field
 
 __all__ = [
     "Layer",
+    "LieProfile",
     "Profile",
     "extent",
+    "lie_error",
     "output_size",
     "output_sizes",
     "probe_depth",

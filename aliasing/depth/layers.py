@@ -40,6 +40,7 @@ class Layer:
     stride : pixels of the input per cell, (down, across); None without position.
     receptive_field : pixels, (down, across); None where the closed form does not hold, infinite for the whole image.
     end : how many calls of the record are made up to its end.
+    is_cut : does everything that the network makes of the image go through it?
     """
 
     name: str
@@ -50,6 +51,7 @@ class Layer:
     stride: tuple[float, float] | None
     receptive_field: tuple[float, float] | None
     end: int
+    is_cut: bool
 
     @property
     def module(self) -> str:
@@ -144,6 +146,7 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
             _stride(grid, call.output.shape, record.input_shapes[0], form),
             None if grid is None else grid.receptive_field,
             call.last,
+            _is_cut(record, call.output),
         )
 
 
@@ -159,6 +162,14 @@ def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[int]:
         cells = {round(record.input_shapes[0][-1] / step) for step in grid.stride}
         sizes |= cells
     return {size for size in sizes if size > 1}
+
+
+def _is_cut(record: Trace, value: Value) -> bool:
+    """Does nothing lead from the image to the output beside this value?"""
+    made = -1 if value.producer is None else value.producer.index
+    calls = [call for call in record.calls if call.index <= made]
+    others = {v for call in calls for v in (*call.signals, *call.outputs) if v is not value}
+    return not any(v.is_output or any(call.index > made for call in v.consumers) for v in others if v.is_signal)
 
 
 def _stride(

@@ -129,7 +129,7 @@ def probe_depth(
         record = trace(*probe_of(network, None))
         seen = choose_layers(record, layers)
         margins = [margin_of(layer, network, record, protocol) for layer in seen]
-        subject = _Subject(network, seen, margins, places(network.module, record), protocol)
+        subject = Subject(network, seen, margins, places(network.module, record), protocol)
         described[network.name] = subject.describe()
         records.begin(network.name, {**settings, "weights": network.weights})
         _measure(subject, source, records, settings, progress)
@@ -153,7 +153,7 @@ def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol
 
 
 @dataclass(frozen=True)
-class _Subject:
+class Subject:
     """A network, what of it is looked at, and how it is shown images."""
 
     model: Classifier
@@ -189,9 +189,7 @@ class _Subject:
         }
 
 
-def _measure(
-    subject: _Subject, source: ImageSource, records: Records, settings: dict[str, Any], progress: bool
-) -> None:
+def _measure(subject: Subject, source: ImageSource, records: Records, settings: dict[str, Any], progress: bool) -> None:
     """Measure what has not been measured yet of one network."""
     name = subject.model.name
 
@@ -215,7 +213,7 @@ def _measure(
 
 
 def _measure_block(
-    subject: _Subject, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]
+    subject: Subject, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]
 ) -> Part:
     """Measure a block of images, in full batches and in the source's order."""
     part = Part(schema().empty_table(), images=[entry.name for entry in block])
@@ -237,7 +235,7 @@ def _measure_block(
 
     rows: list[dict[str, Any]] = []
     for batch in _batches(usable(), settings["batch_size"]):
-        for (name, identity, _), found in zip(batch, _look(subject, batch), strict=True):
+        for (name, identity, _), found in zip(batch, look(subject, batch), strict=True):
             known = {"model": subject.model.name, "image": identity, "name": name}
             rows.extend(known | row for row in found)
             if not found:
@@ -246,7 +244,7 @@ def _measure_block(
     return replace(part, table=pa.Table.from_pylist(rows, schema()))
 
 
-def _look(subject: _Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]:
+def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]:
     """Show one batch to the network: the rows of each image, none where its features are not finite."""
     pictures: list[npt.NDArray[np.float32]] = []
     pairs: list[Pair] = []
