@@ -305,8 +305,6 @@ def _between(families: dict[str, list[str]], jitter: MatchedJitter) -> list[dict
 
 def _contrasts(coefficients: dict[str, float], jitter: MatchedJitter) -> dict[str, Any]:
     return {
-        measure: {
-            selection: jitter.contrast(coefficients, measure, selection).as_dict() for selection in SELECTIONS
-        }
+        measure: {selection: jitter.contrast(coefficients, measure, selection).as_dict() for selection in SELECTIONS}
         for measure in MEASURES
     }

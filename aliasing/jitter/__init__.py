@@ -229,7 +229,7 @@ def measure_jitter(
             raise UsageError(
                 f"{network.name} is given twice; give each network once, and your own under their own names"
             )
-        described[network.name] = _describe(network, protocol)
+        described[network.name] = describe_network(network, protocol)
         records.begin(network.name, {**settings, "weights": network.weights})
         _measure(network, source, protocol, records, settings, progress)
     if not described:
@@ -344,7 +344,7 @@ def _gallery(
     return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
 
 
-def _describe(model: Classifier, protocol: Protocol) -> dict[str, Any]:
+def describe_network(model: Classifier, protocol: Protocol) -> dict[str, Any]:
     """What a reader of a summary must know of a network."""
     geometry = protocol.geometry(model)
     notes = list(model.notes)

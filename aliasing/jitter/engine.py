@@ -36,20 +36,25 @@ _AHEAD = 8  # images that are decoded before the network asks for them
 
 def probabilities(model: Classifier) -> Network:
     """Views N×H×W×3 → class probabilities N×C (softmax of the network's output)."""
-    module = model.module.to(memory_format=torch.channels_last)
+    model.module.to(memory_format=torch.channels_last)
 
     def network(views: Array) -> Array:
         with torch.inference_mode():
-            logits = module(model.normalize(views))
-            if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-                raise InputError(
-                    f"{model.name} gives {_describe(logits)}, not N×classes; if it is no classifier, measure its"
-                    " embedding (--output embedding)"
-                )
-            outputs: Array = logits.float().softmax(1).numpy()
-            return outputs
+            return class_probabilities(model, views)
 
     return network
+
+
+def class_probabilities(model: Classifier, views: Array) -> Array:
+    """The class probabilities of one batch of views; gradients are the caller's to switch off."""
+    logits = model.module(model.normalize(views))
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        raise InputError(
+            f"{model.name} gives {_describe(logits)}, not N×classes; if it is no classifier, measure its"
+            " embedding (--output embedding)"
+        )
+    outputs: Array = logits.float().softmax(1).numpy()
+    return outputs
 
 
 def embeddings(model: Classifier) -> Network:
@@ -251,9 +256,7 @@ def prepare_ahead(items: Iterable[T], prepare: Callable[[T], Any], ahead: int = 
         pool.shutdown(cancel_futures=True)
 
 
-def table_of(
-    model: str, name: str, image: Image | Clip, views: Views, columns: Columns, schema: pa.Schema
-) -> pa.Table:
+def table_of(model: str, name: str, image: Image | Clip, views: Views, columns: Columns, schema: pa.Schema) -> pa.Table:
     """The rows of one image: one a pair, with the columns that depend on the network's outputs."""
     count = len(views.pairs)
     columns = {
