@@ -98,7 +98,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         rows,
         ["", "site", "alone: P(change)", "MAC", "spared: P(change)", "MAC", "alone: accuracy"],
     )
-    yield "(alone: this site treated minus none; spared: all but this one minus all; paired, in brackets the 95 % interval)"
+    yield "(alone: this site treated minus none; spared: all but this one minus all; paired, with the 95 % interval)"
     whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
     for name, variant in whole.items():
         yield f"{name}: P(top-1 change) {variant['top1_change']['value']:.4f}, MAC {variant['mac']['value']:.4f}" + (

@@ -18,7 +18,7 @@ before families are compared:
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,9 @@ from typing import Any
 import pyarrow as pa
 from torch import nn
 
-from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter
+from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Selection
 from aliasing.errors import InputError
+from aliasing.estimates import Estimate
 from aliasing.jitter import Jitter, PairMetrics
 from aliasing.models import Classifier, load_model
 from aliasing.provenance import command_line, versions
@@ -84,7 +85,7 @@ def network_depth(model: str | nn.Module | Classifier, example_input: Any = None
     network = load_model(model) if isinstance(model, str) else model
     module = network if isinstance(network, nn.Module) else network.module
     if conversion_of(module) is not None:
-        network = restore(network)
+        network = restore(module)
     record = trace(*probe_of(network, example_input))
     depths: dict[Value, int] = {}
     for call in record.calls:
@@ -261,7 +262,7 @@ def _group(members: dict[str, Run], rows: dict[str, tuple[str, NetworkDepth]]) -
                 "images": metrics.images,
                 "pairs": metrics.pairs,
                 **{key: whole[key].as_dict() for key in ("consistency", "accuracy") if key in whole},
-                **{m: {s: jitter.estimate(name, m, s).as_dict() for s in SELECTIONS} for m in MEASURES},
+                **{m: _selections(partial(jitter.estimate, name, m)) for m in MEASURES},
                 "cautions": metrics.cautions(),
             }
         )
@@ -297,14 +298,15 @@ def _between(families: dict[str, list[str]], jitter: MatchedJitter) -> list[dict
     first, *others = families
     found = []
     for other in others:
-        mean = {name: -1 / len(families[first]) for name in families[first]}
-        mean |= {name: 1 / len(families[other]) for name in families[other]}
+        sides = ((families[first], -1.0), (families[other], 1.0))
+        mean = {name: sign / len(names) for names, sign in sides for name in names}
         found.append({"first": first, "second": other, "difference": _contrasts(mean, jitter)})
     return found
 
 
 def _contrasts(coefficients: dict[str, float], jitter: MatchedJitter) -> dict[str, Any]:
-    return {
-        measure: {selection: jitter.contrast(coefficients, measure, selection).as_dict() for selection in SELECTIONS}
-        for measure in MEASURES
-    }
+    return {measure: _selections(partial(jitter.contrast, coefficients, measure)) for measure in MEASURES}
+
+
+def _selections(estimate: Callable[[Selection], Estimate]) -> dict[str, Any]:
+    return {selection: estimate(selection).as_dict() for selection in SELECTIONS}

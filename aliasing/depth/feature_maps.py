@@ -1,8 +1,8 @@
 r"""What do the feature maps do while the image moves, and what does any layer see?
 
 A map that is *shiftable* (Simoncelli et al. 1992) moves with the image and keeps its global average; a map that was
-subsampled below its Nyquist rate changes instead (Azulay & Weiss 2019). How much the averages of a layer change from one
-view to the next, relative to their size, is
+subsampled below its Nyquist rate changes instead (Azulay & Weiss 2019). How much the averages of a layer change from
+one view to the next, relative to their size, is
 
 .. math:: \frac{\sum_{(t, t')} \sum_c |\bar a_c(t') - \bar a_c(t)|}
                {\text{pairs} \cdot \sum_c \langle |\bar a_c(t)| \rangle_t}
@@ -60,7 +60,8 @@ class LayerMaps:
     @property
     def averages(self) -> Array:
         """The global average of each channel for each view, (views, channels)."""
-        return self.maps.mean((2, 3))
+        averages: Array = self.maps.mean((2, 3))
+        return averages
 
     def typical_channel(self) -> int:
         """The channel whose average's change along the views is the median among the channels that are active.
@@ -241,7 +242,7 @@ def average_change(
 ) -> AverageChange:
     """How much the global averages of chosen layers change from view to view: the mean over images, with its interval.
 
-    The parameters are those of :func:`follow_maps`, with ``images`` and ``limit`` as in :func:`aliasing.measure_jitter`.
+    The parameters are those of :func:`follow_maps`; ``images`` and ``limit`` as in :func:`aliasing.measure_jitter`.
 
     Raises
     ------

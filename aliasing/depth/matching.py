@@ -125,7 +125,8 @@ class MatchedJitter:
 def margin_bins(table: pa.Table) -> npt.NDArray[np.intp]:
     """The margin bin of each pair's first view."""
     margin = table["first_margin"].to_numpy()
-    return np.clip(np.digitize(margin, MARGIN_EDGES) - 1, 0, len(MARGIN_EDGES) - 2)
+    bins: npt.NDArray[np.intp] = np.clip(np.digitize(margin, MARGIN_EDGES) - 1, 0, len(MARGIN_EDGES) - 2)
+    return bins
 
 
 def _margin_counts(parts: Parts) -> Array:
@@ -168,7 +169,8 @@ def _values(table: pa.Table) -> dict[Measure, Array]:
 def _weight(table: pa.Table, selection: Selection, weights: Array) -> Array:
     """How often each pair counts."""
     if selection == "right":
-        return (table["first_top1"].to_numpy() == table["label"].fill_null(-1).to_numpy()).astype(np.float64)
+        right: Array = (table["first_top1"].to_numpy() == table["label"].fill_null(-1).to_numpy()).astype(np.float64)
+        return right
     if selection == "matched":
         return weights[margin_bins(table)]
     return np.ones(len(table))

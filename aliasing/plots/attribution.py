@@ -1,4 +1,4 @@
-"""The figure of an attribution: for each site the jitter that its treatment takes away, and leaves when it is spared."""
+"""The figure of an attribution: for each site the jitter that its treatment takes away, and that sparing it leaves."""
 
 from typing import Any
 

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aliasing.depth.feature_maps import INPUT, AverageChange, LayerMaps, MovingMaps
+from aliasing.depth.feature_maps import INPUT, Array, AverageChange, LayerMaps, MovingMaps
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, style
 
@@ -140,7 +140,7 @@ def _tail(name: str) -> str:
     return name if len(name) <= 22 else "…" + name[-21:]
 
 
-def _show(axes: Axes, picture: np.ndarray, low: float, high: float) -> None:  # type: ignore[type-arg]
+def _show(axes: Axes, picture: Array, low: float, high: float) -> None:
     axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest", aspect="auto")
 
 
