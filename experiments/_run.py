@@ -1,5 +1,6 @@
 """One run of an experiment: where its data is, where its pictures go, and what stands beside them."""
 
+import hashlib
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,6 @@ import torch
 
 from aliasing.errors import InputError
 from aliasing.estimates import Estimate
-from aliasing.images.entries import hash_bytes
 from aliasing.provenance import versions, write_json
 
 PARTS = ("settings", "data", "weights", "numbers")
@@ -78,5 +78,8 @@ def plain(value: Any) -> Any:
 
 
 def hash_files(paths: Sequence[Path]) -> str:
-    """One hash of several files' names and bytes, in the order given."""
-    return hash_bytes(*(part for path in paths for part in (path.name.encode(), path.read_bytes())))
+    """One SHA-256 of several files' bytes, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
