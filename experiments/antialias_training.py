@@ -69,7 +69,7 @@ def run(run: Run) -> dict[str, Any]:
     numbers = {name: {measure: over_seeds(rows) for measure, rows in row.items()} for name, row in found.items()}
     caption = (
         f"{len(images):,} training images × {scratch.epochs} epochs (fine-tuned: {len(fewer):,} × {fine.epochs}), "
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: what fits into 25 minutes of one core"
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: {'a quick look' if run.quick else 'what fits into half an hour'}"
     )
     with style():
         draw(numbers, caption, run.out / "figure.png")
@@ -179,6 +179,7 @@ def draw(numbers: dict[str, Any], caption: str, path: Path) -> None:
     for index, (name, (plain, anti)) in enumerate(PUBLISHED.items()):
         panels[2].annotate("", anti[::-1], plain[::-1], arrowprops={"arrowstyle": "->", "color": COLOURS[index]})
         panels[2].plot(*plain[::-1], "o", color=COLOURS[index], label=name)
+        panels[2].plot(*anti[::-1], ",", color=COLOURS[index])  # so that the arrow is within the axes
     panels[2].set(title="published: Zhang, ImageNet", xlabel="consistency (%)", ylabel="accuracy (%)")
     panels[2].legend(fontsize=9, loc="upper left")
     for axes in panels:

@@ -77,8 +77,10 @@ def run(run: Run) -> dict[str, Any]:
     )
     with style():
         draw(histories, accuracy, note, run.out / "figure.png")
-        labels = {title: f"training image {index} ({title})" for title, index in shown.items()}
-        draw_maps(maps, labels, run.out / "heat_maps.png")
+        title = "Probability of each class while one image moves"
+        title += "" if whole else " (the sample's own images: 24300 and 24150 are in the whole data set only)"
+        labels = {name: f"training image {index} ({name})" for name, index in shown.items()}
+        draw_maps(maps, labels, title, run.out / "heat_maps.png")
     return {
         "settings": {"seeds": list(seeds), "note": note, "images": shown, "whole_set": whole, **vars(recipe)},
         "data": {"train": images.description(), "test": test.description()},
@@ -160,20 +162,22 @@ def draw(histories: dict[str, list[Any]], accuracy: dict[str, dict[int, Any]], n
     save(figure, path)
 
 
-def draw_maps(maps: dict[str, dict[str, npt.NDArray[np.float32]]], labels: dict[str, str], path: Path) -> None:
+def draw_maps(
+    maps: dict[str, dict[str, npt.NDArray[np.float32]]], labels: dict[str, str], title: str, path: Path
+) -> None:
     """The 11×10 heat maps: a row a network, a column an image."""
     figure, grid = plt.subplots(2, 2, figsize=(10, 8), sharex=True, sharey=True)
     for row, (name, found) in zip(grid, maps.items(), strict=True):
-        for axes, (title, heat) in zip(row, found.items(), strict=True):
+        for axes, (image, heat) in zip(row, found.items(), strict=True):
             axes.imshow(heat, cmap="cividis", vmin=0, vmax=1, aspect="auto")
             for shift, column in np.ndindex(heat.shape):
                 colour = "black" if heat[shift, column] > 0.5 else "white"
                 text = f"{heat[shift, column]:.2f}"
                 axes.text(column, shift, text, ha="center", va="center", fontsize=7.5, color=colour)
-            axes.set_title(f"{name}, {labels[title]}", fontsize=10)
-            axes.set_yticks(range(len(SHIFTS)), [f"{shift:+d}" for shift in SHIFTS])
+            axes.set_title(f"{name}, {labels[image]}", fontsize=10)
+            axes.set_yticks(range(len(SHIFTS)), [f"{shift:+d}" if shift else "0" for shift in SHIFTS])
             axes.set_xticks(range(10), FASHION_CLASSES, rotation=45, ha="right", rotation_mode="anchor")
     for axes in grid[:, 0]:
         axes.set_ylabel("shift to the right (pixels)")
-    figure.suptitle("Probability of each class while one image moves", fontsize=11)
+    figure.suptitle(title, fontsize=11)
     save(figure, path)
