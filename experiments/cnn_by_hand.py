@@ -187,7 +187,7 @@ def draw_network(image: Array, module: nn.Sequential, steps: dict[str, Any], pat
     """The forward pass of one image, every number written."""
     kernel, bias, weight, offset = (parameter.detach().numpy() for parameter in module.parameters())
     parts = [
-        ("image 1, 4×4", image),
+        ("image 1, 4×4 (÷ 8)", image),
         (f"kernel, 9 + bias {bias[0]:.2f}", kernel[0, 0]),
         ("convolved, 2×2", steps["convolved"]),
         ("max-pooled", np.array([[steps["pooled"]]])),
@@ -212,17 +212,16 @@ def draw_network(image: Array, module: nn.Sequential, steps: dict[str, Any], pat
 
 
 def draw_kernels(image: Array, responses: dict[str, Array], path: Path) -> None:
-    """The checkerboard and what each kernel makes of it, on a common scale."""
-    figure, panels = plt.subplots(1, 1 + len(responses), figsize=(11, 2.7))
-    bound = max(float(np.abs(response).max()) for response in responses.values())
+    """The checkerboard and what each kernel makes of it, each on its own scale."""
+    figure, panels = plt.subplots(1, 1 + len(responses), figsize=(11, 3.6))
     for axes, (name, values) in zip(panels, {"checkerboard": image, **responses}.items(), strict=True):
-        drawn = axes.imshow(values, cmap="PuOr_r", vmin=-bound, vmax=bound)
-        axes.set_title(name, fontsize=10)
+        bound = float(np.abs(values).max())
+        axes.imshow(values, cmap="PuOr_r", vmin=-1.3 * bound, vmax=1.3 * bound)
+        axes.set_title(f"{name}\nfrom {values.min():g} to {values.max():g}", fontsize=10)
         axes.set(xticks=[], yticks=[])
         if name in KERNELS:
-            rows = "\n".join("  ".join(f"{value:g}" for value in row) for row in KERNELS[name])
+            rows = "\n".join(" ".join(f"{value:5g}" for value in row) for row in KERNELS[name])
             axes.set_xlabel(rows, fontsize=8, family="monospace")
-    figure.colorbar(drawn, ax=panels, shrink=0.8, pad=0.01, label="output")
     title = "A checkerboard of single pixels is at the Nyquist frequency: edge kernels answer at the padded border only"
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(f"{title}\n(white is 0)", fontsize=10)
     save(figure, path)
