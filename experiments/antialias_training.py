@@ -49,8 +49,8 @@ def run(run: Run) -> dict[str, Any]:
     seeds = (0,) if run.quick else (0, 1, 2)
     scratch = Recipe(1 if run.quick else 3, "sgd", 0.1, 128, cosine=True, weight_decay=5e-4)
     fine = Recipe(1, "sgd", 0.02, 128, cosine=True, weight_decay=5e-4)
-    images = cifar10(run, "train", 384 if run.quick else 12_800)
-    fewer = cifar10(run, "train", 384 if run.quick else 6400)
+    images = cifar10(run, "train", 384 if run.quick else 9600)
+    fewer = cifar10(run, "train", 384 if run.quick else 4800)
     test = cifar10(run, "test", 50 if run.quick else 2000)
     found: dict[str, dict[str, list[Any]]] = {}
     weights: dict[str, Any] = {}

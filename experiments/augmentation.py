@@ -53,7 +53,7 @@ ARCHITECTURES = {"ResNet-8, averages over places": resnet8, "flattening network"
 
 def run(run: Run) -> dict[str, Any]:
     """Train both networks both ways, move the test images, and draw."""
-    recipe = Recipe(1 if run.quick else 4, "adam", 2e-3, 128, cosine=True, bf16=True)
+    recipe = Recipe(1 if run.quick else 6, "adam", 2e-3, 128, cosine=True, bf16=True)
     images = cifar10(run, "train", 640 if run.quick else 25_000)
     test = cifar10(run, "test", 60 if run.quick else 1000)
     smaller = Labelled(f"{images.name}, reduced to {SIZE} pixels", resized(images.pixels, SIZE), images.labels)
