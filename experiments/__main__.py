@@ -59,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"no experiment {arguments.name!r}; `python -m experiments` lists them")
     module = import_module(f"experiments.{arguments.name}")
     if not hasattr(module, "run"):  # it has options of its own
-        sys.argv = [f"{arguments.name}.py", *(argument for argument in given if argument != arguments.name)]
+        place = given.index(arguments.name)
+        sys.argv = [f"{arguments.name}.py", *given[:place], *given[place + 1 :]]
         module.main()
         return 0
     if others:

@@ -69,7 +69,7 @@ def run(run: Run) -> dict[str, Any]:
     numbers = {name: {measure: over_seeds(rows) for measure, rows in row.items()} for name, row in found.items()}
     caption = (
         f"{len(images):,} training images × {scratch.epochs} epochs (fine-tuned: {len(fewer):,} × {fine.epochs}), "
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: {'a quick look' if run.quick else 'what fits into half an hour'}"
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: {'a quick look' if run.quick else 'what a share of two cores had time for'}"
     )
     with style():
         draw(numbers, caption, run.out / "figure.png")
