@@ -67,9 +67,10 @@ def run(run: Run) -> dict[str, Any]:
             for measure in ("accuracy", "consistency"):
                 found.setdefault(name, {}).setdefault(measure, []).append(model[measure])
     numbers = {name: {measure: over_seeds(rows) for measure, rows in row.items()} for name, row in found.items()}
+    reason = "a quick look" if run.quick else "what a share of two cores had time for"
     caption = (
         f"{len(images):,} training images × {scratch.epochs} epochs (fine-tuned: {len(fewer):,} × {fine.epochs}), "
-        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}: {'a quick look' if run.quick else 'what a share of two cores had time for'}"
+        f"seeds: {len(seeds)}; {reason}"
     )
     with style():
         draw(numbers, caption, run.out / "figure.png")
