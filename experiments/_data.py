@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+import torch.nn.functional as F
 import torchvision
 
 from aliasing.errors import InputError
@@ -71,6 +73,14 @@ def fashion_mnist(run: Run, split: str) -> Labelled:
         return Labelled(found.name, found.pixels[..., 0], found.labels)
     whole = _torchvision(run, torchvision.datasets.FashionMNIST, split, "FashionMNIST or fashion-mnist-sample")
     return _chosen(f"Fashion-MNIST {split}", whole.data.numpy(), whole.targets.numpy(), None)
+
+
+def resized(images: Labelled, size: int) -> Labelled:
+    """Square colour images at another size: bilinear, antialiased, rounded."""
+    planes = torch.from_numpy(images.pixels).permute(0, 3, 1, 2).float()
+    planes = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True)
+    pixels = planes.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
+    return Labelled(f"{images.name}, resized to {size} pixels", pixels, images.labels)
 
 
 def _torchvision(run: Run, data_set: Any, split: str, wanted: str) -> Any:

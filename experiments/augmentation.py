@@ -15,14 +15,13 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from aliasing.estimates import Difference, Estimate, Share
 from aliasing.models.classifier import fingerprint
 from aliasing.plots.style import COLOURS, save, style
-from experiments._data import Labelled, cifar10
+from experiments._data import Labelled, cifar10, resized
 from experiments._networks import resnet8
 from experiments._run import Run
 from experiments._training import Recipe, normalise, probabilities, train
@@ -53,10 +52,9 @@ ARCHITECTURES = {"ResNet-8, averages over places": resnet8, "flattening network"
 
 def run(run: Run) -> dict[str, Any]:
     """Train both networks both ways, move the test images, and draw."""
-    recipe = Recipe(1 if run.quick else 6, "adam", 2e-3, 128, cosine=True, bf16=True)
-    images = cifar10(run, "train", 640 if run.quick else 25_000)
-    test = cifar10(run, "test", 60 if run.quick else 1000)
-    smaller = Labelled(f"{images.name}, reduced to {SIZE} pixels", resized(images.pixels, SIZE), images.labels)
+    recipe = Recipe(1 if run.quick else 4, "adam", 2e-3, 128, cosine=True, bf16=True)
+    images = cifar10(run, "train", 640 if run.quick else 16_000)
+    test = cifar10(run, "test", 60 if run.quick else 500)
     weights: dict[str, Any] = {}
     answers: dict[str, dict[str, dict[tuple[int, int], npt.NDArray[np.int64]]]] = {}
     for (title, make), (arm, reach) in product(ARCHITECTURES.items(), ARMS.items()):
@@ -67,8 +65,8 @@ def run(run: Run) -> dict[str, Any]:
             return placed(pixels, random.integers(-reach, reach + 1, (2, len(pixels))))
 
         file = run.out / "training" / f"{make.__name__}-{arm.replace(' ', '-')}.safetensors"
-        reduced_test = Labelled(test.name, resized(test.pixels, SIZE), test.labels)
-        train(module, smaller, reduced_test, prepare, lambda pixels: placed(pixels, centred(pixels)), recipe, file)
+        small = resized(images, SIZE), resized(test, SIZE)
+        train(module, *small, prepare, lambda pixels: placed(pixels, centred(pixels)), recipe, file)
         answers.setdefault(title, {})[arm] = answers_along_diagonal(module, test)
         weights[f"{title}, {arm}"] = {"source": "trained here", "sha256": fingerprint(module)}
     numbers = {title: compared(arms, test.labels) for title, arms in answers.items()}
@@ -82,13 +80,6 @@ def run(run: Run) -> dict[str, Any]:
         "weights": weights,
         "numbers": numbers,
     }
-
-
-def resized(pixels: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
-    """The images at another size: bilinear, antialiased."""
-    planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
-    planes = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True)
-    return planes.round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def placed(pixels: npt.NDArray[np.uint8], shifts: npt.NDArray[np.int64]) -> Tensor:
@@ -111,7 +102,7 @@ def answers_along_diagonal(module: nn.Module, test: Labelled) -> dict[tuple[int,
     """The answer to each image, by its size and its shift from the middle along the diagonal."""
     found = {}
     for size in SIZES:
-        pixels = resized(test.pixels, size)
+        pixels = resized(test, size).pixels
         reach = FAR if size == SIZE else REACH
         for shift in range(-reach, reach + 1):
             moved = probabilities(module, lambda batch, shift=shift: placed(batch, centred(batch) + shift), pixels)
