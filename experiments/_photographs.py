@@ -1,0 +1,80 @@
+"""The photographs and networks that several experiments measure, and how they are measured here."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import skimage
+import torch
+
+from aliasing.estimates import Estimate
+from aliasing.images import ImageSource, open_images
+from aliasing.jitter import Jitter, measure_jitter
+from aliasing.models import Classifier, available_models
+from aliasing.plots.jitter import short_name
+from experiments._run import Run, hash_files
+
+LITE = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
+PAPER = ("torchvision:vgg16", "torchvision:resnet50", "torchvision:densenet201")
+NAMES = {
+    **{name: f"EfficientNet-Lite{size}" for size, name in enumerate(LITE)},
+    "torchvision:vgg16": "VGG16",
+    "torchvision:resnet50": "ResNet50",
+    "torchvision:densenet201": "DenseNet201",
+}
+FLATTERED = "many of these photographs are training images: the accuracy is flattered"
+
+
+def photographs(run: Run, full: int, quick: int) -> tuple[ImageSource, dict[str, Any]]:
+    """So many of the ImageNet photographs, evenly over their classes, and what a summary says of them.
+
+    Where they are not there, a quick run takes those that scikit-image bundles, which have no labels.
+    """
+    count = quick if run.quick else full
+    if run.quick and not (run.data / "imagenet-sample").exists():
+        folder, name = Path(skimage.__file__).parent / "data", "sample"
+    else:
+        folder, name = run.folder("imagenet-sample"), "imagenet-sample"
+    source = open_images("sample" if name == "sample" else folder)
+    entries = list(source)
+    count = min(count, len(entries))
+    chosen = [entries[k * len(entries) // count] for k in range(count)]
+    data = {
+        "name": name,
+        "images": count,
+        "of": len(entries),
+        "sha256": hash_files([folder / entry.name for entry in chosen]),
+        "caution": FLATTERED if name == "imagenet-sample" else "unlabelled: no accuracy",
+    }
+    return ImageSource(f"{count} of {source.description}", lambda: iter(chosen)), data
+
+
+def paper_networks(run: Run) -> tuple[list[str], list[str]]:
+    """Of the paper's networks those whose weights can be had (cached, or to be downloaded if asked), and the others."""
+    had = [name for name in PAPER if next(available_models(f"{name}.IMAGENET1K_V1")).installed or run.download]
+    return had, [name for name in PAPER if name not in had]
+
+
+def measure(
+    run: Run, key: str, networks: Sequence[str | Classifier], source: ImageSource, protocol: Any, **options: Any
+) -> Jitter:
+    """`measure_jitter` on one thread; a full run keeps its records and goes on where it was stopped."""
+    torch.set_num_threads(1)
+    out = None if run.quick else run.out / "records" / key
+    return measure_jitter(networks, source, protocol, out=out, progress=True, **options)
+
+
+def weights(result: Jitter) -> dict[str, Any]:
+    """Where each measured network's weights come from, as a summary says it."""
+    return {name: model["weights"] for name, model in result.models.items()}
+
+
+def title(model: str) -> str:
+    """A network's name in a figure."""
+    return NAMES.get(model.split(".IMAGENET")[0], short_name(model))
+
+
+def bounds(estimates: Sequence[Estimate | dict[str, Any]]) -> list[list[float]]:
+    """The lengths below and above each value, as matplotlib's error bars take them."""
+    rows = [estimate.as_dict() if isinstance(estimate, Estimate) else estimate for estimate in estimates]
+    return [[row["value"] - row["low"] for row in rows], [row["high"] - row["value"] for row in rows]]
