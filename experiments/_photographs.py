@@ -15,11 +15,11 @@ from aliasing.plots.jitter import short_name
 from experiments._run import Run, hash_files
 
 LITE = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
-PAPER = ("torchvision:vgg16", "torchvision:resnet50", "torchvision:densenet201")
 NAMES = {
     **{name: f"EfficientNet-Lite{size}" for size, name in enumerate(LITE)},
     "torchvision:vgg16": "VGG16",
     "torchvision:resnet50": "ResNet50",
+    "torchvision:densenet121": "DenseNet121",
     "torchvision:densenet201": "DenseNet201",
 }
 FLATTERED = "many of these photographs are training images: the accuracy is flattered"
@@ -43,16 +43,16 @@ def photographs(run: Run, full: int, quick: int) -> tuple[ImageSource, dict[str,
         "name": name,
         "images": count,
         "of": len(entries),
-        "sha256": hash_files([folder / entry.name for entry in chosen]),
+        "blake2b": hash_files([folder / entry.name for entry in chosen]),
         "caution": FLATTERED if name == "imagenet-sample" else "unlabelled: no accuracy",
     }
     return ImageSource(f"{count} of {source.description}", lambda: iter(chosen)), data
 
 
-def paper_networks(run: Run) -> tuple[list[str], list[str]]:
-    """Of the paper's networks those whose weights can be had (cached, or to be downloaded if asked), and the others."""
-    had = [name for name in PAPER if next(available_models(f"{name}.IMAGENET1K_V1")).installed or run.download]
-    return had, [name for name in PAPER if name not in had]
+def obtainable(run: Run, networks: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Of torchvision's networks those whose weights are here or may be downloaded, and the others."""
+    had = [name for name in networks if run.download or next(available_models(f"{name}.IMAGENET1K_V1")).installed]
+    return had, [name for name in networks if name not in had]
 
 
 def measure(
