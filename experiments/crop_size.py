@@ -96,5 +96,5 @@ def draw(curves: dict[str, dict[str, Any]], data: dict[str, Any]) -> Figure:
         )
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
-        figure.suptitle(f"One-pixel shifts against crop size: {data["images"]} photographs, 95 % intervals")
+        figure.suptitle(f"One-pixel shifts against crop size: {data['images']} photographs, 95 % intervals")
         return figure
