@@ -121,13 +121,14 @@ def draw(found: dict[str, dict[str, Any]], protocols: list[str], data: dict[str,
                         axes.errorbar(estimate.value, index + offset, xerr=bounds([estimate]), fmt=marker, capsize=3,
                                       color=colours[row], markersize=5)  # fmt: skip
         panels[0].set_xscale("log")
+        panels[0].set_xlim(min(found[row]["alias_fraction"].value for row in rows) / 4, 1)
         panels[0].set_xlabel(f"aliased share of the energy,\nreduced by {FACTOR}")
         panels[1].axhline(1, color="0.7", linewidth=1)
         panels[1].set(xlabel="cycles per pixel of the reduced", ylabel="power ÷ that of OpenCV area")
         panels[1].legend(fontsize=8, loc="upper left")
-        panels[2].set_xlabel(f"P(top-1 change), {title(NETWORK)}\n" + _marks(protocols))
+        panels[2].set_xlabel(f"P(top-1 change),\n{title(NETWORK)}\n" + _marks(protocols))
         flattered = "flattered: training images" if data["caution"] == FLATTERED else "no labels"
-        panels[3].set_xlabel(f"accuracy ({flattered})\n" + _marks(protocols))
+        panels[3].set_xlabel(f"accuracy\n({flattered})\n" + _marks(protocols))
         figure.suptitle(f"Five ways to reduce {data['images']} photographs, 95 % intervals")
         return figure
 
