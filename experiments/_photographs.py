@@ -8,7 +8,7 @@ import skimage
 import torch
 
 from aliasing.estimates import Estimate
-from aliasing.images import ImageSource, open_images
+from aliasing.images import Entry, ImageSource, open_images
 from aliasing.jitter import Jitter, measure_jitter
 from aliasing.models import Classifier, available_models
 from aliasing.plots.jitter import short_name
@@ -36,17 +36,31 @@ def photographs(run: Run, full: int, quick: int) -> tuple[ImageSource, dict[str,
     else:
         folder, name = run.folder("imagenet-sample"), "imagenet-sample"
     source = open_images("sample" if name == "sample" else folder)
-    entries = list(source)
-    count = min(count, len(entries))
-    chosen = [entries[k * len(entries) // count] for k in range(count)]
+    chosen, of = evenly(source, count)
     data = {
         "name": name,
-        "images": count,
-        "of": len(entries),
+        "images": len(chosen),
+        "of": of,
         "blake2b": hash_files([folder / entry.name for entry in chosen]),
         "caution": FLATTERED if name == "imagenet-sample" else "unlabelled: no accuracy",
     }
-    return ImageSource(f"{count} of {source.description}", lambda: iter(chosen)), data
+    return ImageSource(f"{len(chosen)} of {source.description}", lambda: iter(chosen)), data
+
+
+def evenly(source: ImageSource, count: int) -> tuple[list[Entry], int]:
+    """So many entries, evenly over the stream and so over its classes, and how many there are in all."""
+    entries = list(source)
+    count = min(count, len(entries))
+    return [entries[k * len(entries) // count] for k in range(count)], len(entries)
+
+
+def others(run: Run, source: ImageSource, count: int) -> ImageSource:
+    """So many photographs that are not among these, evenly: for statistics that must not see what is measured."""
+    folder = run.data / "imagenet-sample"
+    used = {entry.name for entry in source}
+    rest = [entry for entry in open_images(folder if folder.exists() else "sample") if entry.name not in used]
+    chosen, _ = evenly(ImageSource("the others", lambda: iter(rest)), count)
+    return ImageSource(f"{len(chosen)} other photographs", lambda: iter(chosen))
 
 
 def obtainable(run: Run, networks: Sequence[str]) -> tuple[list[str], list[str]]:

