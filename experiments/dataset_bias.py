@@ -184,5 +184,5 @@ def _middle(axes: Axes, numbers: dict[str, Any]) -> None:
     axes.set_yticks(range(len(rows)), [row[0] for row in rows], fontsize=9)
     axes.set_ylim(len(rows) - 0.5, -0.6)
     axes.set_xlim(left=0)
-    axes.set_xlabel("share in the middle quarter of the picture,\n95 % intervals")
+    axes.set_xlabel("share in the middle quarter,\n95 % intervals")
     axes.grid(axis="x", alpha=0.3)

@@ -144,7 +144,7 @@ def run(run: Run) -> dict[str, Any]:
 
 
 def _cifar_variants(run: Run) -> dict[str, Classifier]:
-    plain, train = cifar_resnet(run, 20), cifar_train(run)
+    plain, train = replace(cifar_resnet(run, 20), resize_size=36), cifar_train(run)
     converted = antialias(plain, taps=TAPS)
     variants = {
         "plain": plain,
@@ -156,8 +156,7 @@ def _cifar_variants(run: Run) -> dict[str, Classifier]:
         for title, network in (("fine-tuned", converted), ("plain, fine-tuned", plain)):
             folder = run.out / "records" / title.replace(", ", "-")
             variants[title] = finetune(network, train, folder, recipe, limit=TRAINING_IMAGES)
-    variants |= without_training(plain, room=1)
-    return {title: replace(network, resize_size=36) for title, network in variants.items()}
+    return variants | without_training(plain, room=1)
 
 
 def _multiplications(network: Classifier) -> int:
