@@ -235,7 +235,8 @@ def compare_depths(
     groups = []
     for (images, protocol), members in opened.items():
         for name in members:
-            depths.setdefault(name, network_depth(name))
+            if name not in depths:
+                depths[name] = network_depth(name)
         rows = {name: (families.get(name) or family_of(name), depths[name]) for name in members}
         groups.append({"images": images, "protocol": protocol, **_group(members, rows)})
     unmeasured = dict(unmeasured or {})

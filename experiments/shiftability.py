@@ -1,0 +1,95 @@
+"""Feature maps of a moving image at several depths, and what their global averages do.
+
+Claim (Azulay & Weiss 2019): a map that holds nothing above the Nyquist frequency of its own grid is shiftable
+(Simoncelli et al. 1992), and the global average of a shiftable map does not change when the image moves. Pretrained
+networks are not so: in deep layers a small shift of the image changes the map, and its average.
+
+Published: maps of VGG16, ResNet50 and InceptionResNetV2 while a dog moves, and the sums of their maps, pictures only.
+
+Measured here (``figures/shiftability``): EfficientNet-Lite0 as it is, with blur-pooling, and with the ideal low-pass
+(FLC) at every site, converted and not trained. On circular shifts and with circular padding nothing enters or leaves
+the picture, so that every change of an average is the network's own.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from aliasing import plots
+from aliasing.depth.feature_maps import AverageChange, average_change, choose_layers, follow_maps
+from aliasing.models import Classifier, load_model
+from aliasing.plots.style import COLOURS, save, style
+from aliasing.surgery import antialias
+from experiments._photographs import LITE, bounds, photographs, title
+from experiments._run import Run
+
+NETWORK = LITE[0]
+PIXELS = 4
+
+
+def run(run: Run) -> dict[str, Any]:
+    """Follow the maps of one photograph, and the averages of many, through the network plain and converted."""
+    torch.set_num_threads(1)
+    source, data = photographs(run, full=60, quick=3)
+    plain = load_model(NETWORK)
+    networks = converted(plain)
+    layers = ["input", *choose_layers(plain)]
+    protocol = f"circular:pixels={PIXELS}"
+    changes = {name: average_change(network, source, protocol, layers) for name, network in networks.items()}
+    image = next(iter(source)).load()
+    for name, key in (("plain", "figure"), ("ideal low-pass (FLC)", "figure_flc")):
+        moving = follow_maps(networks[name], image, f"crop:span={2 * PIXELS}", layers)
+        plots.save(plots.moving_maps(replace(moving, model=f"{title(NETWORK)}, {name}")), run.out / f"{key}.png")
+    save(draw(changes, layers), run.out / "averages.png")
+    return {
+        "settings": {
+            "network": NETWORK,
+            "converted": "scheme all, placement after, padding circular; not trained",
+            "protocol": protocol,
+            "layers": layers,
+            "drawn": image.name,
+        },
+        "data": data,
+        "weights": {NETWORK: plain.weights},
+        "numbers": {
+            "relative change of the global averages from one pixel to the next": {
+                name: change.layers for name, change in changes.items()
+            }
+        },
+    }
+
+
+def converted(plain: Classifier) -> dict[str, Classifier]:
+    """The network as it is and converted, all with circular padding."""
+    return {
+        "plain": antialias(plain, taps=(1.0,), scheme="all", padding="circular"),
+        "blur-pool (4 taps)": antialias(plain, taps="binomial4", scheme="all", padding="circular"),
+        "ideal low-pass (FLC)": antialias(plain, operator="flc", scheme="all", padding="circular"),
+    }
+
+
+def draw(changes: dict[str, AverageChange], layers: list[str]) -> Figure:
+    """How much the averages change in each layer, a line a network."""
+    with style():
+        figure, axes = plt.subplots(figsize=(8.2, 4.4))
+        for index, (name, change) in enumerate(changes.items()):
+            estimates = [change.layers[layer] for layer in layers[1:]]
+            values = [100 * estimate.value for estimate in estimates]
+            error = 100 * np.array(bounds(estimates))
+            places = np.arange(len(values)) + 0.06 * (index - 1)
+            axes.errorbar(places, values, yerr=error, fmt="o-", color=COLOURS[index], capsize=3, label=name)
+        axes.set_xticks(range(len(layers) - 1), layers[1:], rotation=20, ha="right")
+        axes.set(xlabel="layer, from shallow to deep", ylabel="change of the averages per pixel, %")
+        axes.set_yscale("symlog", linthresh=0.1)  # what is zero to rounding stands at zero
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", alpha=0.3)
+        axes.legend()
+        images = next(iter(changes.values())).images
+        figure.suptitle(
+            f"{title(NETWORK)}: global averages under circular shifts, {images} photographs, 95 % intervals"
+        )
+    return figure
