@@ -29,8 +29,10 @@ def run(arguments: list[str], folder: Path) -> str:
 
 def aliasing(command: str, folder: Path) -> str:
     program, *arguments = shlex.split(command)
-    assert program == "aliasing"
-    return run([sys.executable, "-m", "aliasing", *arguments], folder)
+    if program == "aliasing":
+        return run([sys.executable, "-m", "aliasing", *arguments], folder)
+    assert program == "python"
+    return run([sys.executable, *arguments], folder)
 
 
 @pytest.fixture(scope="session")
