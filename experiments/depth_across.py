@@ -13,6 +13,7 @@ The runs are those that ``aliasing jitter --out`` leaves:
 import argparse
 from pathlib import Path
 
+import torch
 import torchvision
 
 from aliasing import plots

@@ -88,8 +88,8 @@ class Attribution:
         -------
         list of dict
             ``name``, ``kind``, ``stride``, …; ``alone`` and ``spared``, each with the paired differences of
-            ``top1_change`` and ``mac`` over ``all``, ``right`` and ``matched`` pairs, and of ``accuracy``; ``rank``, and
-            ``rank_spared``, by the jitter that sparing the site leaves; ``clear`` and ``clear_spared``: does the
+            ``top1_change`` and ``mac`` over ``all``, ``right`` and ``matched`` pairs, and of ``accuracy``; ``rank``;
+            ``rank_spared``, by the jitter that sparing leaves; ``clear`` and ``clear_spared``: does the
             interval of ``alone`` lie below 0, that of ``spared`` above?
         """
         if by not in MEASURES:
