@@ -13,6 +13,7 @@ The runs are those that ``aliasing jitter --out`` leaves:
 import argparse
 from pathlib import Path
 
+import torch
 import torchvision
 
 from aliasing import plots
@@ -43,9 +44,9 @@ def main() -> None:
     arguments = parser.parse_args()
     missing = unmeasured(PAPERS)
     # Their depth is known without their weights.
-    depths = {
-        name: network_depth(torchvision.models.get_model(name.partition(":")[2], weights=None)) for name in missing
-    }
+    with torch.device("meta"):
+        bare = {name: torchvision.models.get_model(name.partition(":")[2], weights=None) for name in missing}
+    depths = {name: network_depth(module) for name, module in bare.items()}
     result = compare_depths(arguments.runs, depths=depths, unmeasured=missing)
     write_json(arguments.out / "summary.json", result.summary())
     plots.save(plots.across(result), arguments.out / "figure.png")

@@ -105,7 +105,9 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
             f", accuracy {variant['accuracy']['value']:.4f}" if "accuracy" in variant else ""
         )
     clear = [site["name"] for site in summary["sites"] if site["clear"]]
+    spared = [site["name"] for site in summary["sites"] if site["clear_spared"]]
     yield f"ranked by {by}; sites whose treatment alone clearly lowers it: {', '.join(clear) or 'none'}"
+    yield f"sites that clearly leave some where they alone are spared: {', '.join(spared) or 'none'}"
     yield from (f"caution: {text}" for text in whole["as it is"]["cautions"])
     skipped = summary["images"]["skipped"]
     if skipped:

@@ -255,18 +255,11 @@ def _group(members: dict[str, Run], rows: dict[str, tuple[str, NetworkDepth]]) -
         for table in run.tables(name):
             metrics.add(table)
         whole = metrics.estimates()
-        networks.append(
-            {
-                "name": name,
-                "family": rows[name][0],
-                **asdict(rows[name][1]),
-                "images": metrics.images,
-                "pairs": metrics.pairs,
-                **{key: whole[key].as_dict() for key in ("consistency", "accuracy") if key in whole},
-                **{m: _selections(partial(jitter.estimate, name, m)) for m in MEASURES},
-                "cautions": metrics.cautions(),
-            }
-        )
+        row: dict[str, Any] = {"name": name, "family": rows[name][0], **asdict(rows[name][1])}
+        row |= {"images": metrics.images, "pairs": metrics.pairs, "cautions": metrics.cautions()}
+        row |= {key: whole[key].as_dict() for key in ("consistency", "accuracy") if key in whole}
+        row |= {measure: _selections(partial(jitter.estimate, name, measure)) for measure in MEASURES}
+        networks.append(row)
     return {
         "networks": networks,
         "trends": [_trend(family, names, rows, jitter) for family, names in families.items() if _varies(names, rows)],

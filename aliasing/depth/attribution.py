@@ -88,8 +88,9 @@ class Attribution:
         -------
         list of dict
             ``name``, ``kind``, ``stride``, …; ``alone`` and ``spared``, each with the paired differences of
-            ``top1_change`` and ``mac`` over ``all``, ``right`` and ``matched`` pairs, and of ``accuracy``; ``clear``:
-            does the interval of ``alone`` lie below 0?
+            ``top1_change`` and ``mac`` over ``all``, ``right`` and ``matched`` pairs, and of ``accuracy``; ``rank``;
+            ``rank_spared``, by the jitter that sparing leaves; ``clear`` and ``clear_spared``: does the
+            interval of ``alone`` lie below 0, that of ``spared`` above?
         """
         if by not in MEASURES:
             raise UsageError(f"sites are ranked by {' or '.join(MEASURES)}; got {by!r}")
@@ -106,6 +107,8 @@ class Attribution:
                     "spared": self._difference(matched, TREATED, all_but(site.name)),
                 }
             )
+        for rank, row in enumerate(sorted(rows, key=lambda row: -row["spared"][by]["all"]["value"]), 1):
+            row["rank_spared"], row["clear_spared"] = rank, row["spared"][by]["all"]["low"] > 0
         rows.sort(key=lambda row: row["alone"][by]["all"]["value"])
         for rank, row in enumerate(rows, 1):
             row["rank"], row["clear"] = rank, row["alone"][by]["all"]["high"] < 0

@@ -77,7 +77,7 @@ def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, agai
             depth,
             values,
             yerr=errors,
-            fmt=f"{marker}-",
+            fmt=f"{marker}-" if len({n[against] for n in members}) > 1 else marker,
             color=colour,
             capsize=2.5,
             markersize=5,
@@ -86,9 +86,10 @@ def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, agai
         )
     if against == "layers":
         axes.set_xscale("log", base=2)
-        ticks = sorted({network["layers"] for network in group["networks"]})
-        axes.set_xticks(ticks, [str(tick) for tick in ticks])
-        axes.xaxis.set_minor_locator(NullLocator())
+    ticks = sorted({network[against] for network in group["networks"]})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.margins(x=0.1)
     axes.grid(axis="y", alpha=0.3)
 
 
@@ -96,6 +97,7 @@ def _side_by_side(depths: list[float], family: float, logarithmic: bool) -> list
     """Where the points stand: apart from others of the same depth, in the family and in the others."""
     found = []
     for number, depth in enumerate(depths):
-        place = family + (number - (len(depths) - 1) / 2 if len(set(depths)) == 1 else depths[:number].count(depth))
-        found.append(depth * 2 ** (0.025 * place) if logarithmic else depth * (1 + 0.006 * place))
+        alike = [other for other, same in enumerate(depths) if same == depth]
+        place = family * (len(alike) + 0.5) + alike.index(number) - (len(alike) - 1) / 2
+        found.append(depth * 2 ** (0.025 * place) if logarithmic else depth * (1 + 0.01 * place))
     return found

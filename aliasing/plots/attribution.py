@@ -86,7 +86,7 @@ def _panel(axes: Axes, sites: list[dict[str, Any]], measure: str) -> None:
 def _described(site: dict[str, Any]) -> str:
     down, across = site["cumulative_stride"]
     stride = f"{down:g}" if down == across else f"{down:g}×{across:g}"
-    return f"{site['kind']}, {stride} pixels a sample behind it"
+    return f"{site['kind']}, cumulative stride {stride}"
 
 
 def _treatment(treatment: dict[str, Any]) -> str:

@@ -60,6 +60,8 @@ def moving_maps(result: MovingMaps, change: AverageChange | None = None, channel
         spread = max(abs(limit - 1) for axes in grid[:, -1] for limit in axes.get_ylim())
         for axes in grid[:, -1]:
             axes.set_ylim(1 - spread, 1 + spread)
+        for axes in grid[:-1, -1]:
+            axes.tick_params(labelbottom=False)
         grid[0, -1].set_title("global averages ÷ their mean", fontsize=9)
         grid[-1, -1].set_xlabel(f"position ({result.unit})")
         figure.suptitle(f"{short_name(result.model)}: feature maps while the image moves", fontsize=11)
@@ -115,6 +117,7 @@ def _averages(axes: Axes, result: MovingMaps, layer: LayerMaps, change: AverageC
     for number in strongest[size[strongest] > 0]:
         axes.plot(result.positions, averages[:, number] / averages[:, number].mean(), linewidth=1, alpha=0.8)
     axes.tick_params(labelsize=8)
+    axes.margins(x=0.02)
     axes.grid(alpha=0.3)
     if change is not None and layer.layer in change.layers:
         estimate = change.layers[layer.layer]
@@ -141,7 +144,7 @@ def _tail(name: str) -> str:
 
 
 def _show(axes: Axes, picture: Array, low: float, high: float) -> None:
-    axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest", aspect="auto")
+    axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
 
 
 def _bare(axes: Axes) -> None:

@@ -1,0 +1,228 @@
+"""Attribution: a network whose guilty site is known, and a cache that changes no bit."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import aliasing as al
+from aliasing.cli import main
+from aliasing.depth.attribution import AS_IT_IS, TREATED, all_but, attribute, make_variants, only
+from aliasing.depth.replay import run_variants
+from aliasing.errors import InputError, UsageError
+from aliasing.models import Classifier
+from aliasing.surgery.plan import Treatment
+from tests import cifar_resnet, networks
+
+HALF = (0.5, 0.5, 0.5)
+
+
+def photographs(count: int, size: int = 40) -> list[np.ndarray]:
+    """White noise: it holds all frequencies."""
+    return list(np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+
+
+def classifier(module: nn.Module, size: int) -> Classifier:
+    return Classifier(module.eval(), type(module).__name__, size, HALF, HALF, "bilinear", size, 1.0)
+
+
+class OneGuiltySite(nn.Module):
+    """Three slices of stride 2; only the second is given frequencies above its new Nyquist frequency."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 4)
+        with torch.no_grad():  # strong enough that the answer itself jitters
+            self.linear.weight.copy_(10 * torch.randn(4, 3, generator=torch.Generator().manual_seed(1)))
+            self.linear.bias.copy_(-self.linear.weight.sum(1) * -7.8)  # the typical energy
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.below(x, 1 / 8)[:, :, ::2, ::2]  # below 1/4 cycles per pixel: nothing folds
+        x = x.square()[:, :, ::2, ::2]  # a square doubles the band: up to 1/2, and half of it folds
+        x = self.below(x, 1 / 4)[:, :, ::2, ::2]  # nothing folds
+        return self.linear(x.square().mean((2, 3)).log())
+
+    @staticmethod
+    def below(x: Tensor, cutoff: float) -> Tensor:
+        frequency = torch.fft.fftfreq(x.shape[-1], device=x.device).abs()
+        inside = frequency < cutoff
+        return torch.fft.ifft2(torch.fft.fft2(x) * (inside[:, None] & inside[None, :])).real
+
+
+def test_the_one_guilty_site_is_ranked_first_and_the_others_do_nothing() -> None:
+    found = attribute(
+        classifier(OneGuiltySite(), 64), photographs(12, 64), "circular:pixels=4", operator="flc", batch_size=10
+    )
+    first, *others = found.ranking("mac")
+    jitter = found.summary()["variants"][AS_IT_IS]["mac"]["value"]
+    assert jitter > 0.02  # there is something to attribute
+    assert first["name"] == "getitem (2)"
+    # Float32 rounding of the energies, some 1e-6 relative, times weights of 30, through a softmax: below 1e-4.
+    assert first["alone"]["mac"]["all"]["value"] == pytest.approx(-jitter, abs=1e-4)
+    assert first["clear"]
+    assert first["spared"]["mac"]["all"]["value"] == pytest.approx(jitter, abs=1e-4)
+    for row in others:
+        assert row["alone"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
+        assert row["spared"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
+        assert not row["clear"]
+    assert found.ranking("top1_change")[0]["name"] == "getitem (2)"
+
+
+class ChangesInPlace(nn.Module):
+    """Its blocks change what they are given in place, and the shortcut relies on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.block = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(8, 8, 3, padding=1))
+        self.rectify = nn.ReLU(inplace=True)
+        self.down = nn.Conv2d(8, 8, 3, 2, padding=1)
+        self.pool = nn.MaxPool2d(2)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.block(x) + x  # x is rectified by now
+        y = self.rectify(x)
+        y.add_(x)
+        x = self.pool(self.rectify(self.down(y)))
+        return self.head(x.mean((2, 3)))
+
+
+def _resnet(size: int) -> Classifier:
+    return classifier(networks.build("torchvision:resnet18"), size)
+
+
+NETWORKS: dict[str, Callable[[], Classifier]] = {
+    "changes in place": lambda: classifier(networks.randomise(ChangesInPlace()), 32),
+    "one guilty site": lambda: classifier(OneGuiltySite(), 64),
+    "cifar resnet20": lambda: replace(cifar_resnet.resnet20(), module=networks.randomise(cifar_resnet.CifarResNet(3))),
+    "resnet18": lambda: _resnet(64),
+    "densenet121": lambda: classifier(networks.build("torchvision:densenet121"), 64),
+    "tf same": lambda: classifier(networks.build("timm:tf_efficientnet_lite0"), 64),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("placement", ["after", "before"])
+def test_what_is_shared_changes_no_bit(name: str, placement: str) -> None:
+    model = NETWORKS[name]()
+    module = model.module.to(memory_format=torch.channels_last)
+    record, _, families = make_variants(model, Treatment("blur", "binomial3", placement))  # type: ignore[arg-type]
+    x = networks.image(model.input_size, batch=2, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
+    alone = [(base, [replace(variant, shared=()) for variant in variants]) for base, variants in families]
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as cached:
+            found = run_variants(lambda: module(x.clone()), record, families)
+        with FlopCounterMode(display=False) as uncached:
+            expected = run_variants(lambda: module(x.clone()), record, alone)
+    assert len(found) == sum(1 + len(variants) for _, variants in families)
+    for variant, output in expected.items():
+        assert torch.equal(found[variant], output), variant
+    outputs = list(expected.values())
+    assert not torch.equal(outputs[0], outputs[1])  # treated is not the same as not treated
+    if name != "one guilty site":  # which is one module, without modules to share
+        assert cached.get_total_flops() < 0.95 * uncached.get_total_flops()
+    with torch.no_grad():
+        assert torch.equal(module(x.clone()), expected[AS_IT_IS])  # and the network is left as it was
+
+
+def test_the_variants_are_those_that_antialias_makes() -> None:
+    model = NETWORKS["cifar resnet20"]()
+    treatment = Treatment("blur", "binomial3", "after")
+    site = "layer3.0.conv1"
+    found = attribute(model, photographs(5), "pad", batch_size=4)
+    expected = {
+        AS_IT_IS: model,
+        TREATED: al.antialias(model, taps="binomial3", scheme="all"),
+        only(site): al.antialias(model, scheme=lambda s: treatment if s.name == site else None),
+        all_but(site): al.antialias(model, scheme=lambda s: None if s.name == site else treatment),
+    }
+    for name, network in expected.items():
+        records = al.measure_jitter(network, photographs(5), "pad", batch_size=4).records
+        assert found.jitter._records.table([name]).drop(["model"]).equals(records.drop(["model"])), name
+
+
+def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    model = NETWORKS["cifar resnet20"]()
+    sites = ["layer2.0.conv1"]
+    first = attribute(model, photographs(40), "pad", sites=sites, out=tmp_path).summary()
+    kept = sorted(tmp_path.glob("records/*/*.parquet"))
+    assert len(kept) == 8  # four variants, two blocks
+    for part in kept[1::2]:
+        part.unlink()
+    before = kept[0].stat().st_mtime_ns
+    second = attribute(model, photographs(40), "pad", sites=sites, out=tmp_path).summary()
+    assert kept[0].stat().st_mtime_ns == before
+    assert second["sites"] == first["sites"]
+    assert second["variants"] == first["variants"]
+    with pytest.raises(InputError, match="taps was 'binomial3' and is now 'binomial5'"):
+        attribute(model, photographs(40), "pad", sites=sites, taps="binomial5", out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"operator": "aps"}, "one at a time by 'blur' or 'flc'; got 'aps'"),
+        ({"placement": "behind"}, "no placement 'behind'"),
+        ({"taps": "binomial99x"}, "binomial99x"),
+        ({"sites": ["nowhere"]}, "has no site 'nowhere' that subsamples; it has layer2.0.getitem"),
+        ({"limit": 0}, "limit 0"),
+        ({"batch_size": 0}, "batch size 0"),
+    ],
+)
+def test_wrong_calls(options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        attribute(cifar_resnet.resnet20(), photographs(1), "pad", **options)  # type: ignore[arg-type]
+
+
+def test_a_network_without_sites_or_already_treated_is_refused() -> None:
+    dense = classifier(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 16)
+    with pytest.raises(UsageError, match="never downsamples"):
+        attribute(dense, photographs(1))
+    with pytest.raises(UsageError, match="anti-aliased already"):
+        attribute(al.antialias(cifar_resnet.resnet20()), photographs(1))
+    with pytest.raises(UsageError, match="ranked by"):
+        attribute(NETWORKS["changes in place"](), photographs(2), "pad").ranking("accuracy")  # type: ignore[arg-type]
+
+
+RESNET20 = "module:tests.cifar_resnet:resnet20"  # untrained: for paths and messages, never for numbers
+
+
+def test_the_command(cifar10: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    images = ["--images", str(cifar10 / "test.parquet"), "--limit", "3", "--protocol", "pad"]
+    assert main(["attribute", RESNET20, *images, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "layer3.0.conv1" in printed
+    assert "caution: only" in printed
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert [site["rank"] for site in summary["sites"]] == [1, 2, 3, 4]
+    assert set(summary["sites"][0]["alone"]) == {"top1_change", "mac", "accuracy"}
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+    assert main(["attribute", RESNET20, *images, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)  # other random weights
+    assert again.keys() == summary.keys()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([RESNET20, "--operator", "aps"], 2, "aps"),
+        ([RESNET20, "--sites", "nowhere"], 2, "nowhere"),
+        ([RESNET20, "--images", "/no/such/folder"], 1, "/no/such/folder"),
+        (["no_such_network"], 2, "no_such_network"),
+    ],
+)
+def test_errors_of_the_command(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["attribute", *arguments]) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
