@@ -9,8 +9,8 @@ Networks of torchvision get random weights here: their speed is measured, not th
 """
 
 import argparse
+import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -75,7 +75,7 @@ def peak_memory(name: str, layers: str, images: int, what: str) -> float:
     """Peak resident memory in MiB of a process that sends one batch through the network."""
     command = [sys.executable, __file__, name, "--layers", layers, "--images", str(images), "--only", what]
     process = subprocess.Popen(command)
-    _, status, usage = __import__("os").wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, command
     return usage.ru_maxrss / 1024
 

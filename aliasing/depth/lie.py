@@ -9,7 +9,7 @@ equivariance error (Gruver, Finzi, Goldblum & Wilson 2022, eq. 4)
 
 and by the chain rule it is a sum over the layers,
 
-.. math:: \mathcal{L} f(x) = \sum_i c_i, \quad c_i = w_{i-1} - w_i, \quad w_i = \mathrm{d}(f_n ∘ … ∘ f_{i+1})\,(X_i h_i),
+.. math:: \mathcal{L} f(x) = \sum_i c_i, \quad c_i = w_{i-1} - w_i, \quad w_i = \mathrm{d}(f_n … f_{i+1})\,(X_i h_i),
 
 where :math:`c_i` is what layer *i* fails to move, carried on to the output. The derivatives of maps are those of their
 Fourier interpolation, so that photographs and zero padding, which do not close at the border, add to every layer.
