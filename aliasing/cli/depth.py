@@ -61,6 +61,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="the Lie-derivative error too, layer by layer, on the first N images (slow)",
     )
+    parser.add_argument(
+        "--sites-every",
+        type=int,
+        default=4,
+        metavar="N",
+        help="look at the downsampling sites on every N-th image (default 4): their dense maps cost time",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
@@ -85,6 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
         images,
         make_protocol(arguments.protocol, resizer=arguments.resizer),
         layers=layers,
+        sites_every=arguments.sites_every,
         limit=arguments.limit,
         batch_size=arguments.batch_size,
         seed=arguments.seed,

@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
+from torch.autograd import forward_ad as untyped_forward_ad
 
 from aliasing.depth.layers import Layer, choose_layers
 from aliasing.errors import InputError, UsageError
@@ -44,6 +44,7 @@ from aliasing.sites.trace import trace
 __all__ = ["LieProfile", "generator", "lie_error"]
 
 MEASURES = ("contribution", "share", "error", "unexplained")
+forward_ad: Any = untyped_forward_ad
 _STEP = 1e-3  # pixels, of the central difference: its own error is about its square
 
 
