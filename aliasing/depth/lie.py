@@ -212,7 +212,8 @@ def _derivative(size: int, dtype: torch.dtype) -> Tensor:
     frequency = torch.fft.rfftfreq(size, dtype=torch.float64)
     frequency[frequency == 0.5] = 0
     spectrum = torch.fft.rfft(torch.eye(size, dtype=torch.float64), dim=0)
-    return torch.fft.irfft(2j * torch.pi * frequency[:, None] * spectrum, n=size, dim=0).to(dtype)
+    matrix: Tensor = torch.fft.irfft(2j * torch.pi * frequency[:, None] * spectrum, n=size, dim=0).to(dtype)
+    return matrix
 
 
 class _Differentiated:
@@ -273,7 +274,8 @@ class _Differentiated:
         def hook(layer: Layer, output: Tensor) -> Tensor | None:
             primal, tangent = forward_ad.unpack_dual(output)
             if start is layer:
-                return forward_ad.make_dual(primal, self._generator(layer, primal))
+                dual: Tensor = forward_ad.make_dual(primal, self._generator(layer, primal))
+                return dual
             if look is not None:
                 look(layer, primal, torch.zeros_like(primal) if tangent is None else tangent)
             return None
