@@ -46,12 +46,20 @@ def geometry_of(module: nn.Module) -> None:
 
 
 def build(name: str) -> nn.Module:
+    """With random weights; on the meta device where it can be built there."""
+    try:
+        with torch.device("meta"):
+            return make(name)
+    except (NotImplementedError, RuntimeError):
+        return make(name)
+
+
+def make(name: str) -> nn.Module:
     source, _, architecture = name.partition(":")
+    if source == "timm":
+        return timm.create_model(architecture).eval()
     options: dict[str, Any] = {"init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
-    with torch.device("meta"):
-        if source == "timm":
-            return timm.create_model(architecture).eval()
-        return torchvision.models.get_model(architecture, weights=None, **options).eval()
+    return torchvision.models.get_model(architecture, weights=None, **options).eval()
 
 
 @pytest.mark.parametrize("name", IN_CI)
@@ -68,18 +76,13 @@ def test_the_geometry_of_every_network_of_torchvision(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", families())
 def test_the_geometry_of_one_network_of_each_timm_family(name: str) -> None:
-    try:
-        module = build(f"timm:{name}")
-    except (NotImplementedError, RuntimeError):  # cannot be built on the meta device
-        module = timm.create_model(name).eval()
-    geometry_of(module)
+    geometry_of(build(f"timm:{name}"))
 
 
 @pytest.mark.parametrize("name", ["torchvision:swin_t", "timm:vit_tiny_patch16_224", "torchvision:mobilenet_v3_small"])
 def test_networks_of_every_kind_are_measured(name: str) -> None:
     """Random weights: whether it runs, not what it finds."""
-    source, _, architecture = name.partition(":")
-    module = timm.create_model(architecture) if source == "timm" else torchvision.models.get_model(architecture)
+    module = make(name)
     photograph = np.random.default_rng(0).integers(0, 256, (230, 230, 3), dtype=np.uint8)
     (network,) = al.probe_depth(module, [photograph]).summary()["models"].values()
     assert network["images"] == 1
@@ -94,10 +97,7 @@ def test_networks_of_every_kind_are_measured(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*(f"torchvision:{name}" for name in TORCHVISION), *(f"timm:{n}" for n in families())])
 def test_every_network_is_measured(name: str) -> None:
-    source, _, architecture = name.partition(":")
-    options: dict[str, Any] = {"init_weights": False} if architecture in ("googlenet", "inception_v3") else {}
-    make = timm.create_model if source == "timm" else torchvision.models.get_model
-    module = make(architecture, **options)
+    module = make(name)
     if sum(parameter.numel() for parameter in module.parameters()) > 150e6:
         pytest.skip("too large for a test; its geometry is tested")
     photograph = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
