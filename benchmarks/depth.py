@@ -9,8 +9,8 @@ Networks of torchvision get random weights here: their speed is measured, not th
 """
 
 import argparse
+import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -23,7 +23,7 @@ import torchvision
 
 import aliasing as al
 from aliasing.depth.layers import choose_layers
-from aliasing.depth.probe import Shown, Subject, look, margin_of, places
+from aliasing.depth.probe import SITES_EVERY, Shown, Subject, look, margin_of, places
 from aliasing.images import open_images
 from aliasing.memory import keep_freed_memory
 from aliasing.protocols import make_protocol
@@ -45,13 +45,16 @@ def prepare(name: str, layers: str, images: int) -> tuple[Subject, list[Shown]]:
     record = trace(*probe_of(model, None))
     chosen = choose_layers(record, layers)
     margins = [margin_of(layer, model, record, protocol) for layer in chosen]
-    subject = Subject(model, chosen, margins, places(model.module, record), protocol)
-    loaded = (entry.load() for entry in islice(open_images("sample"), images))
-    return subject, [(image.name, image.identity, protocol.views(image, model)) for image in loaded]
+    subject = Subject(model, chosen, margins, places(model.module, record), protocol, SITES_EVERY)
+    loaded = enumerate(entry.load() for entry in islice(open_images("sample"), images))
+    return subject, [
+        (image.name, image.identity, protocol.views(image, model), number % SITES_EVERY == 0)
+        for number, image in loaded
+    ]
 
 
 def bare(subject: Subject, batch: list[Shown]) -> None:
-    pictures = np.stack([view.draw() for _, _, views in batch for view in views.views])
+    pictures = np.stack([view.draw() for _, _, views, _ in batch for view in views.views])
     with torch.inference_mode():
         subject.model.module(subject.model.normalize(pictures))
 
@@ -75,7 +78,7 @@ def peak_memory(name: str, layers: str, images: int, what: str) -> float:
     """Peak resident memory in MiB of a process that sends one batch through the network."""
     command = [sys.executable, __file__, name, "--layers", layers, "--images", str(images), "--only", what]
     process = subprocess.Popen(command)
-    _, status, usage = __import__("os").wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     assert status == 0, command
     return usage.ru_maxrss / 1024
 

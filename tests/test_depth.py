@@ -52,7 +52,7 @@ def convolution(channels_in: int, channels: int, kernel: int = 3) -> nn.Conv2d:
 
 def probe(module: nn.Module, protocol: str = "circular:pixels=1", images: Any = None, **options: Any) -> dict[str, Any]:
     given = noise(6) if images is None else images
-    profile = al.probe_depth(classifier(module), given, protocol, **options)
+    profile = al.probe_depth(classifier(module), given, protocol, **{"sites_every": 1, **options})
     return profile.summary()["models"]["network"]
 
 
@@ -96,7 +96,7 @@ def test_subsampling_white_noise_folds_what_the_formula_says(size: int) -> None:
     counts; an exponential variable varies as much as its mean), with a margin of 2 for the latter."""
     network = nn.Sequential(nn.Conv2d(3, 3, 1, stride=2, bias=False))
     nn.init.dirac_(network[0].weight)
-    profile = al.probe_depth(classifier(network, size), noise(20, size), "circular:pixels=1")
+    profile = al.probe_depth(classifier(network, size), noise(20, size), "circular:pixels=1", sites_every=1)
     (site,) = profile.summary()["models"]["network"]["sites"]
     kept = size // 2 - 1
     expected = 1 - (kept**2 - 1) / (size**2 - 1)
@@ -311,7 +311,7 @@ def test_the_blocks_of_a_residual_network() -> None:
     assert [site["depth"] for site in network["sites"]] == [4, 4, 7, 7]
 
 
-# --- the run ------------------------------------------------------------------------------------------------------------
+# --- the run ----------------------------------------------------------------------------------------------------------
 
 
 def small_network() -> nn.Module:

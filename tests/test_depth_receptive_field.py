@@ -22,7 +22,7 @@ def test_vgg16() -> None:
 
 
 def test_the_examples_of_the_notes_on_convolution() -> None:
-    """Three 3×3 convolutions see as much as one 7×7; two rounds of 3×3 and a pooling; dilation; W = 28, F = 5, P = 2."""
+    """Three 3×3 convolutions see as much as one 7×7; two poolings; dilation; W = 28, F = 5, P = 2."""
     assert receptive_field([(3, 1), (3, 1), (3, 1)]) == receptive_field([(7, 1)]) == 7
     assert receptive_field([(3, 1), (3, 1)]) == 5
     assert receptive_field([(2, 2), (2, 2)]) == 4
@@ -127,7 +127,7 @@ def test_the_gradient_reaches_as_far(make, size: int, cell: tuple[int, int]) -> 
     network = positive(make())
     record = trace(network, torch.zeros(1, 3, size, size, dtype=torch.float64))
     grid = grids(record, locate(record))[record.module_calls[0].output]
-    for axis, (found, index) in zip((grid.down, grid.across), zip(support(network, size, cell), cell), strict=True):
+    for axis, found, index in zip((grid.down, grid.across), support(network, size, cell), cell, strict=True):
         assert found == (axis.first + index * axis.stride, axis.last + index * axis.stride)
 
 

@@ -55,6 +55,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resizer", default="pil", help="pil (default), torch, torch-aliased, opencv-linear or opencv-area"
     )
+    parser.add_argument(
+        "--lie",
+        type=int,
+        metavar="N",
+        help="the Lie-derivative error too, layer by layer, on the first N images (slow)",
+    )
+    parser.add_argument(
+        "--sites-every",
+        type=int,
+        default=4,
+        metavar="N",
+        help="look at the downsampling sites on every N-th image (default 4): their dense maps cost time",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
@@ -65,15 +78,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing import plots
-    from aliasing.depth import probe_depth
+    from aliasing.depth import lie_error, probe_depth
+    from aliasing.errors import UsageError
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
 
+    if arguments.lie is not None and arguments.lie < 1:
+        raise UsageError(f"lie is {arguments.lie}; it must be at least 1 image")
+    images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     profile = probe_depth(
         arguments.models,
-        arguments.images[0] if len(arguments.images) == 1 else arguments.images,
+        images,
         make_protocol(arguments.protocol, resizer=arguments.resizer),
-        layers=arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers,
+        layers=layers,
+        sites_every=arguments.sites_every,
         limit=arguments.limit,
         batch_size=arguments.batch_size,
         seed=arguments.seed,
@@ -81,6 +100,11 @@ def run(arguments: argparse.Namespace) -> None:
         progress=not arguments.json,
     )
     summary = profile.summary()
+    if arguments.lie:
+        derived = [lie_error(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
+        summary["lie"] = {result.model: result.summary() for result in derived}
+        if arguments.out:
+            plots.save(plots.lie(derived), arguments.out / "lie.png")
     if arguments.out:
         write_json(arguments.out / "summary.json", summary)
         plots.save(plots.depth(profile), arguments.out / "figure.png")
@@ -131,6 +155,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield "(in brackets the 95 % interval)"
         yield from _warnings(name, model)
         yield ""
+    yield from _lie_report(summary.get("lie", {}))
     skipped = summary["images"]["skipped"]
     if skipped:
         yield f"{len(skipped)} of {summary['images']['found']} images skipped:"
@@ -138,6 +163,17 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         if len(skipped) > _SKIPPED_SHOWN:
             yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
     yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+
+
+def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
+    from tabulate import tabulate
+
+    for name, result in lie.items():
+        yield f"{name}: Lie-derivative error {_cell(result['error'])} by {result['method']}, {result['images']} images"
+        measures = ("contribution", "share", "error", "unexplained")
+        rows = [[layer["name"], *(_cell(layer[measure]) for measure in measures)] for layer in result["layers"]]
+        yield tabulate(rows, ["layer", "adds", "share", "error up to here", "unexplained"])
+        yield ""
 
 
 def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:

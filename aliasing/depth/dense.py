@@ -33,7 +33,7 @@ class Place:
     Attributes
     ----------
     site : Site
-    index : of the call (or of the last call of the module) that it is, in the record of the run.
+    index : of the call that it is, in the record of the run; an operator's is that of a call beside it.
     call : the number of the site's call among the calls that are counted; None where it is not met.
     operator : the module whose operator it is, and where in it; None in a plain network.
     """
@@ -67,7 +67,7 @@ def places(module: nn.Module, record: Trace) -> list[Place]:
         calls = by_name.get(name)
         if site is not None and calls:
             sites.remove(site)
-            index = calls[0].first if key[0] == "inputs" else calls[0].last
+            index = calls[0].last - 1 if key[0] == "output" else calls[0].first
             found.append(Place(site, index, operator=(name, key)))
     return sorted(found, key=lambda place: place.index)
 

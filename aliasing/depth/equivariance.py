@@ -86,10 +86,23 @@ def follows(first: Tensor, second: Tensor, by: tuple[float, float], margin: int 
         raise ValueError(f"a margin of {margin} leaves nothing of {height}×{width} cells")
     inner = slice(margin, height - margin), slice(margin, width - margin)
     found = second[inner]
-    missed = float((moved(first, by)[inner] - found).square_().sum())
-    energy = float((found - found.mean((0, 1))).square_().sum())
-    change = float((first[inner] - found).square_().sum())
+    missed = _energy(moved(first, by)[inner] - found)
+    energy = _energy(found - _mean(found))
+    change = _energy(first[inner] - found)
     return missed / energy if energy > 0 else math.nan, missed / change if change > 0 else math.nan
+
+
+def _energy(x: Tensor) -> float:
+    flat = x.reshape(-1)
+    return float(flat @ flat)
+
+
+def _mean(x: Tensor) -> Tensor:
+    """Over the first two of (H, W, C), as a product with ones: several times as fast as a reduction of strided axes."""
+    height, width, channels = x.shape
+    ones = x.new_full((height * width,), 1 / (height * width))
+    mean: Tensor = ones @ x.reshape(height * width, channels)
+    return mean
 
 
 def moved(x: Tensor, by: tuple[float, float]) -> Tensor:
@@ -107,4 +120,5 @@ def moved(x: Tensor, by: tuple[float, float]) -> Tensor:
 def _matrix(size: int, by: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A shift is linear: its matrix is what it makes of the unit vectors, which are the columns of the identity."""
     identity = torch.eye(size, dtype=torch.float64)
-    return sampling.shift(identity, (by, 0.0)).to(device, dtype)
+    matrix: Tensor = sampling.shift(identity, (by, 0.0)).to(device, dtype)
+    return matrix

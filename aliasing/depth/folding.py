@@ -55,8 +55,8 @@ class Energies:
 def energies(x: Tensor) -> Energies:
     """The energies of a map (H, W, C)."""
     height, width = x.shape[:2]
-    energy = spectrum.power(x.permute(2, 0, 1), onesided=True)
-    summed = energy.sum(0, dtype=torch.float64)
+    energy = spectrum.power(x.permute(2, 0, 1).contiguous(), onesided=True)
+    summed = energy.sum(0).double()
     mean = float(summed[height // 2, 0])
     summed[height // 2, 0] = 0
     # Rounding of the transform leaves about eps · log₂(N) of the mean's magnitude in other frequencies.

@@ -9,7 +9,7 @@ equivariance error (Gruver, Finzi, Goldblum & Wilson 2022, eq. 4)
 
 and by the chain rule it is a sum over the layers,
 
-.. math:: \mathcal{L} f(x) = \sum_i c_i, \quad c_i = w_{i-1} - w_i, \quad w_i = \mathrm{d}(f_n ∘ … ∘ f_{i+1})\,(X_i h_i),
+.. math:: \mathcal{L} f(x) = \sum_i c_i, \quad c_i = w_{i-1} - w_i, \quad w_i = \mathrm{d}(f_n … f_{i+1})\,(X_i h_i),
 
 where :math:`c_i` is what layer *i* fails to move, carried on to the output. The derivatives of maps are those of their
 Fourier interpolation, so that photographs and zero padding, which do not close at the border, add to every layer.
@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
-from torch.autograd import forward_ad
+from torch.autograd import forward_ad as untyped_forward_ad
 
 from aliasing.depth.layers import Layer, choose_layers
 from aliasing.errors import InputError, UsageError
@@ -44,6 +44,7 @@ from aliasing.sites.trace import trace
 __all__ = ["LieProfile", "generator", "lie_error"]
 
 MEASURES = ("contribution", "share", "error", "unexplained")
+forward_ad: Any = untyped_forward_ad
 _STEP = 1e-3  # pixels, of the central difference: its own error is about its square
 
 
@@ -211,7 +212,8 @@ def _derivative(size: int, dtype: torch.dtype) -> Tensor:
     frequency = torch.fft.rfftfreq(size, dtype=torch.float64)
     frequency[frequency == 0.5] = 0
     spectrum = torch.fft.rfft(torch.eye(size, dtype=torch.float64), dim=0)
-    return torch.fft.irfft(2j * torch.pi * frequency[:, None] * spectrum, n=size, dim=0).to(dtype)
+    matrix: Tensor = torch.fft.irfft(2j * torch.pi * frequency[:, None] * spectrum, n=size, dim=0).to(dtype)
+    return matrix
 
 
 class _Differentiated:
@@ -272,7 +274,8 @@ class _Differentiated:
         def hook(layer: Layer, output: Tensor) -> Tensor | None:
             primal, tangent = forward_ad.unpack_dual(output)
             if start is layer:
-                return forward_ad.make_dual(primal, self._generator(layer, primal))
+                dual: Tensor = forward_ad.make_dual(primal, self._generator(layer, primal))
+                return dual
             if look is not None:
                 look(layer, primal, torch.zeros_like(primal) if tangent is None else tangent)
             return None

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Entry, ImageSource, open_images
-from aliasing.jitter.engine import blocks, prepare_ahead
+from aliasing.jitter.engine import BLOCK_SIZE, blocks, prepare_ahead
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -33,10 +34,11 @@ from aliasing.sites.trace import Trace, trace
 
 __all__ = ["probe_depth"]
 
-Shown: TypeAlias = tuple[str, str, Views]
-"""An image's name, its identity, and its views."""
+Shown: TypeAlias = tuple[str, str, Views, bool]
+"""An image's name, its identity, its views, and whether the sites are looked at on it."""
 
 BATCH_SIZE = 16
+SITES_EVERY = 4
 DEFAULT_PROTOCOL = "crop:span=1"
 # What these do to an image is no shift, so no layer's map can be moved to follow it.
 _NO_SHIFT = ("scale", "rotate", "frames", "consistency-cifar", "consistency")
@@ -48,6 +50,7 @@ def probe_depth(
     protocol: str | Protocol = DEFAULT_PROTOCOL,
     *,
     layers: str | Sequence[str] = "blocks",
+    sites_every: int = SITES_EVERY,
     limit: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
@@ -68,6 +71,9 @@ def probe_depth(
         numbers are then exact, otherwise one cell at each side is left out, and they are marked.
     layers : "blocks", "leaves", or names of modules
         See :func:`aliasing.depth.layers.blocks`.
+    sites_every : int
+        Look at the downsampling sites on every so-many-th image only: a dense map costs as much as stride² of the
+        network's own.
     limit : int, optional
         Look at the first so many images.
     batch_size : int
@@ -102,6 +108,8 @@ def probe_depth(
     """
     if batch_size < 1:
         raise UsageError(f"batch size is {batch_size}; it must be at least 1")
+    if sites_every < 1:
+        raise UsageError(f"sites_every is {sites_every}; it must be at least 1 (every image)")
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; it must be at least 1")
     protocol = make_protocol(protocol)
@@ -115,6 +123,7 @@ def probe_depth(
         "limit": limit,
         "protocol": protocol.parameters(),
         "layers": layers if isinstance(layers, str) else list(layers),
+        "sites_every": sites_every,
         "seed": seed,
         "batch_size": batch_size,
         "threads": torch.get_num_threads(),
@@ -129,7 +138,7 @@ def probe_depth(
         record = trace(*probe_of(network, None))
         seen = choose_layers(record, layers)
         margins = [margin_of(layer, network, record, protocol) for layer in seen]
-        subject = Subject(network, seen, margins, places(network.module, record), protocol)
+        subject = Subject(network, seen, margins, places(network.module, record), protocol, sites_every)
         described[network.name] = subject.describe()
         records.begin(network.name, {**settings, "weights": network.weights})
         _measure(subject, source, records, settings, progress)
@@ -161,6 +170,7 @@ class Subject:
     margins: Sequence[int | None]
     places: Sequence[Place]
     protocol: Protocol
+    sites_every: int
 
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
@@ -201,7 +211,7 @@ def _measure(subject: Subject, source: ImageSource, records: Records, settings: 
     with tqdm(total=total, desc=name, unit="image", disable=hidden) as bar:
         for index, block in blocks(entries()):
             if not records.has(name, index):
-                records.write(name, index, _measure_block(subject, block, settings, bar.update))
+                records.write(name, index, _measure_block(subject, index, block, settings, bar.update))
                 continue
             if records.read(name, index).images != [entry.name for entry in block]:
                 raise InputError(f"the images are not those that {records.directory} began with; choose another --out")
@@ -213,20 +223,23 @@ def _measure(subject: Subject, source: ImageSource, records: Records, settings: 
 
 
 def _measure_block(
-    subject: Subject, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]
+    subject: Subject, index: int, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]
 ) -> Part:
     """Measure a block of images, in full batches and in the source's order."""
+    start = index * BLOCK_SIZE
     part = Part(schema().empty_table(), images=[entry.name for entry in block])
 
-    def prepare(entry: Entry) -> Shown | BadImage:
+    def prepare(numbered: tuple[int, Entry]) -> Shown | BadImage:
+        number, entry = numbered
         try:
             image = entry.load()
-            return entry.name, image.identity, subject.protocol.views(image, subject.model, settings["seed"])
+            views = subject.protocol.views(image, subject.model, settings["seed"])
+            return entry.name, image.identity, views, number % subject.sites_every == 0
         except BadImage as error:
             return error
 
     def usable() -> Iterator[Shown]:
-        for entry, prepared in prepare_ahead(block, prepare):
+        for (_, entry), prepared in prepare_ahead(enumerate(block, start), prepare):
             if isinstance(prepared, BadImage):
                 part.skipped[entry.name] = str(prepared)
                 seen()
@@ -235,7 +248,7 @@ def _measure_block(
 
     rows: list[dict[str, Any]] = []
     for batch in _batches(usable(), settings["batch_size"]):
-        for (name, identity, _), found in zip(batch, look(subject, batch), strict=True):
+        for (name, identity, *_), found in zip(batch, look(subject, batch), strict=True):
             known = {"model": subject.model.name, "image": identity, "name": name}
             rows.extend(known | row for row in found)
             if not found:
@@ -248,9 +261,10 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
     """Show one batch to the network: the rows of each image, none where its features are not finite."""
     pictures: list[npt.NDArray[np.float32]] = []
     pairs: list[Pair] = []
-    image_of_first: dict[int, int] = {}  # the first view of each image, where the sites are looked at
-    for number, (_, _, views) in enumerate(batch):
-        image_of_first[len(pictures)] = number
+    image_of_first: dict[int, int] = {}  # the first views of the images on which the sites are looked at
+    for number, (_, _, views, sites) in enumerate(batch):
+        if sites:
+            image_of_first[len(pictures)] = number
         for first, second in views.pairs:
             a, b = views.views[first].shift, views.views[second].shift
             pairs.append(Pair(len(pictures) + first, len(pictures) + second, (b[0] - a[0], b[1] - a[1]), number))
@@ -267,7 +281,11 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
             folded[place, number] = fold(before, dense, met[place].site.stride, compares)
 
     module = subject.model.module
-    with torch.inference_mode(), watch.on(module), watching(module, met, list(image_of_first), note):
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(watch.on(module))
+        if image_of_first:
+            stack.enter_context(watching(module, met, list(image_of_first), note))
         module(subject.model.normalize(np.stack(pictures)))
     found: list[list[dict[str, Any]]] = []
     for number in range(len(batch)):
@@ -276,7 +294,9 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
             for index, layer in enumerate(subject.layers)
         ]
         for index, place in enumerate(met):
-            values = folded.get((index, number), {})
+            if (index, number) not in folded:
+                continue
+            values = folded[index, number]
             finite = {key: value for key, value in values.items() if isinstance(value, list) or math.isfinite(value)}
             rows.append({"what": "site", "place": place.site.name, **finite})
         found.append([] if number in watch.not_finite else rows)
@@ -287,7 +307,7 @@ def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:
     """As many images at once as have no more than ``size`` views together, and one at least."""
     batch: list[Shown] = []
     for item in shown:
-        if batch and sum(len(views.views) for _, _, views in [*batch, item]) > size:
+        if batch and sum(len(views.views) for _, _, views, _ in [*batch, item]) > size:
             yield batch
             batch = []
         batch.append(item)

@@ -112,11 +112,14 @@ class Watch:
 
 def averages(output: Tensor, layer: Layer) -> Tensor:
     """The average of each view's features over its positions (or tokens), N×C; a vector as it is."""
-    if layer.form == "map":
-        return output.mean((2, 3))
-    if layer.form == "map, channels last":
-        return output.mean((1, 2))
-    return output.mean(1) if layer.form == "tokens" else output.flatten(1)
+    if layer.is_map:
+        output = maps_of(output, layer).flatten(1, 2)
+    elif layer.form != "tokens":
+        return output.flatten(1)
+    # As a product with ones: several times as fast as a reduction, where the channels are last.
+    ones = output.new_full((output.shape[1],), 1 / output.shape[1])
+    means: Tensor = ones @ output
+    return means
 
 
 def maps_of(output: Tensor, layer: Layer) -> Tensor:

@@ -1,5 +1,6 @@
 """The figure of a depth profile: every measure against depth, with the downsampling sites marked."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aliasing.depth import Profile
+from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, style
 
@@ -51,6 +52,59 @@ def depth(profile: Profile) -> Figure:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), 3))
         figure.suptitle(_title(summary), fontsize=11)
     return figure
+
+
+def lie(profiles: Sequence[LieProfile]) -> Figure:
+    """What each layer adds to the Lie-derivative error, and how far it is from moving with the image.
+
+    Parameters
+    ----------
+    profiles : sequence of LieProfile
+        A network each (:func:`aliasing.depth.lie_error`).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    summaries = [(profile.model, profile.summary()) for profile in profiles]
+    with style():
+        figure, panels = plt.subplots(1, 3, figsize=(12, 4.2))
+        titles = {
+            "contribution": "What each layer adds: mean ‖c‖² ÷ dim",
+            "share": "Its share; the shares add up to 1",
+            "unexplained": "Motion of the features that the shift does not explain",
+        }
+        for axes, (measure, title) in zip(panels, titles.items(), strict=True):
+            for index, (name, summary) in enumerate(summaries):
+                label = f"{_label(name)}: {summary['error']['value']:.3g} in all"
+                _lie_line(axes, summary["layers"], measure, COLOURS[index % len(COLOURS)], label)
+            axes.set_title(title)
+            axes.set_xlabel("layers through which everything goes")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(axis="y", alpha=0.3)
+        panels[0].set_yscale("log")
+        panels[1].axhline(0, color="0.5", linewidth=1)
+        panels[2].set_ylim(bottom=0)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(profiles), 3))
+        images = max(summary["images"] for _, summary in summaries)
+        methods = " / ".join(dict.fromkeys(summary["method"] for _, summary in summaries))
+        figure.suptitle(f"Lie-derivative error (Gruver et al. 2022): {images} images, by {methods}", fontsize=11)
+    return figure
+
+
+def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, colour: str, label: str) -> None:
+    known = [(place, layer[measure]) for place, layer in enumerate(layers, 1) if layer[measure] is not None]
+    axes.plot([p for p, _ in known], [e["value"] for _, e in known], "o-", color=colour, markersize=4, label=label)
+    bounded = [(place, estimate) for place, estimate in known if estimate["low"] is not None]
+    least = 1e-12 if measure == "contribution" else -math.inf  # the axis is logarithmic
+    axes.fill_between(
+        [p for p, _ in bounded],
+        [max(e["low"], least, e["value"] / 100 if least > 0 else least) for _, e in bounded],
+        [e["high"] for _, e in bounded],
+        color=colour,
+        alpha=0.2,
+        linewidth=0,
+    )
 
 
 def _title(summary: dict[str, Any]) -> str:

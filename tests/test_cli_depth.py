@@ -1,0 +1,86 @@
+"""``aliasing depth``: what it leaves, what it prints, and how it fails."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+from aliasing.cli import main
+
+RESNET20 = "module:tests.cifar_resnet:resnet20"  # untrained: for paths and messages, never for numbers
+
+
+@pytest.fixture
+def photographs(tmp_path: Path) -> str:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index in range(3):
+        pixels = np.random.default_rng(index).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+        Pillow.fromarray(pixels).save(folder / f"good {index}.png")
+    return str(folder)
+
+
+def test_it_leaves_a_summary_records_and_a_figure(
+    photographs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "depth"
+    models = [RESNET20, f"antialiased:binomial3:{RESNET20}"]
+    assert main(["depth", "--models", *models, "--images", photographs, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "layer3.2" in printed
+    assert "boundary-contaminated" in printed
+    assert {path.name for path in out.iterdir()} == {"summary.json", "records", "figure.png"}
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    plain, blurred = summary["models"].values()
+    assert plain["images"] == blurred["images"] == 3
+    for layer in plain["layers"][:-1]:
+        for measure in ("relative_change", "equivariance_error", "unexplained_change"):
+            assert layer[measure]["low"] <= layer[measure]["value"] <= layer[measure]["high"]
+    assert [site["status"] for site in plain["sites"]] == ["subsamples"] * 4
+    assert [site["status"] for site in blurred["sites"]] == ["anti-aliased"] * 4
+    for before, after in zip(plain["sites"], blurred["sites"], strict=True):
+        assert after["alias_fraction"]["value"] < before["alias_fraction"]["value"]
+        assert 0 < after["baseband_kept"]["value"] < 1
+    with Pillow.open(out / "figure.png") as figure:
+        assert figure.width > 1000
+
+
+def test_json_alone_on_standard_output(photographs: str, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--models", RESNET20, "--images", photographs, "--layers", "layer1.0", "conv1", "--limit", "2"]
+    assert main(["depth", *arguments, "--protocol", "circular:pixels=1", "--json"]) == 0
+    (network,) = json.loads(capsys.readouterr().out)["models"].values()
+    assert [layer["name"] for layer in network["layers"]] == ["conv1", "layer1.0"]
+
+
+def test_the_lie_derivative_beside(photographs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "depth"
+    arguments = ["--models", RESNET20, "--images", photographs, "--layers", "layer1.0", "--lie", "2", "--out", str(out)]
+    assert main(["depth", *arguments]) == 0
+    assert "forward mode" in capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    (lie,) = summary["lie"].values()
+    assert lie["images"] == 2
+    assert (out / "lie.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--layers", "layr1.0"], 2, "no module 'layr1.0' runs in this network; did you mean 'layer1.0'?"),
+        (["--protocol", "scale"], 2, "is no small shift of the image"),
+        (["--limit", "0"], 2, "limit is 0"),
+        (["--batch-size", "0"], 2, "batch size is 0"),
+        (["--lie", "0"], 2, "lie is 0"),
+        (["--images", "nowhere"], 1, "nowhere does not exist"),
+        (["--models", "resnt50"], 2, "did you mean"),
+    ],
+)
+def test_errors_are_one_line(
+    photographs: str, capsys: pytest.CaptureFixture[str], arguments: list[str], code: int, message: str
+) -> None:
+    assert main(["depth", "--models", RESNET20, "--images", photographs, *arguments]) == code
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
