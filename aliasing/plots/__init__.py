@@ -1,19 +1,11 @@
 """Figures from results. Nothing here computes a result; each function takes one and returns a matplotlib figure."""
 
-<<<<<<< HEAD
 from aliasing.plots.across import across
 from aliasing.plots.attribution import attribution
-from aliasing.plots.depth import depth
-from aliasing.plots.feature_maps import filters, layers, moving_maps
-=======
 from aliasing.plots.depth import depth, lie
->>>>>>> depth
+from aliasing.plots.feature_maps import filters, layers, moving_maps
 from aliasing.plots.jitter import jitter
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
 
-<<<<<<< HEAD
-__all__ = ["across", "attribution", "depth", "filters", "jitter", "layers", "moving_maps", "save", "spectrum"]
-=======
-__all__ = ["depth", "jitter", "lie", "save", "spectrum"]
->>>>>>> depth
+__all__ = ["across", "attribution", "depth", "filters", "jitter", "layers", "lie", "moving_maps", "save", "spectrum"]
