@@ -192,8 +192,8 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="a folder for the training runs and their weights")
     cifar = [f"resnet{layers}" for layers in (20, 32, 44, 56)]
     parser.add_argument("--networks", nargs="+", default=["lite0", *cifar], choices=["lite0", *cifar])
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--limit", type=int, default=20_000, help="train on the first so many images")
+    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--limit", type=int, default=25_600, help="train on the first so many images")
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--test-limit", type=int, help="measure on the first so many images")
     parser.add_argument("--threads", type=int, help="torch's; one where the cores are shared")
