@@ -150,6 +150,30 @@ def test_one_tap_is_the_identity_in_the_published_placement(name: str) -> None:
     assert_identity(build(f"torchvision:{name}").double(), image(97), "zhang2019", "after")
 
 
+@torch.no_grad()
+def test_heads_that_run_in_training_only_are_left_alone() -> None:
+    """They were not there when the sites were found, and their calls must not be taken for others.
+
+    Batch norm keeps its statistics here: those of a dense map are not those of every other sample of it.
+    """
+    network, x = build("torchvision:googlenet").double(), image(97)
+    network.train()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+    def outputs() -> Any:
+        torch.manual_seed(0)  # dropout
+        return network(x)
+
+    expected = outputs()
+    antialias_(network, taps=[1.0], scheme="all", example_input=x)
+    assert network.training
+    for found, wanted in zip(outputs(), expected, strict=True):
+        assert difference(found, wanted) < ROUNDING
+    assert len(expected) == 3  # the answer, and two heads
+
+
 def _timm_families() -> list[str]:
     """A small network of each of timm's families."""
     small = ("atto", "femto", "pico", "nano", "_xxs", "_xs", "_t0", "_s0", "_b0", "tiny", "mini", "small", "_s")
