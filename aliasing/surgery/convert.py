@@ -95,7 +95,7 @@ def antialias(
     Notes
     -----
     Sites are found in eval mode, so heads that run in training only are left as they are. To train on several devices
-    take DistributedDataParallel: the replicas of nn.DataParallel would share one network's parameters, and torch says so.
+    take DistributedDataParallel: the replicas of nn.DataParallel would share one network's parameters (torch says so).
 
     Examples
     --------
