@@ -92,7 +92,9 @@ class _Maximum(torch.autograd.Function):
         length = gradient.shape[ctx.axis]
         x = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.layout).zero_()
         for start, larger in reversed(list(enumerate(ctx.saved_tensors, 1))):
-            x.narrow(ctx.axis, start, length).add_(torch.where(larger, gradient, 0.0))
-            gradient = torch.where(larger, 0.0, gradient)
+            # A product, for torch.where is ten times as slow here. (A gradient that has overflowed spreads as NaN.)
+            theirs = gradient * larger
+            x.narrow(ctx.axis, start, length).add_(theirs)
+            gradient = gradient - theirs
         x.narrow(ctx.axis, 0, length).add_(gradient)
         return x, None, None
