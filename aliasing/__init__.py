@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aliasing import (
+        depth,
         downsample,
         estimates,
         filters,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         spectrum,
         surgery,
     )
+    from aliasing.depth import probe_depth
     from aliasing.jitter import measure_jitter
     from aliasing.models import Classifier, load_model
     from aliasing.sites import find_sites
@@ -48,6 +50,7 @@ _MODULES = (
     "estimates",
     "records",
     "jitter",
+    "depth",
     "plots",
 )
 _FUNCTIONS = {
@@ -58,6 +61,7 @@ _FUNCTIONS = {
     "recalibrate": "surgery",
     "restore": "surgery",
     "measure_jitter": "jitter",
+    "probe_depth": "depth",
 }
 
 __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
@@ -74,6 +78,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "estimates",
     "records",
     "jitter",
+    "depth",
     "plots",
     "Classifier",
     "load_model",
@@ -82,6 +87,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "recalibrate",
     "restore",
     "measure_jitter",
+    "probe_depth",
     "__version__",
 ]
 

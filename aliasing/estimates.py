@@ -201,6 +201,58 @@ class Mean:
         return Estimate(self.average, self.average - half, self.average + half)
 
 
+def contrast(
+    totals: npt.ArrayLike, counts: npt.ArrayLike, coefficients: npt.ArrayLike, *, binary: bool = False
+) -> Estimate:
+    r"""A weighted sum of several networks' means on the same images, with its paired interval.
+
+    With :math:`r_k = \sum_i x_{ki} / \sum_i n_{ki}` the mean of network *k*, the contrast is :math:`\sum_k c_k r_k` and
+    its variance, linearised as above, keeps what the networks share on an image:
+
+    .. math:: v = \frac{m}{m-1} \sum_i \Big(\sum_k c_k \frac{x_{ki} - r_k n_{ki}}{\sum_j n_{kj}}\Big)^2
+
+    Coefficients (−1, 1) are the difference of two networks; those of a regression are its slope. The interval is
+    Student's t; as in :class:`Difference`, two images that go wholly one way and the other are added for binary values,
+    and where no variation was seen.
+
+    Parameters
+    ----------
+    totals, counts : array (networks, images)
+        For each image the sum of a network's values between 0 and 1, and how many (or how heavy) they are; 0 where an
+        image has none.
+    coefficients : array (networks,)
+    binary : bool
+        True for values that are 0 or 1.
+
+    Returns
+    -------
+    Estimate
+        NaN where a network has no value.
+
+    Examples
+    --------
+    >>> print(contrast([[0, 0, 0, 0, 0], [0, 1, 2, 0, 0]], [[8] * 5] * 2, [-1, 1], binary=True))
+    0.0750 [-0.4881, 0.5952]
+    """
+    sums, sizes = np.asarray(totals, np.float64), np.asarray(counts, np.float64)
+    weights = np.asarray(coefficients, np.float64)
+    if not sizes.sum(1).all():
+        return Estimate(math.nan, math.nan, math.nan)
+    ratios = sums.sum(1) / sizes.sum(1)
+    value = float(weights @ ratios)
+    images = sums.shape[1]
+    if images < 2:
+        return Estimate(value, math.nan, math.nan)
+    influence = weights @ ((sums - ratios[:, None] * sizes) / sizes.sum(1)[:, None])
+    largest, smallest = float(np.maximum(weights, 0).sum()), float(np.minimum(weights, 0).sum())
+    values = value + images * influence  # one an image, whose mean is the contrast
+    if binary or float(influence @ influence) < 1e-24:
+        values = np.append(values, [largest, smallest])
+    centre = float(values.mean())
+    half = float(stats.t.ppf(1 - _TAIL, len(values) - 1)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return Estimate(value, max(smallest, min(value, centre - half)), min(largest, max(value, centre + half)))
+
+
 def mean(values: Iterable[float]) -> Estimate:
     """The mean of one value an image, with Student's t interval."""
     accumulator = Mean()

@@ -4,14 +4,15 @@
 
 Forward, and forward and backward, on feature maps of a ResNet, in both memory layouts, all in one run. The peers that
 compute the same output (reflect padding) are antialiased-cnns and timm; kornia pads with zeros. A plain copy of the
-input is the floor of what moves that much memory. Each number is the median of consecutive calls. The allocator is as
-it comes: a padded copy then costs fresh pages besides, as it does in anyone's program; ``--keep-memory`` takes that
-out (`aliasing.memory`).
+input is the floor of what moves that much memory. In each cell the contenders take turns of some consecutive calls, and
+each number is the median of its own. The allocator is as it comes: a padded copy then costs fresh pages besides, as it
+does in anyone's program; ``--keep-memory`` takes that out (`aliasing.memory`).
 """
 
 import argparse
 import math
 import platform
+import random
 import time
 from collections.abc import Callable
 from statistics import median
@@ -23,22 +24,30 @@ from tabulate import tabulate
 from timm.layers import BlurPool2d as TimmBlurPool2d
 from torch import Tensor
 
-from aliasing.downsample import blur_pool
 from aliasing.layers import BlurPool2d
 from aliasing.memory import keep_freed_memory
 
 SHAPES = ((8, 64, 112, 112), (8, 256, 56, 56), (8, 512, 28, 28))
 
 
-def milliseconds(call: Callable[[], object], seconds: float) -> float:
-    """Median time of a call, repeated for some seconds and at least seven times."""
-    call(), call()
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 7:
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return 1e3 * median(times)
+def milliseconds(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Median time of each call.
+
+    They take turns in an order that changes, so that all share the good and bad moments of the machine and follow one
+    another; a turn is seven calls of which the last five count, because the first ones find the caches as the one
+    before left them.
+    """
+    order = random.Random(0)
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times[next(iter(times))]) < 15:
+        for name, call in order.sample(list(calls.items()), len(calls)):
+            call(), call()
+            for _ in range(5):
+                start = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - start)
+    return {name: 1e3 * median(rounds) for name, rounds in times.items()}
 
 
 def forward(operator: Callable[[Tensor], Tensor], x: Tensor) -> Callable[[], object]:
@@ -71,37 +80,37 @@ def cpu() -> str:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=0.12, help="for each number (default 0.12)")
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each cell (default 1)")
     parser.add_argument("--keep-memory", action="store_true", help="keep freed memory, as `aliasing jitter` does")
     arguments = parser.parse_args()
     if arguments.keep_memory:
         keep_freed_memory()
-    rows, same, zero = [], [], []
+    rows, same, zero, null = [], [], [], []
     for shape in SHAPES:
         for layout in (torch.contiguous_format, torch.channels_last):
             x = torch.randn(shape).contiguous(memory_format=layout)
             for taps in (3, 4, 5):
+                ours = BlurPool2d(2, f"binomial{taps}")
+                operators = {
+                    "ours": ours,
+                    "antialiased-cnns": antialiased_cnns.BlurPool(shape[1], filt_size=taps, stride=2),
+                    "timm": TimmBlurPool2d(shape[1], filt_size=taps, stride=2),
+                    "copy": torch.clone,
+                    "ours, zeros": BlurPool2d(2, f"binomial{taps}", padding="zero"),
+                    "kornia": kornia.filters.BlurPool2D(taps, stride=2),
+                    "kornia again": kornia.filters.BlurPool2D(taps, stride=2),
+                }
                 for name, how in (("forward", forward), ("forward + backward", forward_backward)):
-
-                    def timed(operator: Callable[[Tensor], Tensor], how=how, x=x) -> float:  # type: ignore[no-untyped-def]
-                        return milliseconds(how(operator, x), arguments.seconds)
-
-                    ours = timed(BlurPool2d(2, f"binomial{taps}"))
-                    cnns = timed(antialiased_cnns.BlurPool(shape[1], filt_size=taps, stride=2))
-                    timm = timed(TimmBlurPool2d(shape[1], filt_size=taps, stride=2))
-                    our_zero = timed(lambda x, taps=taps: blur_pool(x, 2, f"binomial{taps}", "zero"))
-                    kornias = timed(lambda x, taps=taps: kornia.filters.blur_pool2d(x, taps, 2))
-                    copy = timed(torch.clone)
-                    same.append(ours / min(cnns, timm))
-                    zero.append(our_zero / kornias)
+                    times = milliseconds({key: how(call, x) for key, call in operators.items()}, arguments.seconds)
+                    same.append(times["ours"] / min(times["antialiased-cnns"], times["timm"]))
+                    zero.append(times["ours, zeros"] / times["kornia"])
+                    null.append(times.pop("kornia again") / times["kornia"])
+                    cells = [f"{value:.2f}" for value in times.values()]
+                    layout_name = "channels_last" if layout is torch.channels_last else "contiguous"
                     rows.append(
                         [
-                            "×".join(map(str, shape)),
-                            "channels_last" if layout is torch.channels_last else "contiguous",
-                            taps,
-                            name,
-                            *(f"{value:.2f}" for value in (ours, cnns, timm, copy, same[-1])),
-                            *(f"{value:.2f}" for value in (our_zero, kornias, zero[-1])),
+                            *("×".join(map(str, shape)), layout_name, taps, name),
+                            *(*cells[:4], f"{same[-1]:.2f}", *cells[4:], f"{zero[-1]:.2f}"),
                         ]
                     )
     heads = ["shape", "layout", "taps", "", "ours, ms", "antialiased-cnns", "timm", "copy", "ratio"]
@@ -109,6 +118,9 @@ def main() -> None:
     print(f"\n{cpu()}")
     print(f"same output: geometric mean {geometric_mean(same):.3f}, worst cell {max(same):.2f}")
     print(f"zero padding: geometric mean {geometric_mean(zero):.3f}, worst cell {max(zero):.2f}")
+    print(
+        f"kornia ÷ kornia, the error of all this: geometric mean {geometric_mean(null):.3f}, worst cell {max(null):.2f}"
+    )
 
 
 def geometric_mean(ratios: list[float]) -> float:

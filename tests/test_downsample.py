@@ -97,9 +97,13 @@ def test_gradients_of_first_and_second_order(size, taps, padding, channels_last)
 
 
 @given(
-    st.tuples(st.integers(4, 11), st.integers(4, 11)), st.integers(1, 4), TAPS, st.booleans(), st.sampled_from([0, 99])
+    st.tuples(st.integers(4, 11), st.integers(4, 11)),
+    st.integers(1, 4),
+    TAPS,
+    st.sampled_from(["axis by axis", "axis by axis, image by image", "convolution"]),
+    st.booleans(),
 )
-def test_the_unpadded_blur_is_the_definition(size, stride, taps, channels_last, narrow):
+def test_the_unpadded_blur_is_the_definition(size, stride, taps, way, channels_last):
     """Both it and its transpose, derived term by term, against pad, convolve, and autograd through them."""
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     if channels_last:
@@ -110,14 +114,33 @@ def test_the_unpadded_blur_is_the_definition(size, stride, taps, channels_last, 
     for padding in ("reflect", "replicate", "circular"):
         one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(unpadded, "NARROW", narrow)  # both ways of going forward
+            patch.setattr(unpadded, "WIDEST", 99 if "axis" in way else 0)
+            patch.setattr(unpadded, "CACHE", 1 if "image by image" in way else 1 << 21)
             ours = downsample.blur_pool(one, stride, taps, padding)
+            weight = torch.randn_like(ours)
+            ours.backward(weight)
         definition = F.conv2d(F.pad(two, beyond, padding), kernel, stride=stride, groups=3)
-        weight = torch.randn_like(ours)
-        (ours * weight).sum().backward()
         (definition * weight).sum().backward()
         torch.testing.assert_close(ours, definition, atol=1e-13, rtol=0)
         torch.testing.assert_close(one.grad, two.grad, atol=1e-13, rtol=0)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [12, 40])
+def test_forward_mode_and_per_sample_gradients(size, memory_format):
+    """The operator is linear: its derivative along x is itself at x, and a gradient a sample is that of the batch."""
+    x = torch.randn(3, 2, size, size + 1, dtype=torch.float64).to(memory_format=memory_format)
+    y = downsample.blur_pool(x)
+
+    def loss(image):
+        return downsample.blur_pool(image[None]).square().sum()
+
+    for point in (x, x.clone().requires_grad_()):
+        torch.testing.assert_close(torch.func.jvp(downsample.blur_pool, (point,), (x,))[1], y)
+    leaf = x.clone().requires_grad_()
+    downsample.blur_pool(leaf).square().sum().backward()
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(x), leaf.grad)
+    torch.testing.assert_close(torch.func.vmap(downsample.blur_pool)(x[None]), y[None])
 
 
 # Max-blur ------------------------------------------------------------------------------------------------------------

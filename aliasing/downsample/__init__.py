@@ -14,7 +14,7 @@ those of the plain operator: size L becomes ⌈L / s⌉, and for pooling windows
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -258,14 +258,13 @@ def blur_pool(
     tensor([[0.5000, 2.0000, 4.0000]])
     """
     _check(x, dims)
-    steps = per_axis(stride, dims, "stride")
-    filters = taps_per_axis(taps, dims)
-    _check_padding(x, filters, padding, dims)
-    if all(len(row) == 1 for row in filters):
-        return subsample(x, steps, dims=dims)  # one tap is one: the samples themselves, to the bit
+    blur = _blur(_hashable(stride), _hashable(taps), padding, dims)
+    _check_padding(x, blur.filters, padding, dims)
+    if blur.kernel.size == 1:
+        return subsample(x, blur.steps, dims=dims)  # one tap is one: the samples themselves, to the bit
     batch = x if x.ndim == dims + 2 else x[None]
     with _full_precision(x):
-        y = _filter_and_subsample(batch, filters, steps, padding)
+        y = _filter_and_subsample(batch, blur, padding)
     return y if x.ndim == dims + 2 else y[0]
 
 
@@ -504,51 +503,70 @@ def _check(x: Tensor, dims: int) -> int:
     return x.shape[-dims - 1]
 
 
+class _Blur(NamedTuple):
+    """All of a blur-pool that does not depend on what is pooled. Made once, as it takes as long as a small pooling."""
+
+    steps: tuple[int, ...]
+    filters: tuple[Taps, ...]
+    kernel: NDArray[np.float64]
+    margin: tuple[int, ...]  # zeros around the image, for that kernel
+
+
+@lru_cache(maxsize=64, typed=True)
+def _blur(stride: PerAxis, taps: TapsLike, padding: str, dims: int) -> _Blur:
+    filters = tuple(taps_per_axis(taps, dims))
+    # A zero in front makes an even number of taps odd, so that as much is padded before as after.
+    odd = [row if len(row) % 2 or padding != "zero" else np.concatenate(([0.0], row)) for row in filters]
+    margin = tuple(len(row) // 2 if padding == "zero" else 0 for row in odd)
+    return _Blur(per_axis(stride, dims, "stride"), filters, _outer(odd), margin)
+
+
+def _hashable(value: Any) -> Any:
+    """Lists and arrays as tuples."""
+    return (
+        tuple(map(_hashable, value))
+        if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
+        else value
+    )
+
+
 def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) -> None:
     if padding not in PADDINGS:
         raise ValueError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
-    if torch.compiler.is_compiling():
-        return  # sizes are symbols here, and torch checks them when the program runs
+    if padding in ("zero", "replicate") or torch.compiler.is_compiling():
+        return  # any length will do; and in a compiled program sizes are symbols, which torch checks when it runs
     for size, row in zip(x.shape[-dims:], filters, strict=True):
-        longest = {"reflect": 2 * size - 1, "circular": 2 * size + 1}.get(padding)
-        if longest is not None and len(row) > longest:
+        longest = 2 * size - 1 if padding == "reflect" else 2 * size + 1
+        if len(row) > longest:
             raise ValueError(
                 f"{len(row)} taps reach beyond what {padding} padding of {size} pixels allows, {longest} taps; "
                 "take fewer, or padding='replicate'"
             )
 
 
-def _filter_and_subsample(x: Tensor, filters: Sequence[Taps], steps: tuple[int, ...], padding: str) -> Tensor:
-    dims = len(steps)
-    if padding == "zero":
-        # A zero in front makes an even number of taps odd, so that as much is padded before as after.
-        filters = [row if len(row) % 2 else np.concatenate(([0.0], row)) for row in filters]
-        margin: list[int] | int = [len(row) // 2 for row in filters]
-    elif (
-        dims == 2
-        and x.device.type == "cpu"
-        and max(x.shape[2:]) <= unpadded.LARGEST
-        and not torch.compiler.is_compiling()
-    ):
-        # The other branch is the definition, for compiled and exported programs and for devices where a padded copy is
-        # cheap. In eager mode on a CPU it costs as much as the blur.
-        rows, columns = (
-            unpadded.Axis(tuple(row.tolist()), step, padding, size)
-            for row, step, size in zip(filters, steps, x.shape[2:], strict=True)
-        )
-        return unpadded.blur(x, rows, columns)
-    else:
-        beyond = [side for row in reversed(filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
-        x, margin = F.pad(x, beyond, PADDINGS[padding]), 0
-    kernel = torch.as_tensor(_outer(filters), dtype=x.dtype, device=x.device)
+def _filter_and_subsample(x: Tensor, blur: _Blur, padding: str) -> Tensor:
+    dims = len(blur.steps)
+    if padding != "zero":
+        if dims == 2 and not torch.compiler.is_compiling() and unpadded.pays(x):
+            # What comes after is the definition, for compiled and exported programs and for devices where a padded
+            # copy is cheap. In eager mode on a CPU it costs as much as the blur.
+            rows, columns = (
+                unpadded.Axis(tuple(row.tolist()), step, padding, size)
+                for row, step, size in zip(blur.filters, blur.steps, x.shape[2:], strict=True)
+            )
+            return unpadded.blur(x, rows, columns)
+        beyond = [side for row in reversed(blur.filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
+        x = F.pad(x, beyond, PADDINGS[padding])
+    kernel = torch.as_tensor(blur.kernel, dtype=x.dtype, device=x.device)
     weight = kernel.expand(x.shape[1], 1, *kernel.shape)
-    return cast(Tensor, _convolution(dims)(x, weight, stride=steps, padding=margin, groups=x.shape[1]))
+    return cast(Tensor, _convolution(dims)(x, weight, stride=blur.steps, padding=blur.margin, groups=x.shape[1]))
 
 
 def _full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Keep the dtype of x under autocast, as torch's own pooling does."""
     device = x.device.type
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if autocast else nullcontext()
 
 
 def _convolution(dims: int) -> Any:

@@ -1,18 +1,24 @@
 r"""Blur-pooling images without copying them into a padded frame, which costs as much as the blur itself.
 
-Along each axis the blur is a matrix :math:`A = Z + B`: *Z* reads zeros beyond the border, which a convolution does for
-free, and *B* has the few entries of the taps that lie beyond it, at the pixels that the padding puts there. Then
+Along each axis the blur is a matrix, :math:`Y = A_y X A_x^T`. What is fast depends on how the image lies in memory.
 
-.. math:: A_y X A_x^T = Z_y X Z_x^T + B_y X A_x^T + Z_y X B_x^T,
+*Contiguous* images, whose rows are whole in memory, go one axis after the other: the rows of an image are added up tap
+by tap, and the columns, which would have to be gathered, are left to one matrix product.
 
-one convolution of the whole, and for each border row and column one product of that row or column with a small
-matrix. The gradient is the transpose, term by term. Both are tested against the definition, pad and convolve. (They
-differ from it in one thing: NaN or infinity in a row or column next to the border reaches that whole border, as 0 ·
-NaN is NaN.)
+*Channels-last* images go through one convolution. With :math:`A = Z + B`, where *Z* reads zeros beyond the border,
+which a convolution does for free, and *B* has the few entries of the taps that lie beyond it, at the pixels that the
+padding puts there,
+
+.. math:: A_y X A_x^T = Z_y X Z_x^T + B_y X A_x^T + Z_y X B_x^T:
+
+to the convolution of the whole comes, for each border row and column, one product of a line with a small matrix.
+
+The gradient is the transpose, term by term. Both ways are tested against the definition, pad and convolve. (They
+differ from it in one thing: NaN or infinity reaches the whole row, or the border of it, as 0 · NaN is NaN.)
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -26,9 +32,12 @@ Row: TypeAlias = tuple[float, ...]
 # Beyond this size the matrices, size² / stride, take more room than the padded copy is worth.
 LARGEST = 1024
 
-# In contiguous images up to this wide, a column is so large a part of memory that the padded copy is the faster way
-# forward. (Its gradient is not the faster way back.)
-NARROW = 32
+# Contiguous images wider than this go through the convolution too: a matrix product costs as many operations a pixel
+# as the image is wide.
+WIDEST = 256
+
+# What of a batch is worked on at a time, in bytes: of the order of a second-level cache.
+CACHE = 1 << 21
 
 
 class Axis(NamedTuple):
@@ -40,8 +49,15 @@ class Axis(NamedTuple):
     size: int
 
 
+def pays(x: Tensor) -> bool:
+    """Whether a batch of images, N×C×H×W, is blurred faster here than padded and convolved."""
+    return x.device.type == "cpu" and max(x.shape[2:]) <= LARGEST
+
+
 def blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Blur-pool a batch of images, N×C×H×W, along rows (the H axis) and columns."""
+    if not (x.requires_grad and torch.is_grad_enabled()) and not _by_axis(x, rows, columns):
+        return _blur_by_convolution(x, rows, columns)  # made of operations that torch can differentiate itself
     y: Tensor = _Blur.apply(x, rows, columns)
     return y
 
@@ -49,22 +65,7 @@ def blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
 class _Blur(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        plan = _plan(rows, columns, x.dtype == torch.float64)
-        if x.is_contiguous() and x.shape[-1] <= NARROW:
-            beyond = [side for axis in (columns, rows) for side in ((len(axis.taps) - 1) // 2, len(axis.taps) // 2)]
-            kernel = torch.from_numpy(np.outer(rows.taps, columns.taps)).to(x.dtype).expand(x.shape[1], 1, -1, -1)
-            return F.conv2d(
-                F.pad(x, beyond, rows.padding), kernel, None, (rows.stride, columns.stride), 0, 1, x.shape[1]
-            )
-        weight = torch.from_numpy(plan.kernel).to(x.dtype).expand(x.shape[1], 1, *plan.kernel.shape)
-        y = F.conv2d(x, weight, None, (rows.stride, columns.stride), plan.padding, 1, x.shape[1])
-        for border in plan.borders:
-            matrix = torch.from_numpy(border.matrix).to(x.dtype)
-            for pixel, outputs in border.outputs_of_pixel.items():
-                line = _multiply(matrix, x.select(border.axis, pixel), x)
-                for output, weight_there in outputs:
-                    y.select(border.axis, output).add_(line, alpha=weight_there)
-        return y
+        return _blur(x, rows, columns)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -74,21 +75,20 @@ class _Blur(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Any:
         return _Transpose.apply(gradient, ctx.rows, ctx.columns), None, None
 
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Any:
+        return _Blur.apply(tangent, ctx.rows, ctx.columns)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, rows: Axis, columns: Axis) -> tuple[Tensor, int]:
+        batches = x.movedim(cast(int, in_dims[0]), 0)
+        return _Blur.apply(batches.flatten(0, 1), rows, columns).unflatten(0, batches.shape[:2]), 0
+
 
 class _Transpose(torch.autograd.Function):
     @staticmethod
     def forward(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        plan = _plan(rows, columns, gradient.dtype == torch.float64)
-        channels, stride = gradient.shape[1], (rows.stride, columns.stride)
-        weight = torch.from_numpy(plan.kernel).to(gradient.dtype).expand(channels, 1, *plan.kernel.shape)
-        x = F.conv_transpose2d(gradient, weight, None, stride, plan.padding, plan.unread, channels)
-        for border in plan.borders:
-            matrix = torch.from_numpy(border.matrix.T).to(gradient.dtype)
-            for output, pixels in border.pixels_of_output.items():
-                line = _multiply(matrix, gradient.select(border.axis, output), gradient)
-                for pixel, weight_there in pixels:
-                    x.select(border.axis, pixel).add_(line, alpha=weight_there)
-        return x
+        return _transpose(gradient, rows, columns)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -97,6 +97,109 @@ class _Transpose(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, x: Tensor) -> Any:
         return _Blur.apply(x, ctx.rows, ctx.columns), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Any:
+        return _Transpose.apply(tangent, ctx.rows, ctx.columns)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, rows: Axis, columns: Axis) -> tuple[Tensor, int]:
+        batches = x.movedim(cast(int, in_dims[0]), 0)
+        return _Transpose.apply(batches.flatten(0, 1), rows, columns).unflatten(0, batches.shape[:2]), 0
+
+
+def _blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    return (_blur_by_axis if _by_axis(x, rows, columns) else _blur_by_convolution)(x, rows, columns)
+
+
+def _transpose(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    by_axis = _by_axis(gradient, rows, columns)
+    return (_transpose_by_axis if by_axis else _transpose_by_convolution)(gradient, rows, columns)
+
+
+def _by_axis(image: Tensor, rows: Axis, columns: Axis) -> bool:
+    # Sums in half precision would be rounded tap by tap, which a convolution is not.
+    exact = image.dtype in (torch.float32, torch.float64)
+    return exact and image.is_contiguous() and columns.size <= WIDEST and _terms(rows)[0].weight != 0
+
+
+def _blur_by_axis(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    first, *others = _terms(rows)
+    unit = first.weight  # in units of which the rows are summed; the matrix puts it back
+    pair = bool(others) and others[0].outputs == first.outputs  # two that all outputs read are added up in one pass
+    sums = x.new_empty(*x.shape[:2], _outputs(rows), columns.size)
+    for some in _some_images(sums):
+        images, sums_of_rows = x[some], sums[some]
+        if pair:
+            weight = others[0].weight / unit
+            torch.add(images[:, :, first.pixels], images[:, :, others[0].pixels], alpha=weight, out=sums_of_rows)
+        else:
+            sums_of_rows.copy_(images[:, :, first.pixels])
+        for term in others[pair:]:
+            sums_of_rows[:, :, term.outputs].add_(images[:, :, term.pixels], alpha=term.weight / unit)
+    return _product(sums, torch.from_numpy(_scaled_matrix(columns, unit, x.dtype == torch.float64)))
+
+
+def _transpose_by_axis(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    terms = _terms(rows)
+    unit = terms[0].weight
+    matrix = torch.from_numpy(_scaled_matrix(columns, unit, gradient.dtype == torch.float64))
+    every_pixel = sum(term.first_of_phase for term in terms) == rows.stride
+    x = (gradient.new_empty if every_pixel else gradient.new_zeros)(*gradient.shape[:2], rows.size, columns.size)
+    sums = _product(gradient, matrix.T)
+    for some in _some_images(sums):
+        images, sums_of_rows = x[some], sums[some]
+        for term in terms:
+            if term.first_of_phase:
+                torch.mul(sums_of_rows[:, :, term.outputs], term.weight / unit, out=images[:, :, term.pixels])
+            else:
+                images[:, :, term.pixels].add_(sums_of_rows[:, :, term.outputs], alpha=term.weight / unit)
+    return x
+
+
+def _some_images(batch: Tensor) -> list[slice]:
+    """A batch in parts that stay in a cache while tap after tap is added to them."""
+    some = max(1, CACHE // (batch[0].numel() * batch.element_size()))
+    return [slice(first, first + some) for first in range(0, len(batch), some)]
+
+
+def _product(lines: Tensor, matrix: Tensor) -> Tensor:
+    """The matrix times each line of the last axis."""
+    if lines.dtype != torch.float32:
+        return F.linear(lines, matrix)
+    # The same as a 1×1 convolution of one image in channels_last, which takes half the time of the product in float32.
+    pixels = lines.reshape(1, -1, 1, lines.shape[-1]).permute(0, 3, 1, 2)
+    return F.conv2d(pixels, matrix[:, :, None, None]).permute(0, 2, 3, 1).reshape(*lines.shape[:-1], -1)
+
+
+def _blur_by_convolution(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    plan = _plan(rows, columns, x.dtype == torch.float64)
+    stride, channels = (rows.stride, columns.stride), x.shape[1]
+    weight = torch.from_numpy(plan.kernel).to(x.dtype).expand(channels, 1, -1, -1)
+    y = F.conv2d(x, weight, None, stride, plan.padding, 1, channels)
+    for border in plan.borders:
+        matrix = torch.from_numpy(border.matrix).to(x.dtype)
+        for output, pixels in border.pixels_of_output.items():
+            (pixel, unit), *others = pixels
+            line = x.select(border.axis, pixel)
+            for pixel, weight_there in others:
+                line = torch.add(line, x.select(border.axis, pixel), alpha=weight_there / unit)
+            y.select(border.axis, output).add_(_multiply(matrix, line, x), alpha=unit)
+    return y
+
+
+def _transpose_by_convolution(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    plan = _plan(rows, columns, gradient.dtype == torch.float64)
+    channels, stride = gradient.shape[1], (rows.stride, columns.stride)
+    weight = torch.from_numpy(plan.kernel).to(gradient.dtype).expand(channels, 1, *plan.kernel.shape)
+    x = F.conv_transpose2d(gradient, weight, None, stride, plan.padding, plan.unread, channels)
+    for border in plan.borders:
+        matrix = torch.from_numpy(border.matrix.T).to(gradient.dtype)
+        for output, pixels in border.pixels_of_output.items():
+            line = _multiply(matrix, gradient.select(border.axis, output), gradient)
+            for pixel, weight_there in pixels:
+                x.select(border.axis, pixel).add_(line, alpha=weight_there)
+    return x
 
 
 def _multiply(matrix: Tensor, line: Tensor, image: Tensor) -> Tensor:
@@ -108,7 +211,6 @@ class _Border(NamedTuple):
     """B along one axis, and the matrix along the other."""
 
     axis: int
-    outputs_of_pixel: dict[int, list[tuple[int, float]]]
     pixels_of_output: dict[int, list[tuple[int, float]]]
     matrix: NDArray[Any]
 
@@ -132,13 +234,11 @@ def _plan(rows: Axis, columns: Axis, double: bool) -> _Plan:
     )
     borders = []
     for place, axis, matrix in ((-2, rows, _matrix(columns)), (-1, columns, _matrix(rows, zero=True))):
-        by_pixel: dict[int, list[tuple[int, float]]] = {}
         by_output: dict[int, list[tuple[int, float]]] = {}
         for output, pixel, weight in _beyond(axis):
-            by_pixel.setdefault(pixel, []).append((output, weight))
             by_output.setdefault(output, []).append((pixel, weight))
-        if by_pixel:
-            borders.append(_Border(place, by_pixel, by_output, matrix.astype(dtype)))
+        if by_output:
+            borders.append(_Border(place, by_output, matrix.astype(dtype)))
     kernel = np.outer(taps_y, taps_x).astype(dtype)
     return _Plan(kernel, (before_y, before_x), (unread[0], unread[1]), borders)
 
@@ -172,6 +272,32 @@ def _entries(axis: Axis) -> list[tuple[int, int, float, bool]]:
     return entries
 
 
+class _Term(NamedTuple):
+    """One tap, for all the outputs that read a pixel there."""
+
+    weight: float
+    outputs: slice
+    pixels: slice
+    first_of_phase: bool  # of those that read a pixel at i·stride + phase, the one that reads every such pixel
+
+
+@lru_cache(maxsize=16)
+def _terms(axis: Axis) -> list[_Term]:
+    """A, tap by tap: first the one at the kept pixel, which all outputs read; last those that lie beyond the border."""
+    taps: dict[int, list[tuple[int, int, float]]] = {}
+    for output, pixel, weight, beyond in _entries(axis):
+        if not beyond:
+            taps.setdefault(pixel - output * axis.stride, []).append((output, pixel, weight))
+    terms = []
+    for offset, entries in taps.items():
+        (first, first_pixel, weight), (last, last_pixel, _) = entries[0], entries[-1]
+        pixels = slice(first_pixel, last_pixel + 1, axis.stride)
+        terms.append(_Term(weight, slice(first, last + 1), pixels, 0 <= offset < axis.stride))
+    for output, pixel, weight in _beyond(axis):
+        terms.append(_Term(weight, slice(output, output + 1), slice(pixel, pixel + 1), False))
+    return terms
+
+
 def _beyond(axis: Axis) -> tuple[tuple[int, int, float], ...]:
     """B: (output, pixel, weight) of the taps beyond the border, those on one pixel added up."""
     weights: dict[tuple[int, int], float] = {}
@@ -179,6 +305,12 @@ def _beyond(axis: Axis) -> tuple[tuple[int, int, float], ...]:
         if beyond and weight:
             weights[output, pixel] = weights.get((output, pixel), 0.0) + weight
     return tuple((output, pixel, weight) for (output, pixel), weight in weights.items())
+
+
+@lru_cache(maxsize=16)
+def _scaled_matrix(axis: Axis, scale: float, double: bool) -> NDArray[Any]:
+    """A times a factor."""
+    return (scale * _matrix(axis)).astype(np.float64 if double else np.float32)
 
 
 def _matrix(axis: Axis, *, zero: bool = False) -> NDArray[np.float64]:

@@ -23,7 +23,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from aliasing.errors import InputError, UsageError
-from aliasing.images import BadImage, Entry, ImageSource, open_images
+from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
     Array,
     Compare,
@@ -36,12 +36,13 @@ from aliasing.jitter.engine import (
     predict,
     prepare_ahead,
     probabilities,
+    table_of,
 )
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
-from aliasing.protocols import Protocol, make_protocol
+from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import EMBEDDINGS, PROBABILITIES, Records
 
@@ -228,7 +229,7 @@ def measure_jitter(
             raise UsageError(
                 f"{network.name} is given twice; give each network once, and your own under their own names"
             )
-        described[network.name] = _describe(network, protocol)
+        described[network.name] = describe_network(network, protocol)
         records.begin(network.name, {**settings, "weights": network.weights})
         _measure(network, source, protocol, records, settings, progress)
     if not described:
@@ -297,12 +298,16 @@ def _measure(
         else:
             network, schema = embeddings(model), EMBEDDINGS
             compare = compare_embeddings(_gallery(model, entries(), protocol, network, settings))
+
+        def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
+            return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
+
         parts = measure_blocks(
             model,
             todo,
             protocol,
             network,
-            compare,
+            tabulate,
             schema,
             batch_size=settings["batch_size"],
             seed=settings["seed"],
@@ -339,7 +344,7 @@ def _gallery(
     return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
 
 
-def _describe(model: Classifier, protocol: Protocol) -> dict[str, Any]:
+def describe_network(model: Classifier, protocol: Protocol) -> dict[str, Any]:
     """What a reader of a summary must know of a network."""
     geometry = protocol.geometry(model)
     notes = list(model.notes)

@@ -27,6 +27,7 @@ Array: TypeAlias = npt.NDArray[np.float32]
 Network: TypeAlias = Callable[[Array], Array]
 Columns: TypeAlias = dict[str, Any]
 Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
+Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
 T = TypeVar("T")
 
 BLOCK_SIZE = 32
@@ -35,20 +36,25 @@ _AHEAD = 8  # images that are decoded before the network asks for them
 
 def probabilities(model: Classifier) -> Network:
     """Views N×H×W×3 → class probabilities N×C (softmax of the network's output)."""
-    module = model.module.to(memory_format=torch.channels_last)
+    model.module.to(memory_format=torch.channels_last)
 
     def network(views: Array) -> Array:
         with torch.inference_mode():
-            logits = module(model.normalize(views))
-            if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-                raise InputError(
-                    f"{model.name} gives {_describe(logits)}, not N×classes; if it is no classifier, measure its"
-                    " embedding (--output embedding)"
-                )
-            outputs: Array = logits.float().softmax(1).numpy()
-            return outputs
+            return class_probabilities(model, views)
 
     return network
+
+
+def class_probabilities(model: Classifier, views: Array) -> Array:
+    """The class probabilities of one batch of views; gradients are the caller's to switch off."""
+    logits = model.module(model.normalize(views))
+    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
+        raise InputError(
+            f"{model.name} gives {_describe(logits)}, not N×classes; if it is no classifier, measure its"
+            " embedding (--output embedding)"
+        )
+    outputs: Array = logits.float().softmax(1).numpy()
+    return outputs
 
 
 def embeddings(model: Classifier) -> Network:
@@ -149,7 +155,7 @@ def measure_blocks(
     numbered_blocks: Iterable[tuple[int, list[Entry]]],
     protocol: Protocol,
     network: Network,
-    compare: Compare,
+    tabulate: Tabulate,
     schema: pa.Schema,
     *,
     batch_size: int,
@@ -166,10 +172,10 @@ def measure_blocks(
     protocol : Protocol
     network : callable
         Views N×H×W×3 → outputs N×D.
-    compare : callable
-        The outputs of one image's views → the columns of its rows.
+    tabulate : callable
+        The name of an image, itself, its views and their outputs → its rows.
     schema : pyarrow.Schema
-        The rows.
+        Of the rows.
     batch_size, seed : int
     seen : callable
         Called once an image, when it is done.
@@ -185,14 +191,13 @@ def measure_blocks(
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)
     for index, group in groupby(prepare_ahead(entries, prepare), key=lambda item: item[0][0]):
         block = ((entry, prepared) for (_, entry), prepared in group)
-        yield index, _measure_block(model.name, block, network, compare, schema, batch_size, seen)
+        yield index, _measure_block(block, network, tabulate, schema, batch_size, seen)
 
 
 def _measure_block(
-    model: str,
     block: Iterator[tuple[Entry, tuple[Image | Clip, Views] | BadImage]],
     network: Network,
-    compare: Compare,
+    tabulate: Tabulate,
     schema: pa.Schema,
     batch_size: int,
     seen: Callable[[], Any],
@@ -220,7 +225,7 @@ def _measure_block(
         shown.popleft()
         outputs, collected = np.stack(collected), []
         if np.isfinite(outputs).all():
-            rows.append(_rows(model, name, image, views, compare(outputs, views, image), schema))
+            rows.append(tabulate(name, image, views, outputs))
         else:
             part.not_finite.append(name)
         seen()
@@ -251,7 +256,8 @@ def prepare_ahead(items: Iterable[T], prepare: Callable[[T], Any], ahead: int = 
         pool.shutdown(cancel_futures=True)
 
 
-def _rows(model: str, name: str, image: Image | Clip, views: Views, columns: Columns, schema: pa.Schema) -> pa.Table:
+def table_of(model: str, name: str, image: Image | Clip, views: Views, columns: Columns, schema: pa.Schema) -> pa.Table:
+    """The rows of one image: one a pair, with the columns that depend on the network's outputs."""
     count = len(views.pairs)
     columns = {
         "model": [model] * count,

@@ -1,7 +1,11 @@
 """Figures from results. Nothing here computes a result; each function takes one and returns a matplotlib figure."""
 
+from aliasing.plots.across import across
+from aliasing.plots.attribution import attribution
+from aliasing.plots.depth import depth
+from aliasing.plots.feature_maps import filters, layers, moving_maps
 from aliasing.plots.jitter import jitter
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
 
-__all__ = ["jitter", "save", "spectrum"]
+__all__ = ["across", "attribution", "depth", "filters", "jitter", "layers", "moving_maps", "save", "spectrum"]

@@ -19,7 +19,7 @@ ACTIVATIONS = frozenset((
     "silu", "mish", "sigmoid", "sigmoid_", "tanh", "tanh_", "hardsigmoid", "hardswish", "softplus", "softsign",
     "logsigmoid", "hardshrink", "softshrink", "tanhshrink", "abs", "square", "exp", "erf",
 ))
-_POINTWISE = ACTIVATIONS | frozenset((
+POINTWISE = ACTIVATIONS | frozenset((
     "batch_norm", "mul", "mul_", "multiply", "div", "div_", "true_divide", "add", "add_", "sub", "sub_", "neg", "pow",
     "sqrt", "rsqrt", "addcmul", "addcmul_", "lerp", "maximum", "minimum", "contiguous", "clone", "detach", "to", "type",
     "type_as", "float", "half", "bfloat16", "double", "dropout", "dropout_", "dropout2d", "feature_dropout",
@@ -80,7 +80,7 @@ def _layout_behind(call: Call, layout: dict[Value, tuple[int, ...]]) -> dict[Val
         return None
     axes = layout[ours[0]]
     shape = ours[0].shape
-    if call.name in _POINTWISE and all(layout[value] == axes for value in ours):
+    if call.name in POINTWISE and all(layout[value] == axes for value in ours):
         per_channel = call.name in _PER_CHANNEL  # whose vectors do not broadcast from the right
         foreign = [value for value in call.inputs if value not in layout and not per_channel]
         if any(_varies_over_space(value, axes) for value in foreign):

@@ -1,0 +1,169 @@
+"""Follow a one-pixel shift through pretrained networks, layer by layer.
+
+At each layer: how far the averaged features move, how far the feature map is from the moved feature map, and which
+share of its change the shift does not explain; at each downsampling site: how much energy folds.
+
+examples:
+  aliasing depth --out depth
+      the offline default: a real ImageNet network on the photographs that scikit-image bundles
+  aliasing depth --models resnet50 antialiased:binomial4:resnet50 --images DIR --limit 200 --out depth
+      a network of torchvision and the same one anti-aliased, on one's own photographs
+  aliasing depth --models vgg16 --layers leaves --json
+      every single layer, the summary on standard output
+  aliasing depth --models antialiased:flc,all,circular:resnet50 --protocol circular:pixels=1
+      without a boundary: circular padding and circular shifts, where the numbers are exact
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+SUMMARY = "follow a shift through a network, layer by layer"
+
+DEFAULT_MODELS = ("pypi:efficientnet_lite0",)
+_SKIPPED_SHOWN = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing depth``."""
+    parser.add_argument(
+        "--models", nargs="+", default=DEFAULT_MODELS, metavar="NAME", help="networks (see `aliasing models`)"
+    )
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=["sample"],
+        metavar="PATH",
+        help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
+    )
+    parser.add_argument(
+        "--layers",
+        nargs="+",
+        default=["blocks"],
+        metavar="NAME",
+        help="blocks (default), leaves (every single layer), or names of modules",
+    )
+    parser.add_argument(
+        "--protocol",
+        default="crop:span=1",
+        metavar="NAME[:KEY=VALUE,…]",
+        help="how the image is shifted: crop:span=1 (default), circular:pixels=1, pad, black, subpixel, …",
+    )
+    parser.add_argument(
+        "--resizer", default="pil", help="pil (default), torch, torch-aliased, opencv-linear or opencv-area"
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
+    parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, write, print."""
+    from aliasing import plots
+    from aliasing.depth import probe_depth
+    from aliasing.protocols import make_protocol
+    from aliasing.provenance import write_json
+
+    profile = probe_depth(
+        arguments.models,
+        arguments.images[0] if len(arguments.images) == 1 else arguments.images,
+        make_protocol(arguments.protocol, resizer=arguments.resizer),
+        layers=arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers,
+        limit=arguments.limit,
+        batch_size=arguments.batch_size,
+        seed=arguments.seed,
+        out=arguments.out,
+        progress=not arguments.json,
+    )
+    summary = profile.summary()
+    if arguments.out:
+        write_json(arguments.out / "summary.json", summary)
+        plots.save(plots.depth(profile), arguments.out / "figure.png")
+    if arguments.json:
+        json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
+        print()
+    else:
+        print("\n".join(_report(summary, arguments.out)))
+
+
+def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
+    """The summary for a person."""
+    from tabulate import tabulate
+
+    for name, model in summary["models"].items():
+        shown = "1 image" if model["images"] == 1 else f"{model['images']} images"
+        yield f"{name}: {shown}"
+        rows = [
+            [
+                layer["name"],
+                "×".join(map(str, layer["shape"])),
+                _stride(layer["cumulative_stride"]),
+                _field(layer["receptive_field"]),
+                *(_cell(layer[measure]) for measure in ("relative_change", "equivariance_error", "unexplained_change")),
+                "" if layer["form"] == "map" else layer["form"],
+            ]
+            for layer in model["layers"]
+        ]
+        yield tabulate(
+            rows,
+            ["layer", "shape", "stride", "receptive field", "relative change", "equivariance error", "unexplained", ""],
+        )
+        if model["sites"]:
+            rows = [
+                [
+                    site["name"],
+                    site["kind"],
+                    _stride(site["stride"]),
+                    *(_cell(site[measure]) for measure in ("energy_above", "alias_fraction", "baseband_kept")),
+                    f"{site['status']}: {site['note']}" if site["note"] else site["status"],
+                ]
+                for site in model["sites"]
+            ]
+            yield ""
+            yield tabulate(
+                rows, ["site", "kind", "stride", "energy above", "alias fraction", "baseband kept", "status"]
+            )
+        yield "(in brackets the 95 % interval)"
+        yield from _warnings(name, model)
+        yield ""
+    skipped = summary["images"]["skipped"]
+    if skipped:
+        yield f"{len(skipped)} of {summary['images']['found']} images skipped:"
+        yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
+        if len(skipped) > _SKIPPED_SHOWN:
+            yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
+    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+
+
+def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:
+    yield from (f"{name}: {text}" for text in model["notes"])
+    if any(layer["margin"] for layer in model["layers"]):
+        yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"
+    if model["not_finite"]:
+        bad = model["not_finite"]
+        yield f"{name}: NaN or infinite features on {len(bad)} images: {', '.join(bad[:3])}{' …' * (len(bad) > 3)}"
+
+
+def _cell(estimate: dict[str, float | None] | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    if estimate["low"] is None:
+        return f"{estimate['value']:.4f}"
+    return f"{estimate['value']:.4f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def _stride(stride: list[float] | None) -> str:
+    if stride is None:
+        return "–"
+    return f"{stride[0]:g}" if stride[0] == stride[1] else f"{stride[0]:g}×{stride[1]:g}"
+
+
+def _field(field: list[Any] | None) -> str:
+    if field is None:
+        return "?"
+    return str(field[0]) if isinstance(field[0], str) else f"{field[0]:g}"

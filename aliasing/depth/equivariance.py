@@ -1,0 +1,110 @@
+r"""How does one map follow another?
+
+Two views of an image differ by a shift *d*; a layer gives maps :math:`F(x)` and :math:`F(T_d x)` on a grid of stride
+*s*. Invariance compares their averages over space, equivariance the maps themselves, the first one moved by
+:math:`d / s` cells (Simoncelli et al. 1992; Azulay & Weiss 2019):
+
+.. math:: \frac{\lVert F(T_d x) - T_{d/s} F(x) \rVert^2}{\lVert F(T_d x) - \overline{F(T_d x)} \rVert^2}
+
+The moves are those of `aliasing.sampling.shift`. Those by a fraction are made with its matrix, one for each axis: of
+the maps of a batch that lie in channels-last order, a product of matrices is faster than a Fourier transform.
+"""
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from aliasing import sampling
+
+__all__ = ["cosine_similarity", "follows", "moved", "relative_change"]
+
+
+def relative_change(first: Tensor, second: Tensor) -> Tensor:
+    """‖second − first‖ ÷ ‖first‖ over the last axis; NaN where the first is zero.
+
+    Examples
+    --------
+    >>> relative_change(torch.tensor([3.0, 4.0]), torch.tensor([3.0, 4.5]))
+    tensor(0.1000)
+    """
+    change: Tensor = torch.linalg.vector_norm(second - first, dim=-1) / torch.linalg.vector_norm(first, dim=-1)
+    return change
+
+
+def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
+    """The cosine of the angle between two vectors, over the last axis; NaN where one is zero.
+
+    It is 1 − ‖a − b‖² / 2 of the unit vectors, which does not lose the digits by which it misses 1.
+
+    Examples
+    --------
+    >>> cosine_similarity(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0]))
+    tensor(0.7071)
+    """
+    one, other = (x / torch.linalg.vector_norm(x, dim=-1, keepdim=True) for x in (first, second))
+    difference = one - other
+    cosine: Tensor = 1 - difference.square().sum(-1) / 2
+    return cosine
+
+
+def follows(first: Tensor, second: Tensor, by: tuple[float, float], margin: int = 0) -> tuple[float, float]:
+    """How far the second of two maps is from the first, moved.
+
+    Parameters
+    ----------
+    first, second : Tensor (H, W, C)
+        F(x) and F(T_d x).
+    by : (float, float)
+        d / s, (down, across) in cells.
+    margin : int
+        Cells to leave out on every side.
+
+    Returns
+    -------
+    equivariance_error : float
+        0 is exact; two unrelated maps of equal energy have about 2. NaN where the second is constant.
+    unexplained_change : float
+        The same distance ÷ that of the two maps as they are: the share of the change that the shift does not explain.
+        It tells a map that does not move from one that need not, because the shift is a small part of a cell. 0 for
+        a map that moves with the image, about 1 where moving it explains nothing. NaN where nothing changes.
+
+    Raises
+    ------
+    ValueError
+        The margin leaves nothing.
+
+    Examples
+    --------
+    >>> x = torch.rand(8, 8, 2, generator=torch.Generator().manual_seed(0))
+    >>> follows(x, x.roll((1, 2), (0, 1)), (1, 2))
+    (0.0, 0.0)
+    """
+    height, width = second.shape[:2]
+    if not 0 <= 2 * margin < min(height, width):
+        raise ValueError(f"a margin of {margin} leaves nothing of {height}×{width} cells")
+    inner = slice(margin, height - margin), slice(margin, width - margin)
+    found = second[inner]
+    missed = float((moved(first, by)[inner] - found).square_().sum())
+    energy = float((found - found.mean((0, 1))).square_().sum())
+    change = float((first[inner] - found).square_().sum())
+    return missed / energy if energy > 0 else math.nan, missed / change if change > 0 else math.nan
+
+
+def moved(x: Tensor, by: tuple[float, float]) -> Tensor:
+    """The content of a periodic map (H, W, C) moved by (down, across) cells, as `aliasing.sampling.shift` does it."""
+    height, width, channels = x.shape
+    down, across = by
+    if down == int(down) and across == int(across):
+        return x.roll((int(down), int(across)), (0, 1))
+    rows = _matrix(height, down, x.dtype, x.device) @ x.reshape(height, width * channels)
+    both: Tensor = _matrix(width, across, x.dtype, x.device) @ rows.view(height, width, channels)
+    return both
+
+
+@lru_cache(maxsize=64)
+def _matrix(size: int, by: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A shift is linear: its matrix is what it makes of the unit vectors, which are the columns of the identity."""
+    identity = torch.eye(size, dtype=torch.float64)
+    return sampling.shift(identity, (by, 0.0)).to(device, dtype)

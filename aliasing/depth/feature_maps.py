@@ -1,0 +1,326 @@
+r"""What do the feature maps do while the image moves, and what does any layer see?
+
+A map that is *shiftable* (Simoncelli et al. 1992) moves with the image and keeps its global average; a map that was
+subsampled below its Nyquist rate changes instead (Azulay & Weiss 2019). How much the averages of a layer change from
+one view to the next, relative to their size, is
+
+.. math:: \frac{\sum_{(t, t')} \sum_c |\bar a_c(t') - \bar a_c(t)|}
+               {\text{pairs} \cdot \sum_c \langle |\bar a_c(t)| \rangle_t}
+
+with :math:`\bar a_c(t)` the global average of channel *c* for view *t*. Some change is not the network's: under every
+protocol but ``circular`` the views show different content at their border. The picture's own average, the layer
+``input``, says how much.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from aliasing.errors import InputError, UsageError
+from aliasing.estimates import Estimate, Mean
+from aliasing.images import BadImage, Clip, Image, ImageSource, open_images
+from aliasing.models import Classifier, load_model
+from aliasing.models.catalogue import did_you_mean
+from aliasing.protocols import Protocol, make_protocol
+from aliasing.sites.find import probe_of
+from aliasing.sites.trace import trace
+
+__all__ = ["INPUT", "AverageChange", "LayerMaps", "MovingMaps", "average_change", "choose_layers", "follow_maps"]
+
+Array: TypeAlias = npt.NDArray[np.float32]
+Kind: TypeAlias = Literal["map", "tokens", "sequence", "vector"]
+
+INPUT = "input"
+_CHOSEN = 6
+
+
+@dataclass(frozen=True)
+class LayerMaps:
+    """The output of one layer for each view.
+
+    Attributes
+    ----------
+    layer : the module's qualified name; ``input`` for the view itself, in 0…1.
+    kind : "map"; "tokens" laid out as the square that they come from, class tokens left out; "sequence", tokens that
+        make no square; or "vector", which has no positions.
+    maps : float32 array, (views, channels, H, W)
+    """
+
+    layer: str
+    kind: Kind
+    maps: Array
+
+    @property
+    def averages(self) -> Array:
+        """The global average of each channel for each view, (views, channels)."""
+        averages: Array = self.maps.mean((2, 3))
+        return averages
+
+    def typical_channel(self) -> int:
+        """The channel whose average's change along the views is the median among the channels that are active.
+
+        Active are those whose average is, in size, at least the mean over the channels.
+        """
+        averages = self.averages.astype(np.float64)
+        size = np.abs(averages).mean(0)
+        active = np.flatnonzero(size >= size.mean())
+        change = np.abs(np.diff(averages[:, active], axis=0)).sum(0) / np.maximum(size[active], 1e-30)
+        return int(active[np.argsort(change, kind="stable")[len(active) // 2]])
+
+
+@dataclass(frozen=True)
+class MovingMaps:
+    """The maps of chosen layers while one image moves.
+
+    Attributes
+    ----------
+    model, image, unit : str
+        Names, and the unit of the positions.
+    positions : float array, (views,)
+    pictures : float32 array, (views, H, W, 3), 0…255
+    layers : tuple of LayerMaps
+        In the order asked for.
+    """
+
+    model: str
+    image: str
+    unit: str
+    positions: npt.NDArray[np.float64]
+    pictures: Array
+    layers: tuple[LayerMaps, ...]
+
+
+@dataclass(frozen=True)
+class AverageChange:
+    """How much the global averages of each layer change from view to view, over images.
+
+    Attributes
+    ----------
+    layers : dict of str to Estimate
+        The mean over images of the relative change.
+    images : int
+    skipped : dict of str to str
+        Images that could not be shown, and why.
+    """
+
+    layers: dict[str, Estimate]
+    images: int
+    skipped: dict[str, str]
+
+
+def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None) -> list[str]:
+    """One layer for each resolution: the last module with maps of that size, of those least deep inside others.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 8, 1), nn.ReLU())
+    >>> choose_layers(net, torch.zeros(1, 3, 8, 8))
+    ['1', '4']
+    """
+    network = load_model(model) if isinstance(model, str) else model
+    found: dict[tuple[int, ...], tuple[int, int, str]] = {}
+    for call in trace(*probe_of(network, example_input)).module_calls:
+        if call.output is None or not call.name or not call.output.is_signal:
+            continue
+        positions = _positions(call.output.shape)
+        if positions is None or math.prod(positions) == 1:
+            continue
+        candidate = (-call.name.count("."), call.last, call.name)
+        found[positions] = max(found.get(positions, candidate), candidate)
+    names = [name for _, _, name in sorted(found.values(), key=lambda chosen: chosen[1])]
+    return names if len(names) <= _CHOSEN else [names[round(k)] for k in np.linspace(0, len(names) - 1, _CHOSEN)]
+
+
+def convolutions(model: Classifier) -> list[str]:
+    """The names of the network's convolutions, in the order of its run."""
+    record = trace(*probe_of(model, None))
+    return list(dict.fromkeys(call.name for call in record.module_calls if isinstance(call.module, nn.Conv2d)))
+
+
+def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> list[LayerMaps]:
+    """The outputs of layers for a batch of views.
+
+    Parameters
+    ----------
+    model : Classifier
+    views : float32 array, N×H×W×3, 0…255
+    layers : sequence of str
+        Modules by their qualified names; of one that is used several times the first use. ``input`` is the view.
+
+    Raises
+    ------
+    UsageError
+        There is no such layer, it is not run, or its output is no tensor with a value for each view.
+
+    Examples
+    --------
+    >>> half = (0.5, 0.5, 0.5)
+    >>> net = Classifier(nn.Sequential(nn.Conv2d(3, 10, 8)), "tiny", 8, half, half, "bilinear", 8, 1.0)
+    >>> [(found.layer, found.kind, found.maps.shape) for found in layer_outputs(net, np.zeros((2, 8, 8, 3)), ["0"])]
+    [('0', 'map', (2, 10, 1, 1))]
+    """
+    modules = dict(model.module.named_modules())
+    outputs: dict[str, Any] = {}
+    handles = []
+    for name in dict.fromkeys(layers):
+        if name != INPUT and name not in modules:
+            raise UsageError(
+                f"{model.name} has no layer {name!r}{did_you_mean(name, list(modules)) or '; its layers are modules'}"
+            )
+        if name != INPUT:
+            handles.append(modules[name].register_forward_hook(_keeper(outputs, name)))
+    try:
+        with torch.inference_mode():
+            model.module(model.normalize(views))
+    finally:
+        for handle in handles:
+            handle.remove()
+    outputs[INPUT] = torch.from_numpy(np.asarray(views, np.float32) / 255).permute(0, 3, 1, 2)
+    found = []
+    for name in layers:
+        output = outputs.get(name)
+        if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != len(views):
+            what = "is not run" if name not in outputs else "gives no tensor with a value for each view"
+            raise UsageError(f"layer {name!r} of {model.name} {what}; choose another")
+        kind, maps = _as_map(output)
+        found.append(LayerMaps(name, kind, maps.float().numpy()))
+    return found
+
+
+def follow_maps(
+    model: str | nn.Module | Classifier,
+    image: Image | Clip,
+    protocol: str | Protocol = "crop",
+    layers: Sequence[str] | None = None,
+    *,
+    seed: int = 0,
+) -> MovingMaps:
+    """The maps of chosen layers for each view of one image.
+
+    Parameters
+    ----------
+    model : str, nn.Module or Classifier
+    image : Image or Clip
+    protocol : str or Protocol
+    layers : sequence of str, optional
+        As for :func:`layer_outputs`; by default ``input`` and :func:`choose_layers`.
+
+    Raises
+    ------
+    BadImage
+        The image cannot be shown in this way.
+    """
+    network, protocol = load_model(model), make_protocol(protocol)
+    views = protocol.views(image, network, seed).views
+    pictures = np.stack([view.draw() for view in views])
+    names = list(layers) if layers is not None else [INPUT, *choose_layers(network)]
+    return MovingMaps(
+        network.name,
+        image.name,
+        protocol.unit,
+        np.array([view.position for view in views]),
+        pictures,
+        tuple(layer_outputs(network, pictures, names)),
+    )
+
+
+def average_change(
+    model: str | nn.Module | Classifier,
+    images: Any = "sample",
+    protocol: str | Protocol = "crop",
+    layers: Sequence[str] | None = None,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+) -> AverageChange:
+    """How much the global averages of chosen layers change from view to view: the mean over images, with its interval.
+
+    The parameters are those of :func:`follow_maps`; ``images`` and ``limit`` as in :func:`aliasing.measure_jitter`.
+
+    Raises
+    ------
+    InputError
+        No image can be used.
+
+    Examples
+    --------
+    >>> convolution = nn.Conv2d(3, 4, 3, padding=1, padding_mode="circular")
+    >>> net = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    >>> found = average_change(net, "sample", "circular:pixels=2", ["0"], limit=2)
+    >>> found.layers["0"].value < 1e-4
+    True
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}; it must be at least 1")
+    network, protocol = load_model(model), make_protocol(protocol)
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    names = list(layers) if layers is not None else [INPUT, *choose_layers(network)]
+    means = {name: Mean() for name in names}
+    skipped: dict[str, str] = {}
+    count = 0
+    for entry in islice(iter(source), limit):
+        try:
+            views = protocol.views(entry.load(), network, seed)
+        except BadImage as error:
+            skipped[entry.name] = str(error)
+            continue
+        count += 1
+        outputs = layer_outputs(network, np.stack([view.draw() for view in views.views]), names)
+        for output in outputs:
+            change = _relative_change(output.averages.astype(np.float64), views.pairs)
+            if math.isfinite(change):
+                means[output.layer].add(change)
+    if not count:
+        first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
+        raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
+    return AverageChange({name: mean.estimate() for name, mean in means.items()}, count, skipped)
+
+
+def _relative_change(averages: npt.NDArray[np.float64], pairs: Sequence[tuple[int, int]]) -> float:
+    first, second = np.array(pairs, dtype=np.intp).T
+    size = np.abs(averages).mean(0).sum()
+    change = np.abs(averages[second] - averages[first]).sum(1).mean()
+    return float(change / size) if size else math.nan
+
+
+def _keeper(outputs: dict[str, Any], name: str) -> Any:
+    def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if name not in outputs:  # a copy: what comes next may work in place
+            outputs[name] = output.clone() if isinstance(output, Tensor) else output
+
+    return keep
+
+
+def _as_map(output: Tensor) -> tuple[Kind, Tensor]:
+    """An output as N×C×H×W, and what it was."""
+    if output.ndim == 2:
+        return "vector", output[:, :, None, None]
+    if output.ndim == 3:
+        tokens = output.shape[1]
+        side = math.isqrt(tokens)
+        if side > 1 and tokens - side * side <= 5:  # class, distillation and register tokens come first
+            square = output[:, tokens - side * side :].transpose(1, 2)
+            return "tokens", square.reshape(len(output), output.shape[2], side, side)
+        return "sequence", output.transpose(1, 2)[:, :, None, :]
+    if output.ndim > 4:
+        return "sequence", output.flatten(2)[:, :, None, :]
+    return "map", output.permute(0, 3, 1, 2) if _channels_are_last(tuple(output.shape)) else output
+
+
+def _channels_are_last(shape: tuple[int, ...]) -> bool:
+    """Is this N×H×W×C, as in Swin? The views are square, so that two axes of the same size are the positions."""
+    return shape[1] == shape[2] != shape[3]
+
+
+def _positions(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The sizes of the positions of an output; None for what has none."""
+    if len(shape) == 4:
+        return shape[1:3] if _channels_are_last(shape) else shape[2:]
+    return shape[1:2] if len(shape) == 3 else None

@@ -1,0 +1,123 @@
+"""What does each downsampling site fold, on these images?
+
+A site is a call that keeps every *s*-th sample of a map that it could have computed densely, at stride 1
+(`aliasing.sites`). Of the map in front of the site, what lies at and above the coming Nyquist frequency 1/(2s) is in
+danger; of the dense map, that is what folds (`aliasing.sampling.decompose`, whose definitions these are, summed over
+the channels). A dense maximum is taken with circular padding, a dense convolution with its own.
+
+In a network that was anti-aliased, the map in front is that in front of the low-pass, and the dense map that behind.
+Where the maps come from is the business of `aliasing.depth.dense`.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from aliasing import spectrum
+
+__all__ = ["BINS", "Energies", "energies", "fold"]
+
+BINS = 16  # rings of the radial spectrum, up to 0.5 cycles per cell
+
+
+@dataclass(frozen=True)
+class Energies:
+    """The energy of a map (H, W, C) by frequency, without its mean, summed over the channels."""
+
+    shape: tuple[int, int]
+    by_frequency: Tensor  # H × (W // 2 + 1), rows centred
+
+    def above(self, stride: tuple[int, int]) -> float:
+        """The share at and above the Nyquist frequency of a stride; NaN where there is no energy."""
+        total = float(self.by_frequency.sum())
+        return 1 - self.below(stride) / total if total > 0 else math.nan
+
+    def below(self, stride: tuple[int, int]) -> float:
+        """The energy below the Nyquist frequency of a stride."""
+        return float(self.by_frequency[_below(self.shape, stride)].sum())
+
+    def radial(self) -> list[float | None]:
+        """The mean energy of a frequency in each ring, in units of what it would be were the spectrum white."""
+        total = float(self.by_frequency.sum())
+        if not total > 0:
+            return [None] * BINS
+        rings, counts = _rings(self.shape)
+        sums = torch.zeros(BINS + 1, dtype=torch.float64).index_add_(0, rings, self.by_frequency.reshape(-1))[:BINS]
+        white = total / (self.shape[0] * self.shape[1] - 1)
+        return [float(energy / count / white) if count else None for energy, count in zip(sums, counts, strict=True)]
+
+
+def energies(x: Tensor) -> Energies:
+    """The energies of a map (H, W, C)."""
+    height, width = x.shape[:2]
+    energy = spectrum.power(x.permute(2, 0, 1), onesided=True)
+    summed = energy.sum(0, dtype=torch.float64)
+    mean = float(summed[height // 2, 0])
+    summed[height // 2, 0] = 0
+    # Rounding of the transform leaves about eps · log₂(N) of the mean's magnitude in other frequencies.
+    if float(summed.sum()) <= mean * (torch.finfo(energy.dtype).eps * (2 + math.log2(height * width))) ** 2:
+        summed.zero_()
+    return Energies((height, width), summed)
+
+
+@lru_cache(maxsize=64)
+def _below(shape: tuple[int, int], stride: tuple[int, int]) -> Tensor:
+    height, width = shape
+    down = abs(spectrum.axis_frequencies(height)) < 1 / (2 * stride[0])
+    across = np.arange(width // 2 + 1) / width < 1 / (2 * stride[1])
+    return torch.from_numpy(np.logical_and.outer(down, across))
+
+
+@lru_cache(maxsize=64)
+def _rings(shape: tuple[int, int]) -> tuple[Tensor, list[int]]:
+    """The ring of every frequency of a one-sided spectrum (the last is for what lies beyond), and their sizes."""
+    height, width = shape
+    f_y, f_x = spectrum.axis_frequencies(height)[:, None], np.arange(width // 2 + 1)[None] / width
+    radius = np.hypot(f_y, f_x)
+    ring = np.minimum((radius * 2 * BINS).astype(int), BINS - 1)
+    ring[radius > 0.5] = BINS
+    ring[(radius == 0)] = BINS  # the mean is no part of it
+    mirrored = np.where((f_x > 0) & (f_x < 0.5), 2, 1) * np.ones_like(ring)
+    counts = np.bincount(ring.reshape(-1), mirrored.reshape(-1), minlength=BINS + 1)[:BINS]
+    return torch.from_numpy(ring.reshape(-1)), [int(count) for count in counts]
+
+
+def fold(before: Tensor, dense: Tensor, stride: tuple[int, int], compares: bool) -> dict[str, Any]:
+    """The measures of a site on one image.
+
+    Parameters
+    ----------
+    before, dense : Tensor (H, W, C)
+        The map in front of the site, and what is subsampled there.
+    stride : (int, int)
+    compares : bool
+        Whether the energies of the two compare: not so for a convolution, whose weights have a scale of their own.
+
+    Returns
+    -------
+    dict
+        ``energy_above``: share of the energy of ``before`` at and above the coming Nyquist frequency;
+        ``alias_fraction``: the same of ``dense``; ``baseband_kept``: energy of ``dense`` below it ÷ that of
+        ``before``, where they compare; ``spectrum``: the radial spectrum of ``before``. NaN where there is no energy.
+
+    Examples
+    --------
+    >>> x = torch.tensor([1.0, -1.0] * 4).expand(8, 8)[..., None]
+    >>> found = fold(x, x, (2, 2), compares=True)
+    >>> round(found["alias_fraction"], 6)
+    1.0
+    """
+    in_front = energies(before)
+    behind = in_front if dense is before else energies(dense)
+    inside = in_front.below(stride)
+    return {
+        "energy_above": in_front.above(stride),
+        "alias_fraction": behind.above(stride),
+        "baseband_kept": behind.below(stride) / inside if compares and inside > 0 else math.nan,
+        "spectrum": in_front.radial(),
+    }

@@ -1,0 +1,275 @@
+"""Which outputs of a network are looked at, and what can be said of each?
+
+A layer is the output of a call of a module. What its axes mean is told by its shape alone: a map is square, of a size
+that the network's strides lead to; anything else of three axes is tokens, of two a vector.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Literal
+
+from torch import nn
+
+from aliasing.depth.geometry import Grid, grids
+from aliasing.errors import UsageError
+from aliasing.sites.find import locate
+from aliasing.sites.trace import Trace, Value
+
+__all__ = ["Layer", "blocks", "choose_layers", "leaves"]
+
+Form = Literal["map", "map, channels last", "tokens", "vector", "other"]
+
+_POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
+_MIXING = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Flatten, *_POOLINGS)
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """The output of one call of a module.
+
+    Attributes
+    ----------
+    name : the module's qualified name; "name#2" for its second call.
+    depth : 1 for the first of the layers that are looked at.
+    kind : the module's class.
+    shape : without the batch.
+    form : "map" (C×H×W), "map, channels last" (H×W×C), "tokens" (L×C), "vector" (C), or "other".
+    stride : pixels of the input per cell, (down, across); None without position.
+    receptive_field : pixels, (down, across); None where the closed form does not hold, infinite for the whole image.
+    end : how many calls of the record are made up to its end.
+    is_cut : does everything that the network makes of the image go through it?
+    """
+
+    name: str
+    depth: int
+    kind: str
+    shape: tuple[int, ...]
+    form: Form
+    stride: tuple[float, float] | None
+    receptive_field: tuple[float, float] | None
+    end: int
+    is_cut: bool
+
+    @property
+    def module(self) -> str:
+        """The module's qualified name."""
+        return self.name.partition("#")[0]
+
+    @property
+    def call(self) -> int:
+        """Which call of the module it is, from 0 on."""
+        return int(self.name.partition("#")[2] or 1) - 1
+
+    @property
+    def is_map(self) -> bool:
+        """Has it a grid of cells, which can be moved?"""
+        return self.form.startswith("map")
+
+    @property
+    def cells(self) -> tuple[int, int]:
+        """(H, W) of a map."""
+        return (self.shape[1], self.shape[2]) if self.form == "map" else (self.shape[0], self.shape[1])
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in ``summary.json``; "whole image" for an infinite receptive field."""
+        field: Any = self.receptive_field
+        if field is not None:
+            field = [size if math.isfinite(size) else "whole image" for size in field]
+        return {
+            "name": self.name,
+            "depth": self.depth,
+            "kind": self.kind,
+            "shape": list(self.shape),
+            "form": self.form,
+            "cumulative_stride": None if self.stride is None else list(self.stride),
+            "receptive_field": field,
+        }
+
+
+def choose_layers(record: Trace, wanted: str | Sequence[str] = "blocks") -> list[Layer]:
+    """The layers of a recorded run, in its order.
+
+    Parameters
+    ----------
+    record : Trace
+    wanted : "blocks", "leaves", or names of modules
+        See `blocks` and `leaves`.
+
+    Raises
+    ------
+    UsageError
+        A name that is no module's, or whose module gives no tensor.
+    """
+    names = {call.name: call.module for call in record.module_calls}
+    if wanted == "blocks":
+        chosen = set(blocks(record))
+    elif wanted == "leaves":
+        chosen = set(leaves(record))
+    else:
+        chosen = {wanted} if isinstance(wanted, str) else set(wanted)
+        for name in chosen - names.keys():
+            near = get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "give blocks, leaves, or names of modules"
+            raise UsageError(f"no module {name!r} runs in this network; {hint}")
+    found = list(_layers(record, chosen))
+    if not found:
+        raise UsageError(f"no tensor comes out of {wanted!r}")
+    return found
+
+
+def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
+    sites = locate(record)
+    where = grids(record, sites)
+    sizes = _map_sizes(record, where)
+    number: dict[str, int] = {}
+    depth = 0
+    # A module is done behind those inside it, so that its output stands behind theirs.
+    for call in sorted(record.module_calls, key=lambda call: call.last):
+        if call.name not in chosen:
+            continue
+        number[call.name] = number.get(call.name, 0) + 1
+        if call.output is None:
+            continue
+        depth += 1
+        nth = number[call.name]
+        grid = where.get(call.output)
+        form = _form(call.output.shape, sizes, record.input_shapes[0][0])
+        yield Layer(
+            call.name if nth == 1 else f"{call.name}#{nth}",
+            depth,
+            type(call.module).__name__,
+            call.output.shape[1:],
+            form,
+            _stride(grid, call.output.shape, record.input_shapes[0], form),
+            None if grid is None else grid.receptive_field,
+            call.last,
+            _is_cut(record, call.output),
+        )
+
+
+def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[int]:
+    """The sizes that maps of this network have: those of its input, and of what its convolutions and poolings give."""
+    sizes = {size for shape in record.input_shapes for size in shape[-2:]}
+    for value, grid in where.items():
+        producer = value.producer
+        if producer is None or grid.stride is None or len(value.shape) != 4:
+            continue
+        if "conv" in producer.name.lower() or "pool" in producer.name or producer.name == "new_empty":
+            sizes |= set(value.shape[-2:])
+        cells = {round(record.input_shapes[0][-1] / step) for step in grid.stride}
+        sizes |= cells
+    return {size for size in sizes if size > 1}
+
+
+def _is_cut(record: Trace, value: Value) -> bool:
+    """Does nothing lead from the image to the output beside this value?"""
+    made = -1 if value.producer is None else value.producer.index
+    calls = [call for call in record.calls if call.index <= made]
+    others = {v for call in calls for v in (*call.signals, *call.outputs) if v is not value}
+    return not any(v.is_output or any(call.index > made for call in v.consumers) for v in others if v.is_signal)
+
+
+def _stride(
+    grid: Grid | None, shape: tuple[int, ...], image: tuple[int, ...], form: Form
+) -> tuple[float, float] | None:
+    """Pixels per cell of a map; where the record has lost it in a hidden call, the ratio of the sizes."""
+    if not form.startswith("map"):
+        return None
+    if grid is not None:
+        return grid.stride
+    cells = shape[2:4] if form == "map" else shape[1:3]
+    return image[-2] / cells[0], image[-1] / cells[1]
+
+
+def _form(shape: tuple[int, ...], sizes: set[int], images: int) -> Form:
+    if shape[0] != images:
+        return "other"
+    if len(shape) == 4:
+        if shape[2] == shape[3] and shape[2] in sizes:
+            return "map"
+        if shape[1] == shape[2] and shape[1] in sizes:
+            return "map, channels last"
+        return "vector" if math.prod(shape[1:]) == max(shape[1:]) else "other"
+    if len(shape) == 3:
+        return "tokens"
+    return "vector" if len(shape) == 2 else "other"
+
+
+def leaves(record: Trace) -> Iterator[str]:
+    """The names of the modules that hold no other."""
+    yield from dict.fromkeys(call.name for call in record.module_calls if not any(call.module.children()))
+
+
+def blocks(record: Trace) -> list[str]:
+    """The names of the blocks of a network.
+
+    Going down from the network through whatever merely strings modules together (containers, and stages that hold a
+    row of like blocks), a block is the first module with a structure of its own. Where single layers stand in a row,
+    each convolution, pooling or linear layer counts with what follows it up to the next.
+    """
+    run = {call.name for call in record.module_calls}
+    root = record.module_calls[0].module
+    names = [name for name in _inside(root, "") if name in run]
+    seen: set[Value] = set()
+    outputs = {call.name: call.output for call in record.module_calls}
+    unique = []
+    for name in names:
+        value = outputs[name]
+        if value is None or value not in seen:
+            unique.append(name)
+        if value is not None:
+            seen.add(value)
+    return unique or [record.module_calls[0].name]
+
+
+def _inside(module: nn.Module, prefix: str) -> Iterator[str]:
+    children = [(f"{prefix}.{name}" if prefix else name, child) for name, child in module.named_children()]
+    for index, (name, child) in enumerate(children):
+        following = children[index + 1][1] if index + 1 < len(children) else None
+        if _is_single(child):
+            if following is None or not _is_single(following) or _mixes(following):
+                yield name
+        elif isinstance(child, _CONTAINERS):
+            inside = list(_inside(child, name))
+            if len(inside) > 1:
+                yield from inside
+                if type(child).forward is not nn.Sequential.forward:
+                    yield name
+            else:
+                yield name
+        elif _is_stage(child):
+            yield from _inside(child, name)
+            yield name
+        else:
+            yield name
+
+
+def _is_single(module: nn.Module) -> bool:
+    """Is it one layer, or one without weights of its own, such as a norm with its activation?"""
+    return not any(module.children()) or not _weighted(module)
+
+
+def _mixes(module: nn.Module) -> bool:
+    return any(isinstance(inside, _MIXING) for inside in module.modules())
+
+
+def _is_stage(module: nn.Module) -> bool:
+    """Does it hold a row of blocks of one class, each of two or more layers with weights?"""
+    for container in module.modules():
+        if not isinstance(container, _CONTAINERS):
+            continue
+        kinds = [
+            type(child)
+            for child in container.children()
+            if not isinstance(child, _CONTAINERS) and _weighted(child) >= 2 and any(child.children())
+        ]
+        if any(kinds.count(kind) >= 2 for kind in set(kinds)):
+            return True
+    return False
+
+
+def _weighted(module: nn.Module) -> int:
+    return sum(isinstance(inside, nn.Conv1d | nn.Conv2d | nn.Linear) for inside in module.modules())

@@ -1,0 +1,326 @@
+r"""The Lie derivative: how far is a network from moving with its input, for an infinitely small shift?
+
+With :math:`X_i` the generator of the shift on the maps :math:`h_i` behind layer *i* (minus the derivative along the
+shift, per pixel of the image; zero on what has no position), a network *f* of layers :math:`f_1 … f_n` has the local
+equivariance error (Gruver, Finzi, Goldblum & Wilson 2022, eq. 4)
+
+.. math:: \mathrm{LEE}(f) = \Big\langle \frac{\lVert \mathcal{L} f(x) \rVert^2}{\dim f(x)} \Big\rangle, \qquad
+          \mathcal{L} f(x) = \mathrm{d}f\,(X_0 x) - X_n f(x)
+
+and by the chain rule it is a sum over the layers,
+
+.. math:: \mathcal{L} f(x) = \sum_i c_i, \quad c_i = w_{i-1} - w_i, \quad w_i = \mathrm{d}(f_n ∘ … ∘ f_{i+1})\,(X_i h_i),
+
+where :math:`c_i` is what layer *i* fails to move, carried on to the output. The derivatives of maps are those of their
+Fourier interpolation, so that photographs and zero padding, which do not close at the border, add to every layer.
+
+Derivatives are by forward-mode automatic differentiation; where an operator has none, by a central difference in
+double precision.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from aliasing.depth.layers import Layer, choose_layers
+from aliasing.errors import InputError, UsageError
+from aliasing.estimates import Mean
+from aliasing.images import BadImage, Image, ImageSource, open_images
+from aliasing.models import Classifier, load_model
+from aliasing.protocols.windowed import Crop, evaluation_view
+from aliasing.sites.find import probe_of
+from aliasing.sites.trace import trace
+
+__all__ = ["LieProfile", "generator", "lie_error"]
+
+MEASURES = ("contribution", "share", "error", "unexplained")
+_STEP = 1e-3  # pixels, of the central difference: its own error is about its square
+
+
+@dataclass(frozen=True)
+class LieProfile:
+    """The Lie-derivative error of a network, and what each layer adds to it.
+
+    Attributes
+    ----------
+    model : str
+    method : "forward mode" or "central difference".
+    images : how many.
+    layers : the layers between which the error is shared out: those through which all goes, and the output.
+    """
+
+    model: str
+    method: str
+    images: int
+    layers: tuple[str, ...]
+    _total: Mean = field(repr=False)
+    _means: dict[tuple[str, str], Mean] = field(repr=False)
+
+    def summary(self) -> dict[str, Any]:
+        """``error`` of the whole network, and for each layer the following, with 95 % intervals over images.
+
+        ``contribution``: the mean of ‖c‖² ÷ dim f. ``share``: of ⟨c, ℒf⟩ ÷ ‖ℒf‖²; the shares add up to 1, and may be
+        negative, where a layer undoes what others did. ``error``: LEE of the network up to and with the layer.
+        ``unexplained``: the same ÷ how far the layer's features move at all: 0 where they move with the image, 1 where
+        that explains nothing.
+        """
+        return {
+            "method": self.method,
+            "images": self.images,
+            "error": self._total.estimate().as_dict(),
+            "layers": [
+                {"name": name, **{measure: self._of(name, measure) for measure in MEASURES}} for name in self.layers
+            ],
+        }
+
+    def table(self) -> pa.Table:
+        """One row a layer, each measure with the ends of its interval."""
+        rows = []
+        for layer in self.summary()["layers"]:
+            row = {"model": self.model, "layer": layer["name"]}
+            for measure in MEASURES:
+                estimate = layer[measure] or dict.fromkeys(("value", "low", "high"))
+                row |= {measure: estimate["value"]}
+                row |= {f"{measure}_low": estimate["low"], f"{measure}_high": estimate["high"]}
+            rows.append(row)
+        return pa.Table.from_pylist(rows)
+
+    def _of(self, name: str, measure: str) -> dict[str, float | None] | None:
+        mean = self._means.get((name, measure))
+        return None if mean is None else mean.estimate().as_dict()
+
+
+def lie_error(
+    model: str | nn.Module | Classifier,
+    images: Any = "sample",
+    *,
+    layers: str | Sequence[str] = "blocks",
+    direction: tuple[float, float] = (1.0, 1.0),
+    limit: int | None = None,
+    batch_size: int = 8,
+) -> LieProfile:
+    """The Lie-derivative error of a network under translation, layer by layer.
+
+    Parameters
+    ----------
+    model : str, nn.Module or Classifier
+    images : str, Path, sequence or ImageSource
+        What :func:`aliasing.images.open_images` takes. Each is shown as the network is evaluated.
+    layers : "blocks", "leaves", or names of modules
+        Those that are maps or vectors and through which everything goes are used; tokens have no generator.
+    direction : (float, float)
+        (dy, dx) in pixels per unit of the derivative.
+    limit : int, optional
+        Look at the first so many images.
+    batch_size : int
+        Images at once.
+
+    Returns
+    -------
+    LieProfile
+
+    Raises
+    ------
+    UsageError
+        No layer through which everything goes.
+    InputError
+        No usable image.
+
+    Examples
+    --------
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> profile = lie_error(network, "sample", limit=2)
+    >>> profile.method, profile.layers
+    ('forward mode', ('1', '2', '3', 'output'))
+    >>> round(sum(layer["share"]["value"] for layer in profile.summary()["layers"]), 5)
+    1.0
+    """
+    classifier = load_model(model)
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    chosen = [
+        layer
+        for layer in choose_layers(trace(*probe_of(classifier, None)), layers)
+        if layer.is_cut and (layer.form == "vector" or layer.stride is not None)
+    ]
+    if not chosen:
+        raise UsageError(f"{classifier.name}: no layer through which everything goes; choose others, or blocks")
+    network = _Differentiated(classifier.module, chosen, direction)
+    means: dict[tuple[str, str], Mean] = {}
+    total, count = Mean(), 0
+    for batch in _batches(classifier, source, limit, batch_size):
+        error, rows = network.measure(classifier.normalize(batch))
+        for value in error.tolist():
+            total.add(value)
+        for key, values in rows.items():
+            for value in values[values.isfinite()].tolist():
+                means.setdefault(key, Mean()).add(value)
+        count += len(batch)
+    if not count:
+        raise InputError(f"no usable image in {source.description}")
+    return LieProfile(
+        classifier.name, network.method, count, (*(layer.name for layer in chosen), "output"), total, means
+    )
+
+
+def _batches(classifier: Classifier, source: ImageSource, limit: int | None, size: int) -> Iterator[Any]:
+    pictures = []
+    for entry in islice(source, limit):
+        try:
+            image = entry.load()
+            if not isinstance(image, Image):
+                continue
+            pictures.append(evaluation_view(Crop(), image, classifier))
+        except BadImage:
+            continue
+        if len(pictures) == size:
+            yield np.stack(pictures)
+            pictures = []
+    if pictures:
+        yield np.stack(pictures)
+
+
+def generator(x: Tensor, velocity: tuple[float, float]) -> Tensor:
+    """How a periodic map (..., H, W) changes when its content moves with a velocity (down, across), in cells.
+
+    Examples
+    --------
+    >>> wave = torch.sin(2 * torch.pi * torch.arange(8, dtype=torch.float64) / 8).expand(1, 8)
+    >>> generator(wave, (0, 1))[0, :2]  # −2π/8 · cos
+    tensor([-0.7854, -0.5554], dtype=torch.float64)
+    """
+    down, across = velocity
+    rows = _derivative(x.shape[-2], x.dtype) @ x
+    columns = x @ _derivative(x.shape[-1], x.dtype).T
+    change: Tensor = -(down * rows + across * columns)
+    return change
+
+
+@lru_cache(maxsize=64)
+def _derivative(size: int, dtype: torch.dtype) -> Tensor:
+    """The matrix of the derivative of the Fourier interpolation; the Nyquist frequency has none."""
+    frequency = torch.fft.rfftfreq(size, dtype=torch.float64)
+    frequency[frequency == 0.5] = 0
+    spectrum = torch.fft.rfft(torch.eye(size, dtype=torch.float64), dim=0)
+    return torch.fft.irfft(2j * torch.pi * frequency[:, None] * spectrum, n=size, dim=0).to(dtype)
+
+
+class _Differentiated:
+    """A network, and the derivatives of its output along moves of its input and of its layers."""
+
+    def __init__(self, module: nn.Module, layers: Sequence[Layer], direction: tuple[float, float]) -> None:
+        self.module, self.layers, self.direction = module, layers, direction
+        self.method = "forward mode"
+
+    def measure(self, x: Tensor) -> tuple[Tensor, dict[tuple[str, str], Tensor]]:
+        """The error of the whole network on each image, and the measures of each layer, by its name."""
+        if self.method == "forward mode":
+            try:
+                return self._measure(x, self._forward_mode)
+            except (NotImplementedError, RuntimeError) as error:
+                if "forward" not in str(error).lower() and "jvp" not in str(error).lower():
+                    raise
+                self.method = "central difference"
+                self.module = copy.deepcopy(self.module).double()
+        return self._measure(x.double(), self._central_difference)
+
+    def _measure(self, x: Tensor, push: Callable[..., Tensor]) -> tuple[Tensor, dict[tuple[str, str], Tensor]]:
+        found: dict[tuple[str, str], Tensor] = {}
+
+        def look(layer: Layer, primal: Tensor, tangent: Tensor) -> None:
+            missed = (tangent - self._generator(layer, primal)).flatten(1).double().square()
+            found[layer.name, "error"] = missed.mean(1)
+            found[layer.name, "unexplained"] = missed.sum(1) / tangent.flatten(1).double().square().sum(1)
+
+        with torch.no_grad():
+            whole = push(x, None, look)
+            error = whole.square().mean(1)
+            found["output", "error"] = error
+            before = whole
+            for layer in self.layers:
+                behind = push(x, layer, None)
+                self._share(found, layer.name, before - behind, whole)
+                before = behind
+            self._share(found, "output", before, whole)
+        return error, found
+
+    @staticmethod
+    def _share(found: dict[tuple[str, str], Tensor], name: str, added: Tensor, whole: Tensor) -> None:
+        found[name, "contribution"] = added.square().mean(1)
+        found[name, "share"] = (added * whole).sum(1) / whole.square().sum(1)
+
+    def _generator(self, layer: Layer, features: Tensor) -> Tensor:
+        if not layer.is_map or layer.stride is None:
+            return torch.zeros_like(features)
+        velocity = self.direction[0] / layer.stride[0], self.direction[1] / layer.stride[1]
+        if layer.form == "map":
+            return generator(features, velocity)
+        return generator(features.permute(0, 3, 1, 2), velocity).permute(0, 2, 3, 1)
+
+    def _forward_mode(self, x: Tensor, start: Layer | None, look: Callable[..., None] | None) -> Tensor:
+        """The derivative of the output along the move of the input, or of the output of a layer."""
+
+        def hook(layer: Layer, output: Tensor) -> Tensor | None:
+            primal, tangent = forward_ad.unpack_dual(output)
+            if start is layer:
+                return forward_ad.make_dual(primal, self._generator(layer, primal))
+            if look is not None:
+                look(layer, primal, torch.zeros_like(primal) if tangent is None else tangent)
+            return None
+
+        with forward_ad.dual_level(), self._hooked(hook):
+            given = forward_ad.make_dual(x, generator(x, self.direction)) if start is None else x
+            primal, tangent = forward_ad.unpack_dual(self.module(given))
+        return (torch.zeros_like(primal) if tangent is None else tangent).flatten(1).double()
+
+    def _central_difference(self, x: Tensor, start: Layer | None, look: Callable[..., None] | None) -> Tensor:
+        """The same from two runs in one batch, a little before and a little behind."""
+
+        def around(features: Tensor, change: Tensor) -> Tensor:
+            return torch.cat([features + _STEP * change, features - _STEP * change])
+
+        def hook(layer: Layer, output: Tensor) -> Tensor | None:
+            ahead, behind = output.chunk(2)
+            if start is layer:
+                return around(ahead, self._generator(layer, ahead))
+            if look is not None:
+                look(layer, (ahead + behind) / 2, (ahead - behind) / (2 * _STEP))
+            return None
+
+        with self._hooked(hook):
+            given = around(x, generator(x, self.direction)) if start is None else torch.cat([x, x])
+            ahead, behind = self.module(given).chunk(2)
+        change: Tensor = ((ahead - behind) / (2 * _STEP)).flatten(1)
+        return change
+
+    @contextmanager
+    def _hooked(self, hook: Callable[[Layer, Tensor], Tensor | None]) -> Iterator[None]:
+        calls: dict[str, int] = {}
+        layers = {(layer.module, layer.call): layer for layer in self.layers}
+
+        def hook_of(name: str) -> Any:
+            def on(module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
+                calls[name] = calls.get(name, -1) + 1
+                layer = layers.get((name, calls[name]))
+                return None if layer is None else hook(layer, output)
+
+            return on
+
+        names = {layer.module for layer in self.layers}
+        handles = [
+            inside.register_forward_hook(hook_of(name)) for name, inside in self.module.named_modules() if name in names
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -1,0 +1,308 @@
+"""Follow a shift of the image through a network: images in, one row an image and layer out."""
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from aliasing.depth.dense import Place, places, watching
+from aliasing.depth.folding import fold
+from aliasing.depth.geometry import pads_circularly
+from aliasing.depth.layers import Layer, choose_layers
+from aliasing.depth.profile import Profile, schema
+from aliasing.depth.watch import Pair, Watch
+from aliasing.errors import InputError, UsageError
+from aliasing.images import BadImage, Entry, ImageSource, open_images
+from aliasing.jitter.engine import blocks, prepare_ahead
+from aliasing.memory import keep_freed_memory
+from aliasing.models import Classifier, load_model
+from aliasing.protocols import Protocol, Views, make_protocol
+from aliasing.records import Part, Records
+from aliasing.sites.find import probe_of
+from aliasing.sites.trace import Trace, trace
+
+__all__ = ["probe_depth"]
+
+Shown: TypeAlias = tuple[str, str, Views]
+"""An image's name, its identity, and its views."""
+
+BATCH_SIZE = 16
+DEFAULT_PROTOCOL = "crop:span=1"
+# What these do to an image is no shift, so no layer's map can be moved to follow it.
+_NO_SHIFT = ("scale", "rotate", "frames", "consistency-cifar", "consistency")
+
+
+def probe_depth(
+    model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
+    images: Any = "sample",
+    protocol: str | Protocol = DEFAULT_PROTOCOL,
+    *,
+    layers: str | Sequence[str] = "blocks",
+    limit: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: bool = False,
+) -> Profile:
+    """Follow a small shift of the image through a network, layer by layer.
+
+    Parameters
+    ----------
+    model : str, nn.Module or Classifier, or a sequence of them
+        Networks, by name (see :func:`aliasing.load_model`) or as they are.
+    images : str, Path, sequence or ImageSource
+        What :func:`aliasing.images.open_images` takes.
+    protocol : str or Protocol
+        How an image becomes views that differ by a shift (see :mod:`aliasing.protocols`): by default two windows one
+        pixel apart, diagonally. ``circular:pixels=1`` rolls the view instead; on a network that pads circularly the
+        numbers are then exact, otherwise one cell at each side is left out, and they are marked.
+    layers : "blocks", "leaves", or names of modules
+        See :func:`aliasing.depth.layers.blocks`.
+    limit : int, optional
+        Look at the first so many images.
+    batch_size : int
+        Views that the network sees at once; all views of an image are in one batch.
+    seed : int
+        For protocols that draw at random.
+    out : str or Path, optional
+        A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
+    progress : bool
+        Show a progress bar where standard error is a terminal.
+
+    Returns
+    -------
+    Profile
+        ``.table()`` has a row a layer, ``.summary()`` all that was measured, with intervals.
+
+    Raises
+    ------
+    UsageError
+        An option that makes no sense.
+    InputError
+        No usable image, a model that cannot be loaded, a folder that holds another run.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> import aliasing as al
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> profile = al.probe_depth(network, "sample", limit=2)
+    >>> [(layer["name"], layer["cumulative_stride"]) for layer in profile.summary()["models"]["Sequential"]["layers"]]
+    [('1', [1.0, 1.0]), ('2', [2.0, 2.0]), ('3', None), ('4', None)]
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch size is {batch_size}; it must be at least 1")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}; it must be at least 1")
+    protocol = make_protocol(protocol)
+    if protocol.name in _NO_SHIFT:
+        raise UsageError(f"the protocol {protocol.name} is no small shift of the image; choose crop, circular or pad")
+    keep_freed_memory()
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    records = Records(Path(out) if out is not None else None)
+    settings = {
+        "images": source.description,
+        "limit": limit,
+        "protocol": protocol.parameters(),
+        "layers": layers if isinstance(layers, str) else list(layers),
+        "seed": seed,
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+    }
+    described: dict[str, dict[str, Any]] = {}
+    for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
+        network = load_model(given)
+        if network.name in described:
+            raise UsageError(
+                f"{network.name} is given twice; give each network once, and your own under their own names"
+            )
+        record = trace(*probe_of(network, None))
+        seen = choose_layers(record, layers)
+        margins = [margin_of(layer, network, record, protocol) for layer in seen]
+        subject = Subject(network, seen, margins, places(network.module, record), protocol)
+        described[network.name] = subject.describe()
+        records.begin(network.name, {**settings, "weights": network.weights})
+        _measure(subject, source, records, settings, progress)
+    if not described:
+        raise UsageError("no network was given")
+    return Profile(described, protocol, settings, records)
+
+
+def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol) -> int | None:
+    """How many cells at each side of a layer's map the border of the image or of the padding contaminates at least.
+
+    None where the layer has no map, or one so small that nothing would be left of it; 0 where nothing does: on
+    circular shifts, where all padding is circular and the grid closes.
+    """
+    if not layer.is_map or layer.stride is None:
+        return None
+    whole = all(cells * step == model.input_size for cells, step in zip(layer.cells, layer.stride, strict=True))
+    if protocol.name == "circular" and whole and pads_circularly(model.module, record):
+        return 0
+    return 1 if min(layer.cells) > 3 else None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network, what of it is looked at, and how it is shown images."""
+
+    model: Classifier
+    layers: Sequence[Layer]
+    margins: Sequence[int | None]
+    places: Sequence[Place]
+    protocol: Protocol
+
+    def describe(self) -> dict[str, Any]:
+        """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
+        return {
+            "weights": self.model.weights,
+            "input_size": self.model.input_size,
+            "geometry": self.protocol.geometry(self.model),
+            "notes": list(self.model.notes),
+            "layers": [
+                {**layer.as_dict(), "margin": margin, "note": _note(layer, margin)}
+                for layer, margin in zip(self.layers, self.margins, strict=True)
+            ],
+            "sites": [
+                {
+                    "name": place.site.name,
+                    "kind": place.site.kind,
+                    "role": place.site.role,
+                    "stride": list(place.site.stride),
+                    "cumulative_stride": list(place.site.cumulative_stride),
+                    "status": place.site.status,
+                    "depth": sum(layer.end <= place.index for layer in self.layers),
+                    "note": place.site.note if place.is_met else "its dense map cannot be had: not measured",
+                }
+                for place in self.places
+            ],
+        }
+
+
+def _measure(subject: Subject, source: ImageSource, records: Records, settings: dict[str, Any], progress: bool) -> None:
+    """Measure what has not been measured yet of one network."""
+    name = subject.model.name
+
+    def entries() -> Iterator[Entry]:
+        return islice(iter(source), settings["limit"])
+
+    hidden = not (progress and sys.stderr.isatty())
+    total = None if hidden else sum(1 for _ in entries())
+    with tqdm(total=total, desc=name, unit="image", disable=hidden) as bar:
+        for index, block in blocks(entries()):
+            if not records.has(name, index):
+                records.write(name, index, _measure_block(subject, block, settings, bar.update))
+                continue
+            if records.read(name, index).images != [entry.name for entry in block]:
+                raise InputError(f"the images are not those that {records.directory} began with; choose another --out")
+            bar.update(len(block))
+    if not any(len(part.table) or part.not_finite for part in records.parts(name)):
+        skipped = {name: reason for part in records.parts(name) for name, reason in part.skipped.items()}
+        first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
+        raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
+
+
+def _measure_block(
+    subject: Subject, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]
+) -> Part:
+    """Measure a block of images, in full batches and in the source's order."""
+    part = Part(schema().empty_table(), images=[entry.name for entry in block])
+
+    def prepare(entry: Entry) -> Shown | BadImage:
+        try:
+            image = entry.load()
+            return entry.name, image.identity, subject.protocol.views(image, subject.model, settings["seed"])
+        except BadImage as error:
+            return error
+
+    def usable() -> Iterator[Shown]:
+        for entry, prepared in prepare_ahead(block, prepare):
+            if isinstance(prepared, BadImage):
+                part.skipped[entry.name] = str(prepared)
+                seen()
+            else:
+                yield prepared
+
+    rows: list[dict[str, Any]] = []
+    for batch in _batches(usable(), settings["batch_size"]):
+        for (name, identity, _), found in zip(batch, look(subject, batch), strict=True):
+            known = {"model": subject.model.name, "image": identity, "name": name}
+            rows.extend(known | row for row in found)
+            if not found:
+                part.not_finite.append(name)
+            seen()
+    return replace(part, table=pa.Table.from_pylist(rows, schema()))
+
+
+def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]:
+    """Show one batch to the network: the rows of each image, none where its features are not finite."""
+    pictures: list[npt.NDArray[np.float32]] = []
+    pairs: list[Pair] = []
+    image_of_first: dict[int, int] = {}  # the first view of each image, where the sites are looked at
+    for number, (_, _, views) in enumerate(batch):
+        image_of_first[len(pictures)] = number
+        for first, second in views.pairs:
+            a, b = views.views[first].shift, views.views[second].shift
+            pairs.append(Pair(len(pictures) + first, len(pictures) + second, (b[0] - a[0], b[1] - a[1]), number))
+        pictures.extend(view.draw() for view in views.views)
+    watch = Watch(subject.layers, subject.margins, pairs)
+    met = [place for place in subject.places if place.is_met]
+    folded: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def note(place: int, view: int, before: Tensor, dense: Tensor, compares: bool) -> None:
+        number = image_of_first[view]
+        if not bool(dense.sum().isfinite() & before.sum().isfinite()):
+            watch.not_finite.add(number)
+        elif (place, number) not in folded:  # of a place that is passed again, the first time
+            folded[place, number] = fold(before, dense, met[place].site.stride, compares)
+
+    module = subject.model.module
+    with torch.inference_mode(), watch.on(module), watching(module, met, list(image_of_first), note):
+        module(subject.model.normalize(np.stack(pictures)))
+    found: list[list[dict[str, Any]]] = []
+    for number in range(len(batch)):
+        rows = [
+            {"what": "layer", "place": layer.name, **watch.averages(index, number)}
+            for index, layer in enumerate(subject.layers)
+        ]
+        for index, place in enumerate(met):
+            values = folded.get((index, number), {})
+            finite = {key: value for key, value in values.items() if isinstance(value, list) or math.isfinite(value)}
+            rows.append({"what": "site", "place": place.site.name, **finite})
+        found.append([] if number in watch.not_finite else rows)
+    return found
+
+
+def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:
+    """As many images at once as have no more than ``size`` views together, and one at least."""
+    batch: list[Shown] = []
+    for item in shown:
+        if batch and sum(len(views.views) for _, _, views in [*batch, item]) > size:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _note(layer: Layer, margin: int | None) -> str:
+    """What there is to know before a layer's numbers are compared with another's."""
+    if layer.form == "other":
+        return f"neither a map nor tokens nor a vector ({'×'.join(map(str, layer.shape))}): nothing is measured"
+    if layer.form == "tokens":
+        return "tokens, no map: only their average is compared"
+    if layer.form == "vector":
+        return "a vector, no map: only the vector itself is compared"
+    if margin is None:
+        return "a map too small to leave its border out: only its average is compared"
+    return "" if margin == 0 else "boundary-contaminated"

@@ -1,0 +1,179 @@
+"""What was measured layer by layer: the networks, and the records that every number follows from."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+from aliasing.depth.folding import BINS
+from aliasing.estimates import Mean, Share
+from aliasing.protocols import Protocol
+from aliasing.provenance import command_line, versions
+from aliasing.records import Records
+
+__all__ = ["LAYER_MEASURES", "SITE_MEASURES", "Profile", "schema"]
+
+LAYER_MEASURES = ("relative_change", "cosine_similarity", "equivariance_error", "unexplained_change")
+SITE_MEASURES = ("energy_above", "alias_fraction", "baseband_kept")
+# Between 0 and 1, so that their intervals are those of a proportion.
+_SHARES = ("energy_above", "alias_fraction")
+
+
+def schema() -> pa.Schema:
+    """The rows: one an image and layer, each measure averaged over its pairs of views, and one an image and site."""
+    return pa.schema(
+        [
+            ("model", pa.string()),
+            ("image", pa.string()),  # identity: hash of the image's bytes
+            ("name", pa.string()),  # name in its source: unique, where an image may stand twice
+            ("what", pa.string()),  # "layer" or "site"
+            ("place", pa.string()),  # its name
+            *((measure, pa.float64()) for measure in (*LAYER_MEASURES, *SITE_MEASURES)),
+            ("spectrum", pa.list_(pa.float64())),  # of what is in front of a site
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A network, or several, looked at layer by layer.
+
+    Attributes
+    ----------
+    models : dict of str to dict
+        Each network's weights, geometry and layers, by name.
+    protocol : Protocol
+    settings : dict
+        What was asked for.
+    """
+
+    models: dict[str, dict[str, Any]]
+    protocol: Protocol
+    settings: dict[str, Any]
+    _records: Records = field(repr=False)
+
+    @property
+    def records(self) -> pa.Table:
+        """One row an image and layer, of all networks."""
+        return self._records.table(list(self.models))
+
+    def summary(self) -> dict[str, Any]:
+        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
+
+        ``models`` has for each network its ``layers`` and its ``sites``, in the order of the run (a site stands behind
+        the layer of its ``depth``); ``images`` how many were skipped and why; ``settings`` and ``versions`` what it
+        was made with. An estimate is null where a layer has no map, or a site no dense one.
+        """
+        networks: dict[str, Any] = {}
+        skipped: dict[str, str] = {}
+        found = 0
+        for name, description in self.models.items():
+            estimates = _Estimates()
+            not_finite: list[str] = []
+            measured, found = 0, 0
+            for part in self._records.parts(name):
+                estimates.add(part.table)
+                measured += len(set(part.table["name"].to_pylist()))
+                found += len(part.images)
+                skipped |= part.skipped
+                not_finite += part.not_finite
+            layers = [
+                {**layer, **{measure: estimates.of("layer", layer["name"], measure) for measure in LAYER_MEASURES}}
+                for layer in description["layers"]
+            ]
+            sites = [
+                {
+                    **site,
+                    **{measure: estimates.of("site", site["name"], measure) for measure in SITE_MEASURES},
+                    "spectrum": estimates.spectrum(site["name"]),
+                }
+                for site in description["sites"]
+            ]
+            networks[name] = {
+                **description,
+                "images": measured,
+                "not_finite": not_finite,
+                "layers": layers,
+                "sites": sites,
+            }
+        return {
+            "models": networks,
+            "images": {"source": self.settings["images"], "found": found, "skipped": skipped},
+            "settings": self.settings,
+            "versions": versions(),
+            "command": command_line(),
+        }
+
+    def table(self) -> pa.Table:
+        """One row a layer: its geometry, and each measure with the ends of its interval (``…_low``, ``…_high``)."""
+        rows = []
+        for name, network in self.summary()["models"].items():
+            for layer in network["layers"]:
+                stride, field_of_view = layer["cumulative_stride"], layer["receptive_field"]
+                row = {
+                    "model": name,
+                    "layer": layer["name"],
+                    "depth": layer["depth"],
+                    "kind": layer["kind"],
+                    "shape": "×".join(map(str, layer["shape"])),
+                    "form": layer["form"],
+                    "cumulative_stride": None if stride is None else stride[0],
+                    "receptive_field": _number(field_of_view),
+                }
+                for measure in LAYER_MEASURES:
+                    estimate = layer[measure] or dict.fromkeys(("value", "low", "high"))
+                    row |= {measure: estimate["value"]}
+                    row |= {f"{measure}_low": estimate["low"], f"{measure}_high": estimate["high"]}
+                rows.append(row | {"note": layer["note"]})
+        return pa.Table.from_pylist(rows)
+
+
+@dataclass
+class _Estimates:
+    """The estimates of every place and measure; they accumulate part by part."""
+
+    found: dict[tuple[str, str, str], Mean | Share] = field(default_factory=dict)
+
+    def add(self, table: pa.Table) -> None:
+        """Take in a part of the records."""
+        keys = list(zip(table["what"].to_pylist(), table["place"].to_pylist(), strict=True))
+        for measure in (*LAYER_MEASURES, *SITE_MEASURES):
+            for (what, place), value in zip(keys, table[measure].to_pylist(), strict=True):
+                if value is not None:
+                    self._add(what, place, measure, value)
+        for (what, place), rings in zip(keys, table["spectrum"].to_pylist(), strict=True):
+            for ring, value in enumerate(rings or ()):
+                if value is not None:
+                    self._add(what, place, f"ring {ring}", value)
+
+    def _add(self, what: str, place: str, measure: str, value: float) -> None:
+        key = what, place, measure
+        if key not in self.found:
+            self.found[key] = Share() if measure in _SHARES else Mean()
+        estimate = self.found[key]
+        if isinstance(estimate, Share):
+            estimate.add(value, 1)
+        else:
+            estimate.add(value)
+
+    def of(self, what: str, place: str, measure: str) -> dict[str, float | None] | None:
+        """The estimate as it stands in a summary; None where there is no value."""
+        known = self.found.get((what, place, measure))
+        if known is None:
+            return None
+        estimate = known.estimate().as_dict()
+        if measure != "cosine_similarity" and estimate["low"] is not None:
+            estimate["low"] = max(estimate["low"], 0.0)  # none of the others can be negative
+        return estimate
+
+    def spectrum(self, place: str) -> dict[str, Any] | None:
+        """The radial spectrum: the middles of its rings, and the estimate in each."""
+        rings = [self.of("site", place, f"ring {ring}") for ring in range(BINS)]
+        middles = [(ring + 0.5) / (2 * BINS) for ring in range(BINS)]
+        return {"frequency": middles, "power": rings} if any(rings) else None
+
+
+def _number(receptive_field: Any) -> float | None:
+    if receptive_field is None:
+        return None
+    return float("inf") if receptive_field[0] == "whole image" else float(receptive_field[0])

@@ -1,0 +1,177 @@
+r"""Which part of the image does a cell of a feature map see?
+
+A layer of kernel *k*, stride *s*, padding *p* and dilation *d* sees, from its cell *i*, the cells
+:math:`s i - p` to :math:`s i - p + d (k - 1)` of the layer before. Followed back to the image (Araujo, Norris & Sim
+2019):
+
+.. math:: j' = s j, \qquad r' = r + d (k - 1) j, \qquad W' = \lfloor (W - F + 2 P) / S \rfloor + 1
+
+with *j* the cumulative stride (pixels per cell), *r* the receptive field, *W* the size, and *F* the extent
+:math:`d (k - 1) + 1` of the kernel.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Layer: TypeAlias = tuple[int, ...]
+"""(kernel, stride, padding, dilation) along one axis; from the stride on they may be left out: 1, 0, 1."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What the cells of a map see of the image, along one axis.
+
+    Attributes
+    ----------
+    stride : float
+        Pixels from one cell to the next; infinite where there is no position left.
+    first, last : float
+        The first and the last pixel that cell 0 sees, beyond the border too; infinite where it sees the whole image;
+        NaN where the closed form does not hold.
+    """
+
+    stride: float = 1.0
+    first: float = 0.0
+    last: float = 0.0
+
+    @property
+    def size(self) -> float:
+        """The receptive field in pixels."""
+        return self.last - self.first + 1
+
+    def behind(self, kernel: int, stride: float = 1, padding: float = 0, dilation: int = 1) -> "Extent":
+        """What the cells behind a further layer see."""
+        if math.isinf(self.stride):
+            return self
+        first = self.first - padding * self.stride
+        last = self.last + (dilation * (kernel - 1) - padding) * self.stride
+        return Extent(self.stride * stride, first, last)
+
+
+WHOLE = Extent(math.inf, -math.inf, math.inf)
+"""The extent of a value that has no position, such as a global average."""
+
+
+def join(extents: Iterable[Extent]) -> Extent:
+    """What is seen by a cell that takes from several maps; the grid is that of the coarsest that has positions."""
+    known = list(extents)
+    strides = [extent.stride for extent in known if math.isfinite(extent.stride)]
+    if any(math.isnan(extent.size) for extent in known):
+        first = last = math.nan
+    else:
+        first, last = min(extent.first for extent in known), max(extent.last for extent in known)
+    return Extent(max(strides, default=math.inf), first, last)
+
+
+def extent(layers: Sequence[Layer]) -> Extent:
+    """What a cell behind a stack of layers sees, along one axis.
+
+    Parameters
+    ----------
+    layers : sequence of (kernel, stride, padding, dilation)
+        From the image on; see `Layer`.
+
+    Returns
+    -------
+    Extent
+
+    Raises
+    ------
+    ValueError
+        If a number makes no sense.
+
+    Examples
+    --------
+    >>> extent([(7, 2, 3), (3, 2, 1)])
+    Extent(stride=4.0, first=-5.0, last=5.0)
+    """
+    found = Extent()
+    for layer in layers:
+        found = found.behind(*_checked(layer))
+    return found
+
+
+def receptive_field(layers: Sequence[Layer]) -> int:
+    """The receptive field of a stack of layers, in pixels, along one axis: :math:`1 + \\sum d (k - 1) j`.
+
+    Parameters
+    ----------
+    layers : sequence of (kernel, stride, padding, dilation)
+        From the image on; the padding does not matter.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If a number makes no sense.
+
+    Examples
+    --------
+    >>> receptive_field([(3, 1), (3, 1), (3, 1)]), receptive_field([(7, 1)])
+    (7, 7)
+    >>> receptive_field([(3, 1, 1, 2)])  # dilated
+    5
+    """
+    return int(extent(layers).size)
+
+
+def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+    """The number of cells behind a convolution or a pooling, :math:`\\lfloor (W - F + 2P) / S \\rfloor + 1`.
+
+    Parameters
+    ----------
+    size : int
+        W, the cells in front of it.
+    kernel, stride, padding, dilation : int
+        F is ``dilation * (kernel - 1) + 1``.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    ValueError
+        If a number makes no sense, or the kernel does not fit into the padded map.
+
+    Examples
+    --------
+    >>> output_size(28, kernel=5, padding=2), output_size(28, kernel=2, stride=2)
+    (28, 14)
+    >>> output_size(224, 7, 2, 3)
+    112
+    """
+    kernel, stride, padding, dilation = _checked((kernel, stride, padding, dilation))
+    room = size + 2 * padding - (dilation * (kernel - 1) + 1)
+    if size < 1 or room < 0:
+        raise ValueError(f"a kernel of {kernel} (dilation {dilation}) does not fit into {size} + 2·{padding} cells")
+    return room // stride + 1
+
+
+def output_sizes(size: int, layers: Sequence[Layer]) -> list[int]:
+    """The number of cells behind each layer of a stack.
+
+    Examples
+    --------
+    >>> output_sizes(32, [(3, 1, 1), (2, 2), (3, 2, 1)])
+    [32, 16, 8]
+    """
+    sizes = []
+    for layer in layers:
+        size = output_size(size, *layer)
+        sizes.append(size)
+    return sizes
+
+
+def _checked(layer: Layer) -> tuple[int, int, int, int]:
+    given = (*layer, *(1, 1, 0, 1)[len(layer) :])
+    least = (1, 1, 0, 1)
+    if len(given) != 4 or not layer or any(number < low for number, low in zip(given, least, strict=True)):
+        raise ValueError(f"a layer is (kernel, stride, padding, dilation) of at least (1, 1, 0, 1); got {layer!r}")
+    kernel, stride, padding, dilation = given
+    return kernel, stride, padding, dilation

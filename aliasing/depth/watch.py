@@ -1,0 +1,124 @@
+"""Look at the outputs of layers as they come, and keep none of them.
+
+A batch holds all views of some images; a hook on each layer compares the views of each image with one another and
+writes down numbers.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aliasing.depth.equivariance import cosine_similarity, follows, relative_change
+from aliasing.depth.layers import Layer
+
+__all__ = ["Pair", "Watch", "averages", "maps_of"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two views in a batch: their places, how the content moves between them (pixels), and whose they are."""
+
+    first: int
+    second: int
+    shift: tuple[float, float]
+    image: int
+
+
+@dataclass
+class Watch:
+    """What was seen of one batch.
+
+    Attributes
+    ----------
+    layers : the layers to look at.
+    margins : cells of each layer's map to leave out on every side; None where nothing would be left.
+    pairs : of the batch.
+    values : (layer, image, measure) → the values of the image's pairs.
+    not_finite : images for which a layer's output held a NaN or an infinity.
+    """
+
+    layers: Sequence[Layer]
+    margins: Sequence[int | None]
+    pairs: Sequence[Pair]
+    values: dict[tuple[int, int, str], list[float]] = field(default_factory=dict)
+    not_finite: set[int] = field(default_factory=set)
+
+    @contextmanager
+    def on(self, module: nn.Module) -> Iterator[None]:
+        """Watch the module while it runs."""
+        numbers: dict[tuple[str, int], int] = {(layer.module, layer.call): i for i, layer in enumerate(self.layers)}
+        calls: dict[str, int] = {}
+        handles = []
+
+        def hook_of(name: str) -> Any:
+            def hook(module: nn.Module, args: Any, output: Any) -> None:
+                call = calls[name] = calls.get(name, -1) + 1
+                number = numbers.get((name, call))
+                if number is not None:
+                    with torch._C.DisableTorchFunction():  # whatever counts the network's calls must not count these
+                        self.look(number, output)
+
+            return hook
+
+        for name, inside in module.named_modules():
+            if any(layer.module == name for layer in self.layers):
+                handles.append(inside.register_forward_hook(hook_of(name)))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def look(self, number: int, output: Tensor) -> None:
+        """Compare the views of each image in the output of one layer."""
+        layer = self.layers[number]
+        if layer.form == "other":
+            return
+        means = averages(output, layer)
+        finite = means.isfinite().all(1)
+        first = means[[pair.first for pair in self.pairs]]
+        second = means[[pair.second for pair in self.pairs]]
+        changes = relative_change(first, second).tolist()
+        cosines = cosine_similarity(first, second).tolist()
+        maps = maps_of(output, layer) if layer.is_map else None
+        margin = self.margins[number]
+        for pair, change, cosine in zip(self.pairs, changes, cosines, strict=True):
+            if not (finite[pair.first] and finite[pair.second]):
+                self.not_finite.add(pair.image)
+                continue
+            self._note(number, pair.image, "relative_change", change)
+            self._note(number, pair.image, "cosine_similarity", cosine)
+            if maps is not None and margin is not None:
+                assert layer.stride is not None
+                by = pair.shift[0] / layer.stride[0], pair.shift[1] / layer.stride[1]
+                error, unexplained = follows(maps[pair.first], maps[pair.second], by, margin)
+                self._note(number, pair.image, "equivariance_error", error)
+                self._note(number, pair.image, "unexplained_change", unexplained)
+
+    def averages(self, number: int, image: int) -> dict[str, float]:
+        """The mean of each measure of a layer over the pairs of an image."""
+        measures = (measure for n, i, measure in self.values if (n, i) == (number, image))
+        return {m: math.fsum(v) / len(v) for m in measures for v in [self.values[number, image, m]]}
+
+    def _note(self, number: int, image: int, measure: str, value: float) -> None:
+        if math.isfinite(value):  # a layer that is constant, or zero, on this image says nothing
+            self.values.setdefault((number, image, measure), []).append(value)
+
+
+def averages(output: Tensor, layer: Layer) -> Tensor:
+    """The average of each view's features over its positions (or tokens), N×C; a vector as it is."""
+    if layer.form == "map":
+        return output.mean((2, 3))
+    if layer.form == "map, channels last":
+        return output.mean((1, 2))
+    return output.mean(1) if layer.form == "tokens" else output.flatten(1)
+
+
+def maps_of(output: Tensor, layer: Layer) -> Tensor:
+    """The maps of a batch as N×H×W×C."""
+    return output.permute(0, 2, 3, 1) if layer.form == "map" else output

@@ -1,0 +1,101 @@
+"""The figure of jitter against depth: one column a set of images, the families as lines, the trends below."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from aliasing.depth.across import AcrossDepth
+from aliasing.plots.jitter import short_name
+from aliasing.plots.style import COLOURS, style
+
+_MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
+_SELECTIONS = {"all": "all pairs", "right": "first view right", "matched": "matched on margin"}
+_AXES = {"layers": "weighted layers", "sites": "downsampling sites", "cumulative_stride": "cumulative stride (pixels)"}
+_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+
+
+def across(result: AcrossDepth, against: str = "layers") -> Figure:
+    """Jitter against depth, with 95 % intervals: columns are all pairs, rightly answered and matched ones.
+
+    Networks of the same depth stand side by side.
+
+    Parameters
+    ----------
+    result : AcrossDepth
+    against : {"layers", "sites", "cumulative_stride"}
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Two rows (P(top-1 change), MAC) for each set of images; a line joins the networks of a family.
+    """
+    rows = [(group, measure) for group in result.groups for measure in _MEASURES]
+    with style():
+        figure, grid = plt.subplots(len(rows), 3, figsize=(10.5, 2.35 * len(rows) + 0.9), squeeze=False, sharey="row")
+        for panels, (group, measure) in zip(grid, rows, strict=True):
+            for axes, selection in zip(panels, _SELECTIONS, strict=True):
+                _panel(axes, group, measure, selection, against)
+            panels[0].set_ylabel(f"{_MEASURES[measure]}\n`{group['protocol']}`")
+            panels[0].set_ylim(bottom=0)
+        for axes, title in zip(grid[0], _SELECTIONS.values(), strict=True):
+            axes.set_title(title)
+        for axes in grid[-1]:
+            axes.set_xlabel(_AXES[against])
+        for panels in grid[:: len(_MEASURES)]:
+            panels[0].legend(fontsize=8, loc="best")
+        figure.suptitle(_title(result), fontsize=11)
+    return figure
+
+
+def _title(result: AcrossDepth) -> str:
+    images = " and ".join(f"{group['networks'][0]['images']} images (`{group['protocol']}`)" for group in result.groups)
+    title = f"Jitter against depth: {images}, 95 % intervals"
+    if not result.unmeasured:
+        return title
+    depths = result.depths_of_unmeasured
+    names = [
+        f"{short_name(name)} ({depths[name].layers} layers)" if name in depths else short_name(name)
+        for name in result.unmeasured
+    ]
+    return f"{title}\ncould not be measured here, for want of weights: {', '.join(names)}"
+
+
+def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, against: str) -> None:
+    families = list(dict.fromkeys(network["family"] for network in group["networks"]))
+    for index, family in enumerate(families):
+        members = sorted((n for n in group["networks"] if n["family"] == family), key=lambda n: n[against])
+        members = [n for n in members if n[measure][selection]["value"] is not None]
+        estimates = [n[measure][selection] for n in members]
+        values = [e["value"] for e in estimates]
+        errors = [[e["value"] - e["low"] for e in estimates], [e["high"] - e["value"] for e in estimates]]
+        depth = _side_by_side([n[against] for n in members], index - (len(families) - 1) / 2, against == "layers")
+        colour, marker = COLOURS[index % len(COLOURS)], _MARKERS[index % len(_MARKERS)]
+        axes.errorbar(
+            depth,
+            values,
+            yerr=errors,
+            fmt=f"{marker}-",
+            color=colour,
+            capsize=2.5,
+            markersize=5,
+            linewidth=1.2,
+            label=family,
+        )
+    if against == "layers":
+        axes.set_xscale("log", base=2)
+        ticks = sorted({network["layers"] for network in group["networks"]})
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _side_by_side(depths: list[float], family: float, logarithmic: bool) -> list[float]:
+    """Where the points stand: apart from others of the same depth, in the family and in the others."""
+    found = []
+    for number, depth in enumerate(depths):
+        place = family + (number - (len(depths) - 1) / 2 if len(set(depths)) == 1 else depths[:number].count(depth))
+        found.append(depth * 2 ** (0.025 * place) if logarithmic else depth * (1 + 0.006 * place))
+    return found

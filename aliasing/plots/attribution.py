@@ -1,0 +1,94 @@
+"""The figure of an attribution: for each site the jitter that its treatment takes away, and that sparing it leaves."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aliasing.depth.attribution import AS_IT_IS, TREATED, Attribution
+from aliasing.depth.matching import Measure
+from aliasing.plots.jitter import short_name
+from aliasing.plots.style import COLOURS, style
+
+_MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change", "accuracy": "accuracy"}
+_WAYS = {
+    "alone": ("this site treated, minus none", "o"),
+    "spared": ("all but this site treated, minus all", "s"),
+}
+
+
+def attribution(result: Attribution, by: Measure = "mac") -> Figure:
+    """The sites by rank, with the paired differences of jitter and accuracy, and their 95 % intervals.
+
+    Parameters
+    ----------
+    result : Attribution
+    by : {"mac", "top1_change"}
+        What the sites are ranked by.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A filled mark is the difference over all pairs, a hollow one the difference matched on the margin.
+    """
+    summary = result.summary(by)
+    sites = summary["sites"]
+    measures = [name for name in _MEASURES if name in sites[0]["alone"]]
+    with style():
+        figure, panels = plt.subplots(
+            1, len(measures), figsize=(10.5, 2.3 + 0.55 * len(sites)), sharey=True, squeeze=False
+        )
+        for axes, measure in zip(panels[0], measures, strict=True):
+            _panel(axes, sites, measure)
+            axes.set_xlabel(f"difference of {_MEASURES[measure]}")
+            before, after = (summary["variants"][name][measure]["value"] for name in (AS_IT_IS, TREATED))
+            axes.set_title(f"none treated {before:.3f}, all {after:.3f}", fontsize=9.5)
+        labels = [f"{site['rank']}. {site['name']}\n{_described(site)}" for site in sites]
+        panels[0][0].set_yticks(range(len(sites)), labels, fontsize=8.5)
+        panels[0][0].set_ylim(len(sites) - 0.5, -0.5)
+        handles, names = panels[0][0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8.5)
+        images = summary["variants"][AS_IT_IS]["images"]
+        figure.suptitle(
+            f"{short_name(result.model)}: which site causes the jitter? {images} images,"
+            f" `{summary['settings']['protocol']['name']}`, {_treatment(summary['treatment'])}, paired 95 % intervals",
+            fontsize=10.5,
+        )
+    return figure
+
+
+def _panel(axes: Axes, sites: list[dict[str, Any]], measure: str) -> None:
+    selections = {"all": "all pairs", "matched": "matched on margin"} if measure != "accuracy" else {"": ""}
+    for way, (colour, (text, marker)) in zip(_WAYS, zip(COLOURS, _WAYS.values(), strict=False), strict=True):
+        for number, (selection, label) in enumerate(selections.items()):
+            estimates = [site[way][measure][selection] if selection else site[way][measure] for site in sites]
+            offset = (-0.22 if way == "alone" else 0.1) + 0.13 * number
+            axes.errorbar(
+                [estimate["value"] for estimate in estimates],
+                [row + offset for row in range(len(sites))],
+                xerr=[
+                    [estimate["value"] - estimate["low"] for estimate in estimates],
+                    [estimate["high"] - estimate["value"] for estimate in estimates],
+                ],
+                fmt=marker,
+                color=colour,
+                markerfacecolor="white" if selection == "matched" else colour,
+                capsize=2,
+                markersize=5,
+                linewidth=1.2,
+                label=f"{text}: {label}" if label else None,
+            )
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _described(site: dict[str, Any]) -> str:
+    down, across = site["cumulative_stride"]
+    stride = f"{down:g}" if down == across else f"{down:g}×{across:g}"
+    return f"{site['kind']}, {stride} pixels a sample behind it"
+
+
+def _treatment(treatment: dict[str, Any]) -> str:
+    filtered = treatment["taps"] if treatment["operator"] == "blur" else treatment["operator"]
+    return f"{filtered} {treatment['placement']}"

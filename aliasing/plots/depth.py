@@ -1,0 +1,199 @@
+"""The figure of a depth profile: every measure against depth, with the downsampling sites marked."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from aliasing.depth import Profile
+from aliasing.plots.jitter import short_name
+from aliasing.plots.style import COLOURS, style
+
+
+def depth(profile: Profile) -> Figure:
+    """Invariance, equivariance, aliasing, spectra and receptive fields against depth.
+
+    Layers stand in the order of the run; a hollow point is a layer without a map (tokens, a vector). The triangles on
+    the lower edge are the downsampling sites.
+
+    Parameters
+    ----------
+    profile : Profile
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    summary = profile.summary()
+    models = summary["models"]
+    with style():
+        figure, panels = plt.subplots(3, 2, figsize=(11, 11.5))
+        _against_depth(panels[0, 0], models, "relative_change")
+        panels[0, 0].set_title("Invariance: how far do the averaged features move?")
+        panels[0, 0].set_ylabel("relative change")
+        panels[0, 0].set_ylim(bottom=0)
+        _against_depth(panels[0, 1], models, "equivariance_error")
+        panels[0, 1].set_title("Equivariance: how far is the map from the moved map?")
+        panels[0, 1].set_ylabel("equivariance error (2: unrelated)")
+        panels[0, 1].set_ylim(bottom=0)
+        _against_depth(panels[1, 0], models, "unexplained_change")
+        panels[1, 0].set_title("Which share of the map's change does the shift not explain?")
+        panels[1, 0].set_ylabel("unexplained change")
+        panels[1, 0].axhline(1, color="0.5", linestyle=":", linewidth=1)
+        panels[1, 0].set_ylim(bottom=0)
+        _aliasing(panels[1, 1], models)
+        _spectra(panels[2, 0], models)
+        _receptive_fields(panels[2, 1], models)
+        handles, labels = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), 3))
+        figure.suptitle(_title(summary), fontsize=11)
+    return figure
+
+
+def _title(summary: dict[str, Any]) -> str:
+    models = summary["models"].values()
+    images = max(model["images"] for model in models)
+    exact = all(layer["margin"] in (0, None) for model in models for layer in model["layers"])
+    boundary = "exact at the boundary" if exact else "boundary-contaminated, one cell at each side left out"
+    protocol = summary["settings"]["protocol"]["name"]
+    shown = "1 image" if images == 1 else f"{images} images"
+    return f"A shift (`{protocol}`) against depth: {shown}, 95 % intervals, maps {boundary}"
+
+
+def _label(name: str) -> str:
+    """A network by its short name, and how it was anti-aliased."""
+    if not name.startswith("antialiased:"):
+        return short_name(name)
+    return f"{short_name(name)}, {name.split(':')[1]}"
+
+
+def _against_depth(axes: Axes, models: dict[str, Any], measure: str) -> None:
+    for index, (name, model) in enumerate(models.items()):
+        colour = COLOURS[index % len(COLOURS)]
+        known = [layer for layer in model["layers"] if layer[measure] and layer[measure]["value"] is not None]
+        places = [layer["depth"] for layer in known]
+        values = [layer[measure]["value"] for layer in known]
+        axes.plot(places, values, "-", color=colour, label=_label(name), linewidth=1.5)
+        for is_map, face in ((True, colour), (False, "white")):
+            chosen = [i for i, layer in enumerate(known) if layer["form"].startswith("map") == is_map]
+            _points(axes, [places[i] for i in chosen], [values[i] for i in chosen], colour, face)
+        bounded = [layer for layer in known if layer[measure]["low"] is not None]
+        axes.fill_between(
+            [layer["depth"] for layer in bounded],
+            [layer[measure]["low"] for layer in bounded],
+            [layer[measure]["high"] for layer in bounded],
+            color=colour,
+            alpha=0.2,
+            linewidth=0,
+        )
+    _mark_sites(axes, models)
+
+
+def _points(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, face: str) -> None:
+    axes.plot(x, y, "o", color=colour, markerfacecolor=face, markersize=4)
+
+
+def _mark_sites(axes: Axes, models: dict[str, Any]) -> None:
+    """A triangle on the lower edge for each site, and, of a single network, a line."""
+    for index, model in enumerate(models.values()):
+        places = sorted({site["depth"] + 0.5 for site in model["sites"]})
+        axes.plot(
+            places,
+            [0.015 + 0.03 * index] * len(places),
+            "^",
+            color=COLOURS[index % len(COLOURS)],
+            markersize=6,
+            transform=axes.get_xaxis_transform(),
+            clip_on=False,
+            zorder=3,
+        )
+        if len(models) == 1:
+            for place in places:
+                axes.axvline(place, color="0.85", linewidth=1, zorder=0)
+    axes.set_xlim(0, max(len(model["layers"]) for model in models.values()) + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("depth (layers looked at); ▲ downsampling")
+    axes.grid(axis="y", alpha=0.3)
+
+
+def _aliasing(axes: Axes, models: dict[str, Any]) -> None:
+    for index, model in enumerate(models.values()):
+        colour = COLOURS[index % len(COLOURS)]
+        for measure, marker, face, shift in (
+            ("energy_above", "s", "white", 0.0),
+            ("alias_fraction", "o", colour, 0.15),
+        ):
+            known = [site for site in model["sites"] if site[measure] is not None]
+            values = [site[measure]["value"] for site in known]
+            low = [value - site[measure]["low"] for value, site in zip(values, known, strict=True)]
+            high = [site[measure]["high"] - value for value, site in zip(values, known, strict=True)]
+            places = [site["depth"] + 0.5 + shift + 0.3 * index for site in known]
+            axes.errorbar(
+                places,
+                values,
+                yerr=[low, high],
+                fmt=marker,
+                color=colour,
+                markerfacecolor=face,
+                capsize=2,
+                markersize=5,
+            )
+    _mark_sites(axes, models)
+    axes.set_ylim(0, None)
+    axes.set_title("Aliasing: energy at and above the new Nyquist frequency")
+    axes.set_ylabel("□ in front of the site   ● of what is subsampled")
+
+
+def _spectra(axes: Axes, models: dict[str, Any]) -> None:
+    """Of the first network, in front of each of its sites."""
+    name, model = next(iter(models.items()))
+    sites = [site for site in model["sites"] if site["spectrum"] is not None]
+    colours = plt.get_cmap("viridis")
+    for index, site in enumerate(sites):
+        rings = site["spectrum"]["power"]
+        known = [ring for ring, estimate in enumerate(rings) if estimate is not None and estimate["value"] > 0]
+        colour = colours(0.9 * index / max(len(sites) - 1, 1))
+        frequency = [site["spectrum"]["frequency"][ring] for ring in known]
+        axes.plot(frequency, [rings[ring]["value"] for ring in known], "-", color=colour, label=site["name"])
+        bounded = [ring for ring in known if rings[ring]["low"] is not None and rings[ring]["low"] > 0]
+        axes.fill_between(
+            [site["spectrum"]["frequency"][ring] for ring in bounded],
+            [rings[ring]["low"] for ring in bounded],
+            [rings[ring]["high"] for ring in bounded],
+            color=colour,
+            alpha=0.15,
+            linewidth=0,
+        )
+    for stride in sorted({site["stride"][0] for site in sites if site["stride"][0] > 1}):
+        axes.axvline(1 / (2 * stride), color="0.5", linestyle=":", linewidth=1)
+    axes.axhline(1, color="0.85", linewidth=1)
+    axes.set_yscale("log")
+    axes.set_xlim(0, 0.5)
+    axes.set_xlabel("frequency, cycles per cell (⋯ the new Nyquist frequency)")
+    axes.set_ylabel("mean power ÷ that of white noise")
+    axes.set_title(f"Spectrum in front of each site: {_label(name)}")
+    if 0 < len(sites) <= 8:
+        axes.legend(fontsize=7)
+
+
+def _receptive_fields(axes: Axes, models: dict[str, Any]) -> None:
+    for index, model in enumerate(models.values()):
+        colour = COLOURS[index % len(COLOURS)]
+        known = [
+            (layer["depth"], (layer["receptive_field"] or [None])[0], layer["cumulative_stride"][0])
+            for layer in model["layers"]
+            if layer["cumulative_stride"] is not None
+        ]
+        fields = [(place, field) for place, field, _ in known if isinstance(field, int | float)]
+        axes.plot([place for place, _ in fields], [field for _, field in fields], "-", color=colour)
+        axes.plot([place for place, _, _ in known], [stride for _, _, stride in known], "--", color=colour)
+    for size in sorted({model["input_size"] for model in models.values()}):
+        axes.axhline(size, color="0.5", linestyle=":", linewidth=1)
+    _mark_sites(axes, models)
+    axes.set_yscale("log", base=2)
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_title("Receptive field (—), cumulative stride (- -), image size (⋯)")
+    axes.set_ylabel("pixels")

@@ -1,0 +1,150 @@
+"""Figures of feature maps: while the image moves, layer by layer, and filter by filter."""
+
+import math
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aliasing.depth.feature_maps import INPUT, Array, AverageChange, LayerMaps, MovingMaps
+from aliasing.plots.jitter import short_name
+from aliasing.plots.style import COLOURS, style
+
+_MOST_VIEWS = 5
+_MOST_AVERAGES = 8
+_MOST_FILTERS = 256
+
+
+def moving_maps(result: MovingMaps, change: AverageChange | None = None, channel: int | None = None) -> Figure:
+    """Feature maps at several depths while the image moves, and their global averages (Azulay & Weiss 2019).
+
+    Parameters
+    ----------
+    result : MovingMaps
+    change : AverageChange, optional
+        Of the same layers over many images: written beside each layer.
+    channel : int, optional
+        Which channel's map is shown; by default each layer's typical one.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row a layer: one channel's map at several positions; right, the global averages of the layer's strongest
+        channels along the path, each relative to its mean.
+    """
+    shown = np.unique(np.linspace(0, len(result.positions) - 1, min(_MOST_VIEWS, len(result.positions))).astype(int))
+    layers = result.layers
+    with style():
+        figure, grid = plt.subplots(
+            len(layers),
+            len(shown) + 1,
+            figsize=(1.45 * len(shown) + 4.2, 1.55 * len(layers) + 0.9),
+            squeeze=False,
+            gridspec_kw={"width_ratios": [1] * len(shown) + [2.1]},
+        )
+        for row, layer in enumerate(layers):
+            number = layer.typical_channel() if channel is None else min(channel, layer.maps.shape[1] - 1)
+            for column, view in enumerate(shown):
+                if layer.layer == INPUT:
+                    grid[row, column].imshow(result.pictures[view].clip(0, 255).astype(np.uint8))
+                else:
+                    maps = layer.maps[:, number]
+                    _show(grid[row, column], maps[view], maps.min(), maps.max())
+                _bare(grid[row, column])
+                if row == 0:
+                    grid[row, column].set_title(f"{result.positions[view]:g} {result.unit}", fontsize=9)
+            grid[row, 0].set_ylabel(_named(layer, number), fontsize=8)
+            _averages(grid[row, -1], result, layer, change)
+        spread = max(abs(limit - 1) for axes in grid[:, -1] for limit in axes.get_ylim())
+        for axes in grid[:, -1]:
+            axes.set_ylim(1 - spread, 1 + spread)
+        grid[0, -1].set_title("global averages ÷ their mean", fontsize=9)
+        grid[-1, -1].set_xlabel(f"position ({result.unit})")
+        figure.suptitle(f"{short_name(result.model)}: feature maps while the image moves", fontsize=11)
+    return figure
+
+
+def layers(outputs: Sequence[LayerMaps], model: str) -> Figure:
+    """The output of each layer for one view: the mean over its channels, each with its own grey scale."""
+    with style():
+        figure, panels = _grid(len(outputs), 1.35)
+        for axes, layer in zip(panels, outputs, strict=False):
+            picture = layer.maps[0].mean(0)
+            _show(axes, picture, picture.min(), picture.max())
+            _, channels, height, width = layer.maps.shape
+            axes.set_title(f"{_tail(layer.layer)}\n{channels}×{height}×{width}{_mark(layer)}", fontsize=6.5)
+        figure.suptitle(f"{short_name(model)}: every layer's output, mean over its channels", fontsize=11)
+    return figure
+
+
+def filters(layer: LayerMaps, model: str) -> Figure:
+    """The output of each filter of a layer for one view, on one grey scale; a vector as one picture."""
+    maps = layer.maps[0]
+    count = min(len(maps), _MOST_FILTERS)
+    with style():
+        if maps.shape[1:] == (1, 1):  # no positions: all channels in one picture
+            figure, axes = plt.subplots(figsize=(10, 1.8))
+            axes.stem(np.arange(len(maps)), maps[:, 0, 0], markerfmt=" ", basefmt=" ")
+            axes.set(xlabel="channel", ylabel="value", title=f"{layer.layer}: {len(maps)} values{_mark(layer)}")
+            return figure
+        figure, panels = _grid(count, 0.8)
+        low, high = np.quantile(maps[:count], [0.005, 0.995])
+        for axes, picture in zip(panels, maps, strict=False):
+            _show(axes, picture, low, high)
+        first = f", the first {count}" if count < len(maps) else ""
+        size = f"{len(maps)} filters, {maps.shape[1]}×{maps.shape[2]}"
+        figure.suptitle(f"{short_name(model)}, {layer.layer}: {size}{first}{_mark(layer)}", fontsize=11)
+    return figure
+
+
+def _grid(count: int, side: float) -> tuple[Figure, list[Axes]]:
+    columns = min(count, max(6, math.ceil(math.sqrt(1.6 * count))))
+    rows = math.ceil(count / columns)
+    figure, panels = plt.subplots(rows, columns, figsize=(side * columns, side * rows * 1.15 + 0.5), squeeze=False)
+    for axes in panels.flat:
+        _bare(axes)
+    return figure, list(panels.flat)
+
+
+def _averages(axes: Axes, result: MovingMaps, layer: LayerMaps, change: AverageChange | None) -> None:
+    averages = layer.averages.astype(np.float64)
+    size = np.abs(averages).mean(0)
+    strongest = np.argsort(-size, kind="stable")[:_MOST_AVERAGES]
+    for number in strongest[size[strongest] > 0]:
+        axes.plot(result.positions, averages[:, number] / averages[:, number].mean(), linewidth=1, alpha=0.8)
+    axes.tick_params(labelsize=8)
+    axes.grid(alpha=0.3)
+    if change is not None and layer.layer in change.layers:
+        estimate = change.layers[layer.layer]
+        text = f"{100 * estimate.value:.2f} % per step"
+        if change.images > 1:
+            text += f" [{100 * estimate.low:.2f}, {100 * estimate.high:.2f}], {change.images} images"
+        axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8, color=COLOURS[6])
+
+
+def _named(layer: LayerMaps, channel: int) -> str:
+    if layer.layer == INPUT:
+        return "input"
+    _, _, height, width = layer.maps.shape
+    return f"{_tail(layer.layer)}{_mark(layer)}\n{height}×{width}, channel {channel}"
+
+
+def _mark(layer: LayerMaps) -> str:
+    """What a reader must know of an output that is no map."""
+    return "" if layer.kind == "map" else f" ({layer.kind})"
+
+
+def _tail(name: str) -> str:
+    return name if len(name) <= 22 else "…" + name[-21:]
+
+
+def _show(axes: Axes, picture: Array, low: float, high: float) -> None:
+    axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest", aspect="auto")
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)

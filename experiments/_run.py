@@ -1,0 +1,85 @@
+"""One run of an experiment: where its data is, where its pictures go, and what stands beside them."""
+
+import hashlib
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aliasing.errors import InputError
+from aliasing.estimates import Estimate
+from aliasing.provenance import versions, write_json
+
+PARTS = ("settings", "data", "weights", "numbers")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What an experiment is told.
+
+    Attributes
+    ----------
+    name : of the experiment.
+    out : the folder for pictures and ``summary.json``; it exists.
+    quick : measure a small honest version, of some seconds.
+    data : the folder of data sets.
+    download : torchvision may download a data set that is not there.
+    arguments : the command line behind ``python -m experiments``.
+    """
+
+    name: str
+    out: Path
+    quick: bool
+    data: Path
+    download: bool = False
+    arguments: Sequence[str] = ()
+
+    def folder(self, name: str) -> Path:
+        """A folder of the data, as ``run.folder("imagenet-sample")``; `InputError` if it is not there."""
+        if not (self.data / name).exists():
+            raise InputError(f"no {name} in {self.data}; set ALIASING_DATA or --data to the folder that holds it")
+        return self.data / name
+
+    def perform(self, experiment: Callable[["Run"], dict[str, Any]]) -> dict[str, Any]:
+        """Run the experiment, and write what it found and how as ``summary.json``."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        found = experiment(self)
+        if tuple(found) != PARTS:
+            raise TypeError(f"{self.name} returned {', '.join(found)}; expected {', '.join(PARTS)}")
+        summary = {
+            "experiment": self.name,
+            "command": shlex.join(["python", "-m", "experiments", *self.arguments]),
+            "quick": self.quick,
+            "threads": torch.get_num_threads(),
+            "versions": versions(),
+            **plain(found),
+        }
+        write_json(self.out / "summary.json", summary)
+        return summary
+
+
+def plain(value: Any) -> Any:
+    """Estimates, arrays and tensors as JSON takes them."""
+    match value:
+        case Estimate():
+            return value.as_dict()
+        case dict():
+            return {str(key): plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [plain(item) for item in value]
+        case Path():
+            return str(value)
+        case _ if hasattr(value, "tolist"):
+            return value.tolist()
+    return value
+
+
+def hash_files(paths: Sequence[Path]) -> str:
+    """One SHA-256 of several files' bytes, in the order given."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.read_bytes())
+    return digest.hexdigest()

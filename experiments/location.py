@@ -1,0 +1,155 @@
+"""Is the answer the same wherever the object stands? P(correct) as a function of its place in the frame.
+
+Claim (Azulay & Weiss 2019): networks are not invariant to where an object stands, and learn the places at which
+photographers put it. A photograph whose centre square is 100 pixels wide (of 224) stands on black at 9 × 9 places.
+
+Published: no such map in the paper; its figures show the same photograph right at one place and wrong at the next.
+
+Measured here: EfficientNet-Lite0 (``figures/location``); see the gallery. Below the mean map, one photograph at every
+pixel of a small region: the pattern of the network's strides.
+"""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from aliasing.estimates import share
+from aliasing.images import ImageSource
+from aliasing.jitter import Jitter
+from aliasing.jitter.trace import answer_in_words
+from aliasing.models import load_model
+from aliasing.plots.style import COLOURS, save, style
+from experiments._photographs import FLATTERED, LITE, measure, photographs, title, weights
+from experiments._places import Places
+from experiments._run import Run
+
+NETWORK = LITE[0]
+Map = NDArray[np.float64]
+
+
+def run(run: Run) -> dict[str, Any]:
+    """Measure the mean map over photographs, and the fine map of the photograph whose map varies most."""
+    source, data = photographs(run, full=80, quick=4)
+    coarse = Places(count=3, step=45) if run.quick else Places()
+    fine = Places(count=9 if run.quick else 31, step=1)
+    result = measure(run, "coarse", [NETWORK], source, coarse)
+    maps = _maps(result, coarse.count)
+    labelled = np.isfinite(next(iter(maps.values()))["label"]).all()
+    kind = "label" if labelled else "answer"  # without labels: the probability of the answer in the middle
+    values = np.stack([found[kind] for found in maps.values()])
+    correct = np.stack([found["correct"] for found in maps.values()])
+    chosen = max(maps, key=lambda name: float(np.ptp(maps[name][kind])))
+    entries = [entry for entry in source if entry.name == chosen]
+    of_chosen = ImageSource(f"{chosen} alone", lambda: iter(entries))
+    fine_map = next(iter(_maps(measure(run, "fine", [NETWORK], of_chosen, fine), fine.count).values()))
+    middle = coarse.count // 2
+    border = np.ones((coarse.count, coarse.count), bool)
+    border[1:-1, 1:-1] = False
+    save(draw(correct.mean(0), values.mean(0), fine_map, chosen, coarse, data), run.out / "figure.png")
+    return {
+        "settings": {"network": NETWORK, "coarse": coarse.parameters(), "fine": fine.parameters()},
+        "data": data,
+        "weights": weights(result),
+        "numbers": {
+            "what is correct": "the label" if labelled else "the answer in the middle (no labels)",
+            "mean_probability": values.mean(0),
+            "share_correct": [[share(correct[:, y, x], binary=True) for x in range(coarse.count)]
+                              for y in range(coarse.count)],
+            "middle": share(correct[:, middle, middle], binary=True),
+            "border": share(correct[:, border].mean(1)),
+            "photographs right somewhere and wrong elsewhere": share(
+                (correct.min((1, 2)) != correct.max((1, 2))).astype(float), binary=True
+            ),
+            "answers per photograph": float(np.mean([len(np.unique(found["top1"])) for found in maps.values()])),
+            "chosen": {
+                "name": chosen,
+                "rule": "the photograph whose probability varies most between places",
+                "answers": {answer_in_words(load_model(NETWORK).labels, int(k)): int(n)
+                            for k, n in zip(*np.unique(fine_map["top1"], return_counts=True), strict=True)},
+                "largest step of the probability between neighbouring pixels": float(
+                    max(np.abs(np.diff(fine_map[kind], axis=axis)).max() for axis in (0, 1))
+                ),
+            },
+        },
+    }  # fmt: skip
+
+
+def _maps(result: Jitter, count: int) -> dict[str, dict[str, Map]]:
+    """For each photograph: at each place the label's probability, whether it is the answer, and the answer."""
+    table = result.records.to_pandas()
+    found = {}
+    for name, rows in table.groupby("name", sort=False):
+        # The window's corner moves down and right over the canvas, and the content up and left: (0, 0) is lowest.
+        place = {column: rows[column].to_numpy().reshape(count, count)[::-1, ::-1] for column in rows}
+        label = place["second_label_probability"].astype(float)
+        wanted = place["label"] if np.isfinite(label).all() else place["first_top1"]
+        found[str(name)] = {
+            "label": label,
+            "answer": place["second_probability"].astype(float),
+            "top1": place["second_top1"],
+            "correct": (place["second_top1"] == wanted).astype(float),
+        }
+    return found
+
+
+def draw(
+    correct: Map, probability: Map, fine: dict[str, Map], chosen: str, coarse: Places, data: dict[str, Any]
+) -> Figure:
+    """Mean maps over the photographs, and one photograph pixel by pixel."""
+    reach = coarse.step * (coarse.count // 2)
+    labelled = np.isfinite(fine["label"]).all()
+    with style():
+        figure, grid = plt.subplots(2, 2, figsize=(9.5, 8))
+        panels = grid.reshape(-1)
+        what = "correct" if labelled else "same answer as in the middle"
+        for axes, values, label in (
+            (panels[0], correct, f"share {what}"),
+            (panels[1], probability, "mean probability"),
+        ):
+            _heat(figure, axes, values, reach + coarse.step / 2, label)
+        edge = len(fine["top1"]) / 2
+        kind = "label" if labelled else "answer"
+        _heat(figure, panels[2], fine[kind], edge, "probability, one photograph")
+        _answers(panels[3], fine["top1"], edge)
+        panels[2].set_title(f"{chosen.split('/')[-1]}, which varies most, at every pixel", fontsize=9.5, loc="left")
+        for axes in panels:
+            axes.set_xlabel("pixels right of the middle")
+        for axes in panels[::2]:
+            axes.set_ylabel("pixels below the middle")
+        caution = "; many are training images (flattered)" if data["caution"] == FLATTERED else ""
+        figure.suptitle(
+            f"{title(NETWORK)}: the photograph, 100 of 224 pixels wide, at other places of the frame\n"
+            f"above the mean of {data['images']} photographs{caution}",
+            fontsize=11,
+        )
+        return figure
+
+
+def _heat(figure: Figure, axes: Axes, values: Map, edge: float, label: str) -> None:
+    image = axes.imshow(values, extent=(-edge, edge, edge, -edge), cmap="viridis", interpolation="nearest")
+    bar = figure.colorbar(image, ax=axes, shrink=0.85)
+    bar.set_label(label, fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+
+
+def _answers(axes: Axes, top1: Map, edge: float) -> None:
+    """The answers as colours: the commonest by name, the others in grey."""
+    classes, counts = np.unique(top1, return_counts=True)
+    common = classes[np.argsort(-counts)][:5]
+    index = np.full(top1.shape, len(common))
+    for number, answer in enumerate(common):
+        index[top1 == answer] = number
+    colours = ListedColormap([*COLOURS[: len(common)], "0.8"])
+    axes.imshow(index, extent=(-edge, edge, edge, -edge), cmap=colours, vmin=-0.5, vmax=len(common) + 0.5,
+                interpolation="nearest")  # fmt: skip
+    labels = load_model(NETWORK).labels
+    for number, answer in enumerate(common):
+        axes.plot([], [], "s", color=COLOURS[number], label=answer_in_words(labels, int(answer)).split(",")[0][:24])
+    if len(classes) > len(common):
+        axes.plot([], [], "s", color="0.8", label=f"{len(classes) - len(common)} others")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8.5, ncols=3, title="its answer there")

@@ -1,0 +1,298 @@
+"""The experiments' frame; those that train, in their quick versions; and training that is stopped and goes on."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from aliasing.errors import InputError, UsageError
+from aliasing.estimates import Estimate
+from experiments import _data
+from experiments.__main__ import claims, main
+from experiments._data import Labelled, cifar10, fashion_mnist
+from experiments._run import Run, plain
+from experiments._training import Recipe, crop_and_mirror, normalise, train
+from tests.conftest import DATA
+
+NEEDS = {
+    "mlp_vs_cnn": "fashion-mnist-sample",
+    "cnn_by_hand": "",
+    "cifar_cnn": "cifar10",
+    "augmentation": "cifar10",
+    "antialias_training": "cifar10",
+}
+PICTURES = {
+    "mlp_vs_cnn": {"figure.png", "heat_maps.png"},
+    "cnn_by_hand": {"figure.png", "kernels.png"},
+    "cifar_cnn": {"figure.png", "layers.png", "filters.png", "kernels.png"},
+    "augmentation": {"figure.png"},
+    "antialias_training": {"figure.png"},
+}
+
+
+def quick(name: str, out: Path) -> dict[str, Any]:
+    """Run the quick version of an experiment, and read its summary."""
+    assert main([name, "--quick", "--out", str(out), "--data", str(DATA)]) == 0
+    return json.loads((out / "summary.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """The summary of an experiment's quick version, run once."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def of(name: str) -> dict[str, Any]:
+        if not (DATA / NEEDS[name]).exists():
+            pytest.skip(f"no {NEEDS[name]} in {DATA}; set ALIASING_DATA")
+        if name not in found:
+            out = tmp_path_factory.mktemp(name)
+            found[name] = quick(name, out) | {"pictures": {path.name for path in out.glob("*.png")}}
+        return found[name]
+
+    return of
+
+
+def test_the_list_gives_each_experiment_with_its_claim(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name, claim in claims().items():
+        assert claim
+        assert any(line.split() == [name, *claim.split()] for line in lines)
+    assert set(NEEDS) <= set(claims())
+
+
+def test_wrong_names_and_missing_data_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["no_such"])
+    assert stopped.value.code == 2
+    capsys.readouterr()
+    assert main(["cifar_cnn", "--quick", "--out", str(tmp_path / "out"), "--data", str(tmp_path)]) == 1
+    message = capsys.readouterr().err.strip()
+    assert "ALIASING_DATA" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_a_summary_says_how_it_was_made(name: str, summary: Callable[[str], dict[str, Any]]) -> None:
+    found = summary(name)
+    assert found["pictures"] == PICTURES[name]
+    assert found["experiment"] == name
+    assert found["command"].startswith(f"python -m experiments {name} --quick")
+    assert found["versions"]["torch"]
+    assert found["settings"]
+    assert all(len(weights["sha256"]) == 64 for weights in found["weights"].values())
+    data = [found["data"]] if "name" in found["data"] else list(found["data"].values())
+    assert all(part["name"] for part in data)
+    assert found["numbers"]
+
+
+def test_by_hand_is_what_torch_and_scipy_compute(summary: Callable[[str], dict[str, Any]]) -> None:
+    numbers = summary("cnn_by_hand")["numbers"]
+    assert numbers["parameters"] == 12
+    assert [row["parameters"] for row in numbers["summary"]] == [10, 0, 0, 0, 2, 0]
+    assert [row["output"] for row in numbers["summary"]] == [[1, 2, 2], [1, 1, 1], [1, 1, 1], [1], [1], [1]]
+    # A dozen float64 operations on numbers below 10, and a sigmoid that does not amplify.
+    np.testing.assert_allclose(numbers["by_hand"], numbers["torch"], atol=1e-14)
+    # Sums of at most 100 products of numbers of magnitude 6 or less: 100 · 6 · 2⁻⁵³.
+    assert all(apart < 1e-13 for apart in numbers["convolutions"].values())
+    assert (numbers["dense_parameters"], numbers["convolution_parameters"]) == (77_070_336, 1728)
+    assert list(numbers["receptive_fields"].values()) == [7, 7, 10]
+    assert list(numbers["output_sizes"].values()) == [[28, 14]]
+    assert numbers["checkerboard"]["horizontal edges"] == {"inside": 0, "border": 0.5}
+
+
+def test_the_network_of_seed_003(summary: Callable[[str], dict[str, Any]]) -> None:
+    numbers = summary("cifar_cnn")["numbers"]
+    assert numbers["parameters"] == 5_852_170
+    assert round(numbers["megabytes"], 2) == 22.33
+    shapes = {tuple(layer["shape"]) for layer in numbers["layers"]}
+    assert {(64, 16, 16), (128, 8, 8), (256, 4, 4), (4096,), (10,)} <= shapes
+    confusion = np.array(list(numbers["confusion"].values()))
+    assert confusion.sum() == summary("cifar_cnn")["data"]["test"]["images"]
+    assert numbers["accuracy"]["value"] == pytest.approx(confusion.trace() / confusion.sum())
+    assert numbers["history"][0]["test_accuracy"] == numbers["accuracy"]["value"]
+
+
+def test_the_mlp_loses_more_by_a_shift_than_the_cnn(summary: Callable[[str], dict[str, Any]]) -> None:
+    numbers = summary("mlp_vs_cnn")["numbers"]
+    fall = numbers["fall of the MLP minus fall of the CNN"]
+    for shift in ("-3", "-2", "2", "3"):
+        assert fall[shift]["low"] > 0
+    for shift in ("-3", "3"):
+        accuracies = [numbers["accuracy"][name][part]["value"] for name in ("MLP", "CNN") for part in ("0", shift)]
+        assert fall[shift]["value"] == pytest.approx(accuracies[0] - accuracies[1] - accuracies[2] + accuracies[3])
+    assert np.shape(numbers["probabilities"]["MLP"]["Trouser"]) == (11, 10)
+    assert numbers["answers"]["CNN"]["Trouser"][5] == "Trouser"
+
+
+def test_augmentation_compares_both_networks_in_every_condition(summary: Callable[[str], dict[str, Any]]) -> None:
+    for table in summary("augmentation")["numbers"].values():
+        assert list(table) == ["as in training", "placed otherwise", "sized otherwise"]
+        for rows in table.values():
+            without, with_shifts, difference = (row["top1_change"]["value"] for row in rows.values())
+            assert difference == pytest.approx(with_shifts - without)
+
+
+def test_every_variant_is_trained_and_fine_tuned(summary: Callable[[str], dict[str, Any]]) -> None:
+    found = summary("antialias_training")
+    variants = found["numbers"]["variants"]
+    assert {name.split(",")[0] for name in variants} == {"plain", "blur", "FLC", "APS"}
+    assert sum("fine-tuned" in name for name in variants) == 4
+    minus = found["numbers"]["minus plain"]["blur, fine-tuned"]["accuracy"]["value"]
+    first, second = (variants[f"{name}, fine-tuned"]["accuracy"]["mean"]["value"] for name in ("blur", "plain"))
+    assert minus == pytest.approx(first - second)
+    assert len({weights["sha256"] for weights in found["weights"].values()}) == 8
+
+
+def test_the_same_command_twice_gives_the_same_numbers(
+    tmp_path: Path, summary: Callable[[str], dict[str, Any]]
+) -> None:
+    first = summary("mlp_vs_cnn")
+    again = quick("mlp_vs_cnn", tmp_path)
+    assert again["numbers"] == first["numbers"]
+    assert again["weights"] == first["weights"]
+    begun = (tmp_path / "training" / "MLP-seed0.checkpoint.safetensors").stat().st_mtime_ns
+    assert quick("mlp_vs_cnn", tmp_path)["numbers"] == first["numbers"]
+    assert (tmp_path / "training" / "MLP-seed0.checkpoint.safetensors").stat().st_mtime_ns == begun  # not trained again
+
+
+CLASSES = np.arange(64) % 2
+NOISE = np.random.default_rng(0).integers(0, 99, (64, 8, 8, 3), np.uint8)
+IMAGES = Labelled("dark and light", NOISE + 150 * CLASSES[:, None, None, None].astype(np.uint8), CLASSES)
+
+
+def tiny() -> nn.Sequential:
+    torch.manual_seed(0)
+    features = (nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.2))
+    return nn.Sequential(*features, nn.Flatten(), nn.Linear(36, 2))
+
+
+def show(pixels: Any) -> Tensor:
+    return normalise(pixels, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+
+
+def augment(pixels: Any, random: np.random.Generator) -> Tensor:
+    return show(crop_and_mirror(pixels, random, 1))
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("cosine", [False, True])
+def test_training_that_is_stopped_goes_on_to_the_same_weights(optimizer: str, cosine: bool, tmp_path: Path) -> None:
+    recipe = Recipe(4, optimizer, 0.01, 16, cosine=cosine, weight_decay=1e-3, bf16=True)
+    whole = tiny()
+    history = train(whole, IMAGES, IMAGES, augment, show, recipe, tmp_path / "whole.safetensors")
+    assert history[-1]["test_accuracy"] > 0.9
+    left = iter(range(9))
+
+    def stopping(pixels: Any, random: np.random.Generator) -> Tensor:
+        if next(left, None) is None:  # in the third epoch of four steps
+            raise KeyboardInterrupt
+        return augment(pixels, random)
+
+    stopped = tmp_path / "stopped.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), IMAGES, IMAGES, stopping, show, recipe, stopped)
+    assert not stopped.exists()
+    resumed = tiny()
+    assert train(resumed, IMAGES, IMAGES, augment, show, recipe, stopped) == history
+    for key, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[key], value)
+    assert stopped.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+    assert set(safetensors.torch.load_file(stopped)) == set(whole.state_dict())
+
+
+def test_training_that_is_killed_goes_on(tmp_path: Path) -> None:
+    script = f"""
+import os, signal, sys
+from pathlib import Path
+from tests.test_experiments_training import *
+left = iter(range(6))
+def prepare(pixels, random):
+    if sys.argv[1] == "kill" and next(left, None) is None:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return augment(pixels, random)
+torch.set_num_threads({torch.get_num_threads()})
+file = Path({str(tmp_path)!r}) / "killed.safetensors"
+train(tiny(), IMAGES, IMAGES, prepare, show, Recipe(3, "adam", 0.01, 16), file)
+"""
+
+    def start(word: str) -> int:
+        return subprocess.run([sys.executable, "-c", script, word], cwd=Path(__file__).parents[1]).returncode
+
+    assert start("kill") == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir()] == ["killed.checkpoint.safetensors"]
+    assert start("go on") == 0
+    train(tiny(), IMAGES, IMAGES, augment, show, Recipe(3, "adam", 0.01, 16), tmp_path / "whole.safetensors")
+    assert (tmp_path / "killed.safetensors").read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
+
+
+def test_a_longer_run_at_a_constant_rate_begins_with_the_shorter_one(tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    short = train(tiny(), IMAGES, IMAGES, augment, show, Recipe(1, "adam", 0.01, 16), file)
+    assert train(tiny(), IMAGES, IMAGES, augment, show, Recipe(2, "adam", 0.01, 16), file)[:1] == short
+    with pytest.raises(UsageError, match="other settings"):
+        train(tiny(), IMAGES, IMAGES, augment, show, Recipe(2, "adam", 0.02, 16), file)
+    broken = tiny()
+    broken[-1].weight.data.fill_(torch.nan)
+    with pytest.raises(InputError, match="the loss is"):
+        train(broken, IMAGES, IMAGES, augment, show, Recipe(1, "adam", 0.01, 16), tmp_path / "broken.safetensors")
+
+
+def test_crops_are_windows_of_the_image_with_a_black_margin() -> None:
+    pixels = np.arange(1, 193, dtype=np.uint8).reshape(1, 8, 8, 3).repeat(300, 0)
+    crops = crop_and_mirror(pixels, np.random.default_rng(0), 2)
+    padded = np.pad(pixels[0], [(2, 2), (2, 2), (0, 0)])
+    windows = [padded[top : top + 8, left : left + 8] for top in range(5) for left in range(5)]
+    known = {window.tobytes() for window in windows} | {window[:, ::-1].tobytes() for window in windows}
+    found = {crop.tobytes() for crop in crops}
+    assert found <= known
+    assert len(found) > 40  # of 50
+
+
+def test_a_torchvision_data_set_stands_in_where_the_folder_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Whole:
+        """As torchvision's CIFAR10 and FashionMNIST look."""
+
+        def __init__(self, root: Path, train: bool, download: bool) -> None:
+            if not download:
+                raise RuntimeError("not found")
+            self.data: Any = np.arange(10, dtype=np.uint8)[:, None, None, None].repeat(3, 3)
+            self.targets: Any = list(range(10))
+
+    run = Run("name", tmp_path, True, tmp_path, download=True)
+    monkeypatch.setattr(_data.torchvision.datasets, "CIFAR10", Whole)
+    found = cifar10(run, "train", 5)
+    assert found.labels.tolist() == [0, 2, 4, 6, 8]
+    assert found.pixels[:, 0, 0, 0].tolist() == [0, 2, 4, 6, 8]
+    assert "5 of 10" in found.name
+    with pytest.raises(InputError, match="--download"):
+        cifar10(Run("name", tmp_path, True, tmp_path), "train")
+    monkeypatch.setattr(_data.torchvision.datasets, "FashionMNIST", Whole)
+    with pytest.raises(InputError, match="FashionMNIST"):
+        fashion_mnist(Run("name", tmp_path, True, tmp_path), "test")
+
+
+def test_a_run_refuses_missing_folders_and_odd_results(tmp_path: Path) -> None:
+    run = Run("name", tmp_path / "out", True, tmp_path)
+    with pytest.raises(InputError, match="no photographs in"):
+        run.folder("photographs")
+    with pytest.raises(TypeError, match="expected settings, data, weights, numbers"):
+        run.perform(lambda _: {"numbers": {}})
+    estimate = Estimate(0.5, 0.25, float("nan"))
+    values = {1: (estimate, np.float32(2)), "array": np.eye(1), "path": Path("a")}
+    assert plain(values) == {
+        "1": [{"value": 0.5, "low": 0.25, "high": None}, 2.0],
+        "array": [[1.0]],
+        "path": "a",
+    }
