@@ -51,10 +51,24 @@ def test_gradients_of_second_order_and_in_forward_mode() -> None:
     x = torch.randn(1, 2, 5, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradgradcheck(lambda x: dense_maximum(x, (3, 2)).square(), x)
     tangent = torch.randn_like(x)
-    plain = x.detach()
-    _, found = torch.func.jvp(lambda x: dense_maximum(x, (3, 2)), (plain,), (tangent,))
-    _, expected = torch.func.jvp(lambda x: F.max_pool2d(x, (3, 2), 1), (plain,), (tangent,))
-    assert torch.equal(found, expected)
+    for primal in (x, x.detach()):
+        _, found = torch.func.jvp(lambda x: dense_maximum(x, (3, 2)), (primal,), (tangent,))
+        _, expected = torch.func.jvp(lambda x: F.max_pool2d(x, (3, 2), 1), (primal,), (tangent,))
+        assert torch.equal(found, expected)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, tangent)
+        assert torch.equal(torch.autograd.forward_ad.unpack_dual(dense_maximum(dual, (3, 2))).tangent, expected)
+
+
+def test_gradients_image_by_image() -> None:
+    x = torch.randn(3, 2, 5, 4, dtype=torch.float64)
+    weight = torch.randn(2, dtype=torch.float64)
+
+    def loss(weight: Tensor, x: Tensor) -> Tensor:
+        return dense_maximum(x * weight[:, None, None], (2, 2)).square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss), (None, 0))(weight, x)
+    assert torch.allclose(each.sum(0), torch.func.grad(loss)(weight, x), rtol=1e-12)  # sums in another order
 
 
 def test_unbatched_and_low_precision() -> None:

@@ -69,6 +69,8 @@ def _largest(x: Tensor, axis: int, count: int) -> Tensor:
 class _Maximum(torch.autograd.Function):
     """The maximum of ``count`` neighbours along an axis, and where each of them was larger than those before it."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, axis: int, count: int) -> tuple[Tensor, ...]:
         y, *others = _shifted(x, axis, count)
@@ -80,21 +82,27 @@ class _Maximum(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        x, ctx.axis, _ = inputs
-        ctx.shape, ctx.layout = x.shape, torch.contiguous_format
-        if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
-            ctx.layout = torch.channels_last
+        _, ctx.axis, ctx.count = inputs
         ctx.mark_non_differentiable(*output[1:])
         ctx.save_for_backward(*output[1:])
+        ctx.save_for_forward(*output[1:])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> Any:
-        length = gradient.shape[ctx.axis]
-        x = torch.empty(ctx.shape, dtype=gradient.dtype, device=gradient.device, memory_format=ctx.layout).zero_()
-        for start, larger in reversed(list(enumerate(ctx.saved_tensors, 1))):
+        last, shares = ctx.count - 1, []
+        for larger in reversed(ctx.saved_tensors):
             # A product, for torch.where is ten times as slow here. (A gradient that has overflowed spreads as NaN.)
-            theirs = gradient * larger
-            x.narrow(ctx.axis, start, length).add_(theirs)
-            gradient = gradient - theirs
-        x.narrow(ctx.axis, 0, length).add_(gradient)
+            shares.append(gradient * larger)
+            gradient = gradient - shares[-1]
+        sides = (0, 0) if ctx.axis == -2 else ()  # F.pad names the last axis first
+        x = F.pad(gradient, (*sides, 0, last))
+        for behind, share in enumerate(shares):
+            x = x + F.pad(share, (*sides, last - behind, behind))
         return x, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Any:
+        y, *others = _shifted(tangent, ctx.axis, ctx.count)
+        for other, larger in zip(others, ctx.saved_tensors, strict=True):
+            y = torch.where(larger, other, y)
+        return (y, *(None for _ in others))
