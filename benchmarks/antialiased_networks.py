@@ -8,6 +8,7 @@ Every time is the median of several runs, taken turn by turn, so that what else 
 import argparse
 import gc
 import itertools
+import math
 import platform
 import resource
 import statistics
@@ -52,12 +53,16 @@ def step(network: nn.Module, x: torch.Tensor, training: bool) -> Callable[[], No
 
 
 def times(name: str, layout: torch.memory_format, training: bool, batch: int, runs: int) -> dict[str, float]:
-    """The median time of each kind, in seconds."""
+    """The median time of each kind, in seconds; NaN for one that fails (the peer's VGG, in channels_last)."""
     x = torch.randn(batch, 3, 224, 224).contiguous(memory_format=layout)
     steps = {kind: step(build(kind, name).to(memory_format=layout), x, training) for kind in KINDS}
     taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for function in steps.values():
-        function()
+    for kind in KINDS:
+        try:
+            steps[kind]()
+        except RuntimeError:
+            taken[kind].append(math.nan)
+            del steps[kind]
     for _ in range(runs):
         for kind, function in steps.items():
             begin = time.perf_counter()
@@ -78,8 +83,8 @@ def peak(kind: str, name: str, layout: str, training: bool, batch: int) -> float
         layout,
         str(int(training)),
     ]
-    done = subprocess.run([*command, "--batch", str(batch)], capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    done = subprocess.run([*command, "--batch", str(batch)], capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else math.nan
 
 
 KINDS = ("plain", "antialiased-cnns", "after", "before")
