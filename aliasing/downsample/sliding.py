@@ -102,7 +102,7 @@ class _Maximum(torch.autograd.Function):
         sides = (0, 0) if ctx.axis == -2 else ()  # F.pad names the last axis first
         x = F.pad(gradient, (*sides, 0, last))
         for behind, share in enumerate(shares):
-            x = x + F.pad(share, (*sides, last - behind, behind))
+            x.narrow(ctx.axis, last - behind, gradient.shape[ctx.axis]).add_(share)
         return x, None, None
 
     @staticmethod
