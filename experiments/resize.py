@@ -44,7 +44,7 @@ PROTOCOLS = {"crop": "crop:span=2", "black": "black"}
 
 def run(run: Run) -> dict[str, Any]:
     """Reduce every photograph with every resizer, and show them to the network."""
-    source, data = photographs(run, full=150, quick=4)
+    source, data = photographs(run, full=96, quick=4)
     alias: dict[str, list[float]] = {name: [] for name in RESIZERS}
     kept: dict[str, list[float]] = {name: [] for name in RESIZERS}
     spectrum: dict[str, list[NDArray[np.float64]]] = {name: [] for name in RESIZERS}
