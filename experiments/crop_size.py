@@ -82,9 +82,15 @@ def draw(curves: dict[str, dict[str, Any]], data: dict[str, Any]) -> Figure:
                     )
             for marker, (name, points) in zip("^sD", PUBLISHED.get(measure, {}).items(), strict=False):
                 axes.plot(
-                    list(points), list(points.values()), f"{marker}:", color="0.45", markerfacecolor="white",
-                    markersize=6, linewidth=1, label=f"{name}, published",
-                )  # fmt: skip
+                    list(points),
+                    list(points.values()),
+                    f"{marker}:",
+                    color="0.45",
+                    markerfacecolor="white",
+                    markersize=6,
+                    linewidth=1,
+                    label=f"{name}, published",
+                )
             axes.axvline(1.15, color="0.8", linewidth=1)
             axes.set(xlabel="crop size s", ylabel=label, xlim=(0, 2))
             axes.set_ylim(0, 1 if measure == "accuracy" else None)

@@ -108,12 +108,22 @@ def draw(found: dict[str, Any], taps: tuple[int, ...], data: dict[str, Any]) -> 
                     low, high = bounds(estimates)
                     if measure == "top1_change":
                         values, low, high = 1 - values, high, low
-                    axes.errorbar(places, values, yerr=[low, high], fmt=marker + line, color=COLOURS[index], capsize=2,
-                                  markersize=4, label=f"{name}, converted{suffix}")  # fmt: skip
+                    axes.errorbar(
+                        places,
+                        values,
+                        yerr=[low, high],
+                        fmt=marker + line,
+                        color=COLOURS[index],
+                        capsize=2,
+                        markersize=4,
+                        label=f"{name}, converted{suffix}",
+                    )
         panels[1].set(xlabel="taps of the binomial filter", ylabel="consistency, 1 − P(top-1 change)")
         panels[2].set(xlabel="taps of the binomial filter", ylabel="accuracy")
-        panels[2].set_title("Lite0's is flattered: training images" if data["photographs"]["caution"] == FLATTERED
-                            else "no labels", fontsize=9.5)  # fmt: skip
+        panels[2].set_title(
+            "Lite0's is flattered: training images" if data["photographs"]["caution"] == FLATTERED else "no labels",
+            fontsize=9.5,
+        )
         panels[1].set_title("1 tap: the plain network", fontsize=9.5)
         for axes in panels[1:]:
             axes.set_xticks(taps)

@@ -58,8 +58,9 @@ def run(run: Run) -> dict[str, Any]:
         "numbers": {
             "what is correct": "the label" if labelled else "the answer in the middle (no labels)",
             "mean_probability": values.mean(0),
-            "share_correct": [[share(correct[:, y, x], binary=True) for x in range(coarse.count)]
-                              for y in range(coarse.count)],
+            "share_correct": [
+                [share(correct[:, y, x], binary=True) for x in range(coarse.count)] for y in range(coarse.count)
+            ],
             "middle": share(correct[:, middle, middle], binary=True),
             "border": share(correct[:, border].mean(1)),
             "photographs right somewhere and wrong elsewhere": share(
@@ -69,14 +70,16 @@ def run(run: Run) -> dict[str, Any]:
             "chosen": {
                 "name": chosen,
                 "rule": "the photograph whose probability varies most between places",
-                "answers": {answer_in_words(load_model(NETWORK).labels, int(k)): int(n)
-                            for k, n in zip(*np.unique(fine_map["top1"], return_counts=True), strict=True)},
+                "answers": {
+                    answer_in_words(load_model(NETWORK).labels, int(k)): int(n)
+                    for k, n in zip(*np.unique(fine_map["top1"], return_counts=True), strict=True)
+                },
                 "largest step of the probability between neighbouring pixels": float(
                     max(np.abs(np.diff(fine_map[kind], axis=axis)).max() for axis in (0, 1))
                 ),
             },
         },
-    }  # fmt: skip
+    }
 
 
 def _maps(result: Jitter, count: int) -> dict[str, dict[str, Map]]:
@@ -145,8 +148,14 @@ def _answers(axes: Axes, top1: Map, edge: float) -> None:
     for number, answer in enumerate(common):
         index[top1 == answer] = number
     colours = ListedColormap([*COLOURS[: len(common)], "0.8"])
-    axes.imshow(index, extent=(-edge, edge, edge, -edge), cmap=colours, vmin=-0.5, vmax=len(common) + 0.5,
-                interpolation="nearest")  # fmt: skip
+    axes.imshow(
+        index,
+        extent=(-edge, edge, edge, -edge),
+        cmap=colours,
+        vmin=-0.5,
+        vmax=len(common) + 0.5,
+        interpolation="nearest",
+    )
     labels = load_model(NETWORK).labels
     for number, answer in enumerate(common):
         axes.plot([], [], "s", color=COLOURS[number], label=answer_in_words(labels, int(answer)).split(",")[0][:24])

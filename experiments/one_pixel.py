@@ -71,11 +71,13 @@ def run(run: Run) -> dict[str, Any]:
         "weights": {NETWORK: model.weights},
         "numbers": {
             "chosen": {"name": followed[next(iter(paths))][chosen].image, "rule": "largest total variation in all"},
-            **{path: {"all photographs": _changes(traces), "chosen": _story(traces[chosen])}
-               for path, traces in followed.items()},
+            **{
+                path: {"all photographs": _changes(traces), "chosen": _story(traces[chosen])}
+                for path, traces in followed.items()
+            },
             "video": _story(film) if film else None,
         },
-    }  # fmt: skip
+    }
 
 
 def _clip() -> Clip | None:
@@ -120,8 +122,14 @@ def draw(followed: dict[str, list[Trace]], chosen: int, film: Trace | None, data
         axes = parts[5].subplots()
         names = [path.replace(", moved", ",\nmoved") for path in followed]
         estimates = [_changes(traces) for traces in followed.values()]
-        axes.errorbar([estimate.value for estimate in estimates], range(len(names)), xerr=bounds(estimates), fmt="o",
-                      capsize=3, color=COLOURS[0])  # fmt: skip
+        axes.errorbar(
+            [estimate.value for estimate in estimates],
+            range(len(names)),
+            xerr=bounds(estimates),
+            fmt="o",
+            capsize=3,
+            color=COLOURS[0],
+        )
         axes.set_yticks(range(len(names)), names, fontsize=9)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(left=0)

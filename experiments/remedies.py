@@ -194,9 +194,13 @@ def draw(found: dict[str, Any], cost: dict[str, Any], data: dict[str, Any]) -> F
                 )
                 axes.set_xlabel(label)
             known = [row for row in rows if row in variants]
-            panels[3].plot([cost[name][row]["multiplications, relative"] for row in known],
-                           [rows.index(row) + 0.24 * (index - 0.5) for row in known], "os"[index], color=COLOURS[index],
-                           markersize=5)  # fmt: skip
+            panels[3].plot(
+                [cost[name][row]["multiplications, relative"] for row in known],
+                [rows.index(row) + 0.24 * (index - 0.5) for row in known],
+                "os"[index],
+                color=COLOURS[index],
+                markersize=5,
+            )
         panels[3].set_xscale("log")
         panels[3].set_xticks([1, 2, 4, 9], ["1", "2", "4", "9"])
         panels[3].minorticks_off()

@@ -118,8 +118,15 @@ def draw(found: dict[str, dict[str, Any]], protocols: list[str], data: dict[str,
                 for marker, offset, key in zip("os", (-0.12, 0.12), protocols, strict=False):
                     if measure in found[row][key]:
                         estimate = found[row][key][measure]
-                        axes.errorbar(estimate.value, index + offset, xerr=bounds([estimate]), fmt=marker, capsize=3,
-                                      color=colours[row], markersize=5)  # fmt: skip
+                        axes.errorbar(
+                            estimate.value,
+                            index + offset,
+                            xerr=bounds([estimate]),
+                            fmt=marker,
+                            capsize=3,
+                            color=colours[row],
+                            markersize=5,
+                        )
         panels[0].set_xscale("log")
         panels[0].set_xlim(min(found[row]["alias_fraction"].value for row in rows) / 4, 1)
         panels[0].set_xlabel(f"aliased share of the energy,\nreduced by {FACTOR}")

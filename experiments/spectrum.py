@@ -125,8 +125,15 @@ def _spectra(axes: Axes, profiles: NDArray[np.float64], slopes: list[float]) -> 
     axes.loglog(frequency[1:], line[1:], "--", color=COLOURS[1], label=f"f$^{{{slope:.2f}}}$, mean of the fits")
     for stride, height in zip(STRIDES, (0.9, 0.82), strict=True):
         axes.axvline(1 / (2 * stride), color="0.6", linewidth=1)
-        axes.text(1 / (2 * stride) * 1.04, height, f"stride {stride}\nfolds", transform=axes.get_xaxis_transform(),
-                  fontsize=8, color="0.35", va="top")  # fmt: skip
+        axes.text(
+            1 / (2 * stride) * 1.04,
+            height,
+            f"stride {stride}\nfolds",
+            transform=axes.get_xaxis_transform(),
+            fontsize=8,
+            color="0.35",
+            va="top",
+        )
     axes.set(xlabel="frequency, cycles per pixel", ylabel="power ÷ variance", xlim=(frequency[1], 0.5))
     axes.set_xticks([0.02, 0.05, 0.125, 0.25, 0.5], ["0.02", "0.05", "0.125", "0.25", "0.5"], fontsize=8.5)
     axes.xaxis.minorticks_off()
@@ -143,9 +150,16 @@ def _operators(axes: Axes, operators: dict[str, Any]) -> None:
                 continue  # nothing folds: it has no place on a logarithmic axis
             lowest = min(lowest, alias.value)
             axes.errorbar(
-                kept.value, alias.value, xerr=bounds([kept]), yerr=bounds([alias]), fmt=marker, capsize=2,
-                color=colour, label=_WORDS[name] if marker == "o" else None, markersize=5,
-            )  # fmt: skip
+                kept.value,
+                alias.value,
+                xerr=bounds([kept]),
+                yerr=bounds([alias]),
+                fmt=marker,
+                capsize=2,
+                color=colour,
+                label=_WORDS[name] if marker == "o" else None,
+                markersize=5,
+            )
     axes.set_yscale("log")
     axes.set_ylim(lowest / 4, 1)
     axes.axvline(1, color="0.8", linewidth=1)

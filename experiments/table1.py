@@ -114,9 +114,13 @@ def _panel(axes: Axes, rows: list[str], measure: str, protocol: str, cells: dict
         points = PUBLISHED[source][measure].get(protocol, {})
         known = {row: points[row] for row in rows if row in points}
         axes.plot(
-            list(known.values()), [rows.index(row) - 0.15 for row in known], marker, color="0.35",
-            markerfacecolor="white", label=f"published, {source}",
-        )  # fmt: skip
+            list(known.values()),
+            [rows.index(row) - 0.15 for row in known],
+            marker,
+            color="0.35",
+            markerfacecolor="white",
+            label=f"published, {source}",
+        )
     measured = {row: found for row, found in cells.items() if found != UNMEASURED}
     axes.errorbar(
         [found.value for found in measured.values()],
@@ -130,6 +134,13 @@ def _panel(axes: Axes, rows: list[str], measure: str, protocol: str, cells: dict
     axes.set_xlim(left=0)
     for row in cells:
         if cells[row] == UNMEASURED:
-            axes.text(0.02, rows.index(row) + 0.18, "not measured: no weights here", fontsize=7.5, va="center",
-                      color="0.45", transform=axes.get_yaxis_transform())  # fmt: skip
+            axes.text(
+                0.02,
+                rows.index(row) + 0.18,
+                "not measured: no weights here",
+                fontsize=7.5,
+                va="center",
+                color="0.45",
+                transform=axes.get_yaxis_transform(),
+            )
     axes.grid(axis="x", alpha=0.3)
