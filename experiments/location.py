@@ -84,20 +84,24 @@ def run(run: Run) -> dict[str, Any]:
 
 def _maps(result: Jitter, count: int) -> dict[str, dict[str, Map]]:
     """For each photograph: at each place the label's probability, whether it is the answer, and the answer."""
-    table = result.records.to_pandas()
-    found = {}
-    for name, rows in table.groupby("name", sort=False):
-        # The window's corner moves down and right over the canvas, and the content up and left: (0, 0) is lowest.
-        place = {column: rows[column].to_numpy().reshape(count, count)[::-1, ::-1] for column in rows}
-        label = place["second_label_probability"].astype(float)
-        wanted = place["label"] if np.isfinite(label).all() else place["first_top1"]
-        found[str(name)] = {
-            "label": label,
-            "answer": place["second_probability"].astype(float),
-            "top1": place["second_top1"],
-            "correct": (place["second_top1"] == wanted).astype(float),
+    table = result.records
+    # The rows of a photograph stand together. The window's corner moves down and right over the canvas, and so the
+    # content up and left: the first row is the lowest and rightmost place.
+    columns = {
+        column: table[column].to_numpy(zero_copy_only=False).reshape(-1, count, count)[:, ::-1, ::-1]
+        for column in ("name", "label", "first_top1", "second_top1", "second_probability", "second_label_probability")
+    }
+    labelled = table["label"].null_count == 0
+    correct = columns["second_top1"] == columns["label" if labelled else "first_top1"]
+    return {
+        str(name[0, 0]): {
+            "label": columns["second_label_probability"][index].astype(float),
+            "answer": columns["second_probability"][index].astype(float),
+            "top1": columns["second_top1"][index],
+            "correct": correct[index].astype(float),
         }
-    return found
+        for index, name in enumerate(columns["name"])
+    }
 
 
 def draw(
