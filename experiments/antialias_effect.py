@@ -175,6 +175,7 @@ def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
                 xlabel=f"{key}, filtered − plain", yticks=range(len(found)), yticklabels=[f["network"] for f in found]
             )
             axis.grid(axis="x", alpha=0.3)
+            axis.locator_params(axis="x", nbins=6)
         axes[0].set_ylim(len(found) - 0.5, -0.5)
         axes[1].legend()
         figure.suptitle(
