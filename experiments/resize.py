@@ -6,8 +6,9 @@ OpenCV's linear interpolation do neither and fold what lies above the new Nyquis
 
 Published: no number that could be compared; the ratio of aliasing is a property of the kernels.
 
-Measured here (``figures/resize``): aliased energy and spectra of photographs reduced by 4 with bilinear kernels; for
-EfficientNet-Lite0 accuracy and jitter when the same photographs reach it through each resizer; see the gallery.
+Measured here (``figures/resize``): of 96 photographs reduced by 4 with bilinear kernels Pillow and torch with
+antialias alias 0.3 % of the energy, OpenCV area 1.4 %, the other two 6.6 %. EfficientNet-Lite0 does not jitter more,
+nor is it less often right, behind any of them.
 
 The alias of a linear resizer R is R(x) − R(x₀), with x₀ the photograph without what lies at and above the new Nyquist
 frequency (`aliasing.sampling.ideal_lowpass`). Both are rounded to grey levels, which sets a floor of about 1e-4.
