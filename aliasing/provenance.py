@@ -35,10 +35,15 @@ def versions() -> dict[str, str | None]:
 
 
 def command_line() -> str:
-    """The command that is running, as a shell would take it; the program by its name, without its folder."""
-    program = Path(sys.argv[0])
-    name = program.parent.name if program.name == "__main__.py" else program.name
-    return shlex.join([name, *sys.argv[1:]])
+    """The command that is running, as a shell would take it: ``python -m MODULE …``, or the program by its name."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None:
+        module = spec.name.removesuffix(".__main__")
+        given = sys.orig_argv  # a module may have changed sys.argv for another that it runs
+        for place, word in enumerate(given):
+            if word.endswith(module):
+                return shlex.join(["python", "-m", module, *given[place + 1 :]])
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -12,6 +12,7 @@ import torchvision
 from torch import nn
 
 import aliasing as al
+from aliasing.depth import feature_maps
 from aliasing.depth.dense import places
 from aliasing.depth.layers import choose_layers
 from aliasing.sites.find import probe_of
@@ -30,7 +31,7 @@ def families() -> Iterator[str]:
 
 
 def geometry_of(module: nn.Module) -> None:
-    """Layers and sites on the meta device: no weights, no arithmetic."""
+    """Layers, sites and the layers to draw, on the meta device: no weights, no arithmetic."""
     module, example = probe_of(module, None)
     record = trace(module, example)
     layers = choose_layers(record)
@@ -41,8 +42,9 @@ def geometry_of(module: nn.Module) -> None:
             assert layer.stride is not None, layer
             # The grid covers the image, but for what a convolution without padding loses at its border.
             for cells, step, size in zip(layer.cells, layer.stride, example.shape[-2:], strict=True):
-                assert 0.5 <= cells * step / size <= 1.5, layer
+                assert 0.5 < cells * step / size <= 1.5, layer
     assert all(place.site.stride != (1, 1) for place in places(module, record))
+    assert feature_maps.choose_layers(module, example)
 
 
 def build(name: str) -> nn.Module:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
-from networks import build, difference, image
+from networks import build, difference, image, randomise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -133,6 +133,47 @@ def test_several_consumers_that_cannot_be_reached_put_it_right_behind_the_convol
     (site,) = al.find_sites(converted)
     assert "right behind it: its activation has several consumers" in site.note
     assert converted(x).shape == block(x).shape
+
+
+class Shortcut(nn.Module):
+    """Its shortcut holds what the block's first activation has changed in place, or has not."""
+
+    def __init__(self, inplace: bool) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, 2, 1)
+        self.block = nn.Sequential(nn.ReLU(inplace), nn.Conv2d(4, 4, 3, padding=1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        return self.block(x) + x
+
+
+class Rebound(Shortcut):
+    """The same, but that everybody takes what the activation gives back."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.block[0](self.stem(x))
+        return self.block[1](x) + x
+
+
+@pytest.mark.parametrize(
+    ("network", "note"),
+    [
+        (Shortcut(inplace=True), "right behind it: what its activation changed in place is read by its old name"),
+        (Shortcut(inplace=False), "behind it: no activation before conv2d"),
+        (Rebound(inplace=True), "behind block.0"),
+    ],
+    ids=["in place", "not in place", "given back"],
+)
+@torch.no_grad()
+def test_a_shortcut_that_relies_on_an_activation_in_place(network: nn.Module, note: str) -> None:
+    randomise(network)
+    x = image(32)
+    network.double()
+    converted = al.antialias(network, scheme="all", taps=[1.0], example_input=x)
+    assert note in converted.antialiased_sites[0].note
+    assert difference(converted(x), network(x)) < 1e-12  # one tap: the sums are in another order at most
+    assert difference(al.antialias(network, scheme="all", example_input=x)(x), network(x)) > 1e-3
 
 
 def test_blur_stands_behind_the_activation_or_before_the_convolution() -> None:

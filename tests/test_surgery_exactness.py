@@ -108,3 +108,34 @@ def test_polyphase_in_other_architectures(name: str) -> None:
     network, x = build(name).double(), image(64)
     converted = al.antialias(network, operator="aps", scheme="all", padding="circular", example_input=x)
     assert change_under(converted, x, FEW) < ROUNDING
+
+
+class MaximumAsInTF(nn.Module):
+    """A maximum padded by a call of its own, behind the map only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.max_pool2d(nn.functional.pad(x, (0, 1, 0, 1), value=-torch.inf), 3, 2)
+
+
+@pytest.mark.parametrize("operator", ["aps", "blur"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(3, 8, 3, 2, 1, padding_mode="circular"),
+        nn.Conv2d(3, 8, 5, 4, 2, padding_mode="circular"),
+        MaximumAsInTF(),
+        nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, 2)),
+    ],
+    ids=["circular convolution", "stride 4", "maximum of TF", "convolution of TF"],
+)
+@torch.no_grad()
+def test_a_padding_of_its_own_closes_the_ring(layer: nn.Module, operator: str) -> None:
+    """The dense map has whole strides, so that the answer moves with the image by one cell a stride."""
+    network, x = nn.Sequential(layer, nn.ReLU()).double(), image(32)
+    converted = al.antialias(network, operator=operator, scheme="all", padding="circular", example_input=x)
+    plain, found = network(x), converted(x)
+    assert found.shape == plain.shape
+    step = 32 // plain.shape[-1]
+    assert difference(converted(x.roll((step, 2 * step), (2, 3))), found.roll((1, 2), (2, 3))) < ROUNDING
+    if operator == "aps":  # which samples are kept follows the image, as a set
+        assert difference(converted(x.roll((1, 0), (2, 3))).sum((2, 3)), found.sum((2, 3))) < ROUNDING

@@ -117,6 +117,8 @@ def _behind_site(located: LocatedSite, grid: Grid) -> Grid:
     if grid.stride is None:
         return grid
     down, across = site.cumulative_stride
+    if min(down, across) <= 0:  # a pooling of tokens in a row, whose stride is along neither axis
+        return Grid(Extent(math.inf, math.nan, math.nan), Extent(math.inf, math.nan, math.nan))
     # The window of an adaptive pooling or an interpolation changes from cell to cell.
     return Grid(Extent(down, math.nan, math.nan), Extent(across, math.nan, math.nan))
 

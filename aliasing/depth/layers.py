@@ -137,6 +137,8 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
         nth = number[call.name]
         grid = where.get(call.output)
         form = _form(call.output.shape, sizes, record.input_shapes[0][0])
+        if grid is not None and not _covers(grid, call.output.shape, record.input_shapes[0], form):
+            grid = None
         yield Layer(
             call.name if nth == 1 else f"{call.name}#{nth}",
             depth,
@@ -172,10 +174,21 @@ def _is_cut(record: Trace, value: Value) -> bool:
     return not any(v.is_output or any(call.index > made for call in v.consumers) for v in others if v.is_signal)
 
 
+def _covers(grid: Grid, shape: tuple[int, ...], image: tuple[int, ...], form: Form) -> bool:
+    """Do the cells of a map cover the image, but for what convolutions without padding lose at its border?
+
+    Where they do not, the record has followed a branch of another grid, such as the coarser keys of an attention.
+    """
+    if not form.startswith("map") or grid.stride is None:
+        return True
+    cells = shape[2:4] if form == "map" else shape[1:3]
+    return all(0.5 < n * step / size <= 1.5 for n, step, size in zip(cells, grid.stride, image[-2:], strict=True))
+
+
 def _stride(
     grid: Grid | None, shape: tuple[int, ...], image: tuple[int, ...], form: Form
 ) -> tuple[float, float] | None:
-    """Pixels per cell of a map; where the record has lost it in a hidden call, the ratio of the sizes."""
+    """Pixels per cell of a map; where the record has lost it, the ratio of the sizes."""
     if not form.startswith("map"):
         return None
     if grid is not None:

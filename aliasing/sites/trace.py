@@ -54,6 +54,7 @@ class Value:
     is_learned : does it depend on a parameter, and not on the input?
     consumers : the calls that take it, in their order.
     is_output : does the network return it?
+    is_read_in_place : is it read by the name that its tensor had before a module changed it in place?
     """
 
     shape: tuple[int, ...]
@@ -62,6 +63,7 @@ class Value:
     is_learned: bool = False
     consumers: "list[Call]" = field(default_factory=list)
     is_output: bool = False
+    is_read_in_place: bool = False
 
 
 @dataclass(eq=False)
@@ -206,15 +208,19 @@ class _Recorder(TorchFunctionMode):
         self._running: list[ModuleCall] = []
         self._values: dict[int, Value] = {}
         self._kept: list[Tensor] = []  # an id is a tensor's only as long as the tensor lives
+        # What a module gives back of an argument that it changed in place goes on under a new name, so that who reads
+        # the argument itself is known.
+        self._first_names: dict[int, int] = {}
+        self._old_names: set[int] = set()
 
     def add(self, tensor: Tensor, **about: Any) -> Value:
         value = Value(tuple(tensor.shape), **about)
-        self._values[id(tensor)] = value
+        self._values[self._first_names.get(id(tensor), id(tensor))] = value
         self._kept.append(tensor)
         return value
 
     def value(self, tensor: Tensor) -> Value:
-        return self._values.get(id(tensor)) or self.add(tensor)
+        return self._values.get(self._first_names.get(id(tensor), id(tensor))) or self.add(tensor)
 
     def enter(self, name: str, original: nn.Module) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -226,16 +232,26 @@ class _Recorder(TorchFunctionMode):
 
         return hook
 
-    def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         call = self._running.pop()
         for tensor in _tensors(output):
-            known = self._values.get(id(tensor))
+            known = self._values.get(self._first_names.get(id(tensor), id(tensor)))
             signals = [value for value in call.inputs if value is not None and value.is_signal]
             if known is None and signals:  # made by something no mode sees, as a custom autograd function is
                 known = self._append(type(module).__name__, type(module), call, (), {}, signals, [tensor])
             if tensor is output:
                 call.output = known
         call.last = len(self.calls)
+        changed = any(arg is output for arg in args) and call.output not in call.inputs
+        return self._renamed(output) if changed else output
+
+    def _renamed(self, tensor: Tensor) -> Tensor:
+        with torch._C.DisableTorchFunction():
+            renamed = tensor.detach()
+        self._kept.append(renamed)
+        self._first_names[id(renamed)] = self._first_names.get(id(tensor), id(tensor))
+        self._old_names.add(id(tensor))
+        return renamed
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -243,6 +259,8 @@ class _Recorder(TorchFunctionMode):
         kwargs = kwargs or {}
         inputs = [self.value(tensor) for tensor in _tensors((args, kwargs))]
         values = {id(tensor): value for tensor, value in zip(_tensors((args, kwargs)), inputs, strict=True)}
+        for identity, value in values.items():
+            value.is_read_in_place |= identity in self._old_names
         result = func(*args, **kwargs)
         name = name_of(func)
         outputs = list(_tensors(result))

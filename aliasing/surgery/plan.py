@@ -233,6 +233,8 @@ def _place(record: Trace, located: LocatedSite, treatment: Treatment) -> tuple[_
     values = [value for value in activated if value is not None]
     place = _output_place(record, values) or _input_place(record, values)
     if place is None:
+        if any(value.is_read_in_place for value in values):
+            return here, f"{what} right behind it: what its activation changed in place is read by its old name"
         return here, f"{what} right behind it: its activation has several consumers, none of which holds the others"
     where, module_calls, position = place
     first = module_calls[0]
@@ -245,6 +247,8 @@ _Place: TypeAlias = tuple[Literal["output", "input"], list[ModuleCall], int]
 
 def _output_place(record: Trace, values: list[Value]) -> _Place | None:
     """The innermost module whose output is the value, at every call, and inside which nobody reads it."""
+    if any(value.is_read_in_place for value in values):
+        return None  # who reads it so is not given the module's output
     for candidate in reversed(record.module_calls):
         producer = values[0].producer
         if candidate.output is values[0] and producer is not None and candidate.contains(producer):
@@ -358,8 +362,13 @@ def _has_positions(value: Value) -> bool:
 
 # --- every padding circular -----------------------------------------------------------------------------------------
 
-# The number of the padding among the arguments of each function.
-_PADDING = {"conv2d": 4, "max_pool2d": 3, "avg_pool2d": 3}
+# Need a map that closes the ring.
+_DENSE = rewrite.DenseConvolution | rewrite.DenseMaximum | rewrite.DenseAverage
+_ARGUMENTS = {
+    "conv2d": "input weight bias stride padding dilation",
+    "max_pool2d": "input kernel_size stride padding dilation",
+    "avg_pool2d": "input kernel_size stride padding",
+}
 
 
 def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
@@ -368,16 +377,23 @@ def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
     for call in record.calls:
         if call in rewritten or not call.signals:
             continue
-        if call.name in _PADDING:
-            number = _PADDING[call.name]
+        if call.name in _ARGUMENTS:
+            number = _ARGUMENTS[call.name].split().index("padding")
             width = call.kwargs.get("padding", (call.args[number : number + 1] or (0,))[0])
             if width not in (0, (0, 0), [0, 0], "valid"):
                 found[call] = rewrite.CircularCall(number)
         elif call.name == "pad":
             width = call.kwargs.get("pad", (call.args[1:2] or ((),))[0])
             if len(width) == 4 and any(width):
-                sites = [c for c in call.outputs[0].consumers if isinstance(rewritten.get(c), rewrite.DenseConvolution)]
-                steps = (sites[0].kwargs.get("stride") or sites[0].args[3]) if sites else (1, 1)
-                down, across = (steps, steps) if isinstance(steps, int) else steps
-                found[call] = rewrite.CircularPadding((down - 1, across - 1))
+                sites = [c for c in call.outputs[0].consumers if isinstance(rewritten.get(c), _DENSE) and c.signals]
+                found[call] = rewrite.CircularPadding(*(_windows(sites[0]) if sites else ()))
     return found
+
+
+def _windows(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
+    """How many samples the windows of a convolution or a pooling span, and their steps, down and across."""
+    names = _ARGUMENTS[call.name].split()
+    given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+    kernel = given["weight"].shape[-2:] if "weight" in given else rewrite.two(given["kernel_size"])
+    steps = rewrite.two(given.get("stride") or kernel)
+    return rewrite.span(kernel, rewrite.two(given.get("dilation", 1))), steps

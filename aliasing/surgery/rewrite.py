@@ -145,8 +145,8 @@ class DenseConvolution:
         groups: int = 1,
     ) -> Tensor:
         if self.circular:
-            reach = _reach(weight.shape[-2:], _two(dilation))
-            input, padding = _ring(input, reach, _two(stride), _two(padding)), 0  # noqa: A001
+            reach = span(weight.shape[-2:], two(dilation))
+            input, padding = _ring(input, reach, two(stride), two(padding)), 0  # noqa: A001
         dense = function(input, weight, bias, self.kept, padding, dilation, groups)
         return dense if self.pool is None else self.pool(dense)
 
@@ -171,7 +171,7 @@ class SmoothedConvolution:
     ) -> Tensor:
         smooth = self.pool.smooth(input)
         if self.circular:
-            smooth, padding = _around(smooth, _two(padding)), 0
+            smooth, padding = _around(smooth, two(padding)), 0
         return function(smooth, weight, bias, stride, padding, dilation, groups)
 
 
@@ -216,9 +216,9 @@ class DenseMaximum:
     ) -> Tensor:
         if self.window is not None:
             return self.pool(dense_maximum(input, (self.window, self.window)))
-        kernel, pad, spread = _two(kernel_size), _two(padding), _two(dilation)
-        steps = _two(stride) if stride else kernel
-        reach = _reach(kernel, spread)
+        kernel, pad, spread = two(kernel_size), two(padding), two(dilation)
+        steps = two(stride) if stride else kernel
+        reach = span(kernel, spread)
         if self.circular:
             return self.pool(dense_maximum(_ring(input, reach, steps, pad, ceil_mode), kernel, (0, 0), spread))
         beyond = _beyond(input, reach, steps, pad, ceil_mode)
@@ -247,8 +247,8 @@ class DenseAverage:
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> Tensor:
-        kernel, pad = _two(kernel_size), _two(padding)
-        steps = _two(stride) if stride else kernel
+        kernel, pad = two(kernel_size), two(padding)
+        steps = two(stride) if stride else kernel
         if self.circular:
             ring = _ring(input, kernel, steps, pad, ceil_mode)
             return self.pool(function(ring, kernel, 1, divisor_override=divisor_override))
@@ -285,8 +285,8 @@ class ReplacedAverage:
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> Tensor:
-        kernel, pad = _two(kernel_size), _two(padding)
-        steps = _two(stride) if stride else kernel
+        kernel, pad = two(kernel_size), two(padding)
+        steps = two(stride) if stride else kernel
         pooled = self.pool(input)
         height, width = _samples(input, kernel, steps, pad, ceil_mode)
         if (height, width) == tuple(pooled.shape[-2:]):
@@ -340,27 +340,31 @@ class CircularCall:
         else:
             width, given[self.padding - 1] = given[self.padding - 1], 0
         if width == "same":
-            weight, spread = given[0], _two(given[4] if len(given) > 4 else kwargs.get("dilation", 1))
+            weight, spread = given[0], two(given[4] if len(given) > 4 else kwargs.get("dilation", 1))
             total = tuple(d * (k - 1) for d, k in zip(spread, weight.shape[-2:], strict=True))
             return function(
                 _around(input, (total[0] // 2, total[1] // 2), (total[0] % 2, total[1] % 2)), *given, **kwargs
             )
-        return function(_around(input, _two(width)), *given, **kwargs)
+        return function(_around(input, two(width)), *given, **kwargs)
 
 
 @dataclass(frozen=True)
 class CircularPadding:
-    """``F.pad`` with the other side of the map; ``beyond`` more behind, for a dense map that closes the ring."""
+    """``F.pad`` with the other side of the map; so much more behind that a dense map of ``windows`` closes the ring."""
 
-    beyond: tuple[int, int] = (0, 0)
+    windows: tuple[int, int] = (1, 1)
+    steps: tuple[int, int] = (1, 1)
 
     def __call__(self, function: Function, input: Tensor, pad: Any, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
         left, right, top, bottom = pad
-        down, across = self.beyond
+        sizes = input.shape[-2] + top + bottom, input.shape[-1] + left + right
+        down, across = (
+            -(size - window + 1) % step for size, window, step in zip(sizes, self.windows, self.steps, strict=True)
+        )
         return F.pad(input, (left, right + across, top, bottom + down), mode="circular")
 
 
-def _two(value: Any) -> tuple[int, int]:
+def two(value: Any) -> tuple[int, int]:
     if isinstance(value, str):
         if value == "valid":
             return 0, 0
@@ -371,7 +375,7 @@ def _two(value: Any) -> tuple[int, int]:
     return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
 
 
-def _reach(kernel: Any, dilation: tuple[int, int]) -> tuple[int, int]:
+def span(kernel: Any, dilation: tuple[int, int]) -> tuple[int, int]:
     """How many samples a kernel spans."""
     return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
 
