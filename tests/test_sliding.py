@@ -74,3 +74,13 @@ def test_gradients_image_by_image() -> None:
 def test_unbatched_and_low_precision() -> None:
     x = torch.randn(3, 7, 7, dtype=torch.bfloat16)
     assert torch.equal(dense_maximum(x, (3, 3), (1, 1)), F.max_pool2d(x, 3, 1, 1))
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_what_comes_behind_may_work_in_place(kernel):
+    x = torch.randn(2, 3, 8, 8)
+    leaf = x.clone().requires_grad_()
+    y = F.relu(dense_maximum(leaf, kernel), inplace=True)
+    assert torch.equal(y, F.max_pool2d(x, kernel, 1).relu())
+    y.sum().backward()
+    assert leaf.grad is not None

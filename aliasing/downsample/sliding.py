@@ -50,13 +50,14 @@ def dense_maximum(
     if not (torch.is_grad_enabled() and x.requires_grad):
         return _largest(_largest(x, -1, kernel[1]), -2, kernel[0])
     # Columns first: of equal values the gradient takes the first in its row, and of the rows the first.
-    across: Tensor = _Maximum.apply(x, -1, kernel[1])[0]
-    y: Tensor = _Maximum.apply(across, -2, kernel[0])[0]
-    return y
+    for axis, count in ((-1, kernel[1]), (-2, kernel[0])):
+        if count > 1:
+            x = _Maximum.apply(x, axis, count)[0]
+    return x
 
 
 def _pays(x: Tensor, kernel: tuple[int, int]) -> bool:
-    return x.device.type == "cpu" and max(kernel) <= (LARGEST if x.is_contiguous() else LARGEST_CHANNELS_LAST)
+    return x.device.type == "cpu" and 1 < max(kernel) <= (LARGEST if x.is_contiguous() else LARGEST_CHANNELS_LAST)
 
 
 def _shifted(x: Tensor, axis: int, count: int) -> list[Tensor]:
