@@ -2,13 +2,16 @@
 
 ``python -m benchmarks.antialiased_networks`` prints a Markdown table of ratios: the time of antialiased-cnns and of the
 plain network over ours (above 1: we are faster), for an inference and a training step, in both memory layouts.
-Every time is the best of several runs, taken turn by turn, so that what else the machine does falls on all alike.
+Every time is the median of several runs, taken turn by turn, so that what else the machine does falls on all alike.
 """
 
 import argparse
 import gc
+import itertools
+import math
 import platform
 import resource
+import statistics
 import subprocess
 import sys
 import time
@@ -19,6 +22,7 @@ import torchvision
 from torch import nn
 
 import aliasing as al
+from aliasing.memory import keep_freed_memory
 
 
 def build(kind: str, name: str) -> nn.Module:
@@ -49,18 +53,22 @@ def step(network: nn.Module, x: torch.Tensor, training: bool) -> Callable[[], No
 
 
 def times(name: str, layout: torch.memory_format, training: bool, batch: int, runs: int) -> dict[str, float]:
-    """The best time of each kind, in seconds."""
+    """The median time of each kind, in seconds; NaN for one that fails (the peer's VGG, in channels_last)."""
     x = torch.randn(batch, 3, 224, 224).contiguous(memory_format=layout)
-    best: dict[str, float] = {}
     steps = {kind: step(build(kind, name).to(memory_format=layout), x, training) for kind in KINDS}
-    for function in steps.values():
-        function()
+    taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for kind in KINDS:
+        try:
+            steps[kind]()
+        except RuntimeError:
+            taken[kind].append(math.nan)
+            del steps[kind]
     for _ in range(runs):
         for kind, function in steps.items():
             begin = time.perf_counter()
             function()
-            best[kind] = min(best.get(kind, float("inf")), time.perf_counter() - begin)
-    return best
+            taken[kind].append(time.perf_counter() - begin)
+    return {kind: statistics.median(seconds) for kind, seconds in taken.items()}
 
 
 def peak(kind: str, name: str, layout: str, training: bool, batch: int) -> float:
@@ -75,8 +83,8 @@ def peak(kind: str, name: str, layout: str, training: bool, batch: int) -> float
         layout,
         str(int(training)),
     ]
-    done = subprocess.run([*command, "--batch", str(batch)], capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[-1])
+    done = subprocess.run([*command, "--batch", str(batch)], capture_output=True, text=True)
+    return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else math.nan
 
 
 KINDS = ("plain", "antialiased-cnns", "after", "before")
@@ -87,9 +95,11 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", default=["resnet50", "vgg16", "densenet201"])
+    parser.add_argument("--steps", nargs="+", default=["inference", "training"], choices=["inference", "training"])
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--memory", action="store_true", help="measure peak memory too, in a process each")
+    parser.add_argument("--keep-memory", action="store_true", help="let the allocator keep freed memory, for all alike")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory instead, in a process each")
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
@@ -100,32 +110,29 @@ def main() -> None:
         step(network, x, bool(int(training)))()
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         return
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
-    )
-    print(f"batches of {arguments.batch} at 224 pixels, best of {arguments.runs}\n")
-    print("| network | step | layout | after, s | before, s | plain/after | peer/after | plain/before | peer/before |")
-    print("|---|---|---|---|---|---|---|---|---|")
-    for name in arguments.networks:
-        for training in (False, True):
-            for layout, memory_format in LAYOUTS.items():
-                t = times(name, memory_format, training, arguments.batch, arguments.runs)
-                what = "training" if training else "inference"
-                print(
-                    f"| {name} | {what} | {layout} | {t['after']:.3f} | {t['before']:.3f}"
-                    f" | {t['plain'] / t['after']:.2f} | {t['antialiased-cnns'] / t['after']:.2f}"
-                    f" | {t['plain'] / t['before']:.2f} | {t['antialiased-cnns'] / t['before']:.2f} |",
-                    flush=True,
-                )
+    if arguments.keep_memory:
+        keep_freed_memory()
+    print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ", end="")
+    print(f"batches of {arguments.batch} at 224 pixels\n")
     if arguments.memory:
-        print("\n| network | step | layout | plain, MB | antialiased-cnns, MB | after, MB | before, MB |")
+        print("| network | step | layout | plain, MB | antialiased-cnns, MB | after, MB | before, MB |")
         print("|---|---|---|---|---|---|---|")
-        for name in arguments.networks:
-            for training in (False, True):
-                for layout in LAYOUTS:
-                    row = [peak(kind, name, layout, training, arguments.batch) for kind in KINDS]
-                    what = "training" if training else "inference"
-                    print(f"| {name} | {what} | {layout} | " + " | ".join(f"{mb:.0f}" for mb in row) + " |", flush=True)
+    else:
+        print(
+            "| network | step | layout | after, s | before, s | plain/after | peer/after | plain/before | peer/before |"
+        )
+        print("|---|---|---|---|---|---|---|---|---|")
+    for name, what, layout in itertools.product(arguments.networks, arguments.steps, LAYOUTS):
+        training = what == "training"
+        row = [name, what, layout]
+        if arguments.memory:
+            row += [f"{peak(kind, name, layout, training, arguments.batch):.0f}" for kind in KINDS]
+        else:
+            t = times(name, LAYOUTS[layout], training, arguments.batch, arguments.runs)
+            row += [f"{t[placement]:.3f}" for placement in ("after", "before")]
+            others = ("plain", "antialiased-cnns")
+            row += [f"{t[other] / t[placement]:.2f}" for placement in ("after", "before") for other in others]
+        print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -62,9 +62,15 @@ def read_coco(file: Path) -> Iterator[Box]:
             if note.get("iscrowd") or width <= 0 or height <= 0:
                 continue
             yield _relative(
-                image["file_name"], categories[note["category_id"]], left, top, left + width, top + height,
-                image["width"], image["height"],
-            )  # fmt: skip
+                image["file_name"],
+                categories[note["category_id"]],
+                left,
+                top,
+                left + width,
+                top + height,
+                image["width"],
+                image["height"],
+            )
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} is no COCO annotation of boxes: {type(error).__name__}: {error}") from error
 
@@ -78,8 +84,16 @@ def _read_xml(folder: Path, first_pixel: int) -> Iterator[Box]:
                 left, top, right, bottom = (
                     float(_text(thing, f"bndbox/{name}")) for name in ("xmin", "ymin", "xmax", "ymax")
                 )
-                yield _relative(file.stem, _text(thing, "name"), left - first_pixel, top - first_pixel,
-                                right + 1 - first_pixel, bottom + 1 - first_pixel, width, height)  # fmt: skip
+                yield _relative(
+                    file.stem,
+                    _text(thing, "name"),
+                    left - first_pixel,
+                    top - first_pixel,
+                    right + 1 - first_pixel,
+                    bottom + 1 - first_pixel,
+                    width,
+                    height,
+                )
         except (ElementTree.ParseError, ValueError) as error:
             raise InputError(f"{file} is no annotation of boxes: {error}") from error
 

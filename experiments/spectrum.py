@@ -7,7 +7,8 @@ Published: power spectra of natural images fall as f^−α with α about 2 (Fiel
 survives any low-pass, and little is left to fold. The seed reads from its figure that pooling keeps high and drops low
 frequencies.
 
-Measured here: ImageNet photographs (``figures/spectrum``); see the gallery.
+Measured here (``figures/spectrum``): α = 2.44 ± 0.08 over 100 photographs; at stride 4 the maximum aliases 4.4 % of its
+samples' energy, the 5×5 box 0.59 %, the blur-pool 0.27 %. The high frequencies that the seed sees are folded ones.
 """
 
 from typing import Any
@@ -41,7 +42,7 @@ SEED_001 = ("max", "convolution", "blur")
 
 def run(run: Run) -> dict[str, Any]:
     """Measure every photograph with every operator; draw the seed's figure and the summary of all."""
-    source, data = photographs(run, full=150, quick=3)
+    source, data = photographs(run, full=100, quick=3)
     profiles: list[NDArray[np.float64]] = []
     slopes: list[float] = []
     found: dict[tuple[int, str], list[Any]] = {(stride, name): [] for stride in STRIDES for name in OPERATORS}
@@ -107,9 +108,9 @@ def draw(profiles: NDArray[np.float64], slopes: list[float], operators: dict[str
         figure, panels = plt.subplots(1, 3, figsize=(11.5, 4.1), width_ratios=[1, 0.75, 1.45])
         _spectra(panels[0], profiles, slopes)
         panels[1].hist([-slope for slope in slopes], bins=18, color=COLOURS[4])
-        panels[1].axvline(2, color="black", linestyle=":", label="2 (Field 1987)")
+        panels[1].axvline(2, color="black", linestyle=":")
+        panels[1].set_title("dotted: 2 (Field 1987)", fontsize=9.5)
         panels[1].set(xlabel="exponent α", ylabel="photographs")
-        panels[1].legend(loc="upper right", fontsize=8.5)
         _operators(panels[2], operators)
         figure.suptitle(f"What subsampling folds of {data['images']} photographs, 95 % intervals")
         return figure
@@ -125,8 +126,15 @@ def _spectra(axes: Axes, profiles: NDArray[np.float64], slopes: list[float]) -> 
     axes.loglog(frequency[1:], line[1:], "--", color=COLOURS[1], label=f"f$^{{{slope:.2f}}}$, mean of the fits")
     for stride, height in zip(STRIDES, (0.9, 0.82), strict=True):
         axes.axvline(1 / (2 * stride), color="0.6", linewidth=1)
-        axes.text(1 / (2 * stride) * 1.04, height, f"stride {stride}\nfolds", transform=axes.get_xaxis_transform(),
-                  fontsize=8, color="0.35", va="top")  # fmt: skip
+        axes.text(
+            1 / (2 * stride) * 1.04,
+            height,
+            f"stride {stride}\nfolds",
+            transform=axes.get_xaxis_transform(),
+            fontsize=8,
+            color="0.35",
+            va="top",
+        )
     axes.set(xlabel="frequency, cycles per pixel", ylabel="power ÷ variance", xlim=(frequency[1], 0.5))
     axes.set_xticks([0.02, 0.05, 0.125, 0.25, 0.5], ["0.02", "0.05", "0.125", "0.25", "0.5"], fontsize=8.5)
     axes.xaxis.minorticks_off()
@@ -143,9 +151,16 @@ def _operators(axes: Axes, operators: dict[str, Any]) -> None:
                 continue  # nothing folds: it has no place on a logarithmic axis
             lowest = min(lowest, alias.value)
             axes.errorbar(
-                kept.value, alias.value, xerr=bounds([kept]), yerr=bounds([alias]), fmt=marker, capsize=2,
-                color=colour, label=_WORDS[name] if marker == "o" else None, markersize=5,
-            )  # fmt: skip
+                kept.value,
+                alias.value,
+                xerr=bounds([kept]),
+                yerr=bounds([alias]),
+                fmt=marker,
+                capsize=2,
+                color=colour,
+                label=_WORDS[name] if marker == "o" else None,
+                markersize=5,
+            )
     axes.set_yscale("log")
     axes.set_ylim(lowest / 4, 1)
     axes.axvline(1, color="0.8", linewidth=1)

@@ -31,7 +31,7 @@ def test_it_leaves_a_summary_records_and_a_figure(
     printed = capsys.readouterr().out
     assert "layer3.2" in printed
     assert "boundary-contaminated" in printed
-    assert {path.name for path in out.iterdir()} == {"summary.json", "records", "figure.png"}
+    assert {path.name for path in out.iterdir()} == {"summary.json", "records", "figure.png", "across.png", "answers"}
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     plain, blurred = summary["models"].values()
     assert plain["images"] == blurred["images"] == 3
@@ -45,6 +45,11 @@ def test_it_leaves_a_summary_records_and_a_figure(
         assert 0 < after["baseband_kept"]["value"] < 1
     with Pillow.open(out / "figure.png") as figure:
         assert figure.width > 1000
+    # Of two networks of one depth: their answers, side by side.
+    (group,) = summary["across"]["groups"]
+    assert [(network["layers"], network["sites"]) for network in group["networks"]] == [(20, 4)] * 2
+    assert all(network["mac"]["all"]["low"] <= network["mac"]["all"]["value"] for network in group["networks"])
+    assert "rises most at layer" in printed
 
 
 def test_json_alone_on_standard_output(photographs: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 import aliasing as al
 from aliasing.cli import main
+from aliasing.surgery import save
 
 
 def network() -> al.Classifier:
@@ -40,11 +41,25 @@ def test_antialias_writes_a_file_that_brings_the_conversion_back(
 ) -> None:
     file = tmp_path / "net.safetensors"
     assert main(["antialias", NAME, "--scheme", "all", "--taps", "binomial3", "--out", str(file)]) == 0
-    assert "blur behind" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "blur behind" in printed
+    assert f"file:{file}@{NAME}" in printed
     loaded = al.load_model(f"file:{file}@{NAME}")
     expected = al.antialias(network(), scheme="all", taps="binomial3")
     x = torch.randn(2, 3, 16, 16)
     assert torch.equal(loaded.module(x), expected.module(x))
+
+
+@pytest.mark.parametrize("name", ["pypi:efficientnet_lite0", "file:{folder}/lite0.safetensors@pypi:efficientnet_lite0"])
+def test_what_antialias_says_can_be_loaded(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(al.load_model("pypi:efficientnet_lite0"), tmp_path / "lite0.safetensors")
+    file = tmp_path / "net.safetensors"
+    assert main(["antialias", name.format(folder=tmp_path), "--taps", "binomial3", "--out", str(file)]) == 0
+    loaded = al.load_model(capsys.readouterr().out.rpartition("load it as ")[2].strip())
+    expected = al.load_model("antialiased:binomial3:pypi:efficientnet_lite0")
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(loaded.module(x), expected.module(x))
+    assert (loaded.mean, loaded.input_size) == (expected.mean, expected.input_size)
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,18 @@ def test_the_blocks_of_a_residual_network() -> None:
     assert [site["depth"] for site in network["sites"]] == [4, 4, 7, 7]
 
 
+def test_a_site_is_blamed_for_what_rises_behind_it() -> None:
+    """Exact before it and folding at it: all that is unexplained behind the site has risen there."""
+    subsampling = nn.Conv2d(8, 8, 3, stride=2, padding=1, padding_mode="circular")
+    network = probe(nn.Sequential(convolution(3, 8), subsampling, convolution(8, 4)))
+    before, behind, _ = values(network, "unexplained_change")
+    (site,) = network["sites"]
+    assert before < 1e-9  # float32: 1e-7 relative a value, squared
+    assert behind > 0.1
+    assert site["rise"]["value"] == pytest.approx(behind - before)
+    assert site["rise"]["low"] < site["rise"]["value"] < site["rise"]["high"]
+
+
 # --- the run ----------------------------------------------------------------------------------------------------------
 
 

@@ -126,6 +126,19 @@ def test_the_unpadded_blur_is_the_definition(size, stride, taps, way, channels_l
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("size", [(12, 9), (2, 2), (40, 300)])
+def test_what_comes_behind_may_work_in_place(size, dtype, memory_format):
+    """A rectifier that overwrites what it is given, in training as in inference."""
+    x = torch.randn(2, 3, *size, dtype=dtype).to(memory_format=memory_format)
+    leaf = x.clone().requires_grad_()
+    y = F.relu(downsample.blur_pool(leaf, 2, "binomial3"), inplace=True)
+    assert torch.equal(y, downsample.blur_pool(x, 2, "binomial3").relu())
+    y.sum().backward()
+    assert leaf.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("size", [12, 40])
 def test_forward_mode_and_per_sample_gradients(size, memory_format):
     """The operator is linear: its derivative along x is itself at x, and a gradient a sample is that of the batch."""

@@ -81,6 +81,15 @@ def test_wrong_names_and_missing_data_are_told_in_one_line(tmp_path: Path, capsy
     assert "\n" not in message
 
 
+def test_an_experiment_with_options_of_its_own_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    from experiments import coverage
+
+    seen: list[list[str]] = []
+    monkeypatch.setattr(coverage, "main", lambda: seen.append(sys.argv))
+    assert main(["coverage", "--out", "coverage", "--other"]) == 0
+    assert seen == [["coverage.py", "--out", "coverage", "--other"]]
+
+
 @pytest.mark.parametrize("name", NEEDS)
 def test_a_summary_says_how_it_was_made(name: str, summary: Callable[[str], dict[str, Any]]) -> None:
     found = summary(name)

@@ -719,7 +719,7 @@ def test_a_bad_download_leaves_nothing_in_the_cache(host: str, file: str, messag
         ("timm:", "names no model"),
         ("weights.pth", "file:weights.pth@torchvision:resnet50"),
         ("file:weights.pth", "expected file:PATH@ARCHITECTURE"),
-        ("file:weights.pth@pypi:efficientnet_lite0", "no source of architectures"),
+        ("file:weights.pth@antialiased:binomial4:resnet50", "no source of architectures"),
         ("file:weights.pth@file:weights.pth", "no source of architectures"),
         ("", "no model ''"),
     ],

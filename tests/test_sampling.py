@@ -285,6 +285,21 @@ def test_equivariance_of_a_torch_network_on_circular_padding():
     assert 0.001 < errors[2] < 1
 
 
+def test_the_shift_of_the_output_is_divided_along_each_axis_by_its_own_stride():
+    x = sampling.ideal_lowpass(signal((24, 24)), (2, 3))
+    errors = sampling.equivariance_error(lambda x: sampling.subsample(x, (2, 3)), x, [(2, 3), (1, 2), (0, 1), (5, 1)])
+    assert errors.max() < rounding("float64") ** 2
+
+
+def test_a_mean_does_not_make_the_error_small():
+    """Relative to the energy about the mean, an error is the same on a grey image as on a black one."""
+    x = signal((30, 30))
+    black, grey = (
+        sampling.equivariance_error(lambda x: sampling.subsample(x, 2), x + mean, [(1, 0)])[0] for mean in (0, 100)
+    )
+    assert grey == pytest.approx(black, rel=1e-10)  # squares of 100, of 1e-16 each, in differences of 1
+
+
 def test_margin_leaves_out_the_border():
     x = signal((12, 12))
 

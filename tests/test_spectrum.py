@@ -124,6 +124,10 @@ def test_directional_profile_finds_the_direction_of_a_wave():
         wave = np.cos(2 * np.pi * (k_y * y + k_x * x) / 64)
         angle, power = spectrum.directional_profile(wave, bins=8)
         assert angle[power.argmax()] == pytest.approx(np.arctan2(k_y, k_x) % np.pi)
+    # A direction belongs to the nearest middle, on either side: −7° to 0°, as 7° does.
+    for k_y, k_x in [(-1, 8), (1, 8)]:
+        _, power = spectrum.directional_profile(np.cos(2 * np.pi * (k_y * y + k_x * x) / 64), bins=8)
+        assert power.argmax() == 0
 
 
 @pytest.mark.parametrize("slope", [-1.0, -2.0, -3.0])

@@ -41,14 +41,33 @@ def test_polyphase_network_does_not_see_circular_shifts(name: str, shifts: list[
     assert change_under(network, x, FEW) > 1e6 * ROUNDING
 
 
+def crop_change(network: nn.Module, scene: Tensor) -> float:
+    """Change of the output when the window moves by one pixel: a row and a column enter, and others leave."""
+    return difference(network(scene[..., 1:, 1:]), network(scene[..., :-1, :-1]))
+
+
 @torch.no_grad()
 def test_polyphase_promises_nothing_for_crops() -> None:
     network, scene = build("torchvision:resnet18").double(), image(65)
-    converted = al.antialias(
-        network, operator="aps", scheme="all", padding="circular", example_input=scene[..., :-1, :-1]
-    )
-    change = difference(converted(scene[..., 1:, 1:]), converted(scene[..., :-1, :-1]))
-    assert change > 1e6 * ROUNDING
+    x = scene[..., :-1, :-1]
+    converted = al.antialias(network, operator="aps", scheme="all", padding="circular", example_input=x)
+    assert change_under(converted, x, [(-1, -1)]) < ROUNDING
+    assert crop_change(converted, scene) > 1e6 * ROUNDING
+
+
+@torch.no_grad()
+def test_ideal_low_pass_promises_nothing_for_crops() -> None:
+    """Not even for a linear network: what lies in the window is taken to be one period, and another window is another.
+
+    Averaged over all positions, such a network is the average of its input, whichever way that is rolled.
+    """
+    layers = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 4, 3, 2, 1), nn.AdaptiveAvgPool2d(1)
+    network, scene = randomise(nn.Sequential(*layers)).double(), image(65)
+    x = scene[..., :-1, :-1]
+    converted = al.antialias(network, operator="flc", scheme="all", padding="circular", example_input=x)
+    assert change_under(converted, x, [(-1, -1)]) < 1e-12
+    assert change_under(network, x, [(-1, -1)]) > 0.01
+    assert crop_change(converted, scene) > 0.01
 
 
 @pytest.mark.parametrize("placement", ["after", "before"])

@@ -8,8 +8,7 @@ import torch
 from networks import difference, image, randomise
 from torch import nn
 
-import aliasing as al
-from aliasing.surgery import from_published
+from aliasing.surgery import antialias_, from_published, restore_
 
 peers = pytest.importorskip("antialiased_cnns")
 
@@ -27,31 +26,42 @@ PUBLISHED = [
 ]
 
 
+def published(name: str, filter_size: int) -> nn.Module:
+    """The peer, without the seconds that drawing its weights takes: they are replaced, and biases are 0.1 for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        for initialise in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_"):
+            patch.setattr(nn.init, initialise, lambda tensor, *args, **kwargs: tensor.fill_(0.1))
+        network: nn.Module = getattr(peers, name)(filter_size=filter_size)
+    return network
+
+
+def without_dropout(network: nn.Module) -> nn.Module:
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    return network
+
+
 @torch.no_grad()
 def assert_parity(name: str, filter_sizes: tuple[int, ...]) -> None:
     from torchvision.models import get_model
 
-    theirs = getattr(peers, name)(filter_size=filter_sizes[0])
-    kept = {key: value.clone() for key, value in theirs.state_dict().items() if key.endswith("filt")}
-    randomise(theirs)
-    theirs.load_state_dict(kept, strict=False)
-    theirs.double()
-    plain = get_model(name, weights=None).double()
-    plain.load_state_dict(from_published(theirs.state_dict(), plain))
-    weights = {key: value for key, value in theirs.state_dict().items() if not key.endswith("filt")}
+    first = randomise(published(name, filter_sizes[0])).double()
+    weights = {key: value for key, value in first.state_dict().items() if not key.endswith("filt")}
+    with torch.device("meta"):
+        ours = without_dropout(get_model(name, weights=None))
+    # Both networks hold the very same tensors. Batch norm updates its statistics in them, but reads them in eval only.
+    ours.load_state_dict(from_published(first.state_dict(), ours), assign=True)
     x = image(224)
     for size in filter_sizes:
-        theirs = getattr(peers, name)(filter_size=size).double()
-        theirs.load_state_dict(weights, strict=False)
-        ours = al.antialias(plain, taps=f"binomial{size}", example_input=x)
-        for network in (theirs, ours):
-            for module in network.modules():
-                if isinstance(module, nn.Dropout):
-                    module.p = 0.0
+        theirs = without_dropout(published(name, size)).double()
+        theirs.load_state_dict(weights, strict=False, assign=True)
+        antialias_(ours, taps=f"binomial{size}", example_input=x)
         for training in (False, True):
             found, expected = (network.train(training)(x) for network in (ours, theirs))
             assert expected.std() > 0
             assert difference(found, expected) < 1e-10, (size, training)
+        restore_(ours)
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(tabulate([row for row in rows if row["status"] != "keeps no position"], headers="keys"))
     if arguments.out:
         save(converted, arguments.out)
-        print(f"written to {arguments.out}; load it as file:{arguments.out}@{arguments.model}")
+        architecture = arguments.model.rpartition("@")[2]  # without the file that its weights came from
+        print(f"written to {arguments.out}; load it as file:{arguments.out}@{architecture}")
     else:
         print(f"nothing is kept: add --out FILE.safetensors, or use {converted.name}")

@@ -1,7 +1,8 @@
 """Follow a one-pixel shift through pretrained networks, layer by layer.
 
 At each layer: how far the averaged features move, how far the feature map is from the moved feature map, and which
-share of its change the shift does not explain; at each downsampling site: how much energy folds.
+share of its change the shift does not explain; at each downsampling site: how much energy folds, and how much more of
+the change is unexplained behind it. Of several networks also the jitter of their answers against their depth.
 
 examples:
   aliasing depth --out depth
@@ -79,7 +80,9 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing import plots
     from aliasing.depth import lie_error, probe_depth
+    from aliasing.depth.across import compare_depths
     from aliasing.errors import UsageError
+    from aliasing.jitter import measure_jitter
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
 
@@ -87,10 +90,11 @@ def run(arguments: argparse.Namespace) -> None:
         raise UsageError(f"lie is {arguments.lie}; it must be at least 1 image")
     images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
+    protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
     profile = probe_depth(
         arguments.models,
         images,
-        make_protocol(arguments.protocol, resizer=arguments.resizer),
+        protocol,
         layers=layers,
         sites_every=arguments.sites_every,
         limit=arguments.limit,
@@ -105,6 +109,21 @@ def run(arguments: argparse.Namespace) -> None:
         summary["lie"] = {result.model: result.summary() for result in derived}
         if arguments.out:
             plots.save(plots.lie(derived), arguments.out / "lie.png")
+    if len(arguments.models) > 1:
+        answers = measure_jitter(
+            arguments.models,
+            images,
+            protocol,
+            limit=arguments.limit,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            out=arguments.out / "answers" if arguments.out else None,
+            progress=not arguments.json,
+        )
+        across = compare_depths([answers])
+        summary["across"] = {key: across.summary()[key] for key in ("groups", "not_measured")}
+        if arguments.out:
+            plots.save(plots.across(across), arguments.out / "across.png")
     if arguments.out:
         write_json(arguments.out / "summary.json", summary)
         plots.save(plots.depth(profile), arguments.out / "figure.png")
@@ -143,26 +162,29 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
                     site["name"],
                     site["kind"],
                     _stride(site["stride"]),
-                    *(_cell(site[measure]) for measure in ("energy_above", "alias_fraction", "baseband_kept")),
+                    *(_cell(site[measure]) for measure in ("energy_above", "alias_fraction", "baseband_kept", "rise")),
                     f"{site['status']}: {site['note']}" if site["note"] else site["status"],
                 ]
                 for site in model["sites"]
             ]
             yield ""
             yield tabulate(
-                rows, ["site", "kind", "stride", "energy above", "alias fraction", "baseband kept", "status"]
+                rows, ["site", "kind", "stride", "energy above", "alias fraction", "baseband kept", "rise", "status"]
             )
         yield "(in brackets the 95 % interval)"
+        yield from _damage(model["sites"])
         yield from _warnings(name, model)
         yield ""
     yield from _lie_report(summary.get("lie", {}))
+    yield from _across(summary.get("across", {"groups": []})["groups"])
     skipped = summary["images"]["skipped"]
     if skipped:
         yield f"{len(skipped)} of {summary['images']['found']} images skipped:"
         yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
         if len(skipped) > _SKIPPED_SHOWN:
             yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
-    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+    more = ", across.png, answers/" if "across" in summary else ""
+    yield f"written to {out}: summary.json, records/, figure.png{more}" if out else "nothing is kept: add --out DIR"
 
 
 def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
@@ -174,6 +196,35 @@ def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
         rows = [[layer["name"], *(_cell(layer[measure]) for measure in measures)] for layer in result["layers"]]
         yield tabulate(rows, ["layer", "adds", "share", "error up to here", "unexplained"])
         yield ""
+
+
+def _across(groups: list[dict[str, Any]]) -> Iterable[str]:
+    """The answers of several networks, against their depth."""
+    from tabulate import tabulate
+
+    for group in groups:
+        rows = [
+            [network["name"], network["layers"], network["sites"], f"{network['cumulative_stride']:g}"]
+            + [_cell(network["top1_change"][selection]) for selection in ("all", "right", "matched")]
+            + [_cell(network["mac"]["all"])]
+            for network in sorted(group["networks"], key=lambda network: network["layers"])
+        ]
+        heads = ["network", "layers", "sites", "stride", "P(top-1 change)", "first view right", "equal margin", "MAC"]
+        yield tabulate(rows, heads)
+        for trend in group["trends"]:
+            slope = trend["per_doubling_of_layers"]["top1_change"]
+            yield f"{trend['family']}: P(top-1 change) per doubling of the layers {_cell(slope['all'])}, " + (
+                f"at equal margin {_cell(slope['matched'])}"
+            )
+        yield ""
+
+
+def _damage(sites: list[dict[str, Any]]) -> Iterable[str]:
+    """Where the unexplained share rises most."""
+    known = [site for site in sites if site["rise"] and site["rise"]["value"] is not None]
+    if known:
+        most = max(known, key=lambda site: site["rise"]["value"])
+        yield f"the share that the shift does not explain rises most at {most['name']}: {_cell(most['rise'])}"
 
 
 def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:

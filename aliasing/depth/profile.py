@@ -61,14 +61,15 @@ class Profile:
         """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
 
         ``models`` has for each network its ``layers`` and its ``sites``, in the order of the run (a site stands behind
-        the layer of its ``depth``); ``images`` how many were skipped and why; ``settings`` and ``versions`` what it
-        was made with. An estimate is null where a layer has no map, or a site no dense one.
+        the layer of its ``depth``, and its ``rise`` is that of the unexplained change from there to the next layer:
+        sites that do the damage have a large one); ``images`` how many were skipped and why; ``settings`` and
+        ``versions`` what it was made with. An estimate is null where a layer has no map, or a site no dense one.
         """
         networks: dict[str, Any] = {}
         skipped: dict[str, str] = {}
         found = 0
         for name, description in self.models.items():
-            estimates = _Estimates()
+            estimates = _Estimates(_neighbours(description))
             not_finite: list[str] = []
             measured, found = 0, 0
             for part in self._records.parts(name):
@@ -84,7 +85,7 @@ class Profile:
             sites = [
                 {
                     **site,
-                    **{measure: estimates.of("site", site["name"], measure) for measure in SITE_MEASURES},
+                    **{measure: estimates.of("site", site["name"], measure) for measure in (*SITE_MEASURES, "rise")},
                     "spectrum": estimates.spectrum(site["name"]),
                 }
                 for site in description["sites"]
@@ -128,10 +129,21 @@ class Profile:
         return pa.Table.from_pylist(rows)
 
 
+def _neighbours(description: dict[str, Any]) -> dict[str, tuple[str | None, str]]:
+    """Of each site the layer before it, if there is one, and the first that holds it or stands behind it."""
+    names = [layer["name"] for layer in description["layers"]]
+    return {
+        site["name"]: (names[site["depth"] - 1] if site["depth"] else None, names[site["depth"]])
+        for site in description["sites"]
+        if site["depth"] < len(names)
+    }
+
+
 @dataclass
 class _Estimates:
     """The estimates of every place and measure; they accumulate part by part."""
 
+    neighbours: dict[str, tuple[str | None, str]]
     found: dict[tuple[str, str, str], Mean | Share] = field(default_factory=dict)
 
     def add(self, table: pa.Table) -> None:
@@ -145,6 +157,20 @@ class _Estimates:
             for ring, value in enumerate(rings or ()):
                 if value is not None:
                     self._add(what, place, f"ring {ring}", value)
+
+        self._add_rises(table)
+
+    def _add_rises(self, table: pa.Table) -> None:
+        """How much more of the change is unexplained behind each site than in front of it, image by image."""
+        columns = (table[column].to_pylist() for column in ("name", "what", "place", "unexplained_change"))
+        unexplained: dict[str, dict[str | None, float]] = {}
+        for image, what, layer, value in zip(*columns, strict=True):
+            if what == "layer" and value is not None:
+                unexplained.setdefault(image, {None: 0.0})[layer] = value  # the image itself moves as it is told
+        for of_layers in unexplained.values():
+            for site, (before, behind) in self.neighbours.items():
+                if before in of_layers and behind in of_layers:
+                    self._add("site", site, "rise", of_layers[behind] - of_layers[before])
 
     def _add(self, what: str, place: str, measure: str, value: float) -> None:
         key = what, place, measure
@@ -162,7 +188,7 @@ class _Estimates:
         if known is None:
             return None
         estimate = known.estimate().as_dict()
-        if measure != "cosine_similarity" and estimate["low"] is not None:
+        if measure not in ("cosine_similarity", "rise") and estimate["low"] is not None:
             estimate["low"] = max(estimate["low"], 0.0)  # none of the others can be negative
         return estimate
 

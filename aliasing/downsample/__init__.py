@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from aliasing.downsample import unpadded
+from aliasing.downsample.sliding import dense_maximum
 from aliasing.filters import Taps, get_taps
 
 PerAxis: TypeAlias = int | Sequence[int]
@@ -87,6 +88,8 @@ def max_pool(x: Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None, *, d
     _check(x, dims)
     steps = per_axis(stride, dims, "stride")
     window = steps if kernel is None else per_axis(kernel, dims, "kernel")
+    if dims == 2 and max(steps) == 1:
+        return dense_maximum(x, (window[0], window[1]))
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[dims - 1]
     return pool(x, window, steps)
 

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _SOURCES = ("pypi", "torchvision", "timm")
-_ARCHITECTURES = ("torchvision", "timm", "module")
+_ARCHITECTURES = ("torchvision", "timm", "pypi", "module")
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 

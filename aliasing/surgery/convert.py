@@ -92,6 +92,11 @@ def antialias(
     InputError
         If the network fails on the example.
 
+    Notes
+    -----
+    Sites are found in eval mode, so heads that run in training only are left as they are. To train on several devices
+    take DistributedDataParallel: the replicas of nn.DataParallel would share one network's parameters (torch says so).
+
     Examples
     --------
     >>> import torch

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from aliasing.downsample.sliding import dense_maximum
 from aliasing.sites.find import slice_axes
 from aliasing.surgery.operators import Pooling
 
@@ -214,18 +215,18 @@ class DenseMaximum:
         return_indices: bool = False,
     ) -> Tensor:
         if self.window is not None:
-            return self.pool(F.max_pool2d(input, self.window, 1))
+            return self.pool(dense_maximum(input, (self.window, self.window)))
         kernel, pad, spread = two(kernel_size), two(padding), two(dilation)
         steps = two(stride) if stride else kernel
         reach = span(kernel, spread)
         if self.circular:
-            return self.pool(F.max_pool2d(_ring(input, reach, steps, pad, ceil_mode), kernel, 1, 0, spread))
+            return self.pool(dense_maximum(_ring(input, reach, steps, pad, ceil_mode), kernel, (0, 0), spread))
         beyond = _beyond(input, reach, steps, pad, ceil_mode)
         if max(beyond) > 0:
             (top, left), (down, across) = pad, beyond
             input = F.pad(input, (left, left + across, top, top + down), value=-torch.inf)  # noqa: A001
             pad = (0, 0)
-        return self.pool(F.max_pool2d(input, kernel, 1, pad, spread))
+        return self.pool(dense_maximum(input, kernel, pad, spread))
 
 
 @dataclass(frozen=True)
