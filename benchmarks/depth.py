@@ -1,9 +1,9 @@
 """What does it cost to look at the layers of a network while it runs?
 
 ``python benchmarks/depth.py [--rounds N] [--images N] [NETWORK …]`` prints a Markdown table: the time of one batch (so
-many photographs, two views each) through the bare network, and with the layers looked at, as a ratio; in each round
-one after the other, so that a machine that slows down slows down both. ``--memory`` prints the peak memory of the same
-two, each in a process of its own.
+many photographs, two views each) through the bare network, and with the layers and sites looked at, as a ratio; in each
+round one after the other, so that a machine that slows down slows down both. Beside it the peak memory of the same two,
+each in a process of its own.
 
 Networks of torchvision get random weights here: their speed is measured, not their answers.
 """
@@ -70,8 +70,11 @@ def run(name: str, layers: str, images: int, rounds: int) -> str:
             action(subject, batch)
             times[what].append(time.perf_counter() - start)
     ratio = statistics.median(b / a for a, b in zip(times["bare"], times["looked at"], strict=True))
-    seconds = (f"{1000 * statistics.median(times[what]):.0f}" for what in times)
-    return f"| {name} | {layers} | {len(subject.layers)} | {' | '.join(seconds)} | {ratio:.2f} |"
+    seconds = [f"{1000 * statistics.median(times[what]):.0f}" for what in times]
+    memory = [peak_memory(name, layers, images, what) for what in times]
+    megabytes = [f"{peak:.0f}" for peak in memory]
+    columns = [name, layers, str(len(subject.layers)), *seconds, f"{ratio:.2f}", *megabytes]
+    return f"| {' | '.join(columns)} | {memory[1] / memory[0]:.2f} |"
 
 
 def peak_memory(name: str, layers: str, images: int, what: str) -> float:
@@ -89,7 +92,6 @@ def main() -> None:
     parser.add_argument("--layers", nargs="+", default=["blocks", "leaves"])
     parser.add_argument("--images", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory", action="store_true")
     parser.add_argument("--only", choices=("bare", "looked at"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     keep_freed_memory()
@@ -100,14 +102,8 @@ def main() -> None:
         return
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     print(f"{arguments.images} photographs, {2 * arguments.images} views a batch\n")
-    if arguments.memory:
-        print("| network | layers | bare, MiB | looked at | ratio |\n|---|---|---|---|---|")
-        for name in arguments.networks:
-            for layers in arguments.layers:
-                both = [peak_memory(name, layers, arguments.images, what) for what in ("bare", "looked at")]
-                print(f"| {name} | {layers} | {both[0]:.0f} | {both[1]:.0f} | {both[1] / both[0]:.2f} |", flush=True)
-        return
-    print("| network | layers | how many | bare, ms | looked at, ms | ratio |\n|---|---|---|---|---|---|")
+    print("| network | layers | how many | bare, ms | looked at, ms | ratio | bare, MiB | looked at, MiB | ratio |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name in arguments.networks:
         for layers in arguments.layers:
             print(run(name, layers, arguments.images, arguments.rounds), flush=True)

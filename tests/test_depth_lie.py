@@ -110,3 +110,12 @@ def test_only_layers_through_which_all_goes_take_part() -> None:
     assert list(profile.table()["layer"].to_pylist()) == ["stem", "pool", "output"]
     with pytest.raises(UsageError, match="no layer through which everything goes"):
         lie_error(classifier(Residual()), noise(2), layers=["branch"])
+
+
+def test_what_is_nothing_but_rounding_is_not_drawn() -> None:
+    """Behind the global average there is no position to lose: contributions of 1e-33, on an axis from 1e-3 to 1."""
+    figure = al.plots.lie([lie_error(classifier(strided()), noise(3), layers="leaves")])
+    (line,) = figure.axes[0].lines
+    heights = np.asarray(line.get_ydata(), dtype=float)
+    assert 0 < len(heights) < len(figure.axes[1].lines[0].get_ydata())
+    assert heights.min() > 1e-9 * heights.max()

@@ -72,7 +72,7 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
         titles = {
             "contribution": "What each layer adds: mean ‖c‖² ÷ dim",
             "share": "Its share; the shares add up to 1",
-            "unexplained": "Motion of the features that the shift does not explain",
+            "unexplained": "Motion that the shift does not explain",
         }
         for axes, (measure, title) in zip(panels, titles.items(), strict=True):
             for index, (name, summary) in enumerate(summaries):
@@ -94,12 +94,15 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
 
 def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, colour: str, label: str) -> None:
     known = [(place, layer[measure]) for place, layer in enumerate(layers, 1) if layer[measure] is not None]
+    least = -math.inf
+    if measure == "contribution":  # on a logarithmic axis, where what is nothing but rounding would take most of it
+        least = 1e-9 * max(estimate["value"] for _, estimate in known)
+        known = [(place, estimate) for place, estimate in known if estimate["value"] > least]
     axes.plot([p for p, _ in known], [e["value"] for _, e in known], "o-", color=colour, markersize=4, label=label)
     bounded = [(place, estimate) for place, estimate in known if estimate["low"] is not None]
-    least = 1e-12 if measure == "contribution" else -math.inf  # the axis is logarithmic
     axes.fill_between(
         [p for p, _ in bounded],
-        [max(e["low"], least, e["value"] / 100 if least > 0 else least) for _, e in bounded],
+        [max(e["low"], e["value"] / 100 if least > 0 else least) for _, e in bounded],
         [e["high"] for _, e in bounded],
         color=colour,
         alpha=0.2,
