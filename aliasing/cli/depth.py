@@ -65,9 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sites-every",
         type=int,
-        default=4,
+        default=8,
         metavar="N",
-        help="look at the downsampling sites on every N-th image (default 4): their dense maps cost time",
+        help="look at the downsampling sites on every N-th image (default 8): their dense maps cost time",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")

@@ -38,7 +38,7 @@ Shown: TypeAlias = tuple[str, str, Views, bool]
 """An image's name, its identity, its views, and whether the sites are looked at on it."""
 
 BATCH_SIZE = 16
-SITES_EVERY = 4
+SITES_EVERY = 8
 DEFAULT_PROTOCOL = "crop:span=1"
 # What these do to an image is no shift, so no layer's map can be moved to follow it.
 _NO_SHIFT = ("scale", "rotate", "frames", "consistency-cifar", "consistency")
