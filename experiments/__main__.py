@@ -76,6 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"{arguments.name}: interrupted; the same command goes on with what it had trained", file=sys.stderr)
         return 130
+    print(f"written to {out}: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
     return 0
 
 
