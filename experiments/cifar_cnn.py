@@ -67,7 +67,8 @@ def run(run: Run) -> dict[str, Any]:
     accuracy = share(answers == test.labels, binary=True)
     outputs = layer_outputs(module, show(test.pixels[:1]))
     caption = (
-        f"{recipe.epochs} of the seed's 20 epochs, {len(images):,} images: what fits into half an hour of one core"
+        f"{recipe.epochs} of the seed's 20 epochs, {len(images):,} images: "
+        "as many as there was time for on two shared cores"
     )
     with style():
         draw_training(history, confusion, caption, run.out / "figure.png")
