@@ -175,7 +175,8 @@ def draw(
         for axes in row[2:]:
             axes.axvspan(SIZE - 0.5, SIZE + 0.5, color="0.9", zorder=0)
             axes.set(xlabel="size of the image (pixels)", xticks=SIZES)
-    grid[0, 0].legend(fontsize=8, title="trained", title_fontsize=8)
+    handles, arms = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, [f"trained {arm}" for arm in arms], loc="outside lower center", ncols=2)
     figure.suptitle(f"{caption}; shaded: shifts and size in training with shifts", fontsize=10)
     save(figure, path)
 
