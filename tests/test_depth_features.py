@@ -15,6 +15,7 @@ from aliasing.cli import main
 from aliasing.depth.feature_maps import INPUT, average_change, choose_layers, convolutions, follow_maps, layer_outputs
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier
+from aliasing.plots.jitter import short_name
 from tests import cifar_resnet, networks
 
 HALF = (0.5, 0.5, 0.5)
@@ -134,3 +135,12 @@ def test_a_layer_that_is_not_run_and_images_that_cannot_be_used(tmp_path: Path) 
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="no usable image"):
         average_change(network, tmp_path, "pad")
+
+
+def test_a_converted_network_is_told_from_its_original_in_a_picture():
+    names = [
+        "pypi:efficientnet_lite0",
+        "antialiased:binomial4:pypi:efficientnet_lite0",
+        "file:a/b.pth@torchvision:vgg11",
+    ]
+    assert [short_name(name) for name in names] == ["efficientnet_lite0", "efficientnet_lite0, binomial4", "vgg11"]

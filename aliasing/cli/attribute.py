@@ -10,11 +10,11 @@ examples:
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
 
 SUMMARY = "say which downsampling site causes the jitter"
 
@@ -22,13 +22,7 @@ SUMMARY = "say which downsampling site causes the jitter"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing attribute``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        default=["sample"],
-        metavar="PATH",
-        help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
-    )
+    add_images(parser)
     parser.add_argument(
         "--protocol",
         default="crop",
@@ -42,11 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by", choices=("mac", "top1_change"), default="mac", help="what the sites are ranked by (default mac)"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
-    parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
+    add_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -57,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     result = attribute(
         arguments.model,
-        arguments.images[0] if len(arguments.images) == 1 else arguments.images,
+        images_of(arguments),
         arguments.protocol,
         operator=arguments.operator,
         taps=arguments.taps,
@@ -74,8 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_json(arguments.out / "summary.json", summary)
         plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
     if arguments.json:
-        json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json(summary)
     else:
         print("\n".join(_report(summary, arguments.out)))
 
@@ -89,8 +78,12 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         [
             site["rank"],
             site["name"],
-            *(_cell(site[way][measure]["all"]) for way in ("alone", "spared") for measure in ("top1_change", "mac")),
-            _cell(site["alone"].get("accuracy")),
+            *(
+                cell(site[way][measure]["all"], sign="+")
+                for way in ("alone", "spared")
+                for measure in ("top1_change", "mac")
+            ),
+            cell(site["alone"].get("accuracy"), sign="+"),
         ]
         for site in summary["sites"]
     ]
@@ -109,14 +102,5 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     yield f"ranked by {by}; sites whose treatment alone clearly lowers it: {', '.join(clear) or 'none'}"
     yield f"sites that clearly leave some where they alone are spared: {', '.join(spared) or 'none'}"
     yield from (f"caution: {text}" for text in whole["as it is"]["cautions"])
-    skipped = summary["images"]["skipped"]
-    if skipped:
-        yield f"{len(skipped)} of {summary['images']['found']} images skipped:"
-        yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:10])
+    yield from skipped_lines(summary["images"], out)
     yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
-
-
-def _cell(estimate: dict[str, float | None] | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "–"
-    return f"{estimate['value']:+.4f} [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"

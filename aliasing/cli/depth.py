@@ -16,16 +16,15 @@ examples:
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+
 SUMMARY = "follow a shift through a network, layer by layer"
 
 DEFAULT_MODELS = ("pypi:efficientnet_lite0",)
-_SKIPPED_SHOWN = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,13 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", nargs="+", default=DEFAULT_MODELS, metavar="NAME", help="networks (see `aliasing models`)"
     )
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        default=["sample"],
-        metavar="PATH",
-        help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
-    )
+    add_images(parser)
     parser.add_argument(
         "--layers",
         nargs="+",
@@ -69,11 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="look at the downsampling sites on every N-th image (default 8): their dense maps cost time",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
-    parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
+    add_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -88,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.lie is not None and arguments.lie < 1:
         raise UsageError(f"lie is {arguments.lie}; it must be at least 1 image")
-    images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    images = images_of(arguments)
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
     profile = probe_depth(
@@ -128,8 +117,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_json(arguments.out / "summary.json", summary)
         plots.save(plots.depth(profile), arguments.out / "figure.png")
     if arguments.json:
-        json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json(summary)
     else:
         print("\n".join(_report(summary, arguments.out)))
 
@@ -147,7 +135,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
                 "×".join(map(str, layer["shape"])),
                 _stride(layer["cumulative_stride"]),
                 _field(layer["receptive_field"]),
-                *(_cell(layer[measure]) for measure in ("relative_change", "equivariance_error", "unexplained_change")),
+                *(cell(layer[measure]) for measure in ("relative_change", "equivariance_error", "unexplained_change")),
                 "" if layer["form"] == "map" else layer["form"],
             ]
             for layer in model["layers"]
@@ -162,7 +150,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
                     site["name"],
                     site["kind"],
                     _stride(site["stride"]),
-                    *(_cell(site[measure]) for measure in ("energy_above", "alias_fraction", "baseband_kept", "rise")),
+                    *(cell(site[measure]) for measure in ("energy_above", "alias_fraction", "baseband_kept", "rise")),
                     f"{site['status']}: {site['note']}" if site["note"] else site["status"],
                 ]
                 for site in model["sites"]
@@ -177,12 +165,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield ""
     yield from _lie_report(summary.get("lie", {}))
     yield from _across(summary.get("across", {"groups": []})["groups"])
-    skipped = summary["images"]["skipped"]
-    if skipped:
-        yield f"{len(skipped)} of {summary['images']['found']} images skipped:"
-        yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
-        if len(skipped) > _SKIPPED_SHOWN:
-            yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
+    yield from skipped_lines(summary["images"], out)
     more = ", across.png, answers/" if "across" in summary else ""
     yield f"written to {out}: summary.json, records/, figure.png{more}" if out else "nothing is kept: add --out DIR"
 
@@ -191,9 +174,9 @@ def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
     from tabulate import tabulate
 
     for name, result in lie.items():
-        yield f"{name}: Lie-derivative error {_cell(result['error'])} by {result['method']}, {result['images']} images"
+        yield f"{name}: Lie-derivative error {cell(result['error'])} by {result['method']}, {result['images']} images"
         measures = ("contribution", "share", "error", "unexplained")
-        rows = [[layer["name"], *(_cell(layer[measure]) for measure in measures)] for layer in result["layers"]]
+        rows = [[layer["name"], *(cell(layer[measure]) for measure in measures)] for layer in result["layers"]]
         yield tabulate(rows, ["layer", "adds", "share", "error up to here", "unexplained"])
         yield ""
 
@@ -205,16 +188,16 @@ def _across(groups: list[dict[str, Any]]) -> Iterable[str]:
     for group in groups:
         rows = [
             [network["name"], network["layers"], network["sites"], f"{network['cumulative_stride']:g}"]
-            + [_cell(network["top1_change"][selection]) for selection in ("all", "right", "matched")]
-            + [_cell(network["mac"]["all"])]
+            + [cell(network["top1_change"][selection]) for selection in ("all", "right", "matched")]
+            + [cell(network["mac"]["all"])]
             for network in sorted(group["networks"], key=lambda network: network["layers"])
         ]
         heads = ["network", "layers", "sites", "stride", "P(top-1 change)", "first view right", "equal margin", "MAC"]
         yield tabulate(rows, heads)
         for trend in group["trends"]:
             slope = trend["per_doubling_of_layers"]["top1_change"]
-            yield f"{trend['family']}: P(top-1 change) per doubling of the layers {_cell(slope['all'])}, " + (
-                f"at equal margin {_cell(slope['matched'])}"
+            yield f"{trend['family']}: P(top-1 change) per doubling of the layers {cell(slope['all'])}, " + (
+                f"at equal margin {cell(slope['matched'])}"
             )
         yield ""
 
@@ -224,7 +207,7 @@ def _damage(sites: list[dict[str, Any]]) -> Iterable[str]:
     known = [site for site in sites if site["rise"] and site["rise"]["value"] is not None]
     if known:
         most = max(known, key=lambda site: site["rise"]["value"])
-        yield f"the share that the shift does not explain rises most at {most['name']}: {_cell(most['rise'])}"
+        yield f"the share that the shift does not explain rises most at {most['name']}: {cell(most['rise'])}"
 
 
 def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:
@@ -234,14 +217,6 @@ def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:
     if model["not_finite"]:
         bad = model["not_finite"]
         yield f"{name}: NaN or infinite features on {len(bad)} images: {', '.join(bad[:3])}{' …' * (len(bad) > 3)}"
-
-
-def _cell(estimate: dict[str, float | None] | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "–"
-    if estimate["low"] is None:
-        return f"{estimate['value']:.4f}"
-    return f"{estimate['value']:.4f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
 def _stride(stride: list[float] | None) -> str:

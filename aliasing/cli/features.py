@@ -10,11 +10,11 @@ examples:
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from aliasing.cli.shared import cell, images_of, print_json
 
 SUMMARY = "look at a network's feature maps while the image moves"
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.channel is not None and arguments.channel < 0:
         raise UsageError(f"--channel is {arguments.channel}; channels are numbered from 0")
     model, protocol = load_model(arguments.model), make_protocol(arguments.protocol)
-    source = open_images(arguments.images[0] if len(arguments.images) == 1 else arguments.images)
+    source = open_images(images_of(arguments))
     layers = arguments.layers or [INPUT, *choose_layers(model)]
     change = average_change(model, source, protocol, layers, limit=arguments.limit, seed=arguments.seed)
     summary = {
@@ -78,8 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         summary["drawn"] = _draw(arguments, model, protocol, source, layers, change)
         write_json(arguments.out / "summary.json", summary)
     if arguments.json:
-        json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json(summary)
     else:
         print("\n".join(_report(summary, arguments.out)))
 
@@ -106,7 +105,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     """The summary for a person."""
     from tabulate import tabulate
 
-    rows = [[name, _cell(estimate)] for name, estimate in summary["layers"].items()]
+    rows = [[name, cell(estimate, digits=4)] for name, estimate in summary["layers"].items()]
     yield tabulate(rows, ["layer", "change of the global averages per step"])
     images = summary["images"]
     yield f"(relative to their size; {images['used']} images" + (
@@ -118,10 +117,3 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         if out
         else "nothing is kept: add --out DIR"
     )
-
-
-def _cell(estimate: dict[str, float | None]) -> str:
-    if estimate["value"] is None:
-        return "–"
-    interval = "" if estimate["low"] is None else f" [{estimate['low']:.4f}, {estimate['high']:.4f}]"
-    return f"{estimate['value']:.4f}{interval}"

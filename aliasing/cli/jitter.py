@@ -12,16 +12,15 @@ examples:
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
 DEFAULT_MODELS = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
-_SKIPPED_SHOWN = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", nargs="+", default=DEFAULT_MODELS, metavar="NAME", help="networks (see `aliasing models`)"
     )
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        default=["sample"],
-        metavar="PATH",
-        help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
-    )
+    add_images(parser)
     parser.add_argument(
         "--protocol",
         default="crop",
@@ -52,11 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="probabilities",
         help="what of the network is compared; `embedding` for one that is no classifier",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
-    parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
+    add_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -66,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
 
-    images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    images = images_of(arguments)
     result = measure_jitter(
         arguments.models,
         images,
@@ -85,8 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
             plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
         )
     if arguments.json:
-        json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json(summary)
     else:
         print("\n".join(_report(summary, arguments.out)))
 
@@ -108,7 +96,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     models = summary["models"]
     columns = [name for name in _COLUMNS if any(name in model for model in models.values())]
     rows = [
-        [name, *(_cell(model.get(column)) for column in columns), model["images"], model["pairs"]]
+        [name, *(cell(model.get(column)) for column in columns), model["images"], model["pairs"]]
         for name, model in models.items()
     ]
     yield tabulate(rows, ["network", *(_COLUMNS[column] for column in columns), "images", "pairs"])
@@ -119,7 +107,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         columns = [name for name in columns if name in summary["differences"][0]]
         first = summary["differences"][0]["first"]
         rows = [
-            [difference["second"], *(_cell(difference[column], signed=True) for column in columns)]
+            [difference["second"], *(cell(difference[column], sign="+") for column in columns)]
             for difference in summary["differences"]
         ]
         yield ""
@@ -129,20 +117,8 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
-    skipped = summary["images"]["skipped"]
-    if skipped:
-        yield f"{len(skipped)} of {summary['images']['found']} images skipped:"
-        yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
-        if len(skipped) > _SKIPPED_SHOWN:
-            yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
+    yield from skipped_lines(summary["images"], out)
     yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
-
-
-def _cell(estimate: dict[str, float | None] | None, signed: bool = False) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "–"
-    plus = "+" if signed else ""
-    return f"{estimate['value']:{plus}.4f} [{estimate['low']:{plus}.3f}, {estimate['high']:{plus}.3f}]"
 
 
 def _some(names: list[str]) -> str:

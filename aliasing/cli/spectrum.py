@@ -13,11 +13,11 @@ examples:
 """
 
 import argparse
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from aliasing.cli.shared import cell, images_of, print_json
 
 SUMMARY = "draw what downsampling folds of photographs, and say how much"
 
@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
     measured: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     figure = None
-    for entry in open_images(arguments.images[0] if len(arguments.images) == 1 else arguments.images):
+    for entry in open_images(images_of(arguments)):
         try:
             image = entry.load()
             if not isinstance(image, Image):
@@ -128,8 +128,7 @@ def run(arguments: argparse.Namespace) -> None:
         if figure is not None:
             plots.save(figure, arguments.out / "figure.png")
     if arguments.json:
-        json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json(summary)
     else:
         print("\n".join(_report(summary, arguments.out)))
 
@@ -193,7 +192,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     """The summary for a person."""
     from tabulate import tabulate
 
-    rows = [[o["label"], *(_cell(o[measure]) for measure in _MEASURES)] for o in summary["operators"].values()]
+    rows = [[o["label"], *(cell(o[measure], digits=4) for measure in _MEASURES)] for o in summary["operators"].values()]
     yield tabulate(rows, [f"stride {summary['settings']['stride']}", *_MEASURES.values()])
     images = summary["images"]
     yield f"(shares of energy, mean of {images['used']} images" + (
@@ -206,13 +205,6 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     if len(images["skipped"]) > 10:
         yield f"and {len(images['skipped']) - 10} more"
     yield f"written to {out}: summary.json, figure.png" if out else "nothing is kept: add --out DIR"
-
-
-def _cell(estimate: dict[str, float | None]) -> str:
-    if estimate["value"] is None:
-        return "–"
-    interval = "" if estimate["low"] is None else f" [{estimate['low']:.4f}, {estimate['high']:.4f}]"
-    return f"{estimate['value']:.4f}{interval}"
 
 
 def _number(value: float) -> float | None:

@@ -124,19 +124,16 @@ class Run:
     Attributes
     ----------
     networks : list of str
-    records : Records
+    tables : callable
+        The records of a network, block by block, by its name.
     images, protocol : str
         Networks that were shown the same images in the same way are compared pair by pair.
     """
 
     networks: list[str]
-    records: Records
+    tables: Callable[[str], Iterable[pa.Table]]
     images: str
     protocol: str
-
-    def tables(self, network: str) -> Iterable[pa.Table]:
-        """The records of a network, block by block."""
-        return (part.table for part in self.records.parts(network))
 
 
 def open_run(run: Jitter | str | Path) -> Run:
@@ -148,18 +145,18 @@ def open_run(run: Jitter | str | Path) -> Run:
         The folder holds no finished run.
     """
     if isinstance(run, Jitter):
-        return Run(list(run.models), run._records, str(run.settings["images"]), run.protocol.name)
-    path = Path(run) / "summary.json"
+        return Run(list(run.models), run.tables, str(run.settings["images"]), run.protocol.name)
+    records, path = Records(Path(run)), Path(run) / "summary.json"
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
         names, settings = list(summary["models"]), summary["settings"]
-        found = Run(names, Records(Path(run)), str(settings["images"]), settings["protocol"]["name"])
+        images, protocol = str(settings["images"]), settings["protocol"]["name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no summary of a jitter run ({error}); give a folder that --out left") from None
-    missing = [name for name in names if not found.records.has(name, 0)]
+    missing = [name for name in names if not records.has(name, 0)]
     if missing:
         raise InputError(f"{run} has no records of {missing[0]}; run the same `aliasing jitter` again")
-    return found
+    return Run(names, lambda network: (part.table for part in records.parts(network)), images, protocol)
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ class Attribution:
         if by not in MEASURES:
             raise UsageError(f"sites are ranked by {' or '.join(MEASURES)}; got {by!r}")
         names = list(self.jitter.models)
-        parts = {name: partial(_tables, self.jitter, name) for name in names}
+        parts = {name: partial(self.jitter.tables, name) for name in names}
         matched = MatchedJitter(parts)
         rows = []
         for site in self.sites:
@@ -339,7 +339,3 @@ def _measure(
                 records.write(name, index, replace(part, table=part.table.filter(pc.field("model") == name)))
     if not any(len(part.table) for part in records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {source.description}")
-
-
-def _tables(jitter: Jitter, variant: str) -> Iterator[pa.Table]:
-    return (part.table for part in jitter._records.parts(variant))

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from aliasing.depth.receptive_field import WHOLE, Extent, join
-from aliasing.sites.find import LocatedSite, slice_axes
+from aliasing.sites.find import LocatedSite, arguments, slice_axes, two
 from aliasing.sites.flow import POINTWISE
 from aliasing.sites.trace import Call, Trace, Value
 from aliasing.surgery import conversion_of
@@ -73,19 +73,19 @@ def grids(record: Trace, sites: list[LocatedSite]) -> dict[Value, Grid]:
 
 def _behind(call: Call, first: Grid, joined: Grid, located: LocatedSite | None) -> Grid:
     if call.name in ("conv2d", "_convolution"):
-        given = _arguments(call, "input weight bias stride padding dilation", stride=1, padding=0, dilation=1)
+        given = arguments(call, "input weight bias stride padding dilation", stride=1, padding=0, dilation=1)
         kernel, dilation = tuple(given["weight"].shape[-2:]), two(given["dilation"])
         padding = given["padding"]
         if padding == "same":
             padding = tuple(d * (k - 1) // 2 for d, k in zip(dilation, kernel, strict=True))
         return first.behind(kernel, two(given["stride"]), two(0 if padding == "valid" else padding), dilation)
     if call.name in _POOLINGS:
-        given = _arguments(call, "input kernel_size stride padding dilation", padding=0, dilation=1)
+        given = arguments(call, "input kernel_size stride padding dilation", padding=0, dilation=1)
         kernel = two(given["kernel_size"])
         dilation = (1, 1) if call.name == "avg_pool2d" else two(given["dilation"])
         return first.behind(kernel, two(given.get("stride") or kernel), two(given["padding"]), dilation)
     if call.name == "pad":
-        sides = tuple(_arguments(call, "input pad")["pad"])
+        sides = tuple(arguments(call, "input pad")["pad"])
         left, top = sides[0], sides[2] if len(sides) > 2 else 0
         return first.behind((1, 1), (1, 1), (top, left))
     if call.name == "__getitem__":
@@ -151,12 +151,12 @@ def pads_circularly(module: nn.Module, record: Trace) -> bool:
         return False
     for call in record.calls:
         if call.name == "pad" and call.signals:
-            given = _arguments(call, "input pad mode", mode="constant")
+            given = arguments(call, "input pad mode", mode="constant")
             if given["mode"] != "circular" and any(tuple(given["pad"])[:4]):
                 return False
         elif call.name in ("conv2d", "_convolution", *_POOLINGS) and call.signals:
             names = "input kernel_size stride padding" if call.name in _POOLINGS else "input weight bias stride padding"
-            padding = _arguments(call, names, padding=0)["padding"]
+            padding = arguments(call, names, padding=0)["padding"]
             if padding != "valid" and (isinstance(padding, str) or max(two(padding)) > 0):
                 return False
     return True
@@ -166,15 +166,3 @@ def _pads_with_zeros(module: nn.Module) -> bool:
     if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) or isinstance(module.padding, str):
         return False
     return any(two(module.padding)) and getattr(module, "padding_mode", "zeros") != "circular"
-
-
-def _arguments(call: Call, names: str, **defaults: Any) -> dict[str, Any]:
-    return {**defaults, **dict(zip(names.split(), call.args, strict=False)), **call.kwargs}
-
-
-def two(value: Any) -> tuple[int, int]:
-    """A size along both axes."""
-    if isinstance(value, int):
-        return value, value
-    values = tuple(int(v) for v in value)
-    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])

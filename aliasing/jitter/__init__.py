@@ -76,25 +76,29 @@ class Jitter:
         """One row a pair of views, of all networks (see :mod:`aliasing.records`)."""
         return self._records.table(list(self.models))
 
+    def tables(self, model: str) -> Iterator[pa.Table]:
+        """The records of a network, one block at a time."""
+        return (part.table for part in self._records.parts(model))
+
     def metrics(self, model: str) -> PairMetrics:
         """The measures of a network, accumulated from its records one block at a time."""
         metrics = PairMetrics()
-        for part in self._records.parts(model):
-            metrics.add(part.table)
+        for table in self.tables(model):
+            metrics.add(table)
         return metrics
 
     def difference(self, first: str, second: str) -> PairedMetrics:
         """Second minus first on the same images, accumulated one block at a time."""
         metrics = PairedMetrics()
-        for before, after in zip(self._records.parts(first), self._records.parts(second), strict=True):
-            metrics.add(before.table, after.table)
+        for before, after in zip(self.tables(first), self.tables(second), strict=True):
+            metrics.add(before, after)
         return metrics
 
     def most_jittery(self, model: str) -> str | None:
         """The name of the image on which the probability of the answer moves most; None where it never moves."""
         found: tuple[float, str | None] = (0.0, None)
-        for part in self._records.parts(model):
-            movement = image_totals(part.table).get("mac")
+        for table in self.tables(model):
+            movement = image_totals(table).get("mac")
             if movement is not None:
                 most = int(movement.totals.argmax())
                 found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])

@@ -76,7 +76,7 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
         }
         for axes, (measure, title) in zip(panels, titles.items(), strict=True):
             for index, (name, summary) in enumerate(summaries):
-                label = f"{_label(name)}: {summary['error']['value']:.3g} in all"
+                label = f"{short_name(name)}: {summary['error']['value']:.3g} in all"
                 _lie_line(axes, summary["layers"], measure, COLOURS[index % len(COLOURS)], label)
             axes.set_title(title)
             axes.set_xlabel("layers through which everything goes")
@@ -120,20 +120,13 @@ def _title(summary: dict[str, Any]) -> str:
     return f"A shift (`{protocol}`) against depth: {shown}, 95 % intervals, maps {boundary}"
 
 
-def _label(name: str) -> str:
-    """A network by its short name, and how it was anti-aliased."""
-    if not name.startswith("antialiased:"):
-        return short_name(name)
-    return f"{short_name(name)}, {name.split(':')[1]}"
-
-
 def _against_depth(axes: Axes, models: dict[str, Any], measure: str) -> None:
     for index, (name, model) in enumerate(models.items()):
         colour = COLOURS[index % len(COLOURS)]
         known = [layer for layer in model["layers"] if layer[measure] and layer[measure]["value"] is not None]
         places = [layer["depth"] for layer in known]
         values = [layer[measure]["value"] for layer in known]
-        axes.plot(places, values, "-", color=colour, label=_label(name), linewidth=1.5)
+        axes.plot(places, values, "-", color=colour, label=short_name(name), linewidth=1.5)
         for is_map, face in ((True, colour), (False, "white")):
             chosen = [i for i, layer in enumerate(known) if layer["form"].startswith("map") == is_map]
             _points(axes, [places[i] for i in chosen], [values[i] for i in chosen], colour, face)
@@ -231,7 +224,7 @@ def _spectra(axes: Axes, models: dict[str, Any]) -> None:
     axes.set_xlim(0, 0.5)
     axes.set_xlabel("frequency, cycles per cell (⋯ the new Nyquist frequency)")
     axes.set_ylabel("mean power ÷ that of white noise")
-    axes.set_title(f"Spectrum in front of each site: {_label(name)}")
+    axes.set_title(f"Spectrum in front of each site: {short_name(name)}")
     if 0 < len(sites) <= 8:
         axes.legend(fontsize=7)
 

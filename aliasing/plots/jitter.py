@@ -16,7 +16,7 @@ _MEASURES = {
     "mac": "mean absolute change",
     "cosine_distance": "cosine distance",
     "neighbour_change": "P(neighbour change)",
-    "accuracy": "accuracy (flattered by training images)",
+    "accuracy": "accuracy (flattering if trained on these)",
 }
 _MOST_THUMBNAILS = 9
 
@@ -51,8 +51,9 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
 
 
 def short_name(model: str) -> str:
-    """A network's name without where it comes from."""
-    return model.split("@")[-1].split(":")[-1]
+    """A network's name without where it comes from, and how it was anti-aliased."""
+    architecture = model.split("@")[-1].split(":")[-1]
+    return f"{architecture}, {model.split(':')[1]}" if model.startswith("antialiased:") else architecture
 
 
 def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list[str], summary: dict[str, Any]) -> None:

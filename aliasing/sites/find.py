@@ -254,11 +254,13 @@ def _describe(call: Call) -> _Description | None:
     return describe(call)  # type: ignore[no-any-return]
 
 
-def _arguments(call: Call, names: str, **defaults: Any) -> dict[str, Any]:
+def arguments(call: Call, names: str, **defaults: Any) -> dict[str, Any]:
+    """What a call was given, by the names of its arguments in their order."""
     return {**defaults, **dict(zip(names.split(), call.args, strict=False)), **call.kwargs}
 
 
-def _two(value: Any) -> tuple[int, int]:
+def two(value: Any) -> tuple[int, int]:
+    """A size along both axes, (down, across)."""
     if isinstance(value, int):
         return value, value
     values = tuple(int(v) for v in value)
@@ -270,9 +272,9 @@ def _fractions(stride: tuple[int, int]) -> tuple[Fraction, Fraction]:
 
 
 def _convolution(call: Call) -> _Description | None:
-    given = _arguments(call, "input weight bias stride padding dilation groups", stride=1, groups=1, padding=0)
+    given = arguments(call, "input weight bias stride padding dilation groups", stride=1, groups=1, padding=0)
     source, weight = given["input"], given["weight"]
-    stride, kernel = _two(given["stride"]), tuple(weight.shape[-2:])
+    stride, kernel = two(given["stride"]), tuple(weight.shape[-2:])
     if max(stride) == 1 or max(source.shape[-2:]) == 1:
         return None
     if _covers_all(call, kernel):
@@ -285,8 +287,8 @@ def _convolution(call: Call) -> _Description | None:
 
 
 def _max_pooling(call: Call) -> _Description | None:
-    given = _arguments(call, "input kernel stride padding dilation ceil_mode return_indices")
-    kernel = _two(given.get("kernel", given.get("kernel_size")))
+    given = arguments(call, "input kernel stride padding dilation ceil_mode return_indices")
+    kernel = two(given.get("kernel", given.get("kernel_size")))
     description = _pooling(call, "max pooling", kernel, given.get("stride"))
     if description is None or not (given.get("return_indices") or "indices" in call.name):
         return description
@@ -294,8 +296,8 @@ def _max_pooling(call: Call) -> _Description | None:
 
 
 def _average_pooling(call: Call) -> _Description | None:
-    given = _arguments(call, "input kernel stride padding")
-    kernel = _two(given.get("kernel", given.get("kernel_size")))
+    given = arguments(call, "input kernel stride padding")
+    kernel = two(given.get("kernel", given.get("kernel_size")))
     description = _pooling(call, "average pooling", kernel, given.get("stride"))
     # timm calls the layer that anti-aliases `aa`; in resnetaa* it is an average, and another stands for the max pool.
     if description is not None and call.module.name.rpartition(".")[2] in ("aa", "maxpool"):
@@ -304,7 +306,7 @@ def _average_pooling(call: Call) -> _Description | None:
 
 
 def _pooling(call: Call, kind: str, kernel: tuple[int, int], stride: Any) -> _Description | None:
-    steps = _two(stride) if stride not in (None, [], ()) else kernel
+    steps = two(stride) if stride not in (None, [], ()) else kernel
     if max(steps) == 1:
         return None
     if _covers_all(call, kernel):
@@ -331,7 +333,7 @@ def _adaptive_pooling(call: Call) -> _Description | None:
 
 
 def _mean(call: Call) -> _Description | None:
-    given = _arguments(call, "input dim keepdim")
+    given = arguments(call, "input dim keepdim")
     source = call.signals[0].shape
     dims = given.get("dim")
     if len(source) != 4 or dims is None or isinstance(dims, (int, str)):
@@ -351,15 +353,15 @@ def _interpolation(call: Call) -> _Description | None:
     stride = Fraction(source[0], output[0]), Fraction(source[1], output[1])
     if max(stride) <= 1:
         return _Description("interpolation", (1, 1), stride, "upsampling")
-    mode = _arguments(call, "input size scale_factor mode", mode="nearest")["mode"]
+    mode = arguments(call, "input size scale_factor mode", mode="nearest")["mode"]
     if call.kwargs.get("antialias") or mode == "area":
         return _Description(f"interpolation ({mode})", (1, 1), stride, "anti-aliased", "by the network itself")
     return _Description(f"interpolation ({mode})", (1, 1), stride)
 
 
 def _transposed_convolution(call: Call) -> _Description | None:
-    given = _arguments(call, "input weight bias stride", stride=1)
-    stride = _two(given["stride"])
+    given = arguments(call, "input weight bias stride", stride=1)
+    stride = two(given["stride"])
     if max(stride) == 1:
         return None
     factors = Fraction(1, stride[0]), Fraction(1, stride[1])
@@ -377,8 +379,8 @@ def _pixel_shuffle(call: Call) -> _Description | None:
 
 
 def _unfolding(call: Call) -> _Description | None:
-    given = _arguments(call, "input kernel_size dilation padding stride", stride=1)
-    kernel, stride = _two(given["kernel_size"]), _two(given["stride"])
+    given = arguments(call, "input kernel_size dilation padding stride", stride=1)
+    kernel, stride = two(given["kernel_size"]), two(given["stride"])
     if max(stride) == 1:
         return None
     if all(k >= s for k, s in zip(kernel, stride, strict=True)):
@@ -387,22 +389,22 @@ def _unfolding(call: Call) -> _Description | None:
 
 
 def _folding(call: Call) -> _Description | None:
-    given = _arguments(call, "input output_size kernel_size dilation padding stride", stride=1)
-    stride = _two(given["stride"])
+    given = arguments(call, "input output_size kernel_size dilation padding stride", stride=1)
+    stride = two(given["stride"])
     if max(stride) == 1:
         return None
     factors = Fraction(1, stride[0]), Fraction(1, stride[1])
-    return _Description("folding", _two(given["kernel_size"]), factors, "upsampling")
+    return _Description("folding", two(given["kernel_size"]), factors, "upsampling")
 
 
 def _other_dimensions(call: Call) -> _Description | None:
-    given = _arguments(call, "input weight bias stride", stride=1)
+    given = arguments(call, "input weight bias stride", stride=1)
     stride = given["stride"] if "conv" in call.name else (given.get("stride") or given.get("weight"))
     steps = (stride,) if isinstance(stride, int) else tuple(stride or (1,))
     if max(steps) == 1:
         return None
     note = "only two-dimensional signals are treated"
-    return _Description(call.name, (1, 1), _fractions(_two(steps)), "out of reach", note)
+    return _Description(call.name, (1, 1), _fractions(two(steps)), "out of reach", note)
 
 
 def _exotic_pooling(call: Call) -> _Description | None:

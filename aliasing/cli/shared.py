@@ -1,0 +1,60 @@
+"""What the commands that measure networks have in common: options, and how numbers are printed."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+_SKIPPED_SHOWN = 10
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Which images are shown."""
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=["sample"],
+        metavar="PATH",
+        help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
+    )
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """How many at once, from which seed, and where the result goes."""
+    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
+    parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
+
+
+def images_of(arguments: argparse.Namespace) -> Any:
+    """What `aliasing.images.open_images` is to open: one path, or several."""
+    return arguments.images[0] if len(arguments.images) == 1 else arguments.images
+
+
+def print_json(summary: dict[str, Any]) -> None:
+    """The summary on standard output."""
+    json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
+    print()
+
+
+def cell(estimate: dict[str, float | None] | None, digits: int = 3, sign: str = "") -> str:
+    """An estimate with its interval in brackets; ``sign="+"`` shows the sign of a difference."""
+    if estimate is None or estimate["value"] is None:
+        return "–"
+    value, low, high = estimate["value"], estimate["low"], estimate["high"]
+    interval = "" if low is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
+    return f"{value:{sign}.4f}{interval}"
+
+
+def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:
+    """Which images could not be shown, and why."""
+    skipped = images["skipped"]
+    if skipped:
+        yield f"{len(skipped)} of {images['found']} images skipped:"
+        yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
+        if len(skipped) > _SKIPPED_SHOWN:
+            yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
