@@ -338,10 +338,37 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     with _full_precision(x):
         y = x.to(torch.promote_types(x.dtype, torch.float32))
         for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
-            y = y.movedim(axis, -1)
-            size = y.shape[-1]
-            below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step), strictly
-            y = torch.fft.irfft(torch.fft.rfft(y) * below, n=size)[..., ::step].movedim(-1, axis)
+            y = _every(_low_passed(y, axis, step), axis, step)
+        return _like(y.to(x.dtype), x)
+
+
+def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
+    """The ideal low-pass of `fourier_pool` alone: bins at and above the Nyquist frequency 1/(2·stride) are zero.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Of the subsampling that is to come.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        Of the size and dtype of ``x``; computed in float32 at least.
+
+    Examples
+    --------
+    >>> fourier_low_pass(torch.tensor([[1.0, -1.0, 1.0, -1.0]]), dims=1).abs().max() < 1e-6
+    tensor(True)
+    """
+    _check(x, dims)
+    with _full_precision(x):
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
+            y = _low_passed(y, axis, step)
         return _like(y.to(x.dtype), x)
 
 
@@ -578,6 +605,14 @@ def _outer(filters: Sequence[Taps]) -> NDArray[np.float64]:
     for row in filters:
         kernel = kernel[..., None] * row
     return kernel
+
+
+def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
+    """Along one axis, what lies strictly below 1 / (2 step) cycles per pixel."""
+    x = x.movedim(axis, -1)
+    size = x.shape[-1]
+    below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step)
+    return torch.fft.irfft(torch.fft.rfft(x) * below, n=size).movedim(-1, axis)
 
 
 def _every(x: Tensor, axis: int, step: int) -> Tensor:

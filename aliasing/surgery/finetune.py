@@ -26,6 +26,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import fingerprint
+from aliasing.provenance import write_json
 from aliasing.resizers import crop_centre, resize_shorter_side
 
 __all__ = ["Recipe", "finetune"]
@@ -205,7 +206,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         if json.loads(file.read_text()) != settings:
             raise UsageError(f"{out} holds another run; give another folder, or delete it")
         return
-    file.write_text(json.dumps(settings, indent=2) + "\n")
+    write_json(file, settings)
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

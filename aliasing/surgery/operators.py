@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from aliasing.downsample import blur_pool, fourier_pool, largest_phase, polyphase_pool
+from aliasing.downsample import blur_pool, fourier_low_pass, fourier_pool, largest_phase, polyphase_pool
 from aliasing.errors import UsageError
 from aliasing.filters import get_taps
 
@@ -60,13 +60,7 @@ class Fourier:
         return fourier_pool(x, stride)
 
     def smooth(self, x: Tensor, stride: Stride) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            y = x.to(torch.promote_types(x.dtype, torch.float32))
-            for axis, step in zip((-2, -1), stride, strict=True):
-                size = y.shape[axis]
-                below = (size - 1) // (2 * step) + 1  # bins k = 0, 1, … with k / size < 1 / (2 step)
-                y = torch.fft.irfft(torch.fft.rfft(y, dim=axis).narrow(axis, 0, below), n=size, dim=axis)
-            return y.to(x.dtype)
+        return fourier_low_pass(x, stride)
 
 
 @dataclass(eq=False)

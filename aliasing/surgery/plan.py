@@ -25,7 +25,7 @@ from typing import Any, Literal, TypeAlias
 from torch import nn
 
 from aliasing.errors import UsageError
-from aliasing.sites.find import LocatedSite, Site
+from aliasing.sites.find import LocatedSite, Site, arguments
 from aliasing.sites.flow import follow
 from aliasing.sites.trace import Call, ModuleCall, Trace, Value
 from aliasing.surgery import rewrite
@@ -383,7 +383,7 @@ def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
             if width not in (0, (0, 0), [0, 0], "valid"):
                 found[call] = rewrite.CircularCall(number)
         elif call.name == "pad":
-            width = call.kwargs.get("pad", (call.args[1:2] or ((),))[0])
+            width = arguments(call, "input pad", pad=())["pad"]
             if len(width) == 4 and any(width):
                 sites = [c for c in call.outputs[0].consumers if isinstance(rewritten.get(c), _DENSE) and c.signals]
                 found[call] = rewrite.CircularPadding(*(_windows(sites[0]) if sites else ()))
@@ -392,8 +392,7 @@ def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
 
 def _windows(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
     """How many samples the windows of a convolution or a pooling span, and their steps, down and across."""
-    names = _ARGUMENTS[call.name].split()
-    given = {**dict(zip(names, call.args, strict=False)), **call.kwargs}
+    given = arguments(call, _ARGUMENTS[call.name])
     kernel = given["weight"].shape[-2:] if "weight" in given else rewrite.two(given["kernel_size"])
     steps = rewrite.two(given.get("stride") or kernel)
     return rewrite.span(kernel, rewrite.two(given.get("dilation", 1))), steps
