@@ -612,7 +612,8 @@ def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
     x = x.movedim(axis, -1)
     size = x.shape[-1]
     below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step)
-    return torch.fft.irfft(torch.fft.rfft(x) * below, n=size).movedim(-1, axis)
+    y: Tensor = torch.fft.irfft(torch.fft.rfft(x) * below, n=size)
+    return y.movedim(-1, axis)
 
 
 def _every(x: Tensor, axis: int, step: int) -> Tensor:
