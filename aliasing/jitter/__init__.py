@@ -9,8 +9,7 @@ A network is shown views of photographs that differ by a small shift; its answer
 with *k* the top class of a view and *p* its probability. Consistency is 1 − P(top-1 change) (Zhang 2019).
 """
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -20,15 +19,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
     Array,
     Compare,
     Network,
-    blocks,
     compare_embeddings,
     compare_probabilities,
     embeddings,
@@ -44,7 +41,8 @@ from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
-from aliasing.records import EMBEDDINGS, PROBABILITIES, Records
+from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records
+from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
@@ -159,6 +157,7 @@ def measure_jitter(
     seed: int = 0,
     out: str | Path | None = None,
     progress: bool = False,
+    ranks: Ranks = ALONE,
 ) -> Jitter:
     """Measure how much the answers of pretrained networks move under a small shift of the image.
 
@@ -183,6 +182,9 @@ def measure_jitter(
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
         Show a progress bar where standard error is a terminal.
+    ranks : Ranks
+        The processes that share the work and ``out`` (:func:`aliasing.runs.join_ranks`); each measures its share, and
+        each gets the whole result.
 
     Returns
     -------
@@ -214,7 +216,7 @@ def measure_jitter(
     keep_freed_memory()
     protocol = make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
-    records = Records(Path(out) if out is not None else None)
+    run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
     settings = {
         "images": source.description,
         "limit": limit,
@@ -227,18 +229,18 @@ def measure_jitter(
     if output == "embedding":
         settings["gallery"] = GALLERY_SIZE
     described: dict[str, dict[str, Any]] = {}
-    for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
-        network = load_model(given)
-        if network.name in described:
-            raise UsageError(
-                f"{network.name} is given twice; give each network once, and your own under their own names"
-            )
-        described[network.name] = describe_network(network, protocol)
-        records.begin(network.name, {**settings, "weights": network.weights})
-        _measure(network, source, protocol, records, settings, progress)
+    with hold(run.records.directory, ranks):
+        for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
+            network = load_model(given)
+            if network.name in described:
+                raise UsageError(
+                    f"{network.name} is given twice; give each network once, and your own under their own names"
+                )
+            described[network.name] = describe_network(network, protocol)
+            _measure(network, protocol, settings, run)
     if not described:
         raise UsageError("no network was given")
-    return Jitter(described, protocol, settings, records)
+    return Jitter(described, protocol, settings, run.records)
 
 
 def trace_most_jittery(
@@ -267,63 +269,24 @@ def trace_most_jittery(
     return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
 
 
-def _measure(
-    model: Classifier,
-    source: ImageSource,
-    protocol: Protocol,
-    records: Records,
-    settings: dict[str, Any],
-    progress: bool,
-) -> None:
+def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run) -> None:
     """Measure what has not been measured yet of one network."""
 
-    def entries() -> Iterator[Entry]:
-        return islice(iter(source), settings["limit"])
-
-    hidden = not (progress and sys.stderr.isatty())
-    total = None if hidden else sum(1 for _ in entries())
-    with tqdm(total=total, desc=model.name, unit="image", disable=hidden) as bar:
-
-        def unmeasured() -> Iterator[tuple[int, list[Entry]]]:
-            for index, block in blocks(entries()):
-                if not records.has(model.name, index):
-                    yield index, block
-                    continue
-                if records.read(model.name, index).images != [entry.name for entry in block]:
-                    raise InputError(
-                        f"the images are not those that {records.directory} began with; choose another --out"
-                    )
-                bar.update(len(block))
-
-        todo = unmeasured()
+    def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
         if settings["output"] == "probabilities":
             network, schema = probabilities(model), PROBABILITIES
             compare: Compare = compare_probabilities
         else:
             network, schema = embeddings(model), EMBEDDINGS
-            compare = compare_embeddings(_gallery(model, entries(), protocol, network, settings))
+            compare = compare_embeddings(_gallery(model, run.entries(), protocol, network, settings))
 
         def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
 
-        parts = measure_blocks(
-            model,
-            todo,
-            protocol,
-            network,
-            tabulate,
-            schema,
-            batch_size=settings["batch_size"],
-            seed=settings["seed"],
-            seen=bar.update,
-        )
-        for index, part in parts:
-            records.write(model.name, index, part)
+        batches = {"batch_size": settings["batch_size"], "seed": settings["seed"]}
+        return measure_blocks(model, blocks, protocol, network, tabulate, schema, **batches, seen=seen)
 
-    if not any(len(part.table) or part.not_finite for part in records.parts(model.name)):
-        skipped = {name: reason for part in records.parts(model.name) for name, reason in part.skipped.items()}
-        first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
-        raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
+    run.measure(model.name, [model.name], {**settings, "weights": model.weights}, work)
 
 
 def _gallery(
