@@ -11,6 +11,7 @@ with *k* the top class of a view and *p* its probability. Consistency is 1 − P
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from aliasing.jitter.engine import (
     probabilities,
     table_of,
 )
-from aliasing.jitter.metrics import PairedMetrics, PairMetrics, image_totals
+from aliasing.jitter.metrics import MEASURED, PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -49,6 +50,19 @@ __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", 
 BATCH_SIZE = 16
 # The embeddings that a nearest neighbour is looked for among stay in memory; this many take about 50 MB.
 GALLERY_SIZE = 10_000
+# Of the records that are summarised; 16 blocks of 32 images with 8 pairs are 4096 rows.
+_BLOCKS_AT_ONCE = 16
+
+
+@dataclass
+class _Measured:
+    """What the records of one network come to."""
+
+    metrics: PairMetrics = field(default_factory=PairMetrics)
+    minus_first: PairedMetrics = field(default_factory=PairedMetrics)
+    images: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -75,22 +89,45 @@ class Jitter:
         return self._records.table(list(self.models))
 
     def tables(self, model: str) -> Iterator[pa.Table]:
-        """The records of a network, one block at a time."""
-        return (part.table for part in self._records.parts(model))
+        """The records of a network that its measures follow from, some blocks at a time."""
+        return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
+
+    def _parts(self, model: str) -> Iterator[list[Part]]:
+        parts = self._records.parts(model, MEASURED)
+        return iter(lambda: list(islice(parts, _BLOCKS_AT_ONCE)), [])
 
     def metrics(self, model: str) -> PairMetrics:
-        """The measures of a network, accumulated from its records one block at a time."""
+        """The measures of a network, accumulated from its records some blocks at a time."""
         metrics = PairMetrics()
         for table in self.tables(model):
             metrics.add(table)
         return metrics
 
     def difference(self, first: str, second: str) -> PairedMetrics:
-        """Second minus first on the same images, accumulated one block at a time."""
+        """Second minus first on the same images, accumulated some blocks at a time."""
         metrics = PairedMetrics()
         for before, after in zip(self.tables(first), self.tables(second), strict=True):
             metrics.add(before, after)
         return metrics
+
+    @cached_property
+    def _measured(self) -> dict[str, _Measured]:
+        """What one pass over the records of all networks, side by side, makes of each."""
+        measured = {name: _Measured() for name in self.models}
+        for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
+            first: pa.Table | None = None
+            for found, parts in zip(measured.values(), parts_of_all, strict=True):
+                table = pa.concat_tables([part.table for part in parts])
+                found.metrics.add(table)
+                for part in parts:
+                    found.images += len(part.images)
+                    found.skipped |= part.skipped
+                    found.not_finite += part.not_finite
+                if first is None:
+                    first = table
+                else:
+                    found.minus_first.add(first, table)
+        return measured
 
     def most_jittery(self, model: str) -> str | None:
         """The name of the image on which the probability of the answer moves most; None where it never moves."""
@@ -110,15 +147,16 @@ class Jitter:
         ``settings`` and ``versions``.
         """
         networks: dict[str, Any] = {}
+        differences: list[dict[str, Any]] = []
         skipped: dict[str, str] = {}
         images = 0
-        for name, description in self.models.items():
-            metrics, not_finite, images = PairMetrics(), [], 0
-            for part in self._records.parts(name):
-                metrics.add(part.table)
-                images += len(part.images)
-                skipped |= part.skipped
-                not_finite += part.not_finite
+        for name, found in self._measured.items():
+            metrics, images = found.metrics, found.images
+            skipped |= found.skipped
+            if networks:
+                names = {"first": next(iter(networks)), "second": name, "images": found.minus_first.images}
+                estimates = {key: value.as_dict() for key, value in found.minus_first.estimates().items()}
+                differences.append({**names, **estimates})
             estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
             networks[name] = {
                 **estimates,
@@ -126,16 +164,10 @@ class Jitter:
                 "pairs": metrics.pairs,
                 "images_that_change": metrics.changed_images,
                 "near_ties": metrics.near_ties,
-                "not_finite": not_finite,
+                "not_finite": list(found.not_finite),
                 "cautions": metrics.cautions(),
-                **description,
+                **self.models[name],
             }
-        first, *others = self.models
-        differences = []
-        for other in others:
-            metrics_of_both = self.difference(first, other)
-            estimates = {key: value.as_dict() for key, value in metrics_of_both.estimates().items()}
-            differences.append({"first": first, "second": other, "images": metrics_of_both.images, **estimates})
         return {
             "models": networks,
             "differences": differences,
