@@ -1,7 +1,8 @@
 """Seconds and peak memory of the summary of many records.
 
 ``python benchmarks/records.py [--networks 10] [--images 62500] [--folder DIR]`` writes synthetic records, as a run
-leaves them (eight pairs an image, 32 images a part), and makes their summary in a process of its own. With ``--folder`` the
+leaves them (eight pairs an image, 32 images a part), and makes their summary in a process of its own. With
+``--folder`` the
 records are kept there, and found there the next time. ``--readers`` times what DuckDB, Polars and pandas need for
 P(top-1 change) of every network.
 """
