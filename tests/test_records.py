@@ -1,18 +1,22 @@
 """Records are whole, resumable, and read as one table by others."""
 
 from pathlib import Path
+from typing import Any
 
+import duckdb
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.parquet as pq
 import pytest
 
 from aliasing.errors import InputError
 from aliasing.records import BLOCK_SIZE, PROBABILITIES, Part, Records, folder_name, list_images
 
 
-def rows(model: str, names: list[str]) -> pa.Table:
-    columns = {"model": [model] * len(names), "name": names, "pair": list(range(len(names)))}
+def rows(model: str, names: list[str], **more: list[int]) -> pa.Table:
+    columns: dict[str, list[Any]] = {"model": [model] * len(names), "name": names, "pair": [*range(len(names))], **more}
     arrays = [pa.array(columns.get(field.name, [None] * len(names)), field.type) for field in PROBABILITIES]
     return pa.Table.from_arrays(arrays, schema=PROBABILITIES)
 
@@ -71,14 +75,47 @@ def test_a_run_goes_on_only_with_the_same_settings_and_images(tmp_path: Path) ->
     assert list_images(["a", "b"]) != list_images(["ab"])
 
 
-def test_pandas_and_pyarrow_read_the_parts_as_one_table(tmp_path: Path) -> None:
+@pytest.fixture
+def parts(tmp_path: Path) -> str:
+    """Two networks of three parts each: with labels, without a row, without labels."""
     records = Records(tmp_path)
     for model in ("one", "two"):
-        records.write(model, 0, Part(rows(model, ["a", "b"]), ["a", "b"]))
-    files = sorted((tmp_path / "records").glob("*/*.parquet"))
-    assert len(pyarrow.dataset.dataset(files).to_table()) == 4
+        labelled = rows(
+            model, ["a", "a", "b", "b"], label=[1, 1, 2, 2], first_top1=[1, 1, 2, 3], second_top1=[1, 2, 2, 2]
+        )
+        records.write(model, 0, Part(labelled, ["a", "b"]))
+        records.write(model, 1, Part(PROBABILITIES.empty_table(), ["c"], {"c": "truncated"}))
+        records.write(model, 2, Part(rows(model, ["d"], first_top1=[0], second_top1=[1]), ["d"]))
+    (tmp_path / "records" / "one-half.parquet.partial").write_bytes(b"")
+    return f"{tmp_path}/records/*/*.parquet"
+
+
+def test_all_parts_have_the_same_types(parts: str, tmp_path: Path) -> None:
+    schemas = [pq.read_schema(path).remove_metadata() for path in tmp_path.glob("records/*/*.parquet")]
+    assert len(schemas) == 6
+    assert all(schema.equals(PROBABILITIES) for schema in schemas)
+
+
+def test_duckdb_reads_the_parts_as_one_table(parts: str) -> None:
+    query = f"""
+        SELECT model, count(*), avg((first_top1 <> second_top1)::int), avg((first_top1 = label)::int)
+        FROM '{parts}' GROUP BY model ORDER BY model"""
+    assert duckdb.sql(query).fetchall() == [("one", 5, 0.6, 0.75), ("two", 5, 0.6, 0.75)]
+
+
+def test_polars_reads_the_parts_as_one_table(parts: str) -> None:
+    changes = (pl.col("first_top1") != pl.col("second_top1")).mean().alias("change")
+    right = (pl.col("first_top1") == pl.col("label")).mean().alias("right")
+    table = pl.scan_parquet(parts).group_by("model").agg(pl.len(), changes, right).sort("model").collect()
+    assert table.rows() == [("one", 5, 0.6, 0.75), ("two", 5, 0.6, 0.75)]
+    assert table.schema["model"] == pl.String
+
+
+def test_pandas_and_pyarrow_read_the_parts_as_one_table(parts: str, tmp_path: Path) -> None:
+    files = sorted(tmp_path.glob("records/*/*.parquet"))
+    assert len(pyarrow.dataset.dataset(files).to_table()) == 10
     table = pd.concat(map(pd.read_parquet, files))
-    assert table.groupby("model").size().to_dict() == {"one": 2, "two": 2}
+    assert (table.first_top1 != table.second_top1).groupby(table.model).mean().to_dict() == {"one": 0.6, "two": 0.6}
 
 
 def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
