@@ -8,6 +8,7 @@ import aliasing
 
 project = "aliasing"
 author = "The aliasing authors"
+copyright = "2026, The aliasing authors"
 release = aliasing.__version__
 
 extensions = [
@@ -29,7 +30,7 @@ nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_merge_streams = True
-nb_mime_priority_overrides = [("html", "text/plain", 20)]
+nb_execution_in_temp = True
 
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
