@@ -14,7 +14,7 @@ Parquet reads ``records/*/*.parquet`` as one table.
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -227,16 +227,15 @@ class Records:
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         write_bytes(self._path(model, block), sink.getvalue().to_pybytes())
 
-    def read(self, model: str, block: int, columns: Sequence[str] | None = None) -> Part:
-        """A block that has been measured: all of it, or those of the columns that it has."""
+    def read(self, model: str, block: int, without: Collection[str] = ()) -> Part:
+        """A block that has been measured, without the columns that are not needed."""
         if self.directory is None:
             part = self._memory[model, block]
-            if columns is None:
-                return part
-            return replace(part, table=part.table.select([c for c in part.table.column_names if c in columns]))
+            return replace(part, table=part.table.drop_columns([*{*without} & {*part.table.column_names}]))
         path = self._path(model, block)
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                columns = [name for name in file.schema_arrow.names if name not in without]
                 table = file.read(columns, use_threads=False)
             notes = json.loads(table.schema.metadata[b"aliasing"])
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
@@ -244,7 +243,7 @@ class Records:
             raise InputError(f"{path} is not a part of a run ({reason}); delete it and it is measured again") from None
         return Part(table.replace_schema_metadata(None), **notes)
 
-    def parts(self, model: str, columns: Sequence[str] | None = None) -> Iterator[Part]:
+    def parts(self, model: str, without: Collection[str] = ()) -> Iterator[Part]:
         """The blocks of a network, in order, one in memory at a time.
 
         Raises
@@ -257,7 +256,7 @@ class Records:
                 f"{self.directory or 'this run'} is not finished: of {model} {len(missing)} of"
                 f" {self._listings[model].blocks} blocks are missing; the same command measures them"
             )
-        return (self.read(model, block, columns) for block in range(self._listings[model].blocks))
+        return (self.read(model, block, without) for block in range(self._listings[model].blocks))
 
     def table(self, models: list[str]) -> pa.Table:
         """All rows of these networks as one table."""

@@ -125,8 +125,10 @@ def join_ranks() -> Ranks:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return ALONE
-    from torch import distributed
+    from torch import cuda, distributed
 
+    if cuda.is_available():  # "cuda" is then each process's own, of those that its machine has
+        cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % cuda.device_count())
     try:
         if not distributed.is_initialized():
             distributed.init_process_group("gloo", timeout=timedelta(seconds=_PATIENCE))
@@ -299,7 +301,7 @@ class Run:
             while self.records.missing(name) and time.monotonic() < deadline:
                 time.sleep(1)
             skipped: dict[str, str] = {}
-            for part in self.records.parts(name, ["name"]):
+            for part in self.records.parts(name):
                 if len(part.table) or part.not_finite:
                     break
                 skipped |= part.skipped

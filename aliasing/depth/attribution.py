@@ -214,7 +214,7 @@ def attribute(
     with hold(run.records.directory, ranks):
         work = partial(_measure_blocks, network, record, families, protocol, settings)
         run.measure(network.name, names, {**settings, "model": network.name, "weights": network.weights}, work)
-    if not any(len(part.table) for part in run.records.parts(AS_IT_IS, ["name"])):
+    if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {source.description}")
     described = describe_network(network, protocol)
     result = Jitter(dict.fromkeys(names, described), protocol, settings, run.records)

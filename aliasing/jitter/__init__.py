@@ -36,7 +36,7 @@ from aliasing.jitter.engine import (
     probabilities,
     table_of,
 )
-from aliasing.jitter.metrics import MEASURED, PairedMetrics, PairMetrics, image_totals
+from aliasing.jitter.metrics import NOT_MEASURED, PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -93,7 +93,7 @@ class Jitter:
         return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
 
     def _parts(self, model: str) -> Iterator[list[Part]]:
-        parts = self._records.parts(model, MEASURED)
+        parts = self._records.parts(model, NOT_MEASURED)
         return iter(lambda: list(islice(parts, _BLOCKS_AT_ONCE)), [])
 
     def metrics(self, model: str) -> PairMetrics:

@@ -21,13 +21,12 @@ FEW_IMAGES = 10
 NEAR_TIE = 1e-4
 
 
-# The columns that the measures follow from.
-MEASURED = (
-    "name",
-    "label",
-    *(f"{view}_{what}" for view in ("first", "second") for what in ("top1", "probability", "margin", "neighbour")),
-    "total_variation",
-    "cosine_distance",
+# The columns that no measure follows from, which are not read for a summary.
+NOT_MEASURED = (
+    "model",
+    "image",
+    "pair",
+    *(f"{view}_{what}" for view in ("first", "second") for what in ("dy", "dx", "position", "label_probability")),
 )
 
 
