@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 BLOCK_SIZE = 32
 _AHEAD = 8  # images that are decoded before the network asks for them
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 def probabilities(model: Classifier) -> Network:
@@ -184,7 +185,9 @@ def measure_blocks(
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
         try:
             image = item[1].load()
-            return image, protocol.views(image, model, seed)
+            views = protocol.views(image, model, seed)
+            # What the views show they hold; a photograph of any size need not wait for its turn in memory.
+            return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
         except BadImage as error:
             return error
 
