@@ -32,13 +32,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, one_line
 from aliasing.images import BadImage, Clip, Image, decode, open_images
 from aliasing.images import archives as archives_module
 from aliasing.images import opening as opening_module
 from aliasing.images.entries import shown
 from aliasing.images.labels import imagenet_synsets, index_classes
-from aliasing.images.pixels import MAX_BYTES, one_line
+from aliasing.images.pixels import MAX_BYTES
 
 # pytest undoes the filter that the module sets; test_pillow_says_nothing_on_stderr shows it at work.
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")

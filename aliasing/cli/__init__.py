@@ -7,13 +7,14 @@ Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 130 interrupted.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from aliasing import __version__
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, one_line
 
 COMMANDS = ("spectrum", "jitter", "depth", "attribute", "features", "sites", "antialias", "finetune", "models")
 
@@ -43,16 +44,18 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = make_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments.run(arguments)
         sys.stdout.flush()
     except BrokenPipeError:  # `| head` has read enough; Python's own flush at exit must not complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UsageError as error:
-        print(f"aliasing {arguments.command}: {error}", file=sys.stderr)
+        print(f"aliasing {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return 2
     except InputError as error:
-        print(f"aliasing {arguments.command}: {error}", file=sys.stderr)
+        print(f"aliasing {arguments.command}: {one_line(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"aliasing {arguments.command}: interrupted; the same command goes on where it stopped", file=sys.stderr)

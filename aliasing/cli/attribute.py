@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
 
 SUMMARY = "say which downsampling site causes the jitter"
 
@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.depth.attribution import attribute
     from aliasing.provenance import write_json
 
-    result = attribute(
+    result = results_only()(attribute)(
         arguments.model,
         images_of(arguments),
         arguments.protocol,
@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         out=arguments.out,
         progress=not arguments.json,
+        timeout=arguments.timeout,
     )
     summary = result.summary(arguments.by)
     if arguments.out:

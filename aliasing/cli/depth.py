@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
 
 SUMMARY = "follow a shift through a network, layer by layer"
 
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> None:
     images = images_of(arguments)
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
-    profile = probe_depth(
+    profile = results_only()(probe_depth)(
         arguments.models,
         images,
         protocol,
@@ -91,15 +91,17 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         out=arguments.out,
         progress=not arguments.json,
+        timeout=arguments.timeout,
     )
     summary = profile.summary()
     if arguments.lie:
-        derived = [lie_error(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
+        derive = results_only()(lie_error)
+        derived = [derive(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
         summary["lie"] = {result.model: result.summary() for result in derived}
         if arguments.out:
             plots.save(plots.lie(derived), arguments.out / "lie.png")
     if len(arguments.models) > 1:
-        answers = measure_jitter(
+        answers = results_only()(measure_jitter)(
             arguments.models,
             images,
             protocol,
@@ -108,6 +110,7 @@ def run(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
             out=arguments.out / "answers" if arguments.out else None,
             progress=not arguments.json,
+            timeout=arguments.timeout,
         )
         across = compare_depths([answers])
         summary["across"] = {key: across.summary()[key] for key in ("groups", "not_measured")}

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.provenance import write_json
 
     images = images_of(arguments)
-    result = measure_jitter(
+    result = results_only()(measure_jitter)(
         arguments.models,
         images,
         make_protocol(arguments.protocol, resizer=arguments.resizer),
@@ -66,13 +66,13 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         out=arguments.out,
         progress=not arguments.json,
+        timeout=arguments.timeout,
     )
     summary = result.summary()
     if arguments.out:
         write_json(arguments.out / "summary.json", summary)
-        plots.save(
-            plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
-        )
+        traces = results_only()(trace_most_jittery)(result, arguments.models, images)
+        plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
     if arguments.json:
         print_json(summary)
     else:

@@ -152,6 +152,7 @@ def attribute(
     seed: int = 0,
     out: str | Path | None = None,
     progress: bool = False,
+    timeout: float | None = None,
 ) -> Attribution:
     """Treat one downsampling site at a time, and all but one, and measure the jitter of the output.
 
@@ -159,7 +160,7 @@ def attribute(
     ----------
     model : str, nn.Module or Classifier
         Left as it is.
-    images, protocol, limit, batch_size, seed, out, progress : as in :func:`aliasing.measure_jitter`
+    images, protocol, limit, batch_size, seed, out, progress, timeout : as in :func:`aliasing.measure_jitter`
     operator : {"blur", "flc"}
         As in :func:`aliasing.antialias`; not "aps", which needs one phase for all branches that meet.
     taps : str or sequence of float
@@ -215,7 +216,7 @@ def attribute(
     records = Records(Path(out) if out is not None else None)
     for name in names:
         records.begin(name, {**settings, "model": network.name, "weights": network.weights})
-    _measure(network, record, families, source, protocol, records, settings, progress)
+    _measure(network, record, families, source, protocol, records, settings, progress, timeout)
     described = describe_network(network, protocol)
     result = Jitter(dict.fromkeys(names, described), protocol, settings, records)
     return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)
@@ -303,6 +304,7 @@ def _measure(
     records: Records,
     settings: dict[str, Any],
     progress: bool,
+    timeout: float | None,
 ) -> None:
     """Measure the blocks of images that have not been measured yet, all variants of a block together."""
     names = [variant.name for base, variants in families for variant in (base, *variants)]
@@ -333,7 +335,12 @@ def _measure(
                 else:
                     bar.update(len(block))
 
-        options = {"batch_size": settings["batch_size"], "seed": settings["seed"], "seen": bar.update}
+        options = {
+            "batch_size": settings["batch_size"],
+            "seed": settings["seed"],
+            "seen": bar.update,
+            "timeout": timeout,
+        }
         for index, part in measure_blocks(model, unmeasured(), protocol, network, tabulate, PROBABILITIES, **options):
             for name in names:  # the last one says that the block is complete
                 records.write(name, index, replace(part, table=part.table.filter(pc.field("model") == name)))

@@ -188,9 +188,11 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+        if len(buf) < tarfile.BLOCKSIZE or not any(buf):
+            return super().frombuf(buf, encoding or "utf-8", errors)  # the end: tarfile's to tell
         try:
-            header = super().frombuf(buf, encoding, errors)
-        except tarfile.InvalidHeaderError as error:
+            header = super().frombuf(buf, encoding or "utf-8", errors)
+        except tarfile.HeaderError as error:
             raise tarfile.ReadError(str(error)) from error
         if not header.isreg() and header.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a header of {header.size} bytes")

@@ -19,10 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from aliasing.errors import InputError
+from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, Image, ImageSource, bad_entry, hash_bytes, shown
 from aliasing.images.labels import MAX_LABEL
-from aliasing.images.pixels import MAX_BYTES, MAX_PIXELS, Pixels, from_array, one_line
+from aliasing.images.pixels import MAX_BYTES, MAX_PIXELS, Pixels, from_array
 
 _IDX_NAME = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
 _CIFAR_FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-100-binary", "cifar-100-python")

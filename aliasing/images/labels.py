@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from aliasing.errors import InputError
-from aliasing.images.pixels import one_line
+from aliasing.errors import InputError, one_line
 
 TABLE = "labels.csv"
 MAX_LABEL = 2**31 - 1  # as records hold them

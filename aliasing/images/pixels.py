@@ -10,8 +10,8 @@ Choices that a reader could have made otherwise:
 - 32-bit integers and floats (TIFF, HDR) have no agreed white level, and are refused.
 
 Nothing larger than Pillow's own limit against decompression bombs (179 megapixels) is decoded: the header decides.
-Nor is what has more than 16 megapixels and more than a thousand pixels a byte: no photograph is so empty, and decoding
-a kilobyte of run lengths can take minutes.
+Nor is what has more than 16 megapixels and more than a thousand pixels a byte: no photograph is so empty, and a
+kilobyte of run lengths can take half a minute.
 """
 
 import io
@@ -25,7 +25,7 @@ import numpy.typing as npt
 import PIL.Image
 from PIL import ExifTags, ImageChops
 
-from aliasing.errors import InputError
+from aliasing.errors import InputError, one_line
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -54,19 +54,6 @@ class BadImage(InputError):  # noqa: N818 - what it is, as the user knows it
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason)[:300])
-
-
-def one_line(text: str) -> str:
-    """The text with everything that is not printable (line breaks, control characters, surrogates) escaped.
-
-    Examples
-    --------
-    >>> one_line("crème\\x1b[2J")
-    'crème\\\\x1b[2J'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def decode(content: bytes) -> Pixels:

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aliasing.errors import InputError
+from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry
 from aliasing.images.labels import MAX_LABEL, SPLITS
-from aliasing.images.pixels import one_line
 
 _BUFFER = 2**20  # of a column chunk that is read at once; without it, Arrow reads the whole chunk
 _UNSUSPECTED = 2**24  # bytes of a row group; images are compressed already, so that more does not come of a small file

@@ -27,7 +27,6 @@ from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_imag
 from aliasing.jitter.engine import (
     Array,
     Compare,
-    Network,
     blocks,
     compare_embeddings,
     compare_probabilities,
@@ -38,6 +37,7 @@ from aliasing.jitter.engine import (
     probabilities,
     table_of,
 )
+from aliasing.jitter.faults import Guarded
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
@@ -159,6 +159,7 @@ def measure_jitter(
     seed: int = 0,
     out: str | Path | None = None,
     progress: bool = False,
+    timeout: float | None = None,
 ) -> Jitter:
     """Measure how much the answers of pretrained networks move under a small shift of the image.
 
@@ -183,6 +184,9 @@ def measure_jitter(
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
         Show a progress bar where standard error is a terminal.
+    timeout : float, optional
+        Seconds that the network may take for one batch; then one line names the images that it hangs on, and the
+        process ends: a network that hangs cannot be stopped from within.
 
     Returns
     -------
@@ -209,6 +213,8 @@ def measure_jitter(
         raise UsageError(f"batch size is {batch_size}; it must be at least 1")
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; it must be at least 1")
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout is {timeout}; it must be above 0 seconds")
     if output not in ("probabilities", "embedding"):
         raise UsageError(f"unknown output {output!r}; choose probabilities or embedding")
     keep_freed_memory()
@@ -235,7 +241,7 @@ def measure_jitter(
             )
         described[network.name] = describe_network(network, protocol)
         records.begin(network.name, {**settings, "weights": network.weights})
-        _measure(network, source, protocol, records, settings, progress)
+        _measure(network, source, protocol, records, settings, progress, timeout)
     if not described:
         raise UsageError("no network was given")
     return Jitter(described, protocol, settings, records)
@@ -274,6 +280,7 @@ def _measure(
     records: Records,
     settings: dict[str, Any],
     progress: bool,
+    timeout: float | None,
 ) -> None:
     """Measure what has not been measured yet of one network."""
 
@@ -301,7 +308,9 @@ def _measure(
             compare: Compare = compare_probabilities
         else:
             network, schema = embeddings(model), EMBEDDINGS
-            compare = compare_embeddings(_gallery(model, entries(), protocol, network, settings))
+            compare = compare_embeddings(
+                _gallery(model, entries(), protocol, Guarded(model, network, timeout), settings)
+            )
 
         def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
@@ -316,6 +325,7 @@ def _measure(
             batch_size=settings["batch_size"],
             seed=settings["seed"],
             seen=bar.update,
+            timeout=timeout,
         )
         for index, part in parts:
             records.write(model.name, index, part)
@@ -327,7 +337,7 @@ def _measure(
 
 
 def _gallery(
-    model: Classifier, entries: Iterator[Entry], protocol: Protocol, network: Network, settings: dict[str, Any]
+    model: Classifier, entries: Iterator[Entry], protocol: Protocol, network: Guarded, settings: dict[str, Any]
 ) -> dict[str, Array]:
     """The embedding of each image's first view, by name."""
     names: list[str] = []
@@ -344,7 +354,10 @@ def _gallery(
                 names.append(entry.name)
                 yield picture
 
-    vectors = list(predict(network, pictures(), settings["batch_size"]))
+    def answer(batch: Array) -> Array:
+        return network(batch, names[-len(batch) :])
+
+    vectors = list(predict(answer, pictures(), settings["batch_size"]))
     return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
 
 
