@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
-import PIL.ImageSequence
 
 RANDOM = np.random.default_rng(7)
 PHOTO = RANDOM.integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -88,7 +87,7 @@ def grey_tiff(**changed: tuple[int, int, int]) -> bytes:
 
 def rle8_bmp(width: int, height: int, data: bytes) -> bytes:
     """A BMP of 8 bits with run-length coding (compression 1)."""
-    palette = bytes(range(256)) * 4
+    palette = b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
     info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 1, len(data), 2835, 2835, 256, 0)
     offset = 14 + len(info) + len(palette)
     return b"BM" + struct.pack("<IHHI", offset + len(data), 0, 0, offset) + info + palette + data
@@ -118,7 +117,7 @@ def _jpegs() -> dict[str, tuple[bytes, str]]:
         "jpeg, hierarchical": (patched(plain, frame + 1, b"\xc5"), ""),
         "jpeg, 0 × 0": (patched(plain, size, b"\0\0\0\0"), ""),
         "jpeg, 65500 × 65500": (patched(plain, size, struct.pack(">HH", 65500, 65500)), "179 megapixels"),
-        "jpeg, 8000 × 8000 in its header": (patched(plain, size, struct.pack(">HH", 8000, 8000)), "truncated"),
+        "jpeg, 8000 × 8000 in its header": (patched(plain, size, struct.pack(">HH", 8000, 8000)), "bomb"),
         "jpeg of 2 colours": (patched(plain, frame + 9, b"\x02"), ""),
         "jpeg of 255 colours": (patched(plain, frame + 9, b"\xff"), ""),
         "jpeg without quantisation": (plain.replace(b"\xff\xdb", b"\xff\xe5"), ""),
@@ -138,7 +137,6 @@ def _pngs() -> dict[str, tuple[bytes, str]]:
         "palette with transparency": encode(PIL.Image.fromarray(PHOTO).quantize(200), transparency=bytes(range(200))),
         "grey and alpha": encode(PIL.Image.fromarray(np.dstack([PHOTO[..., 0]] * 2))),
         "rgba": encode(np.dstack([PHOTO, PHOTO[..., 0]])),
-        "animated": animation("PNG"),
     }
     cut = {f"png, {kind}, cut": (content[: len(content) * 2 // 3], "") for kind, content in whole.items()}
     bomb = zlib.compress(bytes(2**26), 9)  # 64 MiB of zeros in 64 KiB
@@ -162,11 +160,8 @@ def _pngs() -> dict[str, tuple[bytes, str]]:
         ),
         "png, no palette": (png(4, 4, b"\0\1\2\3\4" * 4, colour=3), ""),
         "png, a filter that there is not": (png(4, 4, (b"\x09" + bytes(12)) * 4), ""),
-        "png, fewer lines than it says": (png(64, 4800, rows[8], colour=0), ""),
         "png, header of 3 bytes": (b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", b"abc"), ""),
         "png, a chunk of 2 GiB": (two[:33] + png_chunk(b"tEXt", b"abc", length=2**31 - 1), ""),
-        "png, 1 × 100000 of one bit": (png(1, 100_000, b"\0\x80" * 100_000, depth=1, colour=0), "too elongated"),
-        "png, 30000 × 1": (png(30_000, 1, bytes(90_001)), "too elongated"),
     }
 
 
@@ -198,7 +193,6 @@ def _tiffs() -> dict[str, tuple[bytes, str]]:
         "tiff, jpeg inside, cut": (jpeg[: len(jpeg) // 2], ""),
         "tiff, fax, cut": (fax[: len(fax) // 2], ""),
         "tiff, tiled, no tiles there": (grey_tiff(**{**tiled, "width": (4, 1, 64), "height": (4, 1, 64)}), ""),
-        "tiff, tiles of 0 × 0": (grey_tiff(**{**tiled, "tile_width": (4, 1, 0), "tile_height": (4, 1, 0)}), ""),
         "tiff, pages, cut": (animation("TIFF", compression="tiff_lzw")[:600], ""),
         "tiff, 2^31 × 2^31": (grey_tiff(width=(4, 1, 2**31), height=(4, 1, 2**31)), "179 megapixels"),
         "tiff, 13000 × 13000 of 16 bytes": (grey_tiff(width=(4, 1, 13_000), height=(4, 1, 13_000)), ""),
@@ -225,7 +219,6 @@ def _others() -> dict[str, tuple[bytes, str]]:
     return {
         "avif, ftyp only": (avif[:32], ""),
         "avif, cut in its meta box": (avif[:200], ""),
-        "avif, its pixels gone": (patched(avif, len(avif) - 400, bytes(400)), ""),
         "jpeg 2000, cut in its header": (jp2[: siz + 10], ""),
         "jpeg 2000, 2^32 − 1 pixels wide": (patched(jp2, siz, b"\xff\xff\xff\xff"), ""),
         "jpeg 2000, a box of length 1": (patched(jp2, 12, b"\0\0\0\1"), ""),
@@ -235,8 +228,8 @@ def _others() -> dict[str, tuple[bytes, str]]:
         "bmp, a header of 2^32 − 1 bytes": (patched(bmp, 14, b"\xff\xff\xff\xff"), ""),
         "bmp, pixels beyond its end": (patched(bmp, 10, b"\xff\xff\xff\x7f"), ""),
         "bmp, run-length, cut": (rle8_bmp(64, 48, b"\x05\x07"), ""),
-        "bmp, run-length, a line of 170 million": (rle8_bmp(170_000_000, 1, b"\1\7\0\0\1\7\0\1"), ""),
-        "bmp, run-length, jumps in 13000 × 13000": (rle8_bmp(13_000, 13_000, b"\0\2\xff\xff" * 20), ""),
+        "bmp, run-length, a line of 170 million": (rle8_bmp(170_000_000, 1, b"\1\7\0\0\1\7\0\1"), "bomb"),
+        "bmp, run-length, jumps in 13000 × 13000": (rle8_bmp(13_000, 13_000, b"\0\2\xff\xff" * 20), "bomb"),
         "dib without its header": (bmp[54:], "not an image"),
         "ico, its picture beyond its end": (patched(icon, 18, b"\xff\xff\xff\x7f"), ""),
         "ico, 65535 pictures": (patched(icon, 4, b"\xff\xff"), ""),
@@ -246,7 +239,7 @@ def _others() -> dict[str, tuple[bytes, str]]:
         "qoi, 13000 × 13000 in its header": (patched(qoi, 4, struct.pack(">II", 13_000, 13_000)), ""),
         "ppm, white is 0": (b"P6 4 4 0\n" + bytes(48), ""),
         "ppm, white is 99999": (b"P6 4 4 99999\n" + bytes(48), ""),
-        "ppm, 13000 × 13000 of nothing": (b"P6 13000 13000 255\n", "truncated"),
+        "ppm, 13000 × 13000 of nothing": (b"P6 13000 13000 255\n", "bomb"),
         "ppm, text, cut": (b"P3 4 4 255\n1 2 3", ""),
         "ppm, text, above white": (b"P3 1 1 255\n1 2 256", ""),
         "ppm, a width of ten million digits": (b"P6 " + b"9" * 10_000_000, ""),
@@ -260,3 +253,29 @@ def _others() -> dict[str, tuple[bytes, str]]:
 
 
 MALFORMED: dict[str, tuple[bytes, str]] = {**_jpegs(), **_pngs(), **_gifs_and_webps(), **_tiffs(), **_others()}
+
+# Decoded, and of a shape that no network can be shown.
+ELONGATED: dict[str, bytes] = {
+    "png, 100000 high and 1 wide": png(1, 100_000, b"\0\x80" * 100_000, depth=1, colour=0),
+    "png, 60000 wide and 1 high": png(60_000, 1, bytes(180_001)),
+}
+
+
+def _looped_tiff() -> bytes:
+    content = grey_tiff()
+    return patched(content, 10 + 12 * 9, struct.pack("<I", 8))  # the next directory is the first one again
+
+
+_ANIMATED = animation("PNG")
+_GREY = np.repeat(np.arange(0, 256, 16, dtype=np.uint8).reshape(4, 4, 1), 3, axis=2)
+
+UNUSUAL: dict[str, tuple[bytes, np.ndarray]] = {
+    "an animated png, cut behind its first picture": (_ANIMATED[: len(_ANIMATED) * 2 // 3], PHOTO),
+    "a tiff whose directories go round": (_looped_tiff(), _GREY),
+    "a tiff with tiles of 0 × 0 beside its strips": (grey_tiff(tile_width=(4, 1, 0), tile_height=(4, 1, 0)), _GREY),
+    "a png with noise behind it": (encode(PHOTO) + RANDOM.bytes(1000), PHOTO),
+    "a bmp of run lengths": (
+        rle8_bmp(4, 2, b"\2\7\2\x09\0\0\0\4\1\2\3\4\0\1"),
+        np.repeat(np.array([[[1], [2], [3], [4]], [[7], [7], [9], [9]]], np.uint8), 3, axis=2),
+    ),
+}

@@ -188,7 +188,7 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
-        if len(buf) < tarfile.BLOCKSIZE or not any(buf):
+        if not any(buf):
             return super().frombuf(buf, encoding or "utf-8", errors)  # the end: tarfile's to tell
         try:
             header = super().frombuf(buf, encoding or "utf-8", errors)
