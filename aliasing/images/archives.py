@@ -76,7 +76,8 @@ def zip_source(path: Path) -> ImageSource:
 
 
 def _zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    members = (info for info in archive.infolist() if not info.is_dir() and not is_hidden(_plain(info.filename)))
+    named = (info for info in archive.infolist() if info.filename and not info.is_dir())
+    members = (info for info in named if not is_hidden(_plain(info.filename)))
     return sorted(members, key=lambda info: info.filename.split("/"))
 
 

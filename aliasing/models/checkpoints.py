@@ -202,7 +202,7 @@ def _read_pickle(path: Path, start: bytes) -> Any:
         refused = _refused_code(path, error)
         if refused is not None:
             raise InputError(
-                f"{path}: needs code to be run to be read ({refused}), which is refused; "
+                f"{path}: needs code to be run to be read ({one_line(refused)[:_LONGEST]}), which is refused; "
                 "save the weights alone, by torch.save(model.state_dict(), …) or as .safetensors"
             ) from error
         raise InputError(
