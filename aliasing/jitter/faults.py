@@ -16,7 +16,7 @@ from aliasing.models import Classifier
 
 Array = npt.NDArray[np.float32]
 
-_NAMED = 3  # images, in a message
+_NAMED = 16  # images, in a message: the one that is at fault must be found among them
 _LONGEST = 300  # characters of what a person's own code has to say
 
 
@@ -52,7 +52,7 @@ def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> 
     timer = None
     if timeout is not None:
         timer = threading.Timer(
-            timeout, _end_process, [f"{model} hangs on {_some(images)}: no answer in {timeout:g} s"]
+            timeout, _end_process, [f"{model} hangs on {_one_of(images)}: no answer in {timeout:g} s"]
         )
         timer.daemon = True
         timer.start()
@@ -62,7 +62,7 @@ def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> 
         raise
     except Exception as error:  # whatever the person's own code raises
         text = one_line((str(error).splitlines() or ["no reason given"])[0])[:_LONGEST]
-        raise InputError(f"{model} fails on {_some(images)}: {type(error).__name__}: {text}") from error
+        raise InputError(f"{model} fails on {_one_of(images)}: {type(error).__name__}: {text}") from error
     finally:
         if timer is not None:
             timer.cancel()
@@ -97,10 +97,10 @@ class Guarded:
         with at_work(name, images, self._timeout):
             outputs = self._network(views)
         if len(outputs) != len(views):
-            raise InputError(f"{name} gives {len(outputs)} answers to {len(views)} views ({_some(images)})")
+            raise InputError(f"{name} gives {len(outputs)} answers to {len(views)} views, of {_one_of(images)}")
         if self._shape is not None and outputs.shape[1:] != self._shape:
             before, now = ("×".join(map(str, shape)) for shape in (self._shape, outputs.shape[1:]))
-            raise InputError(f"{name} gives {now} numbers for {_some(images)}, and gave {before} before")
+            raise InputError(f"{name} gives {now} numbers a view for {_one_of(images)}, and gave {before} before")
         self._shape = outputs.shape[1:]
         changed = [key for key, writes in _writes(self._model.module).items() if self._state.get(key) != writes]
         if changed:
@@ -117,9 +117,9 @@ def _writes(module: nn.Module) -> dict[str, Any]:
     return {key: (value.data_ptr(), value._version) for key, value in tensors.items() if not value.is_inference()}
 
 
-def _some(images: Sequence[str]) -> str:
+def _one_of(images: Sequence[str]) -> str:
     more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
-    return ", ".join(images[:_NAMED]) + more
+    return ("one of " if len(images) > 1 else "") + ", ".join(images[:_NAMED]) + more
 
 
 def _end_process(told: str) -> None:

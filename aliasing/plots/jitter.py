@@ -37,6 +37,7 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
     summary = result.summary()
     models = summary["models"]
     measures = [name for name in _MEASURES if any(name in model for model in models.values())]
+    measures = measures or ["top1_change"]  # no output was finite: an empty panel says so
     top = 1.3 + 0.32 * len(models)
     bottom = 4.1 if traces else 0
     with style():
