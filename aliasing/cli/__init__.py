@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 130 interrupted.
 """
 
 import argparse
+import io
 import os
 import platform
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from aliasing import __version__
-from aliasing.errors import ElsewhereError, InputError, UsageError
+from aliasing.errors import ElsewhereError, InputError, UsageError, one_line
 
 COMMANDS = ("spectrum", "jitter", "depth", "attribute", "features", "sites", "antialias", "finetune", "models")
 
@@ -44,6 +45,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = make_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments.run(arguments)
         sys.stdout.flush()
@@ -68,4 +71,4 @@ def _complain(command: str, text: str) -> None:
     speaker = ""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         speaker = f"rank {os.environ.get('RANK')} on {platform.node()}: "
-    print(f"aliasing {command}: {speaker}{text}", file=sys.stderr)
+    print(f"aliasing {command}: {speaker}{one_line(text)}", file=sys.stderr)

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
 
 SUMMARY = "say which downsampling site causes the jitter"
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     ranks = join_ranks()
     with hold(arguments.out, ranks):
-        result = attribute(
+        result = results_only()(attribute)(
             arguments.model,
             images_of(arguments),
             arguments.protocol,
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
             out=arguments.out,
             progress=not arguments.json,
             ranks=ranks,
+            timeout=arguments.timeout,
         )
         if ranks.rank > 0:
             return

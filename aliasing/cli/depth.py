@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
 
 SUMMARY = "follow a shift through a network, layer by layer"
 
@@ -101,18 +101,22 @@ def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, An
         "seed": arguments.seed,
         "progress": not arguments.json,
         "ranks": ranks,
+        "timeout": arguments.timeout,
     }
-    profile = probe_depth(
+    profile = results_only()(probe_depth)(
         arguments.models, images, protocol, layers=layers, sites_every=arguments.sites_every, out=out, **options
     )
     answers = None
     if len(arguments.models) > 1:
-        answers = measure_jitter(arguments.models, images, protocol, out=out / "answers" if out else None, **options)
+        answers = results_only()(measure_jitter)(
+            arguments.models, images, protocol, out=out / "answers" if out else None, **options
+        )
     if ranks.rank > 0:
         return {}
     summary = profile.summary()
     if arguments.lie:
-        derived = [lie_error(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
+        derive = results_only()(lie_error)
+        derived = [derive(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
         summary["lie"] = {result.model: result.summary() for result in derived}
         if out:
             plots.save(plots.lie(derived), out / "lie.png")

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     images = images_of(arguments)
     ranks = join_ranks()
     with hold(arguments.out, ranks):
-        result = measure_jitter(
+        result = results_only()(measure_jitter)(
             arguments.models,
             images,
             make_protocol(arguments.protocol, resizer=arguments.resizer),
@@ -70,15 +70,15 @@ def run(arguments: argparse.Namespace) -> None:
             out=arguments.out,
             progress=not arguments.json,
             ranks=ranks,
+            timeout=arguments.timeout,
         )
         if ranks.rank > 0:
             return
         summary = result.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            plots.save(
-                plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
-            )
+            traces = results_only()(trace_most_jittery)(result, arguments.models, images)
+            plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
     if arguments.json:
         print_json(summary)
     else:
