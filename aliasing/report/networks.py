@@ -54,7 +54,7 @@ _MOST_MAPS = 8
 
 
 def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
-    """The networks of a run compared.
+    """The networks of a run compared; counts that are the same for all stand in the lead, others in the table.
 
     Parameters
     ----------
@@ -108,9 +108,10 @@ def is_antialiased(name: str) -> bool:
 
 def _lead(run: Run) -> str:
     models = list(run.networks.values())
-    images = max((model.get("images") or 0 for model in models), default=0)
+    images, pairs = (max((model.get(count) or 0 for model in models), default=0) for count in ("images", "pairs"))
     source = str((run.summary.get("images") or {}).get("source", ""))
     shown = "1 photograph" if images == 1 else f"{images} photographs"
+    shown += f", {pairs:,} pairs of views" if pairs else ""
     protocol = PROTOCOLS.get(run.protocol)
     how = (inspect.getdoc(protocol) or "").split("\n")[0] if protocol else ""
     return f"{shown}{f' ({source})' if source else ''}. {how}".strip()
@@ -141,7 +142,9 @@ def _tiles(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> It
 
 
 def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], names: Mapping[str, str]) -> Block:
-    counts = {key: title for key, title in _COUNTS.items() if any(key in model for model in models.values())}
+    counts = {
+        key: title for key, title in _COUNTS.items() if len({model.get(key) for model in models.values()} - {None}) > 1
+    }
     rows = [
         [
             Cell(names[name], names[name], name if name != names[name] else ""),
