@@ -1,4 +1,4 @@
-"""What goes into the page: the choice of photographs, the numbers by shift, the markup, and what a user may do wrong."""
+"""What goes into the page: the photographs, the numbers by shift, the markup, and what a user may do wrong."""
 
 import json
 import shutil
@@ -244,7 +244,9 @@ def test_a_picture_outside_the_run_is_not_shown(measured: Path, tmp_path: Path) 
     assert "lies outside the run's folder" in text
 
 
-@pytest.mark.parametrize("broken", ["{", "[]", '{"photographs": 3}', '{"photographs": [], "unit": "pixels", "is_path": 1}'])
+@pytest.mark.parametrize(
+    "broken", ["{", "[]", '{"photographs": 3}', '{"photographs": [], "unit": "pixels", "is_path": 1}']
+)
 def test_broken_examples_are_told_and_the_rest_is_shown(measured: Path, tmp_path: Path, broken: str) -> None:
     run = tmp_path / "run"
     shutil.copytree(measured / "crop", run)
@@ -272,9 +274,7 @@ def test_runs_of_one_kind_are_told_apart(measured: Path, tmp_path: Path) -> None
     assert [run.title for run in runs] == [": crop", ": again", ""]
 
 
-def test_versions_that_differ_are_a_caution(
-    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_versions_that_differ_are_a_caution(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     shutil.copytree(measured / "grid", run)
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))

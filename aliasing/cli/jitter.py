@@ -118,7 +118,9 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
     yield from skipped_lines(summary["images"], out)
-    yield f"written to {out}: summary.json, records/, examples/, figure.png" if out else "nothing is kept: add --out DIR"
+    yield (
+        f"written to {out}: summary.json, records/, examples/, figure.png" if out else "nothing is kept: add --out DIR"
+    )
 
 
 def _some(names: list[str]) -> str:

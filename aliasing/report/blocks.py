@@ -167,9 +167,10 @@ def estimate_cell(estimate: Any, digits: int = 4, sign: bool = False) -> Cell:
     value, low, high = ends(estimate)
     if value is None:
         return Cell("–")
-    plus = "+" if sign else ""
-    interval = "" if low is None or high is None else f"[{low:{plus}.{digits - 1}f}, {high:{plus}.{digits - 1}f}]"
-    return Cell(_minus(f"{value:{plus}.{digits}f}"), value, _minus(interval))
+    interval = ""
+    if low is not None and high is not None:
+        interval = f"[{_decimal(low, digits - 1, sign)}, {_decimal(high, digits - 1, sign)}]"
+    return Cell(_decimal(value, digits, sign), value, interval)
 
 
 def number_cell(number: Any) -> Cell:
@@ -193,5 +194,6 @@ def ends(estimate: Any) -> tuple[Number, Number, Number]:
     return value, low, high
 
 
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
+def _decimal(value: float, digits: int, sign: bool) -> str:
+    """With a true minus, and without the minus of what rounds to zero."""
+    return f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}".replace("-", "−")

@@ -103,7 +103,11 @@ def accuracy_against_consistency(
             y=alt.Y("accuracy_low:Q"), y2="accuracy_high:Q", x=x, color=colour
         ),
         base.mark_point(filled=True, size=95, opacity=1).encode(
-            x=x, y=y, color=colour, shape=_shape(names, shown) if few else alt.Shape("group:N").legend(None), tooltip=tooltip
+            x=x,
+            y=y,
+            color=colour,
+            shape=_shape(names, shown) if few else alt.Shape("group:N").legend(None),
+            tooltip=tooltip,
         ),
     ]
     if not few:  # the others say their names when they are pointed at, and in the table
@@ -138,8 +142,8 @@ def intervals(points: Sequence[dict[str, Any]], title: str, names: Sequence[str]
     return _spec(alt.layer(bars, dots), 26 * len(order))
 
 
-def path(unit: str, shown: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
-    """The probability of the first view's answer along a path; a ring where the answer changes, a rule at ``here``.
+def path(unit: str, shown: Sequence[str], names: Sequence[str], joined: bool = True) -> dict[str, Any]:
+    """The probability of the first view's answer, view by view; a ring where the answer changes, a rule at ``here``.
 
     Parameters
     ----------
@@ -147,6 +151,8 @@ def path(unit: str, shown: Sequence[str], names: Sequence[str]) -> dict[str, Any
         Of x.
     shown, names : sequence of str
         The networks of the chart, and all on the page.
+    joined : bool
+        Join the points by a line: the views follow one another along a path.
 
     Returns
     -------
@@ -171,8 +177,10 @@ def path(unit: str, shown: Sequence[str], names: Sequence[str]) -> dict[str, Any
         .transform_aggregate(groupby=["x"])
         .mark_rule(color="var(--ink)", strokeWidth=1.2)
         .encode(x=x),
-        base.mark_line().encode(x=x, y=y, color=colour),
-        base.mark_point(filled=True, size=32, opacity=1).encode(x=x, y=y, color=colour, tooltip=tooltip),
+        *([base.mark_line().encode(x=x, y=y, color=colour)] if joined else []),
+        base.mark_point(filled=True, size=32 if joined else 50, opacity=1).encode(
+            x=x, y=y, color=colour, tooltip=tooltip
+        ),
         base.transform_filter("datum.jump").mark_point(size=150, strokeWidth=1.8).encode(x=x, y=y, color=colour),
         base.transform_filter("datum.x === here")
         .mark_point(filled=True, size=110, opacity=1, stroke="var(--paper)", strokeWidth=1.5)
@@ -249,7 +257,11 @@ def depth_lines(
         .mark_rule(strokeDash=[2, 3], strokeWidth=1.2)
         .encode(x=x, tooltip=[alt.Tooltip("site:N", title="site")]),
         base.mark_area(opacity=0.18).encode(
-            x=x, y=alt.Y("low:Q").title(title), y2="high:Q", color=_colour(names, ())
+            x=x,
+            y=alt.Y("low:Q").title(title),
+            y2="high:Q",
+            # Not the colour of the line, whose legend would be as pale as the band.
+            fill=alt.Fill("network:N").scale(domain=list(names), range=_range(len(names))).legend(None),
         ),
         base.mark_line().encode(x=x, y=y, color=colour),
         base.mark_point(filled=True, size=40, opacity=1).encode(

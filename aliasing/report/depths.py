@@ -83,9 +83,7 @@ def _aliasing(models: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[C
                 continue
             if site["name"] not in order:
                 order.append(site["name"])
-            points.append(
-                {"site": site["name"], "network": names[name], "value": value, "low": low, "high": high}
-            )
+            points.append({"site": site["name"], "network": names[name], "value": value, "low": low, "high": high})
     if points:
         caption = "Aliasing: which share of what is subsampled folds, site by site?"
         most = max(points, key=lambda point: point["value"])
@@ -276,5 +274,3 @@ def spectrum_table(run: Run) -> Iterable[Block]:
         sortable=True,
     )
     yield Text([str(text) for text in summary.get("reading") or []])
-
-

@@ -63,7 +63,9 @@ def missing(run: Run) -> Block:
     """Why a run has no photographs to show, and what would bring them."""
     command = str(run.summary.get("command", ""))
     if run.settings.get("output") == "embedding":
-        return Text(["The run compares embeddings: there is no answer to follow, so it has kept no photographs."], "note")
+        return Text(
+            ["The run compares embeddings: there is no answer to follow, so it has kept no photographs."], "note"
+        )
     return Command(
         f"{run.folder.name} holds no folder `{FOLDER}` (it was made by an older version, or by a command that keeps no"
         " photographs). `aliasing jitter … --out DIR` leaves them; over a run that is there it only shows the networks"
@@ -122,7 +124,12 @@ class _Photograph:
             for view in shown["views"]
         ]
         self.series = {name: number % charts.SERIES for number, name in enumerate(names.values())}
-        self.answers = {names[model]: answers for model, answers in shown["answers"].items() if model in names}
+        self.answers = {
+            names[model]: answers
+            | {"first_answer": _first(answers["first_answer"]), "answer": [_first(text) for text in answers["answer"]]}
+            for model, answers in shown["answers"].items()
+            if model in names
+        }
 
     def as_data(self) -> dict[str, Any]:
         """What the page's script reads."""
@@ -169,11 +176,16 @@ def _explorer(examples: Mapping[str, Any], photographs: Sequence[_Photograph], n
     is_path = bool(examples["is_path"])
     unit = f"position on the path ({examples['unit']})" if is_path else "view"
     shown = [name for name in names.values() if any(name in photograph.answers for photograph in photographs)]
-    spec = charts.path(unit, shown, list(names.values()))
+    spec = charts.path(unit, shown, list(names.values()), joined=is_path)
     data = {"is_path": is_path, "photographs": [photograph.as_data() for photograph in photographs]}
     caption = "The probability of the first view's answer, view by view; the upright line is the view above."
     alternative = "Line chart of the probability view by view. The table beside the picture says the same of each view."
     return Explorer(data, Chart(spec, caption, alternative), photographs[0].views[0]["picture"])
+
+
+def _first(label: Any) -> str:
+    """The first of a label's synonyms."""
+    return str(label).split(", ")[0]
 
 
 def _where(shift: Sequence[float], position: float, unit: str) -> str:
@@ -185,14 +197,14 @@ def _where(shift: Sequence[float], position: float, unit: str) -> str:
     for moved, positive, negative in ((down, "down", "up"), (right, "right", "left")):
         if moved:
             parts.append(f"{abs(moved):g} {positive if moved > 0 else negative}")
-    return f"moved {' and '.join(parts)} (pixels)"
+    return f"moved {', '.join(parts)} px"
 
 
 def _look(folder: Path, look: Mapping[str, Any], kept: Mapping[str, Any]) -> Look:
     numbers = []
     if "alias_fraction" in look:
         numbers = [
-            f"{100 * look['alias_fraction']:.2f} % of its energy is aliased",
+            f"{100 * max(look['alias_fraction'], 0):.2f} % of its energy is aliased",
             f"{100 * look['baseband_kept']:.1f} % of the baseband is kept",
         ]
     parts = ("baseband", "alias") if "alias_fraction" in look else ("power",)

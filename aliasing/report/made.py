@@ -9,7 +9,10 @@ from aliasing.report.runs import Run
 _COMMANDS = {
     "networks": ("networks are compared", "aliasing jitter --models … --images DIR --out jitter"),
     "depth": ("a shift is followed layer by layer", "aliasing depth --models … --images DIR --out depth"),
-    "attribution": ("the jitter is attributed to downsampling sites", "aliasing attribute NETWORK --images DIR --out attribution"),
+    "attribution": (
+        "the jitter is attributed to downsampling sites",
+        "aliasing attribute NETWORK --images DIR --out attribution",
+    ),
 }
 _MOST_SKIPPED = 200
 
@@ -125,8 +128,14 @@ def _versions(runs: Sequence[Run]) -> Table:
     rows = [
         [
             Cell(package),
-            Cell(" and ".join(dict.fromkeys(str((run.summary.get("versions") or {}).get(package) or "–") for run in runs))),
+            Cell(
+                " and ".join(
+                    dict.fromkeys(str((run.summary.get("versions") or {}).get(package) or "–") for run in runs)
+                )
+            ),
         ]
         for package in packages
     ]
-    return Table("Versions", ["package", "version"], rows, [False, False], folded="Versions of what the numbers depend on")
+    return Table(
+        "Versions", ["package", "version"], rows, [False, False], folded="Versions of what the numbers depend on"
+    )

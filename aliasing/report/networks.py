@@ -301,13 +301,13 @@ def _path_maps(found: Mapping[str, Any], names: Mapping[str, str], unit: str) ->
 
 def _grid_maps(found: Mapping[str, Any], names: Mapping[str, str]) -> list[Chart]:
     maps = []
-    for measure, title in _BY_SHIFT.items():
-        largest = max(row[measure]["value"] for rows in found.values() for row in rows)
-        for name, rows in found.items():
+    largest = {m: max(row[m]["value"] for rows in found.values() for row in rows) for m in _BY_SHIFT}
+    for name, rows in found.items():
+        for measure, title in _BY_SHIFT.items():
             cells = [
                 {"y": row["shift"][0], "x": row["shift"][1], "pairs": row["pairs"], **row[measure]} for row in rows
             ]
-            spec = charts.heat_map(cells, "dx (pixels, right)", "dy (pixels, down)", title, largest, 2)
+            spec = charts.heat_map(cells, "dx (pixels, right)", "dy (pixels, down)", title, largest[measure], 3)
             caption = f"{names[name]}: {title} by shift of the content"
             most = max(cells, key=lambda cell: cell["value"])
             said = f"{caption}. The largest is {estimate_text(most)}, at dy {most['y']:g}, dx {most['x']:g}."

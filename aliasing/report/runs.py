@@ -92,7 +92,8 @@ def with_titles(runs: Sequence[Run]) -> list[Run]:
 
     Examples
     --------
-    >>> runs = [Run(Path(f), "depth", {"settings": {"protocol": {"name": p}}}) for f, p in (("a", "crop"), ("b", "pad"))]
+    >>> of = {name: {"settings": {"protocol": {"name": name}}} for name in ("crop", "pad")}
+    >>> runs = [Run(Path("a"), "depth", of["crop"]), Run(Path("b"), "depth", of["pad"])]
     >>> [run.title for run in with_titles(runs)]
     [': crop', ': pad']
     """
