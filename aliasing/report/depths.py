@@ -167,13 +167,13 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     name = names[summary["model"]]
     treatment = summary.get("treatment") or {}
     how = treatment.get("taps") if treatment.get("operator") == "blur" else treatment.get("operator")
+    how = f"{how} {treatment.get('placement', '')}".strip()
     images = (summary["variants"].get("as it is") or {}).get("images", 0)
     section = Section(
         f"attribution-{number}",
         f"Which site causes the jitter? {name}{run.title}",
-        f"{images} photographs under “{run.protocol}”; each site treated alone ({how} {treatment.get('placement', '')}),"
-        " and each left out while all others are treated; paired differences with their 95 % intervals. Left of 0: the"
-        " treatment takes jitter away.",
+        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all others"
+        " are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter away.",
     )
     order = [str(site["name"]) for site in summary["sites"]]
     found = []
