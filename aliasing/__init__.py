@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         plots,
         protocols,
         records,
+        report,
         sampling,
         sites,
         spectrum,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from aliasing.depth import probe_depth
     from aliasing.jitter import measure_jitter
     from aliasing.models import Classifier, load_model
+    from aliasing.report import write_report
     from aliasing.sites import find_sites
     from aliasing.surgery import antialias, recalibrate, restore
 
@@ -52,6 +54,7 @@ _MODULES = (
     "jitter",
     "depth",
     "plots",
+    "report",
 )
 _FUNCTIONS = {
     "Classifier": "models",
@@ -62,6 +65,7 @@ _FUNCTIONS = {
     "restore": "surgery",
     "measure_jitter": "jitter",
     "probe_depth": "depth",
+    "write_report": "report",
 }
 
 __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
@@ -80,6 +84,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "jitter",
     "depth",
     "plots",
+    "report",
     "Classifier",
     "load_model",
     "find_sites",
@@ -88,6 +93,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "restore",
     "measure_jitter",
     "probe_depth",
+    "write_report",
     "__version__",
 ]
 

@@ -327,10 +327,13 @@ def test_what_cannot_be_written_or_is_not_there_is_one_line(
         assert "cannot be written" in error or "no such folder" in error
 
 
+@pytest.mark.parametrize("library", ["altair", "jinja2", "vl_convert"])
 def test_a_missing_library_is_named(
-    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], library: str
 ) -> None:
-    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    for module in [name for name in sys.modules if name.startswith("aliasing.report")]:
+        monkeypatch.delitem(sys.modules, module)  # as in a process of its own
+    monkeypatch.setitem(sys.modules, library, None)
     assert main(["report", str(measured / "crop"), "--out", str(tmp_path / "report.html")]) == 2
     assert 'pip install "aliasing[report]"' in capsys.readouterr().err
 

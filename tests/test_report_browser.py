@@ -1,20 +1,20 @@
 """The page in a real browser: headless Chromium, opened from disk, its console and its network watched."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from selenium.webdriver import Chrome, ChromeOptions, Keys
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from aliasing.report import write_report
+from tests.browser import chromium
 from tests.test_report import HOSTILE, measured, poisoned
+
+pytest.importorskip("selenium")
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 __all__ = ["measured"]  # the fixture
 
@@ -22,31 +22,9 @@ FOLDERS = ("crop", "grid", "depth", "attribution", "spectrum", "features")
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Chromium with an empty profile. Where there is none the tests are skipped, but not in CI."""
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        assert not os.environ.get("CI"), "CI needs Chromium: apt-get install chromium chromium-driver"
-        pytest.skip("no chromium and chromedriver on the path")
-    options = ChromeOptions()
-    options.binary_location = chromium
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    options.set_capability("unhandledPromptBehavior", "ignore")
-    chrome = Chrome(options=options, service=Service(driver))
-    yield chrome
-    chrome.quit()
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as chrome:
+        yield chrome
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +35,7 @@ def report(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def open_page(browser: Chrome, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+def open_page(browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
     """Open a page from disk, and wait until its charts are drawn."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
@@ -70,18 +48,18 @@ def open_page(browser: Chrome, path: Path, width: int = 1280, height: int = 900,
     WebDriverWait(browser, 60).until(lambda chrome: chrome.execute_script(drawn))
 
 
-def one(browser: Chrome, selector: str) -> Any:
+def one(browser: Any, selector: str) -> Any:
     return browser.find_element(By.CSS_SELECTOR, selector)
 
 
-def requests(browser: Chrome) -> set[str]:
+def requests(browser: Any) -> set[str]:
     """Every address that the page has asked for."""
     messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
     sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     return {params["request"]["url"] for params in sent if not params["documentURL"].startswith("chrome:")}
 
 
-def test_it_opens_from_disk_with_a_clean_console_and_asks_for_nothing(browser: Chrome, report: Path) -> None:
+def test_it_opens_from_disk_with_a_clean_console_and_asks_for_nothing(browser: Any, report: Path) -> None:
     open_page(browser, report)
     assert browser.get_log("browser") == []
     asked = requests(browser)
@@ -97,7 +75,7 @@ def test_it_opens_from_disk_with_a_clean_console_and_asks_for_nothing(browser: C
     assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
 
 
-def test_the_slider_moves_the_photograph_by_keyboard(browser: Chrome, report: Path) -> None:
+def test_the_slider_moves_the_photograph_by_keyboard(browser: Any, report: Path) -> None:
     open_page(browser, report)
     box, slider = one(browser, "#move-1 .explorer"), one(browser, "#move-1 input[type=range]")
     data = json.loads(box.find_element(By.CSS_SELECTOR, ".data").get_attribute("textContent"))
@@ -137,7 +115,7 @@ def test_the_slider_moves_the_photograph_by_keyboard(browser: Chrome, report: Pa
     assert browser.get_log("browser") == []
 
 
-def test_the_table_is_sorted_by_mouse_and_by_keyboard(browser: Chrome, report: Path) -> None:
+def test_the_table_is_sorted_by_mouse_and_by_keyboard(browser: Any, report: Path) -> None:
     open_page(browser, report)
     table = "#networks-1 table[data-sortable]"
     heads = browser.find_elements(By.CSS_SELECTOR, f"{table} thead")[0].find_elements(By.TAG_NAME, "th")
@@ -164,7 +142,7 @@ def test_the_table_is_sorted_by_mouse_and_by_keyboard(browser: Chrome, report: P
 
 
 @pytest.mark.parametrize("folder", ["crop", "spectrum", "depth"])
-def test_markup_in_names_and_answers_does_nothing(browser: Chrome, measured: Path, tmp_path: Path, folder: str) -> None:
+def test_markup_in_names_and_answers_does_nothing(browser: Any, measured: Path, tmp_path: Path, folder: str) -> None:
     path = tmp_path / "report.html"
     write_report(poisoned(measured / folder, tmp_path / "run"), path, title=f"</title>{HOSTILE}")
     open_page(browser, path)
@@ -178,7 +156,7 @@ def test_markup_in_names_and_answers_does_nothing(browser: Chrome, measured: Pat
     assert {address for address in requests(browser) if not address.startswith("data:")} == {path.as_uri()}
 
 
-def test_it_is_readable_on_a_phone(browser: Chrome, report: Path) -> None:
+def test_it_is_readable_on_a_phone(browser: Any, report: Path) -> None:
     """Nothing makes the page wider than 360 pixels, with every box unfolded."""
     open_page(browser, report, width=360, height=740)
     browser.execute_script("document.querySelectorAll('details').forEach(box => box.open = true)")
@@ -190,7 +168,7 @@ def test_it_is_readable_on_a_phone(browser: Chrome, report: Path) -> None:
     assert browser.execute_script(wide) == []
 
 
-def test_light_and_dark(browser: Chrome, report: Path) -> None:
+def test_light_and_dark(browser: Any, report: Path) -> None:
     """The system's choice, then the button's; body text and quiet text keep a contrast of at least 4.5 (WCAG AA)."""
 
     def colours() -> dict[str, tuple[float, ...]]:
@@ -219,7 +197,7 @@ def test_light_and_dark(browser: Chrome, report: Path) -> None:
         assert seen == ([False, True] if scheme == "light" else [True, False])
 
 
-def test_what_a_screen_reader_needs_is_there(browser: Chrome, report: Path) -> None:
+def test_what_a_screen_reader_needs_is_there(browser: Any, report: Path) -> None:
     open_page(browser, report)
     missing = """
         const named = (e) => e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim();

@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aliasing import __version__
 from aliasing.errors import InputError, UsageError
 from aliasing.plots.jitter import short_name
 from aliasing.provenance import command_line, write_bytes
-from aliasing.report.blocks import Section
 from aliasing.report.runs import Run, read_run, with_titles
+
+if TYPE_CHECKING:
+    from aliasing.report.blocks import Section
 
 __all__ = ["Run", "read_run", "write_report"]
 
@@ -67,12 +69,12 @@ def write_report(runs: str | Path | Sequence[str | Path], path: str | Path, titl
 def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     """The page as text, and what a reader should know before reading it."""
     try:
+        import altair  # noqa: F401
         import jinja2
         import vl_convert  # noqa: F401
-
-        from aliasing.report import charts
     except ModuleNotFoundError as error:
         raise UsageError(f'a report needs {error.name}: pip install "aliasing[report]"') from None
+    from aliasing.report.charts import CONFIG
     from aliasing.report.made import version_differences
 
     runs = with_titles(runs)
@@ -93,7 +95,7 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
         title=title or _title(names),
         sections=sections,
         cautions=cautions,
-        config=charts.CONFIG,
+        config=CONFIG,
         style=_resource("page.css"),
         scripts=scripts,
         hashes=[_hash(script) for script in scripts],
@@ -118,7 +120,7 @@ def _title(names: Mapping[str, str]) -> str:
     return " · ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
 
-def _sections(runs: Sequence[Run], names: Mapping[str, str]) -> list[Section]:
+def _sections(runs: Sequence[Run], names: Mapping[str, str]) -> "list[Section]":
     """The page from top to bottom."""
     from aliasing.report.depths import attribution_section, depth_section, features_section, spectrum_table
     from aliasing.report.examples import example_sections, spectra_section

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
-from aliasing.report.charts import Chart
-
 Number: TypeAlias = float | None
 
 
@@ -48,6 +46,25 @@ class Table:
     numeric: Sequence[bool]
     sortable: bool = False
     folded: str = ""  # the words that unfold it
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart as the page embeds it.
+
+    Attributes
+    ----------
+    spec : dict
+        Vega-Lite (see :mod:`aliasing.report.charts`).
+    caption : str
+        What it shows, for the eye.
+    alternative : str
+        What it shows, for the ear: the text that a screen reader says instead.
+    """
+
+    spec: dict[str, Any]
+    caption: str
+    alternative: str
 
 
 @dataclass(frozen=True)

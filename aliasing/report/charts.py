@@ -5,7 +5,6 @@ chart has one column's width, whatever that is.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
@@ -45,25 +44,6 @@ CONFIG: dict[str, Any] = {
 }
 
 
-@dataclass(frozen=True)
-class Chart:
-    """A chart as the page embeds it.
-
-    Attributes
-    ----------
-    spec : dict
-        Vega-Lite.
-    caption : str
-        What it shows, for the eye.
-    alternative : str
-        What it shows, for the ear: the text that a screen reader says instead.
-    """
-
-    spec: dict[str, Any]
-    caption: str
-    alternative: str
-
-
 def accuracy_against_consistency(
     points: Sequence[dict[str, Any]], front: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> dict[str, Any]:
@@ -72,7 +52,7 @@ def accuracy_against_consistency(
     Parameters
     ----------
     points : sequence of dict
-        ``network``, and ``accuracy`` and ``consistency``, each with ``…_low`` and ``…_high``.
+        ``network``, ``group``, and ``accuracy`` and ``consistency``, each with ``…_low`` and ``…_high``.
     front : sequence of dict
         Those that no other beats in both.
     names : sequence of str
@@ -83,7 +63,7 @@ def accuracy_against_consistency(
     x = alt.X("consistency:Q").title("consistency (share of pairs that keep the answer)").scale(zero=False, nice=True)
     y = alt.Y("accuracy:Q").title("accuracy").scale(zero=False, nice=True)
     base = alt.Chart(alt.Data(values=list(points)))
-    colour: Any = _colour(names, shown) if few else _groups()
+    colour: Any = _colour(names, shown) if few else _groups(points)
     tooltip = [
         alt.Tooltip("network:N", title="network"),
         *(
@@ -106,7 +86,7 @@ def accuracy_against_consistency(
             x=x,
             y=y,
             color=colour,
-            shape=_shape(names, shown) if few else alt.Shape("group:N").legend(None),
+            shape=_shape(names, shown) if few else alt.value("circle"),
             tooltip=tooltip,
         ),
     ]
@@ -373,9 +353,9 @@ def _legend(channel: Any, shown: Sequence[str]) -> Any:
     return channel.legend(values=list(shown)) if len(shown) > 1 else channel.legend(None)
 
 
-def _groups() -> Any:
-    groups = ["plain", "anti-aliased"]
-    return alt.Color("group:N").scale(domain=groups, range=_range(2))
+def _groups(points: Sequence[dict[str, Any]]) -> Any:
+    groups = list(dict.fromkeys(point["group"] for point in points))
+    return alt.Color("group:N").scale(domain=groups, range=_range(len(groups)))
 
 
 def _estimate_tooltip(title: str = "value") -> list[Any]:

@@ -5,8 +5,7 @@ from typing import Any
 
 from aliasing.errors import InputError
 from aliasing.report import charts
-from aliasing.report.blocks import Block, Cell, Charts, Figure, Section, Table, Text, ends, estimate_cell
-from aliasing.report.charts import Chart
+from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
 from aliasing.report.networks import estimate_text
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Run
@@ -172,8 +171,8 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     section = Section(
         f"attribution-{number}",
         f"Which site causes the jitter? {name}{run.title}",
-        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all others"
-        " are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter away.",
+        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all"
+        " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter away.",
     )
     order = [str(site["name"]) for site in summary["sites"]]
     found = []

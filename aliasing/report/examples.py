@@ -8,8 +8,7 @@ from aliasing.downsample.spectra import FILE as SPECTRA_FILE
 from aliasing.errors import InputError
 from aliasing.jitter.examples import FILE, SPECTRA
 from aliasing.report import charts
-from aliasing.report.blocks import Block, Cell, Command, Explorer, Look, Looks, Pair, Pairs, Section, Table, Text
-from aliasing.report.charts import Chart
+from aliasing.report.blocks import Block, Cell, Chart, Command, Explorer, Look, Looks, Pair, Pairs, Section, Table, Text
 from aliasing.report.pictures import embed, embed_spectrum
 from aliasing.report.runs import Run, read_json
 

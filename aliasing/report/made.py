@@ -87,6 +87,10 @@ def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
             [False, False],
             folded=f"Settings of {run.folder.name}",
         )
+    unmeasured = run.summary.get("unmeasured")
+    if isinstance(unmeasured, dict) and unmeasured:
+        rows = [[Cell(str(name)), Cell(str(reason))] for name, reason in unmeasured.items()]
+        yield Table("Networks that could not be measured, and why", ["network", "reason"], rows, [False, False])
     skipped = _skipped(run)
     if skipped:
         rows = [[Cell(name), Cell(reason)] for name, reason in list(skipped.items())[:_MOST_SKIPPED]]

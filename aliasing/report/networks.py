@@ -12,6 +12,7 @@ from aliasing.report import charts
 from aliasing.report.blocks import (
     Block,
     Cell,
+    Chart,
     Charts,
     Command,
     Section,
@@ -23,7 +24,6 @@ from aliasing.report.blocks import (
     estimate_cell,
     number_cell,
 )
-from aliasing.report.charts import Chart
 from aliasing.report.runs import Run
 
 # What is known of a network, in the order of the table; whatever else a summary estimates stands behind it.
@@ -44,8 +44,8 @@ _COUNTS = {
     "pairs": "pairs",
     "parameters": "parameters",
     "flops": "FLOPs",
-    "macs": "multiply–adds",
-    "images_per_second": "images per second",
+    "multiply_adds": "multiply–adds",
+    "views_per_second": "views per second",
 }
 _INTERVALS = ("top1_change", "mac", "cosine_distance", "neighbour_change", "accuracy")
 _MOST_TILES = 4
@@ -101,9 +101,15 @@ def pareto_front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return front[::-1]
 
 
-def is_antialiased(name: str) -> bool:
-    """Whether a network's name says that it has been anti-aliased."""
-    return name.startswith("antialiased:")
+def group_of(name: str, model: Mapping[str, Any]) -> str:
+    """Plain or anti-aliased, and how: as the summary says, or else as the name does.
+
+    Examples
+    --------
+    >>> group_of("antialiased:binomial4:resnet50", {}), group_of("resnet50", {"group": "plain"})
+    ('converted', 'plain')
+    """
+    return str(model.get("group") or ("converted" if name.startswith("antialiased:") else "plain"))
 
 
 def _lead(run: Run) -> str:
@@ -145,9 +151,11 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
     counts = {
         key: title for key, title in _COUNTS.items() if len({model.get(key) for model in models.values()} - {None}) > 1
     }
+    groups = len({group_of(name, model) for name, model in models.items()}) > 1
     rows = [
         [
             Cell(names[name], names[name], name if name != names[name] else ""),
+            *([Cell(group_of(name, model))] if groups else []),
             *(estimate_cell(model.get(measure)) for measure in titles),
             *(number_cell(model.get(count)) for count in counts),
         ]
@@ -156,9 +164,9 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
     return Table(
         "The networks, with the 95 % interval in brackets. An accuracy flatters a network that was trained on these"
         " images.",
-        ["network", *titles.values(), *counts.values()],
+        ["network", *(["group"] if groups else []), *titles.values(), *counts.values()],
         rows,
-        [False, *[True] * (len(titles) + len(counts))],
+        [False, *([False] if groups else []), *[True] * (len(titles) + len(counts))],
         sortable=True,
     )
 
@@ -168,7 +176,7 @@ def _scatter(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> 
     for name, model in models.items():
         point: dict[str, Any] = {
             "network": names[name],
-            "group": "anti-aliased" if is_antialiased(name) else "plain",
+            "group": group_of(name, model),
         }
         for measure in ("accuracy", "consistency"):
             value, low, high = ends(model.get(measure))

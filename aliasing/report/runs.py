@@ -75,7 +75,8 @@ def read_run(folder: str | Path) -> Run:
     if not path.is_file():
         what = "no such folder" if not folder.exists() else "it holds no summary.json"
         raise InputError(
-            f"{folder}: {what}; give the folder that `--out DIR` of jitter, depth, attribute, spectrum or features left"
+            f"{folder}: {what}; give the folder that `--out DIR` of jitter, compare, depth, attribute, spectrum or"
+            " features left"
         )
     summary = read_json(path)
     kind = _kind(summary)
