@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         plots,
         protocols,
         records,
+        report,
         runs,
         sampling,
         sites,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from aliasing.depth import probe_depth
     from aliasing.jitter import measure_jitter
     from aliasing.models import Classifier, load_model
+    from aliasing.report import write_report
     from aliasing.sites import find_sites
     from aliasing.surgery import antialias, recalibrate, restore
 
@@ -54,6 +56,7 @@ _MODULES = (
     "jitter",
     "depth",
     "plots",
+    "report",
 )
 _FUNCTIONS = {
     "Classifier": "models",
@@ -64,6 +67,7 @@ _FUNCTIONS = {
     "restore": "surgery",
     "measure_jitter": "jitter",
     "probe_depth": "depth",
+    "write_report": "report",
 }
 
 __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
@@ -83,6 +87,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "jitter",
     "depth",
     "plots",
+    "report",
     "Classifier",
     "load_model",
     "find_sites",
@@ -91,6 +96,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "restore",
     "measure_jitter",
     "probe_depth",
+    "write_report",
     "__version__",
 ]
 

@@ -17,7 +17,18 @@ from importlib import import_module
 from aliasing import __version__
 from aliasing.errors import ElsewhereError, InputError, UsageError, one_line
 
-COMMANDS = ("spectrum", "jitter", "depth", "attribute", "features", "sites", "antialias", "finetune", "models")
+COMMANDS = (
+    "spectrum",
+    "jitter",
+    "depth",
+    "attribute",
+    "features",
+    "sites",
+    "antialias",
+    "finetune",
+    "report",
+    "models",
+)
 
 
 def make_parser() -> argparse.ArgumentParser:

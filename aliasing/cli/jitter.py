@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing import plots
-    from aliasing.jitter import measure_jitter, trace_most_jittery
+    from aliasing.jitter import measure_jitter
+    from aliasing.jitter.examples import write_examples
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
     from aliasing.runs import hold, join_ranks
@@ -77,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
         summary = result.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            traces = results_only()(trace_most_jittery)(result, arguments.models, images)
+            traces = results_only()(write_examples)(result, arguments.models, images, arguments.out / "examples")
             plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
     if arguments.json:
         print_json(summary)
@@ -124,7 +125,9 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
     yield from skipped_lines(summary["images"], out)
-    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+    yield (
+        f"written to {out}: summary.json, records/, examples/, figure.png" if out else "nothing is kept: add --out DIR"
+    )
 
 
 def _some(names: list[str]) -> str:

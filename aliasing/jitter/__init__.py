@@ -26,7 +26,6 @@ from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_imag
 from aliasing.jitter.engine import (
     Array,
     Compare,
-    Network,
     compare_embeddings,
     compare_probabilities,
     embeddings,
