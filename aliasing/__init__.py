@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         images,
         jitter,
         layers,
+        leaderboard,
         models,
         plots,
         protocols,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     )
     from aliasing.depth import probe_depth
     from aliasing.jitter import measure_jitter
+    from aliasing.leaderboard import compare_networks
     from aliasing.models import Classifier, load_model
     from aliasing.sites import find_sites
     from aliasing.surgery import antialias, recalibrate, restore
@@ -51,6 +53,7 @@ _MODULES = (
     "records",
     "jitter",
     "depth",
+    "leaderboard",
     "plots",
 )
 _FUNCTIONS = {
@@ -62,6 +65,7 @@ _FUNCTIONS = {
     "restore": "surgery",
     "measure_jitter": "jitter",
     "probe_depth": "depth",
+    "compare_networks": "leaderboard",
 }
 
 __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
@@ -79,6 +83,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "records",
     "jitter",
     "depth",
+    "leaderboard",
     "plots",
     "Classifier",
     "load_model",
@@ -88,6 +93,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "restore",
     "measure_jitter",
     "probe_depth",
+    "compare_networks",
     "__version__",
 ]
 
