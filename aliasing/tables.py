@@ -45,6 +45,11 @@ _TITLES = {
     "views_per_second": "views/s",
     "unexplained_change": "unexplained",
     "cumulative_stride": "stride",
+    "alone_top1_change": "alone: P(top-1 change)",
+    "alone_mac": "MAC",
+    "spared_top1_change": "spared: P(top-1 change)",
+    "spared_mac": "MAC",
+    "alone_accuracy": "alone: accuracy",
     "form": "",
     "rank": "",
     "origin": "from",
@@ -262,11 +267,11 @@ def attribution_rows(summary: Mapping[str, Any]) -> list[Row]:
             "rank": site["rank"],
             "site": site["name"],
             **{
-                f"{way}: {_TITLES[measure]}": site[way][measure]["all"]
+                f"{way}_{measure}": site[way][measure]["all"]
                 for way in ("alone", "spared")
                 for measure in ("top1_change", "mac")
             },
-            "alone: accuracy": site["alone"].get("accuracy"),
+            "alone_accuracy": site["alone"].get("accuracy"),
         }
         for site in summary["sites"]
     ]

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, images_of, print_result, skipped_lines
+from aliasing.cli.shared import PROTOCOLS, add_images, add_run, images_of, print_result, skipped_lines
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         default="crop",
         metavar="NAME[:KEY=VALUE,…]",
-        help="how an image becomes views: crop (default), crop-random, black, mean, inpaint, consistency,"
-        " consistency-cifar, pad, grid, horizontal, vertical, circular, subpixel, scale, rotate, frames",
+        help=f"how an image becomes views: {', '.join(PROTOCOLS)} (default crop)",
     )
     parser.add_argument(
         "--resizer", default="pil", help="pil (default), torch, torch-aliased, opencv-linear or opencv-area"

@@ -10,6 +10,7 @@ from typing import Any
 from aliasing.tables import FORMATS, cell
 
 __all__ = [
+    "PROTOCOLS",
     "add_format",
     "add_images",
     "add_run",
@@ -20,6 +21,11 @@ __all__ = [
     "skipped_lines",
 ]
 
+# Those of `aliasing.protocols`, which help and completion name without loading it.
+PROTOCOLS = (
+    *("crop", "crop-random", "black", "mean", "inpaint", "consistency", "consistency-cifar", "pad", "grid"),
+    *("horizontal", "vertical", "circular", "subpixel", "scale", "rotate", "frames"),
+)
 _SKIPPED_SHOWN = 10
 
 

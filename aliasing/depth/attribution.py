@@ -17,7 +17,6 @@ The network as it is and the network with all sites treated are run once on a ba
 site on (see `aliasing.depth.replay`).
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -32,6 +31,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from aliasing import tables
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Measure
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
@@ -40,6 +40,7 @@ from aliasing.jitter import BATCH_SIZE, Jitter, describe_network
 from aliasing.jitter.engine import Array, blocks, class_probabilities, compare_probabilities, measure_blocks, table_of
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
+from aliasing.progress import watched
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import PROBABILITIES, Records
@@ -136,6 +137,10 @@ class Attribution:
             "versions": versions(),
             "command": command_line(),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sites, ranked."""
+        return tables.render(tables.attribution_rows(self.summary()), "html", sign="+")
 
 
 def attribute(
@@ -318,7 +323,7 @@ def _measure(
         tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
         return pa.concat_tables(tables)
 
-    hidden = not (progress and sys.stderr.isatty())
+    hidden = not (progress and watched())
     entries = list(islice(iter(source), settings["limit"]))
     with tqdm(total=len(entries), desc=model.name, unit="image", disable=hidden) as bar:
 

@@ -1,7 +1,6 @@
 """Follow a shift of the image through a network: images in, one row an image and layer out."""
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from aliasing.images import BadImage, Entry, ImageSource, open_images
 from aliasing.jitter.engine import BLOCK_SIZE, blocks, prepare_ahead
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
+from aliasing.progress import watched
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.records import Part, Records
 from aliasing.sites.find import probe_of
@@ -83,7 +83,7 @@ def probe_depth(
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
 
     Returns
     -------
@@ -206,7 +206,7 @@ def _measure(subject: Subject, source: ImageSource, records: Records, settings: 
     def entries() -> Iterator[Entry]:
         return islice(iter(source), settings["limit"])
 
-    hidden = not (progress and sys.stderr.isatty())
+    hidden = not (progress and watched())
     total = None if hidden else sum(1 for _ in entries())
     with tqdm(total=total, desc=name, unit="image", disable=hidden) as bar:
         for index, block in blocks(entries()):

@@ -9,7 +9,6 @@ A network is shown views of photographs that differ by a small shift; its answer
 with *k* the top class of a view and *p* its probability. Consistency is 1 − P(top-1 change) (Zhang 2019).
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,6 +21,7 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from aliasing import tables
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
@@ -42,6 +42,7 @@ from aliasing.jitter.metrics import PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
+from aliasing.progress import watched
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import EMBEDDINGS, PROBABILITIES, Records
@@ -147,6 +148,10 @@ class Jitter:
             "command": command_line(),
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the networks, and their paired differences."""
+        return "\n".join(tables.jitter_tables(self.summary(), "html"))
+
 
 def measure_jitter(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
@@ -182,7 +187,7 @@ def measure_jitter(
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
 
     Returns
     -------
@@ -280,7 +285,7 @@ def _measure(
     def entries() -> Iterator[Entry]:
         return islice(iter(source), settings["limit"])
 
-    hidden = not (progress and sys.stderr.isatty())
+    hidden = not (progress and watched())
     total = None if hidden else sum(1 for _ in entries())
     with tqdm(total=total, desc=model.name, unit="image", disable=hidden) as bar:
 
