@@ -109,7 +109,8 @@ def fetch_hub_file(repository: str, filename: str | None, name: str) -> Path:
 
 
 def _remedy(url: str, name: str) -> str:
-    return f"fetch {url} elsewhere and give it as file:PATH@{name}"
+    installed = "`aliasing models --installed` lists what loads without the network"
+    return f"fetch {url} elsewhere and give it as file:PATH@{name}; {installed}"
 
 
 def _cache_path(url: str) -> Path:
