@@ -2,8 +2,11 @@
 
 import io
 import os
+import re
+import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from torch import nn
 
 import aliasing as al
 from aliasing import progress
-from aliasing.cli import COMMANDS, completion, main, shared
+from aliasing.cli import COMMANDS, completion, main, make_parser, shared
 from aliasing.plots.style import save, style
 from aliasing.protocols import PROTOCOLS
 
@@ -126,6 +129,19 @@ def test_ours_hold_where_the_user_has_none(tmp_path: Path) -> None:
         save(Figure(figsize=(2, 1)), tmp_path / "ours.png")
     with Pillow.open(tmp_path / "ours.png") as picture:
         assert picture.size == (320, 160)
+
+
+# --- help ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_example_of_every_help_can_be_parsed() -> None:
+    parser, found = make_parser(), 0
+    for command in COMMANDS:
+        text = str(import_module(f"aliasing.cli.{command}").__doc__)
+        for line in re.findall(r"^  (aliasing .*?)(?:   .*)?$", text, re.MULTILINE):
+            assert parser.parse_args(shlex.split(line)[1:]).command == command
+            found += 1
+    assert found >= 3 * len(COMMANDS) - 2
 
 
 # --- errors name the next command ---------------------------------------------------------------------------------
