@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         images,
         jitter,
         layers,
+        leaderboard,
         models,
         plots,
         protocols,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     )
     from aliasing.depth import probe_depth
     from aliasing.jitter import measure_jitter
+    from aliasing.leaderboard import compare_networks
     from aliasing.models import Classifier, load_model
     from aliasing.report import write_report
     from aliasing.sites import find_sites
@@ -55,6 +57,7 @@ _MODULES = (
     "runs",
     "jitter",
     "depth",
+    "leaderboard",
     "plots",
     "report",
 )
@@ -67,6 +70,7 @@ _FUNCTIONS = {
     "restore": "surgery",
     "measure_jitter": "jitter",
     "probe_depth": "depth",
+    "compare_networks": "leaderboard",
     "write_report": "report",
 }
 
@@ -86,6 +90,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "runs",
     "jitter",
     "depth",
+    "leaderboard",
     "plots",
     "report",
     "Classifier",
@@ -96,6 +101,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "restore",
     "measure_jitter",
     "probe_depth",
+    "compare_networks",
     "write_report",
     "__version__",
 ]

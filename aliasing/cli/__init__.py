@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from aliasing import __version__
+from aliasing.cli.completion import PrintCompletion, complete
 from aliasing.errors import ElsewhereError, InputError, UsageError, one_line
 
 COMMANDS = (
     "spectrum",
     "jitter",
+    "compare",
     "depth",
     "attribute",
     "features",
@@ -39,6 +41,12 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="`aliasing COMMAND --help` explains a command, with examples.",
     )
     parser.add_argument("--version", action="version", version=f"aliasing {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=("bash", "zsh", "fish"),
+        help='print shell completion; in ~/.bashrc or ~/.zshrc: eval "$(aliasing --print-completion bash)"',
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = import_module(f"aliasing.cli.{name}")
@@ -50,6 +58,8 @@ def make_parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+    if "_ARGCOMPLETE" in os.environ:
+        complete(parser, commands.choices)
     return parser
 
 

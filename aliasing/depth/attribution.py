@@ -28,6 +28,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from aliasing import tables
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Measure
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
@@ -133,6 +134,10 @@ class Attribution:
             "versions": versions(),
             "command": command_line(),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sites, ranked."""
+        return tables.render(tables.attribution_rows(self.summary()), "html", sign="+")
 
 
 def attribute(

@@ -85,7 +85,7 @@ def probe_depth(
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
     ranks : Ranks
         The processes that share the work and ``out``, as in :func:`aliasing.measure_jitter`.
     timeout : float, optional

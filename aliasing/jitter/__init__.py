@@ -21,6 +21,7 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from aliasing import tables
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
@@ -177,6 +178,10 @@ class Jitter:
             "command": command_line(),
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the networks, and their paired differences."""
+        return "\n".join(tables.jitter_tables(self.summary(), "html"))
+
 
 def measure_jitter(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
@@ -214,7 +219,7 @@ def measure_jitter(
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
     ranks : Ranks
         The processes that share the work and ``out`` (:func:`aliasing.runs.join_ranks`); each measures its share, and
         each gets the whole result.
