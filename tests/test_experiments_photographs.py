@@ -31,6 +31,7 @@ NAMES = (
     "resize",
     "filters",
     "remedies",
+    "leaderboard",
 )
 
 

@@ -20,7 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
+from aliasing.tables import depth_rows, pair, render
 
 SUMMARY = "follow a shift through a network, layer by layer"
 
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
+    from aliasing import tables
     from aliasing.errors import UsageError
     from aliasing.runs import hold, join_ranks
 
@@ -79,6 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.json:
         print_json(summary)
+    elif arguments.format != "table":
+        print(tables.render(tables.depth_rows(summary), arguments.format))
     else:
         print("\n".join(_report(summary, arguments.out)))
 
@@ -101,18 +105,22 @@ def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, An
         "seed": arguments.seed,
         "progress": not arguments.json,
         "ranks": ranks,
+        "timeout": arguments.timeout,
     }
-    profile = probe_depth(
+    profile = results_only()(probe_depth)(
         arguments.models, images, protocol, layers=layers, sites_every=arguments.sites_every, out=out, **options
     )
     answers = None
     if len(arguments.models) > 1:
-        answers = measure_jitter(arguments.models, images, protocol, out=out / "answers" if out else None, **options)
+        answers = results_only()(measure_jitter)(
+            arguments.models, images, protocol, out=out / "answers" if out else None, **options
+        )
     if ranks.rank > 0:
         return {}
     summary = profile.summary()
     if arguments.lie:
-        derived = [lie_error(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
+        derive = results_only()(lie_error)
+        derived = [derive(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
         summary["lie"] = {result.model: result.summary() for result in derived}
         if out:
             plots.save(plots.lie(derived), out / "lie.png")
@@ -134,27 +142,13 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     for name, model in summary["models"].items():
         shown = "1 image" if model["images"] == 1 else f"{model['images']} images"
         yield f"{name}: {shown}"
-        rows = [
-            [
-                layer["name"],
-                "×".join(map(str, layer["shape"])),
-                _stride(layer["cumulative_stride"]),
-                _field(layer["receptive_field"]),
-                *(cell(layer[measure]) for measure in ("relative_change", "equivariance_error", "unexplained_change")),
-                "" if layer["form"] == "map" else layer["form"],
-            ]
-            for layer in model["layers"]
-        ]
-        yield tabulate(
-            rows,
-            ["layer", "shape", "stride", "receptive field", "relative change", "equivariance error", "unexplained", ""],
-        )
+        yield render([_without_network(row) for row in depth_rows({"models": {name: model}})])
         if model["sites"]:
             rows = [
                 [
                     site["name"],
                     site["kind"],
-                    _stride(site["stride"]),
+                    pair(site["stride"]),
                     *(cell(site[measure]) for measure in ("energy_above", "alias_fraction", "baseband_kept", "rise")),
                     f"{site['status']}: {site['note']}" if site["note"] else site["status"],
                 ]
@@ -224,13 +218,5 @@ def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:
         yield f"{name}: NaN or infinite features on {len(bad)} images: {', '.join(bad[:3])}{' …' * (len(bad) > 3)}"
 
 
-def _stride(stride: list[float] | None) -> str:
-    if stride is None:
-        return "–"
-    return f"{stride[0]:g}" if stride[0] == stride[1] else f"{stride[0]:g}×{stride[1]:g}"
-
-
-def _field(field: list[Any] | None) -> str:
-    if field is None:
-        return "?"
-    return str(field[0]) if isinstance(field[0], str) else f"{field[0]:g}"
+def _without_network(row: dict[str, Any]) -> dict[str, Any]:
+    return {column: value for column, value in row.items() if column != "network"}

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import PROTOCOLS, add_images, add_run, images_of, print_result, results_only, skipped_lines
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         default="crop",
         metavar="NAME[:KEY=VALUE,…]",
-        help="how an image becomes views: crop (default), crop-random, black, mean, inpaint, consistency,"
-        " consistency-cifar, pad, grid, horizontal, vertical, circular, subpixel, scale, rotate, frames",
+        help=f"how an image becomes views: {', '.join(PROTOCOLS)} (default crop)",
     )
     parser.add_argument(
         "--resizer", default="pil", help="pil (default), torch, torch-aliased, opencv-linear or opencv-area"
@@ -50,8 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
-    from aliasing import plots
-    from aliasing.jitter import measure_jitter, trace_most_jittery
+    from aliasing import plots, tables
+    from aliasing.jitter import measure_jitter
+    from aliasing.jitter.examples import write_examples
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
     from aliasing.runs import hold, join_ranks
@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     images = images_of(arguments)
     ranks = join_ranks()
     with hold(arguments.out, ranks):
-        result = measure_jitter(
+        result = results_only()(measure_jitter)(
             arguments.models,
             images,
             make_protocol(arguments.protocol, resizer=arguments.resizer),
@@ -70,61 +70,33 @@ def run(arguments: argparse.Namespace) -> None:
             out=arguments.out,
             progress=not arguments.json,
             ranks=ranks,
+            timeout=arguments.timeout,
         )
         if ranks.rank > 0:
             return
         summary = result.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            plots.save(
-                plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
-            )
-    if arguments.json:
-        print_json(summary)
-    else:
-        print("\n".join(_report(summary, arguments.out)))
+            traces = results_only()(write_examples)(result, arguments.models, images, arguments.out / "examples")
+            plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
+    print_result(arguments, summary, tables.jitter_tables(summary, arguments.format), _remarks(summary, arguments.out))
 
 
-_COLUMNS = {
-    "top1_change": "P(top-1 change)",
-    "mac": "MAC",
-    "cosine_distance": "cosine distance",
-    "neighbour_change": "P(neighbour change)",
-    "accuracy": "accuracy",
-    "worst_accuracy": "worst-case accuracy",
-}
-
-
-def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """The summary for a person."""
-    from tabulate import tabulate
-
+def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
+    """What is to be known of the tables."""
     models = summary["models"]
-    columns = [name for name in _COLUMNS if any(name in model for model in models.values())]
-    rows = [
-        [name, *(cell(model.get(column)) for column in columns), model["images"], model["pairs"]]
-        for name, model in models.items()
-    ]
-    yield tabulate(rows, ["network", *(_COLUMNS[column] for column in columns), "images", "pairs"])
     yield "(in brackets the 95 % interval)"
-    if "accuracy" in columns:
+    if any("accuracy" in model for model in models.values()):
         yield "(an accuracy flatters a network that was trained on these images)"
-    if summary["differences"]:
-        columns = [name for name in columns if name in summary["differences"][0]]
-        first = summary["differences"][0]["first"]
-        rows = [
-            [difference["second"], *(cell(difference[column], sign="+") for column in columns)]
-            for difference in summary["differences"]
-        ]
-        yield ""
-        yield tabulate(rows, [f"minus {first}, paired", *(_COLUMNS[column] for column in columns)])
     yield ""
     for name, model in models.items():
         yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
     yield from skipped_lines(summary["images"], out)
-    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+    yield (
+        f"written to {out}: summary.json, records/, examples/, figure.png" if out else "nothing is kept: add --out DIR"
+    )
 
 
 def _some(names: list[str]) -> str:

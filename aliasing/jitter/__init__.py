@@ -21,12 +21,12 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from aliasing import tables
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
     Array,
     Compare,
-    Network,
     compare_embeddings,
     compare_probabilities,
     embeddings,
@@ -36,6 +36,7 @@ from aliasing.jitter.engine import (
     probabilities,
     table_of,
 )
+from aliasing.jitter.faults import Guarded
 from aliasing.jitter.metrics import NOT_MEASURED, PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
@@ -177,6 +178,10 @@ class Jitter:
             "command": command_line(),
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the networks, and their paired differences."""
+        return "\n".join(tables.jitter_tables(self.summary(), "html"))
+
 
 def measure_jitter(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
@@ -190,6 +195,7 @@ def measure_jitter(
     out: str | Path | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
+    timeout: float | None = None,
 ) -> Jitter:
     """Measure how much the answers of pretrained networks move under a small shift of the image.
 
@@ -213,10 +219,13 @@ def measure_jitter(
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
     ranks : Ranks
         The processes that share the work and ``out`` (:func:`aliasing.runs.join_ranks`); each measures its share, and
         each gets the whole result.
+    timeout : float, optional
+        Seconds that the network may take for one batch; then one line names the images that it hangs on, and the
+        process ends: a network that hangs cannot be stopped from within.
 
     Returns
     -------
@@ -243,6 +252,8 @@ def measure_jitter(
         raise UsageError(f"batch size is {batch_size}; it must be at least 1")
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; it must be at least 1")
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout is {timeout}; it must be above 0 seconds")
     if output not in ("probabilities", "embedding"):
         raise UsageError(f"unknown output {output!r}; choose probabilities or embedding")
     keep_freed_memory()
@@ -269,7 +280,7 @@ def measure_jitter(
                     f"{network.name} is given twice; give each network once, and your own under their own names"
                 )
             described[network.name] = describe_network(network, protocol)
-            _measure(network, protocol, settings, run)
+            _measure(network, protocol, settings, run, timeout)
     if not described:
         raise UsageError("no network was given")
     return Jitter(described, protocol, settings, run.records)
@@ -301,7 +312,7 @@ def trace_most_jittery(
     return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
 
 
-def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run) -> None:
+def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run, timeout: float | None) -> None:
     """Measure what has not been measured yet of one network."""
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
@@ -310,19 +321,20 @@ def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], ru
             compare: Compare = compare_probabilities
         else:
             network, schema = embeddings(model), EMBEDDINGS
-            compare = compare_embeddings(_gallery(model, run.entries(), protocol, network, settings))
+            guarded = Guarded(model, network, timeout)
+            compare = compare_embeddings(_gallery(model, run.entries(), protocol, guarded, settings))
 
         def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
 
-        batches = {"batch_size": settings["batch_size"], "seed": settings["seed"]}
+        batches = {"batch_size": settings["batch_size"], "seed": settings["seed"], "timeout": timeout}
         return measure_blocks(model, blocks, protocol, network, tabulate, schema, **batches, seen=seen)
 
     run.measure(model.name, [model.name], {**settings, "weights": model.weights}, work)
 
 
 def _gallery(
-    model: Classifier, entries: Iterator[Entry], protocol: Protocol, network: Network, settings: dict[str, Any]
+    model: Classifier, entries: Iterator[Entry], protocol: Protocol, network: Guarded, settings: dict[str, Any]
 ) -> dict[str, Array]:
     """The embedding of each image's first view, by name."""
     names: list[str] = []
@@ -339,7 +351,10 @@ def _gallery(
                 names.append(entry.name)
                 yield picture
 
-    vectors = list(predict(network, pictures(), settings["batch_size"]))
+    def answer(batch: Array) -> Array:
+        return network(batch, names[-len(batch) :])
+
+    vectors = list(predict(answer, pictures(), settings["batch_size"]))
     return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
 
 

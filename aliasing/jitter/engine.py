@@ -19,6 +19,7 @@ import torch
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Clip, Entry, Image
+from aliasing.jitter.faults import Guarded
 from aliasing.models import Classifier, penultimate_features
 from aliasing.protocols import Protocol, Views
 from aliasing.records import Part
@@ -31,6 +32,7 @@ Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
 T = TypeVar("T")
 
 _AHEAD = 8  # images that are decoded before the network asks for them
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 def probabilities(model: Classifier) -> Network:
@@ -152,6 +154,7 @@ def measure_blocks(
     batch_size: int,
     seed: int,
     seen: Callable[[], Any],
+    timeout: float | None = None,
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images; one part at a time, with its number.
 
@@ -170,24 +173,29 @@ def measure_blocks(
     batch_size, seed : int
     seen : callable
         Called once an image, when it is done.
+    timeout : float, optional
+        Seconds that a batch may take (:func:`aliasing.jitter.faults.at_work`).
     """
 
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
         try:
             image = item[1].load()
-            return image, protocol.views(image, model, seed)
+            views = protocol.views(image, model, seed)
+            # What the views show they hold; a photograph of any size need not wait for its turn in memory.
+            return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
         except BadImage as error:
             return error
 
+    guarded = Guarded(model, network, timeout)
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)
     for index, group in groupby(prepare_ahead(entries, prepare), key=lambda item: item[0][0]):
         block = ((entry, prepared) for (_, entry), prepared in group)
-        yield index, _measure_block(block, network, tabulate, schema, batch_size, seen)
+        yield index, _measure_block(block, guarded, tabulate, schema, batch_size, seen)
 
 
 def _measure_block(
     block: Iterator[tuple[Entry, tuple[Image | Clip, Views] | BadImage]],
-    network: Network,
+    network: Guarded,
     tabulate: Tabulate,
     schema: pa.Schema,
     batch_size: int,
@@ -208,7 +216,7 @@ def _measure_block(
 
     rows = [part.table]
     collected: list[Array] = []
-    for output in predict(network, pictures(), batch_size):
+    for output in predict(lambda batch: network(batch, [name for name, *_ in shown]), pictures(), batch_size):
         collected.append(output)
         name, image, views = shown[0]
         if len(collected) < len(views.views):

@@ -5,7 +5,20 @@ from aliasing.plots.attribution import attribution
 from aliasing.plots.depth import depth, lie
 from aliasing.plots.feature_maps import filters, layers, moving_maps
 from aliasing.plots.jitter import jitter
+from aliasing.plots.leaderboard import leaderboard
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
 
-__all__ = ["across", "attribution", "depth", "filters", "jitter", "layers", "lie", "moving_maps", "save", "spectrum"]
+__all__ = [
+    "across",
+    "attribution",
+    "depth",
+    "filters",
+    "jitter",
+    "layers",
+    "leaderboard",
+    "lie",
+    "moving_maps",
+    "save",
+    "spectrum",
+]

@@ -25,6 +25,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import fingerprint
+from aliasing.progress import watched
 from aliasing.provenance import whole_file, write_json
 from aliasing.resizers import crop_centre, resize_shorter_side
 
@@ -125,7 +126,7 @@ def _epoch(
     order = random.permutation(len(labels))
     batches = max(len(order) // recipe.batch_size, 1)
     steps = batches * recipe.epochs
-    progress = tqdm(range(batches), desc=f"epoch {epoch + 1} of {recipe.epochs}", disable=None, leave=False)
+    progress = tqdm(range(batches), desc=f"epoch {epoch + 1} of {recipe.epochs}", disable=not watched(), leave=False)
     for batch in progress:
         chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
         for group in optimizer.param_groups:
@@ -172,7 +173,9 @@ def _training_set(
     file = out / "images.npz"
     if not file.exists():
         squares, labels = [], []
-        for square, label in tqdm(_squares(model, images, limit), desc="reading images", disable=None, leave=False):
+        for square, label in tqdm(
+            _squares(model, images, limit), desc="reading images", disable=not watched(), leave=False
+        ):
             squares.append(square)
             labels.append(label)
         if not labels:
