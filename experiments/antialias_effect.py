@@ -26,7 +26,7 @@ import aliasing as al
 from aliasing.jitter import Jitter
 from aliasing.provenance import versions, write_json
 from aliasing.surgery import antialias, recalibrate, save
-from aliasing.surgery.finetune import Recipe, finetune
+from aliasing.surgery.finetune import PRECISIONS, Recipe, finetune
 
 TAPS = "binomial3"
 PLACEMENTS = ("after", "before")
@@ -196,12 +196,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--limit", type=int, default=25_600, help="train on the first so many images")
     parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the training")
     parser.add_argument("--test-limit", type=int, help="measure on the first so many images")
     parser.add_argument("--threads", type=int, help="torch's; one where the cores are shared")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    recipe = Recipe(epochs=arguments.epochs, learning_rate=arguments.learning_rate)
+    recipe = Recipe(epochs=arguments.epochs, learning_rate=arguments.learning_rate, precision=arguments.precision)
     for name in arguments.networks:
         file = arguments.out / f"{name}.json"
         settings = {"taps": TAPS, "threads": torch.get_num_threads(), "test_images": arguments.test_limit}
