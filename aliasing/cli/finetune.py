@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="of the convolutions in training; weights stay float32, bfloat16 is faster on newer processors (default float32)",
+        help="of convolutions in training, weights stay float32; bfloat16: faster on new processors (default float32)",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="take the first N images")
 
