@@ -185,6 +185,46 @@ def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
         save(figure, path)
 
 
+def tables(found: list[dict[str, Any]]) -> str:
+    """The CIFAR networks' numbers as Markdown, for the README."""
+    names = [network["network"].replace("resnet", "ResNet-") for network in found]
+    lines: list[str] = []
+
+    def add(title: str, rows: dict[str, list[str]], columns: list[str]) -> None:
+        lines.extend((f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"))
+        lines.extend(f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items())
+        lines.append("")
+
+    for key, title in (("top1_change", "P(top-1 change)"), ("accuracy", "accuracy")):
+        rows = {
+            variant: [interval(network["variants"][variant][key], ".3f") for network in found]
+            for variant in found[0]["variants"]
+        }
+        add(title, rows, names)
+    spent = {
+        variant: [f"{network['minutes'][variant]:.1f}" for network in found]
+        for variant in found[0]["variants"]
+        if "," in variant
+    }
+    add("minutes", spent, names)
+    differences = {
+        f"{name}: {placement}, fine-tuned − {first}": [
+            interval(network[f"minus {first}"][f"{placement}, fine-tuned"][key], "+.3f")
+            for key in ("consistency", "accuracy")
+        ]
+        for first in ("plain", CONTROL)
+        for placement in PLACEMENTS
+        for name, network in zip(names, found, strict=True)
+    }
+    add("", differences, ["consistency", "accuracy"])
+    return "\n".join(lines)
+
+
+def interval(estimate: dict[str, float], form: str) -> str:
+    """An estimate and its interval."""
+    return f"{estimate['value']:{form}} [{estimate['low']:{form}}, {estimate['high']:{form}}]"
+
+
 def main() -> None:
     """Run, and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -227,6 +267,7 @@ def main() -> None:
     done = [json.loads(path.read_text()) for name in cifar if (path := arguments.out / f"{name}.json").exists()]
     if done and all("minus plain, fine-tuned" in found for found in done):
         draw_gain(done, arguments.out / "gain.png")
+        print(tables(done))
 
 
 if __name__ == "__main__":
