@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,15 @@ class Reader(nn.Module):
         return self.product(y, 2.0), y
 
 
+def test_what_is_resampled_to_a_size_has_no_phases_to_choose_among() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(7)).double()
+    converted = al.antialias(network, operator="aps", scheme="all", example_input=image(32))
+    first, second = converted.antialiased_sites
+    assert (first.status, second.status) == ("anti-aliased", "out of reach")
+    assert "aps needs a stride" in second.note
+    assert converted(image(32)).shape == (1, 4, 7, 7)
+
+
 @pytest.mark.parametrize("kind", ["inside its module", "twice", "the caller"])
 @torch.no_grad()
 def test_whoever_reads_the_activation_reads_it_subsampled(kind: str) -> None:
@@ -240,9 +250,10 @@ class PadsItself(nn.Conv2d):
         return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
 @torch.no_grad()
-def test_what_a_convolution_pads_itself_is_low_passed_before_the_padding() -> None:
-    network, x = nn.Sequential(PadsItself(3, 4, 3, 2)).double(), image(32)
+def test_what_a_convolution_pads_itself_is_low_passed_before_the_padding(kernel: int) -> None:
+    network, x = nn.Sequential(PadsItself(3, 4, kernel, 2)).double(), image(32)
     before = al.antialias(network, taps="binomial3", scheme="all", placement="before", example_input=x)
     assert torch.equal(before(x), network(al.downsample.blur_pool(x, 1, "binomial3")))
 
@@ -376,10 +387,32 @@ def test_recalibration_of_a_classifier_from_images() -> None:
     half = (0.5, 0.5, 0.5)
     module = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     classifier = al.Classifier(module, "tiny", 8, half, half, "bilinear", resize_size=8, crop_share=1.0)
-    grey = [np.full((8, 8, 3), value, np.uint8) for value in (0, 255)]
-    found = al.recalibrate(classifier, grey)
+    grey = [np.full((8, 8, 3), value, np.uint8) for value in (0, 255, 255)]
+    found = al.recalibrate(classifier, grey, batch_size=2)  # one left over is no batch
     assert torch.allclose(found.module[0].running_mean, torch.zeros(3), atol=1e-6)
     assert torch.allclose(found.module[0].running_var, torch.full((3,), 128 / 127))
+
+
+def test_recalibration_adds_up_exactly_and_takes_so_many_batches() -> None:
+    batches = [1000 + torch.randn(8, 3, 16, 16) for _ in range(3)]
+    found = al.recalibrate(nn.Sequential(nn.BatchNorm2d(3)), batches, limit=2)
+    # ⟨x²⟩ − μ² is 1 of 10⁶: it would keep one digit in float32.
+    expected = torch.cat(batches[:2]).double().var((0, 2, 3)).float()
+    assert torch.allclose(found[0].running_var, expected, rtol=1e-5)
+
+
+def test_a_recalibration_that_is_broken_off_changes_nothing() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+
+    def batches() -> Iterator[Tensor]:
+        yield 5 + torch.randn(8, 3, 4, 4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recalibrate_(network, batches())
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert network[0].momentum == 0.1
 
 
 def test_recalibration_needs_statistics_and_images() -> None:
