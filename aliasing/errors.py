@@ -11,3 +11,7 @@ class InputError(ValueError):
 
 class UsageError(ValueError):
     """The call is at fault: a name, an option, a size that makes no sense. Exit code 2."""
+
+
+class ElsewhereError(InputError):
+    """Another process of the same run is at fault, and says so itself."""

@@ -8,12 +8,13 @@ Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 130 interrupted.
 
 import argparse
 import os
+import platform
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from aliasing import __version__
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import ElsewhereError, InputError, UsageError
 
 COMMANDS = ("spectrum", "jitter", "depth", "attribute", "features", "sites", "antialias", "finetune", "models")
 
@@ -49,12 +50,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `| head` has read enough; Python's own flush at exit must not complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UsageError as error:
-        print(f"aliasing {arguments.command}: {error}", file=sys.stderr)
+        _complain(arguments.command, str(error))
         return 2
+    except ElsewhereError:
+        return 1
     except InputError as error:
-        print(f"aliasing {arguments.command}: {error}", file=sys.stderr)
+        _complain(arguments.command, str(error))
         return 1
     except KeyboardInterrupt:
-        print(f"aliasing {arguments.command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        _complain(arguments.command, "interrupted; the same command goes on where it stopped")
         return 130
     return 0
+
+
+def _complain(command: str, text: str) -> None:
+    """One line; where ``torchrun`` has started several processes, it says which of them is speaking."""
+    speaker = ""
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        speaker = f"rank {os.environ.get('RANK')} on {platform.node()}: "
+    print(f"aliasing {command}: {speaker}{text}", file=sys.stderr)

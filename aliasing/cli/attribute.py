@@ -44,25 +44,31 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing import plots
     from aliasing.depth.attribution import attribute
     from aliasing.provenance import write_json
+    from aliasing.runs import hold, join_ranks
 
-    result = attribute(
-        arguments.model,
-        images_of(arguments),
-        arguments.protocol,
-        operator=arguments.operator,
-        taps=arguments.taps,
-        placement=arguments.placement,
-        sites=arguments.sites,
-        limit=arguments.limit,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        out=arguments.out,
-        progress=not arguments.json,
-    )
-    summary = result.summary(arguments.by)
-    if arguments.out:
-        write_json(arguments.out / "summary.json", summary)
-        plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
+    ranks = join_ranks()
+    with hold(arguments.out, ranks):
+        result = attribute(
+            arguments.model,
+            images_of(arguments),
+            arguments.protocol,
+            operator=arguments.operator,
+            taps=arguments.taps,
+            placement=arguments.placement,
+            sites=arguments.sites,
+            limit=arguments.limit,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            out=arguments.out,
+            progress=not arguments.json,
+            ranks=ranks,
+        )
+        if ranks.rank > 0:
+            return
+        summary = result.summary(arguments.by)
+        if arguments.out:
+            write_json(arguments.out / "summary.json", summary)
+            plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
     if arguments.json:
         print_json(summary)
     else:

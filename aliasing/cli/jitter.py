@@ -54,25 +54,31 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.jitter import measure_jitter, trace_most_jittery
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
+    from aliasing.runs import hold, join_ranks
 
     images = images_of(arguments)
-    result = measure_jitter(
-        arguments.models,
-        images,
-        make_protocol(arguments.protocol, resizer=arguments.resizer),
-        output=arguments.output,
-        limit=arguments.limit,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        out=arguments.out,
-        progress=not arguments.json,
-    )
-    summary = result.summary()
-    if arguments.out:
-        write_json(arguments.out / "summary.json", summary)
-        plots.save(
-            plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
+    ranks = join_ranks()
+    with hold(arguments.out, ranks):
+        result = measure_jitter(
+            arguments.models,
+            images,
+            make_protocol(arguments.protocol, resizer=arguments.resizer),
+            output=arguments.output,
+            limit=arguments.limit,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            out=arguments.out,
+            progress=not arguments.json,
+            ranks=ranks,
         )
+        if ranks.rank > 0:
+            return
+        summary = result.summary()
+        if arguments.out:
+            write_json(arguments.out / "summary.json", summary)
+            plots.save(
+                plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
+            )
     if arguments.json:
         print_json(summary)
     else:
