@@ -9,6 +9,9 @@ examples:
       one's own weights, the photograph small on black
   aliasing jitter --protocol consistency:draws=1 --resizer torch --json
       two random windows a photograph, resized by torch, the summary on standard output
+  aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --images photo.jpg \
+      --protocol horizontal:pixels=32 --animate --out jitter
+      a film of one photograph, plain and anti-aliased side by side: animation.mp4, .gif and its numbers, .json
 """
 
 import argparse
@@ -16,7 +19,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import (
+    add_animate,
+    add_images,
+    add_run,
+    cell,
+    check_animate,
+    film_numbers,
+    images_of,
+    print_json,
+    skipped_lines,
+)
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -46,20 +59,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what of the network is compared; `embedding` for one that is no classifier",
     )
     add_run(parser)
+    add_animate(parser, "the photograph that moves the first network's answer most, along the path of the protocol")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing import plots
+    from aliasing.errors import InputError, UsageError
     from aliasing.jitter import measure_jitter, trace_most_jittery
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
 
     images = images_of(arguments)
+    protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
+    if arguments.animate:
+        check_animate(arguments, protocol)
+        if arguments.output == "embedding":
+            raise UsageError("--animate shows probabilities, which an embedding has not")
     result = measure_jitter(
         arguments.models,
         images,
-        make_protocol(arguments.protocol, resizer=arguments.resizer),
+        protocol,
         output=arguments.output,
         limit=arguments.limit,
         batch_size=arguments.batch_size,
@@ -70,13 +90,21 @@ def run(arguments: argparse.Namespace) -> None:
     summary = result.summary()
     if arguments.out:
         write_json(arguments.out / "summary.json", summary)
-        plots.save(
-            plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
-        )
+        traces = trace_most_jittery(result, arguments.models, images)
+        plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
+        if arguments.animate:
+            if not traces:
+                raise InputError("--animate: no photograph has moved at all, so there is nothing to show")
+            plots.save_film(plots.animation(traces), arguments.out / "animation", progress=not arguments.json)
+            write_json(
+                arguments.out / "animation.json", film_numbers([trace.numbers() for trace in traces], result.settings)
+            )
     if arguments.json:
         print_json(summary)
     else:
         print("\n".join(_report(summary, arguments.out)))
+        if arguments.animate:
+            print(f"and the film of {traces[0].image}: animation.mp4, animation.gif, animation.json")
 
 
 _COLUMNS = {

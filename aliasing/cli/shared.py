@@ -3,9 +3,12 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aliasing.protocols import Protocol
 
 _SKIPPED_SHOWN = 10
 
@@ -28,6 +31,39 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
     parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
     parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
+
+
+def add_animate(parser: argparse.ArgumentParser, shown: str) -> None:
+    """Whether a film is made."""
+    parser.add_argument(
+        "--animate", action="store_true", help=f"a film too, with --out: {shown}; animation.mp4, .gif and .json"
+    )
+
+
+def check_animate(arguments: argparse.Namespace, protocol: "Protocol") -> None:
+    """Refuse a film that cannot be made, before anything is measured."""
+    from aliasing.errors import UsageError
+    from aliasing.plots.film import require_encoder
+    from aliasing.protocols import PROTOCOLS
+
+    if not arguments.out:
+        raise UsageError("--animate writes files; give it --out DIR")
+    if not protocol.is_path:
+        paths = ", ".join(name for name, kind in PROTOCOLS.items() if kind.is_path)
+        raise UsageError(f"--animate follows a path, and the views of {protocol.name} are none; choose one of {paths}")
+    require_encoder()
+
+
+def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """What a film shows in numbers: each network's, and what they were made with."""
+    from aliasing.provenance import command_line, versions
+
+    return {
+        "networks": list(networks),
+        "settings": settings,
+        "versions": versions(),
+        "command": command_line(),
+    }
 
 
 def images_of(arguments: argparse.Namespace) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from aliasing.models import Classifier
 from aliasing.protocols import Protocol, make_protocol
 
 Array: TypeAlias = npt.NDArray[np.float32]
+
+_LEADING = 5
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,10 @@ class Trace:
         The answers in words, or their numbers where the network has no labels.
     pictures : float32 array, (views, H, W, 3)
         The views themselves, 0…255.
+    leading : tuple of str
+        The five classes that become most probable anywhere along the path, in words, the most probable first.
+    leading_probabilities : float array, (views, classes)
+        Of these classes.
     """
 
     model: str
@@ -44,11 +50,35 @@ class Trace:
     top1: npt.NDArray[np.intp]
     answers: tuple[str, ...]
     pictures: Array
+    leading: tuple[str, ...]
+    leading_probabilities: Array
 
     @property
     def total_variation(self) -> float:
         """How far the probability travels along the path: the sum of its absolute changes."""
         return float(np.abs(np.diff(self.probability)).sum())
+
+    @property
+    def jumps(self) -> npt.NDArray[np.intp]:
+        """The views whose answer is not that of the view before."""
+        return np.flatnonzero(np.diff(self.top1)) + 1
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything but the pictures, as it stands in JSON."""
+        return {
+            "model": self.model,
+            "image": self.image,
+            "unit": self.unit,
+            "positions": self.positions.tolist(),
+            "answers": list(self.answers),
+            "probability_of_first_answer": self.probability.tolist(),
+            "total_variation": self.total_variation,
+            "jumps": self.positions[self.jumps].tolist(),
+            "leading": [
+                {"answer": answer, "probability": probability}
+                for answer, probability in zip(self.leading, self.leading_probabilities.T.tolist(), strict=True)
+            ],
+        }
 
 
 def trace(
@@ -78,6 +108,7 @@ def trace(
     pictures = np.stack([view.draw() for view in views])
     outputs = np.stack(list(predict(probabilities(model), pictures, batch_size)))
     top1 = outputs.argmax(1)
+    leading = np.argsort(-outputs.max(0), kind="stable")[:_LEADING]
     return Trace(
         model.name,
         image.name,
@@ -87,6 +118,8 @@ def trace(
         top1,
         tuple(answer_in_words(model.labels, int(index)) for index in top1),
         pictures,
+        tuple(answer_in_words(model.labels, int(index)) for index in leading),
+        outputs[:, leading],
     )
 
 
