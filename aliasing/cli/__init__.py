@@ -15,7 +15,18 @@ from importlib import import_module
 from aliasing import __version__
 from aliasing.errors import InputError, UsageError
 
-COMMANDS = ("spectrum", "jitter", "depth", "attribute", "features", "sites", "antialias", "finetune", "models")
+COMMANDS = (
+    "spectrum",
+    "jitter",
+    "depth",
+    "attribute",
+    "features",
+    "sites",
+    "antialias",
+    "finetune",
+    "models",
+    "explore",
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
