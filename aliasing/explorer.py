@@ -4,6 +4,7 @@ A page on this machine alone: nothing is fetched from elsewhere, nothing is sent
 (:func:`aliasing.jitter.trace`, :func:`aliasing.probe_depth`, :mod:`aliasing.downsample.comparison`) and shows it.
 """
 
+import asyncio
 import base64
 import io
 import socket
@@ -181,7 +182,7 @@ class _Page:
 
         ui.label("Drag a photograph: what does a pixel change?").classes("text-2xl")
         self.message = ui.label().classes("message text-negative text-lg").props("role=alert")
-        with ui.row().classes("w-full gap-8 items-start"):
+        with ui.row().classes("w-full gap-6 items-start"):
             with ui.column().classes("w-72"):
                 ui.upload(
                     label="a photograph of yours",
@@ -206,7 +207,8 @@ class _Page:
                     on_mouse=self._drag, events=["mousedown", "mousemove", "mouseup"], cross=False
                 ).classes("w-72 cursor-move")
                 self.place = ui.label().classes("place")
-            self.cards = [_Card("plain", COLOURS[0]), _Card("anti-aliased", COLOURS[1])]
+            with ui.row().classes("gap-4"):
+                self.cards = [_Card("plain", COLOURS[0]), _Card("anti-aliased", COLOURS[1])]
         ui.label("Depth: which share of each map's change does the shift not explain?").classes("text-lg")
         self.depth = ui.echart({}).classes("depth w-full h-72")
         ui.label(f"The spectrum of the view, and what a stride of {STRIDE} folds").classes("text-lg")
@@ -245,13 +247,11 @@ class _Page:
 
     async def _take(self, event: Any) -> None:
         """An uploaded photograph, or one line about why it is none."""
-        from nicegui import run
-
         content = await event.file.read()
         event.sender.reset()
         name = shown(event.file.name)
         try:
-            self.image = Image(await run.io_bound(decode, content), name, hash_bytes(content), None)
+            self.image = Image(await asyncio.to_thread(decode, content), name, hash_bytes(content), None)
         except BadImage as error:
             self._complain(f"{name}: {error}")
         else:
@@ -281,14 +281,12 @@ class _Page:
 
     async def _show(self) -> None:
         """The answers at once; what takes longer when the photograph rests."""
-        from nicegui import run
-
         image, anti_aliasing = self.image, self.anti_aliasing
         assert image is not None
         drag = Drag(down=self.down, right=self.right)
         names = [self.model, f"antialiased:{anti_aliasing}:{self.model}"]
-        networks = [await run.io_bound(_load, name) for name in names]
-        traces = await run.io_bound(follow, networks, image, drag)
+        networks = [await asyncio.to_thread(_load, name) for name in names]
+        traces = await asyncio.to_thread(follow, networks, image, drag)
         moved = traces[0].pictures[-1]
         self.picture.set_source(_data_url(moved))
         self.place.text = f"{image.name}: {drag.down:g} down, {drag.right:g} right"
@@ -297,17 +295,19 @@ class _Page:
         if self.shown != self.wanted:
             return
         if drag.down or drag.right:
-            profile = await run.io_bound(depth_profile, networks, image, drag)
+            profile = await asyncio.to_thread(depth_profile, networks, image, drag)
             self._draw_depth(profile)
         if self.shown == self.wanted:
-            self.spectrum.set_source(await run.io_bound(_spectra_url, moved, anti_aliasing))
+            self.spectrum.set_source(await asyncio.to_thread(_spectra_url, moved, anti_aliasing))
 
     def _draw_depth(self, profile: Profile) -> None:
         series = []
         for title, colour, network in zip(
             ("plain", "anti-aliased"), COLOURS, profile.summary()["models"].values(), strict=False
         ):
-            known = [layer for layer in network["layers"] if layer["unexplained_change"]["value"] is not None]
+            known = [
+                layer for layer in network["layers"] if (layer["unexplained_change"] or {}).get("value") is not None
+            ]
             points = [
                 {"value": [place, layer["unexplained_change"]["value"]], "name": layer["name"]}
                 for place, layer in enumerate(known)
@@ -334,14 +334,14 @@ class _Card:
         from nicegui import ui
 
         self.rows = []
-        with ui.card().classes(f"w-96 {title}"):
+        with ui.card().classes(f"w-80 {title}"):
             self.network = ui.label(title).classes("network").style(f"color: {colour}")
             self.answer = ui.label("…").classes("answer text-xl")
             for _ in range(5):
                 with ui.column().classes("w-full gap-0"):
                     with ui.row().classes("w-full justify-between no-wrap"):
-                        name, value = ui.label(), ui.label().classes("whitespace-nowrap")
-                    bar = ui.linear_progress(0, show_value=False).props("instant-feedback").style(f"color: {colour}")
+                        name, value = ui.label(), ui.label().classes("value whitespace-nowrap")
+                    bar = ui.linear_progress(0, show_value=False, color=colour).props("instant-feedback")
                 self.rows.append((name, value, bar))
 
     def show(self, found: Trace) -> None:

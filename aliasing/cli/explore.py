@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks (see `aliasing models`; default: those that pip installed)",
     )
     parser.add_argument(
-        "--image", metavar="PATH", help="the photograph to begin with (default: scikit-image's astronaut, where it is)"
+        "--image", metavar="PATH", help="the photograph to begin with (default: scikit-image's coffee, where installed)"
     )
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="where it is served (default 8080)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
@@ -51,6 +51,6 @@ def _sample() -> Any:
     from aliasing.images import open_images
 
     try:
-        return next(iter(open_images("sample"))).load()
-    except InputError:
+        return next(entry for entry in open_images("sample") if entry.name == "coffee.png").load()
+    except (InputError, StopIteration):
         return None
