@@ -2,6 +2,7 @@
 2019 show both as films). What is drawn was measured before; a frame a view."""
 
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -57,12 +58,14 @@ def animation(traces: Sequence[Trace]) -> FuncAnimation:
         left, right = upper.subfigures(1, 2, squeeze=False, width_ratios=[1, 2.1])[0]
         picture = _Picture(left.subplots(), first)
         panels = right.subplots(rows, columns, squeeze=False)
+        names = _names([trace.model for trace in traces])
         bars = [
-            _Bars(axes, trace, _colour(k)) for k, (axes, trace) in enumerate(zip(panels.flat, traces, strict=False))
+            _Bars(axes, trace, names[k], _colour(k))
+            for k, (axes, trace) in enumerate(zip(panels.flat, traces, strict=False))
         ]
         for axes in panels.flat[len(traces) :]:
             axes.set_axis_off()
-        curves = _Curves(lower.subplots(), traces)
+        curves = _Curves(lower.subplots(), traces, names)
 
         def draw(view: int) -> None:
             picture.draw(view)
@@ -107,12 +110,13 @@ def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
                 axes.set_axis_off()
             _share_averages(list(panels[1, : len(result.layers)]))
         titles = [row.suptitle(" ", fontsize=11) for row in rows]
+        names = _names([result.model for result in results])
 
         def draw(view: int) -> None:
             for part in maps:
                 part.draw(view)
-            for title, result in zip(titles, results, strict=True):
-                title.set_text(f"{short_name(result.model)}: {result.positions[view]:g} {result.unit}")
+            for title, name, result in zip(titles, names, results, strict=True):
+                title.set_text(f"{name}: {result.positions[view]:g} {result.unit}")
 
         return _film(figure, draw, len(results[0].positions))
 
@@ -135,7 +139,7 @@ class _Picture:
 class _Bars:
     """The probabilities of one network's leading classes."""
 
-    def __init__(self, axes: Axes, trace: Trace, colour: str) -> None:
+    def __init__(self, axes: Axes, trace: Trace, network: str, colour: str) -> None:
         self.trace = trace
         places = range(len(trace.leading))
         self.bars: BarContainer = axes.barh(places, trace.leading_probabilities[0], height=0.8, color=colour)
@@ -144,7 +148,7 @@ class _Bars:
             axes.text(0.02, place, fit(name, 24), va="center", fontsize=8.5)
             for place, name in zip(places, trace.leading, strict=True)
         ]
-        self.title = axes.set_title(short_name(trace.model), color=colour, fontsize=10, pad=8)
+        self.title = axes.set_title(network, color=colour, fontsize=10, pad=8)
         axes.set_xlim(0, 1)
         axes.set_ylim(len(trace.leading) - 0.5, -0.5)
         axes.set_yticks([])
@@ -167,14 +171,14 @@ class _Bars:
 class _Curves:
     """The probability of the first view's answer along the path, and where on it we are."""
 
-    def __init__(self, axes: Axes, traces: Sequence[Trace]) -> None:
+    def __init__(self, axes: Axes, traces: Sequence[Trace], names: Sequence[str]) -> None:
         self.traces = traces
         self.points: list[Line2D] = []
         for number, trace in enumerate(traces):
             colour = _colour(number)
             axes.plot(trace.positions, trace.probability, "-", color=colour, linewidth=1.2)
             mark_jumps(axes, trace, colour)
-            label = f"{short_name(trace.model)}: P({fit(trace.answers[0], 24)})"
+            label = f"{names[number]}: P({fit(trace.answers[0], 24)})"
             self.points += axes.plot([], [], "o", color=colour, markersize=7, label=label)
         self.here = axes.axvline(traces[0].positions[0], color="0.6", linewidth=1, zorder=0)
         axes.set_ylim(-0.04, 1.04)
@@ -222,6 +226,17 @@ def _share_averages(panels: list[Axes]) -> None:
         axes.set_ylim(1 - spread, 1 + spread)
         axes.tick_params(labelleft=axes is panels[0])
     panels[0].set_ylabel("average\n÷ its mean", fontsize=7.5)
+
+
+def _names(models: Sequence[str]) -> list[str]:
+    """The networks' short names; where two have the same, with the file that their weights come from."""
+    short = [short_name(model) for model in models]
+    return [
+        f"{name}, {fit(PurePath(model.removeprefix('file:').rpartition('@')[0]).stem, 24)}"
+        if short.count(name) > 1 and model.startswith("file:")
+        else name
+        for name, model in zip(short, models, strict=True)
+    ]
 
 
 def _colour(number: int) -> str:
