@@ -36,8 +36,21 @@ def made_up(model: str, seed: int = 0, views: int = VIEWS) -> Trace:
     top1 = np.array([0, 0, 1, 1, 0, 0][:views])
     pictures = np.broadcast_to(20 + 40 * np.arange(views, dtype=np.float32)[:, None, None, None], (views, 32, 32, 3))
     answers = tuple(NAMES[index] for index in top1)
+    shifts, pairs = np.zeros((views, 2)), tuple((view, view + 1) for view in range(views - 1))
     return Trace(
-        model, "fish.jpg", "pixels", np.arange(views) / 2, found[:, 0], top1, answers, pictures.copy(), NAMES, found
+        model,
+        "fish.jpg",
+        "pixels",
+        np.arange(views) / 2,
+        found[:, 0],
+        top1,
+        answers,
+        pictures.copy(),
+        shifts,
+        found.max(1),
+        pairs,
+        NAMES,
+        found,
     )
 
 
@@ -316,7 +329,7 @@ def test_the_command_leaves_a_film_of_the_networks_side_by_side(
     networks = ["pypi:efficientnet_lite0", "antialiased:binomial3:pypi:efficientnet_lite0"]
     arguments = ["--images", str(photograph), "--protocol", "horizontal:pixels=4", "--animate", "--out", str(tmp_path)]
     assert main(["jitter", "--models", *networks, *arguments]) == 0
-    assert "animation.mp4" in capsys.readouterr().out
+    assert "figure.png, animation.mp4, .gif and .json" in capsys.readouterr().out
     numbers = json.loads((tmp_path / "animation.json").read_text(encoding="utf-8"))
     assert [network["model"] for network in numbers["networks"]] == networks
     assert numbers["settings"]["protocol"]["pixels"] == 4

@@ -6,6 +6,7 @@ from aliasing.plots.depth import depth, lie
 from aliasing.plots.feature_maps import filters, layers, moving_maps
 from aliasing.plots.film import save_film
 from aliasing.plots.jitter import jitter
+from aliasing.plots.leaderboard import leaderboard
 from aliasing.plots.moving import animated_maps, animation
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
@@ -19,6 +20,7 @@ __all__ = [
     "filters",
     "jitter",
     "layers",
+    "leaderboard",
     "lie",
     "moving_maps",
     "save",

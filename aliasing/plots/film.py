@@ -2,8 +2,8 @@
 
 import importlib.util
 import io
-import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from aliasing.errors import InputError
 from aliasing.plots.moving import FRAMES_PER_SECOND
+from aliasing.progress import watched
 from aliasing.provenance import write_bytes
 
 Frames = Sequence[npt.NDArray[np.uint8]]
@@ -50,13 +51,15 @@ def save_film(film: FuncAnimation, path: Path, *, progress: bool = False) -> Non
     """
     require_encoder()
     drawn = _Drawn()
-    with tqdm(desc="film", unit="frame", disable=not (progress and sys.stderr.isatty())) as bar:
+    with tqdm(desc="film", unit="frame", disable=not (progress and watched())) as bar:
 
         def seen(frame: int, frames: int) -> None:
             bar.total = frames
             bar.update()
 
-        film.save(str(path), writer=drawn, dpi=_DOTS_PER_INCH, progress_callback=seen)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph")  # a script that the font lacks: boxes stand for it
+            film.save(str(path), writer=drawn, dpi=_DOTS_PER_INCH, progress_callback=seen)
     plt.close(drawn.fig)
     encoded = {".mp4": mp4(drawn.frames, FRAMES_PER_SECOND), ".gif": gif(drawn.frames, FRAMES_PER_SECOND)}
     for ending, content in encoded.items():

@@ -102,13 +102,16 @@ def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
         figure = plt.figure(figsize=(_WIDTH, 2.45 * len(results) + 0.35))
         rows = figure.subfigures(len(results), 1, squeeze=False)[:, 0]
         maps: list[_Map] = []
+        averages: list[Axes] = []
         for row, result, channels in zip(rows, results, drawn_channels(results), strict=True):
             panels = row.subplots(2, columns, squeeze=False, height_ratios=[1.5, 1])
             for place, (layer, channel) in enumerate(zip(result.layers, channels, strict=True)):
                 maps.append(_Map(panels[0, place], panels[1, place], result, layer, channel))
             for axes in panels[:, len(result.layers) :].flat:
                 axes.set_axis_off()
-            _share_averages(list(panels[1, : len(result.layers)]))
+            averages += panels[1, : len(result.layers)].tolist()
+            panels[1, 0].set_ylabel("average\n÷ its mean", fontsize=7.5)
+        _share_scale(averages)
         titles = [row.suptitle(" ", fontsize=11) for row in rows]
         names = _names([result.model for result in results])
 
@@ -219,13 +222,12 @@ class _Map:
         self.point.set_data([self.positions[view]], [self.relative[view]])
 
 
-def _share_averages(panels: list[Axes]) -> None:
-    """One scale for the averages of all layers, so that those that change more are seen to."""
+def _share_scale(panels: list[Axes]) -> None:
+    """One scale for the averages of all layers and networks, so that those that change more are seen to."""
     spread = max(abs(limit - 1) for axes in panels for limit in axes.get_ylim())
     for axes in panels:
         axes.set_ylim(1 - spread, 1 + spread)
-        axes.tick_params(labelleft=axes is panels[0])
-    panels[0].set_ylabel("average\n÷ its mean", fontsize=7.5)
+        axes.tick_params(labelleft=bool(axes.get_ylabel()))
 
 
 def _names(models: Sequence[str]) -> list[str]:
