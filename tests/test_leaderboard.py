@@ -25,6 +25,7 @@ from aliasing.images import open_images
 from aliasing.leaderboard import _pareto_front, compare_networks, cost, views_per_second
 from aliasing.leaderboard.entrants import choose, group_of, plain_sibling
 from aliasing.protocols import make_protocol
+from aliasing.records import list_images
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = 16
@@ -329,6 +330,7 @@ def _renamed(network: Any, name: str) -> Any:
         records = jitter._records
         description = jitter.models["own:a"]
         copy = type(records)()
+        copy.begin(name, {}, list_images(image for part in records.parts("own:a") for image in part.images))
         for block, part in enumerate(records.parts("own:a")):
             copy.write(name, block, part)
         return replace(jitter, models={name: description}, _records=copy)
@@ -346,7 +348,8 @@ def test_the_command(imagenet_sample: Path, tmp_path: Path, capsys: pytest.Captu
     assert "1 of 3 networks could not be measured" in printed
     assert "nowhere.pth: no such file" in printed
     assert {path.name for path in out.iterdir()} == {
-        *("summary.json", "speed.json", "records", "consistency", "figure.png", "leaderboard.md", "leaderboard.csv")
+        *("summary.json", "speed.json", "records", "consistency", "figure.png", "leaderboard.md", "leaderboard.csv"),
+        ".lock",
     }
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["models"]["pypi:efficientnet_lite0"]["multiply_adds"] > 380e6
