@@ -23,6 +23,8 @@ if TYPE_CHECKING:
         plots,
         protocols,
         records,
+        report,
+        runs,
         sampling,
         sites,
         spectrum,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from aliasing.jitter import measure_jitter
     from aliasing.leaderboard import compare_networks
     from aliasing.models import Classifier, load_model
+    from aliasing.report import write_report
     from aliasing.sites import find_sites
     from aliasing.surgery import antialias, recalibrate, restore
 
@@ -51,10 +54,12 @@ _MODULES = (
     "protocols",
     "estimates",
     "records",
+    "runs",
     "jitter",
     "depth",
     "leaderboard",
     "plots",
+    "report",
 )
 _FUNCTIONS = {
     "Classifier": "models",
@@ -66,6 +71,7 @@ _FUNCTIONS = {
     "measure_jitter": "jitter",
     "probe_depth": "depth",
     "compare_networks": "leaderboard",
+    "write_report": "report",
 }
 
 __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
@@ -81,10 +87,12 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "protocols",
     "estimates",
     "records",
+    "runs",
     "jitter",
     "depth",
     "leaderboard",
     "plots",
+    "report",
     "Classifier",
     "load_model",
     "find_sites",
@@ -94,6 +102,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "measure_jitter",
     "probe_depth",
     "compare_networks",
+    "write_report",
     "__version__",
 ]
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, images_of, print_result, skipped_lines
+from aliasing.cli.shared import add_images, add_run, images_of, print_result, results_only, skipped_lines
 
 SUMMARY = "say which downsampling site causes the jitter"
 
@@ -44,25 +44,32 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing import plots, tables
     from aliasing.depth.attribution import attribute
     from aliasing.provenance import write_json
+    from aliasing.runs import hold, join_ranks
 
-    result = attribute(
-        arguments.model,
-        images_of(arguments),
-        arguments.protocol,
-        operator=arguments.operator,
-        taps=arguments.taps,
-        placement=arguments.placement,
-        sites=arguments.sites,
-        limit=arguments.limit,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        out=arguments.out,
-        progress=not arguments.json,
-    )
-    summary = result.summary(arguments.by)
-    if arguments.out:
-        write_json(arguments.out / "summary.json", summary)
-        plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
+    ranks = join_ranks()
+    with hold(arguments.out, ranks):
+        result = results_only()(attribute)(
+            arguments.model,
+            images_of(arguments),
+            arguments.protocol,
+            operator=arguments.operator,
+            taps=arguments.taps,
+            placement=arguments.placement,
+            sites=arguments.sites,
+            limit=arguments.limit,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            out=arguments.out,
+            progress=not arguments.json,
+            ranks=ranks,
+            timeout=arguments.timeout,
+        )
+        if ranks.rank > 0:
+            return
+        summary = result.summary(arguments.by)
+        if arguments.out:
+            write_json(arguments.out / "summary.json", summary)
+            plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
     found = [tables.render(tables.attribution_rows(summary), arguments.format, sign="+")]
     print_result(arguments, summary, found, _remarks(summary, arguments.out))
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from aliasing.cli.jitter import DEFAULT_MODELS
-from aliasing.cli.shared import add_images, add_run, images_of, print_result, skipped_lines
+from aliasing.cli.shared import add_images, add_run, images_of, print_result, results_only, skipped_lines
 
 SUMMARY = "compare many networks: accurate, consistent, and at what price"
 
@@ -72,23 +72,29 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing import plots, tables
     from aliasing.leaderboard import compare_networks
     from aliasing.provenance import write_bytes, write_json
+    from aliasing.runs import hold, join_ranks
 
-    board = compare_networks(
-        arguments.models,
-        images_of(arguments),
-        arguments.protocol,
-        arguments.consistency,
-        antialiased=arguments.antialias,
-        recalibrate_on=arguments.recalibrate,
-        installed=arguments.installed,
-        limit=arguments.limit,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        out=arguments.out,
-        progress=not arguments.json,
-    )
+    ranks = join_ranks()
+    with hold(arguments.out, ranks):
+        board = results_only()(compare_networks)(
+            arguments.models,
+            images_of(arguments),
+            arguments.protocol,
+            arguments.consistency,
+            antialiased=arguments.antialias,
+            recalibrate_on=arguments.recalibrate,
+            installed=arguments.installed,
+            limit=arguments.limit,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            out=arguments.out,
+            progress=not arguments.json,
+            ranks=ranks,
+            timeout=arguments.timeout,
+        )
+    if ranks.rank > 0:
+        return
     summary = board.summary()
-    remarks = list(_remarks(summary, arguments.out))
     if arguments.out:
         write_json(arguments.out / "summary.json", summary)
         markdown = "\n\n".join(tables.leaderboard_tables(summary, board.speed, "markdown"))
@@ -97,7 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
         write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
         plots.save(plots.leaderboard(board), arguments.out / "figure.png")
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
-    print_result(arguments, {**summary, "speed": board.speed}, found, remarks)
+    print_result(arguments, {**summary, "speed": board.speed}, found, _remarks(summary, arguments.out))
 
 
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
 from aliasing.tables import depth_rows, pair, render
 
 SUMMARY = "follow a shift through a network, layer by layer"
@@ -68,61 +68,70 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
-    from aliasing import plots, tables
+    from aliasing.errors import UsageError
+    from aliasing.runs import hold, join_ranks
+
+    if arguments.lie is not None and arguments.lie < 1:
+        raise UsageError(f"lie is {arguments.lie}; it must be at least 1 image")
+    ranks = join_ranks()
+    with hold(arguments.out, ranks):
+        summary = _measure_and_draw(arguments, ranks)
+    if ranks.rank > 0:
+        return
+    if arguments.json:
+        print_json(summary)
+    elif arguments.format != "table":
+        print(render(depth_rows(summary), arguments.format))
+    else:
+        print("\n".join(_report(summary, arguments.out)))
+
+
+def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, Any]:
+    """The summary; the first process of a run alone makes it, and writes it and the figures."""
+    from aliasing import plots
     from aliasing.depth import lie_error, probe_depth
     from aliasing.depth.across import compare_depths
-    from aliasing.errors import UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
 
-    if arguments.lie is not None and arguments.lie < 1:
-        raise UsageError(f"lie is {arguments.lie}; it must be at least 1 image")
-    images = images_of(arguments)
+    images, out = images_of(arguments), arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
-    profile = probe_depth(
-        arguments.models,
-        images,
-        protocol,
-        layers=layers,
-        sites_every=arguments.sites_every,
-        limit=arguments.limit,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        out=arguments.out,
-        progress=not arguments.json,
+    options = {
+        "limit": arguments.limit,
+        "batch_size": arguments.batch_size,
+        "seed": arguments.seed,
+        "progress": not arguments.json,
+        "ranks": ranks,
+        "timeout": arguments.timeout,
+    }
+    profile = results_only()(probe_depth)(
+        arguments.models, images, protocol, layers=layers, sites_every=arguments.sites_every, out=out, **options
     )
+    answers = None
+    if len(arguments.models) > 1:
+        answers = results_only()(measure_jitter)(
+            arguments.models, images, protocol, out=out / "answers" if out else None, **options
+        )
+    if ranks.rank > 0:
+        return {}
     summary = profile.summary()
     if arguments.lie:
-        derived = [lie_error(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
+        derive = results_only()(lie_error)
+        derived = [derive(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
         summary["lie"] = {result.model: result.summary() for result in derived}
-        if arguments.out:
-            plots.save(plots.lie(derived), arguments.out / "lie.png")
-    if len(arguments.models) > 1:
-        answers = measure_jitter(
-            arguments.models,
-            images,
-            protocol,
-            limit=arguments.limit,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
-            out=arguments.out / "answers" if arguments.out else None,
-            progress=not arguments.json,
-        )
+        if out:
+            plots.save(plots.lie(derived), out / "lie.png")
+    if answers is not None:
         across = compare_depths([answers])
         summary["across"] = {key: across.summary()[key] for key in ("groups", "not_measured")}
-        if arguments.out:
-            plots.save(plots.across(across), arguments.out / "across.png")
-    if arguments.out:
-        write_json(arguments.out / "summary.json", summary)
-        plots.save(plots.depth(profile), arguments.out / "figure.png")
-    if arguments.json:
-        print_json(summary)
-    elif arguments.format != "table":
-        print(tables.render(tables.depth_rows(summary), arguments.format))
-    else:
-        print("\n".join(_report(summary, arguments.out)))
+        if out:
+            plots.save(plots.across(across), out / "across.png")
+    if out:
+        write_json(out / "summary.json", summary)
+        plots.save(plots.depth(profile), out / "figure.png")
+    return summary
 
 
 def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import PROTOCOLS, add_images, add_run, images_of, print_result, skipped_lines
+from aliasing.cli.shared import PROTOCOLS, add_images, add_run, images_of, print_result, results_only, skipped_lines
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -50,28 +50,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing import plots, tables
-    from aliasing.jitter import measure_jitter, trace_most_jittery
+    from aliasing.jitter import measure_jitter
+    from aliasing.jitter.examples import write_examples
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
+    from aliasing.runs import hold, join_ranks
 
     images = images_of(arguments)
-    result = measure_jitter(
-        arguments.models,
-        images,
-        make_protocol(arguments.protocol, resizer=arguments.resizer),
-        output=arguments.output,
-        limit=arguments.limit,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        out=arguments.out,
-        progress=not arguments.json,
-    )
-    summary = result.summary()
-    if arguments.out:
-        write_json(arguments.out / "summary.json", summary)
-        plots.save(
-            plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
+    ranks = join_ranks()
+    with hold(arguments.out, ranks):
+        result = results_only()(measure_jitter)(
+            arguments.models,
+            images,
+            make_protocol(arguments.protocol, resizer=arguments.resizer),
+            output=arguments.output,
+            limit=arguments.limit,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            out=arguments.out,
+            progress=not arguments.json,
+            ranks=ranks,
+            timeout=arguments.timeout,
         )
+        if ranks.rank > 0:
+            return
+        summary = result.summary()
+        if arguments.out:
+            write_json(arguments.out / "summary.json", summary)
+            traces = results_only()(write_examples)(result, arguments.models, images, arguments.out / "examples")
+            plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
     print_result(arguments, summary, tables.jitter_tables(summary, arguments.format), _remarks(summary, arguments.out))
 
 
@@ -87,7 +94,9 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
     yield from skipped_lines(summary["images"], out)
-    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+    yield (
+        f"written to {out}: summary.json, records/, examples/, figure.png" if out else "nothing is kept: add --out DIR"
+    )
 
 
 def _some(names: list[str]) -> str:

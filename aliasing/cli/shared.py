@@ -3,7 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="end the run, and say at which images, if the network takes longer for a batch (default: wait)",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
     add_format(parser)
 
@@ -59,6 +66,13 @@ def add_format(parser: argparse.ArgumentParser, json: str = "print the summary i
         help="a table to look at (default), Markdown for a text, or CSV with every number in a column of its own",
     )
     shown.add_argument("--json", action="store_true", help=json)
+
+
+@contextmanager
+def results_only() -> Iterator[None]:
+    """Around what runs networks (or before it, as a decorator): what they print goes to standard error."""
+    with redirect_stdout(sys.stderr):
+        yield
 
 
 def images_of(arguments: argparse.Namespace) -> Any:

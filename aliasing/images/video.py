@@ -64,4 +64,5 @@ def _opencv() -> Any:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2
 
+    cv2.setLogLevel(0)  # others may have imported it before the environment was set
     return cv2

@@ -19,6 +19,7 @@ import torch
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Clip, Entry, Image
+from aliasing.jitter.faults import Guarded
 from aliasing.models import Classifier, penultimate_features
 from aliasing.protocols import Protocol, Views
 from aliasing.records import Part
@@ -30,8 +31,8 @@ Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
 Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
 T = TypeVar("T")
 
-BLOCK_SIZE = 32
 _AHEAD = 8  # images that are decoded before the network asks for them
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 def probabilities(model: Classifier) -> Network:
@@ -142,14 +143,6 @@ def compare_embeddings(gallery: dict[str, Array]) -> Compare:
     return compare
 
 
-def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:
-    """Number and content of each block of a stream."""
-    iterator, index = iter(entries), 0
-    while block := list(islice(iterator, size)):
-        yield index, block
-        index += 1
-
-
 def measure_blocks(
     model: Classifier,
     numbered_blocks: Iterable[tuple[int, list[Entry]]],
@@ -161,6 +154,7 @@ def measure_blocks(
     batch_size: int,
     seed: int,
     seen: Callable[[], Any],
+    timeout: float | None = None,
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images; one part at a time, with its number.
 
@@ -179,24 +173,29 @@ def measure_blocks(
     batch_size, seed : int
     seen : callable
         Called once an image, when it is done.
+    timeout : float, optional
+        Seconds that a batch may take (:func:`aliasing.jitter.faults.at_work`).
     """
 
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
         try:
             image = item[1].load()
-            return image, protocol.views(image, model, seed)
+            views = protocol.views(image, model, seed)
+            # What the views show they hold; a photograph of any size need not wait for its turn in memory.
+            return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
         except BadImage as error:
             return error
 
+    guarded = Guarded(model, network, timeout)
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)
     for index, group in groupby(prepare_ahead(entries, prepare), key=lambda item: item[0][0]):
         block = ((entry, prepared) for (_, entry), prepared in group)
-        yield index, _measure_block(block, network, tabulate, schema, batch_size, seen)
+        yield index, _measure_block(block, guarded, tabulate, schema, batch_size, seen)
 
 
 def _measure_block(
     block: Iterator[tuple[Entry, tuple[Image | Clip, Views] | BadImage]],
-    network: Network,
+    network: Guarded,
     tabulate: Tabulate,
     schema: pa.Schema,
     batch_size: int,
@@ -217,7 +216,7 @@ def _measure_block(
 
     rows = [part.table]
     collected: list[Array] = []
-    for output in predict(network, pictures(), batch_size):
+    for output in predict(lambda batch: network(batch, [name for name, *_ in shown]), pictures(), batch_size):
         collected.append(output)
         name, image, views = shown[0]
         if len(collected) < len(views.views):

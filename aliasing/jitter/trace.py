@@ -34,6 +34,12 @@ class Trace:
         The answers in words, or their numbers where the network has no labels.
     pictures : float32 array, (views, H, W, 3)
         The views themselves, 0…255.
+    shifts : float array, (views, 2)
+        How the content of each view has moved, (dy, dx) in pixels.
+    confidence : float array, (views,)
+        The probability of each view's own answer.
+    pairs : tuple of (int, int)
+        The views that the protocol compares.
     """
 
     model: str
@@ -44,6 +50,9 @@ class Trace:
     top1: npt.NDArray[np.intp]
     answers: tuple[str, ...]
     pictures: Array
+    shifts: npt.NDArray[np.float64]
+    confidence: Array
+    pairs: tuple[tuple[int, int], ...]
 
     @property
     def total_variation(self) -> float:
@@ -54,14 +63,14 @@ class Trace:
 def trace(
     model: Classifier, image: Image | Clip, protocol: str | Protocol = "crop", *, batch_size: int = 16, seed: int = 0
 ) -> Trace:
-    """Follow one image along a protocol's path.
+    """Follow one image through a protocol's views, one after the other.
 
     Parameters
     ----------
     model : Classifier
     image : Image or Clip
     protocol : str or Protocol
-        One whose pairs follow one another (``is_path``).
+        Best one whose pairs follow one another (``is_path``): the views of others lie in no order that means much.
     batch_size, seed : int
 
     Returns
@@ -74,7 +83,8 @@ def trace(
         The image cannot be shown in this way.
     """
     protocol = make_protocol(protocol)
-    views = protocol.views(image, model, seed).views
+    shown = protocol.views(image, model, seed)
+    views = shown.views
     pictures = np.stack([view.draw() for view in views])
     outputs = np.stack(list(predict(probabilities(model), pictures, batch_size)))
     top1 = outputs.argmax(1)
@@ -87,6 +97,9 @@ def trace(
         top1,
         tuple(answer_in_words(model.labels, int(index)) for index in top1),
         pictures,
+        np.array([view.shift for view in views]),
+        outputs.max(1),
+        shown.pairs,
     )
 
 

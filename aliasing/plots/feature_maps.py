@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from aliasing.depth.feature_maps import INPUT, Array, AverageChange, LayerMaps, MovingMaps
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, plain, style
 
 _MOST_VIEWS = 5
 _MOST_AVERAGES = 8
@@ -89,7 +89,7 @@ def filters(layer: LayerMaps, model: str) -> Figure:
         if maps.shape[1:] == (1, 1):  # no positions: all channels in one picture
             figure, axes = plt.subplots(figsize=(10, 1.8))
             axes.stem(np.arange(len(maps)), maps[:, 0, 0], markerfmt=" ", basefmt=" ")
-            axes.set(xlabel="channel", ylabel="value", title=f"{layer.layer}: {len(maps)} values{_mark(layer)}")
+            axes.set(xlabel="channel", ylabel="value", title=f"{plain(layer.layer)}: {len(maps)} values{_mark(layer)}")
             return figure
         figure, panels = _grid(count, 0.8)
         low, high = np.quantile(maps[:count], [0.005, 0.995])
@@ -97,7 +97,7 @@ def filters(layer: LayerMaps, model: str) -> Figure:
             _show(axes, picture, low, high)
         first = f", the first {count}" if count < len(maps) else ""
         size = f"{len(maps)} filters, {maps.shape[1]}×{maps.shape[2]}"
-        figure.suptitle(f"{short_name(model)}, {layer.layer}: {size}{first}{_mark(layer)}", fontsize=11)
+        figure.suptitle(f"{short_name(model)}, {plain(layer.layer)}: {size}{first}{_mark(layer)}", fontsize=11)
     return figure
 
 
@@ -140,7 +140,7 @@ def _mark(layer: LayerMaps) -> str:
 
 
 def _tail(name: str) -> str:
-    return name if len(name) <= 22 else "…" + name[-21:]
+    return plain(name if len(name) <= 22 else "…" + name[-21:])
 
 
 def _show(axes: Axes, picture: Array, low: float, high: float) -> None:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from aliasing.jitter import Jitter, Trace
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, plain, style
 
 _MEASURES = {
     "top1_change": "P(top-1 change)",
@@ -37,6 +37,7 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
     summary = result.summary()
     models = summary["models"]
     measures = [name for name in _MEASURES if any(name in model for model in models.values())]
+    measures = measures or ["top1_change"]  # no output was finite: an empty panel says so
     top = 1.3 + 0.32 * len(models)
     bottom = 4.1 if traces else 0
     with style():
@@ -53,7 +54,7 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
 def short_name(model: str) -> str:
     """A network's name without where it comes from, and how it was anti-aliased."""
     architecture = model.split("@")[-1].split(":")[-1]
-    return f"{architecture}, {model.split(':')[1]}" if model.startswith("antialiased:") else architecture
+    return plain(f"{architecture}, {model.split(':')[1]}" if model.startswith("antialiased:") else architecture)
 
 
 def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list[str], summary: dict[str, Any]) -> None:
@@ -126,7 +127,6 @@ def _mark_jumps(axes: Axes, trace: Trace, colour: str) -> None:
 
 
 def _fit(text: str, length: int = 17) -> str:
-    """The first of several synonyms, no longer than there is room for, and not read as mathematics."""
+    """The first of several synonyms, no longer than there is room for."""
     text = text.split(", ")[0]
-    text = text if len(text) <= length else text[: length - 1] + "…"
-    return text.replace("$", r"\$")
+    return plain(text if len(text) <= length else text[: length - 1] + "…")

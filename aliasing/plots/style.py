@@ -1,6 +1,7 @@
 """One look for every figure: colours that the colour-blind can tell apart, quiet axes, readable at README width."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,10 +45,25 @@ def style() -> Iterator[None]:
         yield
 
 
+def plain(text: str) -> str:
+    r"""A name as it stands: matplotlib would read mathematics between dollars, and leave out of a legend what begins
+    with an underscore.
+
+    Examples
+    --------
+    >>> plain("$x^$.png"), plain("_stem")
+    ('\\$x^\\$.png', ' _stem')
+    """
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all, and close it; at the user's ``savefig.dpi`` where that is set."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_unset().get("savefig.dpi"))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a script that the font lacks: boxes stand for it
+        figure.savefig(content, format="png", dpi=_unset().get("savefig.dpi"))
     plt.close(figure)
     write_bytes(path, content.getvalue())
 

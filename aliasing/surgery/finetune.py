@@ -8,7 +8,6 @@ ends as it would have. The images are read once, and kept beside it.
 import copy
 import json
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -27,7 +26,7 @@ from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import fingerprint
 from aliasing.progress import watched
-from aliasing.provenance import write_json
+from aliasing.provenance import whole_file, write_json
 from aliasing.resizers import crop_centre, resize_shorter_side
 
 __all__ = ["Recipe", "finetune"]
@@ -89,7 +88,6 @@ def finetune(
             f"epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate}; "
             "expected at least 1, at least 2, and a positive number"
         )
-    out.mkdir(parents=True, exist_ok=True)
     _claim(out, {**asdict(recipe), "weights": fingerprint(model.module), "model": model.name, "limit": limit})
     pixels, labels = _training_set(model, images, out, limit)
     module = copy.deepcopy(model.module).to(memory_format=torch.channels_last)
@@ -108,7 +106,8 @@ def finetune(
         module.train()
         _epoch(trained, optimizer, pixels, labels, recipe, epoch)
         state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-        _save(state, checkpoint)
+        with whole_file(checkpoint) as file:
+            torch.save(state, file)
     module.eval()
     return trained
 
@@ -181,9 +180,8 @@ def _training_set(
             labels.append(label)
         if not labels:
             raise InputError(f"no labelled images in {images}; give a folder with a folder a class, or a labels.csv")
-        with tempfile.NamedTemporaryFile(dir=out, suffix=".npz", delete=False) as partial:
+        with whole_file(file) as partial:
             np.savez(partial, pixels=np.stack(squares), labels=np.array(labels, np.int64))
-        Path(partial.name).replace(file)
     content = np.load(file)
     return content["pixels"], content["labels"]
 
@@ -210,9 +208,3 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             raise UsageError(f"{out} holds another run; give another folder, or delete it")
         return
     write_json(file, settings)
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)
