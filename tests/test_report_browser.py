@@ -9,14 +9,13 @@ import pytest
 
 from aliasing.report import write_report
 from tests.browser import chromium
-from tests.test_report import HOSTILE, measured, poisoned
+from tests.report_runs import HOSTILE
+from tests.test_report import poisoned
 
 pytest.importorskip("selenium")
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
-
-__all__ = ["measured"]  # the fixture
 
 FOLDERS = ("crop", "grid", "depth", "attribution", "spectrum", "features")
 

@@ -92,16 +92,16 @@ def run(arguments: argparse.Namespace) -> None:
             ranks=ranks,
             timeout=arguments.timeout,
         )
-    if ranks.rank > 0:
-        return
-    summary = board.summary()
-    if arguments.out:
-        write_json(arguments.out / "summary.json", summary)
-        markdown = "\n\n".join(tables.leaderboard_tables(summary, board.speed, "markdown"))
-        write_bytes(arguments.out / "leaderboard.md", f"{markdown}\n".encode())
-        (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
-        write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
-        plots.save(plots.leaderboard(board), arguments.out / "figure.png")
+        if ranks.rank > 0:
+            return
+        summary = board.summary()
+        if arguments.out:
+            write_json(arguments.out / "summary.json", summary)
+            markdown = "\n\n".join(tables.leaderboard_tables(summary, board.speed, "markdown"))
+            write_bytes(arguments.out / "leaderboard.md", f"{markdown}\n".encode())
+            (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
+            write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
+            plots.save(plots.leaderboard(board), arguments.out / "figure.png")
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
     print_result(arguments, {**summary, "speed": board.speed}, found, _remarks(summary, arguments.out))
 

@@ -13,15 +13,30 @@ examples:
       every single layer, the summary on standard output
   aliasing depth --models antialiased:flc,all,circular:resnet50 --protocol circular:pixels=1
       without a boundary: circular padding and circular shifts, where the numbers are exact
+  aliasing depth --models resnet50 --images photo.jpg --protocol crop:span=16 --animate --out depth
+      a film of the feature maps at several depths while the photograph moves
 """
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, results_only, skipped_lines
+from aliasing.cli.shared import (
+    add_animate,
+    add_images,
+    add_run,
+    cell,
+    check_animate,
+    film_numbers,
+    images_of,
+    print_json,
+    results_only,
+    skipped_lines,
+)
 from aliasing.tables import depth_rows, pair, render
+
+if TYPE_CHECKING:
+    from aliasing.protocols import Protocol
 
 SUMMARY = "follow a shift through a network, layer by layer"
 
@@ -64,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="look at the downsampling sites on every N-th image (default 8): their dense maps cost time",
     )
     add_run(parser)
+    add_animate(parser, "feature maps at several depths while the first photograph moves (give a longer path)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -83,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.format != "table":
         print(render(depth_rows(summary), arguments.format))
     else:
-        print("\n".join(_report(summary, arguments.out)))
+        print("\n".join(_report(arguments, summary)))
 
 
 def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, Any]:
@@ -98,6 +114,8 @@ def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, An
     images, out = images_of(arguments), arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
+    if arguments.animate:
+        check_animate(arguments, protocol)
     options = {
         "limit": arguments.limit,
         "batch_size": arguments.batch_size,
@@ -131,10 +149,35 @@ def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, An
     if out:
         write_json(out / "summary.json", summary)
         plots.save(plots.depth(profile), out / "figure.png")
+    if arguments.animate:
+        _film(arguments, protocol, summary)
     return summary
 
 
-def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
+def _film(arguments: argparse.Namespace, protocol: "Protocol", summary: dict[str, Any]) -> None:
+    """The feature maps of the first image that can be shown, of each network, while it moves."""
+    from aliasing import plots
+    from aliasing.depth.feature_maps import INPUT, choose_layers, drawn_channels, follow_maps
+    from aliasing.images import open_images
+    from aliasing.models import load_model
+    from aliasing.provenance import write_json
+
+    networks = [load_model(name) for name in arguments.models]
+    entries = iter(open_images(images_of(arguments)))
+    image = next(entry for entry in entries if entry.name not in summary["images"]["skipped"]).load()
+    layers = [INPUT, *choose_layers(networks[0])] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
+    followed = []
+    for network in networks:
+        modules = dict(network.module.named_modules())
+        known = all(layer == INPUT or layer in modules for layer in layers)
+        followed.append(follow_maps(network, image, protocol, layers if known else None, seed=arguments.seed))
+    plots.save_film(plots.animated_maps(followed), arguments.out / "animation", progress=not arguments.json)
+    channels = drawn_channels(followed)
+    numbers = [result.numbers(drawn) for result, drawn in zip(followed, channels, strict=True)]
+    write_json(arguments.out / "animation.json", film_numbers(numbers, summary["settings"]))
+
+
+def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
     """The summary for a person."""
     from tabulate import tabulate
 
@@ -163,8 +206,10 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield ""
     yield from _lie_report(summary.get("lie", {}))
     yield from _across(summary.get("across", {"groups": []})["groups"])
+    out = arguments.out
     yield from skipped_lines(summary["images"], out)
     more = ", across.png, answers/" if "across" in summary else ""
+    more += ", animation.mp4, .gif and .json" if arguments.animate else ""
     yield f"written to {out}: summary.json, records/, figure.png{more}" if out else "nothing is kept: add --out DIR"
 
 

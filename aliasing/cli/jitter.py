@@ -9,14 +9,26 @@ examples:
       one's own weights, the photograph small on black
   aliasing jitter --protocol consistency:draws=1 --resizer torch --json
       two random windows a photograph, resized by torch, the summary on standard output
+  aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --protocol horizontal --animate --out film
+      a film as well: the photograph that moves most, and both networks' answers, plain and anti-aliased side by side
 """
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import PROTOCOLS, add_images, add_run, images_of, print_result, results_only, skipped_lines
+from aliasing.cli.shared import (
+    PROTOCOLS,
+    add_animate,
+    add_images,
+    add_run,
+    check_animate,
+    film_numbers,
+    images_of,
+    print_result,
+    results_only,
+    skipped_lines,
+)
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -45,11 +57,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what of the network is compared; `embedding` for one that is no classifier",
     )
     add_run(parser)
+    add_animate(parser, "the photograph that moves the first network's answer most, along the path of the protocol")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing import plots, tables
+    from aliasing.errors import InputError, UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.jitter.examples import write_examples
     from aliasing.protocols import make_protocol
@@ -57,12 +71,17 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.runs import hold, join_ranks
 
     images = images_of(arguments)
+    protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
+    if arguments.animate:
+        check_animate(arguments, protocol)
+        if arguments.output == "embedding":
+            raise UsageError("--animate shows probabilities, which an embedding has not")
     ranks = join_ranks()
     with hold(arguments.out, ranks):
         result = results_only()(measure_jitter)(
             arguments.models,
             images,
-            make_protocol(arguments.protocol, resizer=arguments.resizer),
+            protocol,
             output=arguments.output,
             limit=arguments.limit,
             batch_size=arguments.batch_size,
@@ -79,10 +98,16 @@ def run(arguments: argparse.Namespace) -> None:
             write_json(arguments.out / "summary.json", summary)
             traces = results_only()(write_examples)(result, arguments.models, images, arguments.out / "examples")
             plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
-    print_result(arguments, summary, tables.jitter_tables(summary, arguments.format), _remarks(summary, arguments.out))
+            if arguments.animate:
+                if not traces:
+                    raise InputError("--animate: no photograph has moved at all, so there is nothing to show")
+                plots.save_film(plots.animation(traces), arguments.out / "animation", progress=not arguments.json)
+                numbers = [trace.numbers() for trace in traces]
+                write_json(arguments.out / "animation.json", film_numbers(numbers, result.settings))
+    print_result(arguments, summary, tables.jitter_tables(summary, arguments.format), _remarks(arguments, summary))
 
 
-def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
+def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
     """What is to be known of the tables."""
     models = summary["models"]
     yield "(in brackets the 95 % interval)"
@@ -93,9 +118,12 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
+    out, film = arguments.out, ", animation.mp4, .gif and .json" if arguments.animate else ""
     yield from skipped_lines(summary["images"], out)
     yield (
-        f"written to {out}: summary.json, records/, examples/, figure.png" if out else "nothing is kept: add --out DIR"
+        f"written to {out}: summary.json, records/, examples/, figure.png{film}"
+        if out
+        else "nothing is kept: add --out DIR"
     )
 
 

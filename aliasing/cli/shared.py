@@ -3,19 +3,25 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aliasing.tables import FORMATS, cell
 
+if TYPE_CHECKING:
+    from aliasing.protocols import Protocol
+
 __all__ = [
     "PROTOCOLS",
+    "add_animate",
     "add_format",
     "add_images",
     "add_run",
     "cell",
+    "check_animate",
+    "film_numbers",
     "images_of",
     "print_json",
     "print_result",
@@ -73,6 +79,34 @@ def results_only() -> Iterator[None]:
     """Around what runs networks (or before it, as a decorator): what they print goes to standard error."""
     with redirect_stdout(sys.stderr):
         yield
+
+
+def add_animate(parser: argparse.ArgumentParser, shown: str) -> None:
+    """Whether a film is made."""
+    parser.add_argument(
+        "--animate", action="store_true", help=f"a film too, with --out: {shown}; animation.mp4, .gif and .json"
+    )
+
+
+def check_animate(arguments: argparse.Namespace, protocol: "Protocol") -> None:
+    """Refuse a film that cannot be made, before anything is measured."""
+    from aliasing import protocols
+    from aliasing.errors import UsageError
+    from aliasing.plots.film import require_encoder
+
+    if not arguments.out:
+        raise UsageError("--animate writes files; give it --out DIR")
+    if not protocol.is_path:
+        paths = ", ".join(name for name, kind in protocols.PROTOCOLS.items() if kind.is_path)
+        raise UsageError(f"--animate follows a path, and the views of {protocol.name} are none; choose one of {paths}")
+    require_encoder()
+
+
+def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """What a film shows in numbers: each network's, and what they were made with."""
+    from aliasing.provenance import command_line, versions
+
+    return {"networks": list(networks), "settings": settings, "versions": versions(), "command": command_line()}
 
 
 def images_of(arguments: argparse.Namespace) -> Any:

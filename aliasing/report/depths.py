@@ -171,8 +171,9 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     section = Section(
         f"attribution-{number}",
         f"Which site causes the jitter? {name}{run.title}",
-        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all"
-        " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter away.",
+        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all the"
+        " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter"
+        " away.",
     )
     order = [str(site["name"]) for site in summary["sites"]]
     found = []
