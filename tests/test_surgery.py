@@ -395,7 +395,11 @@ def test_recalibration_of_a_classifier_from_images() -> None:
 
 def test_recalibration_adds_up_exactly_and_takes_so_many_batches() -> None:
     batches = [1000 + torch.randn(8, 3, 16, 16) for _ in range(3)]
-    found = al.recalibrate(nn.Sequential(nn.BatchNorm2d(3)), batches, limit=2)
+    network = nn.Sequential(nn.BatchNorm2d(3))
+    network[0].never_run = nn.BatchNorm2d(5)
+    network[0].never_run.running_mean += 7
+    found = al.recalibrate(network, batches, limit=2)
+    assert found[0].never_run.running_mean.eq(7).all()  # it has seen nothing to take another from
     # ⟨x²⟩ − μ² is 1 of 10⁶: it would keep one digit in float32.
     expected = torch.cat(batches[:2]).double().var((0, 2, 3)).float()
     assert torch.allclose(found[0].running_var, expected, rtol=1e-5)
