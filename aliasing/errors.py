@@ -13,6 +13,10 @@ class UsageError(ValueError):
     """The call is at fault: a name, an option, a size that makes no sense. Exit code 2."""
 
 
+class ElsewhereError(InputError):
+    """Another process of the same run is at fault, and says so itself."""
+
+
 def one_line(text: str) -> str:
     """The text with everything that is not printable (line breaks, control characters, surrogates) escaped.
 

@@ -389,9 +389,9 @@ def test_names_in_a_figure_are_text(tmp_path: Path, recwarn: pytest.WarningsReco
     """As an image, a network and its answers; drawn, because matplotlib reads mathematics only then."""
     for name in map(shown, NAMES):
         pictures = np.zeros((2, 8, 8, 3), np.float32)
-        trace = Trace(
-            name, name, "pixels", np.arange(2.0), np.ones(2, np.float32), np.arange(2), (name, name), pictures
-        )
+        ones, both = np.ones(2, np.float32), (name, name)
+        numbers = (np.zeros((2, 2)), ones, ((0, 1),), both, np.ones((2, 2), np.float32))
+        trace = Trace(name, name, "pixels", np.arange(2.0), ones, np.arange(2), both, pictures, *numbers)
         figure = plt.figure(figsize=(6, 4))
         draw_path(figure, [trace])
         texts = [str(text.get_text()) for text in figure.findobj(Text)]

@@ -19,7 +19,7 @@ from aliasing.depth.profile import LAYER_MEASURES, SITE_MEASURES, Profile
 from aliasing.depth.profile import schema as depth_schema
 from aliasing.jitter import Jitter
 from aliasing.protocols import make_protocol
-from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records
+from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records, list_images
 
 Row = dict[str, Any]
 
@@ -174,6 +174,7 @@ def recorded(networks: list[list[dict[str, Any]]], schema: pa.Schema, block: int
     """The same as records, so many images a block."""
     records, names = Records(), [f"net {number}" for number in range(len(networks))]
     for name, images in zip(names, networks, strict=True):
+        records.begin(name, {}, list_images((image["name"] for image in images), block))
         for index in range(0, len(images), block):
             part = images[index : index + block]
             rows = [row for image in part for row in image.get("rows", [])]

@@ -9,9 +9,9 @@ A network is shown views of photographs that differ by a small shift; its answer
 with *k* the top class of a view and *p* its probability. Consistency is 1 − P(top-1 change) (Zhang 2019).
 """
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
-from aliasing.errors import InputError, UsageError
+from aliasing import tables
+from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
     Array,
     Compare,
-    blocks,
     compare_embeddings,
     compare_probabilities,
     embeddings,
@@ -38,19 +37,33 @@ from aliasing.jitter.engine import (
     table_of,
 )
 from aliasing.jitter.faults import Guarded
-from aliasing.jitter.metrics import PairedMetrics, PairMetrics, image_totals
+from aliasing.jitter.metrics import NOT_MEASURED, PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
-from aliasing.records import EMBEDDINGS, PROBABILITIES, Records
+from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records
+from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
 BATCH_SIZE = 16
 # The embeddings that a nearest neighbour is looked for among stay in memory; this many take about 50 MB.
 GALLERY_SIZE = 10_000
+# Of the records that are summarised; 16 blocks of 32 images with 8 pairs are 4096 rows.
+_BLOCKS_AT_ONCE = 16
+
+
+@dataclass
+class _Measured:
+    """What the records of one network come to."""
+
+    metrics: PairMetrics = field(default_factory=PairMetrics)
+    minus_first: PairedMetrics = field(default_factory=PairedMetrics)
+    images: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,22 +90,45 @@ class Jitter:
         return self._records.table(list(self.models))
 
     def tables(self, model: str) -> Iterator[pa.Table]:
-        """The records of a network, one block at a time."""
-        return (part.table for part in self._records.parts(model))
+        """The records of a network that its measures follow from, some blocks at a time."""
+        return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
+
+    def _parts(self, model: str) -> Iterator[list[Part]]:
+        parts = self._records.parts(model, NOT_MEASURED)
+        return iter(lambda: list(islice(parts, _BLOCKS_AT_ONCE)), [])
 
     def metrics(self, model: str) -> PairMetrics:
-        """The measures of a network, accumulated from its records one block at a time."""
+        """The measures of a network, accumulated from its records some blocks at a time."""
         metrics = PairMetrics()
         for table in self.tables(model):
             metrics.add(table)
         return metrics
 
     def difference(self, first: str, second: str) -> PairedMetrics:
-        """Second minus first on the same images, accumulated one block at a time."""
+        """Second minus first on the same images, accumulated some blocks at a time."""
         metrics = PairedMetrics()
         for before, after in zip(self.tables(first), self.tables(second), strict=True):
             metrics.add(before, after)
         return metrics
+
+    @cached_property
+    def _measured(self) -> dict[str, _Measured]:
+        """What one pass over the records of all networks, side by side, makes of each."""
+        measured = {name: _Measured() for name in self.models}
+        for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
+            first: pa.Table | None = None
+            for found, parts in zip(measured.values(), parts_of_all, strict=True):
+                table = pa.concat_tables([part.table for part in parts])
+                found.metrics.add(table)
+                for part in parts:
+                    found.images += len(part.images)
+                    found.skipped |= part.skipped
+                    found.not_finite += part.not_finite
+                if first is None:
+                    first = table
+                else:
+                    found.minus_first.add(first, table)
+        return measured
 
     def most_jittery(self, model: str) -> str | None:
         """The name of the image on which the probability of the answer moves most; None where it never moves."""
@@ -112,15 +148,16 @@ class Jitter:
         ``settings`` and ``versions``.
         """
         networks: dict[str, Any] = {}
+        differences: list[dict[str, Any]] = []
         skipped: dict[str, str] = {}
         images = 0
-        for name, description in self.models.items():
-            metrics, not_finite, images = PairMetrics(), [], 0
-            for part in self._records.parts(name):
-                metrics.add(part.table)
-                images += len(part.images)
-                skipped |= part.skipped
-                not_finite += part.not_finite
+        for name, found in self._measured.items():
+            metrics, images = found.metrics, found.images
+            skipped |= found.skipped
+            if networks:
+                names = {"first": next(iter(networks)), "second": name, "images": found.minus_first.images}
+                estimates = {key: value.as_dict() for key, value in found.minus_first.estimates().items()}
+                differences.append({**names, **estimates})
             estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
             networks[name] = {
                 **estimates,
@@ -128,16 +165,10 @@ class Jitter:
                 "pairs": metrics.pairs,
                 "images_that_change": metrics.changed_images,
                 "near_ties": metrics.near_ties,
-                "not_finite": not_finite,
+                "not_finite": list(found.not_finite),
                 "cautions": metrics.cautions(),
-                **description,
+                **self.models[name],
             }
-        first, *others = self.models
-        differences = []
-        for other in others:
-            metrics_of_both = self.difference(first, other)
-            estimates = {key: value.as_dict() for key, value in metrics_of_both.estimates().items()}
-            differences.append({"first": first, "second": other, "images": metrics_of_both.images, **estimates})
         return {
             "models": networks,
             "differences": differences,
@@ -146,6 +177,10 @@ class Jitter:
             "versions": versions(),
             "command": command_line(),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the networks, and their paired differences."""
+        return "\n".join(tables.jitter_tables(self.summary(), "html"))
 
 
 def measure_jitter(
@@ -159,6 +194,7 @@ def measure_jitter(
     seed: int = 0,
     out: str | Path | None = None,
     progress: bool = False,
+    ranks: Ranks = ALONE,
     timeout: float | None = None,
 ) -> Jitter:
     """Measure how much the answers of pretrained networks move under a small shift of the image.
@@ -183,7 +219,10 @@ def measure_jitter(
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
+    ranks : Ranks
+        The processes that share the work and ``out`` (:func:`aliasing.runs.join_ranks`); each measures its share, and
+        each gets the whole result.
     timeout : float, optional
         Seconds that the network may take for one batch; then one line names the images that it hangs on, and the
         process ends: a network that hangs cannot be stopped from within.
@@ -220,7 +259,7 @@ def measure_jitter(
     keep_freed_memory()
     protocol = make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
-    records = Records(Path(out) if out is not None else None)
+    run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
     settings = {
         "images": source.description,
         "limit": limit,
@@ -233,18 +272,18 @@ def measure_jitter(
     if output == "embedding":
         settings["gallery"] = GALLERY_SIZE
     described: dict[str, dict[str, Any]] = {}
-    for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
-        network = load_model(given)
-        if network.name in described:
-            raise UsageError(
-                f"{network.name} is given twice; give each network once, and your own under their own names"
-            )
-        described[network.name] = describe_network(network, protocol)
-        records.begin(network.name, {**settings, "weights": network.weights})
-        _measure(network, source, protocol, records, settings, progress, timeout)
+    with hold(run.records.directory, ranks):
+        for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
+            network = load_model(given)
+            if network.name in described:
+                raise UsageError(
+                    f"{network.name} is given twice; give each network once, and your own under their own names"
+                )
+            described[network.name] = describe_network(network, protocol)
+            _measure(network, protocol, settings, run, timeout)
     if not described:
         raise UsageError("no network was given")
-    return Jitter(described, protocol, settings, records)
+    return Jitter(described, protocol, settings, run.records)
 
 
 def trace_most_jittery(
@@ -273,67 +312,25 @@ def trace_most_jittery(
     return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
 
 
-def _measure(
-    model: Classifier,
-    source: ImageSource,
-    protocol: Protocol,
-    records: Records,
-    settings: dict[str, Any],
-    progress: bool,
-    timeout: float | None,
-) -> None:
+def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run, timeout: float | None) -> None:
     """Measure what has not been measured yet of one network."""
 
-    def entries() -> Iterator[Entry]:
-        return islice(iter(source), settings["limit"])
-
-    hidden = not (progress and sys.stderr.isatty())
-    total = None if hidden else sum(1 for _ in entries())
-    with tqdm(total=total, desc=model.name, unit="image", disable=hidden) as bar:
-
-        def unmeasured() -> Iterator[tuple[int, list[Entry]]]:
-            for index, block in blocks(entries()):
-                if not records.has(model.name, index):
-                    yield index, block
-                    continue
-                if records.read(model.name, index).images != [entry.name for entry in block]:
-                    raise InputError(
-                        f"the images are not those that {records.directory} began with; choose another --out"
-                    )
-                bar.update(len(block))
-
-        todo = unmeasured()
+    def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
         if settings["output"] == "probabilities":
             network, schema = probabilities(model), PROBABILITIES
             compare: Compare = compare_probabilities
         else:
             network, schema = embeddings(model), EMBEDDINGS
-            compare = compare_embeddings(
-                _gallery(model, entries(), protocol, Guarded(model, network, timeout), settings)
-            )
+            guarded = Guarded(model, network, timeout)
+            compare = compare_embeddings(_gallery(model, run.entries(), protocol, guarded, settings))
 
         def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
 
-        parts = measure_blocks(
-            model,
-            todo,
-            protocol,
-            network,
-            tabulate,
-            schema,
-            batch_size=settings["batch_size"],
-            seed=settings["seed"],
-            seen=bar.update,
-            timeout=timeout,
-        )
-        for index, part in parts:
-            records.write(model.name, index, part)
+        batches = {"batch_size": settings["batch_size"], "seed": settings["seed"], "timeout": timeout}
+        return measure_blocks(model, blocks, protocol, network, tabulate, schema, **batches, seen=seen)
 
-    if not any(len(part.table) or part.not_finite for part in records.parts(model.name)):
-        skipped = {name: reason for part in records.parts(model.name) for name, reason in part.skipped.items()}
-        first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
-        raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
+    run.measure(model.name, [model.name], {**settings, "weights": model.weights}, work)
 
 
 def _gallery(

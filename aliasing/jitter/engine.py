@@ -31,7 +31,6 @@ Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
 Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
 T = TypeVar("T")
 
-BLOCK_SIZE = 32
 _AHEAD = 8  # images that are decoded before the network asks for them
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
@@ -142,14 +141,6 @@ def compare_embeddings(gallery: dict[str, Array]) -> Compare:
         return columns
 
     return compare
-
-
-def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:
-    """Number and content of each block of a stream."""
-    iterator, index = iter(entries), 0
-    while block := list(islice(iterator, size)):
-        yield index, block
-        index += 1
 
 
 def measure_blocks(
