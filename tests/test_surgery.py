@@ -479,6 +479,15 @@ def test_names_and_files_bring_the_conversion_back(tmp_path: Path) -> None:
         al.load_model("antialiased:binomial4")
 
 
+def test_what_a_file_cannot_keep_is_refused(tmp_path: Path) -> None:
+    plain = al.load_model("module:test_surgery:tiny")
+    with pytest.raises(UsageError, match=r"give it that ending"):
+        save(al.antialias(plain, scheme="all"), tmp_path / "tiny.pth")
+    with pytest.raises(UsageError, match="name a scheme"):
+        save(al.antialias(plain, scheme=lambda site: Treatment()), tmp_path / "tiny.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 # --- the published checkpoints --------------------------------------------------------------------------------------
 
 
