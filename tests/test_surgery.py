@@ -475,6 +475,7 @@ def test_names_and_files_bring_the_conversion_back(tmp_path: Path) -> None:
     loaded = al.load_model(f"file:{tmp_path}/tiny.safetensors@module:test_surgery:tiny")
     assert torch.equal(loaded.module(x), named.module(x))
     assert type(loaded.module) is nn.Sequential
+    assert loaded.name.startswith("file:")  # which is how it can be loaded again
     with pytest.raises(UsageError, match="expected antialiased:FILTER:MODEL"):
         al.load_model("antialiased:binomial4")
 
