@@ -128,6 +128,19 @@ def test_what_does_not_downsample_is_no_site() -> None:
     assert find_sites(network, IMAGE) == []
 
 
+def test_a_stride_over_a_single_pixel_is_no_site() -> None:
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 1, stride=2))
+    assert [site.kind for site in find_sites(network, IMAGE)] == ["global pooling"]
+
+
+def test_the_cumulative_stride_of_a_sum_is_that_of_its_coarser_part() -> None:
+    class Mixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.max_pool2d(x[:, :, :32, :32] + F.max_pool2d(x, 2), 2)
+
+    assert [site.cumulative_stride for site in find_sites(Mixed(), IMAGE)] == [(2, 2), (4, 4)]
+
+
 def test_rotary_slices_over_channels_are_no_sites() -> None:
     class Rotary(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from networks import build, difference, image, randomise
@@ -478,6 +479,13 @@ def test_names_and_files_bring_the_conversion_back(tmp_path: Path) -> None:
     assert loaded.name.startswith("file:")  # which is how it can be loaded again
     with pytest.raises(UsageError, match="expected antialiased:FILTER:MODEL"):
         al.load_model("antialiased:binomial4")
+
+
+def test_a_note_that_is_no_conversion_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    safetensors.torch.save_file(tiny().state_dict(), path, {specification.METADATA_KEY: "binomial4"})
+    with pytest.raises(InputError, match="its metadata says 'binomial4', which is no conversion"):
+        al.load_model(f"file:{path}@module:test_surgery:tiny")
 
 
 def test_what_a_file_cannot_keep_is_refused(tmp_path: Path) -> None:
