@@ -173,10 +173,16 @@ class Reader(nn.Module):
         super().__init__()
         self.kind = kind
         self.conv, self.product, self.inside = nn.Conv2d(3, 4, 3, 2, 1), Product(), ReadInside()
+        self.positions = nn.Parameter(torch.randn(4, 17, 17))
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if self.kind == "inside its module":
             return self.inside(x) + self.inside.smooth
+        if self.kind == "the caller, before the activation":
+            y = self.conv(x)
+            return y, F.relu(y)
+        if self.kind == "with a map of positions":
+            return F.relu(self.conv(x) + self.positions)
         y = F.relu(self.conv(x))
         if self.kind == "twice":
             return self.product(y, y)
@@ -192,7 +198,10 @@ def test_what_is_resampled_to_a_size_has_no_phases_to_choose_among() -> None:
     assert converted(image(32)).shape == (1, 4, 7, 7)
 
 
-@pytest.mark.parametrize("kind", ["inside its module", "twice", "the caller"])
+@pytest.mark.parametrize(
+    "kind",
+    ["inside its module", "twice", "the caller", "the caller, before the activation", "with a map of positions"],
+)
 @torch.no_grad()
 def test_whoever_reads_the_activation_reads_it_subsampled(kind: str) -> None:
     network, x = randomise(Reader(kind)).double(), image(33)
