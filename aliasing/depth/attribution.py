@@ -37,7 +37,8 @@ from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network
-from aliasing.jitter.engine import Array, blocks, class_probabilities, compare_probabilities, measure_blocks, table_of
+from aliasing.jitter.engine import blocks, compare_probabilities, in_batches, measure_blocks, table_of
+from aliasing.jitter.network import Array, class_probabilities
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -333,8 +334,8 @@ def _measure(
                 else:
                     bar.update(len(block))
 
-        options = {"batch_size": settings["batch_size"], "seed": settings["seed"], "seen": bar.update}
-        for index, part in measure_blocks(model, unmeasured(), protocol, network, tabulate, PROBABILITIES, **options):
+        show, options = in_batches(network, settings["batch_size"]), {"seed": settings["seed"], "seen": bar.update}
+        for index, part in measure_blocks(model, unmeasured(), protocol, show, tabulate, PROBABILITIES, **options):
             for name in names:  # the last one says that the block is complete
                 records.write(name, index, replace(part, table=part.table.filter(pc.field("model") == name)))
     if not any(len(part.table) for part in records.parts(AS_IT_IS)):

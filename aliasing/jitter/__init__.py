@@ -9,9 +9,11 @@ A network is shown views of photographs that differ by a small shift; its answer
 with *k* the top class of a view and *p* its probability. Consistency is 1 − P(top-1 change) (Zhang 2019).
 """
 
+import math
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,20 +27,29 @@ from tqdm.auto import tqdm
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
-    Array,
     Compare,
-    Network,
+    Show,
     blocks,
     compare_embeddings,
     compare_probabilities,
-    embeddings,
+    in_batches,
     measure_blocks,
     predict,
     prepare_ahead,
-    probabilities,
     table_of,
 )
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics, image_totals
+from aliasing.jitter.network import (
+    Array,
+    Execution,
+    Network,
+    embeddings,
+    has_fast_bfloat16,
+    prepare,
+    probabilities,
+    probabilities_of,
+)
+from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -99,7 +110,7 @@ class Jitter:
         found: tuple[float, str | None] = (0.0, None)
         for table in self.tables(model):
             movement = image_totals(table).get("mac")
-            if movement is not None:
+            if movement is not None and len(movement.names):
                 most = int(movement.totals.argmax())
                 found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
         return found[1]
@@ -115,12 +126,13 @@ class Jitter:
         skipped: dict[str, str] = {}
         images = 0
         for name, description in self.models.items():
-            metrics, not_finite, images = PairMetrics(), [], 0
+            metrics, not_finite, images, bounds = PairMetrics(), [], 0, []
             for part in self._records.parts(name):
                 metrics.add(part.table)
                 images += len(part.images)
                 skipped |= part.skipped
                 not_finite += part.not_finite
+                bounds += [] if part.bound is None else [part.bound]
             estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
             networks[name] = {
                 **estimates,
@@ -130,6 +142,7 @@ class Jitter:
                 "near_ties": metrics.near_ties,
                 "not_finite": not_finite,
                 "cautions": metrics.cautions(),
+                **({"verification": verification_of(metrics, bounds)} if bounds else {}),
                 **description,
             }
         first, *others = self.models
@@ -157,6 +170,9 @@ def measure_jitter(
     limit: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    precision: str = "float32",
+    device: str = "cpu",
+    compiled: bool = False,
     out: str | Path | None = None,
     progress: bool = False,
 ) -> Jitter:
@@ -179,6 +195,14 @@ def measure_jitter(
         Views that the network sees at once.
     seed : int
         For protocols that draw at random.
+    precision : {"float32", "bfloat16", "verified"}
+        ``verified`` takes bfloat16's answers, asks float32 where rounding could have changed one, audits a random part
+        of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`); where the
+        device is not fast at bfloat16 it is float32, and the notes say so.
+    device : str
+        "cpu", "cuda" (or "cuda:1"), "mps".
+    compiled : bool
+        Run the networks by torch.compile; it takes a minute or so, and pays on long runs.
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
@@ -211,6 +235,12 @@ def measure_jitter(
         raise UsageError(f"limit is {limit}; it must be at least 1")
     if output not in ("probabilities", "embedding"):
         raise UsageError(f"unknown output {output!r}; choose probabilities or embedding")
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
+    if precision == "verified" and output == "embedding":
+        raise UsageError("an embedding is no answer that could be verified; choose precision float32 or bfloat16")
+    Execution(device)
+    slow = precision == "verified" and not has_fast_bfloat16(device)
     keep_freed_memory()
     protocol = make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
@@ -222,6 +252,9 @@ def measure_jitter(
         "output": output,
         "seed": seed,
         "batch_size": batch_size,
+        "precision": "float32" if slow else precision,
+        "device": device,
+        "compile": compiled,
         "threads": torch.get_num_threads(),
     }
     if output == "embedding":
@@ -234,6 +267,8 @@ def measure_jitter(
                 f"{network.name} is given twice; give each network once, and your own under their own names"
             )
         described[network.name] = describe_network(network, protocol)
+        if slow:
+            described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
         records.begin(network.name, {**settings, "weights": network.weights})
         _measure(network, source, protocol, records, settings, progress)
     if not described:
@@ -296,12 +331,8 @@ def _measure(
                 bar.update(len(block))
 
         todo = unmeasured()
-        if settings["output"] == "probabilities":
-            network, schema = probabilities(model), PROBABILITIES
-            compare: Compare = compare_probabilities
-        else:
-            network, schema = embeddings(model), EMBEDDINGS
-            compare = compare_embeddings(_gallery(model, entries(), protocol, network, settings))
+        schema = PROBABILITIES if settings["output"] == "probabilities" else EMBEDDINGS
+        show, compare, bound = _way_of(model, entries, protocol, settings)
 
         def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
@@ -310,20 +341,39 @@ def _measure(
             model,
             todo,
             protocol,
-            network,
+            show,
             tabulate,
             schema,
-            batch_size=settings["batch_size"],
             seed=settings["seed"],
             seen=bar.update,
         )
         for index, part in parts:
-            records.write(model.name, index, part)
+            records.write(model.name, index, replace(part, bound=bound))
 
     if not any(len(part.table) or part.not_finite for part in records.parts(model.name)):
         skipped = {name: reason for part in records.parts(model.name) for name, reason in part.skipped.items()}
         first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
         raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
+
+
+def _way_of(
+    model: Classifier, entries: Callable[[], Iterator[Entry]], protocol: Protocol, settings: dict[str, Any]
+) -> tuple[Show, Compare, float | None]:
+    """How the network is shown views, how its outputs are compared, and the bound of a verified run."""
+    precision, seed, batch_size = settings["precision"], settings["seed"], settings["batch_size"]
+    execution = Execution(settings["device"], settings["compile"], precision == "bfloat16")
+    if settings["output"] == "embedding":
+        network = embeddings(model, execution)
+        gallery = _gallery(model, entries(), protocol, network, settings)
+        return in_batches(network, batch_size), compare_embeddings(gallery), None
+    if precision != "verified":
+        compare = partial(compare_probabilities, precision=precision)
+        return in_batches(probabilities(model, execution), batch_size), compare, None
+    running = prepare(model, execution)
+    fast, exact = (probabilities_of(running, replace(execution, half=half)) for half in (True, False))
+    bound = calibrate(model, fast, exact, entries(), protocol, seed=seed, batch_size=batch_size)
+    verification = Verification(fast, exact, bound, seed, batch_size)
+    return verification.show, verification.compare, bound
 
 
 def _gallery(
@@ -346,6 +396,11 @@ def _gallery(
 
     vectors = list(predict(network, pictures(), settings["batch_size"]))
     return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
+
+
+def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]:
+    """What a verified run says of itself; ``bound`` is the margin in logits, null where float32 decided everything."""
+    return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
 
 
 def describe_network(model: Classifier, protocol: Protocol) -> dict[str, Any]:

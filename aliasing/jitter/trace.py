@@ -2,17 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from aliasing.images import Clip, Image
-from aliasing.jitter.engine import predict, probabilities
+from aliasing.jitter.engine import predict
+from aliasing.jitter.network import Array, probabilities
 from aliasing.models import Classifier
 from aliasing.protocols import Protocol, make_protocol
-
-Array: TypeAlias = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
