@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -68,10 +68,10 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
     A processor with AVX512-BF16 or AMX, a CUDA device that does not emulate it; of MPS it is not known.
     """
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device != "cpu":
         return False
-    known = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.9
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in torch 2.9
     if known:
         return any(bool(known.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -125,7 +125,8 @@ def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
         module = fold_batch_norms(model.module, torch.zeros(2, 3, model.input_size, model.input_size))
     except Exception:  # it cannot be copied
         module = model.module
-    module = module.to(execution.device, memory_format=torch.channels_last)
+    module.to(execution.device)
+    module.to(memory_format=torch.channels_last)
     if execution.compiled:
         module.compile()
     return replace(model, module=module)

@@ -71,7 +71,8 @@ class Verification:
 
         def run_again() -> None:
             batch, again[: self.batch_size] = again[: self.batch_size], []
-            for view, exact in zip(batch, self.exact(np.stack([view.picture for view in batch])), strict=True):
+            pictures = [view.picture for view in batch if view.picture is not None]
+            for view, exact in zip(batch, self.exact(np.stack(pictures)), strict=True):
                 view.exact, view.picture = exact, None
 
         while batch := list(islice(pictures, self.batch_size)):

@@ -122,10 +122,12 @@ def _fuse(folded: _Foldable, weights: dict[str, Tensor]) -> "_Fused | None":
 
     linear, norm = _arguments(folded.map, _MAP), _arguments(folded.batch_norm, _BATCH_NORM)
     original = weights[linear["weight"].weight]
-    statistics: Any = (value_of(norm["running_mean"]), value_of(norm["running_var"]), norm.get("eps", 1e-5))
+    mean: Any = value_of(norm["running_mean"])
+    variance: Any = value_of(norm["running_var"])
+    epsilon = norm.get("eps", 1e-5)
     affine = value_of(norm.get("weight")), value_of(norm.get("bias"))
     double: Any = value_of(linear["weight"])
-    weight, bias = fuse_conv_bn_weights(double, value_of(linear.get("bias")), *statistics, *affine)
+    weight, bias = fuse_conv_bn_weights(double, value_of(linear.get("bias")), mean, variance, epsilon, *affine)
     fused = _Fused(weight.detach().to(original.dtype), bias.detach().to(original.dtype))
     return fused if all(bool(part.isfinite().all()) for part in fused.buffers()) else None
 
