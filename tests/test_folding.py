@@ -181,7 +181,18 @@ class Direct(Pair):
     [(Pair, 1), (Direct, 1)]
     + [
         (kind, 0)
-        for kind in (ReadTwice, NormTwice, ConvTwice, Standardised, ByValue, Returned, Between, ByBatch, Huge, OverTokens)
+        for kind in (
+            ReadTwice,
+            NormTwice,
+            ConvTwice,
+            Standardised,
+            ByValue,
+            Returned,
+            Between,
+            ByBatch,
+            Huge,
+            OverTokens,
+        )
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
