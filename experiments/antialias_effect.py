@@ -26,7 +26,7 @@ import aliasing as al
 from aliasing.jitter import Jitter
 from aliasing.provenance import versions, write_json
 from aliasing.surgery import antialias, recalibrate, save
-from aliasing.surgery.finetune import Recipe, finetune
+from aliasing.surgery.finetune import PRECISIONS, Recipe, finetune
 
 TAPS = "binomial3"
 PLACEMENTS = ("after", "before")
@@ -185,6 +185,46 @@ def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
         save(figure, path)
 
 
+def tables(found: list[dict[str, Any]]) -> str:
+    """The CIFAR networks' numbers as Markdown, for the README."""
+    names = [network["network"].replace("resnet", "ResNet-") for network in found]
+    lines: list[str] = []
+
+    def add(title: str, rows: dict[str, list[str]], columns: list[str]) -> None:
+        lines.extend((f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"))
+        lines.extend(f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items())
+        lines.append("")
+
+    for key, title in (("top1_change", "P(top-1 change)"), ("accuracy", "accuracy")):
+        rows = {
+            variant: [interval(network["variants"][variant][key], ".3f") for network in found]
+            for variant in found[0]["variants"]
+        }
+        add(title, rows, names)
+    spent = {
+        variant: [f"{network['minutes'][variant]:.1f}" for network in found]
+        for variant in found[0]["variants"]
+        if "," in variant
+    }
+    add("minutes", spent, names)
+    differences = {
+        f"{name}: {placement}, fine-tuned − {first}": [
+            interval(network[f"minus {first}"][f"{placement}, fine-tuned"][key], "+.3f")
+            for key in ("consistency", "accuracy")
+        ]
+        for first in ("plain", CONTROL)
+        for placement in PLACEMENTS
+        for name, network in zip(names, found, strict=True)
+    }
+    add("", differences, ["consistency", "accuracy"])
+    return "\n".join(lines)
+
+
+def interval(estimate: dict[str, float], form: str) -> str:
+    """An estimate and its interval."""
+    return f"{estimate['value']:{form}} [{estimate['low']:{form}}, {estimate['high']:{form}}]"
+
+
 def main() -> None:
     """Run, and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -196,12 +236,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--limit", type=int, default=25_600, help="train on the first so many images")
     parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the training")
     parser.add_argument("--test-limit", type=int, help="measure on the first so many images")
     parser.add_argument("--threads", type=int, help="torch's; one where the cores are shared")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    recipe = Recipe(epochs=arguments.epochs, learning_rate=arguments.learning_rate)
+    recipe = Recipe(epochs=arguments.epochs, learning_rate=arguments.learning_rate, precision=arguments.precision)
     for name in arguments.networks:
         file = arguments.out / f"{name}.json"
         settings = {"taps": TAPS, "threads": torch.get_num_threads(), "test_images": arguments.test_limit}
@@ -226,6 +267,7 @@ def main() -> None:
     done = [json.loads(path.read_text()) for name in cifar if (path := arguments.out / f"{name}.json").exists()]
     if done and all("minus plain, fine-tuned" in found for found in done):
         draw_gain(done, arguments.out / "gain.png")
+        print(tables(done))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Fine-tuning learns, and a run that was stopped ends as it would have."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch import nn
 import aliasing as al
 from aliasing.errors import InputError, UsageError
 from aliasing.surgery import antialias, save
-from aliasing.surgery.finetune import Recipe, _augment, finetune
+from aliasing.surgery.finetune import PRECISIONS, Recipe, _augment, finetune
 
 IMAGES = [
     (
@@ -41,10 +42,13 @@ def accuracy(model: al.Classifier) -> float:
         return float((model.module(model.normalize(views)).argmax(1) == labels).float().mean())
 
 
-def test_it_learns_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = classifier()
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_it_learns_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    model, recipe = classifier(), replace(RECIPE, precision=precision)
     before = {key: value.clone() for key, value in model.module.state_dict().items()}
-    whole = finetune(model, IMAGES, tmp_path / "whole", RECIPE)
+    whole = finetune(model, IMAGES, tmp_path / "whole", recipe)
     assert accuracy(whole) == 1
     assert not whole.module.training
     assert all(torch.equal(value, before[key]) for key, value in model.module.state_dict().items())
@@ -60,12 +64,29 @@ def test_it_learns_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(module, "_epoch", stopping)
     with pytest.raises(KeyboardInterrupt):
-        finetune(model, IMAGES, tmp_path / "stopped", RECIPE)
+        finetune(model, IMAGES, tmp_path / "stopped", recipe)
     monkeypatch.undo()
-    resumed = finetune(model, IMAGES, tmp_path / "stopped", RECIPE)
+    resumed = finetune(model, IMAGES, tmp_path / "stopped", recipe)
     for key, value in whole.module.state_dict().items():
         assert torch.equal(resumed.module.state_dict()[key], value)
     save(resumed, tmp_path / "tuned.safetensors")
+
+
+def test_bfloat16_computes_in_it_and_leaves_a_float32_network(tmp_path: Path) -> None:
+    seen: set[torch.dtype] = set()
+    model = classifier()
+    model.module[0].register_forward_hook(lambda *arguments: seen.add(arguments[2].dtype))
+    tuned = {
+        precision: finetune(model, IMAGES, tmp_path / precision, replace(RECIPE, precision=precision))
+        for precision in PRECISIONS
+    }
+    assert seen == {torch.float32, torch.bfloat16}
+    exact, rough = (tuned[precision].module.state_dict() for precision in PRECISIONS)
+    for key, value in exact.items():
+        assert rough[key].dtype == value.dtype
+        if value.is_floating_point():  # the same training to some 16 steps' rounding of 2^-8 each
+            assert torch.allclose(rough[key], value, rtol=0.1, atol=0.1)
+            assert key.endswith("num_batches_tracked") or not torch.equal(rough[key], value)
 
 
 def test_windows_hold_the_image_and_the_mean_colour_around_it() -> None:
@@ -87,3 +108,5 @@ def test_a_folder_belongs_to_one_run_and_images_need_labels(tmp_path: Path) -> N
         finetune(classifier(), [pixels for pixels, _ in IMAGES], tmp_path / "other", RECIPE)
     with pytest.raises(UsageError, match="expected at least 1"):
         finetune(classifier(), IMAGES, tmp_path / "none", Recipe(epochs=0))
+    with pytest.raises(UsageError, match="precision 'half'; expected float32 or bfloat16"):
+        finetune(classifier(), IMAGES, tmp_path / "none", Recipe(precision="half"))

@@ -15,6 +15,7 @@ import aliasing.jitter as jitter
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Image, open_images
 from aliasing.jitter.engine import Shown, in_batches
+from aliasing.jitter.faults import Guarded
 from aliasing.jitter.metrics import PairMetrics
 from aliasing.jitter.network import Execution, probabilities
 from aliasing.jitter.precision import (
@@ -45,11 +46,11 @@ class Pretended:
     rounding: float
     sizes: list[int]
 
-    def exact(self, views: Array) -> Array:
+    def exact(self, views: Array, _: Any = None) -> Array:
         self.sizes.append(len(views))
         return softmax(views[:, 0, :CLASSES, 0] * 1.0)
 
-    def fast(self, views: Array) -> Array:
+    def fast(self, views: Array, _: Any = None) -> Array:
         return softmax(views[:, 0, :CLASSES, 0] + self.rounding * views[:, 1, :CLASSES, 0])
 
 
@@ -153,13 +154,15 @@ def test_the_bound_is_a_multiple_of_the_rounding_of_this_network() -> None:
     torch.manual_seed(0)
     model = network(Rounded())
     source, protocol = open_images(photographs(12)), make_protocol("crop")
-    fast, exact = probabilities(model, Execution(half=True)), probabilities(model)
-    bound = calibrate(model, fast, exact, iter(source), protocol, seed=0, batch_size=16)
+    networks = probabilities(model, Execution(half=True)), probabilities(model)
+    fast, exact = networks
+    guarded = (Guarded(model, network) for network in networks)
+    bound = calibrate(model, *guarded, iter(source), protocol, seed=0, batch_size=16)
     pictures = [view.draw() for entry in source for view in protocol.views(entry.load(), model, 0).views[:6]]
     d = rounding_of_margin(fast(np.stack(pictures)), exact(np.stack(pictures)))
     # Other batches round otherwise, in the last digit.
     assert bound == pytest.approx(max(4.5 * np.sqrt((d.astype(float) ** 2).mean()), abs(d).max()), rel=1e-2)
-    assert calibrate(model, fast, exact, iter(()), protocol, seed=0, batch_size=16) == np.inf
+    assert calibrate(model, *networks, iter(()), protocol, seed=0, batch_size=16) == np.inf
 
 
 @pytest.fixture
@@ -286,7 +289,7 @@ def test_wrong_calls_are_one_line() -> None:
 
 
 def test_a_network_in_batches_ignores_which_view_it_is() -> None:
-    show: Any = in_batches(lambda views: views.sum((1, 2, 3), keepdims=False)[:, None], 4)
+    show: Any = in_batches(lambda views, names: views.sum((1, 2, 3), keepdims=False)[:, None], 4)
     pictures = stream(2, 5)
     expected = [float(shown.picture.sum()) for shown in pictures]
     np.testing.assert_allclose([float(row[0]) for row in show(iter(pictures))], expected, rtol=1e-5)

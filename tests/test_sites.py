@@ -108,6 +108,21 @@ def test_kind_and_status(network: nn.Module, kind: str, status: str) -> None:
     assert (site.kind, site.status) == (kind, status)
 
 
+@pytest.mark.parametrize(
+    ("network", "shape", "stride"),
+    [
+        (nn.AvgPool1d(2), (1, 3, 16), (2, 2)),
+        (nn.MaxPool1d(3, stride=2, padding=1), (1, 3, 16), (2, 2)),
+        (nn.Conv1d(3, 4, 5, stride=4), (1, 3, 16), (4, 4)),
+        (nn.AvgPool3d(3, stride=(1, 2, 4), padding=1), (1, 3, 16, 16, 16), (2, 4)),
+    ],
+    ids=str,
+)
+def test_other_dimensions_are_out_of_reach(network: nn.Module, shape: tuple[int, ...], stride: tuple[int, int]) -> None:
+    (site,) = find_sites(network, torch.zeros(shape))
+    assert (site.stride, site.status) == (stride, "out of reach")
+
+
 def test_what_does_not_downsample_is_no_site() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.MaxPool2d(3, 1, 1), nn.AdaptiveAvgPool2d(64))
     assert find_sites(network, IMAGE) == []

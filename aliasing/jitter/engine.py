@@ -6,7 +6,7 @@ are decoded beside the network; and nothing is kept longer than its block.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby, islice
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Clip, Entry, Image
+from aliasing.jitter.faults import Guarded
 from aliasing.jitter.network import Array, Network
 from aliasing.models import Classifier
 from aliasing.protocols import Protocol, Views
@@ -26,6 +27,9 @@ Columns: TypeAlias = dict[str, Any]
 Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
 Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
 T = TypeVar("T")
+
+_AHEAD = 8  # images that are decoded before the network asks for them
+_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 class Shown(NamedTuple):
@@ -39,9 +43,6 @@ class Shown(NamedTuple):
 
 Show: TypeAlias = Callable[[Iterator[Shown]], Iterator[Array]]
 """Gives the output of each picture, in their order."""
-
-BLOCK_SIZE = 32
-_AHEAD = 8  # images that are decoded before the network asks for them
 
 
 def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, precision: str = "float32") -> Columns:
@@ -119,14 +120,6 @@ def compare_embeddings(gallery: dict[str, Array]) -> Compare:
     return compare
 
 
-def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:
-    """Number and content of each block of a stream."""
-    iterator, index = iter(entries), 0
-    while block := list(islice(iterator, size)):
-        yield index, block
-        index += 1
-
-
 def measure_blocks(
     model: Classifier,
     numbered_blocks: Iterable[tuple[int, list[Entry]]],
@@ -160,7 +153,9 @@ def measure_blocks(
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
         try:
             image = item[1].load()
-            return image, protocol.views(image, model, seed)
+            views = protocol.views(image, model, seed)
+            # What the views show they hold; a photograph of any size need not wait for its turn in memory.
+            return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
         except BadImage as error:
             return error
 
@@ -207,9 +202,19 @@ def _measure_block(
     return replace(part, table=pa.concat_tables(rows))
 
 
-def in_batches(network: Network, batch_size: int) -> Show:
+def in_batches(network: Guarded, batch_size: int) -> Show:
     """A network that is shown all pictures, in full batches."""
-    return lambda pictures: predict(network, (shown.picture for shown in pictures), batch_size)
+
+    def show(pictures: Iterator[Shown]) -> Iterator[Array]:
+        while batch := list(islice(pictures, batch_size)):
+            yield from answers_to(network, batch)
+
+    return show
+
+
+def answers_to(network: Guarded, batch: Sequence[Shown]) -> Array:
+    """The outputs of a network for one batch."""
+    return network(np.stack([shown.picture for shown in batch]), list(dict.fromkeys(s.image.name for s in batch)))
 
 
 def predict(network: Network, pictures: Iterable[Array], batch_size: int) -> Iterator[Array]:

@@ -24,6 +24,15 @@ FEW_PAIRS = 30
 NEAR_TIE = 1e-4
 
 
+# The columns that no measure follows from, which are not read for a summary.
+NOT_MEASURED = (
+    "model",
+    "image",
+    "pair",
+    *(f"{view}_{what}" for view in ("first", "second") for what in ("dy", "dx", "position", "label_probability")),
+)
+
+
 @dataclass(frozen=True)
 class ImageTotals:
     """A measure image by image: the sum of its values, and how many they are."""
@@ -247,11 +256,13 @@ class PairedMetrics:
         before, after = image_totals(first), image_totals(second)
         for name in before.keys() & after.keys() - {"total_variation"}:
             a, b = before[name], after[name]
-            common, in_a, in_b = np.intersect1d(a.names, b.names, return_indices=True)
+            in_a = in_b = np.arange(len(a.names))
+            if not np.array_equal(a.names, b.names):
+                _, in_a, in_b = np.intersect1d(a.names, b.names, return_indices=True)
             difference = self.differences.setdefault(name, Difference(binary=name in _BINARY))
             difference.add(b.totals[in_b] - a.totals[in_a], a.counts[in_a])
             if name in ("worst_change", "cosine_distance"):
-                self.images += len(common)
+                self.images += len(in_a)
 
     def merge(self, other: Self) -> None:
         """Take in what another has taken in."""

@@ -107,7 +107,11 @@ def class_probabilities(model: Classifier, views: Array | Tensor) -> Array:
 
 def embeddings(model: Classifier, execution: Execution = ON_CPU) -> Network:
     """Views N×H×W×3 → embeddings N×D of unit length."""
-    running = prepare(model, execution)
+    return embeddings_of(prepare(model, execution), execution)
+
+
+def embeddings_of(running: Classifier, execution: Execution) -> Network:
+    """As :func:`embeddings`, of a copy that is prepared already."""
     features = penultimate_features(running)
 
     def network(views: Array) -> Array:

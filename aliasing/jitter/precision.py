@@ -26,8 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aliasing.images import BadImage, Clip, Entry, Image
-from aliasing.jitter.engine import Columns, Shown, compare_probabilities, predict, prepare_ahead
-from aliasing.jitter.network import Array, Network
+from aliasing.jitter.engine import Columns, Shown, answers_to, compare_probabilities, in_batches, prepare_ahead
+from aliasing.jitter.faults import Guarded
+from aliasing.jitter.network import Array
 from aliasing.models import Classifier
 from aliasing.protocols import Protocol, Views
 from aliasing.protocols.base import generator
@@ -49,8 +50,8 @@ class Verification:
 
     Attributes
     ----------
-    fast, exact : Network
-        Views → probabilities in bfloat16 and in float32.
+    fast, exact : Guarded
+        The network, giving probabilities in bfloat16 and in float32.
     bound : float
         In logits.
     seed : int
@@ -58,8 +59,8 @@ class Verification:
     batch_size : int
     """
 
-    fast: Network
-    exact: Network
+    fast: Guarded
+    exact: Guarded
     bound: float
     seed: int
     batch_size: int
@@ -71,21 +72,21 @@ class Verification:
 
         def run_again() -> None:
             batch, again[: self.batch_size] = again[: self.batch_size], []
-            pictures = [view.picture for view in batch if view.picture is not None]
-            for view, exact in zip(batch, self.exact(np.stack(pictures)), strict=True):
-                view.exact, view.picture = exact, None
+            outputs = answers_to(self.exact, [view.shown for view in batch if view.shown is not None])
+            for view, exact in zip(batch, outputs, strict=True):
+                view.exact, view.shown = exact, None
 
         while batch := list(islice(pictures, self.batch_size)):
-            fast = self.fast(np.stack([shown.picture for shown in batch]))
+            fast = answers_to(self.fast, batch)
             for shown, probabilities, close in zip(batch, fast, self._is_close(fast), strict=True):
                 view = _View(probabilities, probabilities)
                 waiting.append(view)
                 if close or self._is_audited(shown):
-                    view.picture = shown.picture
+                    view.shown = shown
                     again.append(view)
             while len(again) >= self.batch_size or (again and len(waiting) > _WAITING * self.batch_size):
                 run_again()
-            while waiting and waiting[0].picture is None:
+            while waiting and waiting[0].shown is None:
                 yield waiting.popleft().both
         while again:
             run_again()
@@ -120,11 +121,11 @@ class Verification:
 
 @dataclass(eq=False)
 class _View:
-    """The outputs of a view, and its picture as long as it waits for float32."""
+    """The outputs of a view, and the view itself as long as it waits for float32."""
 
     fast: Array
     exact: Array
-    picture: Array | None = None
+    shown: Shown | None = None
 
     @property
     def both(self) -> Array:
@@ -159,8 +160,8 @@ def rounding_of_margin(fast: Array, exact: Array) -> Array:
 
 def calibrate(
     model: Classifier,
-    fast: Network,
-    exact: Network,
+    fast: Guarded,
+    exact: Guarded,
     entries: Iterable[Entry],
     protocol: Protocol,
     *,
@@ -177,16 +178,18 @@ def calibrate(
     first = list(islice(entries, CALIBRATION_VIEWS))
     each = -(-CALIBRATION_VIEWS // max(1, len(first)))
 
-    def some_views(entry: Entry) -> list[Array]:
+    def some_views(entry: Entry) -> list[Shown]:
         try:
-            return [view.draw() for view in protocol.views(entry.load(), model, seed).views[:each]]
+            image = entry.load()
+            views = protocol.views(image, model, seed)
         except BadImage:
             return []
+        return [Shown(view.draw(), image, views, number) for number, view in enumerate(views.views[:each])]
 
     pictures = [picture for _, drawn in prepare_ahead(first, some_views) for picture in drawn]
     if not pictures:
         return float("inf")
-    rounded, right = (np.stack([*predict(network, pictures, batch_size)]) for network in (fast, exact))
+    rounded, right = (np.stack([*in_batches(network, batch_size)(iter(pictures))]) for network in (fast, exact))
     d = rounding_of_margin(rounded, right)
     d = d[np.isfinite(d)]
     if not len(d):
