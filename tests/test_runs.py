@@ -69,7 +69,7 @@ def torchrun(processes: int, *words: object, **environment: str) -> subprocess.C
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "-m", *words]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=300
+        list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=600
     )
 
 
@@ -160,7 +160,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(
     command = [sys.executable, "-m", "tests.killed_runs", photographs, tmp_path, kills, kills]
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=300
+        list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=600
     )
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
