@@ -11,3 +11,20 @@ class InputError(ValueError):
 
 class UsageError(ValueError):
     """The call is at fault: a name, an option, a size that makes no sense. Exit code 2."""
+
+
+class ElsewhereError(InputError):
+    """Another process of the same run is at fault, and says so itself."""
+
+
+def one_line(text: str) -> str:
+    """The text with everything that is not printable (line breaks, control characters, surrogates) escaped.
+
+    Examples
+    --------
+    >>> one_line("crème\\x1b[2J")
+    'crème\\\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -2,19 +2,20 @@
 
 A run's folder holds::
 
-    records/MODEL/settings.json   what was asked for: a run is only resumed with the same settings and weights
+    records/MODEL/settings.json   what was asked for, of which images: a run is only resumed with the same ones
     records/MODEL/00000.parquet   one row a pair of views, one part a block of images
     summary.json                  what follows from the records, and from nothing else
 
 A part's metadata holds what did not become a row: the block's images, those that were skipped and why, and those for
-which the network's output was not a number.
+which the network's output was not a number. The columns have the same types in every part, so that anything that reads
+Parquet reads ``records/*/*.parquet`` as one table.
 """
 
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aliasing.errors import InputError
-from aliasing.provenance import write_bytes, write_json
+from aliasing.provenance import cannot_write, write_bytes, write_json
+
+# Images in a block: a network's output depends, in its last bits, on what else is in the batch, so blocks are fixed.
+BLOCK_SIZE = 32
 
 _VIEW_PAIR = [
     ("model", pa.string()),
@@ -53,6 +57,13 @@ PROBABILITIES = pa.schema(
         ("second_margin", pa.float32()),
         # Half the sum of |Δp| over all classes: 0 the same, 1 disjoint.
         ("total_variation", pa.float32()),
+        # The run that each view's answer and probabilities are from: float32 or bfloat16.
+        ("first_precision", pa.string()),
+        ("second_precision", pa.string()),
+        # In a verified run, whether the pair was drawn for the audit, and how many of its two answers that would have
+        # been kept from bfloat16 float32 gives otherwise. Null in a run of one precision.
+        ("audited", pa.bool_()),
+        ("disagreements", pa.int32()),
     ]
 )
 
@@ -65,6 +76,45 @@ EMBEDDINGS = pa.schema(
         ("second_neighbour", pa.string()),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Which images a run is about.
+
+    Attributes
+    ----------
+    images : int
+        How many.
+    names : str
+        A hash of their names, in order.
+    block_size : int
+        How many of them stand in a part.
+    """
+
+    images: int
+    names: str
+    block_size: int = BLOCK_SIZE
+
+    @property
+    def blocks(self) -> int:
+        """How many parts they fill."""
+        return -(-self.images // self.block_size)
+
+
+def list_images(names: Iterable[str], block_size: int = BLOCK_SIZE) -> Listing:
+    """What is to be known of a run's images before any of them is read.
+
+    Examples
+    --------
+    >>> list_images(f"{k}.png" for k in range(70)).blocks
+    3
+    """
+    digest, images = hashlib.blake2b(digest_size=16), 0
+    for name in names:
+        digest.update(name.encode("utf-8", "surrogatepass") + b"\0")
+        images += 1
+    return Listing(images, digest.hexdigest(), block_size)
 
 
 @dataclass(frozen=True)
@@ -81,12 +131,15 @@ class Part:
         Name and reason of images that could not be shown.
     not_finite : list of str
         Names of images for which the network's output held a NaN or an infinity; they have no rows.
+    bound : float or None
+        In a verified run, the margin in logits below which float32 decided (see `aliasing.jitter.precision`).
     """
 
     table: pa.Table
     images: list[str]
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
+    bound: float | None = None
 
 
 class Records:
@@ -101,6 +154,7 @@ class Records:
     --------
     >>> import pyarrow as pa
     >>> records = Records()
+    >>> records.begin("a network", {}, list_images(["cat.jpg"]))
     >>> records.write("a network", 0, Part(pa.table({"pair": [0, 1]}), images=["cat.jpg"]))
     >>> [len(part.table) for part in records.parts("a network")]
     [2]
@@ -109,25 +163,25 @@ class Records:
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = directory
         self._memory: dict[tuple[str, int], Part] = {}
+        self._listings: dict[str, Listing] = {}
 
-    def begin(self, model: str, settings: dict[str, Any]) -> None:
-        """Begin a network's run with these settings, or go on with one that has the same.
+    def begin(self, model: str, settings: dict[str, Any], images: Listing) -> None:
+        """Begin a network's run with these settings on these images, or go on with one that has the same.
 
         Raises
         ------
         InputError
-            The folder holds a run with other settings; the difference is named.
+            The folder holds a run with other settings or of other images; the difference is named.
         """
+        self._listings[model] = images
         if self.directory is None:
             return
-        path = self.directory / "records" / folder_name(model) / "settings.json"
-        if not path.exists():
-            write_json(path, settings)
+        path = self._folder(model) / "settings.json"
+        if not _exists(path):
+            write_json(path, {**settings, "found": asdict(images)})
             return
-        try:
-            before = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read ({error}); choose another --out") from None
+        before = _read_settings(path)
+        found = before.pop("found", None)
         settings = json.loads(json.dumps(settings))  # tuples are lists in JSON
         differences = [
             f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}"
@@ -135,55 +189,114 @@ class Records:
             if before.get(name) != settings.get(name)
         ]
         if differences:
+            hint = "choose another --out, or delete it"
+            if {name for name in {*before, *settings} if before.get(name) != settings.get(name)} == {"threads"}:
+                hint = f"set OMP_NUM_THREADS={before.get('threads')}, or choose another --out"
             raise InputError(
-                f"{self.directory} holds a run of {model} with other settings: {'; '.join(differences)};"
-                " choose another --out, or delete it"
+                f"{self.directory} holds a run of {model} with other settings: {'; '.join(differences)}; {hint}"
             )
+        if found != asdict(images):
+            raise InputError(f"the images are not those that {self.directory} began with; choose another --out")
 
-    def has(self, model: str, block: int) -> bool:
-        """Whether a block has been measured."""
+    def blocks(self, model: str) -> list[int]:
+        """The numbers of the blocks that have been measured, in order."""
         if self.directory is None:
-            return (model, block) in self._memory
-        return self._path(model, block).exists()
+            return sorted(block for name, block in self._memory if name == model)
+        try:
+            parts = [path.stem for path in self._folder(model).glob("*.parquet")]
+        except OSError as error:
+            raise InputError(f"{self._folder(model)} cannot be read ({error.strerror})") from error
+        return sorted(int(name) for name in parts if name.isdecimal())
+
+    def missing(self, model: str) -> list[int]:
+        """The numbers of the blocks that have not been measured yet.
+
+        Raises
+        ------
+        InputError
+            No run of this network has begun.
+        """
+        if model not in self._listings:
+            path = self._folder(model) / "settings.json" if self.directory else None
+            if path is None or not _exists(path):
+                raise InputError(f"{self.directory or 'this run'} has no records of {model}")
+            try:
+                self._listings[model] = Listing(**_read_settings(path)["found"])
+            except (KeyError, TypeError):
+                raise InputError(f"{path} does not say which images it is about; measure again") from None
+        return sorted({*range(self._listings[model].blocks)} - {*self.blocks(model)})
 
     def write(self, model: str, block: int, part: Part) -> None:
         """Keep a measured block."""
         if self.directory is None:
             self._memory[model, block] = part
             return
-        notes = {"images": part.images, "skipped": part.skipped, "not_finite": part.not_finite}
+        notes: dict[str, Any] = {"images": part.images, "skipped": part.skipped, "not_finite": part.not_finite}
+        if part.bound is not None:
+            notes["bound"] = part.bound
         table = part.table.replace_schema_metadata({"aliasing": json.dumps(notes)})
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         write_bytes(self._path(model, block), sink.getvalue().to_pybytes())
 
-    def read(self, model: str, block: int) -> Part:
-        """A block that has been measured."""
+    def read(self, model: str, block: int, without: Collection[str] = ()) -> Part:
+        """A block that has been measured, without the columns that are not needed."""
         if self.directory is None:
-            return self._memory[model, block]
+            part = self._memory[model, block]
+            return replace(part, table=part.table.drop_columns([*{*without} & {*part.table.column_names}]))
         path = self._path(model, block)
         try:
-            table = pq.read_table(path)
+            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+                columns = [name for name in file.schema_arrow.names if name not in without]
+                table = file.read(columns, use_threads=False)
             notes = json.loads(table.schema.metadata[b"aliasing"])
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is not a part of a run ({reason}); delete it and it is measured again") from None
         return Part(table.replace_schema_metadata(None), **notes)
 
-    def parts(self, model: str) -> Iterator[Part]:
-        """The blocks of a network, in order, one in memory at a time."""
-        block = 0
-        while self.has(model, block):
-            yield self.read(model, block)
-            block += 1
+    def parts(self, model: str, without: Collection[str] = ()) -> Iterator[Part]:
+        """The blocks of a network, in order, one in memory at a time.
+
+        Raises
+        ------
+        InputError
+            Not all of its blocks have been measured, or one is damaged.
+        """
+        if missing := self.missing(model):
+            raise InputError(
+                f"{self.directory or 'this run'} is not finished: of {model} {len(missing)} of"
+                f" {self._listings[model].blocks} blocks are missing; the same command measures them"
+            )
+        return (self.read(model, block, without) for block in range(self._listings[model].blocks))
 
     def table(self, models: list[str]) -> pa.Table:
         """All rows of these networks as one table."""
         return pa.concat_tables([part.table for model in models for part in self.parts(model)])
 
-    def _path(self, model: str, block: int) -> Path:
+    def _folder(self, model: str) -> Path:
         assert self.directory is not None
-        return self.directory / "records" / folder_name(model) / f"{block:05d}.parquet"
+        return self.directory / "records" / folder_name(model)
+
+    def _path(self, model: str, block: int) -> Path:
+        return self._folder(model) / f"{block:05d}.parquet"
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}); choose another --out") from None
+    if not isinstance(settings, dict):
+        raise InputError(f"{path} is no run's settings; choose another --out")
+    return settings
 
 
 def folder_name(model: str) -> str:

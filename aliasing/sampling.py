@@ -221,7 +221,7 @@ def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = (0, 0)) -> Array:
 
 
 def ideal_lowpass(x: Array, stride: PerAxis) -> Array:
-    """The part of a signal strictly below the Nyquist frequency of a stride: |f_y| and |f_x| < 1 / (2·stride).
+    """The part of a signal strictly below the Nyquist frequency of a stride: ``|f_y|`` and ``|f_x|`` < 1 / (2·stride).
 
     Parameters
     ----------

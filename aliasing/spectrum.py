@@ -55,7 +55,7 @@ def centred(x: Array) -> Array:
 
 
 def magnitude(x: Array) -> Array:
-    """|X|, the modulus of the centred spectrum.
+    """``|X|``, the modulus of the centred spectrum.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def magnitude(x: Array) -> Array:
 
 
 def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = None) -> Array:
-    """20 log₁₀ of |X| over a reference: decibels, never below a floor.
+    """20 log₁₀ of ``|X|`` over a reference: decibels, never below a floor.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = Non
 
 
 def power(x: Array, *, onesided: bool = False) -> Array:
-    """|X|², the energy at each frequency: its sum is the energy of the signal (Parseval).
+    """``|X|²``, the energy at each frequency: its sum is the energy of the signal (Parseval).
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def phase(x: Array) -> Array:
     Returns
     -------
     array (..., H, W)
-        Radians, from −π to π. Where |X| is rounding noise, so is the phase.
+        Radians, from −π to π. Where ``|X|`` is rounding noise, so is the phase.
 
     Examples
     --------
@@ -337,7 +337,7 @@ def energy_above(x: Array, cutoff: float, region: str = "square") -> Array:
     cutoff : float
         Cycles per pixel. 1 / (2·stride) is the Nyquist frequency after subsampling.
     region : {"square", "disc"}
-        What lies below: a square, max(|f_y|, |f_x|) < cutoff, or a disc, √(f_y² + f_x²) < cutoff.
+        What lies below: a square, ``max(|f_y|, |f_x|) < cutoff``, or a disc, √(f_y² + f_x²) < cutoff.
 
     Returns
     -------
@@ -485,7 +485,7 @@ def _shape(x: Array) -> tuple[int, int]:
 
 
 def _grid(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """|f_y| and |f_x| at every pixel of the centred spectrum."""
+    """``|f_y|`` and ``|f_x|`` at every pixel of the centred spectrum."""
     f_y, f_x = np.meshgrid(*(abs(axis_frequencies(size)) for size in shape), indexing="ij")
     return f_y, f_x
 

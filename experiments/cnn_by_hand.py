@@ -11,6 +11,8 @@ Two readings of the seeds that the numbers do not bear out. Seed 002 calls 4×4 
 two convolutions and poolings: that is the cumulative stride, the receptive field is 10 for 3×3 kernels. And seed 004's
 edge kernels do not find the edges of its checkerboard, which lies at the Nyquist frequency, where [1, 2, 1] is zero:
 what they find is the border of zero padding.
+
+Measured here (``figures/cnn_by_hand``): all of it; by hand and by torch or scipy at most 9e-16 apart.
 """
 
 import copy
@@ -198,7 +200,7 @@ def draw_network(image: Array, module: nn.Sequential, steps: dict[str, Any], pat
     figure, panels = plt.subplots(1, len(parts), figsize=(11, 2.3), width_ratios=[4, 3, 2, 1.7, 1.7, 1.7, 1.7])
     for axes, (title, values) in zip(panels, parts, strict=True):
         grid = np.asarray(values)
-        bound = max(float(np.abs(grid).max()), 1e-9)
+        bound = 1.0 if title == "sigmoid" else max(float(np.abs(grid).max()), 1e-9)
         axes.imshow(grid, cmap="PuOr_r", vmin=-1.6 * bound, vmax=1.6 * bound)
         for (row, column), value in np.ndenumerate(grid):
             axes.text(

@@ -4,29 +4,39 @@ Every classification network of torchvision and timm is built on the meta device
 are found, it is converted at every site, and run again: output shapes and state_dict keys must stay. A network counts
 if it downsamples by more than its patch embedding.
 
-``python -m experiments.coverage --out figures/coverage`` goes on where it stopped.
+A run goes on where it stopped, from the rows in ``networks.jsonl``.
+
+Measured here (``figures/coverage``): 1,070 of the 1,073 networks of torchvision and timm that count (99.7 %) are
+treated at every site; the three others pool their tokens in one dimension.
 """
 
-import argparse
 import json
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import timm
 import torch
 import torchvision
+from matplotlib.figure import Figure
 from torch import nn
+from tqdm.auto import tqdm
 
-from aliasing.provenance import command_line, versions, write_bytes, write_json
+from aliasing.plots.style import COLOURS, save, style
 from aliasing.sites.find import locate, probe_of
 from aliasing.sites.trace import Trace, trace
 from aliasing.surgery.plan import SCHEMES, Treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
+from experiments._run import Run
+
+# With --quick: every kind of site of torchvision's, the fallback, and one that falls short.
+QUICK = (
+    *("torchvision:alexnet", "torchvision:resnet18", "torchvision:mobilenet_v2", "torchvision:densenet121"),
+    *("timm:convnext_atto", "timm:nextvit_small", "timm:resnet26d", "timm:vit_tiny_patch16_224"),
+)
 
 
 def names() -> Iterator[str]:
@@ -55,7 +65,6 @@ def build(name: str) -> nn.Module:
 
 def examine(name: str, module: nn.Module | None = None, example: Any = None) -> dict[str, Any]:
     """One row: what was found, treated, treated by the fallback, and left alone and why."""
-    begin = time.perf_counter()
     row: dict[str, Any] = {"name": name}
     try:
         module = build(name) if module is None else module
@@ -74,7 +83,7 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
     subsampling = [site for site in sites if site.status in ("subsamples", "out of reach")]
     row["counts"] = any(site.role != "patch embedding" for site in subsampling)
     if not row["counts"] or not any(site.status == "subsamples" for site in sites):
-        return {**row, "seconds": time.perf_counter() - begin}
+        return row
     for scheme in ("all", "zhang2019"):
         try:
             decide = partial(SCHEMES[scheme], network=module, treatment=Treatment())
@@ -93,7 +102,7 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
         for treated in module.modules():
             if isinstance(vars(treated).get("forward"), TreatedForward):
                 treated.forward.detach()
-    return {**row, "seconds": time.perf_counter() - begin}
+    return row
 
 
 def _shapes(record: Trace, example: Any) -> list[tuple[int, ...]]:
@@ -144,26 +153,23 @@ def shortcoming(row: dict[str, Any]) -> str:
     return "; ".join(reasons)
 
 
-def draw(summary: dict[str, Any], path: Path) -> None:
-    """Sites by kind, and how they are treated."""
-    import matplotlib.pyplot as plt
-
-    from aliasing.plots.style import save, style
-
+def draw(summary: dict[str, Any]) -> Figure:
+    """The share of networks treated at every site; sites by kind."""
     with style():
-        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.2))
+        figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
         libraries = [name for name in summary if summary[name]["that downsample by more than a patch embedding"]]
         for position, name in enumerate(libraries):
             found = summary[name]
             whole = found["every site treated, shapes and keys kept"]
             total = found["that downsample by more than a patch embedding"]
-            left.barh(position, whole / total, color="C0")
+            left.barh(position, whole / total, color=COLOURS[0])
             left.text(0.01, position, f"{whole} of {total} networks", va="center", color="white")
-        left.set(yticks=range(len(libraries)), yticklabels=libraries, xlim=(0, 1), title="every site treated")
+        left.set(yticks=range(len(libraries)), yticklabels=libraries, xlim=(0, 1), xlabel="share of the networks")
+        left.set_title("every site treated, shapes and keys kept")
         kinds = sum((Counter(summary[name]["kinds"]) for name in libraries), Counter()).most_common()
-        right.barh([kind for kind, _ in kinds][::-1], [count for _, count in kinds][::-1], color="C2")
+        right.barh([kind for kind, _ in kinds][::-1], [count for _, count in kinds][::-1], color=COLOURS[2])
         right.set(xscale="log", xlabel="sites", title="what subsamples")
-        save(figure, path)
+        return figure
 
 
 def others() -> Iterator[tuple[str, nn.Module, Any]]:
@@ -181,46 +187,30 @@ def others() -> Iterator[tuple[str, nn.Module, Any]]:
             yield f"features {name}", timm.create_model(name, features_only=True), image
 
 
-def main() -> None:
-    """Examine every network, and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("figures/coverage"))
-    arguments = parser.parse_args()
-    warnings.simplefilter("ignore")
+def run(run: Run) -> dict[str, Any]:
+    """Examine every network that has no row yet, and draw."""
     torch.set_num_threads(1)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    rows_file = arguments.out / "networks.jsonl"
+    rows_file = run.out / "networks.jsonl"
     done = {json.loads(line)["name"] for line in rows_file.read_text().splitlines()} if rows_file.exists() else set()
 
     def keep(row: dict[str, Any]) -> None:
         with rows_file.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
-    if not any(name.startswith("others:") for name in done):
-        for name, network, example in others():
-            keep(examine(f"others:{name}", network.eval(), example))
-    for name in names():
-        if name not in done:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not run.quick and not any(name.startswith("others:") for name in done):
+            for name, network, example in others():
+                keep(examine(f"others:{name}", network.eval(), example))
+        wanted = [name for name in (QUICK if run.quick else names()) if name not in done]
+        for name in tqdm(wanted, desc="networks", disable=None, leave=False):
             keep(examine(name))
-    finish(rows_file, arguments.out)
-
-
-def finish(rows_file: Path, out: Path) -> None:
-    """Write the summary, the figure and the text from the rows."""
     rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
-    summary = summarise(rows)
-    write_json(out / "coverage.json", {"summary": summary, "versions": versions(), "command": command_line()})
-    draw(summary, out / "coverage.png")
-    lines = ["# Coverage", "", __doc__.split("``python")[0].strip(), ""]
-    columns = [key for key in summary["timm"] if key not in ("kinds", "short")]
-    lines += ["| | " + " | ".join(summary) + " |", "|---|" + "---|" * len(summary)]
-    lines += [
-        f"| {column} | " + " | ".join(str(summary[name][column]) for name in summary) + " |" for column in columns
-    ]
-    lines += ["", "Networks that fall short, and why:", ""]
-    lines += [f"- {name}: {reason}" for library in summary.values() for name, reason in library["short"].items()]
-    write_bytes(out / "README.md", ("\n".join(lines) + "\n").encode())
-
-
-if __name__ == "__main__":
-    main()
+    summary = summarise([row for row in rows if row["name"] in QUICK or not run.quick])
+    save(draw(summary), run.out / "figure.png")
+    return {
+        "settings": {"schemes": ["all", "zhang2019"], "device": "meta"},
+        "data": {"name": "no images: the networks are examined, not run"},
+        "weights": {},
+        "numbers": summary,
+    }

@@ -10,7 +10,10 @@ jitter is given also for pairs whose first view is right, and matched on the fir
 
 Measured here (``figures/depth``): EfficientNet-Lite0/1/2 on photographs, the CIFAR ResNets of 20 to 56 layers on
 CIFAR-10, both plain and converted (batch-norm statistics re-estimated, nothing trained). The paper's networks are
-measured where their weights can be had; else the figure says that they could not be.
+measured where their weights can be had; else the figure says that they could not be. The first claim does not hold:
+P(top-1 change) falls by 0.017 [0.005, 0.030] per doubling of the CIFAR ResNets' layers, and not at equal margin (−0.001
+[−0.014, +0.013]); nothing can be told within EfficientNet-Lite. The second does: the share of a map's change that the
+shift does not explain rises by 0.33 and 0.22 at ResNet20's two stages of sites.
 """
 
 from collections.abc import Sequence

@@ -6,6 +6,10 @@ probabilities at each shift are an 11×10 heat map. Published (seed 000, image 2
 at −3, trousers from −2 to 2, ankle boot from 3 to 5; the CNN is said to stay right. Beyond the seeds: accuracy against
 shift over the test set. Where the whole data set is not there, the sample of 900 images stands in for it, with 20
 epochs instead of 5, three pairs of networks instead of one, and its own first trousers and pullover.
+
+Measured here (``figures/mlp_vs_cnn``), on the sample: rolled by two pixels the MLP falls from 0.83 to 0.52 and 0.45,
+the CNN from 0.83 to 0.73 and 0.63; the MLP loses about 0.2 more. The moving trousers stay trousers from −1 to 1 for the
+MLP and from −3 to 3 for the CNN, which does not stay right beyond.
 """
 
 from pathlib import Path

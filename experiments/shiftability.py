@@ -8,7 +8,8 @@ Published: maps of VGG16, ResNet50 and InceptionResNetV2 while a dog moves, and 
 
 Measured here (``figures/shiftability``): EfficientNet-Lite0 as it is, with blur-pooling, and with the ideal low-pass
 (FLC) at every site, converted and not trained. On circular shifts and with circular padding nothing enters or leaves
-the picture, so that every change of an average is the network's own.
+the picture, so that every change of an average is the network's own. Per pixel it grows from 0.4 % behind the stem to
+30 % at the end; with blur-pooling from 0 to 10 %, with FLC from 0 to 19 %.
 """
 
 from dataclasses import replace

@@ -138,7 +138,7 @@ def _spectra(axes: Axes, profiles: NDArray[np.float64], slopes: list[float]) -> 
     axes.set(xlabel="frequency, cycles per pixel", ylabel="power ÷ variance", xlim=(frequency[1], 0.5))
     axes.set_xticks([0.02, 0.05, 0.125, 0.25, 0.5], ["0.02", "0.05", "0.125", "0.25", "0.5"], fontsize=8.5)
     axes.xaxis.minorticks_off()
-    axes.legend(loc="lower left", fontsize=8.5)
+    axes.legend(loc="lower left", fontsize=8.5, frameon=True, framealpha=1, edgecolor="none")
 
 
 def _operators(axes: Axes, operators: dict[str, Any]) -> None:

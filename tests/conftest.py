@@ -1,7 +1,10 @@
 """Where the evaluation data is, and how the tests find it."""
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,6 +34,14 @@ def imagenet_sample() -> Path:
 
 
 @pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder of each command: ``crop``, ``grid``, ``depth``, ``attribution``, ``spectrum``, ``features``."""
+    from tests.report_runs import measure_everything
+
+    return measure_everything(tmp_path_factory.mktemp("measured"))
+
+
+@pytest.fixture(scope="session")
 def cifar10() -> Path:
     """CIFAR-10 as ``train.parquet`` and ``test.parquet``."""
     return _folder("cifar10")
@@ -46,3 +57,38 @@ def cifar10_resnets() -> Path:
 def fashion_mnist_sample() -> Path:
     """900 Fashion-MNIST images in IDX files."""
     return _folder("fashion-mnist-sample")
+
+
+# What a quick run cannot do without; the others fall back on photographs that a package bundles.
+NEEDS = {
+    "mlp_vs_cnn": "fashion-mnist-sample",
+    **dict.fromkeys(("cifar_cnn", "augmentation", "antialias_training"), "cifar10"),
+    **dict.fromkeys(("depth", "depth_lie", "shift_guarantees"), "cifar10-resnets"),
+}
+
+
+def run_quickly(name: str, out: Path) -> dict[str, Any]:
+    """Run an experiment with --quick on one thread, and read its summary."""
+    from experiments.__main__ import main
+
+    _folder(NEEDS.get(name, "."))
+    torch.set_num_threads(1)
+    assert main([name, "--quick", "--out", str(out), "--data", str(DATA)]) == 0
+    found: dict[str, Any] = json.loads((out / "summary.json").read_text("utf-8"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """The summary of an experiment's quick run and the names of its pictures; each runs once in a session."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def of(name: str) -> dict[str, Any]:
+        if name not in found:
+            out = tmp_path_factory.mktemp(name)
+            summary = run_quickly(name, out)
+            pictures = {path.name: path.stat().st_size for path in out.glob("*.png")}
+            found[name] = summary | {"pictures": pictures}
+        return found[name]
+
+    return of

@@ -1,26 +1,16 @@
 """Jitter against depth and the maps of a moving image: each with --quick, and what is known of them in advance."""
 
-import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conftest import DATA
 
-from experiments.__main__ import main
-
 pytestmark = pytest.mark.skipif(not (DATA / "imagenet-sample").exists(), reason="the photographs are not here")
 
 
-def summary(name: str, out: Path) -> dict[str, Any]:
-    assert main([name, "--quick", "--out", str(out), "--data", str(DATA)]) == 0
-    assert (out / "figure.png").stat().st_size > 10_000
-    found: dict[str, Any] = json.loads((out / "summary.json").read_text())
-    return found
-
-
-def test_jitter_against_depth(tmp_path: Path) -> None:
-    numbers = summary("depth", tmp_path)["numbers"]
+def test_jitter_against_depth(quick: Callable[[str], dict[str, Any]]) -> None:
+    numbers = quick("depth")["numbers"]
     cifar = numbers["across"]["groups"][1]["networks"]
     # 19 convolutions and a linear layer; two stages subsample, each in its block's convolution and shortcut.
     assert [(network["layers"], network["sites"], network["cumulative_stride"]) for network in cifar] == [
@@ -34,8 +24,8 @@ def test_jitter_against_depth(tmp_path: Path) -> None:
     assert {layer["margin"] for layer in plain["layers"] if layer["form"] == "map"} == {1}  # crops have a boundary
 
 
-def test_averages_of_a_linear_layer_do_not_move_once_it_is_low_passed(tmp_path: Path) -> None:
-    (changes,) = summary("shiftability", tmp_path)["numbers"].values()
+def test_averages_of_a_linear_layer_do_not_move_once_it_is_low_passed(quick: Callable[[str], dict[str, Any]]) -> None:
+    (changes,) = quick("shiftability")["numbers"].values()
     # What is folded onto the mean lies at 1/2 cycle per pixel, where four binomial taps and FLC are both zero; behind
     # the first rectifier that is not so. float32 averages of 112² cells agree to about 1e-6.
     for name in ("blur-pool (4 taps)", "ideal low-pass (FLC)"):

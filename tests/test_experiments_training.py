@@ -1,6 +1,5 @@
 """The experiments' frame; those that train, in their quick versions; and training that is stopped and goes on."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -21,15 +20,8 @@ from experiments.__main__ import claims, main
 from experiments._data import Labelled, cifar10, fashion_mnist
 from experiments._run import Run, plain
 from experiments._training import Recipe, crop_and_mirror, normalise, train
-from tests.conftest import DATA
+from tests.conftest import run_quickly
 
-NEEDS = {
-    "mlp_vs_cnn": "fashion-mnist-sample",
-    "cnn_by_hand": "",
-    "cifar_cnn": "cifar10",
-    "augmentation": "cifar10",
-    "antialias_training": "cifar10",
-}
 PICTURES = {
     "mlp_vs_cnn": {"figure.png", "heat_maps.png"},
     "cnn_by_hand": {"figure.png", "kernels.png"},
@@ -39,26 +31,9 @@ PICTURES = {
 }
 
 
-def quick(name: str, out: Path) -> dict[str, Any]:
-    """Run the quick version of an experiment, and read its summary."""
-    assert main([name, "--quick", "--out", str(out), "--data", str(DATA)]) == 0
-    return json.loads((out / "summary.json").read_text("utf-8"))
-
-
-@pytest.fixture(scope="module")
-def summary(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
-    """The summary of an experiment's quick version, run once."""
-    found: dict[str, dict[str, Any]] = {}
-
-    def of(name: str) -> dict[str, Any]:
-        if not (DATA / NEEDS[name]).exists():
-            pytest.skip(f"no {NEEDS[name]} in {DATA}; set ALIASING_DATA")
-        if name not in found:
-            out = tmp_path_factory.mktemp(name)
-            found[name] = quick(name, out) | {"pictures": {path.name for path in out.glob("*.png")}}
-        return found[name]
-
-    return of
+@pytest.fixture
+def summary(quick: Callable[[str], dict[str, Any]]) -> Callable[[str], dict[str, Any]]:
+    return quick
 
 
 def test_the_list_gives_each_experiment_with_its_claim(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +42,7 @@ def test_the_list_gives_each_experiment_with_its_claim(capsys: pytest.CaptureFix
     for name, claim in claims().items():
         assert claim
         assert any(line.split() == [name, *claim.split()] for line in lines)
-    assert set(NEEDS) <= set(claims())
+    assert set(PICTURES) <= set(claims())
 
 
 def test_wrong_names_and_missing_data_are_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,18 +57,18 @@ def test_wrong_names_and_missing_data_are_told_in_one_line(tmp_path: Path, capsy
 
 
 def test_an_experiment_with_options_of_its_own_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    from experiments import coverage
+    from experiments import depth_across
 
     seen: list[list[str]] = []
-    monkeypatch.setattr(coverage, "main", lambda: seen.append(sys.argv))
-    assert main(["coverage", "--out", "coverage", "--other"]) == 0
-    assert seen == [["coverage.py", "--out", "coverage", "--other"]]
+    monkeypatch.setattr(depth_across, "main", lambda: seen.append(sys.argv))
+    assert main(["depth_across", "--out", "depth", "--other"]) == 0
+    assert seen == [["depth_across.py", "--out", "depth", "--other"]]
 
 
-@pytest.mark.parametrize("name", NEEDS)
+@pytest.mark.parametrize("name", PICTURES)
 def test_a_summary_says_how_it_was_made(name: str, summary: Callable[[str], dict[str, Any]]) -> None:
     found = summary(name)
-    assert found["pictures"] == PICTURES[name]
+    assert set(found["pictures"]) == PICTURES[name]
     assert found["experiment"] == name
     assert found["command"].startswith(f"python -m experiments {name} --quick")
     assert found["versions"]["torch"]
@@ -147,7 +122,7 @@ def test_augmentation_compares_both_networks_in_every_condition(summary: Callabl
     for table in summary("augmentation")["numbers"].values():
         assert list(table) == ["as in training", "placed otherwise", "sized otherwise"]
         for rows in table.values():
-            without, with_shifts, difference = (row["top1_change"]["value"] for row in rows.values())
+            without, with_shifts, difference = (row["top1_change"]["mean"]["value"] for row in rows.values())
             assert difference == pytest.approx(with_shifts - without)
 
 
@@ -162,16 +137,31 @@ def test_every_variant_is_trained_and_fine_tuned(summary: Callable[[str], dict[s
     assert len({weights["sha256"] for weights in found["weights"].values()}) == 8
 
 
-def test_the_same_command_twice_gives_the_same_numbers(
-    tmp_path: Path, summary: Callable[[str], dict[str, Any]]
-) -> None:
-    first = summary("mlp_vs_cnn")
-    again = quick("mlp_vs_cnn", tmp_path)
-    assert again["numbers"] == first["numbers"]
-    assert again["weights"] == first["weights"]
-    begun = (tmp_path / "training" / "MLP-seed0.checkpoint.safetensors").stat().st_mtime_ns
-    assert quick("mlp_vs_cnn", tmp_path)["numbers"] == first["numbers"]
-    assert (tmp_path / "training" / "MLP-seed0.checkpoint.safetensors").stat().st_mtime_ns == begun  # not trained again
+def test_what_is_trained_is_not_trained_again(tmp_path: Path) -> None:
+    first = run_quickly("mlp_vs_cnn", tmp_path)
+    checkpoint = tmp_path / "training" / "MLP-seed0.checkpoint.safetensors"
+    begun = checkpoint.stat().st_mtime_ns
+    assert run_quickly("mlp_vs_cnn", tmp_path)["numbers"] == first["numbers"]
+    assert checkpoint.stat().st_mtime_ns == begun
+
+
+def test_polyphase_sampling_keeps_its_promise_and_no_more(quick: Callable[[str], dict[str, Any]]) -> None:
+    numbers = quick("shift_guarantees")["numbers"]
+    # float32 probabilities through 20 layers; the same windows of the same numbers, in another order.
+    assert numbers["circular"]["APS"]["top1_change"]["value"] == 0
+    assert numbers["circular"]["APS"]["mac"]["value"] < 1e-5 < numbers["pad"]["APS"]["mac"]["value"]
+    assert numbers["circular"]["plain"]["mac"]["value"] > 1e-2
+
+
+def test_what_falls_short_is_named_with_its_reason(quick: Callable[[str], dict[str, Any]]) -> None:
+    numbers = quick("coverage")["numbers"]
+    assert numbers["torchvision"]["every site treated, shapes and keys kept"] == numbers["torchvision"]["networks"] == 4
+    assert numbers["timm"]["networks"] == 4
+    assert numbers["timm"]["that downsample by more than a patch embedding"] == 3  # not the plain transformer
+    assert list(numbers["timm"]["short"]) == ["timm:nextvit_small"]
+    assert "avg_pool1d" in numbers["timm"]["short"]["timm:nextvit_small"]
+    # The stride 2 of AlexNet's three poolings, and the 4 of its first convolution.
+    assert numbers["torchvision"]["treated"] == numbers["torchvision"]["sites"] == 4 + 8 + 5 + 5
 
 
 CLASSES = np.arange(64) % 2

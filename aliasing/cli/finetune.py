@@ -42,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train, write, print."""
     from aliasing.models import load_model
+    from aliasing.runs import ALONE, hold
     from aliasing.surgery import save
     from aliasing.surgery.finetune import Recipe, finetune
 
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         precision=arguments.precision,
     )
-    tuned = finetune(load_model(arguments.model), arguments.data, arguments.out, recipe, limit=arguments.limit)
-    save(tuned, arguments.out / "weights.safetensors")
+    with hold(arguments.out, ALONE):
+        tuned = finetune(load_model(arguments.model), arguments.data, arguments.out, recipe, limit=arguments.limit)
+        save(tuned, arguments.out / "weights.safetensors")
     print(f"written to {arguments.out}/weights.safetensors")

@@ -153,9 +153,11 @@ def open_run(run: Jitter | str | Path) -> Run:
         images, protocol = str(settings["images"]), settings["protocol"]["name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no summary of a jitter run ({error}); give a folder that --out left") from None
-    missing = [name for name in names if not records.has(name, 0)]
+    missing = [name for name in names if records.missing(name)]
     if missing:
-        raise InputError(f"{run} has no records of {missing[0]}; run the same `aliasing jitter` again")
+        raise InputError(
+            f"{run} is not finished: records of {missing[0]} are missing; run the same `aliasing jitter` again"
+        )
     return Run(names, lambda network: (part.table for part in records.parts(network)), images, protocol)
 
 

@@ -17,32 +17,32 @@ The network as it is and the network with all sites treated are run once on a ba
 site on (see `aliasing.depth.replay`).
 """
 
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
+from aliasing import tables
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Measure
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
-from aliasing.images import Clip, Entry, Image, ImageSource, open_images
+from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network
-from aliasing.jitter.engine import Array, blocks, class_probabilities, compare_probabilities, measure_blocks, table_of
+from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
+from aliasing.jitter.faults import Guarded
+from aliasing.jitter.network import Array, class_probabilities
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
-from aliasing.records import PROBABILITIES, Records
+from aliasing.records import PROBABILITIES, Part, Records
+from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, probe_of
 from aliasing.sites.trace import Trace, trace
@@ -137,6 +137,10 @@ class Attribution:
             "command": command_line(),
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sites, ranked."""
+        return tables.render(tables.attribution_rows(self.summary()), "html", sign="+")
+
 
 def attribute(
     model: str | nn.Module | Classifier,
@@ -152,6 +156,8 @@ def attribute(
     seed: int = 0,
     out: str | Path | None = None,
     progress: bool = False,
+    ranks: Ranks = ALONE,
+    timeout: float | None = None,
 ) -> Attribution:
     """Treat one downsampling site at a time, and all but one, and measure the jitter of the output.
 
@@ -159,7 +165,7 @@ def attribute(
     ----------
     model : str, nn.Module or Classifier
         Left as it is.
-    images, protocol, limit, batch_size, seed, out, progress : as in :func:`aliasing.measure_jitter`
+    images, protocol, limit, batch_size, seed, out, progress, ranks, timeout : as in :func:`aliasing.measure_jitter`
     operator : {"blur", "flc"}
         As in :func:`aliasing.antialias`; not "aps", which needs one phase for all branches that meet.
     taps : str or sequence of float
@@ -212,12 +218,14 @@ def attribute(
         "threads": torch.get_num_threads(),
     }
     names = [variant.name for base, variants in families for variant in (base, *variants)]
-    records = Records(Path(out) if out is not None else None)
-    for name in names:
-        records.begin(name, {**settings, "model": network.name, "weights": network.weights})
-    _measure(network, record, families, source, protocol, records, settings, progress)
+    run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
+    with hold(run.records.directory, ranks):
+        work = partial(_measure_blocks, network, record, families, protocol, settings, timeout)
+        run.measure(network.name, names, {**settings, "model": network.name, "weights": network.weights}, work)
+    if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
+        raise InputError(f"no usable image in {source.description}")
     described = describe_network(network, protocol)
-    result = Jitter(dict.fromkeys(names, described), protocol, settings, records)
+    result = Jitter(dict.fromkeys(names, described), protocol, settings, run.records)
     return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)
 
 
@@ -294,17 +302,17 @@ def _first_difference(record: Trace, place: LocatedSite, plan: Plan) -> int:
     return min(begins)
 
 
-def _measure(
+def _measure_blocks(
     model: Classifier,
     record: Trace,
     families: Families,
-    source: ImageSource,
     protocol: Protocol,
-    records: Records,
     settings: dict[str, Any],
-    progress: bool,
-) -> None:
-    """Measure the blocks of images that have not been measured yet, all variants of a block together."""
+    timeout: float | None,
+    blocks: Blocks,
+    seen: Callable[..., Any],
+) -> Iterator[tuple[int, Part]]:
+    """Measure blocks of images, all variants of a block together."""
     names = [variant.name for base, variants in families for variant in (base, *variants)]
     model.module.to(memory_format=torch.channels_last)
 
@@ -318,24 +326,5 @@ def _measure(
         tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
         return pa.concat_tables(tables)
 
-    hidden = not (progress and sys.stderr.isatty())
-    entries = list(islice(iter(source), settings["limit"]))
-    with tqdm(total=len(entries), desc=model.name, unit="image", disable=hidden) as bar:
-
-        def unmeasured() -> Iterator[tuple[int, list[Entry]]]:
-            for index, block in blocks(entries):
-                if not records.has(names[-1], index):
-                    yield index, block
-                elif records.read(names[-1], index).images != [entry.name for entry in block]:
-                    raise InputError(
-                        f"the images are not those that {records.directory} began with; choose another --out"
-                    )
-                else:
-                    bar.update(len(block))
-
-        options = {"batch_size": settings["batch_size"], "seed": settings["seed"], "seen": bar.update}
-        for index, part in measure_blocks(model, unmeasured(), protocol, network, tabulate, PROBABILITIES, **options):
-            for name in names:  # the last one says that the block is complete
-                records.write(name, index, replace(part, table=part.table.filter(pc.field("model") == name)))
-    if not any(len(part.table) for part in records.parts(AS_IT_IS)):
-        raise InputError(f"no usable image in {source.description}")
+    show = in_batches(Guarded(model, network, timeout), settings["batch_size"])
+    return measure_blocks(model, blocks, protocol, show, tabulate, PROBABILITIES, seed=settings["seed"], seen=seen)

@@ -1,11 +1,10 @@
 """Follow a shift of the image through a network: images in, one row an image and layer out."""
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from itertools import islice
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -14,7 +13,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from aliasing.depth.dense import Place, places, watching
 from aliasing.depth.folding import fold
@@ -22,13 +20,15 @@ from aliasing.depth.geometry import pads_circularly
 from aliasing.depth.layers import Layer, choose_layers
 from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import UsageError
 from aliasing.images import BadImage, Entry, ImageSource, open_images
-from aliasing.jitter.engine import BLOCK_SIZE, blocks, prepare_ahead
+from aliasing.jitter.engine import prepare_ahead
+from aliasing.jitter.faults import at_work
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
-from aliasing.records import Part, Records
+from aliasing.records import BLOCK_SIZE, Part, Records
+from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Trace, trace
 
@@ -56,6 +56,8 @@ def probe_depth(
     seed: int = 0,
     out: str | Path | None = None,
     progress: bool = False,
+    ranks: Ranks = ALONE,
+    timeout: float | None = None,
 ) -> Profile:
     """Follow a small shift of the image through a network, layer by layer.
 
@@ -83,7 +85,11 @@ def probe_depth(
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
+    ranks : Ranks
+        The processes that share the work and ``out``, as in :func:`aliasing.measure_jitter`.
+    timeout : float, optional
+        Seconds that a batch may take, as for :func:`aliasing.measure_jitter`.
 
     Returns
     -------
@@ -117,7 +123,7 @@ def probe_depth(
         raise UsageError(f"the protocol {protocol.name} is no small shift of the image; choose crop, circular or pad")
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)
-    records = Records(Path(out) if out is not None else None)
+    run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
     settings = {
         "images": source.description,
         "limit": limit,
@@ -129,22 +135,27 @@ def probe_depth(
         "threads": torch.get_num_threads(),
     }
     described: dict[str, dict[str, Any]] = {}
-    for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
-        network = load_model(given)
-        if network.name in described:
-            raise UsageError(
-                f"{network.name} is given twice; give each network once, and your own under their own names"
+    with hold(run.records.directory, ranks):
+        for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
+            network = load_model(given)
+            if network.name in described:
+                raise UsageError(
+                    f"{network.name} is given twice; give each network once, and your own under their own names"
+                )
+            record = trace(*probe_of(network, None))
+            seen = choose_layers(record, layers)
+            margins = [margin_of(layer, network, record, protocol) for layer in seen]
+            subject = Subject(network, seen, margins, places(network.module, record), protocol, sites_every, timeout)
+            described[network.name] = subject.describe()
+            run.measure(
+                network.name,
+                [network.name],
+                {**settings, "weights": network.weights},
+                partial(_measure_blocks, subject, settings),
             )
-        record = trace(*probe_of(network, None))
-        seen = choose_layers(record, layers)
-        margins = [margin_of(layer, network, record, protocol) for layer in seen]
-        subject = Subject(network, seen, margins, places(network.module, record), protocol, sites_every)
-        described[network.name] = subject.describe()
-        records.begin(network.name, {**settings, "weights": network.weights})
-        _measure(subject, source, records, settings, progress)
     if not described:
         raise UsageError("no network was given")
-    return Profile(described, protocol, settings, records)
+    return Profile(described, protocol, settings, run.records)
 
 
 def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol) -> int | None:
@@ -171,6 +182,7 @@ class Subject:
     places: Sequence[Place]
     protocol: Protocol
     sites_every: int
+    timeout: float | None = None
 
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
@@ -199,27 +211,11 @@ class Subject:
         }
 
 
-def _measure(subject: Subject, source: ImageSource, records: Records, settings: dict[str, Any], progress: bool) -> None:
-    """Measure what has not been measured yet of one network."""
-    name = subject.model.name
-
-    def entries() -> Iterator[Entry]:
-        return islice(iter(source), settings["limit"])
-
-    hidden = not (progress and sys.stderr.isatty())
-    total = None if hidden else sum(1 for _ in entries())
-    with tqdm(total=total, desc=name, unit="image", disable=hidden) as bar:
-        for index, block in blocks(entries()):
-            if not records.has(name, index):
-                records.write(name, index, _measure_block(subject, index, block, settings, bar.update))
-                continue
-            if records.read(name, index).images != [entry.name for entry in block]:
-                raise InputError(f"the images are not those that {records.directory} began with; choose another --out")
-            bar.update(len(block))
-    if not any(len(part.table) or part.not_finite for part in records.parts(name)):
-        skipped = {name: reason for part in records.parts(name) for name, reason in part.skipped.items()}
-        first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
-        raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
+def _measure_blocks(
+    subject: Subject, settings: dict[str, Any], blocks: Blocks, seen: Callable[..., Any]
+) -> Iterator[tuple[int, Part]]:
+    for index, block in blocks:
+        yield index, _measure_block(subject, index, block, settings, seen)
 
 
 def _measure_block(
@@ -248,7 +244,9 @@ def _measure_block(
 
     rows: list[dict[str, Any]] = []
     for batch in _batches(usable(), settings["batch_size"]):
-        for (name, identity, *_), found in zip(batch, look(subject, batch), strict=True):
+        with at_work(subject.model.name, [name for name, *_ in batch], subject.timeout):
+            looked = look(subject, batch)
+        for (name, identity, *_), found in zip(batch, looked, strict=True):
             known = {"model": subject.model.name, "image": identity, "name": name}
             rows.extend(known | row for row in found)
             if not found:

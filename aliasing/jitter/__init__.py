@@ -9,9 +9,10 @@ A network is shown views of photographs that differ by a small shift; its answer
 with *k* the top class of a view and *p* its probability. Consistency is 1 − P(top-1 change) (Zhang 2019).
 """
 
-import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,37 +21,59 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
-from aliasing.errors import InputError, UsageError
+from aliasing import tables
+from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
-    Array,
     Compare,
-    Network,
-    blocks,
+    Show,
     compare_embeddings,
     compare_probabilities,
-    embeddings,
+    in_batches,
     measure_blocks,
     predict,
     prepare_ahead,
-    probabilities,
     table_of,
 )
-from aliasing.jitter.metrics import PairedMetrics, PairMetrics, image_totals
+from aliasing.jitter.faults import Guarded
+from aliasing.jitter.metrics import NOT_MEASURED, PairedMetrics, PairMetrics, image_totals
+from aliasing.jitter.network import (
+    Array,
+    Execution,
+    embeddings_of,
+    has_fast_bfloat16,
+    prepare,
+    probabilities_of,
+)
+from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
-from aliasing.records import EMBEDDINGS, PROBABILITIES, Records
+from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records
+from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
 BATCH_SIZE = 16
 # The embeddings that a nearest neighbour is looked for among stay in memory; this many take about 50 MB.
 GALLERY_SIZE = 10_000
+# Of the records that are summarised; 16 blocks of 32 images with 8 pairs are 4096 rows.
+_BLOCKS_AT_ONCE = 16
+
+
+@dataclass
+class _Measured:
+    """What the records of one network come to."""
+
+    metrics: PairMetrics = field(default_factory=PairMetrics)
+    minus_first: PairedMetrics = field(default_factory=PairedMetrics)
+    images: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
+    bounds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -77,29 +100,53 @@ class Jitter:
         return self._records.table(list(self.models))
 
     def tables(self, model: str) -> Iterator[pa.Table]:
-        """The records of a network, one block at a time."""
-        return (part.table for part in self._records.parts(model))
+        """The records of a network that its measures follow from, some blocks at a time."""
+        return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
+
+    def _parts(self, model: str) -> Iterator[list[Part]]:
+        parts = self._records.parts(model, NOT_MEASURED)
+        return iter(lambda: list(islice(parts, _BLOCKS_AT_ONCE)), [])
 
     def metrics(self, model: str) -> PairMetrics:
-        """The measures of a network, accumulated from its records one block at a time."""
+        """The measures of a network, accumulated from its records some blocks at a time."""
         metrics = PairMetrics()
         for table in self.tables(model):
             metrics.add(table)
         return metrics
 
     def difference(self, first: str, second: str) -> PairedMetrics:
-        """Second minus first on the same images, accumulated one block at a time."""
+        """Second minus first on the same images, accumulated some blocks at a time."""
         metrics = PairedMetrics()
         for before, after in zip(self.tables(first), self.tables(second), strict=True):
             metrics.add(before, after)
         return metrics
+
+    @cached_property
+    def _measured(self) -> dict[str, _Measured]:
+        """What one pass over the records of all networks, side by side, makes of each."""
+        measured = {name: _Measured() for name in self.models}
+        for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
+            first: pa.Table | None = None
+            for found, parts in zip(measured.values(), parts_of_all, strict=True):
+                table = pa.concat_tables([part.table for part in parts])
+                found.metrics.add(table)
+                for part in parts:
+                    found.images += len(part.images)
+                    found.skipped |= part.skipped
+                    found.not_finite += part.not_finite
+                    found.bounds += [] if part.bound is None else [part.bound]
+                if first is None:
+                    first = table
+                else:
+                    found.minus_first.add(first, table)
+        return measured
 
     def most_jittery(self, model: str) -> str | None:
         """The name of the image on which the probability of the answer moves most; None where it never moves."""
         found: tuple[float, str | None] = (0.0, None)
         for table in self.tables(model):
             movement = image_totals(table).get("mac")
-            if movement is not None:
+            if movement is not None and len(movement.names):
                 most = int(movement.totals.argmax())
                 found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
         return found[1]
@@ -112,15 +159,16 @@ class Jitter:
         ``settings`` and ``versions``.
         """
         networks: dict[str, Any] = {}
+        differences: list[dict[str, Any]] = []
         skipped: dict[str, str] = {}
         images = 0
-        for name, description in self.models.items():
-            metrics, not_finite, images = PairMetrics(), [], 0
-            for part in self._records.parts(name):
-                metrics.add(part.table)
-                images += len(part.images)
-                skipped |= part.skipped
-                not_finite += part.not_finite
+        for name, found in self._measured.items():
+            metrics, images = found.metrics, found.images
+            skipped |= found.skipped
+            if networks:
+                names = {"first": next(iter(networks)), "second": name, "images": found.minus_first.images}
+                estimates = {key: value.as_dict() for key, value in found.minus_first.estimates().items()}
+                differences.append({**names, **estimates})
             estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
             networks[name] = {
                 **estimates,
@@ -128,16 +176,11 @@ class Jitter:
                 "pairs": metrics.pairs,
                 "images_that_change": metrics.changed_images,
                 "near_ties": metrics.near_ties,
-                "not_finite": not_finite,
+                "not_finite": list(found.not_finite),
                 "cautions": metrics.cautions(),
-                **description,
+                **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
+                **self.models[name],
             }
-        first, *others = self.models
-        differences = []
-        for other in others:
-            metrics_of_both = self.difference(first, other)
-            estimates = {key: value.as_dict() for key, value in metrics_of_both.estimates().items()}
-            differences.append({"first": first, "second": other, "images": metrics_of_both.images, **estimates})
         return {
             "models": networks,
             "differences": differences,
@@ -146,6 +189,10 @@ class Jitter:
             "versions": versions(),
             "command": command_line(),
         }
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the networks, and their paired differences."""
+        return "\n".join(tables.jitter_tables(self.summary(), "html"))
 
 
 def measure_jitter(
@@ -157,8 +204,13 @@ def measure_jitter(
     limit: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    precision: str = "float32",
+    device: str = "cpu",
+    compiled: bool = False,
     out: str | Path | None = None,
     progress: bool = False,
+    ranks: Ranks = ALONE,
+    timeout: float | None = None,
 ) -> Jitter:
     """Measure how much the answers of pretrained networks move under a small shift of the image.
 
@@ -179,10 +231,24 @@ def measure_jitter(
         Views that the network sees at once.
     seed : int
         For protocols that draw at random.
+    precision : {"float32", "bfloat16", "verified"}
+        ``verified`` takes bfloat16's answers, asks float32 where rounding could have changed one, audits a random part
+        of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`); where the
+        device is not fast at bfloat16 it is float32, and the notes say so.
+    device : str
+        "cpu", "cuda" (or "cuda:1"), "mps".
+    compiled : bool
+        Run the networks by torch.compile; it takes a minute or so, and pays on long runs.
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
+    ranks : Ranks
+        The processes that share the work and ``out`` (:func:`aliasing.runs.join_ranks`); each measures its share, and
+        each gets the whole result.
+    timeout : float, optional
+        Seconds that the network may take for one batch; then one line names the images that it hangs on, and the
+        process ends: a network that hangs cannot be stopped from within.
 
     Returns
     -------
@@ -209,12 +275,20 @@ def measure_jitter(
         raise UsageError(f"batch size is {batch_size}; it must be at least 1")
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; it must be at least 1")
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout is {timeout}; it must be above 0 seconds")
     if output not in ("probabilities", "embedding"):
         raise UsageError(f"unknown output {output!r}; choose probabilities or embedding")
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
+    if precision == "verified" and output == "embedding":
+        raise UsageError("an embedding is no answer that could be verified; choose precision float32 or bfloat16")
+    Execution(device)
+    slow = precision == "verified" and not has_fast_bfloat16(device)
     keep_freed_memory()
     protocol = make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
-    records = Records(Path(out) if out is not None else None)
+    run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
     settings = {
         "images": source.description,
         "limit": limit,
@@ -222,23 +296,28 @@ def measure_jitter(
         "output": output,
         "seed": seed,
         "batch_size": batch_size,
+        "precision": "float32" if slow else precision,
+        "device": device,
+        "compile": compiled,
         "threads": torch.get_num_threads(),
     }
     if output == "embedding":
         settings["gallery"] = GALLERY_SIZE
     described: dict[str, dict[str, Any]] = {}
-    for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
-        network = load_model(given)
-        if network.name in described:
-            raise UsageError(
-                f"{network.name} is given twice; give each network once, and your own under their own names"
-            )
-        described[network.name] = describe_network(network, protocol)
-        records.begin(network.name, {**settings, "weights": network.weights})
-        _measure(network, source, protocol, records, settings, progress)
+    with hold(run.records.directory, ranks):
+        for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
+            network = load_model(given)
+            if network.name in described:
+                raise UsageError(
+                    f"{network.name} is given twice; give each network once, and your own under their own names"
+                )
+            described[network.name] = describe_network(network, protocol)
+            if slow:
+                described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
+            _measure(network, protocol, settings, run, timeout)
     if not described:
         raise UsageError("no network was given")
-    return Jitter(described, protocol, settings, records)
+    return Jitter(described, protocol, settings, run.records)
 
 
 def trace_most_jittery(
@@ -267,67 +346,48 @@ def trace_most_jittery(
     return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
 
 
-def _measure(
-    model: Classifier,
-    source: ImageSource,
-    protocol: Protocol,
-    records: Records,
-    settings: dict[str, Any],
-    progress: bool,
-) -> None:
+def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run, timeout: float | None) -> None:
     """Measure what has not been measured yet of one network."""
 
-    def entries() -> Iterator[Entry]:
-        return islice(iter(source), settings["limit"])
-
-    hidden = not (progress and sys.stderr.isatty())
-    total = None if hidden else sum(1 for _ in entries())
-    with tqdm(total=total, desc=model.name, unit="image", disable=hidden) as bar:
-
-        def unmeasured() -> Iterator[tuple[int, list[Entry]]]:
-            for index, block in blocks(entries()):
-                if not records.has(model.name, index):
-                    yield index, block
-                    continue
-                if records.read(model.name, index).images != [entry.name for entry in block]:
-                    raise InputError(
-                        f"the images are not those that {records.directory} began with; choose another --out"
-                    )
-                bar.update(len(block))
-
-        todo = unmeasured()
-        if settings["output"] == "probabilities":
-            network, schema = probabilities(model), PROBABILITIES
-            compare: Compare = compare_probabilities
-        else:
-            network, schema = embeddings(model), EMBEDDINGS
-            compare = compare_embeddings(_gallery(model, entries(), protocol, network, settings))
+    def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
+        schema = PROBABILITIES if settings["output"] == "probabilities" else EMBEDDINGS
+        show, compare, bound = _way_of(model, protocol, settings, run, timeout)
 
         def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
 
-        parts = measure_blocks(
-            model,
-            todo,
-            protocol,
-            network,
-            tabulate,
-            schema,
-            batch_size=settings["batch_size"],
-            seed=settings["seed"],
-            seen=bar.update,
-        )
-        for index, part in parts:
-            records.write(model.name, index, part)
+        for index, part in measure_blocks(
+            model, blocks, protocol, show, tabulate, schema, seed=settings["seed"], seen=seen
+        ):
+            yield index, replace(part, bound=bound)
 
-    if not any(len(part.table) or part.not_finite for part in records.parts(model.name)):
-        skipped = {name: reason for part in records.parts(model.name) for name, reason in part.skipped.items()}
-        first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
-        raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
+    run.measure(model.name, [model.name], {**settings, "weights": model.weights}, work)
+
+
+def _way_of(
+    model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run, timeout: float | None
+) -> tuple[Show, Compare, float | None]:
+    """How the network is shown views, how its outputs are compared, and the bound of a verified run."""
+    precision, seed, batch_size = settings["precision"], settings["seed"], settings["batch_size"]
+    execution = Execution(settings["device"], settings["compile"], precision == "bfloat16")
+    running = prepare(model, execution)
+    if settings["output"] == "embedding":
+        network = Guarded(running, embeddings_of(running, execution), timeout)
+        gallery = _gallery(model, run.entries(), protocol, network, settings)
+        return in_batches(network, batch_size), compare_embeddings(gallery), None
+    if precision != "verified":
+        network = Guarded(running, probabilities_of(running, execution), timeout)
+        return in_batches(network, batch_size), partial(compare_probabilities, precision=precision), None
+    fast, exact = (
+        Guarded(running, probabilities_of(running, replace(execution, half=half)), timeout) for half in (True, False)
+    )
+    bound = calibrate(model, fast, exact, run.entries(), protocol, seed=seed, batch_size=batch_size)
+    verification = Verification(fast, exact, bound, seed, batch_size)
+    return verification.show, verification.compare, bound
 
 
 def _gallery(
-    model: Classifier, entries: Iterator[Entry], protocol: Protocol, network: Network, settings: dict[str, Any]
+    model: Classifier, entries: Iterator[Entry], protocol: Protocol, network: Guarded, settings: dict[str, Any]
 ) -> dict[str, Array]:
     """The embedding of each image's first view, by name."""
     names: list[str] = []
@@ -344,8 +404,16 @@ def _gallery(
                 names.append(entry.name)
                 yield picture
 
-    vectors = list(predict(network, pictures(), settings["batch_size"]))
+    def answer(batch: Array) -> Array:
+        return network(batch, names[-len(batch) :])
+
+    vectors = list(predict(answer, pictures(), settings["batch_size"]))
     return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
+
+
+def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]:
+    """What a verified run says of itself; ``bound`` is the margin in logits, null where float32 decided everything."""
+    return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
 
 
 def describe_network(model: Classifier, protocol: Protocol) -> dict[str, Any]:

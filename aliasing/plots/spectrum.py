@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
@@ -40,7 +41,7 @@ def spectrum(picture: NDArray[np.float64], results: Sequence[Comparison], stride
     columns = 1 + len(results)
     with style():
         aspect = picture.shape[-2] / picture.shape[-1]
-        figure = Figure(figsize=(3.1 * columns, 6.4 + 2.6 * aspect), layout="constrained")
+        figure = plt.figure(figsize=(3.1 * columns, 6.4 + 2.6 * aspect))
         grid = figure.subplots(3, columns, squeeze=False, gridspec_kw={"height_ratios": [aspect, 1, 0.85]})
         reference = float(spectra.magnitude(picture - picture.mean((-2, -1), keepdims=True)).max())
         norm = Normalize(_FLOOR, 0)

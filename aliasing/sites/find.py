@@ -11,11 +11,12 @@ from torch import nn
 
 from aliasing.sites.flow import follow
 from aliasing.sites.trace import Call, Trace, Value, trace
+from aliasing.tables import render
 
 if TYPE_CHECKING:
     from aliasing.models import Classifier
 
-__all__ = ["LocatedSite", "Site", "Status", "find_sites", "locate", "probe_of", "table"]
+__all__ = ["LocatedSite", "Site", "Sites", "Status", "find_sites", "locate", "probe_of", "table"]
 
 Status = Literal["subsamples", "anti-aliased", "keeps every sample", "keeps no position", "upsampling", "out of reach"]
 """What there is to do at a site.
@@ -70,7 +71,14 @@ class LocatedSite:
     ordinal: int
 
 
-def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> list[Site]:
+class Sites(list[Site]):
+    """The sites of a network, in the order of its run; a list that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return render(table(self), "html")
+
+
+def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> Sites:
     """Find every place where a network changes its sampling grid, in the order of its run.
 
     Parameters
@@ -84,7 +92,8 @@ def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> li
 
     Returns
     -------
-    list[Site]
+    Sites
+        A list of Site.
 
     Raises
     ------
@@ -104,8 +113,8 @@ def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> li
     module, example = probe_of(model, example_input)
     treated: list[Site] | None = getattr(module, "antialiased_sites", None)
     if treated is not None:
-        return list(treated)
-    return [located.site for located in locate(trace(module, example))]
+        return Sites(treated)
+    return Sites(located.site for located in locate(trace(module, example)))
 
 
 def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Module, Any]:

@@ -8,7 +8,6 @@ ends as it would have. The images are read once, and kept beside it.
 import copy
 import json
 import math
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
@@ -26,7 +25,8 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import fingerprint
-from aliasing.provenance import write_json
+from aliasing.progress import watched
+from aliasing.provenance import whole_file, write_json
 from aliasing.resizers import crop_centre, resize_shorter_side
 
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
@@ -96,7 +96,6 @@ def finetune(
         )
     if recipe.precision not in PRECISIONS:
         raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
-    out.mkdir(parents=True, exist_ok=True)
     _claim(out, {**asdict(recipe), "weights": fingerprint(model.module), "model": model.name, "limit": limit})
     pixels, labels = _training_set(model, images, out, limit)
     module = copy.deepcopy(model.module).to(memory_format=torch.channels_last)
@@ -115,7 +114,8 @@ def finetune(
         module.train()
         _epoch(trained, optimizer, pixels, labels, recipe, epoch)
         state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-        _save(state, checkpoint)
+        with whole_file(checkpoint) as file:
+            torch.save(state, file)
     module.eval()
     return trained
 
@@ -135,7 +135,7 @@ def _epoch(
     batches = max(len(order) // recipe.batch_size, 1)
     steps = batches * recipe.epochs
     device = next(model.module.parameters()).device
-    progress = tqdm(range(batches), desc=f"epoch {epoch + 1} of {recipe.epochs}", disable=None, leave=False)
+    progress = tqdm(range(batches), desc=f"epoch {epoch + 1} of {recipe.epochs}", disable=not watched(), leave=False)
     for batch in progress:
         chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
         for group in optimizer.param_groups:
@@ -184,14 +184,15 @@ def _training_set(
     file = out / "images.npz"
     if not file.exists():
         squares, labels = [], []
-        for square, label in tqdm(_squares(model, images, limit), desc="reading images", disable=None, leave=False):
+        for square, label in tqdm(
+            _squares(model, images, limit), desc="reading images", disable=not watched(), leave=False
+        ):
             squares.append(square)
             labels.append(label)
         if not labels:
             raise InputError(f"no labelled images in {images}; give a folder with a folder a class, or a labels.csv")
-        with tempfile.NamedTemporaryFile(dir=out, suffix=".npz", delete=False) as partial:
+        with whole_file(file) as partial:
             np.savez(partial, pixels=np.stack(squares), labels=np.array(labels, np.int64))
-        Path(partial.name).replace(file)
     content = np.load(file)
     return content["pixels"], content["labels"]
 
@@ -218,9 +219,3 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
             raise UsageError(f"{out} holds another run; give another folder, or delete it")
         return
     write_json(file, settings)
-
-
-def _save(state: dict[str, Any], path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    partial.replace(path)

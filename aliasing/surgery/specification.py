@@ -100,10 +100,7 @@ def save(model: Classifier, path: Path) -> None:
     if conversion is not None:
         metadata[METADATA_KEY] = json.dumps({"specification": describe(conversion)})
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.module.state_dict().items()}
-    try:
-        write_bytes(path, safetensors.torch.save(state, metadata))
-    except OSError as error:
-        raise InputError(f"{path}: can't be written ({error.strerror})") from error
+    write_bytes(path, safetensors.torch.save(state, metadata))
 
 
 def reapply(model: Classifier, path: Path) -> Classifier:

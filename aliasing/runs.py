@@ -1,0 +1,318 @@
+"""Whose turn is it? A folder belongs to one run, a run to the processes that share it, a block to one of them.
+
+``torchrun`` starts the processes and tells each its *rank*; there may be many, on many machines, as long as they see
+the same folder. Before a network is measured they agree on which blocks of images are missing, each takes every
+so-many-th of those, and after it they wait for one another. Blocks are fixed and on disk whole or not at all, so it
+makes no difference how many processes there are, in which order they work, and how often they are stopped.
+"""
+
+import json
+import os
+import platform
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+import pyarrow.compute as pc
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from aliasing.errors import ElsewhereError, InputError, UsageError
+from aliasing.images import Entry, ImageSource
+from aliasing.progress import watched
+from aliasing.provenance import PARTIAL, cannot_write, write_json
+from aliasing.records import BLOCK_SIZE, Listing, Part, Records, list_images
+
+T = TypeVar("T")
+Blocks: TypeAlias = Iterator[tuple[int, list[Entry]]]
+Work: TypeAlias = Callable[[Blocks, Callable[..., Any]], Iterator[tuple[int, Part]]]
+"""From numbered blocks of images, and what is called once an image is done, to their parts."""
+
+# A machine that loses power closes no connection. Shares are equal, so who takes four times as long is taken for lost.
+_PATIENCE = 3600.0
+_SLOWEST = 4
+# What another machine has written may be seen this many seconds late (NFS keeps a folder's listing for up to 60).
+_SEEN_LATE = 90
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """The processes that share a run: this one's number, and the machine of each.
+
+    Examples
+    --------
+    >>> Ranks(1, ("a", "a", "b")).share(range(10))
+    [1, 4, 7]
+    """
+
+    rank: int = 0
+    hosts: tuple[str, ...] = ("",)
+    _group: Any = field(default=None, repr=False)
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(self.hosts)
+
+    def share(self, items: Iterable[T]) -> list[T]:
+        """What of a list that all of them have is this one's to do."""
+        return list(islice(items, self.rank, None, self.size))
+
+    def wait(self, longest: float = _PATIENCE) -> None:
+        """Wait until all have come this far.
+
+        Raises
+        ------
+        InputError
+            One of them has died, or has not come in so many seconds: its number and machine.
+        """
+        if self.size == 1:
+            return
+        from torch import distributed
+
+        try:
+            distributed.monitored_barrier(self._group, timedelta(seconds=longest))
+        except RuntimeError as error:
+            lost = re.search(r"Ranks? (\d+)[\d, ]* failed", str(error))
+            rank = int(lost[1]) if lost else 0
+            raise InputError(
+                f"rank {rank} on {self.hosts[rank]} has died or stopped; what was measured is on disk, and the same"
+                " command measures the rest"
+            ) from None
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """What the first of them makes, given to all; where it fails, it fails for all."""
+        if self.size == 1:
+            return make()
+        from torch import distributed
+
+        self.wait()
+        made: list[Any] = [None, ""]
+        failure = None
+        if self.rank == 0:
+            try:
+                made[0] = make()
+            except (InputError, UsageError) as error:
+                failure, made[1] = error, str(error)
+        try:
+            distributed.broadcast_object_list(made, 0, self._group)
+        except RuntimeError:
+            raise InputError(f"rank 0 on {self.hosts[0]} has died or stopped") from None
+        if failure is not None:
+            raise failure
+        if made[1]:
+            raise ElsewhereError(made[1])
+        return made[0]  # type: ignore[no-any-return]
+
+
+ALONE = Ranks()
+
+
+def join_ranks() -> Ranks:
+    """The processes that ``torchrun`` has started, this one among them; this one alone where it has not.
+
+    Raises
+    ------
+    InputError
+        The others cannot be reached.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        return ALONE
+    from torch import cuda, distributed
+
+    if cuda.is_available():  # "cuda" is then each process's own, of those that its machine has
+        cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % cuda.device_count())
+    try:
+        if not distributed.is_initialized():
+            distributed.init_process_group("gloo", timeout=timedelta(seconds=_PATIENCE))
+        group: Any = distributed.new_group(backend="gloo", timeout=timedelta(seconds=_PATIENCE))
+        hosts: list[str] = [""] * distributed.get_world_size()
+        distributed.all_gather_object(hosts, platform.node(), group)
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"the other processes of this run cannot be reached: {str(error).splitlines()[0]}") from None
+    return Ranks(distributed.get_rank(), tuple(hosts), group)
+
+
+@contextmanager
+def hold(directory: Path | None, ranks: Ranks) -> Iterator[None]:
+    """Keep a run's folder to the processes of one run, and clear away what a killed one left half written.
+
+    The lock is the operating system's (``flock``), so that it ends with the process that holds it, however that ends;
+    a file system that has no locks gets a file that names its owner (see the library ``filelock``). A process may hold
+    a folder several times over.
+
+    Raises
+    ------
+    InputError
+        Another run holds the folder, or it cannot be written to.
+    """
+    if directory is None:
+        yield
+        return
+    lock = FileLock(directory / ".lock", blocking=False, is_singleton=True)
+    holder = directory / ".lock.json"
+
+    def take() -> None:
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            raise InputError(f"{directory} is in use by {_who(holder)}; wait for it, or choose another --out") from None
+        except OSError as error:
+            raise cannot_write(directory, error) from error
+        if lock.lock_counter == 1:
+            _clear(directory)
+            write_json(
+                holder,
+                {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")},
+            )
+
+    try:
+        ranks.from_first(take)
+        yield
+    finally:
+        if lock.is_locked:
+            if lock.lock_counter == 1:
+                holder.unlink(missing_ok=True)
+            lock.release()
+
+
+def _who(holder: Path) -> str:
+    """Who holds a folder, in words."""
+    try:
+        found = json.loads(holder.read_text(encoding="utf-8"))
+        return f"process {found['process']} on {found['host']} since {found['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another run"
+
+
+def _clear(directory: Path) -> None:
+    """Remove what was being written when a run was killed."""
+    for folder in ("", "records/*/"):
+        for path in directory.glob(f"{folder}.*.????????{PARTIAL}"):
+            path.unlink(missing_ok=True)
+
+
+class Run:
+    """One measurement of one network after another on the same images.
+
+    Parameters
+    ----------
+    source : ImageSource
+    limit : int, optional
+        Look at the first so many images.
+    records : Records
+    ranks : Ranks
+        The processes that share it; they all make the same calls.
+    progress : bool
+        Show a progress bar, on a terminal and in a notebook.
+    """
+
+    def __init__(
+        self, source: ImageSource, limit: int | None, records: Records, ranks: Ranks, progress: bool = False
+    ) -> None:
+        if ranks.size > 1 and records.directory is None:
+            raise UsageError(f"{ranks.size} processes share a run through its folder: add --out DIR")
+        self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
+        self._hidden = ranks.rank > 0 or not (progress and watched())
+        self._listing: Listing | None = None
+
+    def entries(self) -> Iterator[Entry]:
+        """The images, in order."""
+        return islice(iter(self.source), self.limit)
+
+    @property
+    def listing(self) -> Listing:
+        """Which images they are."""
+        if self._listing is None:
+            self._listing = list_images(entry.name for entry in self.entries())
+        return self._listing
+
+    def measure(self, title: str, names: list[str], settings: dict[str, Any], work: Work) -> None:
+        """Measure what has not been measured yet.
+
+        Parameters
+        ----------
+        title : str
+            For the progress bar.
+        names : list of str
+            Whose records they are: a network's; or those of several that ``work`` measures together, in which case
+            each has the rows in which it is the ``model``.
+        settings : dict
+            What was asked for.
+        work : callable
+            What measures blocks of images.
+
+        Raises
+        ------
+        InputError
+            The folder holds another run, a process has died, or no image is usable.
+        """
+        images = self.listing
+
+        def begin() -> list[int]:
+            for name in names:
+                self.records.begin(name, settings, images)
+            return sorted({block for name in names for block in self.records.missing(name)})
+
+        missing = self.ranks.from_first(begin)
+        if self.ranks.rank > 0:
+            begin()  # has this process the same weights and images?
+        mine = {*self.ranks.share(missing), *self._damaged(names, missing)}
+        sizes = [min(BLOCK_SIZE, images.images - BLOCK_SIZE * block) for block in range(images.blocks)]
+        done = sum(sizes[block] for block in {*range(images.blocks)} - {*missing} - mine)
+        total = done + sum(sizes[block] for block in mine)
+        if self.ranks.size > 1:
+            title = f"{title} (rank 0 of {self.ranks.size})"
+        start = time.monotonic()
+        with tqdm(total=total, initial=done, desc=title, unit="image", disable=self._hidden) as bar:
+            todo = (numbered for numbered in blocks(self.entries()) if numbered[0] in mine)
+            for index, part in work(todo, bar.update) if mine else ():
+                for name in names:
+                    rows = part.table if len(names) == 1 else part.table.filter(pc.field("model") == name)
+                    self.records.write(name, index, replace(part, table=rows))
+        self.ranks.wait(max(_PATIENCE, _SLOWEST * (time.monotonic() - start)))
+        self._check(names)
+
+    def _damaged(self, names: list[str], missing: list[int]) -> Iterator[int]:
+        """The blocks on disk that cannot be read, which are measured again; each process looks at its share."""
+        if self.records.directory is None:
+            return
+        present = sorted({*range(self.listing.blocks)} - {*missing})
+        for block in self.ranks.share(present):
+            try:
+                for name in names:
+                    self.records.read(name, block)
+            except InputError as error:
+                warnings.warn(f"{error}", stacklevel=4)
+                yield block
+
+    def _check(self, names: list[str]) -> None:
+        """Is everything there, and anything usable?"""
+        for name in names:
+            deadline = time.monotonic() + (_SEEN_LATE if self.ranks.size > 1 else 0)
+            while self.records.missing(name) and time.monotonic() < deadline:
+                time.sleep(1)
+            skipped: dict[str, str] = {}
+            for part in self.records.parts(name):
+                if len(part.table) or part.not_finite:
+                    break
+                skipped |= part.skipped
+            else:
+                first = next((f"; the first is {image}: {reason}" for image, reason in skipped.items()), "")
+                raise InputError(f"no usable image in {self.source.description}: {len(skipped)} skipped{first}")
+
+
+def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:
+    """Number and content of each block of a stream."""
+    iterator, index = iter(entries), 0
+    while block := list(islice(iterator, size)):
+        yield index, block
+        index += 1
