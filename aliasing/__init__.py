@@ -18,10 +18,12 @@ if TYPE_CHECKING:
         images,
         jitter,
         layers,
+        leaderboard,
         models,
         plots,
         protocols,
         records,
+        report,
         runs,
         sampling,
         sites,
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     )
     from aliasing.depth import probe_depth
     from aliasing.jitter import measure_jitter
+    from aliasing.leaderboard import compare_networks
     from aliasing.models import Classifier, load_model
+    from aliasing.report import write_report
     from aliasing.sites import find_sites
     from aliasing.surgery import antialias, recalibrate, restore
 
@@ -53,7 +57,9 @@ _MODULES = (
     "runs",
     "jitter",
     "depth",
+    "leaderboard",
     "plots",
+    "report",
 )
 _FUNCTIONS = {
     "Classifier": "models",
@@ -64,6 +70,8 @@ _FUNCTIONS = {
     "restore": "surgery",
     "measure_jitter": "jitter",
     "probe_depth": "depth",
+    "compare_networks": "leaderboard",
+    "write_report": "report",
 }
 
 __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
@@ -82,7 +90,9 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "runs",
     "jitter",
     "depth",
+    "leaderboard",
     "plots",
+    "report",
     "Classifier",
     "load_model",
     "find_sites",
@@ -91,6 +101,8 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "restore",
     "measure_jitter",
     "probe_depth",
+    "compare_networks",
+    "write_report",
     "__version__",
 ]
 

@@ -15,3 +15,16 @@ class UsageError(ValueError):
 
 class ElsewhereError(InputError):
     """Another process of the same run is at fault, and says so itself."""
+
+
+def one_line(text: str) -> str:
+    """The text with everything that is not printable (line breaks, control characters, surrogates) escaped.
+
+    Examples
+    --------
+    >>> one_line("crème\\x1b[2J")
+    'crème\\\\x1b[2J'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -82,6 +82,8 @@ def resize_shorter_side(pixels: Pixels, size: int, interpolation: str = "bicubic
 def crop_centre(picture: View, height: int, width: int) -> View:
     """The middle of a picture; where half a pixel is over, the corner is rounded as torchvision rounds it (to even).
 
+    A copy, so that it does not keep what was cut off in memory.
+
     Examples
     --------
     >>> crop_centre(np.arange(25, dtype=np.float32).reshape(5, 5, 1), 2, 2)[..., 0]
@@ -90,7 +92,7 @@ def crop_centre(picture: View, height: int, width: int) -> View:
     """
     top = round((picture.shape[0] - height) / 2)
     left = round((picture.shape[1] - width) / 2)
-    return picture[top : top + height, left : left + width]
+    return picture[top : top + height, left : left + width].copy()
 
 
 def describe(resizer: str) -> dict[str, str | bool]:

@@ -10,7 +10,6 @@ import json
 import os
 import platform
 import re
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +26,7 @@ from tqdm.auto import tqdm
 
 from aliasing.errors import ElsewhereError, InputError, UsageError
 from aliasing.images import Entry, ImageSource
+from aliasing.progress import watched
 from aliasing.provenance import PARTIAL, cannot_write, write_json
 from aliasing.records import BLOCK_SIZE, Listing, Part, Records, list_images
 
@@ -195,8 +195,8 @@ def _who(holder: Path) -> str:
 
 def _clear(directory: Path) -> None:
     """Remove what was being written when a run was killed."""
-    for pattern in (f".*{PARTIAL}", f"records/*/.*{PARTIAL}"):
-        for path in directory.glob(pattern):
+    for folder in ("", "records/*/"):
+        for path in directory.glob(f"{folder}.*.????????{PARTIAL}"):
             path.unlink(missing_ok=True)
 
 
@@ -212,7 +212,7 @@ class Run:
     ranks : Ranks
         The processes that share it; they all make the same calls.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class Run:
         if ranks.size > 1 and records.directory is None:
             raise UsageError(f"{ranks.size} processes share a run through its folder: add --out DIR")
         self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
-        self._hidden = ranks.rank > 0 or not (progress and sys.stderr.isatty())
+        self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
 
     def entries(self) -> Iterator[Entry]:

@@ -1,7 +1,9 @@
 """How fast are converted networks, against the published implementation and against the plain network?
 
 ``python -m benchmarks.antialiased_networks`` prints a Markdown table of ratios: the time of antialiased-cnns and of the
-plain network over ours (above 1: we are faster), for an inference and a training step, in both memory layouts.
+plain network over ours (above 1: we are faster), for an inference and a training step, in both memory layouts. The
+*floor* is our network with subsampling in place of the filter: the same dense convolutions, maxima and copies, and no
+blur, which is what nothing that keeps the network and the placement can be faster than.
 Every time is the median of several runs, taken turn by turn, so that what else the machine does falls on all alike.
 """
 
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
 import torchvision
@@ -26,7 +29,7 @@ from aliasing.memory import keep_freed_memory
 
 
 def build(kind: str, name: str) -> nn.Module:
-    """One of: plain, antialiased-cnns, after, before."""
+    """One of: plain, antialiased-cnns, after, before, floor."""
     torch.manual_seed(0)
     if kind == "antialiased-cnns":
         import antialiased_cnns
@@ -34,7 +37,21 @@ def build(kind: str, name: str) -> nn.Module:
         network: nn.Module = getattr(antialiased_cnns, name)()
         return network
     plain = torchvision.models.get_model(name, weights=None)
-    return plain if kind == "plain" else al.antialias(plain, placement=kind)  # type: ignore[arg-type]
+    if kind == "plain":
+        return plain
+    if kind == "floor":
+        with patch("aliasing.surgery.plan.make_operator", lambda *_: Subsampling()):
+            return al.antialias(plain)
+    return al.antialias(plain, placement=kind)  # type: ignore[arg-type]
+
+
+class Subsampling:
+    """The operator of the floor: no low-pass."""
+
+    def pool(self, x: torch.Tensor, stride: tuple[int, int]) -> torch.Tensor:
+        """Keep every so manyth sample."""
+        layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
+        return x[..., :: stride[0], :: stride[1]].contiguous(memory_format=layout)
 
 
 def step(network: nn.Module, x: torch.Tensor, training: bool) -> Callable[[], None]:
@@ -87,7 +104,7 @@ def peak(kind: str, name: str, layout: str, training: bool, batch: int) -> float
     return float(done.stdout.splitlines()[-1]) if done.returncode == 0 else math.nan
 
 
-KINDS = ("plain", "antialiased-cnns", "after", "before")
+KINDS = ("plain", "antialiased-cnns", "after", "before", "floor")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
@@ -119,19 +136,21 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|")
     else:
         print(
-            "| network | step | layout | after, s | before, s | plain/after | peer/after | plain/before | peer/before |"
+            "| network | step | layout | after, s | before, s | plain/after | peer/after | plain/before | peer/before "
+            "| floor/after | peer/floor |"
         )
-        print("|---|---|---|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|---|---|---|---|")
     for name, what, layout in itertools.product(arguments.networks, arguments.steps, LAYOUTS):
         training = what == "training"
         row = [name, what, layout]
         if arguments.memory:
-            row += [f"{peak(kind, name, layout, training, arguments.batch):.0f}" for kind in KINDS]
+            row += [f"{peak(kind, name, layout, training, arguments.batch):.0f}" for kind in KINDS[:-1]]
         else:
             t = times(name, LAYOUTS[layout], training, arguments.batch, arguments.runs)
             row += [f"{t[placement]:.3f}" for placement in ("after", "before")]
             others = ("plain", "antialiased-cnns")
             row += [f"{t[other] / t[placement]:.2f}" for placement in ("after", "before") for other in others]
+            row += [f"{t['floor'] / t['after']:.2f}", f"{t['antialiased-cnns'] / t['floor']:.2f}"]
         print(f"| {' | '.join(row)} |", flush=True)
 
 

@@ -8,7 +8,7 @@ import aliasing
 
 project = "aliasing"
 author = "The aliasing authors"
-copyright = "2026, The aliasing authors"
+copyright = "2026, The aliasing authors"  # noqa: A001 - the name that Sphinx reads
 release = aliasing.__version__
 
 extensions = [
@@ -47,7 +47,7 @@ HERE = Path(__file__).parent
 
 
 def from_the_checkout(_app: Any, name: str, source: list[str]) -> None:
-    """A page that is ``{from} FILE`` is that file of the checkout, its relative links and pictures as seen from here."""
+    """A page that is ``{from} FILE`` is that file of the checkout, its pictures as seen from here."""
     if not source[0].startswith("{from} "):
         return
     file = HERE / source[0].removeprefix("{from} ").strip()
@@ -57,7 +57,7 @@ def from_the_checkout(_app: Any, name: str, source: list[str]) -> None:
         if "://" in target or target.startswith("#"):
             return match.group()
         path = file.parent / target
-        if path.suffix == ".png":
+        if path.suffix in (".png", ".gif"):
             return f"{text}(../{path.resolve().relative_to(HERE.parent)})"
         return text[1:-1]  # a folder, or a page that stands in the checkout only
 

@@ -26,7 +26,7 @@ import aliasing as al
 from aliasing.jitter import Jitter
 from aliasing.provenance import versions, write_json
 from aliasing.surgery import antialias, recalibrate, save
-from aliasing.surgery.finetune import Recipe, finetune
+from aliasing.surgery.finetune import PRECISIONS, Recipe, finetune
 
 TAPS = "binomial3"
 PLACEMENTS = ("after", "before")
@@ -146,13 +146,22 @@ def heading(found: dict[str, Any]) -> str:
             f"EfficientNet-Lite0 on {found['images']} ImageNet photographs, `{protocol}`, {TAPS}\n"
             "(many are training images: accuracy is flattered)"
         )
-    recipe, images = found["settings"]["recipe"], found["settings"]["training_images"] or 50_000
-    epochs = "1 epoch" if recipe["epochs"] == 1 else f"{recipe['epochs']} epochs"
-    network = found["network"].replace("resnet", "ResNet-")
+    images = found["settings"]["training_images"] or 50_000
     return (
-        f"CIFAR {network} on {found['images']:,} test images, `{protocol}`, {TAPS}\n"
-        f"fine-tuned: {epochs} of {images:,} training images; minutes of one core"
+        f"CIFAR {network_name(found)} on {found['images']:,} test images, `{protocol}`, {TAPS}\n"
+        f"fine-tuned: {epochs(found)} of {images:,} training images; minutes of one core"
     )
+
+
+def network_name(found: dict[str, Any]) -> str:
+    """A CIFAR network's name."""
+    return str(found["network"]).replace("resnet", "ResNet-")
+
+
+def epochs(found: dict[str, Any]) -> str:
+    """How long it was trained."""
+    number = found["settings"]["recipe"]["epochs"]
+    return "1 epoch" if number == 1 else f"{number} epochs"
 
 
 def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
@@ -171,9 +180,8 @@ def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
                     errors = [[gain["value"] - gain["low"]], [gain["high"] - gain["value"]]]
                     place, label = row + 0.3 * offset - 0.15, placement if row == 0 else None
                     axis.errorbar(gain["value"], place, xerr=errors, fmt="o", color=colour, capsize=3, label=label)
-            axis.set(
-                xlabel=f"{key}, filtered − plain", yticks=range(len(found)), yticklabels=[f["network"] for f in found]
-            )
+            labels = [f"{network_name(network)}, {epochs(network)}" for network in found]
+            axis.set(xlabel=f"{key}, filtered − plain", yticks=range(len(found)), yticklabels=labels)
             axis.grid(axis="x", alpha=0.3)
             axis.locator_params(axis="x", nbins=6)
         axes[0].set_ylim(len(found) - 0.5, -0.5)
@@ -183,6 +191,46 @@ def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
             fontsize=11,
         )
         save(figure, path)
+
+
+def tables(found: list[dict[str, Any]]) -> str:
+    """The CIFAR networks' numbers as Markdown, for the README."""
+    names = [f"{network_name(network)}, {epochs(network)}" for network in found]
+    lines: list[str] = []
+
+    def add(what: str, rows: dict[str, list[str]], columns: list[str]) -> None:
+        lines.extend((f"| {what} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"))
+        lines.extend(f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items())
+        lines.append("")
+
+    for key, what in (("top1_change", "P(top-1 change)"), ("accuracy", "accuracy")):
+        rows = {
+            variant: [interval(network["variants"][variant][key], ".3f") for network in found]
+            for variant in found[0]["variants"]
+        }
+        add(what, rows, names)
+    spent = {
+        variant: [f"{network['minutes'][variant]:.1f}" for network in found]
+        for variant in found[0]["variants"]
+        if "," in variant
+    }
+    add("minutes", spent, names)
+    differences = {
+        f"{name}: {placement}, fine-tuned − {first}": [
+            interval(network[f"minus {first}"][f"{placement}, fine-tuned"][key], "+.3f")
+            for key in ("consistency", "accuracy")
+        ]
+        for first in ("plain", CONTROL)
+        for placement in PLACEMENTS
+        for name, network in zip(map(network_name, found), found, strict=True)
+    }
+    add("", differences, ["consistency", "accuracy"])
+    return "\n".join(lines)
+
+
+def interval(estimate: dict[str, float], form: str) -> str:
+    """An estimate and its interval."""
+    return f"{estimate['value']:{form}} [{estimate['low']:{form}}, {estimate['high']:{form}}]"
 
 
 def main() -> None:
@@ -196,12 +244,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--limit", type=int, default=25_600, help="train on the first so many images")
     parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the training")
     parser.add_argument("--test-limit", type=int, help="measure on the first so many images")
     parser.add_argument("--threads", type=int, help="torch's; one where the cores are shared")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    recipe = Recipe(epochs=arguments.epochs, learning_rate=arguments.learning_rate)
+    recipe = Recipe(epochs=arguments.epochs, learning_rate=arguments.learning_rate, precision=arguments.precision)
     for name in arguments.networks:
         file = arguments.out / f"{name}.json"
         settings = {"taps": TAPS, "threads": torch.get_num_threads(), "test_images": arguments.test_limit}
@@ -226,6 +275,7 @@ def main() -> None:
     done = [json.loads(path.read_text()) for name in cifar if (path := arguments.out / f"{name}.json").exists()]
     if done and all("minus plain, fine-tuned" in found for found in done):
         draw_gain(done, arguments.out / "gain.png")
+        print(tables(done))
 
 
 if __name__ == "__main__":

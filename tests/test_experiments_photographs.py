@@ -21,7 +21,18 @@ from experiments.dataset_bias import SIZE, centroid, saliency
 from experiments.location import _maps
 from experiments.remedies import Averaged, ChosenCrop, without_training
 
-NAMES = ("spectrum", "one_pixel", "crop_size", "table1", "location", "dataset_bias", "resize", "filters", "remedies")
+NAMES = (
+    "spectrum",
+    "one_pixel",
+    "crop_size",
+    "table1",
+    "location",
+    "dataset_bias",
+    "resize",
+    "filters",
+    "remedies",
+    "leaderboard",
+)
 
 
 @pytest.fixture

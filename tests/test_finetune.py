@@ -1,5 +1,7 @@
 """Fine-tuning learns, and a run that was stopped ends as it would have."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from torch import nn
 import aliasing as al
 from aliasing.errors import InputError, UsageError
 from aliasing.surgery import antialias, save
-from aliasing.surgery.finetune import Recipe, _augment, finetune
+from aliasing.surgery.finetune import PRECISIONS, Recipe, _augment, finetune
 
 IMAGES = [
     (
@@ -25,7 +27,7 @@ IMAGES = [
 def classifier() -> al.Classifier:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-    module.extend((nn.Flatten(), nn.Linear(4, 2)))
+    module.extend((nn.Flatten(), nn.Dropout(0.1), nn.Linear(4, 2)))
     half = (0.5, 0.5, 0.5)
     plain = al.Classifier(module, "tiny", 8, half, half, "bilinear", resize_size=8, crop_share=1.0)
     return antialias(plain, scheme="all", taps="binomial3")
@@ -41,10 +43,13 @@ def accuracy(model: al.Classifier) -> float:
         return float((model.module(model.normalize(views)).argmax(1) == labels).float().mean())
 
 
-def test_it_learns_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = classifier()
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_it_learns_and_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    model, recipe = classifier(), replace(RECIPE, precision=precision)
     before = {key: value.clone() for key, value in model.module.state_dict().items()}
-    whole = finetune(model, IMAGES, tmp_path / "whole", RECIPE)
+    whole = finetune(model, IMAGES, tmp_path / "whole", recipe)
     assert accuracy(whole) == 1
     assert not whole.module.training
     assert all(torch.equal(value, before[key]) for key, value in model.module.state_dict().items())
@@ -60,12 +65,63 @@ def test_it_learns_and_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(module, "_epoch", stopping)
     with pytest.raises(KeyboardInterrupt):
-        finetune(model, IMAGES, tmp_path / "stopped", RECIPE)
+        finetune(model, IMAGES, tmp_path / "stopped", recipe)
     monkeypatch.undo()
-    resumed = finetune(model, IMAGES, tmp_path / "stopped", RECIPE)
+    resumed = finetune(model, IMAGES, tmp_path / "stopped", recipe)
     for key, value in whole.module.state_dict().items():
         assert torch.equal(resumed.module.state_dict()[key], value)
     save(resumed, tmp_path / "tuned.safetensors")
+
+
+def test_it_is_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aliasing.surgery import finetune as module
+
+    monkeypatch.setattr(module, "_augment", lambda pixels, model, random: pixels.astype(np.float32))
+    recipe = Recipe(epochs=3, learning_rate=0.2, batch_size=8, momentum=0.8, weight_decay=0.05, seed=3)
+    images, model = IMAGES[:20], classifier()
+    found = finetune(model, IMAGES, tmp_path, recipe, limit=20)
+
+    expected = classifier().module.train().to(memory_format=torch.channels_last)
+    decaying = {key: 0.05 * (value.ndim > 1) for key, value in expected.named_parameters()}
+    speed = {key: torch.zeros_like(value) for key, value in expected.named_parameters()}
+    for epoch in range(3):
+        torch.manual_seed(3 + 1_000_003 * epoch)
+        order = np.random.default_rng((3, epoch)).permutation(20)
+        for batch in range(2):  # the four left over are no batch
+            chosen = sorted(order[8 * batch : 8 * batch + 8])
+            views = model.normalize(np.stack([images[i][0] for i in chosen]).astype(np.float32))
+            expected.zero_grad()
+            nn.functional.cross_entropy(expected(views), torch.tensor([images[i][1] for i in chosen])).backward()
+            rate = 0.2 * math.cos(math.pi / 2 * (2 * epoch + batch) / 6) ** 2
+            for key, value in expected.named_parameters():
+                gradient = value.grad + decaying[key] * value.detach()
+                speed[key] = 0.8 * speed[key] + gradient
+                value.data -= rate * (gradient + 0.8 * speed[key])  # Nesterov, as torch writes it
+    for key, value in expected.state_dict().items():
+        # Six steps in float32, in another order of sums: some 10 roundings of 6e-8, of numbers of order 1.
+        assert torch.allclose(found.module.state_dict()[key], value, atol=1e-5), key
+
+
+def test_a_loss_that_is_no_number_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a lower learning rate may help"):
+        finetune(classifier(), IMAGES, tmp_path, replace(RECIPE, learning_rate=1e30))
+
+
+def test_bfloat16_computes_in_it_and_leaves_a_float32_network(tmp_path: Path) -> None:
+    seen: set[torch.dtype] = set()
+    model = classifier()
+    model.module[0].register_forward_hook(lambda *arguments: seen.add(arguments[2].dtype))
+    tuned = {
+        precision: finetune(model, IMAGES, tmp_path / precision, replace(RECIPE, precision=precision))
+        for precision in PRECISIONS
+    }
+    assert seen == {torch.float32, torch.bfloat16}
+    exact, rough = (tuned[precision].module.state_dict() for precision in PRECISIONS)
+    for key, value in exact.items():
+        assert rough[key].dtype == value.dtype
+        if value.is_floating_point():  # the same training to some 16 steps' rounding of 2^-8 each
+            assert torch.allclose(rough[key], value, rtol=0.1, atol=0.1)
+            assert key.endswith("num_batches_tracked") or not torch.equal(rough[key], value)
 
 
 def test_windows_hold_the_image_and_the_mean_colour_around_it() -> None:
@@ -83,7 +139,14 @@ def test_a_folder_belongs_to_one_run_and_images_need_labels(tmp_path: Path) -> N
     finetune(classifier(), IMAGES[:8], tmp_path, Recipe(epochs=1, batch_size=4))
     with pytest.raises(UsageError, match="another run"):
         finetune(classifier(), IMAGES[:8], tmp_path, Recipe(epochs=2, batch_size=4))
+    other = classifier()
+    with torch.no_grad():
+        other.module[0].weight += 1
+    with pytest.raises(UsageError, match="another run"):
+        finetune(other, IMAGES[:8], tmp_path, Recipe(epochs=1, batch_size=4))
     with pytest.raises(InputError, match="no labelled images"):
         finetune(classifier(), [pixels for pixels, _ in IMAGES], tmp_path / "other", RECIPE)
     with pytest.raises(UsageError, match="expected at least 1"):
         finetune(classifier(), IMAGES, tmp_path / "none", Recipe(epochs=0))
+    with pytest.raises(UsageError, match="precision 'half'; expected float32 or bfloat16"):
+        finetune(classifier(), IMAGES, tmp_path / "none", Recipe(precision="half"))

@@ -55,7 +55,13 @@ def test_the_main_job_leaves_all_that_it_promises(tmp_path: Path) -> None:
     for name in ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"):
         assert f"pypi:{name}" in printed
     assert "too few for a narrow interval" in printed
-    assert {path.name for path in (tmp_path / "jitter").iterdir()} == {"summary.json", "records", "figure.png"}
+    assert {path.name for path in (tmp_path / "jitter").iterdir()} == {
+        ".lock",
+        "summary.json",
+        "records",
+        "examples",
+        "figure.png",
+    }
 
 
 def test_the_test_command_is_this_one() -> None:

@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from networks import build, difference, image, randomise
@@ -97,6 +99,17 @@ def test_a_scheme_of_ones_own() -> None:
     assert treated == ["layer3.0.conv1", "layer3.0.downsample.0", "layer4.0.conv1", "layer4.0.downsample.0"]
 
 
+def test_a_convolution_may_keep_a_part_of_its_stride() -> None:
+    def half(site: al.sites.Site) -> Treatment:
+        return Treatment("blur", "binomial3", kept_stride=2)
+
+    for kernel in (1, 5):  # without an activation behind it, and 1×1, a convolution without a stride could stand behind
+        network, x = nn.Sequential(nn.Conv2d(3, 4, kernel, 4)).double(), image(33)
+        converted = al.antialias(network, scheme=half, example_input=x)
+        dense = F.conv2d(x, network[0].weight, network[0].bias, 2)
+        assert torch.equal(converted(x), al.downsample.blur_pool(dense, 2, "binomial3"))
+
+
 def test_pool_treats_pooling_only() -> None:
     converted = al.antialias(build("torchvision:resnet18"), scheme="pool", example_input=image(64, dtype=torch.float32))
     assert [site.name for site in al.find_sites(converted) if site.status == "anti-aliased"] == ["maxpool"]
@@ -133,6 +146,70 @@ def test_several_consumers_that_cannot_be_reached_put_it_right_behind_the_convol
     (site,) = al.find_sites(converted)
     assert "right behind it: its activation has several consumers" in site.note
     assert converted(x).shape == block(x).shape
+
+
+class ReadInside(nn.Module):
+    """Reads its output before it gives it away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.conv(x))
+        self.smooth = F.avg_pool2d(y, 3, 1, 1)
+        return y
+
+
+class Product(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x * y
+
+
+class Reader(nn.Module):
+    """Two calls read the activation, in a way that ``kind`` says."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.conv, self.product, self.inside = nn.Conv2d(3, 4, 3, 2, 1), Product(), ReadInside()
+        self.positions = nn.Parameter(torch.randn(4, 17, 17))
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.kind == "inside its module":
+            return self.inside(x) + self.inside.smooth
+        if self.kind == "the caller, before the activation":
+            y = self.conv(x)
+            return y, F.relu(y)
+        if self.kind == "with a map of positions":
+            return F.relu(self.conv(x) + self.positions)
+        y = F.relu(self.conv(x))
+        if self.kind == "twice":
+            return self.product(y, y)
+        return self.product(y, 2.0), y
+
+
+def test_what_is_resampled_to_a_size_has_no_phases_to_choose_among() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(7)).double()
+    converted = al.antialias(network, operator="aps", scheme="all", example_input=image(32))
+    first, second = converted.antialiased_sites
+    assert (first.status, second.status) == ("anti-aliased", "out of reach")
+    assert "aps needs a stride" in second.note
+    assert converted(image(32)).shape == (1, 4, 7, 7)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["inside its module", "twice", "the caller", "the caller, before the activation", "with a map of positions"],
+)
+@torch.no_grad()
+def test_whoever_reads_the_activation_reads_it_subsampled(kind: str) -> None:
+    network, x = randomise(Reader(kind)).double(), image(33)
+    found, expected = al.antialias(network, scheme="all", taps=[1.0], example_input=x)(x), network(x)
+    if isinstance(expected, Tensor):
+        found, expected = (found,), (expected,)
+    for ours, original in zip(found, expected, strict=True):
+        assert difference(ours, original) < 1e-14  # one tap: sums of 27 products, in another order
 
 
 class Shortcut(nn.Module):
@@ -176,16 +253,57 @@ def test_a_shortcut_that_relies_on_an_activation_in_place(network: nn.Module, no
     assert difference(al.antialias(network, scheme="all", example_input=x)(x), network(x)) > 1e-3
 
 
-def test_blur_stands_behind_the_activation_or_before_the_convolution() -> None:
-    network, x = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.Conv2d(4, 4, 1)).double(), image(32)
-    taps = "binomial3"
+class PadsItself(nn.Conv2d):
+    """Pads by a call of its own, as TF-"same" convolutions do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(F.pad(x, (0, 1, 0, 1)), self.weight, self.bias, self.stride)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@torch.no_grad()
+def test_what_a_convolution_pads_itself_is_low_passed_before_the_padding(kernel: int) -> None:
+    network, x = nn.Sequential(PadsItself(3, 4, kernel, 2)).double(), image(32)
+    before = al.antialias(network, taps="binomial3", scheme="all", placement="before", example_input=x)
+    assert torch.equal(before(x), network(al.downsample.blur_pool(x, 1, "binomial3")))
+
+
+class ReadsTwice(PadsItself):
+    """Its input is padded and convolved, and read by another call too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + x.amax()
+
+
+@torch.no_grad()
+def test_what_else_a_convolution_does_with_its_input_is_left_alone() -> None:
+    network, x = ReadsTwice(3, 4, 3, 2).double(), image(32)
+    before = al.antialias(network, taps="binomial3", scheme="all", placement="before", example_input=x)
+    smooth = al.downsample.blur_pool(F.pad(x, (0, 1, 0, 1)), 1, "binomial3")
+    assert torch.equal(before(x), F.conv2d(smooth, network.weight, network.bias, 2) + x.amax())
+
+
+@pytest.mark.parametrize("placement", ["after", "before"])
+@torch.no_grad()
+def test_a_padded_pointwise_convolution_does_not_commute(placement: Any) -> None:
+    network, x = nn.Sequential(nn.Conv2d(3, 4, 1, 2, padding=1)).double(), image(9)
+    converted = al.antialias(network, taps=[1.0], scheme="all", placement=placement, example_input=x)
+    assert difference(converted(x), network(x)) < 1e-15
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+@torch.no_grad()
+def test_blur_stands_behind_the_activation_or_before_the_convolution(kernel: int) -> None:
+    pad, taps = kernel // 2, "binomial3"
+    network, x = nn.Sequential(nn.Conv2d(3, 4, kernel, 2, pad), nn.ReLU(), nn.Conv2d(4, 4, 1)).double(), image(32)
     after = al.antialias(network, taps=taps, scheme="all", example_input=x)
     before = al.antialias(network, taps=taps, scheme="all", placement="before", example_input=x)
     weight, bias = network[0].weight, network[0].bias
-    dense = F.relu(F.conv2d(x, weight, bias, 1, 1))
+    dense = F.relu(F.conv2d(x, weight, bias, 1, pad))
     smooth = al.downsample.blur_pool(x, 1, taps)
     assert torch.equal(after(x), network[2](al.downsample.blur_pool(dense, 2, taps)))
-    assert torch.equal(before(x), network[2](F.relu(F.conv2d(smooth, weight, bias, 2, 1))))
+    # A 1×1 convolution reads the samples that it keeps only, so that no others are low-passed.
+    assert difference(before(x), network[2](F.relu(F.conv2d(smooth, weight, bias, 2, pad)))) < 1e-14
 
 
 @torch.no_grad()
@@ -279,10 +397,36 @@ def test_recalibration_of_a_classifier_from_images() -> None:
     half = (0.5, 0.5, 0.5)
     module = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     classifier = al.Classifier(module, "tiny", 8, half, half, "bilinear", resize_size=8, crop_share=1.0)
-    grey = [np.full((8, 8, 3), value, np.uint8) for value in (0, 255)]
-    found = al.recalibrate(classifier, grey)
+    grey = [np.full((8, 8, 3), value, np.uint8) for value in (0, 255, 255)]
+    found = al.recalibrate(classifier, grey, batch_size=2)  # one left over is no batch
     assert torch.allclose(found.module[0].running_mean, torch.zeros(3), atol=1e-6)
     assert torch.allclose(found.module[0].running_var, torch.full((3,), 128 / 127))
+
+
+def test_recalibration_adds_up_exactly_and_takes_so_many_batches() -> None:
+    batches = [1000 + torch.randn(8, 3, 16, 16) for _ in range(3)]
+    network = nn.Sequential(nn.BatchNorm2d(3))
+    network[0].never_run = nn.BatchNorm2d(5)
+    network[0].never_run.running_mean += 7
+    found = al.recalibrate(network, batches, limit=2)
+    assert found[0].never_run.running_mean.eq(7).all()  # it has seen nothing to take another from
+    # ⟨x²⟩ − μ² is 1 of 10⁶: it would keep one digit in float32.
+    expected = torch.cat(batches[:2]).double().var((0, 2, 3)).float()
+    assert torch.allclose(found[0].running_var, expected, rtol=1e-5)
+
+
+def test_a_recalibration_that_is_broken_off_changes_nothing() -> None:
+    network = nn.Sequential(nn.BatchNorm2d(3))
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+
+    def batches() -> Iterator[Tensor]:
+        yield 5 + torch.randn(8, 3, 4, 4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recalibrate_(network, batches())
+    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+    assert network[0].momentum == 0.1
 
 
 def test_recalibration_needs_statistics_and_images() -> None:
@@ -296,7 +440,17 @@ def test_recalibration_needs_statistics_and_images() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["binomial4", "binomial3,before", "flc", "aps,all,circular", "1-2-1,pool", "binomial5,before,all,replicate"]
+    "text",
+    [
+        "binomial4",
+        "binomial3,before",
+        "flc",
+        "aps,all,circular",
+        "1-2-1,pool",
+        "-1-9-9--1",
+        "0.123456789-0.25-1e-07",
+        "binomial5,before,all,replicate",
+    ],
 )
 def test_a_specification_says_everything(text: str) -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.MaxPool2d(2))
@@ -305,8 +459,15 @@ def test_a_specification_says_everything(text: str) -> None:
 
 
 def test_a_specification_that_says_something_twice_is_refused() -> None:
-    with pytest.raises(UsageError, match="twice"):
-        specification.parse("binomial4,flc")
+    for text in ("binomial4,flc", "flc,binomial4", "after,before", "all,pool,flc"):
+        with pytest.raises(UsageError, match="twice"):
+            specification.parse(text)
+
+
+@pytest.mark.parametrize("text", ["binomial0", "1-1e", "1--", "", "before,fancy", "1--1"])
+def test_a_specification_of_no_filter_is_refused_before_the_network_is_loaded(text: str) -> None:
+    with pytest.raises(UsageError, match=r"filter|sum"):
+        specification.load(f"{text}:torchvision:vgg16")
 
 
 def tiny() -> nn.Module:
@@ -324,8 +485,25 @@ def test_names_and_files_bring_the_conversion_back(tmp_path: Path) -> None:
     loaded = al.load_model(f"file:{tmp_path}/tiny.safetensors@module:test_surgery:tiny")
     assert torch.equal(loaded.module(x), named.module(x))
     assert type(loaded.module) is nn.Sequential
+    assert loaded.name.startswith("file:")  # which is how it can be loaded again
     with pytest.raises(UsageError, match="expected antialiased:FILTER:MODEL"):
         al.load_model("antialiased:binomial4")
+
+
+def test_a_note_that_is_no_conversion_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    safetensors.torch.save_file(tiny().state_dict(), path, {specification.METADATA_KEY: "binomial4"})
+    with pytest.raises(InputError, match="its metadata says 'binomial4', which is no conversion"):
+        al.load_model(f"file:{path}@module:test_surgery:tiny")
+
+
+def test_what_a_file_cannot_keep_is_refused(tmp_path: Path) -> None:
+    plain = al.load_model("module:test_surgery:tiny")
+    with pytest.raises(UsageError, match=r"give it that ending"):
+        save(al.antialias(plain, scheme="all"), tmp_path / "tiny.pth")
+    with pytest.raises(UsageError, match="name a scheme"):
+        save(al.antialias(plain, scheme=lambda site: Treatment()), tmp_path / "tiny.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 # --- the published checkpoints --------------------------------------------------------------------------------------

@@ -226,13 +226,18 @@ def test_every_form_at_every_size(kind: str, stride: Any, kernel: int, size: int
             assert_identity(network, x, "all", placement, 1e-13)
 
 
-def test_slices_in_both_layouts() -> None:
+def test_slices_however_they_are_written() -> None:
     class Slices(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            last = x.permute(0, 2, 3, 1)[:, 1::2, :-1:3]
-            return x[:, :, ::2, ::2].sum() + last
+            channels_last = x.permute(0, 2, 3, 1)[:, 1::2, :-1:3]
+            start = (x.sum() < torch.inf).long()  # 1, by what the network computes
+            return x[:, :, ::2, ::2].sum() + x[..., 1::2, 2::3].sum() + x[:, :, start::2, ::2].sum() + channels_last
 
-    assert_identity(Slices(), image(17), "all", "after")
+    network, x = Slices(), image(17)
+    assert_identity(network, x, "all", "after")
+    converted = al.antialias(network, taps="binomial3", scheme="all", example_input=x)
+    assert [site.stride for site in converted.antialiased_sites] == [(2, 3), (2, 2), (2, 3), (2, 2)]
+    assert {site.status for site in converted.antialiased_sites} == {"anti-aliased"}
 
 
 def test_calls_are_counted_past_modules_that_make_the_same_call() -> None:
@@ -251,4 +256,10 @@ def test_calls_are_counted_past_modules_that_make_the_same_call() -> None:
     network, x = Block(), image(32)
     assert_identity(network, x, "all", "after")
     converted = al.antialias(network, taps="binomial3", scheme="all", example_input=x)
-    assert not torch.allclose(converted(x), network(x))
+
+    def blurred(dense: Tensor) -> Tensor:
+        return al.downsample.blur_pool(dense, 2, "binomial3")
+
+    y = F.max_pool2d(network.dense(blurred(F.max_pool2d(x, 2, 1))), 3, 1, 1)
+    expected = blurred(F.max_pool2d(network.dense(y), 3, 1)) + blurred(y[:, :, 1:, 1:])[:, :, :7, :7]
+    assert torch.allclose(converted(x), expected)

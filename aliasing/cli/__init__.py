@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 130 interrupted.
 """
 
 import argparse
+import io
 import os
 import platform
 import sys
@@ -14,9 +15,23 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from aliasing import __version__
-from aliasing.errors import ElsewhereError, InputError, UsageError
+from aliasing.cli.completion import PrintCompletion, complete
+from aliasing.errors import ElsewhereError, InputError, UsageError, one_line
 
-COMMANDS = ("spectrum", "jitter", "depth", "attribute", "features", "sites", "antialias", "finetune", "models")
+COMMANDS = (
+    "spectrum",
+    "jitter",
+    "compare",
+    "depth",
+    "attribute",
+    "features",
+    "sites",
+    "antialias",
+    "finetune",
+    "report",
+    "models",
+    "explore",
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -27,6 +42,12 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="`aliasing COMMAND --help` explains a command, with examples.",
     )
     parser.add_argument("--version", action="version", version=f"aliasing {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        action=PrintCompletion,
+        choices=("bash", "zsh", "fish"),
+        help='print shell completion; in ~/.bashrc or ~/.zshrc: eval "$(aliasing --print-completion bash)"',
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
         module = import_module(f"aliasing.cli.{name}")
@@ -38,12 +59,16 @@ def make_parser() -> argparse.ArgumentParser:
         )
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+    if "_ARGCOMPLETE" in os.environ:
+        complete(parser, commands.choices)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = make_parser().parse_args(argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments.run(arguments)
         sys.stdout.flush()
@@ -68,4 +93,4 @@ def _complain(command: str, text: str) -> None:
     speaker = ""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         speaker = f"rank {os.environ.get('RANK')} on {platform.node()}: "
-    print(f"aliasing {command}: {speaker}{text}", file=sys.stderr)
+    print(f"aliasing {command}: {speaker}{one_line(text)}", file=sys.stderr)

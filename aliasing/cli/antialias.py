@@ -23,7 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing antialias``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
     parser.add_argument("--operator", default="blur", help="blur (default), flc or aps")
-    parser.add_argument("--taps", default="binomial4", help="the filter of a blur (default binomial4)")
+    parser.add_argument(
+        "--taps", default="binomial4", help="the filter of a blur, by name or as numbers, 1-2-1 (default binomial4)"
+    )
     parser.add_argument("--placement", default="after", help="after (default) or before the convolution")
     parser.add_argument("--scheme", default="zhang2019", help="zhang2019 (default), all or pool")
     parser.add_argument("--padding", help="reflect (default), replicate, zero, or circular for the whole network")
@@ -39,6 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.models import load_model
     from aliasing.sites import find_sites, table
     from aliasing.surgery import antialias, recalibrate, save
+    from aliasing.surgery.specification import read_taps
 
     if arguments.out and arguments.out.suffix != ".safetensors":
         raise UsageError(
@@ -47,7 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     converted = antialias(
         load_model(arguments.model),
         operator=arguments.operator,
-        taps=arguments.taps,
+        taps=read_taps(arguments.taps),
         placement=arguments.placement,
         scheme=arguments.scheme,
         padding=arguments.padding,

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import add_images, add_run, images_of, print_result, results_only, skipped_lines
 
 SUMMARY = "say which downsampling site causes the jitter"
 
@@ -41,14 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, draw, print."""
-    from aliasing import plots
+    from aliasing import plots, tables
     from aliasing.depth.attribution import attribute
     from aliasing.provenance import write_json
     from aliasing.runs import hold, join_ranks
 
     ranks = join_ranks()
     with hold(arguments.out, ranks):
-        result = attribute(
+        result = results_only()(attribute)(
             arguments.model,
             images_of(arguments),
             arguments.protocol,
@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
             out=arguments.out,
             progress=not arguments.json,
             ranks=ranks,
+            timeout=arguments.timeout,
         )
         if ranks.rank > 0:
             return
@@ -69,34 +70,13 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
             plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
-    if arguments.json:
-        print_json(summary)
-    else:
-        print("\n".join(_report(summary, arguments.out)))
+    found = [tables.render(tables.attribution_rows(summary), arguments.format, sign="+")]
+    print_result(arguments, summary, found, _remarks(summary, arguments.out))
 
 
-def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """The summary for a person."""
-    from tabulate import tabulate
-
+def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
+    """What is to be known of the table."""
     by = summary["ranked_by"]
-    rows = [
-        [
-            site["rank"],
-            site["name"],
-            *(
-                cell(site[way][measure]["all"], sign="+")
-                for way in ("alone", "spared")
-                for measure in ("top1_change", "mac")
-            ),
-            cell(site["alone"].get("accuracy"), sign="+"),
-        ]
-        for site in summary["sites"]
-    ]
-    yield tabulate(
-        rows,
-        ["", "site", "alone: P(change)", "MAC", "spared: P(change)", "MAC", "alone: accuracy"],
-    )
     yield "(alone: this site treated minus none; spared: all but this one minus all; paired, with the 95 % interval)"
     whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
     for name, variant in whole.items():

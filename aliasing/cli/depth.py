@@ -13,14 +13,30 @@ examples:
       every single layer, the summary on standard output
   aliasing depth --models antialiased:flc,all,circular:resnet50 --protocol circular:pixels=1
       without a boundary: circular padding and circular shifts, where the numbers are exact
+  aliasing depth --models resnet50 --images photo.jpg --protocol crop:span=16 --animate --out depth
+      a film of the feature maps at several depths while the photograph moves
 """
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import (
+    add_animate,
+    add_images,
+    add_run,
+    cell,
+    check_animate,
+    film_numbers,
+    images_of,
+    print_json,
+    results_only,
+    skipped_lines,
+)
+from aliasing.tables import depth_rows, pair, render
+
+if TYPE_CHECKING:
+    from aliasing.protocols import Protocol
 
 SUMMARY = "follow a shift through a network, layer by layer"
 
@@ -63,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="look at the downsampling sites on every N-th image (default 8): their dense maps cost time",
     )
     add_run(parser)
+    add_animate(parser, "feature maps at several depths while the first photograph moves (give a longer path)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -79,8 +96,10 @@ def run(arguments: argparse.Namespace) -> None:
         return
     if arguments.json:
         print_json(summary)
+    elif arguments.format != "table":
+        print(render(depth_rows(summary), arguments.format))
     else:
-        print("\n".join(_report(summary, arguments.out)))
+        print("\n".join(_report(arguments, summary)))
 
 
 def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, Any]:
@@ -95,24 +114,30 @@ def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, An
     images, out = images_of(arguments), arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
+    if arguments.animate:
+        check_animate(arguments, protocol)
     options = {
         "limit": arguments.limit,
         "batch_size": arguments.batch_size,
         "seed": arguments.seed,
         "progress": not arguments.json,
         "ranks": ranks,
+        "timeout": arguments.timeout,
     }
-    profile = probe_depth(
+    profile = results_only()(probe_depth)(
         arguments.models, images, protocol, layers=layers, sites_every=arguments.sites_every, out=out, **options
     )
     answers = None
     if len(arguments.models) > 1:
-        answers = measure_jitter(arguments.models, images, protocol, out=out / "answers" if out else None, **options)
+        answers = results_only()(measure_jitter)(
+            arguments.models, images, protocol, out=out / "answers" if out else None, **options
+        )
     if ranks.rank > 0:
         return {}
     summary = profile.summary()
     if arguments.lie:
-        derived = [lie_error(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
+        derive = results_only()(lie_error)
+        derived = [derive(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
         summary["lie"] = {result.model: result.summary() for result in derived}
         if out:
             plots.save(plots.lie(derived), out / "lie.png")
@@ -124,37 +149,48 @@ def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, An
     if out:
         write_json(out / "summary.json", summary)
         plots.save(plots.depth(profile), out / "figure.png")
+    if arguments.animate:
+        _film(arguments, protocol, summary)
     return summary
 
 
-def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
+def _film(arguments: argparse.Namespace, protocol: "Protocol", summary: dict[str, Any]) -> None:
+    """The feature maps of the first image that can be shown, of each network, while it moves."""
+    from aliasing import plots
+    from aliasing.depth.feature_maps import INPUT, choose_layers, drawn_channels, follow_maps
+    from aliasing.images import open_images
+    from aliasing.models import load_model
+    from aliasing.provenance import write_json
+
+    networks = [load_model(name) for name in arguments.models]
+    entries = iter(open_images(images_of(arguments)))
+    image = next(entry for entry in entries if entry.name not in summary["images"]["skipped"]).load()
+    layers = [INPUT, *choose_layers(networks[0])] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
+    followed = []
+    for network in networks:
+        modules = dict(network.module.named_modules())
+        known = all(layer == INPUT or layer in modules for layer in layers)
+        followed.append(follow_maps(network, image, protocol, layers if known else None, seed=arguments.seed))
+    plots.save_film(plots.animated_maps(followed), arguments.out / "animation", progress=not arguments.json)
+    channels = drawn_channels(followed)
+    numbers = [result.numbers(drawn) for result, drawn in zip(followed, channels, strict=True)]
+    write_json(arguments.out / "animation.json", film_numbers(numbers, summary["settings"]))
+
+
+def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
     """The summary for a person."""
     from tabulate import tabulate
 
     for name, model in summary["models"].items():
         shown = "1 image" if model["images"] == 1 else f"{model['images']} images"
         yield f"{name}: {shown}"
-        rows = [
-            [
-                layer["name"],
-                "×".join(map(str, layer["shape"])),
-                _stride(layer["cumulative_stride"]),
-                _field(layer["receptive_field"]),
-                *(cell(layer[measure]) for measure in ("relative_change", "equivariance_error", "unexplained_change")),
-                "" if layer["form"] == "map" else layer["form"],
-            ]
-            for layer in model["layers"]
-        ]
-        yield tabulate(
-            rows,
-            ["layer", "shape", "stride", "receptive field", "relative change", "equivariance error", "unexplained", ""],
-        )
+        yield render([_without_network(row) for row in depth_rows({"models": {name: model}})])
         if model["sites"]:
             rows = [
                 [
                     site["name"],
                     site["kind"],
-                    _stride(site["stride"]),
+                    pair(site["stride"]),
                     *(cell(site[measure]) for measure in ("energy_above", "alias_fraction", "baseband_kept", "rise")),
                     f"{site['status']}: {site['note']}" if site["note"] else site["status"],
                 ]
@@ -170,8 +206,10 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield ""
     yield from _lie_report(summary.get("lie", {}))
     yield from _across(summary.get("across", {"groups": []})["groups"])
+    out = arguments.out
     yield from skipped_lines(summary["images"], out)
     more = ", across.png, answers/" if "across" in summary else ""
+    more += ", animation.mp4, .gif and .json" if arguments.animate else ""
     yield f"written to {out}: summary.json, records/, figure.png{more}" if out else "nothing is kept: add --out DIR"
 
 
@@ -224,13 +262,5 @@ def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:
         yield f"{name}: NaN or infinite features on {len(bad)} images: {', '.join(bad[:3])}{' …' * (len(bad) > 3)}"
 
 
-def _stride(stride: list[float] | None) -> str:
-    if stride is None:
-        return "–"
-    return f"{stride[0]:g}" if stride[0] == stride[1] else f"{stride[0]:g}×{stride[1]:g}"
-
-
-def _field(field: list[Any] | None) -> str:
-    if field is None:
-        return "?"
-    return str(field[0]) if isinstance(field[0], str) else f"{field[0]:g}"
+def _without_network(row: dict[str, Any]) -> dict[str, Any]:
+    return {column: value for column, value in row.items() if column != "network"}

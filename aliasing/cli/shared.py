@@ -3,10 +3,36 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from aliasing.tables import FORMATS, cell
+
+if TYPE_CHECKING:
+    from aliasing.protocols import Protocol
+
+__all__ = [
+    "PROTOCOLS",
+    "add_animate",
+    "add_format",
+    "add_images",
+    "add_run",
+    "cell",
+    "check_animate",
+    "film_numbers",
+    "images_of",
+    "print_json",
+    "print_result",
+    "skipped_lines",
+]
+
+# Those of `aliasing.protocols`, which help and completion name without loading it.
+PROTOCOLS = (
+    *("crop", "crop-random", "black", "mean", "inpaint", "consistency", "consistency-cifar", "pad", "grid"),
+    *("horizontal", "vertical", "circular", "subpixel", "scale", "rotate", "frames"),
+)
 _SKIPPED_SHOWN = 10
 
 
@@ -26,8 +52,61 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help="end the run, and say at which images, if the network takes longer for a batch (default: wait)",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
-    parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
+    add_format(parser)
+
+
+def add_format(parser: argparse.ArgumentParser, json: str = "print the summary instead of a table") -> None:
+    """How the result is printed."""
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--format",
+        choices=FORMATS,
+        default="table",
+        help="a table to look at (default), Markdown for a text, or CSV with every number in a column of its own",
+    )
+    shown.add_argument("--json", action="store_true", help=json)
+
+
+@contextmanager
+def results_only() -> Iterator[None]:
+    """Around what runs networks (or before it, as a decorator): what they print goes to standard error."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def add_animate(parser: argparse.ArgumentParser, shown: str) -> None:
+    """Whether a film is made."""
+    parser.add_argument(
+        "--animate", action="store_true", help=f"a film too, with --out: {shown}; animation.mp4, .gif and .json"
+    )
+
+
+def check_animate(arguments: argparse.Namespace, protocol: "Protocol") -> None:
+    """Refuse a film that cannot be made, before anything is measured."""
+    from aliasing import protocols
+    from aliasing.errors import UsageError
+    from aliasing.plots.film import require_encoder
+
+    if not arguments.out:
+        raise UsageError("--animate writes files; give it --out DIR")
+    if not protocol.is_path:
+        paths = ", ".join(name for name, kind in protocols.PROTOCOLS.items() if kind.is_path)
+        raise UsageError(f"--animate follows a path, and the views of {protocol.name} are none; choose one of {paths}")
+    require_encoder()
+
+
+def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
+    """What a film shows in numbers: each network's, and what they were made with."""
+    from aliasing.provenance import command_line, versions
+
+    return {"networks": list(networks), "settings": settings, "versions": versions(), "command": command_line()}
 
 
 def images_of(arguments: argparse.Namespace) -> Any:
@@ -41,13 +120,20 @@ def print_json(summary: dict[str, Any]) -> None:
     print()
 
 
-def cell(estimate: dict[str, float | None] | None, digits: int = 3, sign: str = "") -> str:
-    """An estimate with its interval in brackets; ``sign="+"`` shows the sign of a difference."""
-    if estimate is None or estimate["value"] is None:
-        return "–"
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    interval = "" if low is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-    return f"{value:{sign}.4f}{interval}"
+def print_result(
+    arguments: argparse.Namespace, summary: dict[str, Any], tables: list[str], remarks: Iterable[str]
+) -> None:
+    """The summary as JSON; or the tables, and the remarks on them: on standard error where a program reads the tables.
+
+    CSV has room for one table, the first.
+    """
+    if arguments.json:
+        print_json(summary)
+        return
+    print(tables[0] if arguments.format == "csv" else "\n\n".join(tables))
+    where = sys.stdout if arguments.format == "table" else sys.stderr
+    for line in remarks:
+        print(line, file=where)
 
 
 def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:

@@ -10,6 +10,9 @@ examples:
 
 import argparse
 import json
+import sys
+
+from aliasing.cli.shared import add_format
 
 SUMMARY = "say where a network downsamples"
 
@@ -19,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
     parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the probe (default: the network's own)")
     parser.add_argument("--all", action="store_true", help="list global pooling too")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_format(parser, "print JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -27,11 +30,11 @@ def run(arguments: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     import torch
-    from tabulate import tabulate
 
     from aliasing.errors import UsageError
     from aliasing.models import load_model
     from aliasing.sites import find_sites, table
+    from aliasing.tables import render
 
     if arguments.size is not None and arguments.size < 1:
         raise UsageError(f"--size is {arguments.size}; it must be a positive number of pixels")
@@ -41,6 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
         print(json.dumps([asdict(site) for site in sites], indent=2))
         return
     shown = [site for site in sites if arguments.all or site.status != "keeps no position"]
-    print(tabulate(table(shown), headers="keys"))
+    print(render(table(shown), arguments.format))
     if len(shown) < len(sites):
-        print(f"and {len(sites) - len(shown)} times global pooling, which keeps no position (--all lists them)")
+        where = sys.stdout if arguments.format == "table" else sys.stderr
+        print(
+            f"and {len(sites) - len(shown)} times global pooling, which keeps no position (--all lists them)",
+            file=where,
+        )

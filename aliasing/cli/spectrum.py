@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="luminance",
         help="one weighted sum (default), or each colour",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json and figure.png here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, spectra/ and figure.png here")
     parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
 
 
@@ -61,6 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare, draw, print."""
     from aliasing import plots
     from aliasing.downsample.comparison import OPERATORS, compare, prepare
+    from aliasing.downsample.spectra import write_spectra
     from aliasing.errors import InputError, UsageError
     from aliasing.filters import get_taps
     from aliasing.images import BadImage, Image, open_images
@@ -93,6 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         results = [compare(picture, name, arguments.stride, arguments.taps) for name in operators]
         if figure is None and arguments.out:
             figure = plots.spectrum(picture, results, arguments.stride)
+            write_spectra(arguments.out / "spectra", image.name, picture, results, arguments.stride)
         measured.append(
             {
                 "name": image.name,
@@ -204,7 +206,7 @@ def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield f"skipped {name}: {reason}"
     if len(images["skipped"]) > 10:
         yield f"and {len(images['skipped']) - 10} more"
-    yield f"written to {out}: summary.json, figure.png" if out else "nothing is kept: add --out DIR"
+    yield f"written to {out}: summary.json, spectra/, figure.png" if out else "nothing is kept: add --out DIR"
 
 
 def _number(value: float) -> float | None:

@@ -28,12 +28,15 @@ import pyarrow as pa
 import torch
 from torch import nn
 
+from aliasing import tables
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Measure
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network
-from aliasing.jitter.engine import Array, class_probabilities, compare_probabilities, measure_blocks, table_of
+from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
+from aliasing.jitter.faults import Guarded
+from aliasing.jitter.network import Array, class_probabilities
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -134,6 +137,10 @@ class Attribution:
             "command": command_line(),
         }
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the sites, ranked."""
+        return tables.render(tables.attribution_rows(self.summary()), "html", sign="+")
+
 
 def attribute(
     model: str | nn.Module | Classifier,
@@ -150,6 +157,7 @@ def attribute(
     out: str | Path | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
+    timeout: float | None = None,
 ) -> Attribution:
     """Treat one downsampling site at a time, and all but one, and measure the jitter of the output.
 
@@ -157,7 +165,7 @@ def attribute(
     ----------
     model : str, nn.Module or Classifier
         Left as it is.
-    images, protocol, limit, batch_size, seed, out, progress, ranks : as in :func:`aliasing.measure_jitter`
+    images, protocol, limit, batch_size, seed, out, progress, ranks, timeout : as in :func:`aliasing.measure_jitter`
     operator : {"blur", "flc"}
         As in :func:`aliasing.antialias`; not "aps", which needs one phase for all branches that meet.
     taps : str or sequence of float
@@ -212,7 +220,7 @@ def attribute(
     names = [variant.name for base, variants in families for variant in (base, *variants)]
     run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
     with hold(run.records.directory, ranks):
-        work = partial(_measure_blocks, network, record, families, protocol, settings)
+        work = partial(_measure_blocks, network, record, families, protocol, settings, timeout)
         run.measure(network.name, names, {**settings, "model": network.name, "weights": network.weights}, work)
     if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {source.description}")
@@ -300,6 +308,7 @@ def _measure_blocks(
     families: Families,
     protocol: Protocol,
     settings: dict[str, Any],
+    timeout: float | None,
     blocks: Blocks,
     seen: Callable[..., Any],
 ) -> Iterator[tuple[int, Part]]:
@@ -317,5 +326,5 @@ def _measure_blocks(
         tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
         return pa.concat_tables(tables)
 
-    batches = {"batch_size": settings["batch_size"], "seed": settings["seed"]}
-    return measure_blocks(model, blocks, protocol, network, tabulate, PROBABILITIES, **batches, seen=seen)
+    show = in_batches(Guarded(model, network, timeout), settings["batch_size"])
+    return measure_blocks(model, blocks, protocol, show, tabulate, PROBABILITIES, seed=settings["seed"], seen=seen)

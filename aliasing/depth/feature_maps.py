@@ -32,7 +32,16 @@ from aliasing.protocols import Protocol, make_protocol
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import trace
 
-__all__ = ["INPUT", "AverageChange", "LayerMaps", "MovingMaps", "average_change", "choose_layers", "follow_maps"]
+__all__ = [
+    "INPUT",
+    "AverageChange",
+    "LayerMaps",
+    "MovingMaps",
+    "average_change",
+    "choose_layers",
+    "drawn_channels",
+    "follow_maps",
+]
 
 Array: TypeAlias = npt.NDArray[np.float32]
 Kind: TypeAlias = Literal["map", "tokens", "sequence", "vector"]
@@ -95,6 +104,38 @@ class MovingMaps:
     positions: npt.NDArray[np.float64]
     pictures: Array
     layers: tuple[LayerMaps, ...]
+
+    def numbers(self, channels: Sequence[int]) -> dict[str, Any]:
+        """The global average of one channel of each layer along the path, as it stands in JSON."""
+        return {
+            "model": self.model,
+            "image": self.image,
+            "unit": self.unit,
+            "positions": self.positions.tolist(),
+            "layers": [
+                {
+                    "layer": layer.layer,
+                    "kind": layer.kind,
+                    "size": list(layer.maps.shape[2:]),
+                    "channel": channel,
+                    "average": layer.averages[:, channel].tolist(),
+                }
+                for layer, channel in zip(self.layers, channels, strict=True)
+            ],
+        }
+
+
+def drawn_channels(results: Sequence[MovingMaps]) -> list[tuple[int, ...]]:
+    """For each network and layer the channel that stands for it: a typical one.
+
+    Where a network before it has a layer of the same name with as many channels, it is that network's channel, so that
+    the two can be compared.
+    """
+    known: dict[tuple[str, int], int] = {}
+    return [
+        tuple(known.setdefault((layer.layer, layer.maps.shape[1]), layer.typical_channel()) for layer in result.layers)
+        for result in results
+    ]
 
 
 @dataclass(frozen=True)

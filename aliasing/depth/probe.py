@@ -23,6 +23,7 @@ from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Entry, ImageSource, open_images
 from aliasing.jitter.engine import prepare_ahead
+from aliasing.jitter.faults import at_work
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -56,6 +57,7 @@ def probe_depth(
     out: str | Path | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
+    timeout: float | None = None,
 ) -> Profile:
     """Follow a small shift of the image through a network, layer by layer.
 
@@ -83,9 +85,11 @@ def probe_depth(
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar, on a terminal and in a notebook.
     ranks : Ranks
         The processes that share the work and ``out``, as in :func:`aliasing.measure_jitter`.
+    timeout : float, optional
+        Seconds that a batch may take, as for :func:`aliasing.measure_jitter`.
 
     Returns
     -------
@@ -141,7 +145,7 @@ def probe_depth(
             record = trace(*probe_of(network, None))
             seen = choose_layers(record, layers)
             margins = [margin_of(layer, network, record, protocol) for layer in seen]
-            subject = Subject(network, seen, margins, places(network.module, record), protocol, sites_every)
+            subject = Subject(network, seen, margins, places(network.module, record), protocol, sites_every, timeout)
             described[network.name] = subject.describe()
             run.measure(
                 network.name,
@@ -178,6 +182,7 @@ class Subject:
     places: Sequence[Place]
     protocol: Protocol
     sites_every: int
+    timeout: float | None = None
 
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
@@ -239,7 +244,9 @@ def _measure_block(
 
     rows: list[dict[str, Any]] = []
     for batch in _batches(usable(), settings["batch_size"]):
-        for (name, identity, *_), found in zip(batch, look(subject, batch), strict=True):
+        with at_work(subject.model.name, [name for name, *_ in batch], subject.timeout):
+            looked = look(subject, batch)
+        for (name, identity, *_), found in zip(batch, looked, strict=True):
             known = {"model": subject.model.name, "image": identity, "name": name}
             rows.extend(known | row for row in found)
             if not found:

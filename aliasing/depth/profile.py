@@ -5,6 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from aliasing import tables
 from aliasing.depth.folding import BINS
 from aliasing.estimates import Mean, Share
 from aliasing.protocols import Protocol
@@ -127,6 +128,10 @@ class Profile:
                     row |= {f"{measure}_low": estimate["low"], f"{measure}_high": estimate["high"]}
                 rows.append(row | {"note": layer["note"]})
         return pa.Table.from_pylist(rows)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the layers."""
+        return tables.render(tables.depth_rows(self.summary()), "html")
 
 
 def _neighbours(description: dict[str, Any]) -> dict[str, tuple[str | None, str]]:

@@ -1,7 +1,8 @@
 """Which images are in this archive? Zip and tar, read in memory one member at a time; nothing is ever written.
 
 An archive that unpacks to more than 200 times its size, and more than 256 MiB, is a bomb: photographs do not compress
-so. A tar is read in its own order, and a compressed one from front to back.
+so. A tar is read in its own order, and a compressed one from front to back; where a header is damaged it ends, and
+says so (tarfile alone would take that for the end).
 """
 
 import bz2
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from aliasing.errors import InputError
 from aliasing.images import video
@@ -28,7 +29,8 @@ from aliasing.images.labels import TABLE, Labels, find_labels
 from aliasing.images.pixels import MAX_BYTES, BadImage
 
 MAX_EXPANSION = 200
-_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zlib.error, lzma.LZMAError)
+_MAX_HEADER = 2**20  # of a tar: a name or a table of attributes, which tarfile reads whole
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError)
 _DAMAGE_ZIP = (*_DAMAGE, zipfile.BadZipFile)
 _DAMAGE_TAR = (*_DAMAGE, tarfile.TarError)
 
@@ -74,7 +76,8 @@ def zip_source(path: Path) -> ImageSource:
 
 
 def _zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
-    members = (info for info in archive.infolist() if not info.is_dir() and not is_hidden(_plain(info.filename)))
+    named = (info for info in archive.infolist() if info.filename and not info.is_dir())
+    members = (info for info in named if not is_hidden(_plain(info.filename)))
     return sorted(members, key=lambda info: info.filename.split("/"))
 
 
@@ -164,11 +167,11 @@ def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
         file.seek(0)
         opener = next((opener for magic, opener in _COMPRESSIONS.items() if head.startswith(magic)), None)
         if opener is None:
-            with tarfile.open(fileobj=file, mode="r:") as archive:
+            with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as archive:
                 yield archive
         else:
             watched = _Watched(opener(file), file)
-            with tarfile.open(fileobj=io.BufferedReader(watched, 2**16), mode="r|") as archive:
+            with tarfile.open(fileobj=io.BufferedReader(watched, 2**16), mode="r|", tarinfo=_Header) as archive:
                 yield archive
             if watched.damage is not None:
                 raise watched.damage
@@ -179,6 +182,22 @@ _COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], Any]] = {
     b"BZh": bz2.BZ2File,
     b"\xfd7zXZ\x00": lzma.LZMAFile,
 }
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; a damaged or an absurd one ends the archive with an error."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
+        if not any(buf):
+            return super().frombuf(buf, encoding or "utf-8", errors)  # the end: tarfile's to tell
+        try:
+            header = super().frombuf(buf, encoding or "utf-8", errors)
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(str(error)) from error
+        if not header.isreg() and header.size > _MAX_HEADER:
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
 
 
 class _Watched(io.RawIOBase):

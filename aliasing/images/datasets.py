@@ -19,9 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from aliasing.errors import InputError
+from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, Image, ImageSource, bad_entry, hash_bytes, shown
-from aliasing.images.pixels import MAX_BYTES, MAX_PIXELS, Pixels, from_array, one_line
+from aliasing.images.labels import MAX_LABEL
+from aliasing.images.pixels import MAX_BYTES, MAX_PIXELS, Pixels, from_array
 
 _IDX_NAME = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
 _CIFAR_FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-100-binary", "cifar-100-python")
@@ -166,7 +167,7 @@ def _read_pickle(path: Path) -> tuple[list[int], bytes]:
     data = batch.get(b"data")
     if not isinstance(data, _PickledArray) or not isinstance(labels, list):
         raise InputError(f"{path} holds no data and labels, as a CIFAR batch does")
-    if not all(isinstance(label, int) and label >= 0 for label in labels):
+    if not all(isinstance(label, int) and 0 <= label <= MAX_LABEL for label in labels):
         raise InputError(f"{path} holds labels that are no indices")
     if len(data.content) != len(labels) * _CIFAR_PIXELS:
         raise InputError(f"{path} holds {len(labels)} labels for {len(data.content) / _CIFAR_PIXELS:g} images")

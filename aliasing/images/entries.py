@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aliasing.images.pixels import MAX_BYTES, BadImage, Pixels, decode, one_line
+from aliasing.errors import one_line
+from aliasing.images.pixels import MAX_BYTES, BadImage, Pixels, decode
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from aliasing.errors import InputError
-from aliasing.images.pixels import one_line
+from aliasing.errors import InputError, one_line
 
 TABLE = "labels.csv"
+MAX_LABEL = 2**31 - 1  # as records hold them
 # Which share of a data set is measured where it holds several: ImageNet's "test" has no labels, so "val" goes first.
 SPLITS = ("val", "valid", "validation", "test", "train")
 _MAX_WRAPPERS = 8  # folders that hold nothing but one other folder; nobody has more on purpose

@@ -11,12 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, one_line
 from aliasing.images.archives import tar_source, zip_source
 from aliasing.images.datasets import array_entry, dataset_source
 from aliasing.images.entries import Entry, Image, ImageSource, UniqueNames, bad_entry, check_regular, hash_bytes, shown
 from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
-from aliasing.images.pixels import BadImage, from_pil, one_line
+from aliasing.images.labels import MAX_LABEL
+from aliasing.images.pixels import BadImage, from_pil
 from aliasing.images.tables import choose_split, parquet_source
 
 # The photographs among scikit-image's pictures; of the stereo pair (motorcycle), one.
@@ -197,6 +198,8 @@ def _item_entry(name: str, item: Any) -> Entry:
     label = None
     if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], (int, np.integer)):
         item, label = item[0], int(item[1])
+        if abs(label) > MAX_LABEL:
+            return bad_entry(name, None, f"label {label} is no index of a class")
     if isinstance(item, (str, Path)):
         return media_entry(str(item), label, Path(item).expanduser())
     if isinstance(item, np.ndarray):

@@ -10,6 +10,8 @@ Choices that a reader could have made otherwise:
 - 32-bit integers and floats (TIFF, HDR) have no agreed white level, and are refused.
 
 Nothing larger than Pillow's own limit against decompression bombs (179 megapixels) is decoded: the header decides.
+Nor is what has more than 16 megapixels and more than a thousand pixels a byte: no photograph is so empty, and a
+kilobyte of run lengths can take half a minute.
 """
 
 import io
@@ -23,7 +25,7 @@ import numpy.typing as npt
 import PIL.Image
 from PIL import ExifTags, ImageChops
 
-from aliasing.errors import InputError
+from aliasing.errors import InputError, one_line
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -32,6 +34,8 @@ Pixels = npt.NDArray[np.uint8]
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO", "QOI", "SGI", "PCX")
 MAX_PIXELS = 2 * 89_478_485  # twice Pillow's MAX_IMAGE_PIXELS: where Pillow itself refuses
 MAX_BYTES = 2**28  # of one encoded image; an uncompressed photograph of 89 megapixels
+MAX_PIXELS_PER_BYTE = 1000  # JPEG at its lowest quality stays below 400
+UNSUSPECTED_PIXELS = 2**24
 
 # What Pillow has to say about a file is said by BadImage or is of no consequence; it must not tear up a progress bar.
 # (A filter for good, because `warnings.catch_warnings` is not safe in threads.)
@@ -50,19 +54,6 @@ class BadImage(InputError):  # noqa: N818 - what it is, as the user knows it
 
     def __init__(self, reason: str) -> None:
         super().__init__(one_line(reason)[:300])
-
-
-def one_line(text: str) -> str:
-    """The text with everything that is not printable (line breaks, control characters, surrogates) escaped.
-
-    Examples
-    --------
-    >>> one_line("crème\\x1b[2J")
-    'crème\\\\x1b[2J'
-    """
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def decode(content: bytes) -> Pixels:
@@ -94,6 +85,11 @@ def decode(content: bytes) -> Pixels:
         raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
     try:
         with PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
+            pixels = image.width * image.height
+            if pixels > max(UNSUSPECTED_PIXELS, MAX_PIXELS_PER_BYTE * len(content)):
+                raise BadImage(
+                    f"{image.width}×{image.height} pixels in {len(content)} bytes: taken for a decompression bomb"
+                )
             return from_pil(image)
     except BadImage:
         raise

@@ -1,4 +1,4 @@
-"""Which images are in this Parquet file? Rows as Hugging Face writes them, a few at a time.
+"""Which images are in this Parquet file? Rows as Hugging Face writes them, one at a time.
 
 A row has the image's bytes in a column ``image`` or ``img`` (a struct of ``bytes`` and ``path``, or plain binary), and
 its class in ``label``, ``labels`` or ``fine_label``; the names of the classes stand in the schema's metadata.
@@ -10,13 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aliasing.errors import InputError
+from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry
-from aliasing.images.labels import SPLITS
-from aliasing.images.pixels import MAX_BYTES, one_line
+from aliasing.images.labels import MAX_LABEL, SPLITS
 
-_ROWS_AT_ONCE = 64
 _BUFFER = 2**20  # of a column chunk that is read at once; without it, Arrow reads the whole chunk
+_UNSUSPECTED = 2**24  # bytes of a row group; images are compressed already, so that more does not come of a small file
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
 
@@ -26,6 +25,9 @@ def parquet_source(paths: list[Path]) -> ImageSource:
     for path in paths:
         _check(path)
     image, label, class_names = _columns(paths[0])
+    for path in paths[1:]:
+        if _columns(path)[:2] != (image, label):
+            raise InputError(f"{path} has other columns than {paths[0]}; give Parquet files of one data set")
     where = f"Parquet file {paths[0]}" if len(paths) == 1 else f"{len(paths)} Parquet files in {paths[0].parent}"
     origin = f"labels from its column {label}" if label else "unlabelled"
     return ImageSource(
@@ -57,7 +59,7 @@ def _check(path: Path) -> None:
         with _open(path) as file:
             for group in range(file.metadata.num_row_groups):
                 size = file.metadata.row_group(group).total_byte_size
-                if size > MAX_BYTES and size > 200 * path.stat().st_size:
+                if size > _UNSUSPECTED and size > 200 * path.stat().st_size:
                     raise InputError(f"{path} expands more than 200 times: taken for a decompression bomb")
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path} is no Parquet file that can be read: {one_line(str(error))}") from error
@@ -67,16 +69,17 @@ def _columns(path: Path) -> tuple[str, str | None, tuple[str, ...] | None]:
     with _open(path) as file:
         schema = file.schema_arrow
     image = next((name for name in IMAGE_COLUMNS if name in schema.names), None)
-    if image is None:
-        raise InputError(f"{path} has the columns {one_line(', '.join(schema.names))}; expected image and label")
     label = next((name for name in LABEL_COLUMNS if name in schema.names), None)
+    if image is None or schema.names.count(image) > 1 or schema.names.count(label) > 1:
+        columns = one_line(", ".join(schema.names))[:300]
+        raise InputError(f"{path} has the columns {columns}; expected image and label, once each")
     return image, label, _class_names(schema.metadata or {}, label)
 
 
 def _class_names(metadata: dict[bytes, bytes], label: str | None) -> tuple[str, ...] | None:
     try:
         names = json.loads(metadata[b"huggingface"])["info"]["features"][label]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     return tuple(one_line(str(name)) for name in names) if isinstance(names, list) else None
 
@@ -88,13 +91,11 @@ def _entries(path: Path, image: str, label: str | None) -> Iterator[Entry]:
     try:
         with _open(path) as file:
             columns = [image] if label is None else [image, label]
-            for batch in file.iter_batches(_ROWS_AT_ONCE, columns=columns, use_threads=False):
-                cells = batch.column(image)
-                labels = batch.column(label) if label is not None else None
-                for i in range(len(batch)):
-                    index = labels[i].as_py() if labels is not None else None
-                    yield _entry(f"{path.name}/{row:06d}", index, cells[i].as_py())
-                    row += 1
+            # One row at once costs microseconds; several that share one huge value could fill the memory.
+            for batch in file.iter_batches(1, columns=columns, use_threads=False):
+                index = batch.column(label)[0].as_py() if label is not None else None
+                yield _entry(f"{path.name}/{row:06d}", index, batch.column(image)[0].as_py())
+                row += 1
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         yield bad_entry(path.name, None, f"Parquet file cannot be read beyond row {row}: {error}")
 
@@ -102,6 +103,8 @@ def _entries(path: Path, image: str, label: str | None) -> Iterator[Entry]:
 def _entry(name: str, label: object, cell: object) -> Entry:
     # Hugging Face marks an unknown label by -1.
     index = label if isinstance(label, int) and label >= 0 else None
+    if index is not None and index > MAX_LABEL:
+        return bad_entry(name, None, f"label {index} is no index of a class")
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(content, bytes):
         return bad_entry(name, index, "the row holds no image bytes")

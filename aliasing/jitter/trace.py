@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from aliasing.images import Clip, Image
-from aliasing.jitter.engine import predict, probabilities
+from aliasing.jitter.engine import predict
+from aliasing.jitter.network import Array, probabilities
 from aliasing.models import Classifier
 from aliasing.protocols import Protocol, make_protocol
 
-Array: TypeAlias = npt.NDArray[np.float32]
+_LEADING = 5
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,16 @@ class Trace:
         The answers in words, or their numbers where the network has no labels.
     pictures : float32 array, (views, H, W, 3)
         The views themselves, 0…255.
+    shifts : float array, (views, 2)
+        How the content of each view has moved, (dy, dx) in pixels.
+    confidence : float array, (views,)
+        The probability of each view's own answer.
+    pairs : tuple of (int, int)
+        The views that the protocol compares.
+    leading : tuple of str
+        The five classes that become most probable anywhere along the path, in words, the most probable first.
+    leading_probabilities : float array, (views, classes)
+        Of these classes.
     """
 
     model: str
@@ -44,24 +55,51 @@ class Trace:
     top1: npt.NDArray[np.intp]
     answers: tuple[str, ...]
     pictures: Array
+    shifts: npt.NDArray[np.float64]
+    confidence: Array
+    pairs: tuple[tuple[int, int], ...]
+    leading: tuple[str, ...]
+    leading_probabilities: Array
 
     @property
     def total_variation(self) -> float:
         """How far the probability travels along the path: the sum of its absolute changes."""
         return float(np.abs(np.diff(self.probability)).sum())
 
+    @property
+    def jumps(self) -> npt.NDArray[np.intp]:
+        """The views whose answer is not that of the view before."""
+        return np.flatnonzero(np.diff(self.top1)) + 1
+
+    def numbers(self) -> dict[str, Any]:
+        """Everything but the pictures, as it stands in JSON."""
+        return {
+            "model": self.model,
+            "image": self.image,
+            "unit": self.unit,
+            "positions": self.positions.tolist(),
+            "answers": list(self.answers),
+            "probability_of_first_answer": self.probability.tolist(),
+            "total_variation": self.total_variation,
+            "jumps": self.positions[self.jumps].tolist(),
+            "leading": [
+                {"answer": answer, "probability": probability}
+                for answer, probability in zip(self.leading, self.leading_probabilities.T.tolist(), strict=True)
+            ],
+        }
+
 
 def trace(
     model: Classifier, image: Image | Clip, protocol: str | Protocol = "crop", *, batch_size: int = 16, seed: int = 0
 ) -> Trace:
-    """Follow one image along a protocol's path.
+    """Follow one image through a protocol's views, one after the other.
 
     Parameters
     ----------
     model : Classifier
     image : Image or Clip
     protocol : str or Protocol
-        One whose pairs follow one another (``is_path``).
+        Best one whose pairs follow one another (``is_path``): the views of others lie in no order that means much.
     batch_size, seed : int
 
     Returns
@@ -74,10 +112,12 @@ def trace(
         The image cannot be shown in this way.
     """
     protocol = make_protocol(protocol)
-    views = protocol.views(image, model, seed).views
+    shown = protocol.views(image, model, seed)
+    views = shown.views
     pictures = np.stack([view.draw() for view in views])
     outputs = np.stack(list(predict(probabilities(model), pictures, batch_size)))
     top1 = outputs.argmax(1)
+    leading = np.argsort(-outputs.max(0), kind="stable")[:_LEADING]
     return Trace(
         model.name,
         image.name,
@@ -87,6 +127,11 @@ def trace(
         top1,
         tuple(answer_in_words(model.labels, int(index)) for index in top1),
         pictures,
+        np.array([view.shift for view in views]),
+        outputs.max(1),
+        shown.pairs,
+        tuple(answer_in_words(model.labels, int(index)) for index in leading),
+        outputs[:, leading],
     )
 
 

@@ -16,7 +16,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from aliasing.errors import InputError
+from aliasing.errors import InputError, one_line
 
 # Where training scripts put the weights inside a checkpoint. Averaged weights come first: they are the ones that were
 # meant for evaluation.
@@ -34,6 +34,9 @@ _WRAPPERS = (
 # What wrapping a network puts before its parameters' names: DataParallel and AveragedModel, Lightning, torch.compile.
 _PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
 _LISTED = 3
+_LONGEST = 300  # of what a file says about itself
+# torch.save does not compress: what expands to more than this, and to many times its size, is a bomb.
+_UNSUSPECTED_BYTES, _MAX_EXPANSION = 2**28, 10
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -67,6 +70,9 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: holds other things than tensors ({_some(others)}); expected a network's state_dict")
     if not content:
         raise InputError(f"{path}: holds nothing; expected a network's state_dict")
+    odd = [f"{key}: {kind}" for key, value in content.items() if (kind := _oddity(value))]
+    if odd:
+        raise InputError(f"{path}: holds tensors that are no plain arrays of numbers ({_some(odd)}); save them as such")
     state_dict: dict[str, Tensor] = content
     return state_dict
 
@@ -117,7 +123,7 @@ def load_weights(module: nn.Module, state_dict: dict[str, Tensor], source: str) 
         fits = not outcome.unexpected_keys and all(map(_is_counter, outcome.missing_keys))
     except RuntimeError:  # wrong shapes
         fits = False
-    if not fits:
+    if not fits or _of_the_wrong_kind(module, state_dict):
         raise InputError(f"{source} does not fit {type(module).__name__}: {differences(module, state_dict)}")
 
 
@@ -131,17 +137,28 @@ def differences(module: nn.Module, state_dict: Mapping[str, Tensor]) -> str:
         for key in own
         if key in state_dict and state_dict[key].shape != own[key].shape
     ]
+    kinds = _of_the_wrong_kind(module, state_dict)
     groups = {
         f"{len(missing)} of {len(own)} keys missing": missing,
         f"{len(unexpected)} unexpected": unexpected,
         f"{len(wrong)} of the wrong shape": wrong,
+        f"{len(kinds)} of the wrong kind": kinds,
     }
     return "; ".join(f"{title} ({_some(keys)})" for title, keys in groups.items() if keys)
 
 
+def _of_the_wrong_kind(module: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
+    """Weights whose numbers torch would cut down without a word: whole or complex ones for real ones."""
+    return [
+        f"{key}: {_dtype(state_dict[key])}, expected {_dtype(value)}"
+        for key, value in module.state_dict().items()
+        if key in state_dict and value.is_floating_point() and not state_dict[key].is_floating_point()
+    ]
+
+
 def first_line(error: Exception) -> str:
     """What an error says, in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return one_line((str(error).splitlines() or [type(error).__name__])[0])[:_LONGEST]
 
 
 def _is_counter(key: str) -> bool:
@@ -177,17 +194,15 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path, start: bytes) -> Any:
-    if start.startswith(b"PK") and _is_torchscript(path):
-        raise InputError(
-            f"{path}: is a TorchScript archive, a program; save the weights alone by torch.save(model.state_dict(), …)"
-        )
+    if start.startswith(b"PK"):
+        _check_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a reader of damaged bytes fails in as many ways as there are damages
         refused = _refused_code(path, error)
         if refused is not None:
             raise InputError(
-                f"{path}: needs code to be run to be read ({refused}), which is refused; "
+                f"{path}: needs code to be run to be read ({one_line(refused)[:_LONGEST]}), which is refused; "
                 "save the weights alone, by torch.save(model.state_dict(), …) or as .safetensors"
             ) from error
         raise InputError(
@@ -195,12 +210,20 @@ def _read_pickle(path: Path, start: bytes) -> Any:
         ) from error
 
 
-def _is_torchscript(path: Path) -> bool:
+def _check_archive(path: Path) -> None:
+    """Refuse an archive that is a program, or a bomb; what is damaged is left to torch to say."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError):
-        return False
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return
+    if any(member.filename.endswith("/constants.pkl") for member in members):
+        raise InputError(
+            f"{path}: is a TorchScript archive, a program; save the weights alone by torch.save(model.state_dict(), …)"
+        )
+    expanded = sum(member.file_size for member in members)
+    if expanded > max(_UNSUSPECTED_BYTES, _MAX_EXPANSION * path.stat().st_size):
+        raise InputError(f"{path}: expands to {expanded >> 20} MiB: taken for a decompression bomb")
 
 
 def _refused_code(path: Path, error: Exception) -> str | None:
@@ -214,10 +237,25 @@ def _refused_code(path: Path, error: Exception) -> str | None:
         return found.group(1) if found else None
 
 
+def _oddity(tensor: Tensor) -> str | None:
+    """What keeps a tensor from being an array of numbers, if anything does."""
+    if tensor.is_meta:
+        return "no values"
+    if tensor.is_nested:
+        return "nested"
+    if tensor.is_quantized:
+        return "quantised"
+    return None if tensor.layout == torch.strided else str(tensor.layout).removeprefix("torch.")
+
+
+def _dtype(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
 def _shape(tensor: Tensor) -> str:
     return "×".join(str(size) for size in tensor.shape) or "a number"
 
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return ", ".join(names[:_LISTED]) + more
+    return ", ".join(one_line(name)[:_LONGEST] for name in names[:_LISTED]) + more

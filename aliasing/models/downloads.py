@@ -17,9 +17,10 @@ from urllib.parse import urlsplit
 import huggingface_hub
 import huggingface_hub.constants
 import torch.hub
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from aliasing.errors import InputError
+from aliasing.progress import watched
 
 ANSWER_SECONDS = 10.0
 _CHUNK = 1 << 20
@@ -108,7 +109,8 @@ def fetch_hub_file(repository: str, filename: str | None, name: str) -> Path:
 
 
 def _remedy(url: str, name: str) -> str:
-    return f"fetch {url} elsewhere and give it as file:PATH@{name}"
+    installed = "`aliasing models --installed` lists what loads without the network"
+    return f"fetch {url} elsewhere and give it as file:PATH@{name}; {installed}"
 
 
 def _cache_path(url: str) -> Path:
@@ -150,7 +152,7 @@ def _download(url: str, path: Path) -> None:
     try:
         with os.fdopen(handle, "wb") as file, urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as response:
             size = int(response.headers.get("Content-Length", 0))
-            with tqdm(desc=path.name, total=size or None, unit="B", unit_scale=True, disable=None) as progress:
+            with tqdm(desc=path.name, total=size or None, unit="B", unit_scale=True, disable=not watched()) as progress:
                 while chunk := response.read(_CHUNK):
                     file.write(chunk)
                     digest.update(chunk)

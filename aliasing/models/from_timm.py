@@ -140,7 +140,8 @@ def _resolve(name: str) -> PretrainedCfg:
     """``resnet50.a1_in1k`` → its configuration; without a tag timm's default."""
     architecture, _, tag = name.partition(".")
     if architecture not in architectures():
-        raise UsageError(f"timm has no network {architecture!r}{did_you_mean(architecture, architectures())}")
+        nearest = did_you_mean(architecture, architectures())
+        raise UsageError(f"timm has no network {architecture!r}{nearest or '; `aliasing models timm:` lists them'}")
     tags = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in tags:
         raise UsageError(f"timm:{architecture} has no weights {tag!r}; it has {', '.join(tags) or 'none'}")

@@ -67,7 +67,8 @@ def _resolve(name: str) -> tuple[str, Any]:
     """``resnet50.IMAGENET1K_V2`` → the architecture and the member of its weights enum."""
     architecture, _, suffix = name.partition(".")
     if architecture not in architectures():
-        raise UsageError(f"torchvision has no classifier {architecture!r}{did_you_mean(architecture, architectures())}")
+        nearest = did_you_mean(architecture, architectures()) or "; `aliasing models torchvision:` lists them"
+        raise UsageError(f"torchvision has no classifier {architecture!r}{nearest}")
     weights = torchvision.models.get_model_weights(architecture)
     if not suffix:
         # The two networks without V1 are published with their default alone or beside a linear probe.

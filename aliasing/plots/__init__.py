@@ -4,8 +4,26 @@ from aliasing.plots.across import across
 from aliasing.plots.attribution import attribution
 from aliasing.plots.depth import depth, lie
 from aliasing.plots.feature_maps import filters, layers, moving_maps
+from aliasing.plots.film import save_film
 from aliasing.plots.jitter import jitter
+from aliasing.plots.leaderboard import leaderboard
+from aliasing.plots.moving import animated_maps, animation
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
 
-__all__ = ["across", "attribution", "depth", "filters", "jitter", "layers", "lie", "moving_maps", "save", "spectrum"]
+__all__ = [
+    "across",
+    "animated_maps",
+    "animation",
+    "attribution",
+    "depth",
+    "filters",
+    "jitter",
+    "layers",
+    "leaderboard",
+    "lie",
+    "moving_maps",
+    "save",
+    "save_film",
+    "spectrum",
+]

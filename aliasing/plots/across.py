@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from aliasing.depth.across import AcrossDepth
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, plain, style
 
 _MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
 _SELECTIONS = {"all": "all pairs", "right": "first view right", "matched": "matched on margin"}
@@ -82,7 +82,7 @@ def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, agai
             capsize=2.5,
             markersize=5,
             linewidth=1.2,
-            label=family,
+            label=plain(family),
         )
     if against == "layers":
         axes.set_xscale("log", base=2)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from aliasing.depth.attribution import AS_IT_IS, TREATED, Attribution
 from aliasing.depth.matching import Measure
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, plain, style
 
 _MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change", "accuracy": "accuracy"}
 _WAYS = {
@@ -44,7 +44,7 @@ def attribution(result: Attribution, by: Measure = "mac") -> Figure:
             axes.set_xlabel(f"difference of {_MEASURES[measure]}")
             before, after = (summary["variants"][name][measure]["value"] for name in (AS_IT_IS, TREATED))
             axes.set_title(f"none treated {before:.3f}, all {after:.3f}", fontsize=9.5)
-        labels = [f"{site['rank']}. {site['name']}\n{_described(site)}" for site in sites]
+        labels = [f"{site['rank']}. {plain(site['name'])}\n{_described(site)}" for site in sites]
         panels[0][0].set_yticks(range(len(sites)), labels, fontsize=8.5)
         panels[0][0].set_ylim(len(sites) - 0.5, -0.5)
         handles, names = panels[0][0].get_legend_handles_labels()

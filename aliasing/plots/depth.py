@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, plain, style
 
 
 def depth(profile: Profile) -> Figure:
@@ -207,7 +207,7 @@ def _spectra(axes: Axes, models: dict[str, Any]) -> None:
         known = [ring for ring, estimate in enumerate(rings) if estimate is not None and estimate["value"] > 0]
         colour = colours(0.9 * index / max(len(sites) - 1, 1))
         frequency = [site["spectrum"]["frequency"][ring] for ring in known]
-        axes.plot(frequency, [rings[ring]["value"] for ring in known], "-", color=colour, label=site["name"])
+        axes.plot(frequency, [rings[ring]["value"] for ring in known], "-", color=colour, label=plain(site["name"]))
         bounded = [ring for ring in known if rings[ring]["low"] is not None and rings[ring]["low"] > 0]
         axes.fill_between(
             [site["spectrum"]["frequency"][ring] for ring in bounded],

@@ -7,10 +7,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from aliasing.depth.feature_maps import INPUT, Array, AverageChange, LayerMaps, MovingMaps
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, plain, style
 
 _MOST_VIEWS = 5
 _MOST_AVERAGES = 8
@@ -51,11 +52,11 @@ def moving_maps(result: MovingMaps, change: AverageChange | None = None, channel
                     grid[row, column].imshow(result.pictures[view].clip(0, 255).astype(np.uint8))
                 else:
                     maps = layer.maps[:, number]
-                    _show(grid[row, column], maps[view], maps.min(), maps.max())
-                _bare(grid[row, column])
+                    show(grid[row, column], maps[view], maps.min(), maps.max())
+                bare(grid[row, column])
                 if row == 0:
                     grid[row, column].set_title(f"{result.positions[view]:g} {result.unit}", fontsize=9)
-            grid[row, 0].set_ylabel(_named(layer, number), fontsize=8)
+            grid[row, 0].set_ylabel(named(layer, number), fontsize=8)
             _averages(grid[row, -1], result, layer, change)
         spread = max(abs(limit - 1) for axes in grid[:, -1] for limit in axes.get_ylim())
         for axes in grid[:, -1]:
@@ -74,7 +75,7 @@ def layers(outputs: Sequence[LayerMaps], model: str) -> Figure:
         figure, panels = _grid(len(outputs), 1.35)
         for axes, layer in zip(panels, outputs, strict=False):
             picture = layer.maps[0].mean(0)
-            _show(axes, picture, picture.min(), picture.max())
+            show(axes, picture, picture.min(), picture.max())
             _, channels, height, width = layer.maps.shape
             axes.set_title(f"{_tail(layer.layer)}\n{channels}×{height}×{width}{_mark(layer)}", fontsize=6.5)
         figure.suptitle(f"{short_name(model)}: every layer's output, mean over its channels", fontsize=11)
@@ -89,15 +90,15 @@ def filters(layer: LayerMaps, model: str) -> Figure:
         if maps.shape[1:] == (1, 1):  # no positions: all channels in one picture
             figure, axes = plt.subplots(figsize=(10, 1.8))
             axes.stem(np.arange(len(maps)), maps[:, 0, 0], markerfmt=" ", basefmt=" ")
-            axes.set(xlabel="channel", ylabel="value", title=f"{layer.layer}: {len(maps)} values{_mark(layer)}")
+            axes.set(xlabel="channel", ylabel="value", title=f"{plain(layer.layer)}: {len(maps)} values{_mark(layer)}")
             return figure
         figure, panels = _grid(count, 0.8)
         low, high = np.quantile(maps[:count], [0.005, 0.995])
         for axes, picture in zip(panels, maps, strict=False):
-            _show(axes, picture, low, high)
+            show(axes, picture, low, high)
         first = f", the first {count}" if count < len(maps) else ""
         size = f"{len(maps)} filters, {maps.shape[1]}×{maps.shape[2]}"
-        figure.suptitle(f"{short_name(model)}, {layer.layer}: {size}{first}{_mark(layer)}", fontsize=11)
+        figure.suptitle(f"{short_name(model)}, {plain(layer.layer)}: {size}{first}{_mark(layer)}", fontsize=11)
     return figure
 
 
@@ -106,7 +107,7 @@ def _grid(count: int, side: float) -> tuple[Figure, list[Axes]]:
     rows = math.ceil(count / columns)
     figure, panels = plt.subplots(rows, columns, figsize=(side * columns, side * rows * 1.15 + 0.5), squeeze=False)
     for axes in panels.flat:
-        _bare(axes)
+        bare(axes)
     return figure, list(panels.flat)
 
 
@@ -127,7 +128,8 @@ def _averages(axes: Axes, result: MovingMaps, layer: LayerMaps, change: AverageC
         axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8, color=COLOURS[6])
 
 
-def _named(layer: LayerMaps, channel: int) -> str:
+def named(layer: LayerMaps, channel: int) -> str:
+    """What is drawn, in two lines."""
     if layer.layer == INPUT:
         return "input"
     _, _, height, width = layer.maps.shape
@@ -140,14 +142,16 @@ def _mark(layer: LayerMaps) -> str:
 
 
 def _tail(name: str) -> str:
-    return name if len(name) <= 22 else "…" + name[-21:]
+    return plain(name if len(name) <= 22 else "…" + name[-21:])
 
 
-def _show(axes: Axes, picture: Array, low: float, high: float) -> None:
-    axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
+def show(axes: Axes, picture: Array, low: float, high: float) -> AxesImage:
+    """A map in grey, between two values."""
+    return axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
 
 
-def _bare(axes: Axes) -> None:
+def bare(axes: Axes) -> None:
+    """Without ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from aliasing.jitter import Jitter, Trace
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, plain, style
 
 _MEASURES = {
     "top1_change": "P(top-1 change)",
@@ -37,6 +37,7 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
     summary = result.summary()
     models = summary["models"]
     measures = [name for name in _MEASURES if any(name in model for model in models.values())]
+    measures = measures or ["top1_change"]  # no output was finite: an empty panel says so
     top = 1.3 + 0.32 * len(models)
     bottom = 4.1 if traces else 0
     with style():
@@ -53,7 +54,7 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
 def short_name(model: str) -> str:
     """A network's name without where it comes from, and how it was anti-aliased."""
     architecture = model.split("@")[-1].split(":")[-1]
-    return f"{architecture}, {model.split(':')[1]}" if model.startswith("antialiased:") else architecture
+    return plain(f"{architecture}, {model.split(':')[1]}" if model.startswith("antialiased:") else architecture)
 
 
 def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list[str], summary: dict[str, Any]) -> None:
@@ -87,9 +88,9 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
     curve = figure.add_subplot(grid[0, :])
     for index, trace in enumerate(traces):
         colour = COLOURS[index % len(COLOURS)]
-        label = f"{short_name(trace.model)}: P({_fit(trace.answers[0], 30)})"
+        label = f"{short_name(trace.model)}: P({fit(trace.answers[0], 30)})"
         curve.plot(trace.positions, trace.probability, "o-", color=colour, label=label, markersize=4)
-        _mark_jumps(curve, trace, colour)
+        mark_jumps(curve, trace, colour)
     margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
     curve.set_xlim(first.positions[0] - margin, first.positions[-1] + margin)
     curve.set_ylim(-0.02, 1.02)
@@ -105,28 +106,27 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
         axes.set_yticks([])
         changed = first.top1[view] != first.top1[0]
         axes.set_xlabel(
-            f"{_fit(first.answers[view])}\n{first.positions[view]:g}",
+            f"{fit(first.answers[view])}\n{first.positions[view]:g}",
             fontsize=8,
             color=COLOURS[1] if changed else "black",
         )
         axes.spines[:].set_visible(False)
     figure.suptitle(
-        f"The photograph that moves {short_name(first.model)} most: {_fit(first.image, 60)}"
+        f"The photograph that moves {short_name(first.model)} most: {fit(first.image, 60)}"
         f" (under each view {short_name(first.model)}'s answer)",
         fontsize=11,
     )
 
 
-def _mark_jumps(axes: Axes, trace: Trace, colour: str) -> None:
+def mark_jumps(axes: Axes, trace: Trace, colour: str) -> None:
     """A ring around each point whose answer is not that of the point before."""
-    jumps = np.flatnonzero(np.diff(trace.top1)) + 1
+    jumps = trace.jumps
     axes.plot(
         trace.positions[jumps], trace.probability[jumps], "o", markersize=11, markerfacecolor="none", color=colour
     )
 
 
-def _fit(text: str, length: int = 17) -> str:
-    """The first of several synonyms, no longer than there is room for, and not read as mathematics."""
+def fit(text: str, length: int = 17) -> str:
+    """The first of several synonyms, no longer than there is room for."""
     text = text.split(", ")[0]
-    text = text if len(text) <= length else text[: length - 1] + "…"
-    return text.replace("$", r"\$")
+    return plain(text if len(text) <= length else text[: length - 1] + "…")

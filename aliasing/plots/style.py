@@ -1,11 +1,13 @@
 """One look for every figure: colours that the colour-blind can tell apart, quiet axes, readable at README width."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 from cycler import cycler
 from matplotlib.figure import Figure
@@ -25,20 +27,48 @@ _SETTINGS: Any = {
     "figure.dpi": 100,
     "savefig.dpi": 160,
     "legend.frameon": False,
-    "figure.constrained_layout.use": True,
 }
+
+
+# What the figures' arrangement needs, whatever the user has set.
+_ARRANGEMENT: Any = {"figure.constrained_layout.use": True}
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The project's look, under whatever the user has set by ``plt.rcParams`` afterwards."""
-    with plt.rc_context(_SETTINGS):
+    """The project's look, under whatever the user has set: by ``plt.rcParams``, a style sheet or a matplotlibrc.
+
+    A setting that differs from matplotlib's own default is the user's and stays. The colours of networks and groups
+    stay ours (:data:`COLOURS`): they mean the same in every figure.
+    """
+    with plt.rc_context({**_unset(), **_ARRANGEMENT}):
         yield
 
 
+def plain(text: str) -> str:
+    r"""A name as it stands: matplotlib would read mathematics between dollars, and leave out of a legend what begins
+    with an underscore.
+
+    Examples
+    --------
+    >>> plain("$x^$.png"), plain("_stem")
+    ('\\$x^\\$.png', ' _stem')
+    """
+    text = text.replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all, and close it."""
+    """Write a figure as PNG, whole or not at all, and close it; at the user's ``savefig.dpi`` where that is set."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=_SETTINGS["savefig.dpi"])
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # a script that the font lacks: boxes stand for it
+        figure.savefig(content, format="png", dpi=_unset().get("savefig.dpi"))
     plt.close(figure)
     write_bytes(path, content.getvalue())
+
+
+def _unset() -> Any:
+    """Of the project's settings those that the user has left at matplotlib's default."""
+    default = matplotlib.rcParamsDefault
+    return {key: value for key, value in _SETTINGS.items() if plt.rcParams[key] == default[key]}

@@ -7,15 +7,16 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aliasing.sites.flow import follow
 from aliasing.sites.trace import Call, Trace, Value, trace
+from aliasing.tables import render
 
 if TYPE_CHECKING:
     from aliasing.models import Classifier
 
-__all__ = ["LocatedSite", "Site", "Status", "find_sites", "locate", "probe_of", "table"]
+__all__ = ["LocatedSite", "Site", "Sites", "Status", "find_sites", "locate", "probe_of", "table"]
 
 Status = Literal["subsamples", "anti-aliased", "keeps every sample", "keeps no position", "upsampling", "out of reach"]
 """What there is to do at a site.
@@ -70,7 +71,14 @@ class LocatedSite:
     ordinal: int
 
 
-def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> list[Site]:
+class Sites(list[Site]):
+    """The sites of a network, in the order of its run; a list that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return render(table(self), "html")
+
+
+def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> Sites:
     """Find every place where a network changes its sampling grid, in the order of its run.
 
     Parameters
@@ -84,7 +92,8 @@ def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> li
 
     Returns
     -------
-    list[Site]
+    Sites
+        A list of Site.
 
     Raises
     ------
@@ -104,8 +113,8 @@ def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> li
     module, example = probe_of(model, example_input)
     treated: list[Site] | None = getattr(module, "antialiased_sites", None)
     if treated is not None:
-        return list(treated)
-    return [located.site for located in locate(trace(module, example))]
+        return Sites(treated)
+    return Sites(located.site for located in locate(trace(module, example)))
 
 
 def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Module, Any]:
@@ -398,9 +407,12 @@ def _folding(call: Call) -> _Description | None:
 
 
 def _other_dimensions(call: Call) -> _Description | None:
-    given = arguments(call, "input weight bias stride", stride=1)
-    stride = given["stride"] if "conv" in call.name else (given.get("stride") or given.get("weight"))
-    steps = (stride,) if isinstance(stride, int) else tuple(stride or (1,))
+    if "conv" in call.name:
+        stride = arguments(call, "input weight bias stride", stride=1)["stride"]
+    else:
+        given = arguments(call, "input kernel_size stride")
+        stride = given.get("stride") or given["kernel_size"]
+    steps = (stride,) if isinstance(stride, int) else tuple(stride)
     if max(steps) == 1:
         return None
     note = "only two-dimensional signals are treated"
@@ -435,7 +447,8 @@ def _steps(call: Call) -> tuple[tuple[int, int], tuple[int, int]] | None:
     if stepped not in ([1, 2], [2, 3]):
         return None
     first, second = (axes[axis] for axis in stepped)
-    return (first.start or 0, first.step), (second.start or 0, second.step)
+    down, across = ((int(axis.start or 0), int(axis.step)) for axis in (first, second))  # whole numbers or tensors
+    return down, across
 
 
 def slice_axes(index: Any, rank: int) -> list[slice] | None:
@@ -443,16 +456,10 @@ def slice_axes(index: Any, rank: int) -> list[slice] | None:
     items = list(index) if isinstance(index, tuple) else [index]
     if any(not (item is Ellipsis or isinstance(item, slice)) for item in items):
         return None
-    if any(isinstance(part, Tensor) for item in items if isinstance(item, slice) for part in _parts(item)):
-        return None
     if Ellipsis in items:
         where = items.index(Ellipsis)
         items[where : where + 1] = [slice(None)] * (rank - len(items) + 1)
     return items + [slice(None)] * (rank - len(items))
-
-
-def _parts(item: slice) -> tuple[Any, Any, Any]:
-    return item.start, item.stop, item.step
 
 
 _DESCRIBE: dict[str, Any] = {

@@ -33,7 +33,7 @@ class Conversion:
 
     def __str__(self) -> str:
         """As it stands in a model's name; see `aliasing.surgery.specification`."""
-        taps = self.taps if isinstance(self.taps, str) else "-".join(f"{float(tap):g}" for tap in self.taps)
+        taps = self.taps if isinstance(self.taps, str) else "-".join(map(_number, self.taps))
         words = [taps if self.operator == "blur" else self.operator]
         words += [self.placement] if self.placement != "after" else []
         if self.scheme != "zhang2019":
@@ -41,6 +41,11 @@ class Conversion:
                 self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme")
             )
         return ",".join([*words, self.padding] if self.padding else words)
+
+
+def _number(tap: Any) -> str:
+    """As short as can be, and exact."""
+    return repr(float(tap)).removesuffix(".0")
 
 
 def antialias(

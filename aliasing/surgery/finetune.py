@@ -25,10 +25,13 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import fingerprint
+from aliasing.progress import watched
 from aliasing.provenance import whole_file, write_json
 from aliasing.resizers import crop_centre, resize_shorter_side
 
-__all__ = ["Recipe", "finetune"]
+__all__ = ["PRECISIONS", "Recipe", "finetune"]
+
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,9 @@ class Recipe:
     batch_size : images a step.
     momentum, weight_decay : of SGD; the decay acts on weights of convolutions and linear layers only.
     seed : of the order, the crops and the mirror images.
+    precision : {"float32", "bfloat16"}
+        What convolutions and matrix products are computed in. Weights, their updates and the loss stay float32, and the
+        result is a float32 network; bfloat16 is about twice as fast where the processor has instructions for it.
     """
 
     epochs: int = 3
@@ -50,6 +56,7 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     seed: int = 0
+    precision: str = "float32"
 
 
 def finetune(
@@ -87,6 +94,8 @@ def finetune(
             f"epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate}; "
             "expected at least 1, at least 2, and a positive number"
         )
+    if recipe.precision not in PRECISIONS:
+        raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
     _claim(out, {**asdict(recipe), "weights": fingerprint(model.module), "model": model.name, "limit": limit})
     pixels, labels = _training_set(model, images, out, limit)
     module = copy.deepcopy(model.module).to(memory_format=torch.channels_last)
@@ -125,13 +134,16 @@ def _epoch(
     order = random.permutation(len(labels))
     batches = max(len(order) // recipe.batch_size, 1)
     steps = batches * recipe.epochs
-    progress = tqdm(range(batches), desc=f"epoch {epoch + 1} of {recipe.epochs}", disable=None, leave=False)
+    device = next(model.module.parameters()).device
+    progress = tqdm(range(batches), desc=f"epoch {epoch + 1} of {recipe.epochs}", disable=not watched(), leave=False)
     for batch in progress:
         chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * (1 + math.cos(math.pi * (epoch * batches + batch) / steps)) / 2
         views = _augment(pixels[np.sort(chosen)], model, random)
-        loss = F.cross_entropy(model.module(model.normalize(views)), torch.from_numpy(labels[np.sort(chosen)]))
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            scores = model.module(model.normalize(views).to(device))
+        loss = F.cross_entropy(scores.float(), torch.from_numpy(labels[np.sort(chosen)]).to(device))
         if not math.isfinite(loss.item()):
             raise InputError(f"the loss is {loss.item()} in epoch {epoch + 1}; a lower learning rate may help")
         optimizer.zero_grad()
@@ -172,7 +184,9 @@ def _training_set(
     file = out / "images.npz"
     if not file.exists():
         squares, labels = [], []
-        for square, label in tqdm(_squares(model, images, limit), desc="reading images", disable=None, leave=False):
+        for square, label in tqdm(
+            _squares(model, images, limit), desc="reading images", disable=not watched(), leave=False
+        ):
             squares.append(square)
             labels.append(label)
         if not labels:

@@ -20,8 +20,9 @@ from aliasing.models import Classifier, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.provenance import write_bytes
 from aliasing.surgery.convert import Conversion, antialias, conversion_of
+from aliasing.surgery.operators import make_operator
 
-__all__ = ["describe", "load", "parse", "reapply", "save"]
+__all__ = ["describe", "load", "parse", "read_taps", "reapply", "save"]
 
 METADATA_KEY = "aliasing.conversion"
 _DEFAULTS: dict[str, Any] = {
@@ -38,6 +39,8 @@ _WORDS = {
     **dict.fromkeys(("reflect", "replicate", "circular", "zero"), "padding"),
 }
 
+_NUMBER = r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?"
+
 
 def parse(text: str) -> dict[str, Any]:
     """The arguments of `antialias` that a specification stands for.
@@ -45,7 +48,7 @@ def parse(text: str) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        If it gives something twice.
+        If it gives something twice, or there is no such filter.
 
     Examples
     --------
@@ -57,8 +60,10 @@ def parse(text: str) -> dict[str, Any]:
         key = _WORDS.get(word, "taps")
         if key in given or (key == "operator" and "taps" in given) or (key == "taps" and "operator" in given):
             raise UsageError(f"antialiased:{text}: {key} is given twice; expected, for instance, binomial4,before,all")
-        given[key] = _numbers(word) if key == "taps" else word
-    return {**_DEFAULTS, **given}
+        given[key] = read_taps(word) if key == "taps" else word
+    arguments = {**_DEFAULTS, **given}
+    make_operator(arguments["operator"], arguments["taps"], arguments["padding"])  # a wrong filter is told here
+    return arguments
 
 
 def describe(conversion: Conversion) -> str:
@@ -79,7 +84,8 @@ def load(name: str) -> Classifier:
     text, colon, model = name.partition(":")
     if not colon or not model:
         raise UsageError(f"antialiased:{name}; expected antialiased:FILTER:MODEL, as antialiased:binomial4:resnet50")
-    return antialias(load_model(model), **parse(text))
+    arguments = parse(text)  # before the weights are fetched
+    return antialias(load_model(model), **arguments)
 
 
 def save(model: Classifier, path: Path) -> None:
@@ -113,7 +119,14 @@ def reapply(model: Classifier, path: Path) -> Classifier:
     return record_weights(replace(converted, name=model.name), str(path))
 
 
-def _numbers(word: str) -> Any:
-    if re.fullmatch(r"[\d.e+]+(-[\d.e+]+)*", word):
-        return [float(number) for number in word.split("-")]
+def read_taps(word: str) -> str | list[float]:
+    """Taps as a specification writes them: a filter's name, or numbers with hyphens between.
+
+    Examples
+    --------
+    >>> read_taps("binomial3"), read_taps("1-2-1"), read_taps("-1-9-9--1")
+    ('binomial3', [1.0, 2.0, 1.0], [-1.0, 9.0, 9.0, -1.0])
+    """
+    if re.fullmatch(f"{_NUMBER}(-{_NUMBER})*", word):
+        return [float(number) for number in re.findall(f"(?:^|-)({_NUMBER})", word)]
     return word

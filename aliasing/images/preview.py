@@ -1,0 +1,47 @@
+"""A picture small enough to keep beside a run's numbers, to be looked at and not to be measured."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from aliasing.provenance import write_bytes
+
+LARGEST = 256  # pixels of the longer side; what is larger is averaged down
+_LOSSLESS = 64  # a picture as small as this is enlarged for the eye, which then sees the marks of compression
+
+
+def write_preview(path: Path, pixels: npt.NDArray[Any], largest: int = LARGEST) -> None:
+    """Write a picture as WebP or PNG (by the path's suffix), whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        ``….webp`` for photographs (lossy, but for the smallest), ``….png`` for what must stay exact.
+    pixels : array (H, W) or (H, W, 3)
+        0…255; rounded and clipped.
+    largest : int
+        The longer side is averaged down to it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "grey.webp"
+    >>> write_preview(path, np.full((300, 600), 128.0))
+    >>> PIL.Image.open(path).size
+    (256, 128)
+    """
+    picture = PIL.Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+    longer = max(picture.size)
+    if longer > largest:
+        width, height = (max(1, round(side * largest / longer)) for side in picture.size)
+        picture = picture.resize((width, height), PIL.Image.Resampling.BOX)
+    options: dict[str, Any] = {"optimize": True}
+    if path.suffix == ".webp":
+        options = {"lossless": True} if longer <= _LOSSLESS else {"quality": 85, "method": 4}
+    content = io.BytesIO()
+    picture.save(content, path.suffix[1:].upper(), **options)
+    write_bytes(path, content.getvalue())

@@ -1,0 +1,216 @@
+"""The photographs on which the answer moves most and least, kept beside a run's numbers to be looked at.
+
+A folder ``examples/`` holds ``examples.json`` (each photograph's views: where they lie, and what every network answers
+to them, how sure it is), the views as small pictures, the difference of the two views between which the first
+network's probability jumps most, and the spectra of the first photograph (see :mod:`aliasing.downsample.spectra`).
+The photographs are few, and so are their views: a run's folder stays small.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from torch import nn
+
+from aliasing.downsample.comparison import compare, prepare
+from aliasing.downsample.spectra import OPERATORS, write_spectra
+from aliasing.images import Clip, Image, ImageSource, open_images
+from aliasing.images.preview import write_preview
+from aliasing.jitter import Jitter
+from aliasing.jitter.metrics import image_totals
+from aliasing.jitter.trace import Trace, answer_in_words, trace
+from aliasing.models import Classifier, load_model
+from aliasing.provenance import write_json
+
+FILE = "examples.json"
+SPECTRA = "spectra"
+PHOTOGRAPHS = 3  # of either kind
+VIEWS = 33  # of a photograph; a sweep over 32 pixels has as many
+STRIDE = 4  # at which its spectra are shown, as `aliasing spectrum` does
+
+
+@dataclass(frozen=True)
+class Example:
+    """A photograph that was chosen by the first network's records.
+
+    Attributes
+    ----------
+    kind : {"most", "least"}
+        Whether its answer moves most or least.
+    name : str
+    movement : float
+        The mean absolute change of the probability over its pairs.
+    pair : int
+        The pair between whose views the probability jumps most.
+    """
+
+    kind: str
+    name: str
+    movement: float
+    pair: int
+
+
+def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
+    """The photographs on which the first network's answer moves most (the first of them first), then least.
+
+    Parameters
+    ----------
+    result : Jitter
+    count : int
+        At most so many of either kind; none stands in both.
+
+    Returns
+    -------
+    list of Example
+        Empty for embeddings, which have no answer.
+    """
+    most: list[Example] = []
+    least: list[Example] = []
+    for table in result.tables(next(iter(result.models))):
+        found = list(_examples_of(table))
+        most = heapq.nlargest(count, [*most, *found], key=lambda example: example.movement)
+        least = heapq.nsmallest(count, [*least, *found], key=lambda example: example.movement)
+    moving = [example for example in most if example.movement > 0]
+    names = {example.name for example in moving}
+    return [*moving, *(replace(example, kind="least") for example in least if example.name not in names)]
+
+
+def _examples_of(table: pa.Table) -> Iterator[Example]:
+    """Every photograph of a table of records."""
+    totals = image_totals(table).get("mac")
+    if totals is None:
+        return
+    first, second = (table[f"{view}_probability"].to_numpy().astype(np.float64) for view in ("first", "second"))
+    jumps = np.abs(first - second)
+    start = 0
+    for name, total, pairs in zip(totals.names, totals.totals, totals.counts, strict=True):
+        yield Example("most", str(name), float(total / pairs), int(jumps[start : start + pairs].argmax()))
+        start += pairs
+
+
+def write_examples(
+    result: Jitter, models: Sequence[str | nn.Module | Classifier], images: Any, folder: Path
+) -> list[Trace]:
+    """Show the networks the photographs that move most and least once more, and leave in a folder what they saw.
+
+    Parameters
+    ----------
+    result : Jitter
+        Measured with these networks on these images.
+    models : sequence of str, nn.Module or Classifier
+    images : as in :func:`aliasing.measure_jitter`
+    folder : Path
+
+    Returns
+    -------
+    list of Trace
+        The first photograph, followed by each network: what :func:`aliasing.plots.jitter` draws. The pictures are
+        those of the first network. None where nothing moves, or where the protocol's views are no path.
+    """
+    chosen = choose_examples(result)
+    (folder / FILE).unlink(missing_ok=True)  # it stands there again when all that it names does
+    if not chosen:
+        return []
+    photographs = _load({example.name for example in chosen}, images)
+    described: dict[str, dict[str, Any]] = {}
+    followed: list[Trace] = []
+    for index, model in enumerate(map(load_model, models)):
+        for number, example in enumerate(chosen):
+            image = photographs[example.name]
+            seen = trace(
+                model,
+                image,
+                result.protocol,
+                batch_size=result.settings["batch_size"],
+                seed=result.settings["seed"],
+            )
+            if index == 0:
+                place = f"{number}-{example.kind}"
+                label = None if image.label is None else answer_in_words(model.labels, image.label)
+                described[example.name] = _write_pictures(folder, place, example, seen) | {"label": label}
+            _add_answers(described[example.name], seen)
+            if number == 0:
+                followed.append(seen if index == 0 else replace(seen, pictures=seen.pictures[:0]))
+    _write_spectra(folder / SPECTRA, followed[0])
+    write_json(
+        folder / FILE,
+        {
+            "protocol": result.protocol.name,
+            "unit": result.protocol.unit,
+            "is_path": result.protocol.is_path,
+            "photographs": list(described.values()),
+        },
+    )
+    return followed if result.protocol.is_path and chosen[0].kind == "most" else []
+
+
+def _load(names: set[str], images: Any) -> dict[str, Image | Clip]:
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    found: dict[str, Image | Clip] = {}
+    for entry in source:
+        if entry.name in names:
+            found[entry.name] = entry.load()
+            if len(found) == len(names):
+                break
+    return found
+
+
+def _write_pictures(folder: Path, place: str, example: Example, seen: Trace) -> dict[str, Any]:
+    """Leave the views of one photograph as pictures; what they show, as it stands in ``examples.json``."""
+    first, second = seen.pairs[example.pair]
+    shown = _views_shown(len(seen.positions), first, second)
+    views = []
+    for view in shown:
+        picture = f"{place}/{view:02d}.webp"
+        write_preview(folder / picture, seen.pictures[view])
+        shift = [float(moved) for moved in seen.shifts[view]]
+        views.append({"view": view, "position": float(seen.positions[view]), "shift": shift, "picture": picture})
+    difference = (seen.pictures[second] - seen.pictures[first]).mean(-1)
+    write_preview(folder / place / "difference.webp", 127.5 + difference / 2)
+    return {
+        "kind": example.kind,
+        "name": example.name,
+        "movement": example.movement,
+        "pair": [shown.index(first), shown.index(second)],
+        "difference": f"{place}/difference.webp",
+        "views": views,
+        "answers": {},
+    }
+
+
+def _views_shown(count: int, first: int, second: int) -> list[int]:
+    """The views that are kept: all, or as many as are allowed around the pair, or the pair alone."""
+    if count <= VIEWS:
+        return list(range(count))
+    low, high = min(first, second), max(first, second)
+    if high - low >= VIEWS:
+        return [low, high]
+    start = min(max((low + high - VIEWS + 1) // 2, 0), count - VIEWS)
+    return list(range(start, start + VIEWS))
+
+
+def _add_answers(photograph: dict[str, Any], seen: Trace) -> None:
+    """What one network answers to the views that are kept; nothing where it is shown others than the first network."""
+    shown = [view["view"] for view in photograph["views"]]
+    if shown[-1] >= len(seen.positions) or not np.isfinite(seen.confidence).all():
+        return
+    photograph["answers"][seen.model] = {
+        "first_answer": seen.answers[0],
+        "probability": [float(seen.probability[view]) for view in shown],
+        "top1": [int(seen.top1[view]) for view in shown],
+        "answer": [seen.answers[view] for view in shown],
+        "confidence": [float(seen.confidence[view]) for view in shown],
+    }
+
+
+def _write_spectra(folder: Path, seen: Trace) -> None:
+    """The spectra of the first view, before and after each way of downsampling."""
+    view = seen.pictures[0].clip(0, 255).astype(np.uint8)
+    if min(view.shape[:2]) < 4 * STRIDE:
+        return
+    picture = prepare(view, STRIDE)
+    write_spectra(folder, seen.image, picture, [compare(picture, name, STRIDE) for name in OPERATORS], STRIDE)

@@ -1,0 +1,127 @@
+"""What if a network fails? Its faults end the run in one line that names the images it was shown."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, nn
+
+from aliasing.errors import InputError, UsageError, one_line
+from aliasing.models import Classifier
+
+Array = npt.NDArray[np.float32]
+
+_NAMED = 16  # images, in a message: the one that is at fault must be found among them
+_LONGEST = 300  # characters of what a person's own code has to say
+
+
+@contextmanager
+def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> Iterator[None]:
+    """A network's work on one batch.
+
+    Whatever it raises becomes an InputError of one line. A network that hangs cannot be stopped from within: after
+    ``timeout`` seconds that is said in one line and the process ends. What was measured before is on disk, and the same
+    command goes on there.
+
+    Parameters
+    ----------
+    model : str
+        The network's name.
+    images : sequence of str
+        The names of the images in the batch.
+    timeout : float, optional
+        Seconds that the batch may take.
+
+    Raises
+    ------
+    InputError
+        The network failed; its error is the cause.
+
+    Examples
+    --------
+    >>> with at_work("net", ["cat.jpg"]):
+    ...     1 / 0
+    Traceback (most recent call last):
+    aliasing.errors.InputError: net fails on cat.jpg: ZeroDivisionError: division by zero
+    """
+    timer = None
+    if timeout is not None:
+        timer = threading.Timer(
+            timeout, _end_process, [f"{model} hangs on {_one_of(images)}: no answer in {timeout:g} s"]
+        )
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    except (InputError, UsageError):
+        raise
+    except Exception as error:  # whatever the person's own code raises
+        text = one_line((str(error).splitlines() or ["no reason given"])[0])[:_LONGEST]
+        raise InputError(f"{model} fails on {_one_of(images)}: {type(error).__name__}: {text}") from error
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+class Guarded:
+    """A network that is held to its word: a row a view, of the same length every time, and no change of its own state.
+
+    Parameters
+    ----------
+    model : Classifier
+    network : callable
+        Views N×H×W×3 → outputs N×D.
+    timeout : float, optional
+        Seconds that a batch may take (see :func:`at_work`).
+    """
+
+    def __init__(self, model: Classifier, network: Callable[[Array], Array], timeout: float | None = None) -> None:
+        self._model, self._network, self._timeout = model, network, timeout
+        self._shape: tuple[int, ...] | None = None
+        self._state = _writes(model.module)
+
+    def __call__(self, views: Array, images: Sequence[str]) -> Array:
+        """The outputs for a batch of views.
+
+        Raises
+        ------
+        InputError
+            The network failed on them, gave rows of another number or length, or wrote to its own weights.
+        """
+        name = self._model.name
+        with at_work(name, images, self._timeout):
+            outputs = self._network(views)
+        if len(outputs) != len(views):
+            raise InputError(f"{name} gives {len(outputs)} answers to {len(views)} views, of {_one_of(images)}")
+        if self._shape is not None and outputs.shape[1:] != self._shape:
+            before, now = ("×".join(map(str, shape)) for shape in (self._shape, outputs.shape[1:]))
+            raise InputError(f"{name} gives {now} numbers a view for {_one_of(images)}, and gave {before} before")
+        self._shape = outputs.shape[1:]
+        changed = [key for key, writes in _writes(self._model.module).items() if self._state.get(key) != writes]
+        if changed:
+            raise InputError(
+                f"{name} changes its own state ({one_line(changed[0])}) while it answers, so that an answer depends on"
+                " what it saw before; a network that is measured must stay as it is"
+            )
+        return outputs
+
+
+def _writes(module: nn.Module) -> dict[str, Any]:
+    """Where each tensor of a network lies, and torch's count of how often it was written to."""
+    tensors = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    return {key: (value.data_ptr(), value._version) for key, value in tensors.items() if not value.is_inference()}
+
+
+def _one_of(images: Sequence[str]) -> str:
+    more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
+    return ("one of " if len(images) > 1 else "") + ", ".join(images[:_NAMED]) + more
+
+
+def _end_process(told: str) -> None:
+    print(f"aliasing: {one_line(told)}", file=sys.stderr, flush=True)
+    os._exit(1)

@@ -1,0 +1,383 @@
+"""Which of many networks is right, stays right when the image moves, and at what price?
+
+A leaderboard shows every network the same photographs under two protocols (`aliasing.protocols`):
+
+=================== ================================= ==========================================================
+column              protocol (default)                what it is
+=================== ================================= ==========================================================
+accuracy            ``protocol`` (``grid:radius=1``)  the first view, the network's own evaluation view, is right
+P(top-1 change)     ``protocol``                      a neighbour one pixel away is answered otherwise
+worst case          ``protocol``                      *some* neighbour is; share of the images
+worst-case accuracy ``protocol``                      the view and all its neighbours are answered rightly
+MAC                 ``protocol``                      mean absolute change of the answer's probability
+consistency         ``consistency``                   two random windows, up to 31 pixels apart, agree (Zhang 2019)
+                    (``consistency:draws=1``)
+multiply–adds       a run on one image                of convolutions, matrix products and attention
+=================== ================================= ==========================================================
+
+Nine views of ``grid`` give all but consistency, which is the published measure and takes two more. A protocol without
+neighbours all around (``pad``: one) gives the worst over the pairs that it has.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import torch
+
+from aliasing import tables
+from aliasing.errors import InputError, UsageError
+from aliasing.images import ImageSource, open_images
+from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, measure_jitter
+from aliasing.leaderboard.cost import Cost, cost, views_per_second
+from aliasing.leaderboard.entrants import (
+    CONVERTED,
+    PLAIN,
+    RECALIBRATED,
+    TRAINED,
+    Given,
+    Group,
+    choose,
+    group_of,
+    plain_sibling,
+)
+from aliasing.memory import keep_freed_memory
+from aliasing.models import Classifier, load_model
+from aliasing.models.classifier import record_weights
+from aliasing.protocols import Protocol, make_protocol
+from aliasing.provenance import command_line, versions, write_json
+from aliasing.runs import ALONE, Ranks, hold
+from aliasing.surgery import antialias, recalibrate
+from aliasing.surgery.operators import make_operator
+from aliasing.surgery.specification import parse
+
+__all__ = ["Cost", "Leaderboard", "Measured", "compare_networks", "cost", "views_per_second"]
+
+PROTOCOL = "grid:radius=1"
+CONSISTENCY = "consistency:draws=1"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network of a leaderboard.
+
+    Attributes
+    ----------
+    group : {"plain", "converted", "recalibrated", "trained anti-aliased"}
+    sibling : str or None
+        The plain network that it is compared with.
+    cost : Cost
+    jitter : Jitter
+        Under the protocol that all but consistency comes from.
+    shifted : Jitter
+        Under the protocol that consistency comes from.
+    """
+
+    group: Group
+    sibling: str | None
+    cost: Cost
+    jitter: Jitter
+    shifted: Jitter
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Many networks, measured alike.
+
+    Attributes
+    ----------
+    networks : dict of str to Measured
+        By name, in the order in which they were measured.
+    unmeasured : dict of str to str
+        Networks that could not be loaded, converted or measured, and why.
+    settings : dict
+        What was asked for.
+    speed : dict
+        ``views_per_second`` of each network, and on which machine: another number in every run, so that it stands
+        beside the summary and not in it.
+    """
+
+    networks: Mapping[str, Measured]
+    unmeasured: Mapping[str, str]
+    settings: dict[str, Any]
+    speed: dict[str, Any]
+
+    def summary(self) -> dict[str, Any]:
+        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
+
+        ``models`` has for each network its measures (see the table above), its ``group``, ``sibling``, ``parameters``,
+        ``multiply_adds`` and ``classes``; ``differences`` each network minus its plain sibling on the same images,
+        with the paired interval; ``pareto`` the networks that no other beats in accuracy and consistency at once;
+        ``unmeasured`` those that could not be measured, and why; then ``images``, ``settings``, ``versions``.
+        """
+        models: dict[str, Any] = {}
+        skipped: dict[str, str] = {}
+        images = 0
+        for name, measured in self.networks.items():
+            whole = measured.jitter.summary()
+            images, skipped = max(images, whole["images"]["found"]), skipped | whole["images"]["skipped"]
+            models[name] = {
+                **whole["models"][name],
+                "consistency": measured.shifted.metrics(name).estimates()["consistency"].as_dict(),
+                "group": measured.group,
+                "sibling": measured.sibling,
+                **asdict(measured.cost),
+            }
+        _compare_labels(models)
+        return {
+            "models": models,
+            "differences": [
+                {"first": measured.sibling, "second": name, **self._difference(measured.sibling, name)}
+                for name, measured in self.networks.items()
+                if measured.sibling is not None
+            ],
+            "pareto": _pareto_front(models),
+            "unmeasured": dict(self.unmeasured),
+            "images": {"source": self.settings["images"], "found": images, "skipped": skipped},
+            "settings": self.settings,
+            "versions": versions(),
+            "command": command_line(),
+        }
+
+    def table(self) -> pa.Table:
+        """One row a network: each measure with the ends of its interval (``…_low``, ``…_high``), and the same minus
+        its plain sibling; its costs, and ``views_per_second`` on this machine."""
+        return pa.Table.from_pylist(tables.flat(tables.leaderboard_columns(self.summary(), self.speed)))
+
+    def _repr_html_(self) -> str:
+        return "\n".join(tables.leaderboard_tables(self.summary(), self.speed, "html"))
+
+    def _difference(self, first: str, second: str) -> dict[str, Any]:
+        """Second minus first on the same images, each measure from its own protocol."""
+        a, b = self.networks[first], self.networks[second]
+        metrics, shifted = _paired(a.jitter, first, b.jitter, second), _paired(a.shifted, first, b.shifted, second)
+        estimates = metrics.estimates() | {"consistency": shifted.estimates()["consistency"]}
+        return {"images": metrics.images, **{name: estimate.as_dict() for name, estimate in estimates.items()}}
+
+
+def compare_networks(
+    models: Given | Sequence[Given],
+    images: Any = "sample",
+    protocol: str | Protocol = PROTOCOL,
+    consistency: str | Protocol = CONSISTENCY,
+    *,
+    antialiased: Sequence[str] = (),
+    recalibrate_on: Any = None,
+    installed: bool = False,
+    limit: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: bool = False,
+    ranks: Ranks = ALONE,
+    timeout: float | None = None,
+) -> Leaderboard:
+    """Measure many networks alike: accuracy, consistency, the worst case within a pixel, and what they cost.
+
+    Parameters
+    ----------
+    models : str, nn.Module or Classifier, or a sequence of them
+        Names as :func:`aliasing.load_model` takes them; one with ``*``, ``?`` or ``[`` stands for all networks that
+        :func:`aliasing.models.available_models` finds for it (``"timm:*lite*"``).
+    images, limit, batch_size, seed, progress, ranks, timeout : as in :func:`aliasing.measure_jitter`
+    protocol, consistency : str or Protocol
+        Where the columns come from; see the table of :mod:`aliasing.leaderboard`.
+    antialiased : sequence of str
+        Conversions (see :mod:`aliasing.surgery.specification`: ``"binomial4"``, ``"flc"``), each of which is put beside
+        every plain network.
+    recalibrate_on : as images, optional
+        Beside each conversion also the one whose batch-norm statistics were taken again on these images (see
+        :func:`aliasing.recalibrate`); give others than those that are measured.
+    installed : bool
+        Of the networks that match a pattern, only those that load without the network.
+    out : str or Path, optional
+        A folder for the records; a run that was stopped goes on where it stopped, and networks may be added to it.
+
+    Returns
+    -------
+    Leaderboard
+        ``.summary()`` and ``.table()``. A network that cannot be loaded, converted or measured stands in
+        ``.unmeasured`` with the reason, and the others go on.
+
+    Raises
+    ------
+    UsageError
+        A pattern that nothing matches, an option that makes no sense.
+    InputError
+        No images, or no network at all could be measured.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> pooled = nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 9)
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8), nn.ReLU(), *pooled)
+    >>> board = compare_networks(network, "sample", antialiased=["binomial3,all"], limit=2)
+    >>> board.table().select(["network", "group", "parameters"]).to_pylist()[1]
+    {'network': 'antialiased:binomial3,all:Sequential', 'group': 'converted', 'parameters': 817}
+    """
+    single = isinstance(models, (str, torch.nn.Module, Classifier))
+    chosen = choose([models] if single else models, installed)  # type: ignore[list-item,arg-type]
+    protocol, consistency = make_protocol(protocol), make_protocol(consistency)
+    conversions = {text: parse(text) for text in antialiased}
+    for conversion in conversions.values():
+        make_operator(conversion["operator"], conversion["taps"], conversion["padding"])  # a wrong filter is told here
+    if recalibrate_on is not None and not conversions:
+        raise UsageError("images to recalibrate on, and no conversion to recalibrate: give --antialias too")
+    keep_freed_memory()
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    folder = None if out is None else Path(out)
+    speed = _Speed(folder, batch_size, ranks)
+    options: dict[str, Any] = {"limit": limit, "batch_size": batch_size, "seed": seed, "progress": progress}
+    options |= {"ranks": ranks, "timeout": timeout}
+    networks: dict[str, Measured] = {}
+    unmeasured: dict[str, str] = {}
+    noting = partial(_noting, unmeasured)
+
+    def measure(model: Classifier, group: Group, sibling: str | None = None) -> None:
+        if model.name in networks:
+            return
+        costs = cost(model)
+        speed.measure(model)
+        _keep_step(model.name, ranks)
+        jitter = measure_jitter(model, source, protocol, out=folder, **options)
+        shifted = jitter
+        if consistency != protocol:
+            other = None if folder is None else folder / "consistency"
+            shifted = measure_jitter(model, source, consistency, out=other, **options)
+        networks[model.name] = Measured(group, sibling, costs, jitter, shifted)
+
+    with hold(folder, ranks):
+        for given in chosen:
+            with noting(given):
+                network = load_model(given)
+                group = group_of(network)
+                measure(network, group)
+                for text, conversion in conversions.items() if group == PLAIN else ():
+                    with noting(f"antialiased:{text}:{network.name}"):
+                        converted = antialias(network, **conversion)
+                        measure(converted, CONVERTED, network.name)
+                        if recalibrate_on is not None:
+                            with noting(f"{converted.name}, recalibrated"):
+                                measure(_recalibrated(converted, recalibrate_on), RECALIBRATED, network.name)
+    if not networks:
+        reasons = [f"{name}: {reason}" for name, reason in unmeasured.items()]
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        raise InputError(f"no network could be measured: {reasons[0]}{more}" if reasons else "no network was given")
+
+    plain = [name for name, measured in networks.items() if measured.group == PLAIN]
+    for name, measured in networks.items():
+        if measured.group == TRAINED:
+            networks[name] = replace(measured, sibling=plain_sibling(name, plain))
+    settings = {
+        "images": source.description,
+        "limit": limit,
+        "protocol": protocol.parameters(),
+        "consistency": consistency.parameters(),
+        "antialiased": list(conversions),
+        "recalibrated_on": None if recalibrate_on is None else open_images(recalibrate_on).description,
+        "seed": seed,
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+    }
+    return Leaderboard(networks, unmeasured, settings, speed.found)
+
+
+class _OutOfStepError(InputError):
+    """The processes of a run do not measure the same network: there is no going on."""
+
+
+def _keep_step(name: str, ranks: Ranks) -> None:
+    """See that all processes measure the same network; what loads on one machine may not be there on another."""
+    first = ranks.from_first(lambda: name)
+    if first != name:
+        raise _OutOfStepError(
+            f"here it is the turn of {name}, at the first process of {first}; every process needs the same"
+        )
+
+
+@contextmanager
+def _noting(unmeasured: dict[str, str], given: Given) -> Iterator[None]:
+    """Whatever goes wrong with one network is noted, and the next one has its turn."""
+    try:
+        yield
+    except _OutOfStepError:
+        raise
+    except Exception as error:  # networks fail in their own ways; those that we foresee say all in their text
+        known = isinstance(error, (InputError, UsageError))
+        name = given if isinstance(given, str) else getattr(given, "name", type(given).__name__)
+        text = " ".join(str(error).split())
+        unmeasured[str(name)] = text if known else f"{type(error).__name__}: {text[:200]}"
+
+
+class _Speed:
+    """The speeds of a run, kept beside its records: a run that goes on keeps those that it has."""
+
+    def __init__(self, folder: Path | None, batch_size: int, ranks: Ranks) -> None:
+        self.path = None if folder is None or ranks.rank > 0 else folder / "speed.json"
+        self.found: dict[str, Any] = {
+            "batch_size": batch_size,
+            "threads": torch.get_num_threads(),
+            "processors": os.cpu_count(),
+            "views_per_second": {},
+        }
+        if self.path is not None and self.path.exists():
+            try:
+                self.found["views_per_second"] = json.loads(self.path.read_text(encoding="utf-8"))["views_per_second"]
+            except (OSError, ValueError, KeyError, TypeError):  # it is measured again
+                self.path.unlink()
+
+    def measure(self, model: Classifier) -> None:
+        """Time a network that was not timed in this run."""
+        if model.name in self.found["views_per_second"]:
+            return
+        self.found["views_per_second"][model.name] = round(views_per_second(model, self.found["batch_size"]), 2)
+        if self.path is not None:
+            write_json(self.path, self.found)
+
+
+def _recalibrated(model: Classifier, images: Any) -> Classifier:
+    """The network with other batch-norm statistics, under a name and a hash of its own."""
+    changed = replace(recalibrate(model, images), name=f"{model.name}, recalibrated")
+    return record_weights(changed, model.weights["source"], model.weights["version"])
+
+
+def _paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetrics:
+    metrics = PairedMetrics()
+    for a, b in zip(before.tables(first), after.tables(second), strict=True):
+        metrics.add(a, b)
+    return metrics
+
+
+def _compare_labels(models: dict[str, Any]) -> None:
+    """Leave out the accuracy of networks whose classes are not those of most: the labels mean something else there."""
+    counts = [model["classes"] for model in models.values()]
+    usual = max(counts, key=counts.count)
+    for model in models.values():
+        if model["classes"] != usual:
+            model["cautions"] = [
+                *model["cautions"],
+                f"answers with {model['classes']} classes, most of these networks with {usual}: labels and accuracies"
+                " are not comparable",
+            ]
+            for measure in ("accuracy", "worst_accuracy"):
+                model.pop(measure, None)
+
+
+def _pareto_front(models: dict[str, Any]) -> list[str]:
+    """The networks that no other beats in both accuracy and consistency."""
+    points = {
+        name: (model["accuracy"]["value"], model["consistency"]["value"])
+        for name, model in models.items()
+        if "accuracy" in model
+    }
+
+    def beaten(point: tuple[float, float]) -> bool:
+        return any(other != point and other[0] >= point[0] and other[1] >= point[1] for other in points.values())
+
+    return [name for name, point in points.items() if not beaten(point)]

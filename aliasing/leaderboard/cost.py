@@ -1,0 +1,84 @@
+"""What does a network cost? Its parameters, its arithmetic, and how fast this machine runs it.
+
+Multiply–adds are counted in one run on one image: those of convolutions (blur-pooling among them), matrix products
+and attention. Poolings, activations and Fourier transforms are left out, as in torchvision's own counts.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from aliasing.errors import InputError
+from aliasing.jitter.network import probabilities
+from aliasing.models import Classifier
+
+__all__ = ["Cost", "cost", "views_per_second"]
+
+_TIMED = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs wherever it runs.
+
+    Attributes
+    ----------
+    parameters : int
+        Learned numbers.
+    multiply_adds : int
+        For one image of the network's input size.
+    classes : int
+        Numbers that it answers with.
+    """
+
+    parameters: int
+    multiply_adds: int
+    classes: int
+
+
+def cost(model: Classifier) -> Cost:
+    """Count the parameters, the multiply–adds and the classes of a network, by one run on one image.
+
+    Raises
+    ------
+    InputError
+        If it is no classifier.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8, bias=False), nn.Flatten(), nn.Linear(16, 10))
+    >>> half = (0.5, 0.5, 0.5)
+    >>> cost(Classifier(network, "tiny", 16, half, half, "bilinear", resize_size=16, crop_share=1.0))
+    Cost(parameters=938, multiply_adds=3232, classes=10)
+    """
+    picture = np.zeros((1, model.input_size, model.input_size, 3), np.float32)
+    # Fused attention kernels are not all known to the counter; this one is made of matrix products.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        answer = model.module(model.normalize(picture))
+    if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or answer.shape[1] < 2:
+        found = f"shape {tuple(answer.shape)}" if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
+        raise InputError(f"{model.name} answers one image with {found}, not 1×classes: it is no classifier")
+    parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    return Cost(parameters, counter.get_total_flops() // 2, answer.shape[1])  # the counter counts both operations
+
+
+def views_per_second(model: Classifier, batch_size: int) -> float:
+    """How many views a second the network answers on this machine, in batches of this size: the median of three.
+
+    Decoding and resizing are left out. Unlike everything else, it is another number in every run.
+    """
+    network = probabilities(model)
+    pictures = np.zeros((batch_size, model.input_size, model.input_size, 3), np.float32)
+    network(pictures)  # the first run allocates
+    seconds = []
+    for _ in range(_TIMED):
+        begin = time.perf_counter()
+        network(pictures)
+        seconds.append(time.perf_counter() - begin)
+    return batch_size / statistics.median(seconds)

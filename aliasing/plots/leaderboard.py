@@ -1,0 +1,130 @@
+"""The figure of a leaderboard: accuracy against consistency, with the front that no network beats."""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from aliasing.leaderboard import Leaderboard
+from aliasing.plots.jitter import short_name
+from aliasing.plots.style import COLOURS, style
+
+_GROUPS = {
+    "plain": ("o", COLOURS[0]),
+    "converted": ("s", COLOURS[1]),
+    "recalibrated": ("D", COLOURS[2]),
+    "trained anti-aliased": ("^", COLOURS[3]),
+}
+# With more networks than these only the front is named: names would lie on one another.
+_MOST_NAMED = 16
+
+
+def leaderboard(board: Leaderboard) -> Figure:
+    """Accuracy against consistency with 95 % intervals; a grey line joins a network and its plain sibling.
+
+    Parameters
+    ----------
+    board : Leaderboard
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Markers are the groups. The broken line is the Pareto front, by the estimates themselves: networks whose
+        intervals overlap may change places. Numbers are those of the list beside; of more than 16 networks only
+        those on the front have one.
+    """
+    summary = board.summary()
+    models = {name: model for name, model in summary["models"].items() if "accuracy" in model}
+    named = list(models) if len(models) <= _MOST_NAMED else summary["pareto"]
+    with style():
+        figure, (axes, key) = plt.subplots(1, 2, figsize=(10.5, 5.2), width_ratios=[1.5, 1])
+        for model in models.values():
+            if model["sibling"] in models:
+                _line(axes, [models[model["sibling"]], model], color="0.8", linewidth=1, zorder=0)
+        for group, (marker, colour) in _GROUPS.items():
+            members = [model for model in models.values() if model["group"] == group]
+            if members:
+                _points(axes, members, marker, colour, group)
+        front = sorted((models[name] for name in summary["pareto"]), key=lambda model: _point(model)[0])
+        _line(axes, front, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
+        for number, name in enumerate(named, 1):
+            axes.annotate(
+                str(number), _point(models[name]), xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=5
+            )
+        axes.set_xlabel(f"consistency (protocol `{summary['settings']['consistency']['name']}`)")
+        axes.set_ylabel("accuracy (flattering if trained on these)")
+        axes.grid(alpha=0.3)
+        _key(key, named, models, summary["pareto"], len(models))
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9)
+        figure.suptitle(_title(summary, len(models)), fontsize=11)
+    return figure
+
+
+def _points(axes: Axes, members: list[dict[str, Any]], marker: str, colour: str, label: str) -> None:
+    errors = {
+        measure: [
+            [model[measure]["value"] - model[measure]["low"] for model in members],
+            [model[measure]["high"] - model[measure]["value"] for model in members],
+        ]
+        for measure in ("consistency", "accuracy")
+    }
+    axes.errorbar(
+        [_point(model)[0] for model in members],
+        [_point(model)[1] for model in members],
+        xerr=errors["consistency"],
+        yerr=errors["accuracy"],
+        fmt=marker,
+        color=colour,
+        ecolor=to_rgba(colour, 0.4),
+        markersize=6,
+        capsize=2,
+        linewidth=1,
+        label=label,
+        zorder=3,
+    )
+
+
+def _point(model: dict[str, Any]) -> tuple[float, float]:
+    return model["consistency"]["value"], model["accuracy"]["value"]
+
+
+def _line(axes: Axes, models: list[dict[str, Any]], **look: Any) -> None:
+    axes.plot([_point(model)[0] for model in models], [_point(model)[1] for model in models], **look)
+
+
+def _key(axes: Axes, named: list[str], models: dict[str, Any], front: list[str], count: int) -> None:
+    """The list of names; those on the front in bold."""
+    axes.set_axis_off()
+    axes.set_xlim(0, 1)
+    axes.set_ylim(max(len(named), _MOST_NAMED) + 0.5, 0.5)
+    for number, name in enumerate(named, 1):
+        axes.text(0.08, number, str(number), ha="right", va="center", fontsize=9)
+        axes.text(
+            0.11,
+            number,
+            _described(name, models[name]),
+            va="center",
+            fontsize=9,
+            fontweight="bold" if name in front else "normal",
+        )
+    if len(named) < count:
+        axes.set_title(f"the front, of {count} networks", fontsize=9.5, loc="left")
+
+
+def _described(name: str, model: dict[str, Any]) -> str:
+    """A name that fits, not read as mathematics."""
+    text = short_name(name)
+    if model["group"] == "recalibrated":
+        text = f"{short_name(name.removesuffix(', recalibrated'))}, recalibrated"
+    text = text if len(text) <= 46 else text[:45] + "…"
+    return text.replace("$", r"\$")
+
+
+def _title(summary: dict[str, Any], count: int) -> str:
+    images = max(model["images"] for model in summary["models"].values())
+    networks = "1 network" if count == 1 else f"{count} networks"
+    missing = f"; {len(summary['unmeasured'])} could not be measured" if summary["unmeasured"] else ""
+    return f"{networks} on the same {images} images, 95 % intervals{missing}"

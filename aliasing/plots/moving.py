@@ -1,0 +1,258 @@
+"""Moving pictures: a photograph along its path, with what networks answer or with their feature maps (Azulay & Weiss
+2019 show both as films). What is drawn was measured before; a frame a view."""
+
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.animation import FuncAnimation
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+
+from aliasing.depth.feature_maps import INPUT, Array, LayerMaps, MovingMaps, drawn_channels
+from aliasing.errors import UsageError
+from aliasing.jitter import Trace
+from aliasing.plots.feature_maps import bare, named, show
+from aliasing.plots.jitter import fit, mark_jumps, short_name
+from aliasing.plots.style import COLOURS, style
+
+# Slow enough that a change from one pixel to the next is seen as one.
+FRAMES_PER_SECOND = 4
+_WIDTH = 9.0  # inches; at 100 dots an inch what a README has room for
+_BARS_IN_A_ROW = 3
+_CHANGED = "#F0E442"  # Okabe & Ito's yellow, which no line has
+
+
+def animation(traces: Sequence[Trace]) -> FuncAnimation:
+    """A photograph along its path: the view, the probabilities of the leading classes, and that of the first answer.
+
+    Parameters
+    ----------
+    traces : sequence of Trace
+        One photograph followed by each network (:func:`aliasing.jitter.trace`).
+
+    Returns
+    -------
+    matplotlib.animation.FuncAnimation
+        A frame a view; :func:`aliasing.plots.save_film` writes it. A network's name stands on yellow in the frame in
+        which its answer is not that of the frame before; in the curve such places have a ring.
+
+    Raises
+    ------
+    UsageError
+        The networks were not followed along the same path.
+    """
+    first = traces[0]
+    if any(not np.array_equal(trace.positions, first.positions) for trace in traces):
+        raise UsageError("the networks were followed along different paths; a film has one")
+    columns = min(len(traces), _BARS_IN_A_ROW)
+    rows = -(-len(traces) // _BARS_IN_A_ROW)
+    with style():
+        figure = plt.figure(figsize=(_WIDTH, 2.9 * rows + 2.1))
+        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.9 * rows, 2.1])[:, 0]
+        left, right = upper.subfigures(1, 2, squeeze=False, width_ratios=[1, 2.1])[0]
+        picture = _Picture(left.subplots(), first)
+        panels = right.subplots(rows, columns, squeeze=False)
+        names = _names([trace.model for trace in traces])
+        bars = [
+            _Bars(axes, trace, names[k], _colour(k))
+            for k, (axes, trace) in enumerate(zip(panels.flat, traces, strict=False))
+        ]
+        for axes in panels.flat[len(traces) :]:
+            axes.set_axis_off()
+        curves = _Curves(lower.subplots(), traces, names)
+
+        def draw(view: int) -> None:
+            picture.draw(view)
+            for part in bars:
+                part.draw(view)
+            curves.draw(view)
+
+        return _film(figure, draw, len(first.positions))
+
+
+def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
+    """Feature maps at several depths while the photograph moves, and below each map its global average.
+
+    Parameters
+    ----------
+    results : sequence of MovingMaps
+        One photograph followed by each network (:func:`aliasing.depth.feature_maps.follow_maps`).
+
+    Returns
+    -------
+    matplotlib.animation.FuncAnimation
+        A frame a view. Two rows a network, a column a layer: one channel's map, its grey scale fixed along the path;
+        the channel's average relative to its mean along the path.
+
+    Raises
+    ------
+    UsageError
+        The networks were not followed along the same path.
+    """
+    if any(not np.array_equal(result.positions, results[0].positions) for result in results):
+        raise UsageError("the networks were followed along different paths; a film has one")
+    columns = max(len(result.layers) for result in results)
+    with style():
+        figure = plt.figure(figsize=(_WIDTH, 2.45 * len(results) + 0.35))
+        rows = figure.subfigures(len(results), 1, squeeze=False)[:, 0]
+        maps: list[_Map] = []
+        averages: list[Axes] = []
+        for row, result, channels in zip(rows, results, drawn_channels(results), strict=True):
+            panels = row.subplots(2, columns, squeeze=False, height_ratios=[1.5, 1])
+            for place, (layer, channel) in enumerate(zip(result.layers, channels, strict=True)):
+                maps.append(_Map(panels[0, place], panels[1, place], result, layer, channel))
+            for axes in panels[:, len(result.layers) :].flat:
+                axes.set_axis_off()
+            averages += panels[1, : len(result.layers)].tolist()
+            panels[1, 0].set_ylabel("average\n÷ its mean", fontsize=7.5)
+        _share_scale(averages)
+        titles = [row.suptitle(" ", fontsize=11) for row in rows]
+        names = _names([result.model for result in results])
+
+        def draw(view: int) -> None:
+            for part in maps:
+                part.draw(view)
+            for title, name, result in zip(titles, names, results, strict=True):
+                title.set_text(f"{name}: {result.positions[view]:g} {result.unit}")
+
+        return _film(figure, draw, len(results[0].positions))
+
+
+class _Picture:
+    """The view itself."""
+
+    def __init__(self, axes: Axes, trace: Trace) -> None:
+        self.axes, self.trace = axes, trace
+        self.image: AxesImage = axes.imshow(trace.pictures[0].clip(0, 255).astype(np.uint8), interpolation="nearest")
+        bare(axes)
+        height, width = trace.pictures.shape[1:3]
+        axes.set_xlabel(f"{fit(trace.image, 34)}\n{width}×{height} pixels", fontsize=8)
+
+    def draw(self, view: int) -> None:
+        self.image.set_data(self.trace.pictures[view].clip(0, 255).astype(np.uint8))
+        self.axes.set_title(f"{self.trace.positions[view]:g} {self.trace.unit}")
+
+
+class _Bars:
+    """The probabilities of one network's leading classes."""
+
+    def __init__(self, axes: Axes, trace: Trace, network: str, colour: str) -> None:
+        self.trace = trace
+        places = range(len(trace.leading))
+        self.bars: BarContainer = axes.barh(places, trace.leading_probabilities[0], height=0.8, color=colour)
+        self.values = [axes.text(0.99, place, "", ha="right", va="center", fontsize=8.5) for place in places]
+        self.names = [
+            axes.text(0.02, place, fit(name, 24), va="center", fontsize=8.5)
+            for place, name in zip(places, trace.leading, strict=True)
+        ]
+        self.title = axes.set_title(network, color=colour, fontsize=10, pad=8)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(len(trace.leading) - 0.5, -0.5)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=8)
+        axes.set_xlabel("probability", fontsize=9)
+
+    def draw(self, view: int) -> None:
+        answer = self.trace.answers[view]
+        parts = zip(self.bars, self.names, self.values, self.trace.leading, strict=True)
+        for place, (bar, name, value, leading) in enumerate(parts):
+            probability = float(self.trace.leading_probabilities[view, place])
+            bar.set_width(probability)
+            bar.set_alpha(0.75 if leading == answer else 0.25)
+            value.set_text(f"{probability:.2f}")
+            name.set_fontweight("bold" if leading == answer else "normal")
+        changed = view in self.trace.jumps
+        self.title.set_bbox({"facecolor": _CHANGED if changed else "none", "edgecolor": "none", "pad": 2})
+
+
+class _Curves:
+    """The probability of the first view's answer along the path, and where on it we are."""
+
+    def __init__(self, axes: Axes, traces: Sequence[Trace], names: Sequence[str]) -> None:
+        self.traces = traces
+        self.points: list[Line2D] = []
+        for number, trace in enumerate(traces):
+            colour = _colour(number)
+            axes.plot(trace.positions, trace.probability, "-", color=colour, linewidth=1.2)
+            mark_jumps(axes, trace, colour)
+            label = f"{names[number]}: P({fit(trace.answers[0], 24)})"
+            self.points += axes.plot([], [], "o", color=colour, markersize=7, label=label)
+        self.here = axes.axvline(traces[0].positions[0], color="0.6", linewidth=1, zorder=0)
+        axes.set_ylim(-0.04, 1.04)
+        axes.margins(x=0.02)
+        axes.set_ylabel("probability of the\nfirst view's answer", fontsize=9)
+        axes.set_xlabel(f"position on the path ({traces[0].unit}); a ring where the answer changes", fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.tick_params(labelsize=8)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(traces), 3), fontsize=8.5)
+
+    def draw(self, view: int) -> None:
+        for point, trace in zip(self.points, self.traces, strict=True):
+            point.set_data([trace.positions[view]], [trace.probability[view]])
+        position = self.traces[0].positions[view]
+        self.here.set_xdata([position, position])
+
+
+class _Map:
+    """One channel of one layer: its map, and below it its average."""
+
+    def __init__(self, map_axes: Axes, average_axes: Axes, result: MovingMaps, layer: LayerMaps, channel: int) -> None:
+        self.positions = result.positions
+        self.pictures: Array = layer.maps[:, channel]
+        if layer.layer == INPUT:
+            self.pictures = result.pictures.clip(0, 255).astype(np.uint8)
+        self.image = show(map_axes, self.pictures[0], self.pictures.min(), self.pictures.max())
+        map_axes.set_title(named(layer, channel), fontsize=7.5)
+        bare(map_axes)
+        averages = layer.averages[:, channel].astype(np.float64)
+        self.relative = averages / averages.mean()
+        average_axes.plot(self.positions, self.relative, color=COLOURS[0], linewidth=1)
+        (self.point,) = average_axes.plot([], [], "o", color=COLOURS[1], markersize=4.5)
+        average_axes.grid(alpha=0.3)
+        average_axes.tick_params(labelsize=7)
+
+    def draw(self, view: int) -> None:
+        self.image.set_data(self.pictures[view])
+        self.point.set_data([self.positions[view]], [self.relative[view]])
+
+
+def _share_scale(panels: list[Axes]) -> None:
+    """One scale for the averages of all layers and networks, so that those that change more are seen to."""
+    spread = max(abs(limit - 1) for axes in panels for limit in axes.get_ylim())
+    for axes in panels:
+        axes.set_ylim(1 - spread, 1 + spread)
+        axes.tick_params(labelleft=bool(axes.get_ylabel()))
+
+
+def _names(models: Sequence[str]) -> list[str]:
+    """The networks' short names; where two have the same, with the file that their weights come from."""
+    short = [short_name(model) for model in models]
+    return [
+        f"{name}, {fit(PurePath(model.removeprefix('file:').rpartition('@')[0]).stem, 24)}"
+        if short.count(name) > 1 and model.startswith("file:")
+        else name
+        for name, model in zip(short, models, strict=True)
+    ]
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def _film(figure: Figure, draw: Callable[[int], None], frames: int) -> FuncAnimation:
+    """The animation, laid out once: a layout of its own for every frame would tremble."""
+    draw(0)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+    def update(view: int) -> tuple[Artist, ...]:
+        draw(view)
+        return ()
+
+    return FuncAnimation(figure, update, frames=frames, interval=1000 // FRAMES_PER_SECOND)

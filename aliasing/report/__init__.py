@@ -1,0 +1,181 @@
+"""One page from results: self-contained, to be opened from disk and sent to others.
+
+The page shows what runs have left in their folders and measures nothing. It holds everything that it needs, its
+script and charts included, and can ask for nothing else: its own content security policy forbids it.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aliasing import __version__
+from aliasing.errors import InputError, UsageError
+from aliasing.plots.jitter import short_name
+from aliasing.provenance import command_line, write_bytes
+from aliasing.report.runs import Run, read_run, with_titles
+
+if TYPE_CHECKING:
+    from aliasing.report.blocks import Section
+
+__all__ = ["Run", "read_run", "write_report"]
+
+LARGEST = 10_000_000  # bytes of a page that is still pleasant to send and to open
+
+
+def write_report(runs: str | Path | Sequence[str | Path], path: str | Path, title: str = "") -> list[str]:
+    """Write one HTML page from the folders of one or several runs.
+
+    Parameters
+    ----------
+    runs : str or Path, or a sequence of them
+        What ``--out DIR`` of ``jitter``, ``depth``, ``attribute``, ``spectrum`` or ``features`` has left.
+    path : str or Path
+        The page; what was there is replaced.
+    title : str
+        Its heading; of the networks' names where it is empty.
+
+    Returns
+    -------
+    list of str
+        What a reader should know: runs of different versions, a page that is very large.
+
+    Raises
+    ------
+    UsageError
+        No run was given, or what draws the page is not installed.
+    InputError
+        A folder holds no run, or the page cannot be written.
+    """
+    folders = [runs] if isinstance(runs, str | Path) else list(runs)
+    if not folders:
+        raise UsageError("no run was given; give the folder of one or several")
+    path = Path(path)
+    page, cautions = make_page([read_run(folder) for folder in folders], title)
+    content = page.encode()
+    if len(content) > LARGEST:
+        cautions.append(f"the page has {len(content) / 1e6:.0f} MB; give it fewer runs")
+    try:
+        write_bytes(path, content)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}); choose another --out") from None
+    return cautions
+
+
+def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
+    """The page as text, and what a reader should know before reading it."""
+    try:
+        import altair  # noqa: F401
+        import jinja2
+        import vl_convert  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise UsageError(f'a report needs {error.name}: pip install "aliasing[report]"') from None
+    from aliasing.report.charts import CONFIG
+    from aliasing.report.made import version_differences
+
+    runs = with_titles(runs)
+    names = display_names(runs)
+    differences = version_differences(runs)
+    cautions = [f"the runs were made with different versions: {', '.join(differences)}"] if differences else []
+    sections = _sections(runs, names)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("aliasing", "report"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["json"] = json_for_script
+    scripts = [_bundle(), _resource("page.js")]
+    page = environment.get_template("page.html").render(
+        title=title or _title(names),
+        sections=sections,
+        cautions=cautions,
+        config=CONFIG,
+        style=_resource("page.css"),
+        scripts=scripts,
+        hashes=[_hash(script) for script in scripts],
+        version=__version__,
+        made_by=command_line(),
+    )
+    return page, cautions
+
+
+def display_names(runs: Sequence[Run]) -> dict[str, str]:
+    """What each network is called: its short name, or the whole where two have the same short one."""
+    names = list(dict.fromkeys(name for run in runs for name in run.networks))
+    short = {name: short_name(name) for name in names}
+    taken = list(short.values())
+    return {name: short[name] if taken.count(short[name]) == 1 else name for name in names}
+
+
+def _title(names: Mapping[str, str]) -> str:
+    shown = list(names.values())
+    if not shown:
+        return "Aliasing in downsampling"
+    return " · ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
+
+
+def _sections(runs: Sequence[Run], names: Mapping[str, str]) -> "list[Section]":
+    """The page from top to bottom."""
+    from aliasing.report.depths import attribution_section, depth_section, features_section, spectrum_table
+    from aliasing.report.examples import example_sections, spectra_section
+    from aliasing.report.made import made_section, missing_section
+    from aliasing.report.networks import networks_section
+
+    of_kind = {kind: [run for run in runs if run.kind == kind] for kind in dict.fromkeys(run.kind for run in runs)}
+    sections: list[Section] = []
+    for number, run in enumerate(of_kind.get("networks", []), 1):
+        sections.append(networks_section(run, number, names))
+        sections += example_sections(run, number, names)
+    for kind, make in (
+        ("depth", depth_section),
+        ("attribution", attribution_section),
+        ("features", features_section),
+    ):
+        sections += [make(run, number, names) for number, run in enumerate(of_kind.get(kind, []), 1)]
+    spectra = spectra_section(runs)
+    for run in of_kind.get("spectrum", []):
+        spectra.blocks += spectrum_table(run)
+    sections.append(spectra)
+    missing = missing_section(runs)
+    return [*sections, *([missing] if missing else []), made_section(runs, names)]
+
+
+def json_for_script(value: Any) -> Any:
+    """JSON that may stand inside a ``<script>`` element: no character of it begins markup.
+
+    Examples
+    --------
+    >>> print(json_for_script({"name": "</script>&"}))
+    {"name":"\\u003c/script\\u003e\\u0026"}
+    """
+    from markupsafe import Markup
+
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)  # what is left holds nothing that HTML would read as its own
+
+
+@cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script."""
+    import vl_convert
+
+    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    # Inside a string or a regular expression both readings are the same; in HTML the first would end the script.
+    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _resource(name: str) -> str:
+    return resources.files("aliasing.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(script: str) -> str:
+    """As a content security policy names a script that may run."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

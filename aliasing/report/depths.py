@@ -1,0 +1,277 @@
+"""What was measured inside the networks: depth profiles, attribution to sites, and feature maps."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aliasing.errors import InputError
+from aliasing.report import charts
+from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
+from aliasing.report.networks import estimate_text
+from aliasing.report.pictures import embed
+from aliasing.report.runs import Run
+
+_LAYER_MEASURES = {
+    "relative_change": ("relative change", "Invariance: how far do the averaged features move?"),
+    "equivariance_error": ("equivariance error", "Equivariance: how far is the map from the moved map?"),
+    "unexplained_change": ("unexplained change", "Which share of the map's change does the shift not explain?"),
+}
+_SITE_MEASURES = {
+    "energy_above": "energy above the new Nyquist frequency",
+    "alias_fraction": "alias fraction",
+    "baseband_kept": "baseband kept",
+    "rise": "rise of the unexplained change",
+}
+_ATTRIBUTED = {"top1_change": "P(top-1 change)", "mac": "mean absolute change", "accuracy": "accuracy"}
+_WAYS = {"alone": "this site treated, minus none", "spared": "all but this site treated, minus all"}
+_WIDEST_FIGURE = 1600  # pixels
+
+
+def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+    """A shift followed through networks, layer by layer, and what each downsampling site folds."""
+    models = run.networks
+    images = max((model.get("images") or 0 for model in models.values()), default=0)
+    shown = [names[name] for name in models]
+    section = Section(
+        f"depth-{number}",
+        f"Layer by layer{run.title}",
+        f"{images} photographs under “{run.protocol}”. Bands and brackets are 95 % intervals; a dotted line is a place"
+        " where a network downsamples.",
+    )
+    sites = [
+        {"depth": site["depth"] + 0.5, "site": site["name"], "network": names[name]}
+        for name, model in models.items()
+        for site in model["sites"]
+        if site.get("status") == "subsamples"
+    ]
+    found = []
+    for measure, (title, question) in _LAYER_MEASURES.items():
+        points = [
+            {
+                "network": names[name],
+                "depth": layer["depth"],
+                "layer": layer["name"],
+                "shape": "×".join(map(str, layer.get("shape") or [])),
+                **dict(zip(("value", "low", "high"), ends(layer.get(measure)), strict=True)),
+            }
+            for name, model in models.items()
+            for layer in model["layers"]
+            if ends(layer.get(measure))[0] is not None
+        ]
+        if points:
+            spec = charts.depth_lines(points, sites, title, shown)
+            found.append(Chart(spec, question, f"{question} {_extremes(points)} The numbers are in the table below."))
+    found += _aliasing(models, names)
+    section.blocks.append(Charts(found))
+    for name, model in models.items():
+        section.blocks += _depth_tables(names[name], model)
+    section.blocks += _lie(run.summary.get("lie") or {}, names)
+    return section
+
+
+def _extremes(points: Sequence[dict[str, Any]]) -> str:
+    most = max(points, key=lambda point: point["value"])
+    return f"The largest is {estimate_text(most)}, {most['network']}, at {most['layer']}."
+
+
+def _aliasing(models: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Chart]:
+    points: list[dict[str, Any]] = []
+    order: list[str] = []
+    for name, model in models.items():
+        for site in model["sites"]:
+            value, low, high = ends(site.get("alias_fraction"))
+            if value is None:
+                continue
+            if site["name"] not in order:
+                order.append(site["name"])
+            points.append({"site": site["name"], "network": names[name], "value": value, "low": low, "high": high})
+    if points:
+        caption = "Aliasing: which share of what is subsampled folds, site by site?"
+        most = max(points, key=lambda point: point["value"])
+        said = f"{caption} The largest is {estimate_text(most)}, {most['network']}, at {most['site']}."
+        yield Chart(charts.site_intervals(points, "alias fraction", order, "network"), caption, said)
+
+
+def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
+    titles = [title for title, _ in _LAYER_MEASURES.values()]
+    rows = [
+        [
+            Cell(str(layer["name"]), layer["depth"], code=True),
+            Cell("×".join(map(str, layer.get("shape") or []))),
+            _pair_cell(layer.get("cumulative_stride")),
+            _pair_cell(layer.get("receptive_field")),
+            *(estimate_cell(layer.get(measure)) for measure in _LAYER_MEASURES),
+        ]
+        for layer in model["layers"]
+    ]
+    yield Table(
+        f"{name}: every layer looked at",
+        ["layer", "shape", "stride", "receptive field", *titles],
+        rows,
+        [False, False, True, True, True, True, True],
+        sortable=True,
+        folded=f"{name}: all {len(rows)} layers as a table",
+    )
+    rows = [
+        [
+            Cell(str(site["name"]), site["depth"], code=True),
+            Cell(str(site.get("kind", ""))),
+            _pair_cell(site.get("stride")),
+            *(estimate_cell(site.get(measure)) for measure in _SITE_MEASURES),
+        ]
+        for site in model["sites"]
+    ]
+    if rows:
+        yield Table(
+            f"{name}: its downsampling sites",
+            ["site", "kind", "stride", *_SITE_MEASURES.values()],
+            rows,
+            [False, False, *[True] * 5],
+            sortable=True,
+            folded=f"{name}: all {len(rows)} downsampling sites as a table",
+        )
+
+
+def _pair_cell(pair: Any) -> Cell:
+    """A stride or a receptive field: one number where both axes are alike."""
+    if not isinstance(pair, list) or not pair:
+        return Cell("–")
+    if isinstance(pair[0], str):
+        return Cell(pair[0])
+    if len(set(pair)) == 1:
+        return Cell(f"{pair[0]:g}", pair[0])
+    return Cell("×".join(f"{side:g}" for side in pair), pair[0])
+
+
+def _lie(lie: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Block]:
+    for name, result in lie.items():
+        measures = ("contribution", "share", "error", "unexplained")
+        rows = [
+            [Cell(str(layer["name"]), place, code=True), *(estimate_cell(layer.get(measure)) for measure in measures)]
+            for place, layer in enumerate(result.get("layers") or [])
+        ]
+        shown = names.get(name, name)
+        yield Table(
+            f"{shown}: Lie-derivative error {estimate_text(result['error'])}, by {result.get('method')}, on"
+            f" {result.get('images')} photographs",
+            ["layer", "adds", "share", "error up to here", "unexplained"],
+            rows,
+            [False, True, True, True, True],
+            sortable=True,
+            folded=f"{shown}: the Lie-derivative error, layer by layer",
+        )
+
+
+def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+    """Which downsampling site causes the jitter of a network."""
+    summary = run.summary
+    name = names[summary["model"]]
+    treatment = summary.get("treatment") or {}
+    how = treatment.get("taps") if treatment.get("operator") == "blur" else treatment.get("operator")
+    how = f"{how} {treatment.get('placement', '')}".strip()
+    images = (summary["variants"].get("as it is") or {}).get("images", 0)
+    section = Section(
+        f"attribution-{number}",
+        f"Which site causes the jitter? {name}{run.title}",
+        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all the"
+        " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter"
+        " away.",
+    )
+    order = [str(site["name"]) for site in summary["sites"]]
+    found = []
+    for measure, title in _ATTRIBUTED.items():
+        points = []
+        for site in summary["sites"]:
+            for way, text in _WAYS.items():
+                value, low, high = ends(_over_all(site.get(way) or {}, measure))
+                if value is not None:
+                    points.append({"site": site["name"], "way": text, "value": value, "low": low, "high": high})
+        if points:
+            caption = f"Difference of {title}, site by site; the guiltiest first"
+            spec = charts.site_intervals(points, f"difference of {title}", order, "way")
+            found.append(Chart(spec, caption, f"{caption}. The numbers are in the table below."))
+    section.blocks.append(Charts(found))
+    heads = [f"{way}: {title}" for way in _WAYS for title in _ATTRIBUTED.values()]
+    rows = [
+        [
+            Cell(str(site["name"]), site.get("rank"), code=True),
+            Cell(str(site.get("kind", ""))),
+            *(
+                estimate_cell(_over_all(site.get(way) or {}, measure), sign=True)
+                for way in _WAYS
+                for measure in _ATTRIBUTED
+            ),
+        ]
+        for site in summary["sites"]
+    ]
+    section.blocks.append(
+        Table(
+            f"The sites of {name} by rank. Alone: {_WAYS['alone']}; spared: {_WAYS['spared']}.",
+            ["site", "kind", *heads],
+            rows,
+            [False, False, *[True] * len(heads)],
+            sortable=True,
+            folded=f"All {len(rows)} sites as a table",
+        )
+    )
+    cautions = (summary["variants"].get("as it is") or {}).get("cautions") or []
+    if cautions:
+        section.blocks.insert(0, Text([f"{text}." for text in cautions], "caution"))
+    return section
+
+
+def _over_all(way: Mapping[str, Any], measure: str) -> Any:
+    """The estimate over all pairs; the accuracy has no others."""
+    estimate = way.get(measure)
+    return estimate.get("all", estimate) if isinstance(estimate, dict) else None
+
+
+def features_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+    """The feature maps that were drawn, and how far their averages move."""
+    summary = run.summary
+    name = names[summary["model"]]
+    drawn = summary.get("drawn") or {}
+    section = Section(
+        f"features-{number}",
+        f"Feature maps: {name}{run.title}",
+        f"While the photograph moves under “{run.protocol}”"
+        + (f"; drawn of {drawn['image']}." if drawn.get("image") else "."),
+    )
+    rows = [[Cell(layer, code=True), estimate_cell(estimate)] for layer, estimate in summary["layers"].items()]
+    section.blocks.append(
+        Table(str(summary.get("measure", "")), ["layer", "change of the averages a step"], rows, [False, True])
+    )
+    for file, caption in (
+        ("figure.png", "The maps of one channel while the photograph moves, and their global averages."),
+        ("layers.png", "The output of every convolution."),
+        ("filters.png", "The output of every filter of one layer."),
+    ):
+        if (run.folder / file).is_file():
+            try:
+                section.blocks.append(Figure(embed(run.folder, file, _WIDEST_FIGURE), caption))
+            except InputError as error:
+                section.blocks.append(Text([str(error)], "note"))
+    return section
+
+
+def spectrum_table(run: Run) -> Iterable[Block]:
+    """What each operator folds, over all the photographs of an `aliasing spectrum` run."""
+    summary = run.summary
+    measures = {
+        "alias_fraction": "aliased energy",
+        "baseband_kept": "baseband kept",
+        "gaussian_alias_fraction": "aliased by a Gaussian of equal baseband",
+    }
+    rows = [
+        [Cell(str(result.get("label", name))), *(estimate_cell(result.get(measure)) for measure in measures)]
+        for name, result in summary["operators"].items()
+    ]
+    images = (summary.get("images") or {}).get("used", 0)
+    shown = "1 photograph (which tells no interval)" if images == 1 else f"{images} photographs"
+    yield Table(
+        f"Shares of energy at stride {run.settings.get('stride')}, mean of {shown}",
+        ["operator", *measures.values()],
+        rows,
+        [False, *[True] * len(measures)],
+        sortable=True,
+    )
+    yield Text([str(text) for text in summary.get("reading") or []])

@@ -1,0 +1,224 @@
+"""The photographs that a run has kept: one to move with a slider, pairs of views side by side, and spectra."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aliasing.downsample.spectra import FILE as SPECTRA_FILE
+from aliasing.errors import InputError
+from aliasing.jitter.examples import FILE, SPECTRA
+from aliasing.report import charts
+from aliasing.report.blocks import Block, Cell, Chart, Command, Explorer, Look, Looks, Pair, Pairs, Section, Table, Text
+from aliasing.report.pictures import embed, embed_spectrum
+from aliasing.report.runs import Run, read_json
+
+FOLDER = "examples"
+_KINDS = {"most": "among the least stable", "least": "among the most stable"}
+_DECADES = 1e-7  # of the strongest power; below it a profile is rounding
+
+
+def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterable[Section]:
+    """The slider, and the most and the least stable photographs, of a run that has kept examples.
+
+    Parameters
+    ----------
+    run : Run
+        Of kind "networks".
+    number : int
+        Of the run among its kind.
+    names : mapping of str to str
+        What each network is called on the page, in the order of their colours.
+    """
+    slider = Section(f"move-{number}", f"Move a photograph{run.title}")
+    pairs = Section(f"photographs-{number}", f"The least and the most stable photographs{run.title}")
+    folder = run.folder / FOLDER
+    if not (folder / FILE).is_file():
+        slider.blocks.append(missing(run))
+        yield slider
+        return
+    try:
+        examples = read_json(folder / FILE)
+        photographs = [_Photograph(folder, shown, names, examples["unit"]) for shown in examples["photographs"]]
+        slider.lead = (
+            "Choose a photograph and move it, view by view, with the slider or the arrow keys. The chart follows the"
+            " probability of the answer that each network gives to the first view; a ring marks a view whose answer"
+            + (" is not that of the view before." if examples["is_path"] else " is not that of the first view.")
+        )
+        slider.blocks.append(_explorer(examples, photographs, names))
+        pairs.lead = (
+            "Chosen by the mean absolute change of the first network. Of each, the two views between which its"
+            " probability jumps most, and their difference (grey: the same; lighter or darker: by how much)."
+        )
+        pairs.blocks.append(Pairs([photograph.pair() for photograph in photographs]))
+    except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
+        slider.blocks = [Text([f"The photographs that the run has kept cannot be shown: {error}."], "note")]
+        yield slider
+        return
+    yield slider
+    yield pairs
+
+
+def missing(run: Run) -> Block:
+    """Why a run has no photographs to show, and what would bring them."""
+    command = str(run.summary.get("command", ""))
+    if run.settings.get("output") == "embedding":
+        return Text(
+            ["The run compares embeddings: there is no answer to follow, so it has kept no photographs."], "note"
+        )
+    return Command(
+        f"{run.folder.name} holds no folder `{FOLDER}` (it was made by an older version, or by a command that keeps no"
+        " photographs). `aliasing jitter … --out DIR` leaves them; over a run that is there it only shows the networks"
+        " the chosen photographs again:",
+        command if command.startswith("aliasing jitter") else "aliasing jitter --models … --images … --out DIR",
+    )
+
+
+def spectra_section(runs: Sequence[Run]) -> Section:
+    """The spectra of one photograph before and after each way of downsampling, from the first run that kept them."""
+    section = Section("spectra", "Spectra before and after downsampling")
+    places = [run.folder / SPECTRA for run in runs if run.kind == "spectrum"]
+    places += [run.folder / FOLDER / SPECTRA for run in runs if run.kind == "networks"]
+    found = [place for place in places if (place / SPECTRA_FILE).is_file()]
+    if not found:
+        section.blocks.append(
+            Command(
+                "None of the runs has kept the spectra of a photograph. This leaves them:",
+                "aliasing spectrum PHOTOGRAPH.jpg --operator subsample max average blur fourier --out spectrum",
+            )
+        )
+        return section
+    try:
+        kept = read_json(found[0] / SPECTRA_FILE)
+        section.lead = (
+            f"{kept['photograph']}, {kept['size'][0]}×{kept['size'][1]} pixels, made periodic, at stride"
+            f" {kept['stride']}. Above each spectrum its samples. What lies outside the square folds into it; a filter"
+            " that takes it away first may also take some of what is inside."
+        )
+        section.blocks.append(
+            Looks(
+                [_look(found[0], look, kept) for look in kept["looks"]],
+                inner=1 / kept["stride"],
+                height=kept["size"][0],
+                width=kept["size"][1],
+            )
+        )
+    except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
+        section.blocks.append(Text([f"The spectra in {found[0].name} cannot be shown: {error}."], "note"))
+    return section
+
+
+class _Photograph:
+    """One photograph of ``examples.json`` with its pictures."""
+
+    def __init__(self, folder: Path, shown: Mapping[str, Any], names: Mapping[str, str], unit: str) -> None:
+        self.name, self.label, self.kind = str(shown["name"]), shown.get("label"), str(shown["kind"])
+        self.movement, self.ends = float(shown["movement"]), [int(view) for view in shown["pair"]]
+        self.difference = embed(folder, shown["difference"])
+        self.views: list[dict[str, Any]] = [
+            {
+                "picture": embed(folder, view["picture"]),
+                "position": float(view["position"]),
+                "where": _where(view["shift"], float(view["position"]), unit),
+            }
+            for view in shown["views"]
+        ]
+        self.series = {name: number % charts.SERIES for number, name in enumerate(names.values())}
+        self.answers = {
+            names[model]: answers
+            | {"first_answer": _first(answers["first_answer"]), "answer": [_first(text) for text in answers["answer"]]}
+            for model, answers in shown["answers"].items()
+            if model in names
+        }
+
+    def as_data(self) -> dict[str, Any]:
+        """What the page's script reads."""
+        return {
+            "name": self.name,
+            "label": self.label,
+            "kind": _KINDS.get(self.kind, self.kind),
+            "views": self.views,
+            "networks": [
+                {key: answers[key] for key in ("first_answer", "probability", "top1", "answer", "confidence")}
+                | {"name": name, "series": self.series[name]}
+                for name, answers in self.answers.items()
+            ],
+        }
+
+    def pair(self) -> Pair:
+        """The two views between which the probability jumps most."""
+        first, second = (self.views[view] for view in self.ends)
+        rows = []
+        for name, answers in self.answers.items():
+            seen = [(answers["answer"][view], answers["confidence"][view]) for view in self.ends]
+            changed = answers["top1"][self.ends[0]] != answers["top1"][self.ends[1]]
+            cells = [Cell(answer, answer, f"{confidence:.3f}") for answer, confidence in seen]
+            rows.append([Cell(name, name), *cells, Cell("changes" if changed else "the same")])
+        truth = f"It shows: {self.label}. " if self.label else ""
+        return Pair(
+            self.name,
+            f"{truth}{_KINDS.get(self.kind, self.kind).capitalize()}: mean absolute change {self.movement:.4f}.",
+            first["picture"],
+            second["picture"],
+            self.difference,
+            first["where"],
+            second["where"],
+            Table(
+                f"The answers to the two views of {self.name}, and their probability",
+                ["network", "first view", "second view", "answer"],
+                rows,
+                [False] * 4,
+            ),
+        )
+
+
+def _explorer(examples: Mapping[str, Any], photographs: Sequence[_Photograph], names: Mapping[str, str]) -> Explorer:
+    is_path = bool(examples["is_path"])
+    unit = f"position on the path ({examples['unit']})" if is_path else "view"
+    shown = [name for name in names.values() if any(name in photograph.answers for photograph in photographs)]
+    spec = charts.path(unit, shown, list(names.values()), joined=is_path)
+    data = {"is_path": is_path, "photographs": [photograph.as_data() for photograph in photographs]}
+    caption = "The probability of the first view's answer, view by view; the upright line is the view above."
+    alternative = "Line chart of the probability view by view. The table beside the picture says the same of each view."
+    return Explorer(data, Chart(spec, caption, alternative), photographs[0].views[0]["picture"])
+
+
+def _first(label: Any) -> str:
+    """The first of a label's synonyms."""
+    return str(label).split(", ")[0]
+
+
+def _where(shift: Sequence[float], position: float, unit: str) -> str:
+    """How far the content of a view has moved, in words."""
+    down, right = (float(moved) for moved in shift)
+    if not down and not right:
+        return f"{position:g} {unit}" if position else "not moved"
+    parts = []
+    for moved, positive, negative in ((down, "down", "up"), (right, "right", "left")):
+        if moved:
+            parts.append(f"{abs(moved):g} {positive if moved > 0 else negative}")
+    return f"moved {', '.join(parts)} px"
+
+
+def _look(folder: Path, look: Mapping[str, Any], kept: Mapping[str, Any]) -> Look:
+    numbers = []
+    if "alias_fraction" in look:
+        numbers = [
+            f"{100 * max(look['alias_fraction'], 0):.2f} % of its energy is aliased",
+            f"{100 * look['baseband_kept']:.1f} % of the baseband is kept",
+        ]
+    parts = ("baseband", "alias") if "alias_fraction" in look else ("power",)
+    points = [
+        {"part": part, "frequency": frequency, "power": power} for part in parts for frequency, power in look[part]
+    ]
+    strongest = max(power for _, power in next(other["power"] for other in kept["looks"] if "power" in other))
+    title = str(look["label"])
+    caption = "power of its samples, by frequency" if numbers else "power by frequency"
+    said = f"Power by frequency, {title}: " + (", ".join(numbers) or "the photograph before any downsampling")
+    spec = charts.profile(points, float(kept["nyquist"]), strongest * _DECADES)
+    return Look(
+        title,
+        numbers,
+        embed(folder, look["samples"]),
+        embed_spectrum(folder, look["spectrum"]),
+        Chart(spec, caption, said),
+    )

@@ -1,0 +1,146 @@
+"""How the numbers were made: commands, settings, versions, weights, what was skipped, and what is not on the page."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aliasing.report.blocks import Block, Cell, Command, Section, Table, Text
+from aliasing.report.runs import Run
+
+_COMMANDS = {
+    "networks": ("networks are compared", "aliasing jitter --models … --images DIR --out jitter"),
+    "depth": ("a shift is followed layer by layer", "aliasing depth --models … --images DIR --out depth"),
+    "attribution": (
+        "the jitter is attributed to downsampling sites",
+        "aliasing attribute NETWORK --images DIR --out attribution",
+    ),
+}
+_MOST_SKIPPED = 200
+
+
+def version_differences(runs: Sequence[Run]) -> list[str]:
+    """Packages of which the runs had different versions, a line each.
+
+    Two runs of different versions need not differ for what was asked of them.
+    """
+    found = []
+    for package in dict.fromkeys(package for run in runs for package in run.summary.get("versions") or {}):
+        versions = {str((run.summary.get("versions") or {}).get(package)) for run in runs}
+        if len(versions) > 1:
+            found.append(f"{package} {' and '.join(sorted(versions))}")
+    return found
+
+
+def missing_section(runs: Sequence[Run]) -> Section | None:
+    """What is not on the page because no run has measured it, with the command that would."""
+    kinds = {run.kind for run in runs}
+    blocks: list[Block] = [
+        Command(f"No run here in which {what}:", command)
+        for kind, (what, command) in _COMMANDS.items()
+        if kind not in kinds
+    ]
+    return Section("missing", "Not on this page", "", blocks) if blocks else None
+
+
+def made_section(runs: Sequence[Run], names: Mapping[str, str]) -> Section:
+    """Settings, versions, weights and skipped images of every run."""
+    section = Section("made", "How this was made")
+    section.blocks.append(_weights(runs, names))
+    for run in runs:
+        section.blocks += _run(run, names)
+    section.blocks.append(_versions(runs))
+    return section
+
+
+def _weights(runs: Sequence[Run], names: Mapping[str, str]) -> Table:
+    rows: list[list[Cell]] = []
+    seen: set[tuple[str, str]] = set()
+    for run in runs:
+        for name, model in run.networks.items():
+            weights = model.get("weights") or {}
+            sha = str(weights.get("sha256") or "")
+            if (name, sha) in seen:
+                continue
+            seen.add((name, sha))
+            notes = "; ".join(map(str, model.get("notes") or []))
+            rows.append(
+                [
+                    Cell(names[name], names[name], name if name != names[name] else ""),
+                    Cell(str(weights.get("source") or "–")),
+                    Cell(str(weights.get("version") or "–")),
+                    Cell(sha or "–", code=True),
+                    Cell(notes or "–"),
+                ]
+            )
+    return Table(
+        "The networks' weights, by hash", ["network", "source", "version", "SHA-256", "notes"], rows, [False] * 5
+    )
+
+
+def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+    command = run.summary.get("command")
+    yield Command(f"{run.folder}:", str(command) if command else "(its summary names no command)")
+    rows = [[Cell(key, code=True), Cell(_setting(value))] for key, value in run.settings.items()]
+    if rows:
+        yield Table(
+            f"Settings of {run.folder.name}",
+            ["setting", "value"],
+            rows,
+            [False, False],
+            folded=f"Settings of {run.folder.name}",
+        )
+    unmeasured = run.summary.get("unmeasured")
+    if isinstance(unmeasured, dict) and unmeasured:
+        rows = [[Cell(str(name)), Cell(str(reason))] for name, reason in unmeasured.items()]
+        yield Table("Networks that could not be measured, and why", ["network", "reason"], rows, [False, False])
+    skipped = _skipped(run)
+    if skipped:
+        rows = [[Cell(name), Cell(reason)] for name, reason in list(skipped.items())[:_MOST_SKIPPED]]
+        more = f"; the first {_MOST_SKIPPED}" if len(skipped) > _MOST_SKIPPED else ""
+        yield Table(
+            f"Images of {run.folder.name} that could not be shown, and why{more}",
+            ["image", "reason"],
+            rows,
+            [False, False],
+            folded=f"{len(skipped)} images of {run.folder.name} were skipped",
+        )
+    for name, model in run.networks.items():
+        bad = model.get("not_finite") or []
+        if bad:
+            yield Text(
+                [
+                    f"{names[name]}: NaN or infinite output on {len(bad)} images, which were left out:"
+                    f" {', '.join(map(str, bad[:5]))}{' …' if len(bad) > 5 else ''}."
+                ],
+                "caution",
+            )
+
+
+def _skipped(run: Run) -> dict[str, str]:
+    skipped = (run.summary.get("images") or {}).get("skipped")
+    return {str(name): str(reason) for name, reason in skipped.items()} if isinstance(skipped, dict) else {}
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_setting(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_setting, value))
+    return "–" if value is None else str(value)
+
+
+def _versions(runs: Sequence[Run]) -> Table:
+    packages = list(dict.fromkeys(package for run in runs for package in run.summary.get("versions") or {}))
+    rows = [
+        [
+            Cell(package),
+            Cell(
+                " and ".join(
+                    dict.fromkeys(str((run.summary.get("versions") or {}).get(package) or "–") for run in runs)
+                )
+            ),
+        ]
+        for package in packages
+    ]
+    return Table(
+        "Versions", ["package", "version"], rows, [False, False], folded="Versions of what the numbers depend on"
+    )

@@ -1,0 +1,327 @@
+"""The networks of a run side by side: a table, accuracy against consistency, intervals, and jitter by shift."""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from aliasing.errors import InputError
+from aliasing.jitter.shifts import by_shift
+from aliasing.protocols import PROTOCOLS
+from aliasing.records import Records
+from aliasing.report import charts
+from aliasing.report.blocks import (
+    Block,
+    Cell,
+    Chart,
+    Charts,
+    Command,
+    Section,
+    Table,
+    Text,
+    Tile,
+    Tiles,
+    ends,
+    estimate_cell,
+    number_cell,
+)
+from aliasing.report.runs import Run
+
+# What is known of a network, in the order of the table; whatever else a summary estimates stands behind it.
+_MEASURES = {
+    "accuracy": "accuracy",
+    "consistency": "consistency",
+    "top1_change": "P(top-1 change)",
+    "mac": "mean absolute change",
+    "cosine_distance": "cosine distance",
+    "neighbour_change": "P(neighbour change)",
+    "worst_accuracy": "worst-case accuracy",
+    "worst_change": "P(any change)",
+    "total_variation": "total variation",
+}
+_SHOWN_ONCE = ("flip_rate",)  # along a path it is P(top-1 change)
+_COUNTS = {
+    "images": "images",
+    "pairs": "pairs",
+    "parameters": "parameters",
+    "flops": "FLOPs",
+    "multiply_adds": "multiply–adds",
+    "views_per_second": "views per second",
+}
+_INTERVALS = ("top1_change", "mac", "cosine_distance", "neighbour_change", "accuracy")
+_MOST_TILES = 4
+# Networks of which the jitter by shift is drawn; a leaderboard has more.
+_MOST_MAPS = 8
+
+
+def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+    """The networks of a run compared; counts that are the same for all stand in the lead, others in the table.
+
+    Parameters
+    ----------
+    run : Run
+        Of kind "networks".
+    number : int
+        Of the section among its kind.
+    names : mapping of str to str
+        What each network is called on the page, in the order of their colours.
+    """
+    models = run.networks
+    section = Section(f"networks-{number}", f"Networks compared{run.title}", _lead(run))
+    measures = [m for m in _MEASURES if any(ends(model.get(m))[0] is not None for model in models.values())]
+    others = {
+        key: key.replace("_", " ")
+        for model in models.values()
+        for key, value in model.items()
+        if key not in _MEASURES and key not in _SHOWN_ONCE and ends(value)[0] is not None
+    }
+    titles = {measure: _MEASURES[measure] for measure in measures} | others
+    section.blocks += _cautions(run, names)
+    section.blocks += _tiles(models, names)
+    section.blocks.append(_table(models, titles, names))
+    section.blocks += _scatter(models, names)
+    section.blocks += _interval_charts(models, measures, names)
+    section.blocks += _differences(run, titles, names)
+    section.blocks += _shifts(run, names)
+    return section
+
+
+def pareto_front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The points that no other beats: none is as good in both accuracy and consistency, and better in one.
+
+    Examples
+    --------
+    >>> points = [{"accuracy": a, "consistency": c} for a, c in ((0.7, 0.9), (0.8, 0.8), (0.7, 0.8))]
+    >>> [(point["accuracy"], point["consistency"]) for point in pareto_front(points)]
+    [(0.8, 0.8), (0.7, 0.9)]
+    """
+    front: list[dict[str, Any]] = []
+    for point in sorted(points, key=lambda p: (-p["consistency"], -p["accuracy"])):
+        if not front or point["accuracy"] > front[-1]["accuracy"]:
+            front.append(point)
+    return front[::-1]
+
+
+def group_of(name: str, model: Mapping[str, Any]) -> str:
+    """Plain or anti-aliased, and how: as the summary says, or else as the name does.
+
+    Examples
+    --------
+    >>> group_of("antialiased:binomial4:resnet50", {}), group_of("resnet50", {"group": "plain"})
+    ('converted', 'plain')
+    """
+    return str(model.get("group") or ("converted" if name.startswith("antialiased:") else "plain"))
+
+
+def _lead(run: Run) -> str:
+    models = list(run.networks.values())
+    images, pairs = (max((model.get(count) or 0 for model in models), default=0) for count in ("images", "pairs"))
+    source = str((run.summary.get("images") or {}).get("source", ""))
+    shown = "1 photograph" if images == 1 else f"{images} photographs"
+    shown += f", {pairs:,} pairs of views" if pairs else ""
+    protocol = PROTOCOLS.get(run.protocol)
+    how = (inspect.getdoc(protocol) or "").split("\n")[0] if protocol else ""
+    return f"{shown}{f' ({source})' if source else ''}. {how}".strip()
+
+
+def _cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+    texts: dict[str, list[str]] = {}
+    for name, model in run.networks.items():
+        for caution in model.get("cautions") or []:
+            texts.setdefault(str(caution), []).append(names[name])
+    if texts:
+        yield Text([f"{'; '.join(who)}: {text}." for text, who in texts.items()], "caution")
+
+
+def _tiles(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> Iterable[Block]:
+    tiles = []
+    for name, model in models.items():
+        value, low, high = ends(model.get("top1_change"))
+        if value is not None:
+            interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+            text = f"of the pairs of views change the answer{interval}"
+            changed, images = model.get("images_that_change"), model.get("images")
+            if changed is not None and images:
+                text += f"; on {changed} of {images} photographs"
+            tiles.append(Tile(_series(name, names), names[name], f"{100 * value:.1f} %", text))
+    if 0 < len(tiles) <= _MOST_TILES:
+        yield Tiles(tiles)
+
+
+def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], names: Mapping[str, str]) -> Block:
+    counts = {
+        key: title for key, title in _COUNTS.items() if len({model.get(key) for model in models.values()} - {None}) > 1
+    }
+    groups = len({group_of(name, model) for name, model in models.items()}) > 1
+    rows = [
+        [
+            Cell(names[name], names[name], name if name != names[name] else ""),
+            *([Cell(group_of(name, model))] if groups else []),
+            *(estimate_cell(model.get(measure)) for measure in titles),
+            *(number_cell(model.get(count)) for count in counts),
+        ]
+        for name, model in models.items()
+    ]
+    return Table(
+        "The networks, with the 95 % interval in brackets. An accuracy flatters a network that was trained on these"
+        " images.",
+        ["network", *(["group"] if groups else []), *titles.values(), *counts.values()],
+        rows,
+        [False, *([False] if groups else []), *[True] * (len(titles) + len(counts))],
+        sortable=True,
+    )
+
+
+def _scatter(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> Iterable[Block]:
+    points = []
+    for name, model in models.items():
+        point: dict[str, Any] = {
+            "network": names[name],
+            "group": group_of(name, model),
+        }
+        for measure in ("accuracy", "consistency"):
+            value, low, high = ends(model.get(measure))
+            point |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
+        if point["accuracy"] is not None and point["consistency"] is not None:
+            points.append(point)
+    if len(points) < 2:
+        return
+    front = pareto_front(points)
+    best = "; ".join(point["network"] for point in front)
+    alternative = (
+        f"Scatter plot of accuracy against consistency of {len(points)} networks. No other network is better in both"
+        f" than: {best}. The numbers are in the table above."
+    )
+    caption = (
+        "Accuracy against consistency with 95 % intervals; the dashed line is the Pareto front (points only: it does"
+        " not know the intervals)."
+    )
+    spec = charts.accuracy_against_consistency(points, front, list(names.values()))
+    yield Charts([Chart(spec, caption, alternative)])
+
+
+def _interval_charts(
+    models: Mapping[str, dict[str, Any]], measures: Sequence[str], names: Mapping[str, str]
+) -> Iterable[Block]:
+    if len(models) < 2:
+        return
+    shown = []
+    for measure in [name for name in _INTERVALS if name in measures]:
+        points = []
+        for name, model in models.items():
+            value, low, high = ends(model.get(measure))
+            if value is not None:
+                points.append({"network": names[name], "value": value, "low": low, "high": high})
+        spec = charts.intervals(points, _MEASURES[measure], list(names.values()), zero=measure != "accuracy")
+        caption = f"{_MEASURES[measure]}, 95 % intervals"
+        shown.append(Chart(spec, caption, f"{caption}: {_spoken(points)}"))
+    yield Charts(shown)
+
+
+def _spoken(points: Sequence[dict[str, Any]]) -> str:
+    return "; ".join(f"{point['network']} {estimate_text(point)}" for point in points[:12])
+
+
+def estimate_text(estimate: Mapping[str, Any], digits: int = 4) -> str:
+    """An estimate in a sentence."""
+    cell = estimate_cell(estimate, digits)
+    return f"{cell.text} {cell.detail}".strip()
+
+
+def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) -> Iterable[Block]:
+    differences = [
+        difference
+        for difference in run.summary.get("differences") or []
+        if difference.get("first") in names and difference.get("second") in names
+    ]
+    if not differences:
+        return
+    shown = [measure for measure in titles if any(ends(d.get(measure))[0] is not None for d in differences)]
+    firsts = {difference["first"] for difference in differences}
+    first = names[next(iter(firsts))] if len(firsts) == 1 else ""
+    rows = []
+    for difference in differences:
+        label = names[difference["second"]]
+        if not first:
+            label += f" minus {names[difference['first']]}"
+        rows.append([Cell(label, label), *(estimate_cell(difference.get(m), sign=True) for m in shown)])
+    yield Table(
+        f"Minus {first or 'the plain one'}, paired on the same photographs: an interval that does not hold 0 is a clear"
+        " difference.",
+        ["network", *(titles[measure] for measure in shown)],
+        rows,
+        [False, *[True] * len(shown)],
+        sortable=True,
+    )
+
+
+def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+    """Jitter by shift, from the records."""
+    if not any("top1_change" in model for model in run.networks.values()):
+        return
+    if not (run.folder / "records").is_dir():
+        yield Command(
+            "Jitter by shift follows from the run's records, and this folder has none: they were deleted, or left"
+            " elsewhere.",
+            str(run.summary.get("command", "")),
+        )
+        return
+    protocol = PROTOCOLS.get(run.protocol)
+    along_path = protocol is not None and protocol.is_path
+    records = Records(run.folder)
+    found: dict[str, list[dict[str, Any]]] = {}
+    try:
+        for name in list(run.networks)[:_MOST_MAPS]:
+            rows = by_shift((part.table for part in records.parts(name)), along_path).rows
+            if len(rows) > 1:
+                found[name] = rows
+    except (InputError, KeyError) as error:
+        yield Text([f"Jitter by shift cannot be shown: {error}."], "note")
+        return
+    if not found:
+        return
+    unit = protocol.unit if protocol else "pixels"
+    maps = _path_maps(found, names, unit) if along_path else _grid_maps(found, names)
+    rest = len(run.networks) - _MOST_MAPS
+    if rest > 0:
+        yield Text([f"Jitter by shift is shown of the first {_MOST_MAPS} networks; {rest} more are in the records."])
+    yield Charts(maps)
+
+
+_BY_SHIFT = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
+
+
+def _path_maps(found: Mapping[str, Any], names: Mapping[str, str], unit: str) -> list[Chart]:
+    maps = []
+    for measure, title in _BY_SHIFT.items():
+        cells = [
+            {"x": row["shift"][1], "y": names[name], "pairs": row["pairs"], **row[measure]}
+            for name, rows in found.items()
+            for row in rows
+        ]
+        largest = max(cell["value"] for cell in cells)
+        spec = charts.heat_map(cells, f"step, up to position ({unit})", None, title, largest, 3)
+        caption = f"{title} by step: is one place on the path worse than another?"
+        most = max(cells, key=lambda cell: cell["value"])
+        said = f"{caption} The largest is {estimate_text(most)} of {most['y']}, up to position {most['x']:g}."
+        maps.append(Chart(spec, caption, said))
+    return maps
+
+
+def _grid_maps(found: Mapping[str, Any], names: Mapping[str, str]) -> list[Chart]:
+    maps = []
+    largest = {m: max(row[m]["value"] for rows in found.values() for row in rows) for m in _BY_SHIFT}
+    for name, rows in found.items():
+        for measure, title in _BY_SHIFT.items():
+            cells = [
+                {"y": row["shift"][0], "x": row["shift"][1], "pairs": row["pairs"], **row[measure]} for row in rows
+            ]
+            spec = charts.heat_map(cells, "dx (pixels, right)", "dy (pixels, down)", title, largest[measure], 3)
+            caption = f"{names[name]}: {title} by shift of the content"
+            most = max(cells, key=lambda cell: cell["value"])
+            said = f"{caption}. The largest is {estimate_text(most)}, at dy {most['y']:g}, dx {most['x']:g}."
+            maps.append(Chart(spec, caption, said))
+    return maps
+
+
+def _series(name: str, names: Mapping[str, str]) -> int:
+    return list(names).index(name) % charts.SERIES

@@ -1,0 +1,195 @@
+"use strict";
+// The page works without this script but for the charts, the slider, the sorting and the choice of light or dark.
+(() => {
+  const json = (element) => JSON.parse(element.textContent);
+
+  // Light and dark: the system's choice, until the button says otherwise.
+  const theme = document.getElementById("theme");
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  const isDark = () => {
+    const chosen = document.documentElement.dataset.theme;
+    return chosen ? chosen === "dark" : system.matches;
+  };
+  const showTheme = () => theme.setAttribute("aria-pressed", String(isDark()));
+  theme.addEventListener("click", () => {
+    document.documentElement.dataset.theme = isDark() ? "light" : "dark";
+    showTheme();
+  });
+  system.addEventListener("change", showTheme);
+  showTheme();
+
+  // Tables: a click on a head sorts by it, another turns the order round; what is not a number stands last.
+  const collator = new Intl.Collator(undefined, { numeric: true });
+  for (const table of document.querySelectorAll("table[data-sortable]")) {
+    const heads = [...table.tHead.rows[0].cells];
+    const body = table.tBodies[0];
+    heads.forEach((head, column) => {
+      const numeric = head.classList.contains("numeric");
+      head.querySelector("button").addEventListener("click", () => {
+        const before = head.getAttribute("aria-sort");
+        const first = numeric ? "descending" : "ascending";
+        const other = numeric ? "ascending" : "descending";
+        const order = before === first ? other : first;
+        heads.forEach((each) => each.setAttribute("aria-sort", each === head ? order : "none"));
+        const sign = order === "ascending" ? 1 : -1;
+        const key = (row) => {
+          const cell = row.cells[column];
+          const text = cell.dataset.sort ?? "";
+          const number = Number(text);
+          return text === "" || Number.isNaN(number) ? { text: text || cell.textContent.trim() } : { number };
+        };
+        const sorted = [...body.rows].map((row) => ({ row, key: key(row) }));
+        sorted.sort((a, b) => {
+          const [p, q] = [a.key, b.key];
+          if ("number" in p && "number" in q) return sign * (p.number - q.number);
+          if ("number" in p || "number" in q) return "number" in p ? -1 : 1;
+          return sign * collator.compare(p.text, q.text);
+        });
+        body.append(...sorted.map(({ row }) => row));
+      });
+    });
+  }
+
+  // Charts: drawn as SVG in the page's own colours; `ast` does without the evaluation of text as code.
+  const options = {
+    renderer: "svg",
+    actions: false,
+    ast: true,
+    defaultStyle: false,
+    tooltip: { disableDefaultStyle: true },
+    config: json(document.getElementById("chart-config")),
+  };
+  const draw = async (figure, values) => {
+    const spec = json(figure.querySelector(".spec"));
+    if (values) spec.data.values = values;
+    const { view } = await vegaEmbed(figure.querySelector(".plot"), spec, options);
+    return view;
+  };
+  for (const figure of document.querySelectorAll(".chart")) {
+    if (!figure.closest(".explorer")) draw(figure).catch(console.error);
+  }
+  // A chart in a closed box has no width when it is drawn.
+  for (const box of document.querySelectorAll("details")) {
+    box.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")));
+  }
+
+  // Small pictures are enlarged pixel by pixel.
+  const enlarge = (image) => image.classList.toggle("enlarged", image.naturalWidth > 0 && image.naturalWidth < 112);
+  for (const image of document.querySelectorAll(".view img, .triple img, .look img")) {
+    image.addEventListener("load", () => enlarge(image));
+    if (image.complete) enlarge(image);
+  }
+
+  // The photograph that moves.
+  const explore = async (box) => {
+    const { photographs, is_path: isPath } = json(box.querySelector(".data"));
+    const [image, where, truth] = [".view img", ".where", ".truth"].map((name) => box.querySelector(name));
+    const [select, slider, play] = ["select", "input", ".play"].map((name) => box.querySelector(name));
+    const [rows, announce] = [".answers tbody", ".announce"].map((name) => box.querySelector(name));
+    const position = (photograph, view) => (isPath ? photograph.views[view].position : view);
+    let photograph;
+    let drawn; // the chart, once it is there
+
+    const element = (name, text, className) => {
+      const made = document.createElement(name);
+      made.textContent = text;
+      if (className) made.className = className;
+      return made;
+    };
+
+    const showView = (speak) => {
+      const view = Number(slider.value);
+      const { picture, where: place } = photograph.views[view];
+      image.src = picture;
+      image.alt = `${photograph.name}: view ${view + 1} of ${photograph.views.length}, ${place}`;
+      where.textContent = `View ${view + 1} of ${photograph.views.length}: ${place}`;
+      const said = [];
+      rows.replaceChildren(
+        ...photograph.networks.map((network) => {
+          const changed = network.top1[view] !== network.top1[0];
+          const row = document.createElement("tr");
+          const name = element("th", network.name);
+          name.scope = "row";
+          const swatch = element("span", "", `swatch series-${network.series}`);
+          swatch.setAttribute("aria-hidden", "true");
+          name.prepend(swatch);
+          row.append(
+            name,
+            element("td", network.answer[view], changed ? "changed" : ""),
+            element("td", network.confidence[view].toFixed(3), "numeric"),
+            element("td", network.probability[view].toFixed(3), "numeric"),
+          );
+          said.push(`${network.name}: ${network.answer[view]}, ${network.confidence[view].toFixed(2)}`);
+          return row;
+        }),
+      );
+      slider.setAttribute("aria-valuetext", `${view + 1} of ${photograph.views.length}, ${place}`);
+      if (speak) announce.textContent = said.join("; ");
+      if (drawn) drawn.signal("here", position(photograph, view)).runAsync();
+    };
+
+    const points = () =>
+      photograph.networks.flatMap((network) =>
+        photograph.views.map((_, view) => ({
+          network: network.name,
+          x: position(photograph, view),
+          probability: network.probability[view],
+          confidence: network.confidence[view],
+          answer: network.answer[view],
+          jump: view > 0 && network.top1[view] !== network.top1[isPath ? view - 1 : 0],
+        })),
+      );
+
+    const showPhotograph = async () => {
+      photograph = photographs[Number(select.value)];
+      truth.textContent = photograph.label ? `It shows: ${photograph.label}` : "";
+      slider.max = photograph.views.length - 1;
+      slider.value = 0;
+      showView(false);
+      if (drawn) await drawn.data("points", points()).runAsync();
+    };
+
+    let timer = 0;
+    const stop = () => {
+      window.clearInterval(timer);
+      timer = 0;
+      play.textContent = "Play";
+      play.setAttribute("aria-pressed", "false");
+    };
+    play.addEventListener("click", () => {
+      if (timer) return stop();
+      play.textContent = "Stop";
+      play.setAttribute("aria-pressed", "true");
+      timer = window.setInterval(() => {
+        slider.value = (Number(slider.value) + 1) % photograph.views.length;
+        showView(false);
+      }, 500);
+    });
+    slider.addEventListener("input", () => {
+      stop();
+      showView(true);
+    });
+    select.addEventListener("change", () => {
+      stop();
+      showPhotograph();
+    });
+    await showPhotograph();
+    drawn = await draw(box.querySelector(".chart"), points());
+    showView(false);
+  };
+  for (const box of document.querySelectorAll(".explorer")) explore(box).catch(console.error);
+
+  // The section that is being read, in the list of sections.
+  const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+  const watch = new IntersectionObserver(
+    (entries) => {
+      for (const { target, isIntersecting } of entries) {
+        if (!isIntersecting) continue;
+        links.forEach((link) => link.removeAttribute("aria-current"));
+        links.get(target.id)?.setAttribute("aria-current", "true");
+      }
+    },
+    { rootMargin: "-20% 0px -70% 0px" },
+  );
+  document.querySelectorAll("main > section").forEach((section) => watch.observe(section));
+})();

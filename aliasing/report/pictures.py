@@ -1,0 +1,69 @@
+"""Pictures of a run as text that a page can hold."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import PIL.Image
+
+from aliasing.errors import InputError
+
+_FORMATS = ("WEBP", "PNG", "JPEG")
+
+
+def embed(folder: Path, name: str, largest: int | None = None) -> str:
+    """A picture of a run's folder as a ``data:`` address.
+
+    Parameters
+    ----------
+    folder : Path
+        What lies outside it is not read, whatever the run's JSON says.
+    name : str
+    largest : int, optional
+        The longer side is brought down to it, and the picture encoded again; without it the file stands as it is.
+
+    Raises
+    ------
+    InputError
+        There is no such picture.
+    """
+    path = folder / name
+    picture, content = _read(folder, path)
+    if largest is None:
+        return _address(content, str(picture.format))
+    picture = picture.convert("RGB")
+    picture.thumbnail((largest, largest))
+    return _encoded(picture)
+
+
+def embed_spectrum(folder: Path, name: str) -> str:
+    """A spectrum that was kept as grey levels, as a picture in false colours (matplotlib's magma)."""
+    picture, _ = _read(folder, folder / name)
+    colours = (np.asarray(matplotlib.colormaps["magma"](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
+    return _encoded(PIL.Image.fromarray(colours[np.asarray(picture.convert("L"))]))
+
+
+def _read(folder: Path, path: Path) -> tuple[PIL.Image.Image, bytes]:
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{path} lies outside the run's folder")
+        content = path.read_bytes()
+        picture = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
+        picture.load()
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise InputError(f"{path} is no picture ({str(error).splitlines()[0]}); measure again") from None
+    return picture, content
+
+
+def _encoded(picture: PIL.Image.Image) -> str:
+    content = io.BytesIO()
+    options: dict[str, Any] = {"quality": 80, "method": 4}
+    picture.save(content, "WEBP", **options)
+    return _address(content.getvalue(), "WEBP")
+
+
+def _address(content: bytes, kind: str) -> str:
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,149 @@
+"""What does this folder hold? The results of a run, read from disk; nothing is measured again."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aliasing.errors import InputError
+
+KINDS = ("networks", "depth", "attribution", "spectrum", "features")
+_LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder.
+
+    Attributes
+    ----------
+    folder : Path
+    kind : str
+        One of `KINDS`: what its summary has.
+    summary : dict
+    title : str
+        What tells it apart from the others of its kind on a page; empty where it is the only one.
+    """
+
+    folder: Path
+    kind: str
+    summary: dict[str, Any]
+    title: str = ""
+
+    @property
+    def protocol(self) -> str:
+        """The name of the protocol; empty where there is none."""
+        protocol = self.settings.get("protocol")
+        return str(protocol.get("name", "")) if isinstance(protocol, dict) else str(protocol or "")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was asked for."""
+        settings = self.summary.get("settings")
+        return settings if isinstance(settings, dict) else {}
+
+    @property
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """The networks by name, with what the summary says of each; of an attribution the network as it is."""
+        if self.kind == "attribution":
+            return {self.summary["model"]: self.summary["variants"].get("as it is", {})}
+        if self.kind == "features":
+            return {self.summary["model"]: self.summary}
+        models: dict[str, dict[str, Any]] = self.summary.get("models", {})
+        return models
+
+
+def read_run(folder: str | Path) -> Run:
+    """Read what a command with ``--out DIR`` has left in DIR.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    InputError
+        There is no such folder, or it holds no run that can be shown.
+    """
+    folder = Path(folder)
+    path = folder / "summary.json"
+    if not path.is_file():
+        what = "no such folder" if not folder.exists() else "it holds no summary.json"
+        raise InputError(
+            f"{folder}: {what}; give the folder that `--out DIR` of jitter, compare, depth, attribute, spectrum or"
+            " features left"
+        )
+    summary = read_json(path)
+    kind = _kind(summary)
+    if kind is None:
+        raise InputError(
+            f"{folder}: its summary.json is not that of a run; there are runs of jitter, depth, attribute, spectrum"
+            " and features"
+        )
+    return Run(folder, kind, summary)
+
+
+def with_titles(runs: Sequence[Run]) -> list[Run]:
+    """The runs with titles: the protocol, or the folder where that does not tell them apart.
+
+    Examples
+    --------
+    >>> of = {name: {"settings": {"protocol": {"name": name}}} for name in ("crop", "pad")}
+    >>> runs = [Run(Path("a"), "depth", of["crop"]), Run(Path("b"), "depth", of["pad"])]
+    >>> [run.title for run in with_titles(runs)]
+    [': crop', ': pad']
+    """
+    titled = []
+    for run in runs:
+        alike = [other for other in runs if other.kind == run.kind]
+        protocols = [other.protocol for other in alike]
+        if len(alike) == 1:
+            titled.append(run)
+        elif len(set(protocols)) == len(alike):
+            titled.append(replace(run, title=f": {run.protocol}"))
+        else:
+            titled.append(replace(run, title=f": {run.folder.name}"))
+    return titled
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a run.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise InputError(f"{path} has more than {_LARGEST_JSON >> 20} MB; no run leaves that much")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({reason}); measure again") from None
+
+
+def _kind(summary: Any) -> str | None:
+    if not isinstance(summary, dict):
+        return None
+    if _mapping(summary, "variants") and isinstance(summary.get("sites"), list) and "model" in summary:
+        return "attribution"
+    if _mapping(summary, "models"):
+        models = list(summary["models"].values())
+        if not all(isinstance(model, dict) for model in models):
+            return None
+        return "depth" if all("layers" in model and "sites" in model for model in models) else "networks"
+    if _mapping(summary, "operators"):
+        return "spectrum"
+    if _mapping(summary, "layers") and "model" in summary:
+        return "features"
+    return None
+
+
+def _mapping(summary: dict[str, Any], key: str) -> bool:
+    return isinstance(summary.get(key), dict) and bool(summary[key])

@@ -1,0 +1,313 @@
+"""What goes into the page: the photographs, the numbers by shift, the markup, and what a user may do wrong."""
+
+import json
+import shutil
+import sys
+from html.parser import HTMLParser
+from importlib import resources
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+
+from aliasing.cli import main
+from aliasing.jitter.examples import VIEWS, _views_shown
+from aliasing.jitter.shifts import by_shift
+from aliasing.records import Records
+from aliasing.report import json_for_script, make_page, read_run
+from aliasing.report.networks import pareto_front
+from aliasing.report.runs import with_titles
+from tests.report_runs import HOSTILE
+
+
+def networks_of(run: Path) -> list[str]:
+    return list(read_run(run).networks)
+
+
+def rows_of(run: Path, model: str) -> pd.DataFrame:
+    return pd.concat([part.table.to_pandas() for part in Records(run).parts(model)])
+
+
+@pytest.mark.parametrize("protocol", ["crop", "grid"])
+def test_the_examples_are_those_that_move_most_and_least(measured: Path, protocol: str) -> None:
+    """Against pandas on the records: the photographs, the pair, and the answers to its two views."""
+    folder = measured / protocol / "examples"
+    examples = json.loads((folder / "examples.json").read_text(encoding="utf-8"))
+    plain, treated = networks_of(measured / protocol)
+    rows = rows_of(measured / protocol, plain)
+    jumps = (rows.first_probability.astype(float) - rows.second_probability.astype(float)).abs()
+    movement = jumps.groupby(rows.name).mean().sort_values(ascending=False)
+    photographs = examples["photographs"]
+    assert [shown["name"] for shown in photographs[:3]] == list(movement.index[:3])
+    assert {shown["name"] for shown in photographs[3:]} == set(movement.index[-3:])
+    assert [shown["kind"] for shown in photographs] == ["most"] * 3 + ["least"] * 3
+    for shown in photographs:
+        of_image = rows[rows.name == shown["name"]].reset_index()
+        row = of_image.loc[jumps[rows.name == shown["name"]].reset_index(drop=True).idxmax()]
+        first, second = (shown["views"][view] for view in shown["pair"])
+        assert first["shift"] == [row.first_dy, row.first_dx]
+        assert second["shift"] == [row.second_dy, row.second_dx]
+        answers = shown["answers"][plain]
+        # The same views in batches of other neighbours: equal to the rounding of single precision.
+        assert answers["top1"][shown["pair"][1]] == row.second_top1
+        assert answers["confidence"][shown["pair"][0]] == pytest.approx(row.first_probability, abs=1e-5)
+        assert set(shown["answers"]) == {plain, treated}
+        pictures = [view["picture"] for view in shown["views"]]
+        for picture in [*pictures, shown["difference"]]:
+            with Pillow.open(folder / picture) as opened:
+                assert opened.size == (32, 32)
+        assert len(pictures) == len(answers["top1"]) == 9
+
+
+@given(st.integers(2, 200), st.data())
+def test_the_views_that_are_kept_are_few_and_hold_the_pair(count: int, data: st.DataObject) -> None:
+    first, second = (data.draw(st.integers(0, count - 1)) for _ in range(2))
+    shown = _views_shown(count, first, second)
+    assert {first, second} <= set(shown)
+    assert len(shown) <= max(VIEWS, 2)
+    assert shown == sorted(set(shown))
+    assert 0 <= shown[0] <= shown[-1] < count
+    if count <= VIEWS:
+        assert shown == list(range(count))
+
+
+@pytest.mark.parametrize(("protocol", "keys"), [("crop", ["first_position", "second_position"]), ("grid", None)])
+def test_jitter_by_shift_is_that_of_a_group_by(measured: Path, protocol: str, keys: list[str] | None) -> None:
+    name = networks_of(measured / protocol)[1]
+    rows = rows_of(measured / protocol, name)
+    found = by_shift((part.table for part in Records(measured / protocol).parts(name)), keys is not None).rows
+    rows["changed"] = rows.first_top1 != rows.second_top1
+    rows["jump"] = (rows.first_probability.astype(float) - rows.second_probability.astype(float)).abs()
+    for row in found:
+        if keys:
+            here = rows[(rows[keys[0]] == row["shift"][0]) & (rows[keys[1]] == row["shift"][1])]
+        else:
+            moved = [(rows[f"second_{axis}"] - rows[f"first_{axis}"]) for axis in ("dy", "dx")]
+            here = rows[(moved[0] == row["shift"][0]) & (moved[1] == row["shift"][1])]
+        assert row["pairs"] == len(here) == 7
+        assert row["top1_change"]["value"] == here.changed.mean()
+        assert row["mac"]["value"] == pytest.approx(here.jump.mean(), rel=1e-12)
+        assert row["mac"]["low"] < row["mac"]["value"] < row["mac"]["high"]
+    assert len(found) == 8  # steps of the path; shifts around the centre
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
+def test_the_pareto_front_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> None:
+    points = [{"accuracy": accuracy, "consistency": consistency} for accuracy, consistency in pairs]
+
+    def beaten(point: dict[str, int]) -> bool:
+        return any(
+            other["accuracy"] >= point["accuracy"] and other["consistency"] >= point["consistency"] and other != point
+            for other in points
+        )
+
+    front = {(point["accuracy"], point["consistency"]) for point in pareto_front(points)}
+    assert front == {(point["accuracy"], point["consistency"]) for point in points if not beaten(point)}
+
+
+class Markup(HTMLParser):
+    """The elements of a page, and the text of its tables."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self._silent = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self._silent = tag in ("script", "style")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._silent = False
+
+    def handle_data(self, data: str) -> None:
+        if not self._silent:
+            self.text += data
+
+
+def test_the_page_shows_what_the_runs_hold(measured: Path) -> None:
+    runs = [read_run(measured / folder) for folder in ("crop", "grid", "depth", "attribution", "spectrum", "features")]
+    page, cautions = make_page(runs)
+    assert cautions == []
+    assert len(page) < 10_000_000
+    markup = Markup(page)
+    for run in runs[:2]:
+        for name, model in run.networks.items():
+            assert name in markup.text
+            assert model["weights"]["sha256"] in markup.text
+            for measure in ("top1_change", "mac", "consistency", "worst_change"):
+                value, low, high = (model[measure][end] for end in ("value", "low", "high"))
+                assert f"{value:.4f} [{low:.3f}, {high:.3f}]" in markup.text
+        assert run.summary["command"] in markup.text
+    assert "broken.png" in markup.text
+    for layer in next(iter(runs[2].networks.values()))["layers"]:
+        assert layer["name"] in markup.text
+    identifiers = [attributes["id"] for _, attributes in markup.elements if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    targets = {attributes["href"] for tag, attributes in markup.elements if tag == "a"}
+    assert {f"#{section}" for section in identifiers if section.split("-")[0] in ("networks", "depth")} - targets <= {
+        f"#{name}" for name in identifiers if name.endswith("-title") or name.count("-") > 1
+    }
+    for tag, attributes in markup.elements:
+        assert tag != "img" or attributes.get("alt") is not None
+    assert sum(tag == "table" for tag, _ in markup.elements) == sum(tag == "caption" for tag, _ in markup.elements)
+
+
+def poisoned(run: Path, out: Path) -> Path:
+    """A run with markup wherever a summary or the examples have text."""
+    shutil.copytree(run, out)
+
+    def poison(value: object, key: str = "") -> object:
+        if isinstance(value, dict):
+            poisonous = {f"{name}</script>{HOSTILE}/script>" if ":" in name else name: v for name, v in value.items()}
+            return {name: poison(inner, name) for name, inner in poisonous.items()}
+        if isinstance(value, list):
+            return [poison(inner, key) for inner in value]
+        if isinstance(value, str) and key not in ("picture", "difference", "name"):
+            return f"</script>{HOSTILE}/script> javascript:alert(3) {value}"
+        return value
+
+    for path in out.rglob("*.json"):
+        if path.name in ("summary.json", "examples.json"):
+            path.write_text(json.dumps(poison(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+    return out
+
+
+@pytest.mark.parametrize("folder", ["crop", "depth", "attribution", "spectrum", "features"])
+def test_markup_in_what_was_measured_is_text(measured: Path, folder: str, tmp_path: Path) -> None:
+    """The poisoned page has no more elements than the clean one, and no attribute that runs or leads anywhere.
+
+    (It may have fewer: the records are not found under a poisoned name.)
+    """
+    page, _ = make_page([read_run(poisoned(measured / folder, tmp_path / folder))], title=f"</title>{HOSTILE}")
+    markup, clean = Markup(page), Markup(make_page([read_run(measured / folder)])[0])
+    assert HOSTILE in markup.text
+    for tag in ("script", "img", "link", "style", "meta", "svg", "iframe"):
+        assert sum(found == tag for found, _ in markup.elements) <= sum(found == tag for found, _ in clean.elements)
+    for tag, attributes in markup.elements:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "#").startswith(("data:image/", "data:,", "#")), (tag, attributes)
+
+
+@given(st.text())
+def test_json_in_a_script_is_the_same_json_and_no_markup(text: str) -> None:
+    written = str(json_for_script({"text": text}))
+    assert json.loads(written) == {"text": text}
+    assert not set("<>&\u2028\u2029") & set(written)
+
+
+def test_a_picture_outside_the_run_is_not_shown(measured: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(measured / "crop", run)
+    Pillow.new("RGB", (32, 32), "red").save(tmp_path / "secret.png")
+    path = run / "examples" / "examples.json"
+    examples = json.loads(path.read_text(encoding="utf-8"))
+    examples["photographs"][0]["views"][0]["picture"] = "../../secret.png"
+    path.write_text(json.dumps(examples), encoding="utf-8")
+    text = Markup(make_page([read_run(run)])[0]).text
+    assert "lies outside the run's folder" in text
+
+
+@pytest.mark.parametrize(
+    "broken", ["{", "[]", '{"photographs": 3}', '{"photographs": [], "unit": "pixels", "is_path": 1}']
+)
+def test_broken_examples_are_told_and_the_rest_is_shown(measured: Path, tmp_path: Path, broken: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(measured / "crop", run)
+    (run / "examples" / "examples.json").write_text(broken, encoding="utf-8")
+    text = Markup(make_page([read_run(run)])[0]).text
+    assert "cannot be shown" in text
+    assert "Networks compared" in text
+
+
+def test_an_older_run_says_what_is_missing_and_how_to_make_it(measured: Path, tmp_path: Path) -> None:
+    """A summary alone: its numbers are shown; the records and the photographs are said to be missing."""
+    run = tmp_path / "older"
+    run.mkdir()
+    shutil.copy(measured / "crop" / "summary.json", run)
+    text = Markup(make_page([read_run(run)])[0]).text
+    assert "holds no folder `examples`" in text
+    assert "this folder has none" in text
+    assert "aliasing depth --models" in text
+    assert "aliasing spectrum PHOTOGRAPH.jpg" in text
+
+
+def test_runs_of_one_kind_are_told_apart(measured: Path, tmp_path: Path) -> None:
+    shutil.copytree(measured / "crop", tmp_path / "again")
+    runs = with_titles([read_run(measured / "crop"), read_run(tmp_path / "again"), read_run(measured / "depth")])
+    assert [run.title for run in runs] == [": crop", ": again", ""]
+
+
+def test_versions_that_differ_are_a_caution(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(measured / "grid", run)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary["versions"]["torch"] = "1.0.0"
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    out = tmp_path / "report.html"
+    assert main(["report", str(measured / "crop"), str(run), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "caution: the runs were made with different versions: torch 1.0.0 and" in printed
+    assert "different versions: torch 1.0.0 and" in Markup(out.read_text(encoding="utf-8")).text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no summary.json"),
+        ("not JSON", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("[1, 2]", "not that of a run"),
+        ('{"experiment": "depth", "numbers": {}}', "not that of a run"),
+        ('{"models": {"a": 3}}', "not that of a run"),
+    ],
+)
+def test_a_folder_that_holds_no_run_is_one_line(
+    content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    if content is not None:
+        (folder / "summary.json").write_text(content, encoding="utf-8")
+    assert main(["report", str(folder), "--out", str(tmp_path / "report.html")]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_what_cannot_be_written_or_is_not_there_is_one_line(
+    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    for arguments in (
+        [str(measured / "crop"), "--out", str(tmp_path)],
+        [str(measured / "crop"), "--out", str(tmp_path / "file" / "report.html")],
+        [str(tmp_path / "nowhere"), "--out", str(tmp_path / "report.html")],
+    ):
+        assert main(["report", *arguments]) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert "cannot be written" in error or "no such folder" in error
+
+
+@pytest.mark.parametrize("library", ["altair", "jinja2", "vl_convert"])
+def test_a_missing_library_is_named(
+    measured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], library: str
+) -> None:
+    for module in [name for name in sys.modules if name.startswith("aliasing.report")]:
+        monkeypatch.delitem(sys.modules, module)  # as in a process of its own
+    monkeypatch.setitem(sys.modules, library, None)
+    assert main(["report", str(measured / "crop"), "--out", str(tmp_path / "report.html")]) == 2
+    assert 'pip install "aliasing[report]"' in capsys.readouterr().err
+
+
+def test_what_the_page_is_made_of_is_in_the_package() -> None:
+    for name in ("page.html", "page.css", "page.js"):
+        assert resources.files("aliasing.report").joinpath(name).is_file()

@@ -1,0 +1,220 @@
+"""The page in a real browser: headless Chromium, opened from disk, its console and its network watched."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aliasing.report import write_report
+from tests.browser import chromium
+from tests.report_runs import HOSTILE
+from tests.test_report import poisoned
+
+pytest.importorskip("selenium")
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+FOLDERS = ("crop", "grid", "depth", "attribution", "spectrum", "features")
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    with chromium(tmp_path_factory.mktemp("profile")) as chrome:
+        yield chrome
+
+
+@pytest.fixture(scope="module")
+def report(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of every kind of run."""
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    assert write_report([measured / folder for folder in FOLDERS], path) == []
+    return path
+
+
+def open_page(browser: Any, path: Path, width: int = 1280, height: int = 900, scheme: str = "light") -> None:
+    """Open a page from disk, and wait until its charts are drawn."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+    for log in ("browser", "performance"):
+        browser.get_log(log)  # what was there before
+    browser.get(path.as_uri())
+    drawn = "return [...document.querySelectorAll('.plot')].every(plot => plot.querySelector('svg'))"
+    WebDriverWait(browser, 60).until(lambda chrome: chrome.execute_script(drawn))
+
+
+def one(browser: Any, selector: str) -> Any:
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def requests(browser: Any) -> set[str]:
+    """Every address that the page has asked for."""
+    messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
+    sent = [m["params"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return {params["request"]["url"] for params in sent if not params["documentURL"].startswith("chrome:")}
+
+
+def test_it_opens_from_disk_with_a_clean_console_and_asks_for_nothing(browser: Any, report: Path) -> None:
+    open_page(browser, report)
+    assert browser.get_log("browser") == []
+    asked = requests(browser)
+    assert report.as_uri() in asked
+    assert [address for address in asked - {report.as_uri()} if not address.startswith("data:")] == []
+    marks = "return [...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('svg path, svg text').length)"
+    assert min(browser.execute_script(marks)) > 5
+    sizes = "return [...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.alt)"
+    assert browser.execute_script(sizes) == []
+    # The policy holds: what the page did not bring is refused, and said so.
+    probe = "fetch('http://127.0.0.1:9/').then(() => arguments[0]('fetched'), () => arguments[0]('refused'))"
+    assert browser.execute_async_script(probe) == "refused"
+    assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
+
+
+def test_the_slider_moves_the_photograph_by_keyboard(browser: Any, report: Path) -> None:
+    open_page(browser, report)
+    box, slider = one(browser, "#move-1 .explorer"), one(browser, "#move-1 input[type=range]")
+    data = json.loads(box.find_element(By.CSS_SELECTOR, ".data").get_attribute("textContent"))
+    photograph = data["photographs"][0]
+    rule = "return document.querySelector('#move-1 .plot .mark-rule.role-mark line').getAttribute('transform')"
+    before = browser.execute_script(rule)
+    for view in (1, 2):
+        slider.send_keys(Keys.ARROW_RIGHT)
+        shown = photograph["views"][view]
+        assert box.find_element(By.CSS_SELECTOR, ".view img").get_attribute("src") == shown["picture"]
+        assert shown["where"] in one(browser, "#move-1 .where").text
+        assert shown["where"] in slider.get_attribute("aria-valuetext")
+        for row, network in zip(
+            box.find_elements(By.CSS_SELECTOR, ".answers tbody tr"), photograph["networks"], strict=True
+        ):
+            assert network["name"] in row.text
+            assert network["answer"][view] in row.text
+            assert f"{network['confidence'][view]:.3f}" in row.text
+            assert network["answer"][view] in one(browser, "#move-1 [aria-live=polite]").get_attribute("textContent")
+        after = WebDriverWait(browser, 10).until(
+            lambda chrome, then=before: (now := chrome.execute_script(rule)) != then and now
+        )
+        before = after
+    slider.send_keys(Keys.END)
+    assert photograph["views"][-1]["where"] in one(browser, "#move-1 .where").text
+
+    Select(one(browser, "#move-1 select")).select_by_index(3)
+    assert data["photographs"][3]["name"] in one(browser, "#move-1 .view img").get_attribute("alt")
+    assert slider.get_attribute("value") == "0"
+    play = one(browser, "#move-1 .play")
+    play.send_keys(Keys.SPACE)
+    WebDriverWait(browser, 10).until(lambda _: slider.get_attribute("value") != "0")
+    assert play.get_attribute("aria-pressed") == "true"
+    play.send_keys(Keys.SPACE)
+    assert play.get_attribute("aria-pressed") == "false"
+    assert browser.get_log("browser") == []
+
+
+def test_the_table_is_sorted_by_mouse_and_by_keyboard(browser: Any, report: Path) -> None:
+    open_page(browser, report)
+    table = "#networks-1 table[data-sortable]"
+    heads = browser.find_elements(By.CSS_SELECTOR, f"{table} thead")[0].find_elements(By.TAG_NAME, "th")
+    titles = [head.text.split("\n")[0].strip(" ↕↑↓") for head in heads]
+
+    def column(name: str) -> list[str]:
+        place = titles.index(name) + 1
+        cells = one(browser, table).find_elements(By.CSS_SELECTOR, f"tbody > tr > :nth-child({place})")
+        return [cell.get_attribute("data-sort") for cell in cells]
+
+    for name, press in (("mean absolute change", "click"), ("network", Keys.ENTER), ("consistency", Keys.SPACE)):
+        head = heads[titles.index(name)]
+        button = head.find_element(By.TAG_NAME, "button")
+        orders = []
+        for _ in range(2):
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center', inline: 'center'})", button)
+            button.click() if press == "click" else button.send_keys(press)
+            order = head.get_attribute("aria-sort")
+            orders.append(order)
+            shown = column(name) if name == "network" else [float(value) for value in column(name)]
+            assert shown == sorted(shown, reverse=order == "descending")
+        assert set(orders) == {"ascending", "descending"}
+        assert [h.get_attribute("aria-sort") for h in heads if h is not head].count("none") == len(heads) - 1
+
+
+@pytest.mark.parametrize("folder", ["crop", "spectrum", "depth"])
+def test_markup_in_names_and_answers_does_nothing(browser: Any, measured: Path, tmp_path: Path, folder: str) -> None:
+    path = tmp_path / "report.html"
+    write_report(poisoned(measured / folder, tmp_path / "run"), path, title=f"</title>{HOSTILE}")
+    open_page(browser, path)
+    if folder == "crop":  # what the script writes into the page is text as well
+        one(browser, "#move-1 input[type=range]").send_keys(Keys.ARROW_RIGHT)
+    assert browser.get_log("browser") == []  # no script was refused either: there was none to run
+    assert HOSTILE in one(browser, "h1").text
+    assert (
+        browser.execute_script("return document.querySelectorAll('img[src=x], [onerror], a[href^=java]').length") == 0
+    )
+    assert {address for address in requests(browser) if not address.startswith("data:")} == {path.as_uri()}
+
+
+def test_it_is_readable_on_a_phone(browser: Any, report: Path) -> None:
+    """Nothing makes the page wider than 360 pixels, with every box unfolded."""
+    open_page(browser, report, width=360, height=740)
+    browser.execute_script("document.querySelectorAll('details').forEach(box => box.open = true)")
+    WebDriverWait(browser, 10).until(
+        lambda chrome: chrome.execute_script("return document.documentElement.scrollWidth") <= 360
+    )
+    wide = """return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > 361
+        && !e.closest('.scroll, .visually-hidden, svg')).map(e => e.outerHTML.slice(0, 120))"""
+    assert browser.execute_script(wide) == []
+
+
+def test_light_and_dark(browser: Any, report: Path) -> None:
+    """The system's choice, then the button's; body text and quiet text keep a contrast of at least 4.5 (WCAG AA)."""
+
+    def colours() -> dict[str, tuple[float, ...]]:
+        script = "return ['--paper', '--ink', '--muted', '--accent', '--caution'].map(n => [n, getComputedStyle("
+        script += "document.documentElement).getPropertyValue(n).trim()])"
+        return {n: tuple(int(c[k : k + 2], 16) / 255 for k in (1, 3, 5)) for n, c in browser.execute_script(script)}
+
+    def luminance(colour: tuple[float, ...]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    for scheme in ("light", "dark"):
+        open_page(browser, report, scheme=scheme)
+        seen = []
+        for _ in range(2):
+            found = {name: luminance(colour) for name, colour in colours().items()}
+            paper = found.pop("--paper")
+            seen.append(paper < 0.5)
+            background = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+            assert (background == "rgb(255, 255, 255)") == (paper > 0.5)
+            for name, ink in found.items():
+                assert (max(paper, ink) + 0.05) / (min(paper, ink) + 0.05) >= 4.5, (scheme, name)
+            pressed = one(browser, "#theme").get_attribute("aria-pressed")
+            assert pressed == str(seen[-1]).lower()
+            one(browser, "#theme").click()
+        assert seen == ([False, True] if scheme == "light" else [True, False])
+
+
+def test_what_a_screen_reader_needs_is_there(browser: Any, report: Path) -> None:
+    open_page(browser, report)
+    missing = """
+        const named = (e) => e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim();
+        const checks = {
+            'an image without text': [...document.images].filter(i => !i.alt),
+            'a chart without text': [...document.querySelectorAll('.plot')].filter(
+                p => p.getAttribute('role') !== 'img' || p.getAttribute('aria-label').length < 20),
+            'a table without caption': [...document.querySelectorAll('table')].filter(t => !t.caption?.textContent),
+            'a head without scope': [...document.querySelectorAll('th')].filter(h => !h.scope),
+            'a control without name': [...document.querySelectorAll('button, select, input')].filter(e => !named(e)),
+            'a region without name': [...document.querySelectorAll('section, [role=region], nav')].filter(
+                r => !(r.getAttribute('aria-label') || document.getElementById(r.getAttribute('aria-labelledby')))),
+            'more or less than one h1': document.querySelectorAll('h1').length === 1 ? [] : ['h1'],
+            'no language': document.documentElement.lang ? [] : ['lang'],
+        };
+        return Object.entries(checks).filter(([, found]) => found.length).map(([what]) => what);"""
+    assert browser.execute_script(missing) == []
+    one(browser, "body").send_keys(Keys.TAB)
+    assert browser.switch_to.active_element.get_attribute("class") == "skip"
+    outline = "return getComputedStyle(document.activeElement).outlineStyle"
+    browser.switch_to.active_element.send_keys(Keys.TAB)
+    assert browser.execute_script(outline) == "solid"
