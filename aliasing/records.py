@@ -102,7 +102,7 @@ class Listing:
         return -(-self.images // self.block_size)
 
 
-def list_images(names: Iterable[str]) -> Listing:
+def list_images(names: Iterable[str], block_size: int = BLOCK_SIZE) -> Listing:
     """What is to be known of a run's images before any of them is read.
 
     Examples
@@ -114,7 +114,7 @@ def list_images(names: Iterable[str]) -> Listing:
     for name in names:
         digest.update(name.encode("utf-8", "surrogatepass") + b"\0")
         images += 1
-    return Listing(images, digest.hexdigest())
+    return Listing(images, digest.hexdigest(), block_size)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def from_the_checkout(_app: Any, name: str, source: list[str]) -> None:
         if "://" in target or target.startswith("#"):
             return match.group()
         path = file.parent / target
-        if path.suffix == ".png":
+        if path.suffix in (".png", ".gif"):
             return f"{text}(../{path.resolve().relative_to(HERE.parent)})"
         return text[1:-1]  # a folder, or a page that stands in the checkout only
 

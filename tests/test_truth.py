@@ -19,7 +19,7 @@ from aliasing.depth.profile import LAYER_MEASURES, SITE_MEASURES, Profile
 from aliasing.depth.profile import schema as depth_schema
 from aliasing.jitter import Jitter
 from aliasing.protocols import make_protocol
-from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records
+from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records, list_images
 
 Row = dict[str, Any]
 
@@ -31,19 +31,23 @@ CLOSE = {"rel": 1e-7, "abs": 1e-9}
 # The slow reference
 
 
-def share(images: list[list[float]], binary: bool) -> tuple[float, float, float]:
-    """Korn & Graubard (1998): the beta interval on the effective sample size, from the values of each image."""
+def share(images: list[list[float]], binary: bool, evenly: bool = False) -> tuple[float, float, float]:
+    """Korn & Graubard (1998): the beta interval on the effective sample size, from the values of each image.
+
+    ``evenly``: of the mean total of an image, over the mean number of its values.
+    """
+    number = len(images)
     count = sum(len(values) for values in images)
+    sizes = [count / number if evenly else len(values) for values in images]
     total = sum(sum(values) for values in images)
     ratio = min(max(total / count, 0.0), 1.0)
-    images_as_independent = count**2 / sum(len(values) ** 2 for values in images)
-    residuals = [sum(values) - total / count * len(values) for values in images]
-    number = len(images)
+    images_as_independent = count**2 / sum(size**2 for size in sizes)
+    residuals = [sum(values) - total / count * n for values, n in zip(images, sizes, strict=True)]
     size = images_as_independent
     if number > 1 and any(abs(residual) > 1e-9 for residual in residuals):
         variance = number / (number - 1) * sum(residual**2 for residual in residuals) / count**2
         hits = [sum(values) for values in images]
-        misses = [len(values) - sum(values) for values in images]
+        misses = [n - sum(values) for values, n in zip(images, sizes, strict=True)]
         freedom = min(sum(x) ** 2 / sum(y * y for y in x) for x in (hits, misses)) - 1
         narrowing = stats.norm.ppf(0.025) / stats.t.ppf(0.025, max(freedom, 1))
         size = ratio * (1 - ratio) / variance * narrowing**2
@@ -170,6 +174,7 @@ def recorded(networks: list[list[dict[str, Any]]], schema: pa.Schema, block: int
     """The same as records, so many images a block."""
     records, names = Records(), [f"net {number}" for number in range(len(networks))]
     for name, images in zip(names, networks, strict=True):
+        records.begin(name, {}, list_images((image["name"] for image in images), block))
         for index in range(0, len(images), block):
             part = images[index : index + block]
             rows = [row for image in part for row in image.get("rows", [])]
@@ -227,7 +232,7 @@ def test_a_jitter_summary_is_what_plain_python_makes_of_its_records(
             assert ("flip_rate" in measured) == ("total_variation" in measured) == is_path
             if is_path:
                 same(measured["flip_rate"], (value, low, high))
-                variation = share([[row["total_variation"] for row in rows] for rows in of_image.values()], False)
+                variation = share([[row["total_variation"] for row in rows] for rows in of_image.values()], False, True)
                 same(measured["total_variation"], variation, len(rows) / len(of_image))
         assert measured["images_that_change"] == sum(changed)
         assert bool(measured["cautions"]) == (sum(changed) < 10)

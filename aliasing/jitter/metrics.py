@@ -223,7 +223,9 @@ class PairMetrics:
             found["consistency"] = Estimate(1 - change.value, 1 - change.high, 1 - change.low)
             if is_path:
                 found["flip_rate"] = change
-                found["total_variation"] = _scaled(self.shares["total_variation"].estimate(), self.pairs / self.images)
+                found["total_variation"] = _scaled(
+                    self.shares["total_variation"].per_image().estimate(), self.pairs / self.images
+                )
         if "cosine_distance" in found:
             found["cosine_distance"] = _scaled(found["cosine_distance"], 2)
         return found

@@ -74,7 +74,8 @@ def _extremes(points: Sequence[dict[str, Any]]) -> str:
 
 
 def _aliasing(models: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Chart]:
-    points, order = [], []
+    points: list[dict[str, Any]] = []
+    order: list[str] = []
     for name, model in models.items():
         for site in model["sites"]:
             value, low, high = ends(site.get("alias_fraction"))
