@@ -112,6 +112,13 @@ class Share(_ImageSums):
         high = float(stats.beta.ppf(1 - _TAIL, hits + 1, misses)) if misses > 0 else 1.0
         return Estimate(value, low, high)
 
+    def per_image(self) -> "Share":
+        """The same images as if each had equally many values: for the mean of their totals, where their counts vary."""
+        count = self.count / self.images
+        return Share(
+            self.binary, self.images, self.total, self.count, self.total_squared, self.total * count, self.count * count
+        )
+
     def _effective_size(self, value: float) -> float:
         """The number of independent values that would have this variance.
 

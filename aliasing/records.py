@@ -57,6 +57,13 @@ PROBABILITIES = pa.schema(
         ("second_margin", pa.float32()),
         # Half the sum of |Δp| over all classes: 0 the same, 1 disjoint.
         ("total_variation", pa.float32()),
+        # The run that each view's answer and probabilities are from: float32 or bfloat16.
+        ("first_precision", pa.string()),
+        ("second_precision", pa.string()),
+        # In a verified run, whether the pair was drawn for the audit, and how many of its two answers that would have
+        # been kept from bfloat16 float32 gives otherwise. Null in a run of one precision.
+        ("audited", pa.bool_()),
+        ("disagreements", pa.int32()),
     ]
 )
 
@@ -95,7 +102,7 @@ class Listing:
         return -(-self.images // self.block_size)
 
 
-def list_images(names: Iterable[str]) -> Listing:
+def list_images(names: Iterable[str], block_size: int = BLOCK_SIZE) -> Listing:
     """What is to be known of a run's images before any of them is read.
 
     Examples
@@ -107,7 +114,7 @@ def list_images(names: Iterable[str]) -> Listing:
     for name in names:
         digest.update(name.encode("utf-8", "surrogatepass") + b"\0")
         images += 1
-    return Listing(images, digest.hexdigest())
+    return Listing(images, digest.hexdigest(), block_size)
 
 
 @dataclass(frozen=True)
@@ -124,12 +131,15 @@ class Part:
         Name and reason of images that could not be shown.
     not_finite : list of str
         Names of images for which the network's output held a NaN or an infinity; they have no rows.
+    bound : float or None
+        In a verified run, the margin in logits below which float32 decided (see `aliasing.jitter.precision`).
     """
 
     table: pa.Table
     images: list[str]
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
+    bound: float | None = None
 
 
 class Records:
@@ -221,7 +231,9 @@ class Records:
         if self.directory is None:
             self._memory[model, block] = part
             return
-        notes = {"images": part.images, "skipped": part.skipped, "not_finite": part.not_finite}
+        notes: dict[str, Any] = {"images": part.images, "skipped": part.skipped, "not_finite": part.not_finite}
+        if part.bound is not None:
+            notes["bound"] = part.bound
         table = part.table.replace_schema_metadata({"aliasing": json.dumps(notes)})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)

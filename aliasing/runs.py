@@ -195,8 +195,8 @@ def _who(holder: Path) -> str:
 
 def _clear(directory: Path) -> None:
     """Remove what was being written when a run was killed."""
-    for pattern in (f".*{PARTIAL}", f"records/*/.*{PARTIAL}"):
-        for path in directory.glob(pattern):
+    for folder in ("", "records/*/"):
+        for path in directory.glob(f"{folder}.*.????????{PARTIAL}"):
             path.unlink(missing_ok=True)
 
 

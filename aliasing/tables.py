@@ -189,7 +189,7 @@ def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> li
     ----------
     summary : dict
     speed : dict
-        ``views_per_second`` of the networks.
+        ``views_per_second`` of the networks; empty, there is no such column.
     """
     models = summary["models"]
     columns = [name for name in _LEADERBOARD_MEASURES if any(name in model for model in models.values())]
@@ -199,8 +199,8 @@ def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> li
             "group": models[name]["group"],
             **{column: models[name].get(column) for column in columns},
             **{column: models[name][column] for column in ("parameters", "multiply_adds")},
-            "views_per_second": speed["views_per_second"].get(name),
         }
+        | ({"views_per_second": speed["views_per_second"].get(name)} if speed else {})
         for name in _by_family(models)
     ]
 

@@ -146,13 +146,22 @@ def heading(found: dict[str, Any]) -> str:
             f"EfficientNet-Lite0 on {found['images']} ImageNet photographs, `{protocol}`, {TAPS}\n"
             "(many are training images: accuracy is flattered)"
         )
-    recipe, images = found["settings"]["recipe"], found["settings"]["training_images"] or 50_000
-    epochs = "1 epoch" if recipe["epochs"] == 1 else f"{recipe['epochs']} epochs"
-    network = found["network"].replace("resnet", "ResNet-")
+    images = found["settings"]["training_images"] or 50_000
     return (
-        f"CIFAR {network} on {found['images']:,} test images, `{protocol}`, {TAPS}\n"
-        f"fine-tuned: {epochs} of {images:,} training images; minutes of one core"
+        f"CIFAR {network_name(found)} on {found['images']:,} test images, `{protocol}`, {TAPS}\n"
+        f"fine-tuned: {epochs(found)} of {images:,} training images; minutes of one core"
     )
+
+
+def network_name(found: dict[str, Any]) -> str:
+    """A CIFAR network's name."""
+    return str(found["network"]).replace("resnet", "ResNet-")
+
+
+def epochs(found: dict[str, Any]) -> str:
+    """How long it was trained."""
+    number = found["settings"]["recipe"]["epochs"]
+    return "1 epoch" if number == 1 else f"{number} epochs"
 
 
 def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
@@ -171,9 +180,8 @@ def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
                     errors = [[gain["value"] - gain["low"]], [gain["high"] - gain["value"]]]
                     place, label = row + 0.3 * offset - 0.15, placement if row == 0 else None
                     axis.errorbar(gain["value"], place, xerr=errors, fmt="o", color=colour, capsize=3, label=label)
-            axis.set(
-                xlabel=f"{key}, filtered − plain", yticks=range(len(found)), yticklabels=[f["network"] for f in found]
-            )
+            labels = [f"{network_name(network)}, {epochs(network)}" for network in found]
+            axis.set(xlabel=f"{key}, filtered − plain", yticks=range(len(found)), yticklabels=labels)
             axis.grid(axis="x", alpha=0.3)
             axis.locator_params(axis="x", nbins=6)
         axes[0].set_ylim(len(found) - 0.5, -0.5)
@@ -187,20 +195,20 @@ def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
 
 def tables(found: list[dict[str, Any]]) -> str:
     """The CIFAR networks' numbers as Markdown, for the README."""
-    names = [network["network"].replace("resnet", "ResNet-") for network in found]
+    names = [f"{network_name(network)}, {epochs(network)}" for network in found]
     lines: list[str] = []
 
-    def add(title: str, rows: dict[str, list[str]], columns: list[str]) -> None:
-        lines.extend((f"| {title} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"))
+    def add(what: str, rows: dict[str, list[str]], columns: list[str]) -> None:
+        lines.extend((f"| {what} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"))
         lines.extend(f"| {row} | {' | '.join(cells)} |" for row, cells in rows.items())
         lines.append("")
 
-    for key, title in (("top1_change", "P(top-1 change)"), ("accuracy", "accuracy")):
+    for key, what in (("top1_change", "P(top-1 change)"), ("accuracy", "accuracy")):
         rows = {
             variant: [interval(network["variants"][variant][key], ".3f") for network in found]
             for variant in found[0]["variants"]
         }
-        add(title, rows, names)
+        add(what, rows, names)
     spent = {
         variant: [f"{network['minutes'][variant]:.1f}" for network in found]
         for variant in found[0]["variants"]
@@ -214,7 +222,7 @@ def tables(found: list[dict[str, Any]]) -> str:
         ]
         for first in ("plain", CONTROL)
         for placement in PLACEMENTS
-        for name, network in zip(names, found, strict=True)
+        for name, network in zip(map(network_name, found), found, strict=True)
     }
     add("", differences, ["consistency", "accuracy"])
     return "\n".join(lines)

@@ -34,6 +34,14 @@ def imagenet_sample() -> Path:
 
 
 @pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run's folder of each command: ``crop``, ``grid``, ``depth``, ``attribution``, ``spectrum``, ``features``."""
+    from tests.report_runs import measure_everything
+
+    return measure_everything(tmp_path_factory.mktemp("measured"))
+
+
+@pytest.fixture(scope="session")
 def cifar10() -> Path:
     """CIFAR-10 as ``train.parquet`` and ``test.parquet``."""
     return _folder("cifar10")

@@ -83,6 +83,7 @@ def main() -> None:
     load_model(NAME)
     chance = random.Random(seed)
     assert os.waitstatus_to_exitcode(os.waitpid(start(images, out / "whole"), 0)[1]) == 0
+    whole = len((out / "whole.loaded").read_text().split())
     killed, written, runs = out / "killed", {}, []
     for number in range(kills + 2):
         killed.with_suffix(".loaded").unlink(missing_ok=True)
@@ -104,7 +105,7 @@ def main() -> None:
             }
         )
         written = found
-    json.dump(runs, sys.stdout)
+    json.dump({"whole": whole, "runs": runs}, sys.stdout)
 
 
 if __name__ == "__main__":

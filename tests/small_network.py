@@ -47,7 +47,7 @@ def main() -> int:
 
         def write_or_die(path, content):  # type: ignore[no-untyped-def]
             if len(written) == int(blocks):
-                (path.parent / f".{path.name}.half{PARTIAL}").write_bytes(content[: len(content) // 2])
+                (path.parent / f".{path.name}.killed__{PARTIAL}").write_bytes(content[: len(content) // 2])
                 os.kill(os.getpid(), signal.SIGKILL)
             written.append(path)
             write(path, content)

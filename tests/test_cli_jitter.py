@@ -206,6 +206,7 @@ def cifar10_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--resizer", "magick"], "unknown resizer"),
         (["--limit", "0"], "limit is 0"),
         (["--batch-size", "-4"], "batch size is -4"),
+        (["--precision", "verified", "--output", "embedding"], "no answer that could be verified"),
         (["--models", RESNET20, RESNET20], "given twice"),
     ],
 )
@@ -245,3 +246,20 @@ def test_help_loads_neither_torch_nor_matplotlib() -> None:
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stderr.strip() == "[]"
     assert "examples:" in run.stdout
+
+
+def test_a_verified_run_says_what_was_run_again_and_what_the_audit_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aliasing.jitter.has_fast_bfloat16", lambda device: True)
+    folder, out = photographs(tmp_path / "images", 8), tmp_path / "run"
+    arguments = ["--images", str(folder), "--precision", "verified", "--out", str(out)]
+    assert main(["jitter", "--models", RESNET20, *arguments]) == 0
+    (measured,) = summary_of(out)["models"].values()
+    verification = measured["verification"]
+    printed = capsys.readouterr().out
+    assert (
+        f"below {verification['bound']:.3f} in logits run again in float32, {verification['run_again']:.1%}" in printed
+    )
+    assert f"of {verification['audited_pairs']} audited pairs 0 had a wrong answer: at most" in printed
+    assert summary_of(out)["settings"]["precision"] == "verified"

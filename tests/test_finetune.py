@@ -1,5 +1,6 @@
 """Fine-tuning learns, and a run that was stopped ends as it would have."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +27,7 @@ IMAGES = [
 def classifier() -> al.Classifier:
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1))
-    module.extend((nn.Flatten(), nn.Linear(4, 2)))
+    module.extend((nn.Flatten(), nn.Dropout(0.1), nn.Linear(4, 2)))
     half = (0.5, 0.5, 0.5)
     plain = al.Classifier(module, "tiny", 8, half, half, "bilinear", resize_size=8, crop_share=1.0)
     return antialias(plain, scheme="all", taps="binomial3")
@@ -72,6 +73,40 @@ def test_it_learns_and_goes_on_where_it_stopped(
     save(resumed, tmp_path / "tuned.safetensors")
 
 
+def test_it_is_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aliasing.surgery import finetune as module
+
+    monkeypatch.setattr(module, "_augment", lambda pixels, model, random: pixels.astype(np.float32))
+    recipe = Recipe(epochs=3, learning_rate=0.2, batch_size=8, momentum=0.8, weight_decay=0.05, seed=3)
+    images, model = IMAGES[:20], classifier()
+    found = finetune(model, IMAGES, tmp_path, recipe, limit=20)
+
+    expected = classifier().module.train().to(memory_format=torch.channels_last)
+    decaying = {key: 0.05 * (value.ndim > 1) for key, value in expected.named_parameters()}
+    speed = {key: torch.zeros_like(value) for key, value in expected.named_parameters()}
+    for epoch in range(3):
+        torch.manual_seed(3 + 1_000_003 * epoch)
+        order = np.random.default_rng((3, epoch)).permutation(20)
+        for batch in range(2):  # the four left over are no batch
+            chosen = sorted(order[8 * batch : 8 * batch + 8])
+            views = model.normalize(np.stack([images[i][0] for i in chosen]).astype(np.float32))
+            expected.zero_grad()
+            nn.functional.cross_entropy(expected(views), torch.tensor([images[i][1] for i in chosen])).backward()
+            rate = 0.2 * math.cos(math.pi / 2 * (2 * epoch + batch) / 6) ** 2
+            for key, value in expected.named_parameters():
+                gradient = value.grad + decaying[key] * value.detach()
+                speed[key] = 0.8 * speed[key] + gradient
+                value.data -= rate * (gradient + 0.8 * speed[key])  # Nesterov, as torch writes it
+    for key, value in expected.state_dict().items():
+        # Six steps in float32, in another order of sums: some 10 roundings of 6e-8, of numbers of order 1.
+        assert torch.allclose(found.module.state_dict()[key], value, atol=1e-5), key
+
+
+def test_a_loss_that_is_no_number_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a lower learning rate may help"):
+        finetune(classifier(), IMAGES, tmp_path, replace(RECIPE, learning_rate=1e30))
+
+
 def test_bfloat16_computes_in_it_and_leaves_a_float32_network(tmp_path: Path) -> None:
     seen: set[torch.dtype] = set()
     model = classifier()
@@ -104,6 +139,11 @@ def test_a_folder_belongs_to_one_run_and_images_need_labels(tmp_path: Path) -> N
     finetune(classifier(), IMAGES[:8], tmp_path, Recipe(epochs=1, batch_size=4))
     with pytest.raises(UsageError, match="another run"):
         finetune(classifier(), IMAGES[:8], tmp_path, Recipe(epochs=2, batch_size=4))
+    other = classifier()
+    with torch.no_grad():
+        other.module[0].weight += 1
+    with pytest.raises(UsageError, match="another run"):
+        finetune(other, IMAGES[:8], tmp_path, Recipe(epochs=1, batch_size=4))
     with pytest.raises(InputError, match="no labelled images"):
         finetune(classifier(), [pixels for pixels, _ in IMAGES], tmp_path / "other", RECIPE)
     with pytest.raises(UsageError, match="expected at least 1"):

@@ -9,8 +9,10 @@ import socket
 import struct
 import subprocess
 import sys
+import tarfile
 import threading
 import urllib.request
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -444,6 +446,34 @@ def without(weights: dict[str, Tensor], *dropped: str) -> dict[str, Tensor]:
     return {key: value for key, value in weights.items() if not key.startswith(dropped)}
 
 
+FIRST = "features.0.weight"
+ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+
+
+def zipped(path: Path, members: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
+def tarred(path: Path, thing: Any) -> Path:
+    """The format of torch 0.1: a tar of pickles."""
+    content = pickle.dumps(thing, 2)
+    with tarfile.open(path, "w") as archive:
+        for name in ("sys_info", "pickle", "storages", "tensors"):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+def endless() -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    content["state_dict"] = content
+    return content
+
+
 # Each: how to make it in a folder from good weights, and what the message must say.
 BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path, dict[str, Tensor]], Path], str]] = {
     "no file": (lambda f, w: f / "none.pth", "no such file"),
@@ -516,6 +546,74 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path, dict[str, Tensor]], Path], str]
             {**w, "classifier.1.weight": torch.zeros(10, 512, 1, 1), "classifier.1.bias": torch.zeros(10)}, f / "a.pth"
         ),
         "2 of the wrong shape (classifier.1.weight: 10×512×1×1, expected 1000×512×1×1",
+    ),
+    "whole numbers for real ones": (
+        lambda f, w: saved({**w, FIRST: w[FIRST].long()}, f / "a.pth"),
+        "1 of the wrong kind (features.0.weight: int64, expected float32)",
+    ),
+    "complex numbers for real ones": (
+        lambda f, w: saved({**w, FIRST: w[FIRST].to(torch.complex64)}, f / "a.pth"),
+        "1 of the wrong kind (features.0.weight: complex64, expected float32)",
+    ),
+    "a sparse tensor": (lambda f, w: saved({**w, FIRST: w[FIRST].to_sparse()}, f / "a.pth"), f"({FIRST}: sparse_coo)"),
+    "a quantised tensor": (
+        lambda f, w: saved({**w, FIRST: torch.quantize_per_tensor(w[FIRST], 0.1, 0, torch.qint8)}, f / "a.pth"),
+        f"({FIRST}: quantised)",
+    ),
+    "a nested tensor": (
+        lambda f, w: saved({**w, FIRST: torch.nested.nested_tensor([torch.zeros(2), torch.zeros(3)])}, f / "a.pth"),
+        f"({FIRST}: nested)",
+    ),
+    "a tensor on the meta device": (lambda f, w: saved({**w, FIRST: w[FIRST].to("meta")}, f / "a.pth"), "no values"),
+    "a tensor as large as the world": (
+        lambda f, w: saved({**w, FIRST: torch.zeros(1).expand(2**40)}, f / "a.pth"),
+        "1 of the wrong shape",
+    ),
+    "names that a terminal would obey": (
+        lambda f, w: saved({"\x1b[2J\n<b>": torch.zeros(1), "y" * 1_000_000: torch.zeros(1)}, f / "a.pth"),
+        r"2 unexpected (\x1b[2J\n<b>, yyy",
+    ),
+    "names that hold themselves": (lambda f, w: saved(endless(), f / "a.pth"), "other things than tensors"),
+    "an archive that expands a thousand times": (
+        lambda f, w: zipped(f / "a.pth", {"archive/data.pkl": bytes(2**28 + 1), "archive/version": b"3"}),
+        "decompression bomb",
+    ),
+    "an archive that leads out": (
+        lambda f, w: zipped(f / "a.pth", {"../../ran": b"x", "archive/data.pkl": b"}.", "archive/version": b"3"}),
+        "no whole PyTorch checkpoint",
+    ),
+    "code in a compressed archive": (
+        lambda f, w: zipped(f / "a.pth", {"archive/data.pkl": pickle.dumps(CreatesFile(f / "ran"), 2)}),
+        "",
+    ),
+    "code in the tar of old": (lambda f, w: tarred(f / "a.pth", CreatesFile(f / "ran")), "no whole PyTorch checkpoint"),
+    "a name of 2^40 bytes": (
+        lambda f, w: written(f / "a.pth", b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"abc."),
+        "no whole PyTorch checkpoint",
+    ),
+    "a header that is nested without end": (
+        lambda f, w: lying_safetensors(f / "a.safetensors", b"[" * 100_000),
+        "no whole .safetensors",
+    ),
+    "a header of 2^63 bytes": (lambda f, w: lying_safetensors(f / "a.safetensors", b"{}", length=1 << 63), "no whole"),
+    "the same name twice": (
+        lambda f, w: lying_safetensors(
+            f / "a.safetensors",
+            b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},'
+            b'"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}',
+            body=bytes(8),
+        ),
+        "",
+    ),
+    "tensors that lie on one another": (
+        lambda f, w: lying_safetensors(f / "a.safetensors", header_of(a=ONE, b=ONE), body=bytes(8)),
+        "no whole .safetensors",
+    ),
+    "a shape that overflows": (
+        lambda f, w: lying_safetensors(
+            f / "a.safetensors", header_of(a={**ONE, "shape": [2**40, 2**40]}), body=bytes(8)
+        ),
+        "no whole .safetensors",
     ),
     "another network": (
         lambda f, w: safetensors_file(torchvision.models.resnet18().state_dict(), f / "a.safetensors"),

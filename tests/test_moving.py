@@ -19,7 +19,7 @@ from aliasing.errors import UsageError
 from aliasing.images import open_images
 from aliasing.images.video import read_frames
 from aliasing.jitter import Trace, trace
-from aliasing.jitter.engine import probabilities
+from aliasing.jitter.network import probabilities
 from aliasing.models import load_model
 from aliasing.plots import film
 from aliasing.protocols import make_protocol

@@ -7,13 +7,11 @@ from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
-from safetensors.torch import save_file
 
 from aliasing.cli import main
 from aliasing.jitter.examples import VIEWS, _views_shown
@@ -22,35 +20,7 @@ from aliasing.records import Records
 from aliasing.report import json_for_script, make_page, read_run
 from aliasing.report.networks import pareto_front
 from aliasing.report.runs import with_titles
-from tests.cifar_resnet import resnet20
-
-HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)<'  # what a file's name can hold: everything but a slash
-
-
-@pytest.fixture(scope="session")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each command, of untrained networks on noise, one photograph with markup in its name."""
-    root = tmp_path_factory.mktemp("measured")
-    images = root / "images"
-    images.mkdir()
-    for index, name in enumerate((f"{HOSTILE}.png", *(f"noise {index}.png" for index in range(6)))):
-        pixels = np.random.default_rng(index).integers(0, 256, (48, 56, 3), dtype=np.uint8)
-        Pillow.fromarray(pixels).save(images / name)
-    (images / "broken.png").write_bytes(b"no picture")
-    # Untrained, for paths and markup and never for numbers; from a file, so that it is the same network every time.
-    save_file(resnet20().module.state_dict(), root / "resnet20.safetensors")
-    network = f"file:{root}/resnet20.safetensors@module:tests.cifar_resnet:resnet20"
-    both, shown = ("--models", network, f"antialiased:binomial3:{network}"), ("--images", str(images))
-    for folder, arguments in {
-        "crop": ("jitter", *both, *shown),
-        "grid": ("jitter", *both, *shown, "--protocol", "grid:radius=1"),
-        "depth": ("depth", *both, *shown, "--limit", "3"),
-        "attribution": ("attribute", network, *shown, "--limit", "3", "--protocol", "crop:span=1"),
-        "spectrum": ("spectrum", str(images), "--operator", "subsample", "max", "blur", "fourier"),
-        "features": ("features", network, str(images), "--limit", "2", "--protocol", "crop:span=1"),
-    }.items():
-        assert main([*arguments, "--out", str(root / folder)]) == 0
-    return root
+from tests.report_runs import HOSTILE
 
 
 def networks_of(run: Path) -> list[str]:

@@ -163,15 +163,17 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(
         list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=300
     )
     assert run.returncode == 0, run.stderr
-    *killed, interrupted, last = json.loads(run.stdout)
+    found = json.loads(run.stdout)
+    *killed, interrupted, last = found["runs"]
     assert sum(one["code"] == -9 for one in killed) >= kills // 2  # the others had ended before
     assert sum(one["half_written"] for one in killed) >= kills // 4  # killed while they wrote
     assert interrupted["code"] in (130, 0)
     assert interrupted["told"].count("\n") <= 1
     assert last["code"] == 0
-    # The images of the blocks that were missing, and the one that the figure follows, no more.
-    sizes = [32, 32, 32, 4] * 2
-    assert last["loaded"] <= sum(sorted(sizes)[last["parts_before"] :]) + 1
+    # The images of the blocks that were missing, and those that are shown as examples, no more.
+    sizes, examples = sorted([32, 32, 32, 4] * 2), found["whole"] - 2 * COUNT
+    assert 0 < examples < COUNT / 2
+    assert last["loaded"] <= sum(sizes[last["parts_before"] :]) + examples
     assert all(one["half_written"] <= 1 for one in killed)
     assert records_of(tmp_path / "killed") == records_of(tmp_path / "whole")
     assert summary_of(tmp_path / "killed") == summary_of(tmp_path / "whole")
@@ -302,3 +304,40 @@ def test_damaged_and_missing_parts_are_measured_again(photographs: Path, tmp_pat
     assert main(run) == 0
     assert records_of(tmp_path) == whole
     assert summary_of(tmp_path) == summary
+
+
+def test_a_network_may_be_added_later_but_nothing_else_may_change(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["--images", str(photographs), "--limit", "3", "--out"]
+    jitter, depth = [*few, str(tmp_path / "jitter")], [*few, str(tmp_path / "depth")]
+    assert main(["jitter", "--models", NAME, *jitter]) == 0
+    (part,) = tmp_path.glob("jitter/records/*/*.parquet")
+    written = part.stat().st_mtime_ns
+    assert main(["jitter", "--models", NAME, ANOTHER, *jitter]) == 0
+    assert part.stat().st_mtime_ns == written
+    assert len(summary_of(tmp_path / "jitter")["differences"]) == 1
+    assert main(["depth", "--models", NAME, *depth]) == 0
+    capsys.readouterr()
+    for change, difference in [
+        (["jitter", "--models", NAME, "--protocol", "grid", *jitter], "protocol was {'name': 'crop'"),
+        (["jitter", "--models", NAME, "--seed", "1", *jitter], "seed was 0 and is now 1"),
+        (["jitter", "--models", NAME, *jitter, "--limit", "2"], "limit was 3 and is now 2"),
+        (["depth", "--models", NAME, "--layers", "leaves", *depth], "layers was 'blocks' and is now 'leaves'"),
+        (["depth", "--models", NAME, *jitter], "layers was None and is now 'blocks'"),
+    ]:
+        assert main(change) == 1
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert difference in error
+
+
+def test_ranks_that_cannot_be_reached_are_one_line(
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    assert main(["jitter", "--models", NAME, "--images", str(photographs)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "the other processes of this run cannot be reached" in error

@@ -128,6 +128,46 @@ def test_what_does_not_downsample_is_no_site() -> None:
     assert find_sites(network, IMAGE) == []
 
 
+def test_an_upsampling_site_has_the_factor_as_its_stride() -> None:
+    network = nn.Sequential(nn.MaxPool2d(4), nn.ConvTranspose2d(3, 3, 2, stride=2))
+    assert [(site.stride, site.cumulative_stride) for site in find_sites(network, IMAGE)] == [
+        ((4, 4), (4, 4)),
+        ((2, 2), (2, 2)),
+    ]
+
+
+def test_groups_of_several_channels_are_not_depthwise() -> None:
+    (site,) = find_sites(nn.Conv2d(4, 8, 3, stride=2, groups=2), torch.zeros(1, 4, 16, 16))
+    assert site.kind == "convolution"
+
+
+def test_a_convolution_behind_a_learned_layer_is_no_stem() -> None:
+    class Embedded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.conv = nn.Linear(3, 4), nn.Conv2d(4, 4, 3, stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.conv(self.embed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
+            return y
+
+    (site,) = find_sites(Embedded(), IMAGE)
+    assert (site.name, site.role) == ("conv", "")
+
+
+def test_a_stride_over_a_single_pixel_is_no_site() -> None:
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 4, 1, stride=2))
+    assert [site.kind for site in find_sites(network, IMAGE)] == ["global pooling"]
+
+
+def test_the_cumulative_stride_of_a_sum_is_that_of_its_coarser_part() -> None:
+    class Mixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.max_pool2d(x[:, :, :32, :32] + F.max_pool2d(x, 2), 2)
+
+    assert [site.cumulative_stride for site in find_sites(Mixed(), IMAGE)] == [(2, 2), (4, 4)]
+
+
 def test_rotary_slices_over_channels_are_no_sites() -> None:
     class Rotary(nn.Module):
         def forward(self, x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from networks import build, difference, image, randomise
@@ -172,10 +173,16 @@ class Reader(nn.Module):
         super().__init__()
         self.kind = kind
         self.conv, self.product, self.inside = nn.Conv2d(3, 4, 3, 2, 1), Product(), ReadInside()
+        self.positions = nn.Parameter(torch.randn(4, 17, 17))
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if self.kind == "inside its module":
             return self.inside(x) + self.inside.smooth
+        if self.kind == "the caller, before the activation":
+            y = self.conv(x)
+            return y, F.relu(y)
+        if self.kind == "with a map of positions":
+            return F.relu(self.conv(x) + self.positions)
         y = F.relu(self.conv(x))
         if self.kind == "twice":
             return self.product(y, y)
@@ -191,7 +198,10 @@ def test_what_is_resampled_to_a_size_has_no_phases_to_choose_among() -> None:
     assert converted(image(32)).shape == (1, 4, 7, 7)
 
 
-@pytest.mark.parametrize("kind", ["inside its module", "twice", "the caller"])
+@pytest.mark.parametrize(
+    "kind",
+    ["inside its module", "twice", "the caller", "the caller, before the activation", "with a map of positions"],
+)
 @torch.no_grad()
 def test_whoever_reads_the_activation_reads_it_subsampled(kind: str) -> None:
     network, x = randomise(Reader(kind)).double(), image(33)
@@ -395,7 +405,11 @@ def test_recalibration_of_a_classifier_from_images() -> None:
 
 def test_recalibration_adds_up_exactly_and_takes_so_many_batches() -> None:
     batches = [1000 + torch.randn(8, 3, 16, 16) for _ in range(3)]
-    found = al.recalibrate(nn.Sequential(nn.BatchNorm2d(3)), batches, limit=2)
+    network = nn.Sequential(nn.BatchNorm2d(3))
+    network[0].never_run = nn.BatchNorm2d(5)
+    network[0].never_run.running_mean += 7
+    found = al.recalibrate(network, batches, limit=2)
+    assert found[0].never_run.running_mean.eq(7).all()  # it has seen nothing to take another from
     # ⟨x²⟩ − μ² is 1 of 10⁶: it would keep one digit in float32.
     expected = torch.cat(batches[:2]).double().var((0, 2, 3)).float()
     assert torch.allclose(found[0].running_var, expected, rtol=1e-5)
@@ -471,8 +485,25 @@ def test_names_and_files_bring_the_conversion_back(tmp_path: Path) -> None:
     loaded = al.load_model(f"file:{tmp_path}/tiny.safetensors@module:test_surgery:tiny")
     assert torch.equal(loaded.module(x), named.module(x))
     assert type(loaded.module) is nn.Sequential
+    assert loaded.name.startswith("file:")  # which is how it can be loaded again
     with pytest.raises(UsageError, match="expected antialiased:FILTER:MODEL"):
         al.load_model("antialiased:binomial4")
+
+
+def test_a_note_that_is_no_conversion_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.safetensors"
+    safetensors.torch.save_file(tiny().state_dict(), path, {specification.METADATA_KEY: "binomial4"})
+    with pytest.raises(InputError, match="its metadata says 'binomial4', which is no conversion"):
+        al.load_model(f"file:{path}@module:test_surgery:tiny")
+
+
+def test_what_a_file_cannot_keep_is_refused(tmp_path: Path) -> None:
+    plain = al.load_model("module:test_surgery:tiny")
+    with pytest.raises(UsageError, match=r"give it that ending"):
+        save(al.antialias(plain, scheme="all"), tmp_path / "tiny.pth")
+    with pytest.raises(UsageError, match="name a scheme"):
+        save(al.antialias(plain, scheme=lambda site: Treatment()), tmp_path / "tiny.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 # --- the published checkpoints --------------------------------------------------------------------------------------

@@ -95,7 +95,6 @@ def run(arguments: argparse.Namespace) -> None:
         if ranks.rank > 0:
             return
         summary = board.summary()
-        remarks = list(_remarks(summary, arguments.out))
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
             markdown = "\n\n".join(tables.leaderboard_tables(summary, board.speed, "markdown"))
@@ -104,7 +103,7 @@ def run(arguments: argparse.Namespace) -> None:
             write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
             plots.save(plots.leaderboard(board), arguments.out / "figure.png")
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
-    print_result(arguments, {**summary, "speed": board.speed}, found, remarks)
+    print_result(arguments, {**summary, "speed": board.speed}, found, _remarks(summary, arguments.out))
 
 
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:

@@ -84,7 +84,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
-    from aliasing import tables
     from aliasing.errors import UsageError
     from aliasing.runs import hold, join_ranks
 
@@ -98,7 +97,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print_json(summary)
     elif arguments.format != "table":
-        print(tables.render(tables.depth_rows(summary), arguments.format))
+        print(render(depth_rows(summary), arguments.format))
     else:
         print("\n".join(_report(arguments, summary)))
 

@@ -9,6 +9,8 @@ examples:
       one's own weights, the photograph small on black
   aliasing jitter --protocol consistency:draws=1 --resizer torch --json
       two random windows a photograph, resized by torch, the summary on standard output
+  aliasing jitter --models vgg16 --images DIR --precision verified --out jitter
+      the answers of float32 at nearly the speed of bfloat16
   aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --protocol horizontal --animate --out film
       a film as well: the photograph that moves most, and both networks' answers, plain and anti-aliased side by side
 """
@@ -56,6 +58,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="probabilities",
         help="what of the network is compared; `embedding` for one that is no classifier",
     )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "verified"),
+        default="float32",
+        help="`verified`: bfloat16, run again in float32 where rounding could have changed the answer, and audited; the"
+        " mean absolute change is then known from a sample only",
+    )
+    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1 or mps")
+    parser.add_argument("--compile", action="store_true", help="run the networks by torch.compile: pays on long runs")
     add_run(parser)
     add_animate(parser, "the photograph that moves the first network's answer most, along the path of the protocol")
 
@@ -86,6 +97,9 @@ def run(arguments: argparse.Namespace) -> None:
             limit=arguments.limit,
             batch_size=arguments.batch_size,
             seed=arguments.seed,
+            precision=arguments.precision,
+            device=arguments.device,
+            compiled=arguments.compile,
             out=arguments.out,
             progress=not arguments.json,
             ranks=ranks,
@@ -116,6 +130,8 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
     yield ""
     for name, model in models.items():
         yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
+        if "verification" in model:
+            yield f"{name}: {_verification(model['verification'])}"
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
     out, film = arguments.out, ", animation.mp4, .gif and .json" if arguments.animate else ""
@@ -124,6 +140,16 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
         f"written to {out}: summary.json, records/, examples/, figure.png{film}"
         if out
         else "nothing is kept: add --out DIR"
+    )
+
+
+def _verification(found: dict[str, Any]) -> str:
+    """What float32 says of the answers of bfloat16."""
+    bound = "all views" if found["bound"] is None else f"views with a margin below {found['bound']:.3f} in logits"
+    share = "" if found["run_again"] is None else f", {found['run_again']:.1%} of them"
+    return (
+        f"bfloat16, {bound} run again in float32{share}; of {found['audited_pairs']} audited pairs"
+        f" {found['disagreements']} had a wrong answer: at most {found['disagreement_limit']:.2%} of all (95 %)"
     )
 
 

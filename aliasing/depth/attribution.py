@@ -34,7 +34,9 @@ from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network
-from aliasing.jitter.engine import Array, class_probabilities, compare_probabilities, measure_blocks, table_of
+from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
+from aliasing.jitter.faults import Guarded
+from aliasing.jitter.network import Array, class_probabilities
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -324,5 +326,5 @@ def _measure_blocks(
         tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
         return pa.concat_tables(tables)
 
-    batches = {"batch_size": settings["batch_size"], "seed": settings["seed"], "timeout": timeout}
-    return measure_blocks(model, blocks, protocol, network, tabulate, PROBABILITIES, **batches, seen=seen)
+    show = in_batches(Guarded(model, network, timeout), settings["batch_size"])
+    return measure_blocks(model, blocks, protocol, show, tabulate, PROBABILITIES, seed=settings["seed"], seen=seen)

@@ -64,5 +64,6 @@ def _opencv() -> Any:
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2
 
-    cv2.setLogLevel(0)  # others may have imported it before the environment was set
+    # Others may have imported it before the environment was set.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2

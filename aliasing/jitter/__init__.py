@@ -9,9 +9,10 @@ A network is shown views of photographs that differ by a small shift; its answer
 with *k* the top class of a view and *p* its probability. Consistency is 1 − P(top-1 change) (Zhang 2019).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -25,19 +26,27 @@ from aliasing import tables
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
-    Array,
     Compare,
+    Show,
     compare_embeddings,
     compare_probabilities,
-    embeddings,
+    in_batches,
     measure_blocks,
     predict,
     prepare_ahead,
-    probabilities,
     table_of,
 )
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.metrics import NOT_MEASURED, PairedMetrics, PairMetrics, image_totals
+from aliasing.jitter.network import (
+    Array,
+    Execution,
+    embeddings_of,
+    has_fast_bfloat16,
+    prepare,
+    probabilities_of,
+)
+from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -64,6 +73,7 @@ class _Measured:
     images: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
+    bounds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,7 @@ class Jitter:
                     found.images += len(part.images)
                     found.skipped |= part.skipped
                     found.not_finite += part.not_finite
+                    found.bounds += [] if part.bound is None else [part.bound]
                 if first is None:
                     first = table
                 else:
@@ -135,7 +146,7 @@ class Jitter:
         found: tuple[float, str | None] = (0.0, None)
         for table in self.tables(model):
             movement = image_totals(table).get("mac")
-            if movement is not None:
+            if movement is not None and len(movement.names):
                 most = int(movement.totals.argmax())
                 found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
         return found[1]
@@ -167,6 +178,7 @@ class Jitter:
                 "near_ties": metrics.near_ties,
                 "not_finite": list(found.not_finite),
                 "cautions": metrics.cautions(),
+                **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
                 **self.models[name],
             }
         return {
@@ -192,6 +204,9 @@ def measure_jitter(
     limit: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    precision: str = "float32",
+    device: str = "cpu",
+    compiled: bool = False,
     out: str | Path | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
@@ -216,6 +231,14 @@ def measure_jitter(
         Views that the network sees at once.
     seed : int
         For protocols that draw at random.
+    precision : {"float32", "bfloat16", "verified"}
+        ``verified`` takes bfloat16's answers, asks float32 where rounding could have changed one, audits a random part
+        of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`); where the
+        device is not fast at bfloat16 it is float32, and the notes say so.
+    device : str
+        "cpu", "cuda" (or "cuda:1"), "mps".
+    compiled : bool
+        Run the networks by torch.compile; it takes a minute or so, and pays on long runs.
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
@@ -256,6 +279,12 @@ def measure_jitter(
         raise UsageError(f"timeout is {timeout}; it must be above 0 seconds")
     if output not in ("probabilities", "embedding"):
         raise UsageError(f"unknown output {output!r}; choose probabilities or embedding")
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
+    if precision == "verified" and output == "embedding":
+        raise UsageError("an embedding is no answer that could be verified; choose precision float32 or bfloat16")
+    Execution(device)
+    slow = precision == "verified" and not has_fast_bfloat16(device)
     keep_freed_memory()
     protocol = make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
@@ -267,6 +296,9 @@ def measure_jitter(
         "output": output,
         "seed": seed,
         "batch_size": batch_size,
+        "precision": "float32" if slow else precision,
+        "device": device,
+        "compile": compiled,
         "threads": torch.get_num_threads(),
     }
     if output == "embedding":
@@ -280,6 +312,8 @@ def measure_jitter(
                     f"{network.name} is given twice; give each network once, and your own under their own names"
                 )
             described[network.name] = describe_network(network, protocol)
+            if slow:
+                described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
             _measure(network, protocol, settings, run, timeout)
     if not described:
         raise UsageError("no network was given")
@@ -316,21 +350,40 @@ def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], ru
     """Measure what has not been measured yet of one network."""
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
-        if settings["output"] == "probabilities":
-            network, schema = probabilities(model), PROBABILITIES
-            compare: Compare = compare_probabilities
-        else:
-            network, schema = embeddings(model), EMBEDDINGS
-            guarded = Guarded(model, network, timeout)
-            compare = compare_embeddings(_gallery(model, run.entries(), protocol, guarded, settings))
+        schema = PROBABILITIES if settings["output"] == "probabilities" else EMBEDDINGS
+        show, compare, bound = _way_of(model, protocol, settings, run, timeout)
 
         def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
 
-        batches = {"batch_size": settings["batch_size"], "seed": settings["seed"], "timeout": timeout}
-        return measure_blocks(model, blocks, protocol, network, tabulate, schema, **batches, seen=seen)
+        for index, part in measure_blocks(
+            model, blocks, protocol, show, tabulate, schema, seed=settings["seed"], seen=seen
+        ):
+            yield index, replace(part, bound=bound)
 
     run.measure(model.name, [model.name], {**settings, "weights": model.weights}, work)
+
+
+def _way_of(
+    model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run, timeout: float | None
+) -> tuple[Show, Compare, float | None]:
+    """How the network is shown views, how its outputs are compared, and the bound of a verified run."""
+    precision, seed, batch_size = settings["precision"], settings["seed"], settings["batch_size"]
+    execution = Execution(settings["device"], settings["compile"], precision == "bfloat16")
+    running = prepare(model, execution)
+    if settings["output"] == "embedding":
+        network = Guarded(running, embeddings_of(running, execution), timeout)
+        gallery = _gallery(model, run.entries(), protocol, network, settings)
+        return in_batches(network, batch_size), compare_embeddings(gallery), None
+    if precision != "verified":
+        network = Guarded(running, probabilities_of(running, execution), timeout)
+        return in_batches(network, batch_size), partial(compare_probabilities, precision=precision), None
+    fast, exact = (
+        Guarded(running, probabilities_of(running, replace(execution, half=half)), timeout) for half in (True, False)
+    )
+    bound = calibrate(model, fast, exact, run.entries(), protocol, seed=seed, batch_size=batch_size)
+    verification = Verification(fast, exact, bound, seed, batch_size)
+    return verification.show, verification.compare, bound
 
 
 def _gallery(
@@ -356,6 +409,11 @@ def _gallery(
 
     vectors = list(predict(answer, pictures(), settings["batch_size"]))
     return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
+
+
+def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]:
+    """What a verified run says of itself; ``bound`` is the margin in logits, null where float32 decided everything."""
+    return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
 
 
 def describe_network(model: Classifier, protocol: Protocol) -> dict[str, Any]:

@@ -6,26 +6,23 @@ are decoded beside the network; and nothing is kept longer than its block.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import groupby, islice
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import torch
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Clip, Entry, Image
 from aliasing.jitter.faults import Guarded
-from aliasing.models import Classifier, penultimate_features
+from aliasing.jitter.network import Array, Network
+from aliasing.models import Classifier
 from aliasing.protocols import Protocol, Views
 from aliasing.records import Part
 
-Array: TypeAlias = npt.NDArray[np.float32]
-Network: TypeAlias = Callable[[Array], Array]
 Columns: TypeAlias = dict[str, Any]
 Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
 Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
@@ -35,44 +32,20 @@ _AHEAD = 8  # images that are decoded before the network asks for them
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
-def probabilities(model: Classifier) -> Network:
-    """Views N×H×W×3 → class probabilities N×C (softmax of the network's output)."""
-    model.module.to(memory_format=torch.channels_last)
+class Shown(NamedTuple):
+    """A picture that the network is shown: which view of which image it is."""
 
-    def network(views: Array) -> Array:
-        with torch.inference_mode():
-            return class_probabilities(model, views)
-
-    return network
+    picture: Array
+    image: Image | Clip
+    views: Views
+    number: int
 
 
-def class_probabilities(model: Classifier, views: Array) -> Array:
-    """The class probabilities of one batch of views; gradients are the caller's to switch off."""
-    logits = model.module(model.normalize(views))
-    if not isinstance(logits, torch.Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        raise InputError(
-            f"{model.name} gives {_describe(logits)}, not N×classes; if it is no classifier, measure its"
-            " embedding (--output embedding)"
-        )
-    outputs: Array = logits.float().softmax(1).numpy()
-    return outputs
+Show: TypeAlias = Callable[[Iterator[Shown]], Iterator[Array]]
+"""Gives the output of each picture, in their order."""
 
 
-def embeddings(model: Classifier) -> Network:
-    """Views N×H×W×3 → embeddings N×D of unit length."""
-    model.module.to(memory_format=torch.channels_last)
-    features = penultimate_features(model)
-
-    def network(views: Array) -> Array:
-        with torch.inference_mode():
-            vectors = features(model.normalize(views)).float()
-            outputs: Array = (vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)).numpy()
-            return outputs
-
-    return network
-
-
-def compare_probabilities(outputs: Array, views: Views, image: Image | Clip) -> Columns:
+def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, precision: str = "float32") -> Columns:
     """What changes from the first to the second view of each pair.
 
     Parameters
@@ -82,6 +55,8 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip) -> 
     views : Views
     image : Image or Clip
         Its label, where it has one.
+    precision : str
+        Of the network that gave the outputs.
 
     Returns
     -------
@@ -110,6 +85,8 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip) -> 
         "first_margin": margin[first],
         "second_margin": margin[second],
         "total_variation": np.array([np.abs(outputs[a] - outputs[b]).sum() / 2 for a, b in views.pairs], np.float32),
+        "first_precision": [precision] * len(first),
+        "second_precision": [precision] * len(first),
     }
     if image.label is not None:
         columns["first_label_probability"] = outputs[first, image.label]
@@ -147,14 +124,12 @@ def measure_blocks(
     model: Classifier,
     numbered_blocks: Iterable[tuple[int, list[Entry]]],
     protocol: Protocol,
-    network: Network,
+    show: Show,
     tabulate: Tabulate,
     schema: pa.Schema,
     *,
-    batch_size: int,
     seed: int,
     seen: Callable[[], Any],
-    timeout: float | None = None,
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images; one part at a time, with its number.
 
@@ -164,17 +139,15 @@ def measure_blocks(
         Whose geometry the views have.
     numbered_blocks : iterable of (int, list of Entry)
     protocol : Protocol
-    network : callable
-        Views N×H×W×3 → outputs N×D.
+    show : callable
+        Gives the outputs of a stream of pictures: a network in full batches is ``in_batches(network, batch_size)``.
     tabulate : callable
         The name of an image, itself, its views and their outputs → its rows.
     schema : pyarrow.Schema
         Of the rows.
-    batch_size, seed : int
+    seed : int
     seen : callable
         Called once an image, when it is done.
-    timeout : float, optional
-        Seconds that a batch may take (:func:`aliasing.jitter.faults.at_work`).
     """
 
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
@@ -186,25 +159,23 @@ def measure_blocks(
         except BadImage as error:
             return error
 
-    guarded = Guarded(model, network, timeout)
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)
     for index, group in groupby(prepare_ahead(entries, prepare), key=lambda item: item[0][0]):
         block = ((entry, prepared) for (_, entry), prepared in group)
-        yield index, _measure_block(block, guarded, tabulate, schema, batch_size, seen)
+        yield index, _measure_block(block, show, tabulate, schema, seen)
 
 
 def _measure_block(
     block: Iterator[tuple[Entry, tuple[Image | Clip, Views] | BadImage]],
-    network: Guarded,
+    show: Show,
     tabulate: Tabulate,
     schema: pa.Schema,
-    batch_size: int,
     seen: Callable[[], Any],
 ) -> Part:
     part = Part(schema.empty_table(), images=[])
     shown: deque[tuple[str, Image | Clip, Views]] = deque()  # images whose outputs are not complete yet
 
-    def pictures() -> Iterator[Array]:
+    def pictures() -> Iterator[Shown]:
         for entry, prepared in block:
             part.images.append(entry.name)
             if isinstance(prepared, BadImage):
@@ -212,11 +183,11 @@ def _measure_block(
                 seen()
                 continue
             shown.append((entry.name, *prepared))
-            yield from (view.draw() for view in prepared[1].views)
+            yield from (Shown(view.draw(), *prepared, number) for number, view in enumerate(prepared[1].views))
 
     rows = [part.table]
     collected: list[Array] = []
-    for output in predict(lambda batch: network(batch, [name for name, *_ in shown]), pictures(), batch_size):
+    for output in show(pictures()):
         collected.append(output)
         name, image, views = shown[0]
         if len(collected) < len(views.views):
@@ -229,6 +200,21 @@ def _measure_block(
             part.not_finite.append(name)
         seen()
     return replace(part, table=pa.concat_tables(rows))
+
+
+def in_batches(network: Guarded, batch_size: int) -> Show:
+    """A network that is shown all pictures, in full batches."""
+
+    def show(pictures: Iterator[Shown]) -> Iterator[Array]:
+        while batch := list(islice(pictures, batch_size)):
+            yield from answers_to(network, batch)
+
+    return show
+
+
+def answers_to(network: Guarded, batch: Sequence[Shown]) -> Array:
+    """The outputs of a network for one batch."""
+    return network(np.stack([shown.picture for shown in batch]), list(dict.fromkeys(s.image.name for s in batch)))
 
 
 def predict(network: Network, pictures: Iterable[Array], batch_size: int) -> Iterator[Array]:
@@ -273,7 +259,3 @@ def table_of(model: str, name: str, image: Image | Clip, views: Views, columns: 
         columns[f"{which}_position"] = [view.position for view in shown]
     arrays = [pa.array(columns.get(field.name, [None] * count), field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)
-
-
-def _describe(output: object) -> str:
-    return "×".join(map(str, output.shape)) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"

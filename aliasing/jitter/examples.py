@@ -7,7 +7,6 @@ The photographs are few, and so are their views: a run's folder stays small.
 """
 
 import heapq
-import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,7 +104,6 @@ def write_examples(
     models : sequence of str, nn.Module or Classifier
     images : as in :func:`aliasing.measure_jitter`
     folder : Path
-        What it held is replaced.
 
     Returns
     -------
@@ -114,7 +112,7 @@ def write_examples(
         those of the first network. None where nothing moves, or where the protocol's views are no path.
     """
     chosen = choose_examples(result)
-    shutil.rmtree(folder, ignore_errors=True)
+    (folder / FILE).unlink(missing_ok=True)  # it stands there again when all that it names does
     if not chosen:
         return []
     photographs = _load({example.name for example in chosen}, images)
@@ -152,7 +150,13 @@ def write_examples(
 
 def _load(names: set[str], images: Any) -> dict[str, Image | Clip]:
     source = images if isinstance(images, ImageSource) else open_images(images)
-    return {entry.name: entry.load() for entry in source if entry.name in names}
+    found: dict[str, Image | Clip] = {}
+    for entry in source:
+        if entry.name in names:
+            found[entry.name] = entry.load()
+            if len(found) == len(names):
+                break
+    return found
 
 
 def _write_pictures(folder: Path, place: str, example: Example, seen: Trace) -> dict[str, Any]:

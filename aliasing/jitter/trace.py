@@ -2,17 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from aliasing.images import Clip, Image
-from aliasing.jitter.engine import predict, probabilities
+from aliasing.jitter.engine import predict
+from aliasing.jitter.network import Array, probabilities
 from aliasing.models import Classifier
 from aliasing.protocols import Protocol, make_protocol
-
-Array: TypeAlias = npt.NDArray[np.float32]
 
 _LEADING = 5
 

@@ -52,7 +52,7 @@ from aliasing.models import Classifier, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.protocols import Protocol, make_protocol
 from aliasing.provenance import command_line, versions, write_json
-from aliasing.runs import ALONE, Ranks
+from aliasing.runs import ALONE, Ranks, hold
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.specification import parse
@@ -232,7 +232,7 @@ def compare_networks(
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)
     folder = None if out is None else Path(out)
-    speed = _Speed(folder, batch_size)
+    speed = _Speed(folder, batch_size, ranks)
     options: dict[str, Any] = {"limit": limit, "batch_size": batch_size, "seed": seed, "progress": progress}
     options |= {"ranks": ranks, "timeout": timeout}
     networks: dict[str, Measured] = {}
@@ -243,8 +243,8 @@ def compare_networks(
         if model.name in networks:
             return
         costs = cost(model)
-        if ranks.rank == 0:
-            speed.measure(model)
+        speed.measure(model)
+        _keep_step(model.name, ranks)
         jitter = measure_jitter(model, source, protocol, out=folder, **options)
         shifted = jitter
         if consistency != protocol:
@@ -252,18 +252,19 @@ def compare_networks(
             shifted = measure_jitter(model, source, consistency, out=other, **options)
         networks[model.name] = Measured(group, sibling, costs, jitter, shifted)
 
-    for given in chosen:
-        with noting(given):
-            network = load_model(given)
-            group = group_of(network)
-            measure(network, group)
-            for text, conversion in conversions.items() if group == PLAIN else ():
-                with noting(f"antialiased:{text}:{network.name}"):
-                    converted = antialias(network, **conversion)
-                    measure(converted, CONVERTED, network.name)
-                    if recalibrate_on is not None:
-                        with noting(f"{converted.name}, recalibrated"):
-                            measure(_recalibrated(converted, recalibrate_on), RECALIBRATED, network.name)
+    with hold(folder, ranks):
+        for given in chosen:
+            with noting(given):
+                network = load_model(given)
+                group = group_of(network)
+                measure(network, group)
+                for text, conversion in conversions.items() if group == PLAIN else ():
+                    with noting(f"antialiased:{text}:{network.name}"):
+                        converted = antialias(network, **conversion)
+                        measure(converted, CONVERTED, network.name)
+                        if recalibrate_on is not None:
+                            with noting(f"{converted.name}, recalibrated"):
+                                measure(_recalibrated(converted, recalibrate_on), RECALIBRATED, network.name)
     if not networks:
         reasons = [f"{name}: {reason}" for name, reason in unmeasured.items()]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
@@ -287,11 +288,26 @@ def compare_networks(
     return Leaderboard(networks, unmeasured, settings, speed.found)
 
 
+class _OutOfStepError(InputError):
+    """The processes of a run do not measure the same network: there is no going on."""
+
+
+def _keep_step(name: str, ranks: Ranks) -> None:
+    """See that all processes measure the same network; what loads on one machine may not be there on another."""
+    first = ranks.from_first(lambda: name)
+    if first != name:
+        raise _OutOfStepError(
+            f"here it is the turn of {name}, at the first process of {first}; every process needs the same"
+        )
+
+
 @contextmanager
 def _noting(unmeasured: dict[str, str], given: Given) -> Iterator[None]:
     """Whatever goes wrong with one network is noted, and the next one has its turn."""
     try:
         yield
+    except _OutOfStepError:
+        raise
     except Exception as error:  # networks fail in their own ways; those that we foresee say all in their text
         known = isinstance(error, (InputError, UsageError))
         name = given if isinstance(given, str) else getattr(given, "name", type(given).__name__)
@@ -302,8 +318,8 @@ def _noting(unmeasured: dict[str, str], given: Given) -> Iterator[None]:
 class _Speed:
     """The speeds of a run, kept beside its records: a run that goes on keeps those that it has."""
 
-    def __init__(self, folder: Path | None, batch_size: int) -> None:
-        self.path = None if folder is None else folder / "speed.json"
+    def __init__(self, folder: Path | None, batch_size: int, ranks: Ranks) -> None:
+        self.path = None if folder is None or ranks.rank > 0 else folder / "speed.json"
         self.found: dict[str, Any] = {
             "batch_size": batch_size,
             "threads": torch.get_num_threads(),

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from aliasing.errors import InputError
-from aliasing.jitter.engine import probabilities
+from aliasing.jitter.network import probabilities
 from aliasing.models import Classifier
 
 __all__ = ["Cost", "cost", "views_per_second"]

@@ -240,8 +240,7 @@ def depth_lines(
             x=x,
             y=alt.Y("low:Q").title(title),
             y2="high:Q",
-            # Not the colour of the line, whose legend would be as pale as the band.
-            fill=alt.Fill("network:N").scale(domain=list(names), range=_range(len(names))).legend(None),
+            color=colour,
         ),
         base.mark_line().encode(x=x, y=y, color=colour),
         base.mark_point(filled=True, size=40, opacity=1).encode(
@@ -350,7 +349,7 @@ def _shape(names: Sequence[str], shown: Sequence[str]) -> Any:
 
 
 def _legend(channel: Any, shown: Sequence[str]) -> Any:
-    return channel.legend(values=list(shown)) if len(shown) > 1 else channel.legend(None)
+    return channel.legend(values=list(shown), symbolOpacity=1) if len(shown) > 1 else channel.legend(None)
 
 
 def _groups(points: Sequence[dict[str, Any]]) -> Any:

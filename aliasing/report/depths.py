@@ -74,7 +74,8 @@ def _extremes(points: Sequence[dict[str, Any]]) -> str:
 
 
 def _aliasing(models: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Chart]:
-    points, order = [], []
+    points: list[dict[str, Any]] = []
+    order: list[str] = []
     for name, model in models.items():
         for site in model["sites"]:
             value, low, high = ends(site.get("alias_fraction"))
@@ -171,8 +172,9 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     section = Section(
         f"attribution-{number}",
         f"Which site causes the jitter? {name}{run.title}",
-        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all"
-        " others are treated; paired differences with their 95 % intervals. Left of 0: jitter is taken away.",
+        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all the"
+        " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter"
+        " away.",
     )
     order = [str(site["name"]) for site in summary["sites"]]
     found = []

@@ -114,7 +114,7 @@ class _Photograph:
         self.name, self.label, self.kind = str(shown["name"]), shown.get("label"), str(shown["kind"])
         self.movement, self.ends = float(shown["movement"]), [int(view) for view in shown["pair"]]
         self.difference = embed(folder, shown["difference"])
-        self.views = [
+        self.views: list[dict[str, Any]] = [
             {
                 "picture": embed(folder, view["picture"]),
                 "position": float(view["position"]),

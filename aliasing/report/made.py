@@ -52,7 +52,8 @@ def made_section(runs: Sequence[Run], names: Mapping[str, str]) -> Section:
 
 
 def _weights(runs: Sequence[Run], names: Mapping[str, str]) -> Table:
-    rows, seen = [], set()
+    rows: list[list[Cell]] = []
+    seen: set[tuple[str, str]] = set()
     for run in runs:
         for name, model in run.networks.items():
             weights = model.get("weights") or {}

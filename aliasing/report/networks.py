@@ -268,7 +268,7 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     protocol = PROTOCOLS.get(run.protocol)
     along_path = protocol is not None and protocol.is_path
     records = Records(run.folder)
-    found = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     try:
         for name in list(run.networks)[:_MOST_MAPS]:
             rows = by_shift((part.table for part in records.parts(name)), along_path).rows

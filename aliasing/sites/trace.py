@@ -25,7 +25,7 @@ from torch.utils import _pytree as pytree
 
 from aliasing.errors import InputError, UsageError
 
-__all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace"]
+__all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace", "trace_shapes", "twin"]
 
 # Calls of these functions are recorded whether or not they handle the signal, so that each has a number to be known by.
 COUNTED = frozenset(
@@ -38,6 +38,10 @@ COUNTED = frozenset(
         "interpolate",
         "__getitem__",
         "pad",
+        "conv1d",
+        "conv3d",
+        "linear",
+        "batch_norm",
     )
 )
 
@@ -55,6 +59,7 @@ class Value:
     consumers : the calls that take it, in their order.
     is_output : does the network return it?
     is_read_in_place : is it read by the name that its tensor had before a module changed it in place?
+    weight : the name of the parameter or buffer that it is, in its last version; None where it is none.
     """
 
     shape: tuple[int, ...]
@@ -64,6 +69,7 @@ class Value:
     consumers: "list[Call]" = field(default_factory=list)
     is_output: bool = False
     is_read_in_place: bool = False
+    weight: str | None = None
 
 
 @dataclass(eq=False)
@@ -146,14 +152,13 @@ def trace(model: nn.Module, example: Any) -> Trace:
         where = f"its module {scripted} is" if scripted else "it is"
         raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
     arguments = example if isinstance(example, tuple) else (example,)
-    on_meta = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), arguments)
+    try:
+        return trace_shapes(model, example)
+    except Exception:  # whatever a network can't do on the meta device, it may do for real
+        pass
     with torch.no_grad():
         try:
-            return _record(model, _twin(model, lambda tensor: tensor.to("meta")), on_meta)
-        except Exception:  # whatever a network can't do on the meta device, it may do for real
-            pass
-        try:
-            return _record(model, _twin(model, lambda tensor: tensor), arguments)
+            return _record(model, twin(model), arguments)
         except Exception as error:
             shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -163,7 +168,15 @@ def trace(model: nn.Module, example: Any) -> Trace:
             ) from error
 
 
-def _twin(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
+def trace_shapes(model: nn.Module, example: Any) -> Trace:
+    """As :func:`trace`, on the meta device or not at all: no value of the input can have decided what is called."""
+    arguments = example if isinstance(example, tuple) else (example,)
+    on_meta = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), arguments)
+    with torch.no_grad():
+        return _record(model, twin(model, lambda tensor: tensor.to("meta")), on_meta)
+
+
+def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
     """A copy in eval mode that may keep what it likes, without copies of the weights."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
@@ -174,21 +187,23 @@ def _twin(model: nn.Module, place: Callable[[Tensor], Tensor]) -> nn.Module:
     return copy.deepcopy(model, memo).eval()
 
 
-def _record(model: nn.Module, twin: nn.Module, arguments: tuple[Any, ...]) -> Trace:
+def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> Trace:
     """Run the twin, and tell the calls of its modules as calls of the model's."""
     recorder = _Recorder()
-    for parameter in twin.parameters():
+    for parameter in copied.parameters():
         recorder.add(parameter, is_learned=True)
     inputs = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
     for tensor in inputs:
         recorder.add(tensor, is_signal=True)
     originals = dict(model.named_modules())
-    for name, module in twin.named_modules():
+    for name, module in copied.named_modules():
         module.register_forward_pre_hook(recorder.enter(name, originals[name]), with_kwargs=True, prepend=True)
         module.register_forward_hook(recorder.leave)
     with recorder, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a network says about its probe is no news to the user
-        output = twin(*arguments)
+        output = copied(*arguments)
+    for name, weight in [*copied.named_parameters(), *copied.named_buffers()]:
+        recorder.value(weight).weight = name
     outputs = _tensors(output)
     for tensor in outputs:
         recorder.value(tensor).is_output = True

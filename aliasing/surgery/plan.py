@@ -18,7 +18,7 @@ well; before the convolution, only what its input holds there is, and its kernel
 because a maximum itself makes high frequencies.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -32,7 +32,7 @@ from aliasing.surgery import rewrite
 from aliasing.surgery.operators import Operator, PhaseChoice, Polyphase, Pooling, make_operator
 from aliasing.surgery.rewrite import TreatedForward
 
-__all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "make_plan"]
+__all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "make_plan", "number_of"]
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def make_plan(
     if circular:
         rewritten = {**_circular(record, rewritten), **rewritten}
     for call, call_rewrite in rewritten.items():
-        number = _number(record, call, rewritten)
+        number = number_of(record, call, rewritten)
         _treated(modules, call.module.module).rewrites[call.name, number] = call_rewrite
     return Plan(modules, sites)
 
@@ -293,7 +293,7 @@ def _padded_argument(call: Call) -> int | None:
 # --- which number a call has ----------------------------------------------------------------------------------------
 
 
-def _number(record: Trace, call: Call, rewritten: dict[Call, Any]) -> int:
+def number_of(record: Trace, call: Call, rewritten: Container[Call]) -> int:
     """How many calls of its function the mode of its module sees before it.
 
     It sees those of the modules inside as well, but for the calls that are rewritten there, which their own mode hides.

@@ -44,7 +44,12 @@ Rewrite: TypeAlias = Callable[..., Tensor]
 
 # The calls that can be rewritten, under the names that the record of a run gives them.
 NAMES: dict[Any, str] = {
+    torch.conv1d: "conv1d",
     torch.conv2d: "conv2d",
+    torch.conv3d: "conv3d",
+    F.linear: "linear",
+    F.batch_norm: "batch_norm",
+    torch.batch_norm: "batch_norm",
     F.max_pool2d: "max_pool2d",
     torch.max_pool2d: "max_pool2d",
     F.avg_pool2d: "avg_pool2d",

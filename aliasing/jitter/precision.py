@@ -1,0 +1,197 @@
+r"""Answers at the speed of bfloat16, verified by float32.
+
+bfloat16 has 8 bits of precision, and is about twice as fast where a processor or GPU multiplies it in hardware. Most
+answers do not care. With *k* the class that bfloat16 answers, its rounding takes
+
+.. math:: d = \Big(\log p_k - \max_{j \ne k} \log p_j\Big)_{16} - \Big(\log p_k - \max_{j \ne k} \log p_j\Big)_{32}
+
+from the margin in logits between *k* and the next class, and the answer changes where *d* is more than the margin. The
+size of *d* depends little on the margin or the image, so it is taken from some views of the run itself, the first ones
+of the first images: every view whose margin is below 4.5 times their root mean square (or the largest *d*, if that is
+more) is run again in float32, and keeps float32's answer. Every process of a run, and a run that goes on, comes to the
+same bound by itself.
+
+How well that holds is audited: pairs drawn at random by the seed and the image's identity are run in float32 whatever
+their margin, and answers that differ are counted. The same pairs give the measures that need probabilities. Pairs, and
+not images, because forty images say less of the mean than forty pairs of as many images, at an eighth of the cost.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from aliasing.images import BadImage, Clip, Entry, Image
+from aliasing.jitter.engine import Columns, Shown, answers_to, compare_probabilities, in_batches, prepare_ahead
+from aliasing.jitter.faults import Guarded
+from aliasing.jitter.network import Array
+from aliasing.models import Classifier
+from aliasing.protocols import Protocol, Views
+from aliasing.protocols.base import generator
+
+PRECISIONS = ("float32", "bfloat16", "verified")
+
+# The share of pairs that is audited: about 5 % of the views, since a pair has two.
+AUDITED = 1 / 40
+# Views that show how large d is, and the multiple of its root mean square that bounds it.
+CALIBRATION_VIEWS = 64
+SAFETY = 4.5
+# Views that may wait for a batch of float32 to fill, in batches.
+_WAITING = 32
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A network in both precisions, and the margin below which float32 decides.
+
+    Attributes
+    ----------
+    fast, exact : Guarded
+        The network, giving probabilities in bfloat16 and in float32.
+    bound : float
+        In logits.
+    seed : int
+        Of the audit.
+    batch_size : int
+    """
+
+    fast: Guarded
+    exact: Guarded
+    bound: float
+    seed: int
+    batch_size: int
+
+    def show(self, pictures: Iterator[Shown]) -> Iterator[Array]:
+        """The probabilities of each view, 2×classes: bfloat16's, then float32's where it was run, else the same."""
+        waiting: deque[_View] = deque()
+        again: list[_View] = []
+
+        def run_again() -> None:
+            batch, again[: self.batch_size] = again[: self.batch_size], []
+            outputs = answers_to(self.exact, [view.shown for view in batch if view.shown is not None])
+            for view, exact in zip(batch, outputs, strict=True):
+                view.exact, view.shown = exact, None
+
+        while batch := list(islice(pictures, self.batch_size)):
+            fast = answers_to(self.fast, batch)
+            for shown, probabilities, close in zip(batch, fast, self._is_close(fast), strict=True):
+                view = _View(probabilities, probabilities)
+                waiting.append(view)
+                if close or self._is_audited(shown):
+                    view.shown = shown
+                    again.append(view)
+            while len(again) >= self.batch_size or (again and len(waiting) > _WAITING * self.batch_size):
+                run_again()
+            while waiting and waiting[0].shown is None:
+                yield waiting.popleft().both
+        while again:
+            run_again()
+        yield from (view.both for view in waiting)
+
+    def compare(self, outputs: Array, views: Views, image: Image | Clip) -> Columns:
+        """As ``compare_probabilities``, with which precision the answers are of and what the audit found."""
+        fast, exact = outputs[:, 0], outputs[:, 1]
+        close = self._is_close(fast)
+        first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
+        audited = audited_pairs(image.identity, self.seed, len(views.pairs))
+        kept = compare_probabilities(np.where(close[:, None], exact, fast), views, image)
+        checked = compare_probabilities(exact, views, image)
+        columns = {name: np.where(audited, checked[name], kept[name]) for name in kept if "precision" not in name}
+        differ = sum((kept[name] != checked[name]).astype(int) for name in ("first_top1", "second_top1"))
+        return {
+            **columns,
+            "first_precision": np.where(audited | close[first], "float32", "bfloat16"),
+            "second_precision": np.where(audited | close[second], "float32", "bfloat16"),
+            "audited": audited,
+            "disagreements": [int(count) if seen else None for count, seen in zip(differ, audited, strict=True)],
+        }
+
+    def _is_close(self, probabilities: Array) -> npt.NDArray[np.bool_]:
+        close: npt.NDArray[np.bool_] = log_margin(probabilities) < self.bound
+        return close
+
+    def _is_audited(self, shown: Shown) -> bool:
+        pairs = audited_pairs(shown.image.identity, self.seed, len(shown.views.pairs))
+        return any(shown.number in shown.views.pairs[pair] for pair in np.flatnonzero(pairs))
+
+
+@dataclass(eq=False)
+class _View:
+    """The outputs of a view, and the view itself as long as it waits for float32."""
+
+    fast: Array
+    exact: Array
+    shown: Shown | None = None
+
+    @property
+    def both(self) -> Array:
+        return np.stack([self.fast, self.exact])
+
+
+@lru_cache(maxsize=64)
+def audited_pairs(identity: str, seed: int, count: int) -> npt.NDArray[np.bool_]:
+    """Which of an image's pairs are audited: each with the same chance, whatever the network, order or process."""
+    return generator(seed, f"audit of {identity}").random(count) < AUDITED
+
+
+def log_margin(probabilities: Array) -> Array:
+    """log p of the top class minus that of the next: the margin in logits, (views, classes) → (views,)."""
+    two_largest = np.partition(probabilities, -2, axis=1)[:, -2:]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        margin: Array = np.log(two_largest[:, 1]) - np.log(two_largest[:, 0])
+    return np.nan_to_num(margin, nan=0.0)  # what is no number is run again
+
+
+def rounding_of_margin(fast: Array, exact: Array) -> Array:
+    """*d* of each view, what the rounding of ``fast`` took from the margin of its answer; NaN where it is no number."""
+    views = np.arange(len(fast))
+    answers = fast.argmax(1)
+    others = exact.copy()
+    others[views, answers] = 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        margin = np.log(exact[views, answers]) - np.log(others.max(1))
+        difference: Array = log_margin(fast) - margin
+    return difference
+
+
+def calibrate(
+    model: Classifier,
+    fast: Guarded,
+    exact: Guarded,
+    entries: Iterable[Entry],
+    protocol: Protocol,
+    *,
+    seed: int,
+    batch_size: int,
+) -> float:
+    """The margin in logits below which float32 is asked, from views of the first images in both precisions.
+
+    Returns
+    -------
+    float
+        Infinity where no view of these images gives a number.
+    """
+    first = list(islice(entries, CALIBRATION_VIEWS))
+    each = -(-CALIBRATION_VIEWS // max(1, len(first)))
+
+    def some_views(entry: Entry) -> list[Shown]:
+        try:
+            image = entry.load()
+            views = protocol.views(image, model, seed)
+        except BadImage:
+            return []
+        return [Shown(view.draw(), image, views, number) for number, view in enumerate(views.views[:each])]
+
+    pictures = [picture for _, drawn in prepare_ahead(first, some_views) for picture in drawn]
+    if not pictures:
+        return float("inf")
+    rounded, right = (np.stack([*in_batches(network, batch_size)(iter(pictures))]) for network in (fast, exact))
+    d = rounding_of_margin(rounded, right)
+    d = d[np.isfinite(d)]
+    if not len(d):
+        return float("inf")
+    return float(max(SAFETY * np.sqrt(np.mean(d.astype(np.float64) ** 2)), np.abs(d).max()))
