@@ -98,7 +98,7 @@ def test_any_number_of_processes_gives_the_same_bytes_and_one_that_dies_is_named
     assert left_over(shared)
     two = torchrun(2, "aliasing", *jitter, shared / "jitter")
     assert two.returncode == 0, two.stderr
-    assert two.stdout.count("minus module:tests.small_network:make, paired") == 1  # one of them speaks
+    assert two.stdout.count("written to") == 1  # one of them speaks
     assert two.stdout.strip() in printed.replace(str(tmp_path / "jitter"), str(shared / "jitter"))
     for path, written in before.items():
         assert not path.exists() or path.stat().st_mtime_ns == written  # measured once, or half written
