@@ -10,6 +10,7 @@ import io
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -144,16 +145,17 @@ def serve(models: Sequence[str], image: Image | None, *, port: int, browser: boo
     # A page from elsewhere whose host name is made to point here (DNS rebinding) is not answered.
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     print(f"http://{HOST}:{port} (this machine only; Ctrl-C ends it)", flush=True)
-    ui.run(
-        lambda: _Page(models, image).build(),
-        host=HOST,
-        port=port,
-        title="aliasing explore",
-        dark=None,
-        show=browser,
-        reload=False,
-        show_welcome_message=False,
-    )
+    with suppress(KeyboardInterrupt):  # how a server is ended
+        ui.run(
+            lambda: _Page(models, image).build(),
+            host=HOST,
+            port=port,
+            title="aliasing explore",
+            dark=None,
+            show=browser,
+            reload=False,
+            show_welcome_message=False,
+        )
 
 
 def _check_port(port: int) -> None:

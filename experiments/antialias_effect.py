@@ -185,7 +185,7 @@ def draw_gain(found: list[dict[str, Any]], path: Path) -> None:
             axis.grid(axis="x", alpha=0.3)
             axis.locator_params(axis="x", nbins=6)
         axes[0].set_ylim(len(found) - 0.5, -0.5)
-        axes[1].legend()
+        axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
         figure.suptitle(
             f"Fine-tuned with the filter minus fine-tuned without, `{found[0]['protocol']['name']}`, {TAPS}",
             fontsize=11,

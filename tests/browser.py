@@ -22,7 +22,7 @@ _OPTIONS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--autoplay-policy=no-user-gesture-required",
-    "--window-size=1400,1000",
+    "--window-size=1400,1700",
 )
 
 

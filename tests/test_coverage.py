@@ -10,7 +10,7 @@ rate of pairs, unequal counts   first view right (across depth, attribution), fr
 weighted rate                   matched on the margin (across depth, attribution)     Share, weights      here
 upper limit, nothing seen       a rate of 0 (or, mirrored, of 1)                      Share               here
 skewed mean in 0…1              MAC, cosine distance                                  Share()             test_estimates
-                                                                                                         and _cli_jitter
+                                                                                                          and cli_jitter
 total of an image               total variation along a path                          Share.per_image     here
 share of energy                 alias fraction, energy above; experiments             Share(), one each   here
 paired difference of rates      top-1 change, accuracy; consistency is its mirror     Difference(binary)  test_estimates

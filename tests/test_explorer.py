@@ -166,7 +166,7 @@ def test_a_page_under_another_name_is_refused(port: int) -> None:
 
 def test_in_a_browser(port: int, tmp_path: Path, imagenet_sample: Path) -> None:
     """As a newcomer would: open, upload, drag, look; then a file that is no photograph."""
-    bad = tmp_path / "<b>bad</b>.jpg"
+    bad = tmp_path / "<b>bad.jpg"
     bad.write_text("no photograph")
     with chromium(tmp_path / "profile") as browser:
 
@@ -195,9 +195,11 @@ def test_in_a_browser(port: int, tmp_path: Path, imagenet_sample: Path) -> None:
         drawn = "const i = document.querySelector('.spectrum img'); return i && i.complete && i.naturalWidth"
         assert wait_for(lambda: browser.execute_script(drawn)) > 300
 
+        browser.save_screenshot(str(tmp_path / "page.png"))  # to be looked at
+
         chooser = browser.find_element("css selector", "input[type=file]")
         chooser.send_keys(str(bad))
-        wait_for(lambda: texts(".message") == ["<b>bad</b>.jpg: not an image that Pillow can read"])
+        wait_for(lambda: texts(".message") == ["<b>bad.jpg: not an image that Pillow can read"])
         assert texts(".place") == ["n01440764_tench.JPEG: 0 down, 0.125 right"]
 
         assert complaints(browser) == []

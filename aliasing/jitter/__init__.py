@@ -36,7 +36,7 @@ from aliasing.jitter.engine import (
     prepare_ahead,
     table_of,
 )
-from aliasing.jitter.faults import Guarded
+from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.metrics import NOT_MEASURED, PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.network import (
     Array,
@@ -370,7 +370,8 @@ def _way_of(
     """How the network is shown views, how its outputs are compared, and the bound of a verified run."""
     precision, seed, batch_size = settings["precision"], settings["seed"], settings["batch_size"]
     execution = Execution(settings["device"], settings["compile"], precision == "bfloat16")
-    running = prepare(model, execution)
+    with at_work(model.name, ["a picture of zeros"], timeout):
+        running = prepare(model, execution)
     if settings["output"] == "embedding":
         network = Guarded(running, embeddings_of(running, execution), timeout)
         gallery = _gallery(model, run.entries(), protocol, network, settings)

@@ -59,10 +59,11 @@
     tooltip: { disableDefaultStyle: true },
     config: json(document.getElementById("chart-config")),
   };
+  // Vega writes a role of its own on the element that it is given: the one around it says what the chart shows.
   const draw = async (figure, values) => {
     const spec = json(figure.querySelector(".spec"));
     if (values) spec.data.values = values;
-    const { view } = await vegaEmbed(figure.querySelector(".plot"), spec, options);
+    const { view } = await vegaEmbed(figure.querySelector(".canvas"), spec, options);
     return view;
   };
   for (const figure of document.querySelectorAll(".chart")) {
