@@ -5,7 +5,7 @@ depth profiles, attribution, spectra, and how it was all made. The page opens fr
 network, and can be sent to others. Nothing is measured: it shows what the runs' folders hold.
 
 examples:
-  aliasing jitter --out jitter && aliasing report jitter --out report.html
+  aliasing report jitter --out report.html
       three real networks on the photographs that scikit-image bundles, and the page
   aliasing report jitter depth attribution spectrum --out report.html
       several runs on one page
