@@ -54,6 +54,7 @@
   const options = {
     renderer: "svg",
     actions: false,
+    logLevel: 1, // errors only: a chart without a value yet is none
     ast: true,
     defaultStyle: false,
     tooltip: { disableDefaultStyle: true },
