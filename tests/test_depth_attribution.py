@@ -145,8 +145,16 @@ def test_the_variants_are_those_that_antialias_makes() -> None:
         all_but(site): al.antialias(model, scheme=lambda s: None if s.name == site else treatment),
     }
     for name, network in expected.items():
-        records = al.measure_jitter(network, photographs(5), "pad", batch_size=4).records
-        assert found.jitter._records.table([name]).drop(["model"]).equals(records.drop(["model"])), name
+        records = al.measure_jitter(network, photographs(5), "pad", batch_size=4).records.drop(["model"])
+        attributed = found.jitter._records.table([name]).drop(["model"])
+        assert attributed.schema == records.schema
+        for column in records.column_names:
+            first, second = attributed[column].to_pandas(), records[column].to_pandas()
+            if column.endswith(("probability", "margin", "variation")):
+                # Alone, a network runs with its batch norms folded: its logits differ in the last bits of float32.
+                np.testing.assert_allclose(first.astype(float), second.astype(float), atol=1e-5, err_msg=name)
+            else:
+                assert first.equals(second), (name, column)
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:

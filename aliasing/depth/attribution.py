@@ -108,10 +108,12 @@ class Attribution:
                 }
             )
         for rank, row in enumerate(sorted(rows, key=lambda row: -row["spared"][by]["all"]["value"]), 1):
-            row["rank_spared"], row["clear_spared"] = rank, row["spared"][by]["all"]["low"] > 0
+            low = row["spared"][by]["all"]["low"]  # None where one image cannot tell
+            row["rank_spared"], row["clear_spared"] = rank, low is not None and low > 0
         rows.sort(key=lambda row: row["alone"][by]["all"]["value"])
         for rank, row in enumerate(rows, 1):
-            row["rank"], row["clear"] = rank, row["alone"][by]["all"]["high"] < 0
+            high = row["alone"][by]["all"]["high"]
+            row["rank"], row["clear"] = rank, high is not None and high < 0
         return rows
 
     def _difference(self, matched: MatchedJitter, before: str, after: str) -> dict[str, Any]:
