@@ -114,6 +114,8 @@ class Share(_ImageSums):
 
     def per_image(self) -> "Share":
         """The same images as if each had equally many values: for the mean of their totals, where their counts vary."""
+        if not self.images:
+            return Share(self.binary)
         count = self.count / self.images
         return Share(
             self.binary, self.images, self.total, self.count, self.total_squared, self.total * count, self.count * count

@@ -226,13 +226,22 @@ def test_a_network_that_hangs_ends_with_the_images_named_and_the_rest_on_disk(tm
 def test_a_network_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
     photographs(tmp_path / "images")
     with subprocess.Popen(
-        hanging(tmp_path), cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+        hanging(tmp_path),
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        # What a shell starts in the background ignores Ctrl-C, and so would its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        while not list((tmp_path / "out").rglob("*.parquet")):
-            assert process.poll() is None
-            time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=120)
+        try:
+            while not list((tmp_path / "out").rglob("*.parquet")):
+                assert process.poll() is None
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            _, error = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert error == "aliasing jitter: interrupted; the same command goes on where it stopped\n"
 
