@@ -131,7 +131,10 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
             yield number
         finally:
             server.send_signal(signal.SIGINT)
-            error = server.communicate(timeout=PATIENCE)[1]
+            try:
+                error = server.communicate(timeout=PATIENCE)[1]
+            finally:
+                server.kill()
     assert (server.returncode, error) == (0, "")
     assert list(folder.iterdir()) == []
 
