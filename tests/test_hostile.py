@@ -24,6 +24,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from matplotlib.cbook import is_math_text
 from matplotlib.text import Text
 
@@ -339,6 +340,7 @@ def test_one_run_over_everything(
 
     def run(images: Path) -> tuple[dict[str, Any], str]:
         out = tmp_path / f"out of {images.name}"
+        torch.manual_seed(0)  # the network has not been trained: the same weights both times
         assert main(["jitter", "--models", RESNET20, "--images", str(images), "--out", str(out)]) == 0
         printed = capsys.readouterr()
         assert printed.err == ""

@@ -85,10 +85,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing.errors import UsageError
+    from aliasing.protocols import make_protocol
     from aliasing.runs import hold, join_ranks
 
     if arguments.lie is not None and arguments.lie < 1:
         raise UsageError(f"lie is {arguments.lie}; it must be at least 1 image")
+    if arguments.animate:
+        check_animate(arguments, make_protocol(arguments.protocol, resizer=arguments.resizer))
     ranks = join_ranks()
     with hold(arguments.out, ranks):
         summary = _measure_and_draw(arguments, ranks)
@@ -114,8 +117,6 @@ def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, An
     images, out = images_of(arguments), arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
-    if arguments.animate:
-        check_animate(arguments, protocol)
     options = {
         "limit": arguments.limit,
         "batch_size": arguments.batch_size,
