@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from aliasing.errors import InputError, UsageError
+from aliasing.estimates import mean
 from aliasing.models.classifier import fingerprint
 from aliasing.provenance import write_bytes
 from experiments._data import Labelled
@@ -121,6 +122,13 @@ def probabilities(
     with torch.inference_mode():
         parts = [module(show(pixels[start : start + 250])).softmax(1) for start in range(0, len(pixels), 250)]
     return torch.cat(parts).numpy()
+
+
+def over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean over seeds with its t interval, spread, and each seed's own estimate with its interval over images."""
+    values = [row["value"] for row in rows]
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"mean": mean(values), "standard_deviation": spread, "seeds": rows}
 
 
 def normalise(pixels: npt.NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> Tensor:

@@ -25,7 +25,7 @@ from aliasing.plots.style import COLOURS, save, style
 from experiments._data import CIFAR10_CLASSES, Labelled, cifar10, resized
 from experiments._networks import resnet8
 from experiments._run import Run
-from experiments._training import Recipe, crop_and_mirror, normalise, train
+from experiments._training import Recipe, crop_and_mirror, normalise, over_seeds, train
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 SIZE = 16  # at 32, CIFAR-10's own, everything takes four times as long
@@ -138,13 +138,6 @@ def augment(pixels: npt.NDArray[np.uint8], random: np.random.Generator) -> Tenso
 def show(pixels: npt.NDArray[np.uint8]) -> Tensor:
     """The image, normalised."""
     return normalise(pixels, MEAN, STD)
-
-
-def over_seeds(rows: list[dict[str, float]]) -> dict[str, Any]:
-    """Mean over seeds with its t interval, spread, and each seed's own estimate with its interval over images."""
-    values = [row["value"] for row in rows]
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": mean(values), "standard_deviation": spread, "seeds": rows}
 
 
 def minus_plain(numbers: dict[str, Any], name: str) -> dict[str, Any]:

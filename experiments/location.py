@@ -19,7 +19,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from aliasing.estimates import share
+from aliasing.estimates import Estimate, mean, share
 from aliasing.images import ImageSource
 from aliasing.jitter import Jitter
 from aliasing.jitter.trace import answer_in_words
@@ -35,7 +35,7 @@ Map = NDArray[np.float64]
 
 def run(run: Run) -> dict[str, Any]:
     """Measure the mean map over photographs, and the fine map of the photograph whose map varies most."""
-    source, data = photographs(run, full=40, quick=4)
+    source, data = photographs(run, full=160, quick=4)
     coarse = Places(count=3, step=45) if run.quick else Places()
     fine = Places(count=9 if run.quick else 31, step=1)
     result = measure(run, "coarse", [NETWORK], source, coarse)
@@ -51,19 +51,20 @@ def run(run: Run) -> dict[str, Any]:
     middle = coarse.count // 2
     border = np.ones((coarse.count, coarse.count), bool)
     border[1:-1, 1:-1] = False
-    save(draw(correct.mean(0), values.mean(0), fine_map, chosen, coarse, data), run.out / "figure.png")
+    shares = [[share(correct[:, y, x], binary=True) for x in range(coarse.count)] for y in range(coarse.count)]
+    means = [[share(values[:, y, x]) for x in range(coarse.count)] for y in range(coarse.count)]
+    save(draw(shares, means, fine_map, chosen, coarse, data), run.out / "figure.png")
     return {
         "settings": {"network": NETWORK, "coarse": coarse.parameters(), "fine": fine.parameters()},
         "data": data,
         "weights": weights(result),
         "numbers": {
             "what is correct": "the label" if labelled else "the answer in the middle (no labels)",
-            "mean_probability": values.mean(0),
-            "share_correct": [
-                [share(correct[:, y, x], binary=True) for x in range(coarse.count)] for y in range(coarse.count)
-            ],
+            "mean_probability": means,
+            "share_correct": shares,
             "middle": share(correct[:, middle, middle], binary=True),
             "border": share(correct[:, border].mean(1)),
+            "border minus middle, paired": mean(correct[:, border].mean(1) - correct[:, middle, middle]),
             "photographs right somewhere and wrong elsewhere": share(
                 (correct.min((1, 2)) != correct.max((1, 2))).astype(float), binary=True
             ),
@@ -106,40 +107,52 @@ def _maps(result: Jitter, count: int) -> dict[str, dict[str, Map]]:
 
 
 def draw(
-    correct: Map, probability: Map, fine: dict[str, Map], chosen: str, coarse: Places, data: dict[str, Any]
+    correct: list[list[Estimate]],
+    probability: list[list[Estimate]],
+    fine: dict[str, Map],
+    chosen: str,
+    coarse: Places,
+    data: dict[str, Any],
 ) -> Figure:
     """Mean maps over the photographs, and one photograph pixel by pixel."""
     reach = coarse.step * (coarse.count // 2)
     labelled = np.isfinite(fine["label"]).all()
     with style():
-        figure, grid = plt.subplots(2, 2, figsize=(9.5, 8))
+        figure, grid = plt.subplots(2, 2, figsize=(10.5, 8.4))
         panels = grid.reshape(-1)
         what = "correct" if labelled else "same answer as in the middle"
-        for axes, values, label in (
+        for axes, estimates, label in (
             (panels[0], correct, f"share {what}"),
             (panels[1], probability, "mean probability"),
         ):
-            _heat(figure, axes, values, reach + coarse.step / 2, label)
+            values = np.array([[estimate.value for estimate in row] for row in estimates])
+            half = np.mean([(estimate.high - estimate.low) / 2 for row in estimates for estimate in row])
+            limits = max(values.mean() - half, 0), min(values.mean() + half, 1)
+            _heat(figure, axes, values, reach + coarse.step / 2, label, limits)
+            axes.set_title(
+                f"{data['images']} photographs; the colours span ±{half:.3f}, one place's interval", fontsize=9.5
+            )
         edge = len(fine["top1"]) / 2
         kind = "label" if labelled else "answer"
-        _heat(figure, panels[2], fine[kind], edge, "probability, one photograph")
+        _heat(figure, panels[2], fine[kind], edge, f"probability of the {'label' if labelled else 'answer'}", None)
         _answers(panels[3], fine["top1"], edge)
-        panels[2].set_title(f"{chosen.split('/')[-1]}, which varies most, at every pixel", fontsize=9.5, loc="left")
+        panels[2].set_title(f"{chosen.split('/')[-1]}, which varies most, at every pixel", fontsize=9.5)
+        panels[3].set_title("its answer there", fontsize=9.5)
         for axes in panels:
             axes.set_xlabel("pixels right of the middle")
         for axes in panels[::2]:
             axes.set_ylabel("pixels below the middle")
-        caution = "; many are training images (flattered)" if data["caution"] == FLATTERED else ""
+        caution = " (many are training images: flattered)" if data["caution"] == FLATTERED else ""
         figure.suptitle(
-            f"{title(NETWORK)}: the photograph, 100 of 224 pixels wide, at other places of the frame\n"
-            f"above the mean of {data['images']} photographs{caution}",
-            fontsize=11,
+            f"{title(NETWORK)}: a photograph 100 pixels wide at other places of the frame of 224{caution}", fontsize=11
         )
         return figure
 
 
-def _heat(figure: Figure, axes: Axes, values: Map, edge: float, label: str) -> None:
-    image = axes.imshow(values, extent=(-edge, edge, edge, -edge), cmap="viridis", interpolation="nearest")
+def _heat(figure: Figure, axes: Axes, values: Map, edge: float, label: str, limits: tuple[float, float] | None) -> None:
+    low, high = limits or (values.min(), values.max())
+    extent = (-edge, edge, edge, -edge)
+    image = axes.imshow(values, extent=extent, cmap="viridis", interpolation="nearest", vmin=low, vmax=high)
     bar = figure.colorbar(image, ax=axes, shrink=0.85)
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=8)
@@ -166,4 +179,4 @@ def _answers(axes: Axes, top1: Map, edge: float) -> None:
         axes.plot([], [], "s", color=COLOURS[number], label=answer_in_words(labels, int(answer)).split(",")[0][:24])
     if len(classes) > len(common):
         axes.plot([], [], "s", color="0.8", label=f"{len(classes) - len(common)} others")
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), fontsize=8.5, ncols=3, title="its answer there")
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8.5)

@@ -122,7 +122,7 @@ def test_augmentation_compares_both_networks_in_every_condition(summary: Callabl
     for table in summary("augmentation")["numbers"].values():
         assert list(table) == ["as in training", "placed otherwise", "sized otherwise"]
         for rows in table.values():
-            without, with_shifts, difference = (row["top1_change"]["value"] for row in rows.values())
+            without, with_shifts, difference = (row["top1_change"]["mean"]["value"] for row in rows.values())
             assert difference == pytest.approx(with_shifts - without)
 
 
