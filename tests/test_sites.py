@@ -1,5 +1,8 @@
 """Sites of networks that are written in every way, found from one run."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -272,6 +275,69 @@ def test_follow_ends_behind_the_activation_however_it_is_written() -> None:
     assert [call.name for call in way.passed] == ["batch_norm", "sigmoid", "mul"]
     assert way.activated is not None
     assert [call.name for call in way.next] == ["max_pool2d"]
+
+
+class Between(nn.Module):
+    """A function of an image's map, between two layers that mix pixels."""
+
+    def __init__(self, function: Callable[[Tensor, nn.ParameterDict], Any]) -> None:
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, 4, 1), function
+        sizes = {"channel": (4,), "map": (64, 64), "row": (64,), "column of channels": (4, 1, 1), "mask": (4, 64, 1)}
+        self.weights = nn.ParameterDict({name: torch.ones(size) for name, size in sizes.items()})
+
+    def forward(self, x: Tensor) -> Any:
+        found = self.function(self.conv(x), self.weights)
+        return found if isinstance(found, tuple) else F.max_pool2d(found, 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "passed"),
+    [
+        (lambda y, w: y.permute(0, 2, 3, 1).relu().permute((0, 3, 1, 2)), "permute relu permute"),
+        (lambda y, w: y.permute(0, 2, 3, -3).relu().permute(dims=(0, -1, 1, 2)), "permute relu permute"),
+        (lambda y, w: F.layer_norm(y.permute(0, 2, 3, 1), (4,)).relu().permute(0, 3, 1, 2), None),
+        (lambda y, w: (y - y.mean(1, keepdim=True)).relu(), "mean sub relu"),
+        (lambda y, w: (y * w["column of channels"]).relu(), "mul relu"),
+        (lambda y, w: (y.permute(0, 2, 3, 1) * w["channel"]).relu().permute(0, 3, 1, 2), None),
+        (lambda y, w: F.prelu(y, w["channel"]), "prelu"),
+        (lambda y, w: y.relu().neg(), "relu"),
+    ],
+    ids=[
+        *("permuted", "permuted, by keyword", "layer norm", "mean of channels"),
+        *("scale", "scale, permuted", "prelu", "first"),
+    ],
+)
+def test_follow_passes_what_treats_every_pixel_by_itself(function: Any, passed: str | None) -> None:
+    """In whatever layout; the way ends behind the first activation, where the layout is the convolution's again."""
+    way = follow(trace(Between(function), IMAGE).calls[0].outputs[0])
+    assert way.activated is not None
+    assert way.activated.shape == (1, 4, 64, 64)
+    assert passed is None or [call.name for call in way.passed] == passed.split()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y, w: F.layer_norm(y, (64,)).relu(),
+        lambda y, w: F.layer_norm(y.permute(0, 2, 3, 1), (64, 4)).relu().permute(0, 3, 1, 2),
+        lambda y, w: (y - y.mean(3, keepdim=True)).relu(),
+        lambda y, w: (y - y.mean((1, 2), keepdim=True)).relu(),
+        lambda y, w: (y * w["map"]).relu(),
+        lambda y, w: (y * w["row"]).relu(),
+        lambda y, w: (y * w["mask"]).relu(),
+        lambda y, w: (y.permute(0, 3, 2, 1) * w["map"][:, :1]).relu().permute(0, 3, 2, 1),
+        lambda y, w: (y + y.permute(0, 1, 3, 2)).relu(),
+        lambda y, w: (y, y.relu()),
+    ],
+    ids=[
+        *("layer norm of rows", "layer norm of rows and channels", "mean of rows", "mean of channels and columns"),
+        *("map", "row", "mask", "column, permuted", "transposed sum", "returned before"),
+    ],
+)
+def test_follow_stops_at_what_tells_pixels_apart(function: Any) -> None:
+    """Or at what is seen outside: a low-pass behind the activation would not reach it."""
+    assert follow(trace(Between(function), IMAGE).calls[0].outputs[0]).activated is None
 
 
 @pytest.mark.parametrize("normalisation", [nn.GroupNorm(1, 4), nn.InstanceNorm2d(4)])
