@@ -340,6 +340,11 @@ def test_follow_stops_at_what_tells_pixels_apart(function: Any) -> None:
     assert follow(trace(Between(function), IMAGE).calls[0].outputs[0]).activated is None
 
 
+def test_follow_passes_nothing_behind_what_is_returned() -> None:
+    network = Between(lambda y, w: (y, y.relu()))
+    assert follow(trace(network, IMAGE).calls[0].outputs[0]).passed == ()
+
+
 @pytest.mark.parametrize("normalisation", [nn.GroupNorm(1, 4), nn.InstanceNorm2d(4)])
 def test_statistics_over_space_end_the_way(normalisation: nn.Module) -> None:
     record = trace(nn.Sequential(nn.Conv2d(3, 4, 1), normalisation, nn.ReLU()), IMAGE)
