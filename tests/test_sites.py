@@ -302,10 +302,11 @@ class Between(nn.Module):
         (lambda y, w: (y.permute(0, 2, 3, 1) * w["channel"]).relu().permute(0, 3, 1, 2), None),
         (lambda y, w: F.prelu(y, w["channel"]), "prelu"),
         (lambda y, w: y.relu().neg(), "relu"),
+        (lambda y, w: (y.relu(),), "relu"),
     ],
     ids=[
         *("permuted", "permuted, by keyword", "layer norm", "mean of channels"),
-        *("scale", "scale, permuted", "prelu", "first"),
+        *("scale", "scale, permuted", "prelu", "first", "returned"),
     ],
 )
 def test_follow_passes_what_treats_every_pixel_by_itself(function: Any, passed: str | None) -> None:
