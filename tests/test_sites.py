@@ -284,6 +284,7 @@ class Between(nn.Module):
         super().__init__()
         self.conv, self.function = nn.Conv2d(3, 4, 1), function
         sizes = {"channel": (4,), "map": (64, 64), "row": (64,), "column of channels": (4, 1, 1), "mask": (4, 64, 1)}
+        sizes["row of channels"] = (1, 1, 4)
         self.weights = nn.ParameterDict({name: torch.ones(size) for name, size in sizes.items()})
 
     def forward(self, x: Tensor) -> Any:
@@ -299,7 +300,7 @@ class Between(nn.Module):
         (lambda y, w: F.layer_norm(y.permute(0, 2, 3, 1), (4,)).relu().permute(0, 3, 1, 2), None),
         (lambda y, w: (y - y.mean(1, keepdim=True)).relu(), "mean sub relu"),
         (lambda y, w: (y * w["column of channels"]).relu(), "mul relu"),
-        (lambda y, w: (y.permute(0, 2, 3, 1) * w["channel"]).relu().permute(0, 3, 1, 2), None),
+        (lambda y, w: (y.permute(0, 2, 3, 1) * w["row of channels"]).relu().permute(0, 3, 1, 2), None),
         (lambda y, w: F.prelu(y, w["channel"]), "prelu"),
         (lambda y, w: y.relu().neg(), "relu"),
         (lambda y, w: (y.relu(),), "relu"),
