@@ -164,6 +164,7 @@ def test_speed_is_positive_and_no_part_of_the_summary(board: Any) -> None:
         ("resnet18", "plain"),
         ("resnetblur18", "trained anti-aliased"),
         ("resnetaa34d", "trained anti-aliased"),
+        ("darknetaa53", "trained anti-aliased"),
         ("mobilenetv4_conv_aa_medium", "trained anti-aliased"),
         ("tf_efficientnet_b0", "plain"),  # its weights aa_in1k were trained with AutoAugment
     ],
@@ -178,6 +179,7 @@ def test_trained_anti_aliased_is_told_by_the_sites_not_by_the_name(name: str, gr
     ("name", "plain", "sibling"),
     [
         ("timm:resnetaa50.a1h_in1k", ["timm:resnet50.a1_in1k", "timm:resnet50.a1h_in1k"], "timm:resnet50.a1h_in1k"),
+        ("timm:darknetaa53.c2ns_in1k", ["timm:darknet53.c2ns_in1k"], "timm:darknet53.c2ns_in1k"),
         ("timm:seresnextaa101d_32x8d.ah_in1k", ["timm:seresnext101d_32x8d.x"], "timm:seresnext101d_32x8d.x"),
         (
             "timm:mobilenetv4_conv_aa_large.e230",
