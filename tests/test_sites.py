@@ -199,6 +199,15 @@ def test_timm(name: str) -> None:
     assert sites[0].input_shape[-1] == 224  # not what TF-"same" padding makes of it
 
 
+def test_the_averages_of_darknetaa53_stand_for_its_strides() -> None:
+    """Each stage of darknet53 begins with a convolution at stride 2; here it is an average and a 1×1 convolution."""
+    own, plain = (find_sites(on_meta(name)) for name in ("darknetaa53", "darknet53"))
+    assert [(site.status, site.note) for site in own[:-1]] == [("anti-aliased", "by the network itself")] * 5
+    assert [site.cumulative_stride for site in own] == [site.cumulative_stride for site in plain]
+    # The same layers on the shortcuts of resnet50d are for its accuracy; what is beside them folds.
+    assert not any(site.status == "anti-aliased" for site in find_sites(on_meta("resnet50d")))
+
+
 def test_the_network_is_left_as_it_was() -> None:
     network = torchvision.models.mobilenet_v2().train()
     network.features[0].eval()
