@@ -250,7 +250,7 @@ def _measure_block(
             return error
 
     def usable() -> Iterator[Shown]:
-        for (_, entry), prepared in prepare_ahead(enumerate(block, start), prepare):
+        for (_, entry), prepared in prepare_ahead(enumerate(block, start), prepare, subject.device):
             if isinstance(prepared, BadImage):
                 part.skipped[entry.name] = str(prepared)
                 seen()

@@ -401,7 +401,7 @@ def _gallery(
             return None
 
     def pictures() -> Iterator[Array]:
-        for entry, picture in prepare_ahead(islice(entries, GALLERY_SIZE), first_view):
+        for entry, picture in prepare_ahead(islice(entries, GALLERY_SIZE), first_view, settings["device"]):
             if picture is not None:
                 names.append(entry.name)
                 yield picture
