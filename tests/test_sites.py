@@ -334,6 +334,7 @@ def test_follow_passes_what_treats_every_pixel_by_itself(function: Any, passed: 
         lambda y, w: F.layer_norm(y.permute(0, 2, 3, 1), (64, 4)).relu().permute(0, 3, 1, 2),
         lambda y, w: (y - y.mean(3, keepdim=True)).relu(),
         lambda y, w: (y - y.mean((1, 2), keepdim=True)).relu(),
+        lambda y, w: (y - y.mean(1)[:, None]).relu(),
         lambda y, w: (y * w["map"]).relu(),
         lambda y, w: (y * w["row"]).relu(),
         lambda y, w: (y * w["mask"]).relu(),
@@ -343,6 +344,7 @@ def test_follow_passes_what_treats_every_pixel_by_itself(function: Any, passed: 
     ],
     ids=[
         *("layer norm of rows", "layer norm of rows and channels", "mean of rows", "mean of channels and columns"),
+        "mean of channels without their axis",
         *("map", "row", "mask", "column, permuted", "transposed sum", "returned before"),
     ],
 )
