@@ -31,3 +31,20 @@ def test_averages_of_a_linear_layer_do_not_move_once_it_is_low_passed(quick: Cal
     for name in ("blur-pool (4 taps)", "ideal low-pass (FLC)"):
         assert changes[name]["bn1"]["value"] < 1e-5 < 1e-3 < changes["plain"]["bn1"]["value"]
         assert changes[name]["blocks.1"]["value"] > 1e-3
+
+
+@pytest.mark.skipif(not (DATA / "cifar10-resnets").exists(), reason="the CIFAR networks are not here")
+def test_the_lie_derivative_of_what_stands_before_every_site_is_not_changed_by_filters(
+    quick: Callable[[str], dict[str, Any]],
+) -> None:
+    """And each layer's share is a share of the whole. The first site of ResNet-20 stands in its second stage."""
+    plain, converted = quick("depth_lie")["numbers"]["cifar"].values()
+    for profile in (plain, converted):
+        assert sum(layer["share"]["value"] for layer in profile["layers"]) == pytest.approx(1)  # float64 sums
+        assert profile["layers"][-1]["error"] == profile["error"]
+    first, second = ({layer["name"]: layer["error"]["value"] for layer in p["layers"]} for p in (plain, converted))
+    for name in first:
+        if name == "bn1" or name.startswith("layer1."):
+            # The same float32 operations on the same batches.
+            assert first[name] == pytest.approx(second[name], rel=1e-5)
+    assert first["output"] != pytest.approx(second["output"], rel=1e-2)
