@@ -102,7 +102,7 @@ def _permutation(call: Call) -> tuple[int, ...] | None:
     if len(order) == 1 and not isinstance(order[0], int):
         order = order[0]
     rank = len(call.outputs[0].shape)
-    return tuple(axis % rank for axis in order) if len(order) == rank else None
+    return tuple(order) if len(order) == rank else None
 
 
 def _is_spatial(value: Value) -> bool:
