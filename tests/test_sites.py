@@ -353,6 +353,22 @@ def test_follow_stops_at_what_tells_pixels_apart(function: Any) -> None:
     assert follow(trace(Between(function), IMAGE).calls[0].outputs[0]).activated is None
 
 
+@pytest.mark.parametrize(("side", "passes"), [(1, True), (64, False)])
+def test_a_gate_from_elsewhere_ends_the_way_only_where_it_varies_over_space(side: int, passes: bool) -> None:
+    class Gated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            gate = F.adaptive_avg_pool2d(x, side).mean(1, keepdim=True)
+            return F.max_pool2d((self.conv(x) * gate).relu(), 2)
+
+    record = trace(Gated(), IMAGE)
+    (convolution,) = [call for call in record.calls if call.name == "conv2d"]
+    assert (follow(convolution.outputs[0]).activated is not None) == passes
+
+
 def test_follow_passes_nothing_behind_what_is_returned() -> None:
     network = Between(lambda y, w: (y, y.relu()))
     assert follow(trace(network, IMAGE).calls[0].outputs[0]).passed == ()
