@@ -52,9 +52,20 @@ class CifarResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def _classifier(layers: int) -> Classifier:
+class Float64ResNet(CifarResNet):
+    """What computes a network in another order (batch norms folded, a batch mixed otherwise) moves it by some 1e-14."""
+
+    def __init__(self, blocks: int) -> None:
+        super().__init__(blocks)
+        self.double()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.double())
+
+
+def _classifier(layers: int, network: type[CifarResNet] = CifarResNet) -> Classifier:
     return Classifier(
-        CifarResNet((layers - 2) // 6),
+        network((layers - 2) // 6),
         f"cifar_resnet{layers}",
         input_size=32,
         mean=IMAGENET_MEAN,
@@ -64,6 +75,10 @@ def _classifier(layers: int) -> Classifier:
         crop_share=1.0,
         labels=LABELS,
     )
+
+
+def resnet20_float64() -> Classifier:
+    return _classifier(20, Float64ResNet)
 
 
 def resnet20() -> Classifier:
