@@ -68,14 +68,25 @@ def test_the_test_command_is_this_one() -> None:
     assert TESTS == 'pip install -e ".[test]" && pytest'
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_commands(command: str, photographs: Path, tmp_path: Path) -> None:
-    command = command.replace("PHOTOGRAPH.jpg", str(photographs / "coffee.jpg")).replace("FOLDER", str(photographs))
-    assert aliasing(command.strip(), tmp_path)
-    if "--out" in command:
-        out = tmp_path / re.search(r"--out (\S+)", command)[1]
-        assert (out / "summary.json").exists()
-        assert (out / "figure.png").exists()
+def test_commands(photographs: Path, tmp_path: Path) -> None:
+    """In their order and in one folder: the report shows what those before it have left."""
+    names = {"PHOTOGRAPH.jpg": str(photographs / "coffee.jpg"), "FOLDER": str(photographs)}
+    for line in "".join(COMMANDS).splitlines():
+        words = [names.get(word, word) for word in shlex.split(line)]
+        assert aliasing(shlex.join(words), tmp_path), line
+        out = tmp_path / words[words.index("--out") + 1] if "--out" in words else None
+        if out is not None and out.suffix == ".html":
+            page = out.read_text(encoding="utf-8")
+            assert "Move a photograph" in page
+            assert "Layer by layer" in page
+        elif out is not None:
+            assert (out / "summary.json").exists()
+            assert (out / "figure.png").exists()
+
+
+def test_every_command_is_run() -> None:
+    run_here = [MAIN_JOB, TESTS, *(block.strip() for block in COMMANDS)]
+    assert [block.strip() for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)] == run_here
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS)

@@ -13,7 +13,7 @@ from tests.report_runs import HOSTILE
 from tests.test_report import poisoned
 
 pytest.importorskip("selenium")
-from selenium.webdriver import Keys
+from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
@@ -113,6 +113,37 @@ def test_the_slider_moves_the_photograph_by_keyboard(browser: Any, report: Path)
     assert browser.get_log("browser") == []
 
 
+def test_a_photograph_on_a_grid_moves_in_both_directions(browser: Any, report: Path) -> None:
+    open_page(browser, report)
+    assert one(browser, "#move-1 .view").get_attribute("tabindex") is None  # a path has one direction
+    assert "in both directions" in one(browser, "#move-2").text
+    data = json.loads(one(browser, "#move-2 .data").get_attribute("textContent"))
+    shifts = [tuple(view["shift"]) for view in data["photographs"][0]["views"]]
+    assert set(shifts) == {(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)}
+    picture, slider = one(browser, "#move-2 .view"), one(browser, "#move-2 input[type=range]")
+
+    def shift() -> tuple[float, float]:
+        return shifts[int(slider.get_attribute("value"))]
+
+    assert shift() == (0, 0)
+    around = [(Keys.ARROW_UP, (-1, 0)), (Keys.ARROW_LEFT, (-1, -1)), (Keys.ARROW_DOWN, (0, -1))]
+    for key, expected in [*around, *((Keys.ARROW_RIGHT, (0, right)) for right in (0, 1, 1))]:
+        picture.send_keys(key)
+        assert shift() == expected
+    assert "moved 1 right px" in one(browser, "#move-2 .where").text
+    announced = one(browser, "#move-2 [aria-live=polite]").get_attribute("textContent")
+    assert data["photographs"][0]["networks"][0]["answer"][shifts.index((0, 1))] in announced
+
+    image = one(browser, "#move-2 .view img")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", image)
+    pixel = image.size["width"] // 4  # of the three columns
+    ActionChains(browser).move_to_element(image).click_and_hold().move_by_offset(-pixel, pixel).perform()
+    assert shift() == (1, 0)
+    ActionChains(browser).move_by_offset(-pixel, 0).release().move_by_offset(pixel, -pixel).perform()
+    assert shift() == (1, -1)  # where it was let go
+    assert browser.get_log("browser") == []
+
+
 def test_the_table_is_sorted_by_mouse_and_by_keyboard(browser: Any, report: Path) -> None:
     open_page(browser, report)
     table = "#networks-1 table[data-sortable]"
@@ -164,6 +195,9 @@ def test_it_is_readable_on_a_phone(browser: Any, report: Path) -> None:
     wide = """return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > 361
         && !e.closest('.scroll, .visually-hidden, svg')).map(e => e.outerHTML.slice(0, 120))"""
     assert browser.execute_script(wide) == []
+    cut = """return [...document.querySelectorAll('.scroll:not(.plain-caption) caption span')]
+        .filter(c => c.getBoundingClientRect().right > 361).map(c => c.textContent)"""
+    assert browser.execute_script(cut) == []
 
 
 def test_light_and_dark(browser: Any, report: Path) -> None:

@@ -140,11 +140,12 @@ def path(unit: str, shown: Sequence[str], names: Sequence[str], joined: bool = T
         Without data: the page puts those of the chosen photograph into the data set ``points``, each with ``network``,
         ``x``, ``probability``, ``answer``, ``confidence`` and ``jump``.
     """
-    base = alt.Chart(alt.Data(name="points", values=[]))
+    base = alt.Chart()
     x = alt.X("x:Q").title(unit).axis(tickMinStep=1, format="~g").scale(nice=False, padding=12)
     y = alt.Y("probability:Q").title("probability of the first answer").scale(domain=[0, 1])
     colour = _colour(names, shown)
     here = alt.param(name="here", value=0)
+    is_here = alt.when("datum.x === here")
     tooltip = [
         alt.Tooltip("network:N", title="network"),
         alt.Tooltip("x:Q", title=unit, format="~g"),
@@ -152,19 +153,25 @@ def path(unit: str, shown: Sequence[str], names: Sequence[str], joined: bool = T
         alt.Tooltip("confidence:Q", title="its probability", format=".3f"),
         alt.Tooltip("probability:Q", title="probability of the first answer", format=".3f"),
     ]
+    # No layer is filtered: Vega cannot take the extent of an axis from one in which nothing is left, and says so.
     chart = alt.layer(
-        base.transform_filter("datum.x === here")
-        .transform_aggregate(groupby=["x"])
+        alt.Chart(alt.Data(values=[{}]))
+        .transform_calculate(x="here")
         .mark_rule(color="var(--ink)", strokeWidth=1.2)
         .encode(x=x),
         *([base.mark_line().encode(x=x, y=y, color=colour)] if joined else []),
-        base.mark_point(filled=True, size=32 if joined else 50, opacity=1).encode(
-            x=x, y=y, color=colour, tooltip=tooltip
+        base.mark_point(size=150, strokeWidth=1.8).encode(
+            x=x, y=y, color=colour, opacity=alt.when("datum.jump").then(alt.value(1)).otherwise(alt.value(0))
         ),
-        base.transform_filter("datum.jump").mark_point(size=150, strokeWidth=1.8).encode(x=x, y=y, color=colour),
-        base.transform_filter("datum.x === here")
-        .mark_point(filled=True, size=110, opacity=1, stroke="var(--paper)", strokeWidth=1.5)
-        .encode(x=x, y=y, color=colour, tooltip=tooltip),
+        base.mark_point(filled=True, opacity=1, stroke="var(--paper)").encode(
+            x=x,
+            y=y,
+            color=colour,
+            tooltip=tooltip,
+            size=is_here.then(alt.value(110)).otherwise(alt.value(32 if joined else 50)),
+            strokeWidth=is_here.then(alt.value(1.5)).otherwise(alt.value(0)),
+        ),
+        data=alt.Data(name="points", values=[]),
     ).add_params(here)
     return _spec(chart, 260)
 
@@ -232,10 +239,13 @@ def depth_lines(
         alt.Tooltip("shape:N", title="shape"),
         *_estimate_tooltip(title),
     ]
-    chart = alt.layer(
+    rules = (
         alt.Chart(alt.Data(values=list(sites)))
         .mark_rule(strokeDash=[2, 3], strokeWidth=1.2)
-        .encode(x=x, tooltip=[alt.Tooltip("site:N", title="site")]),
+        .encode(x=x, tooltip=[alt.Tooltip("site:N", title="site")])
+    )
+    chart = alt.layer(
+        *([rules] if sites else []),
         base.mark_area(opacity=0.18).encode(
             x=x,
             y=alt.Y("low:Q").title(title),

@@ -40,7 +40,9 @@ def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterabl
         examples = read_json(folder / FILE)
         photographs = [_Photograph(folder, shown, names, examples["unit"]) for shown in examples["photographs"]]
         slider.lead = (
-            "Choose a photograph and move it, view by view, with the slider or the arrow keys. The chart follows the"
+            "Choose a photograph and move it, view by view, with the slider or the arrow keys"
+            + (", or drag it in both directions." if any(photograph.is_grid for photograph in photographs) else ".")
+            + " The chart follows the"
             " probability of the answer that each network gives to the first view; a ring marks a view whose answer"
             + (" is not that of the view before." if examples["is_path"] else " is not that of the first view.")
         )
@@ -118,10 +120,12 @@ class _Photograph:
             {
                 "picture": embed(folder, view["picture"]),
                 "position": float(view["position"]),
+                "shift": [float(moved) for moved in view["shift"]],
                 "where": _where(view["shift"], float(view["position"]), unit),
             }
             for view in shown["views"]
         ]
+        self.is_grid = is_grid([view["shift"] for view in self.views])
         self.series = {name: number % charts.SERIES for number, name in enumerate(names.values())}
         self.answers = {
             names[model]: answers
@@ -137,6 +141,7 @@ class _Photograph:
             "label": self.label,
             "kind": _KINDS.get(self.kind, self.kind),
             "views": self.views,
+            "is_grid": self.is_grid,
             "networks": [
                 {key: answers[key] for key in ("first_answer", "probability", "top1", "answer", "confidence")}
                 | {"name": name, "series": self.series[name]}
@@ -180,6 +185,18 @@ def _explorer(examples: Mapping[str, Any], photographs: Sequence[_Photograph], n
     caption = "The probability of the first view's answer, view by view; the upright line is the view above."
     alternative = "Line chart of the probability view by view. The table beside the picture says the same of each view."
     return Explorer(data, Chart(spec, caption, alternative), photographs[0].views[0]["picture"])
+
+
+def is_grid(shifts: Sequence[Sequence[float]]) -> bool:
+    """Do the shifts (down, right) of a photograph's views lie on a grid, of which more than half is there?
+
+    Examples
+    --------
+    >>> is_grid([(0, 0), (0, 1), (1, 0), (1, 1)]), is_grid([(0, 0), (-1, -1), (-2, -2)])
+    (True, False)
+    """
+    rows, columns = (len(set(axis)) for axis in zip(*shifts, strict=True))
+    return min(rows, columns) > 1 and 2 * len(set(map(tuple, shifts))) > rows * columns
 
 
 def _first(label: Any) -> str:

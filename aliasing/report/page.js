@@ -54,7 +54,6 @@
   const options = {
     renderer: "svg",
     actions: false,
-    logLevel: 1, // errors only: a chart without a value yet is none
     ast: true,
     defaultStyle: false,
     tooltip: { disableDefaultStyle: true },
@@ -85,7 +84,8 @@
   // The photograph that moves.
   const explore = async (box) => {
     const { photographs, is_path: isPath } = json(box.querySelector(".data"));
-    const [image, where, truth] = [".view img", ".where", ".truth"].map((name) => box.querySelector(name));
+    const names = [".view", ".view img", ".where", ".truth"];
+    const [stage, image, where, truth] = names.map((name) => box.querySelector(name));
     const [select, slider, play] = ["select", "input", ".play"].map((name) => box.querySelector(name));
     const [rows, announce] = [".answers tbody", ".announce"].map((name) => box.querySelector(name));
     const position = (photograph, view) => (isPath ? photograph.views[view].position : view);
@@ -147,6 +147,11 @@
       truth.textContent = photograph.label ? `It shows: ${photograph.label}` : "";
       slider.max = photograph.views.length - 1;
       slider.value = 0;
+      stage.classList.toggle("draggable", photograph.is_grid);
+      const moves = { role: "application", tabindex: 0, "aria-label": "Move the photograph by its arrow keys" };
+      for (const [name, value] of Object.entries(moves)) {
+        photograph.is_grid ? stage.setAttribute(name, value) : stage.removeAttribute(name);
+      }
       showView(false);
       if (drawn) await drawn.data("points", points()).runAsync();
     };
@@ -175,6 +180,52 @@
       stop();
       showPhotograph();
     });
+
+    // Views that lie on a grid: the photograph itself is moved in both directions, by its arrow keys and by dragging.
+    const show = (view) => {
+      stop();
+      if (view === undefined || view === Number(slider.value)) return;
+      slider.value = view;
+      showView(true);
+    };
+    const shift = () => photograph.views[Number(slider.value)].shift;
+    const closest = (distance) => {
+      const distances = photograph.views.map(({ shift: [down, right] }) => distance(down, right));
+      const least = Math.min(...distances);
+      return least < Infinity ? distances.indexOf(least) : undefined;
+    };
+    const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+    stage.addEventListener("keydown", (event) => {
+      const arrow = arrows[event.key];
+      if (!arrow || !photograph.is_grid) return;
+      event.preventDefault();
+      const [y, x] = shift();
+      show(
+        closest((down, right) => {
+          const [ahead, aside] = arrow[0] ? [(down - y) * arrow[0], right - x] : [(right - x) * arrow[1], down - y];
+          return ahead > 0 && aside === 0 ? ahead : Infinity;
+        }),
+      );
+    });
+    let held; // where the photograph was taken hold of, and its shift then
+    image.addEventListener("pointerdown", (event) => {
+      if (!photograph.is_grid) return;
+      event.preventDefault();
+      stage.focus();
+      image.setPointerCapture(event.pointerId);
+      held = { down: event.clientY, right: event.clientX, shift: shift() };
+    });
+    image.addEventListener("pointermove", (event) => {
+      if (!held) return;
+      // Half the picture's width is from one end of the grid to the other: a pixel would be too little to aim at.
+      const places = photograph.views.map((view) => view.shift[1]);
+      const pixel = image.clientWidth / 2 / (Math.max(...places) - Math.min(...places));
+      const y = held.shift[0] + (event.clientY - held.down) / pixel;
+      const x = held.shift[1] + (event.clientX - held.right) / pixel;
+      show(closest((down, right) => Math.hypot(down - y, right - x)));
+    });
+    for (const end of ["pointerup", "pointercancel"]) image.addEventListener(end, () => (held = undefined));
+
     await showPhotograph();
     drawn = await draw(box.querySelector(".chart"), points());
     showView(false);
