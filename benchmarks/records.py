@@ -72,7 +72,8 @@ def part_of(model: str, names: list[str], random: np.random.Generator) -> Part:
     shifts = [f"{view}_{what}" for view in ("first", "second") for what in ("dy", "dx", "position")]
     columns |= {name: np.tile(np.arange(PAIRS, dtype=np.float32), len(names)) for name in shifts}
     columns |= {f"{view}_label_probability": random.uniform(0, 1, count) for view in ("first", "second")}
-    arrays = [pa.array(columns[field.name], field.type) for field in PROBABILITIES]
+    absent = [None] * count  # what only a verified run has
+    arrays = [pa.array(columns.get(field.name, absent), field.type) for field in PROBABILITIES]
     return Part(pa.Table.from_arrays(arrays, schema=PROBABILITIES), names)
 
 

@@ -10,7 +10,7 @@ import aliasing as al
 from aliasing import sampling
 from aliasing.depth import lie_error
 from aliasing.depth.lie import generator
-from aliasing.errors import UsageError
+from aliasing.errors import InputError, UsageError
 from tests.networks import randomise
 from tests.test_depth import Double, classifier, convolution, noise
 
@@ -119,3 +119,40 @@ def test_what_is_nothing_but_rounding_is_not_drawn() -> None:
     heights = np.asarray(line.get_ydata(), dtype=float)
     assert 0 < len(heights) < len(figure.axes[1].lines[0].get_ydata())
     assert heights.min() > 1e-9 * heights.max()
+
+
+class FailsOnWhite(nn.Module):
+    """Answers NaN, or raises, where a view is all white."""
+
+    def __init__(self, raises: bool) -> None:
+        super().__init__()
+        self.convolution, self.raises = nn.Conv2d(3, 4, 3, 2, padding=1), raises
+
+    def forward(self, x: Tensor) -> Tensor:
+        white = x.amin((1, 2, 3), keepdim=True) >= x.amax((1, 2, 3), keepdim=True)
+        if self.raises and bool(white.any()) and len(x) > 1:
+            raise ValueError("no white\nimages please")
+        answer: Tensor = self.convolution(torch.where(white, torch.nan, x)).mean((2, 3))
+        return answer
+
+
+def test_an_image_whose_error_is_not_finite_is_named_and_left_out() -> None:
+    white = np.full_like(noise(1)[0], 255)
+    network = classifier(FailsOnWhite(raises=False))
+    alone = lie_error(network, noise(3), layers="leaves").summary()
+    beside = lie_error(network, [*noise(3), white], layers="leaves").summary()
+    assert beside.pop("not_finite") == ["00003"]
+    assert alone.pop("not_finite") == []
+    assert beside["images"] == 3
+    # In a batch of another size: float32 in another order.
+    assert beside["error"]["value"] == pytest.approx(alone["error"]["value"], rel=1e-5)
+    nothing = lie_error(network, [white], layers="leaves")
+    assert nothing.summary()["error"] == {"value": None, "low": None, "high": None}
+    assert all(layer["error"] is None for layer in nothing.summary()["layers"])
+    figure = al.plots.lie([nothing])
+    assert "not finite" in figure.legends[0].get_texts()[0].get_text()
+
+
+def test_a_network_that_raises_ends_in_one_line_that_names_the_images() -> None:
+    with pytest.raises(InputError, match=r"network fails on one of 00000, 00001: ValueError: no white$"):
+        lie_error(classifier(FailsOnWhite(raises=True)), [*noise(1), np.full_like(noise(1)[0], 255)], layers="leaves")

@@ -278,6 +278,22 @@ def test_pictures_in_memory_are_as_many_for_many_views_as_for_few(precision: str
     assert max(peaks.values()) <= (3 * 8 if precision == "float32" else 64 + 7 + 3 * 8), peaks
 
 
+def test_a_finished_run_is_not_calibrated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = small_network(), photographs(3)
+    monkeypatch.setattr("aliasing.jitter.has_fast_bfloat16", lambda device: True)
+    first = al.measure_jitter(model, images, precision="verified", out=tmp_path).summary()
+
+    def unexpected(*_: Any, **__: Any) -> float:
+        raise AssertionError("calibrated again")
+
+    monkeypatch.setattr("aliasing.jitter.calibrate", unexpected)
+    second = al.measure_jitter(model, images, precision="verified", out=tmp_path).summary()
+    assert second["models"] == first["models"]
+    next(tmp_path.glob("records/*/*.parquet")).unlink()
+    with pytest.raises(AssertionError, match="calibrated again"):  # so would this one be, which lacks a block
+        al.measure_jitter(model, images, precision="verified", out=tmp_path)
+
+
 def test_wrong_calls_are_one_line() -> None:
     model = small_network()
     for options, message in [

@@ -208,7 +208,11 @@ def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
     from tabulate import tabulate
 
     for name, result in lie.items():
-        yield f"{name}: Lie-derivative error {cell(result['error'])} by {result['method']}, {result['images']} images"
+        left_out = f" ({len(result['not_finite'])} more are not finite)" if result["not_finite"] else ""
+        yield (
+            f"{name}: Lie-derivative error {cell(result['error'])} by {result['method']}, {result['images']} images"
+            f"{left_out}"
+        )
         measures = ("contribution", "share", "error", "unexplained")
         rows = [[layer["name"], *(cell(layer[measure]) for measure in measures)] for layer in result["layers"]]
         yield tabulate(rows, ["layer", "adds", "share", "error up to here", "unexplained"])

@@ -36,6 +36,7 @@ from aliasing.depth.layers import Layer, choose_layers
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Mean
 from aliasing.images import BadImage, Image, ImageSource, open_images
+from aliasing.jitter.faults import at_work
 from aliasing.models import Classifier, load_model
 from aliasing.protocols.windowed import Crop, evaluation_view
 from aliasing.sites.find import probe_of
@@ -58,12 +59,14 @@ class LieProfile:
     method : "forward mode" or "central difference".
     images : how many.
     layers : the layers between which the error is shared out: those through which all goes, and the output.
+    not_finite : the images whose error is not a finite number, which are left out.
     """
 
     model: str
     method: str
     images: int
     layers: tuple[str, ...]
+    not_finite: tuple[str, ...]
     _total: Mean = field(repr=False)
     _means: dict[tuple[str, str], Mean] = field(repr=False)
 
@@ -78,6 +81,7 @@ class LieProfile:
         return {
             "method": self.method,
             "images": self.images,
+            "not_finite": list(self.not_finite),
             "error": self._total.estimate().as_dict(),
             "layers": [
                 {"name": name, **{measure: self._of(name, measure) for measure in MEASURES}} for name in self.layers
@@ -98,7 +102,7 @@ class LieProfile:
 
     def _of(self, name: str, measure: str) -> dict[str, float | None] | None:
         mean = self._means.get((name, measure))
-        return None if mean is None else mean.estimate().as_dict()
+        return mean.estimate().as_dict() if mean and mean.images else None
 
 
 def lie_error(
@@ -135,7 +139,7 @@ def lie_error(
     UsageError
         No layer through which everything goes.
     InputError
-        No usable image.
+        No usable image, or a network that fails.
 
     Examples
     --------
@@ -148,46 +152,51 @@ def lie_error(
     """
     classifier = load_model(model)
     source = images if isinstance(images, ImageSource) else open_images(images)
+    with at_work(classifier.name, ["a picture of zeros"]):
+        record = trace(*probe_of(classifier, None))
     chosen = [
         layer
-        for layer in choose_layers(trace(*probe_of(classifier, None)), layers)
+        for layer in choose_layers(record, layers)
         if layer.is_cut and (layer.form == "vector" or layer.stride is not None)
     ]
     if not chosen:
         raise UsageError(f"{classifier.name}: no layer through which everything goes; choose others, or blocks")
     network = _Differentiated(classifier.module, chosen, direction)
     means: dict[tuple[str, str], Mean] = {}
-    total, count = Mean(), 0
-    for batch in _batches(classifier, source, limit, batch_size):
-        error, rows = network.measure(classifier.normalize(batch))
-        for value in error.tolist():
-            total.add(value)
+    total, not_finite = Mean(), list[str]()
+    for names, batch in _batches(classifier, source, limit, batch_size):
+        with at_work(classifier.name, names):
+            error, rows = network.measure(classifier.normalize(batch))
+        usable = error.isfinite()
+        not_finite += [name for name, finite in zip(names, usable.tolist(), strict=True) if not finite]
+        total.add(error[usable].numpy())
         for key, values in rows.items():
-            for value in values[values.isfinite()].tolist():
-                means.setdefault(key, Mean()).add(value)
-        count += len(batch)
-    if not count:
+            means.setdefault(key, Mean()).add(values[usable & values.isfinite()].numpy())
+    if not total.images and not not_finite:
         raise InputError(f"no usable image in {source.description}")
-    return LieProfile(
-        classifier.name, network.method, count, (*(layer.name for layer in chosen), "output"), total, means
-    )
+    layer_names = (*(layer.name for layer in chosen), "output")
+    return LieProfile(classifier.name, network.method, total.images, layer_names, tuple(not_finite), total, means)
 
 
-def _batches(classifier: Classifier, source: ImageSource, limit: int | None, size: int) -> Iterator[Any]:
-    pictures = []
+def _batches(
+    classifier: Classifier, source: ImageSource, limit: int | None, size: int
+) -> Iterator[tuple[list[str], Any]]:
+    """The names of some images, and how the network is shown them."""
+    names, pictures = [], []
     for entry in islice(source, limit):
         try:
             image = entry.load()
             if not isinstance(image, Image):
                 continue
             pictures.append(evaluation_view(Crop(), image, classifier))
+            names.append(entry.name)
         except BadImage:
             continue
         if len(pictures) == size:
-            yield np.stack(pictures)
-            pictures = []
+            yield names, np.stack(pictures)
+            names, pictures = [], []
     if pictures:
-        yield np.stack(pictures)
+        yield names, np.stack(pictures)
 
 
 def generator(x: Tensor, velocity: tuple[float, float]) -> Tensor:

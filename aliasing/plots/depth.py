@@ -76,7 +76,8 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
         }
         for axes, (measure, title) in zip(panels, titles.items(), strict=True):
             for index, (name, summary) in enumerate(summaries):
-                label = f"{short_name(name)}: {summary['error']['value']:.3g} in all"
+                error = summary["error"]["value"]
+                label = f"{short_name(name)}: {'not finite' if error is None else f'{error:.3g} in all'}"
                 _lie_line(axes, summary["layers"], measure, COLOURS[index % len(COLOURS)], label)
             axes.set_title(title)
             axes.set_xlabel("layers through which everything goes")
@@ -96,7 +97,7 @@ def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, colour
     known = [(place, layer[measure]) for place, layer in enumerate(layers, 1) if layer[measure] is not None]
     least = -math.inf
     if measure == "contribution":  # on a logarithmic axis, where what is nothing but rounding would take most of it
-        least = 1e-9 * max(estimate["value"] for _, estimate in known)
+        least = 1e-9 * max((estimate["value"] for _, estimate in known), default=0)
         known = [(place, estimate) for place, estimate in known if estimate["value"] > least]
     axes.plot([p for p, _ in known], [e["value"] for _, e in known], "o-", color=colour, markersize=4, label=label)
     bounded = [(place, estimate) for place, estimate in known if estimate["low"] is not None]
