@@ -95,6 +95,12 @@ def test_finetune_leaves_a_converted_network(tmp_path: Path, capsys: pytest.Capt
     assert [site.status for site in al.find_sites(loaded)][:2] == ["anti-aliased"] * 2
 
 
+def test_finetune_with_a_wrong_path_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["finetune", NAME, "--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "run")]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_jitter_of_a_network_and_its_conversion_stands_in_one_table_with_the_difference(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -22,8 +22,8 @@ mean difference, one an image   depth: rise; Lie: share                         
 ==============================  ====================================================  ==================  ============
 
 
-The aim is 0.93 where ten images or more are expected to change. Means of very skewed values fall short of it on few
-images, as Student's interval does; from how many images on they reach it stands at each case.
+The aim is 0.93 where ten images or more are expected to change. Of means it is held on twenty images by every
+population here, and on a dozen by all but the most skewed, whose coverage stands at their test.
 """
 
 from collections.abc import Callable
@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from aliasing.estimates import Difference, Estimate, Share, contrast, mean, share
 
@@ -168,10 +169,10 @@ def movements(random: Random, images: int) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize(
     ("population", "binary", "images"),
-    [(worst_cases, True, 100), (worst_cases, True, 300), (movements, False, 1000)],
+    [(population, binary, n) for population, binary in ((worst_cases, True), (movements, False)) for n in (100, 300)],
 )
 def test_paired_differences(population: Callable[[Random, int], Any], binary: bool, images: int) -> None:
-    """The movements are so skewed that Student's interval covers them 0.90 on 100 images and 0.93 on 300."""
+    """The movements are so skewed that Student's plain interval covers them 0.90 on 100 images and 0.93 on 300."""
     random = np.random.default_rng(images)
     truth = rate_of(population(random, 500_000))
     assert coverage(lambda: population(random, images), differing(binary), truth) >= 0.93
@@ -196,27 +197,48 @@ def test_slopes_over_networks(binary: bool, vary: bool) -> None:
     assert coverage(lambda: networks(150), lambda sample: contrast(*sample, SLOPE, binary=binary), truth) >= 0.93
 
 
-@pytest.mark.parametrize(
-    ("name", "images"),
-    [
-        ("cosine similarity", 20),
-        ("unexplained", 13),
-        ("rise", 13),
-        ("relative change", 50),
-        ("equivariance error", 200),
-    ],
-)
+# What means are reported of: layers and sites, the energy in rings of a spectrum, the Lie derivative. Each takes a
+# generator and how many images.
+LAYERS: dict[str, Callable[[Random, Any], Any]] = {
+    "cosine similarity": lambda random, shape: 1 - random.beta(2, 20, shape),
+    "unexplained": lambda random, shape: random.beta(3, 2, shape),
+    "rise": lambda random, shape: random.beta(4, 2, shape) - random.beta(2, 4, shape),
+    "relative change": lambda random, shape: np.exp(random.normal(-2, 0.5, shape)),
+    "equivariance error": lambda random, shape: np.exp(random.normal(-1, 0.6, shape)),
+    "ring": lambda random, shape: random.exponential(size=shape),
+    "ring of one frequency": lambda random, shape: random.gamma(0.5, size=shape),
+    "Lie contribution": lambda random, shape: np.exp(random.normal(-3, 0.8, shape)),
+    "largest Lie contribution": lambda random, shape: np.exp(random.normal(-3, 1.2, shape)),
+    "Lie share": lambda random, shape: random.laplace(0.1, 0.3, shape),
+}
+
+
+@pytest.mark.parametrize("images", [13, 20, 50, 200])
+@pytest.mark.parametrize("name", LAYERS)
 def test_means_of_layers(name: str, images: int) -> None:
-    """From so many images on. Log-normal values of deviation 0.8 cover 0.88 on 20 images, 0.93 on 50 and 200; of 1.2,
-    as single contributions of the Lie derivative may be, 0.83 on 20, 0.87 on 50, 0.91 on 200.
+    """Student's plain interval covers the largest contributions 0.81 on 13 images, 0.83 on 20, 0.87 on 50, 0.91 on 200.
+
+    Corrected, it covers them 0.930 on 13 images by 6,000 repetitions: just the aim, which 800 know to 0.009, so that
+    there two of those less are asked.
     """
     random = np.random.default_rng(images)
-    draw: dict[str, Callable[[int], Any]] = {
-        "cosine similarity": lambda count: 1 - random.beta(2, 20, count),
-        "unexplained": lambda count: random.beta(3, 2, count),
-        "rise": lambda count: random.beta(4, 2, count) - random.beta(2, 4, count),
-        "relative change": lambda count: np.exp(random.normal(-2, 0.5, count)),
-        "equivariance error": lambda count: np.exp(random.normal(-1, 0.6, count)),
-    }
-    truth = float(draw[name](2_000_000).mean())
-    assert coverage(lambda: draw[name](images).tolist(), mean, truth) >= 0.93
+    truth = float(LAYERS[name](random, 2_000_000).mean())
+    aim = 0.91 if (name, images) == ("largest Lie contribution", 13) else 0.93
+    assert coverage(lambda: LAYERS[name](random, images).tolist(), mean, truth) >= aim
+
+
+@pytest.mark.parametrize("images", [20, 100, 500])
+@pytest.mark.parametrize("draw", ["normal", "random"])
+def test_the_correction_costs_symmetric_values_nothing(draw: str, images: int) -> None:
+    """Normal and uniform values: neither covered more often than 0.97 nor, on average, by more than 4 % wider.
+
+    On a dozen uniform values it is 0.977, and 7 % wider.
+    """
+    random = np.random.default_rng(images)
+    samples = getattr(random, draw)(size=(REPETITIONS * 2, images))
+    found = [mean(sample) for sample in samples]
+    truth = 0.0 if draw == "normal" else 0.5
+    # 1,600 repetitions know a coverage of 0.965 to ±0.0046.
+    assert 0.935 <= np.mean([one.low <= truth <= one.high for one in found]) <= 0.975
+    plain = 2 * stats.t.ppf(0.975, images - 1) * samples.std(1, ddof=1) / np.sqrt(images)
+    assert np.mean([one.high - one.low for one in found]) <= 1.04 * plain.mean()

@@ -339,6 +339,21 @@ def test_numbers_do_not_depend_on_the_batch() -> None:
     assert values(one, "alias_fraction", "sites") == pytest.approx(values(many, "alias_fraction", "sites"), rel=1e-4)
 
 
+def test_on_another_device_a_copy_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an accelerator is given, given to the processor under another name."""
+    monkeypatch.setattr("aliasing.depth.probe.Execution", lambda device: None)
+    module = nn.Sequential(convolution(3, 4), nn.ReLU(), nn.MaxPool2d(2))
+    randomise(module)
+    here, calls = probe(module), []
+    module.register_forward_hook(lambda module, args, output: calls.append(id(module)))
+    there = probe(module, device="cpu:0")
+    assert calls
+    assert id(module) not in calls
+    for measure in ("relative_change", "equivariance_error"):
+        assert values(here, measure) == values(there, measure)
+    assert values(here, "alias_fraction", "sites") == values(there, "alias_fraction", "sites")
+
+
 def test_views_of_several_pairs_are_averaged_within_the_image() -> None:
     network = probe(small_network(), "circular:pixels=4", batch_size=3)
     assert network["images"] == 6

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.optimize import brentq
 
 from aliasing.estimates import Difference, Mean, Share, mean, share
 
@@ -122,14 +123,115 @@ def test_merging_is_adding(first: list[int], second: list[int]) -> None:
     assert merged == whole  # sums of small integers are exact
 
 
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40))
-def test_mean_is_students_interval(values: list[float]) -> None:
+def corrected(mean: float, error: float, images: int, skewness: float) -> tuple[float, float]:
+    """The ends of the interval: roots of Hall's (1992) cubic at plus and minus Student's quantile."""
+    a = skewness / math.sqrt(images)
+    quantile = stats.t.ppf(0.975, max((images - 1) / (1 + 0.75 * skewness**2), 1))
+    cubic = np.polynomial.Polynomial([a / 6, 1, a / 3, a * a / 27])
+    low, high = (brentq(cubic - aim, -100, 100, xtol=1e-13) for aim in (-quantile, quantile))
+    return mean - error * high, mean - error * low
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=9))
+def test_the_mean_of_few_values_has_students_interval(values: list[float]) -> None:
     estimate = mean(values)
     assert estimate.value == pytest.approx(np.mean(values), abs=1e-9)
     error = stats.sem(values)
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=error) if error else (values[0],) * 2
     # Rounding of a mean of numbers up to 1e3: some 1e-13, times the t quantile of 12.7 for two values.
     assert (estimate.low, estimate.high) == (pytest.approx(low, abs=1e-9), pytest.approx(high, abs=1e-9))
+
+
+whole = st.lists(st.integers(-1000, 1000), min_size=10, max_size=40)
+
+
+@given(whole)
+def test_the_mean_of_ten_and_more_is_corrected_for_skewness(values: list[int]) -> None:
+    estimate = mean(values)
+    if len(set(values)) == 1:
+        assert (estimate.low, estimate.high) == (values[0], values[0])
+        return
+    # The deviations of whole numbers from their mean are at least 1/40, so the skewness is known to some 1e-12, and the
+    # ends, up to 12.7 × 3 errors of at most 1e3 away, to 1e-8.
+    expected = corrected(np.mean(values), stats.sem(values), len(values), stats.skew(values, bias=False))
+    assert (estimate.low, estimate.high) == pytest.approx(expected, abs=1e-7)
+    assert estimate.low < estimate.value < estimate.high
+
+
+@given(whole, whole, st.booleans())
+def test_merged_means_and_differences_are_those_of_all_at_once(
+    first: list[int], second: list[int], binary: bool
+) -> None:
+    """With numbers of values that vary, as in clips: the sums of the products are then all needed."""
+    sizes = np.arange(len(first) + len(second)) % 5 + 1
+    totals = np.array([*first, *second]) / 1000 * sizes
+    for make, columns in ((Mean, (totals,)), (lambda: Difference(binary=binary), (totals, sizes))):
+        merged, other, one_by_one, at_once = (make() for _ in range(4))
+        merged.add(*(column[: len(first)] for column in columns))
+        other.add(*(column[len(first) :] for column in columns))
+        merged.merge(other)
+        at_once.add(*columns)
+        for values in zip(*columns, strict=True):
+            one_by_one.add(*values)
+        expected = at_once.estimate()
+        for found in (merged.estimate(), one_by_one.estimate()):
+            # Some hundred roundings of sums of at most 80 numbers below 5; ends that lie tens of errors away.
+            assert (found.value, found.low, found.high) == pytest.approx(
+                (expected.value, expected.low, expected.high), abs=1e-9
+            )
+
+
+def test_a_difference_is_corrected_by_the_skewness_of_its_residuals() -> None:
+    random = np.random.default_rng(0)
+    counts = random.integers(1, 9, 40)
+    totals = counts * random.beta(1, 9, 40)
+    metric = Difference()
+    metric.add(totals, counts)
+    ratio = totals.sum() / counts.sum()
+    residuals = totals - ratio * counts
+    error = math.sqrt(40 / 39 * (residuals**2).sum()) / counts.sum()
+    expected = corrected(ratio, error, 40, stats.skew(residuals, bias=False))
+    estimate = metric.estimate()
+    # Sums of 40 numbers below 10: some 1e-15 of them.
+    assert (estimate.low, estimate.high) == pytest.approx(expected, abs=1e-12)
+    assert estimate.high - ratio > 1.1 * (ratio - estimate.low)  # it reaches out to where the large ones are
+
+
+def test_large_values_that_vary_little_keep_their_skewness() -> None:
+    """Sums of the powers themselves would lose the cubes: (1e8)³ is known to 1e8, and they add up to some 100."""
+    values = np.random.default_rng(0).exponential(size=60)
+    raised = Mean()
+    for part in np.split(values, 6):
+        raised.add(part + 1e8)
+    found, expected = raised.estimate(), mean(values)
+    # A number around 1e8 is known to 1.5e-8; the mean, and ends a few errors away, to a few times that.
+    assert (found.low - 1e8, found.high - 1e8) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0.3], (0.3, math.nan, math.nan)),
+        ([0.1] * 2, (0.1, 0.1, 0.1)),
+        ([0.1] * 500, (0.1, 0.1, 0.1)),
+        ([0.0, 2.0], (1.0, 1 - stats.t.ppf(0.975, 1), 1 + stats.t.ppf(0.975, 1))),
+        ([0.0, 0.0, 3.0], (1.0, 1 - stats.t.ppf(0.975, 2), 1 + stats.t.ppf(0.975, 2))),
+    ],
+)
+def test_degenerate_means(values: list[float], expected: tuple[float, float, float]) -> None:
+    """One value knows nothing of its spread; two, three and up to nine have Student's; equal ones have no width."""
+    estimate = mean(values)
+    # A mean of equal numbers and Student's quantile of 12.7 times an error of 1: a few roundings.
+    assert (estimate.value, estimate.low, estimate.high) == pytest.approx(expected, rel=1e-14, nan_ok=True)
+
+
+@pytest.mark.parametrize("images", [10, 100, 10_000])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_one_value_unlike_all_others_still_holds_the_mean(images: int, sign: int) -> None:
+    """The largest skewness that so many values can have: the slant of the cubic is then 1, its largest."""
+    estimate = mean([0.0] * (images - 1) + [sign])
+    assert estimate.low < estimate.value < estimate.high
+    assert (estimate.high - estimate.value > estimate.value - estimate.low) == (sign > 0)
 
 
 def test_nothing_measured_is_not_a_number_and_null_in_json() -> None:

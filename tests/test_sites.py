@@ -1,5 +1,8 @@
 """Sites of networks that are written in every way, found from one run."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import timm
 import torch
@@ -196,6 +199,15 @@ def test_timm(name: str) -> None:
     assert sites[0].input_shape[-1] == 224  # not what TF-"same" padding makes of it
 
 
+def test_the_averages_of_darknetaa53_stand_for_its_strides() -> None:
+    """Each stage of darknet53 begins with a convolution at stride 2; here it is an average and a 1×1 convolution."""
+    own, plain = (find_sites(on_meta(name)) for name in ("darknetaa53", "darknet53"))
+    assert [(site.status, site.note) for site in own[:-1]] == [("anti-aliased", "by the network itself")] * 5
+    assert [site.cumulative_stride for site in own] == [site.cumulative_stride for site in plain]
+    # The same layers on the shortcuts of resnet50d are for its accuracy; what is beside them folds.
+    assert not any(site.status == "anti-aliased" for site in find_sites(on_meta("resnet50d")))
+
+
 def test_the_network_is_left_as_it_was() -> None:
     network = torchvision.models.mobilenet_v2().train()
     network.features[0].eval()
@@ -272,6 +284,78 @@ def test_follow_ends_behind_the_activation_however_it_is_written() -> None:
     assert [call.name for call in way.passed] == ["batch_norm", "sigmoid", "mul"]
     assert way.activated is not None
     assert [call.name for call in way.next] == ["max_pool2d"]
+
+
+class Between(nn.Module):
+    """A function of an image's map, between two layers that mix pixels."""
+
+    def __init__(self, function: Callable[[Tensor, nn.ParameterDict], Any]) -> None:
+        super().__init__()
+        self.conv, self.function = nn.Conv2d(3, 4, 1), function
+        sizes = {"channel": (4,), "map": (64, 64), "row": (64,), "column of channels": (4, 1, 1), "mask": (4, 64, 1)}
+        sizes["row of channels"] = (1, 1, 4)
+        self.weights = nn.ParameterDict({name: torch.ones(size) for name, size in sizes.items()})
+
+    def forward(self, x: Tensor) -> Any:
+        found = self.function(self.conv(x), self.weights)
+        return found if isinstance(found, tuple) else F.max_pool2d(found, 2)
+
+
+@pytest.mark.parametrize(
+    ("function", "passed"),
+    [
+        (lambda y, w: y.permute(0, 2, 3, 1).relu().permute((0, 3, 1, 2)), "permute relu permute"),
+        (lambda y, w: y.permute(0, 2, 3, -3).relu().permute(dims=(0, -1, 1, 2)), "permute relu permute"),
+        (lambda y, w: F.layer_norm(y.permute(0, 2, 3, 1), (4,)).relu().permute(0, 3, 1, 2), None),
+        (lambda y, w: (y - y.mean(1, keepdim=True)).relu(), "mean sub relu"),
+        (lambda y, w: (y * w["column of channels"]).relu(), "mul relu"),
+        (lambda y, w: (y.permute(0, 2, 3, 1) * w["row of channels"]).relu().permute(0, 3, 1, 2), None),
+        (lambda y, w: F.prelu(y, w["channel"]), "prelu"),
+        (lambda y, w: y.relu().neg(), "relu"),
+        (lambda y, w: (y.relu(),), "relu"),
+    ],
+    ids=[
+        *("permuted", "permuted, by keyword", "layer norm", "mean of channels"),
+        *("scale", "scale, permuted", "prelu", "first", "returned"),
+    ],
+)
+def test_follow_passes_what_treats_every_pixel_by_itself(function: Any, passed: str | None) -> None:
+    """In whatever layout; the way ends behind the first activation, where the layout is the convolution's again."""
+    way = follow(trace(Between(function), IMAGE).calls[0].outputs[0])
+    assert way.activated is not None
+    assert way.activated.shape == (1, 4, 64, 64)
+    assert passed is None or [call.name for call in way.passed] == passed.split()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y, w: F.layer_norm(y, (64,)).relu(),
+        lambda y, w: F.layer_norm(y.permute(0, 2, 3, 1), (64, 4)).relu().permute(0, 3, 1, 2),
+        lambda y, w: (y - y.mean(3, keepdim=True)).relu(),
+        lambda y, w: (y - y.mean((1, 2), keepdim=True)).relu(),
+        lambda y, w: (y - y.mean(1)[:, None]).relu(),
+        lambda y, w: (y * w["map"]).relu(),
+        lambda y, w: (y * w["row"]).relu(),
+        lambda y, w: (y * w["mask"]).relu(),
+        lambda y, w: (y.permute(0, 3, 2, 1) * w["map"][:, :1]).relu().permute(0, 3, 2, 1),
+        lambda y, w: (y + y.permute(0, 1, 3, 2)).relu(),
+        lambda y, w: (y, y.relu()),
+    ],
+    ids=[
+        *("layer norm of rows", "layer norm of rows and channels", "mean of rows", "mean of channels and columns"),
+        "mean of channels without their axis",
+        *("map", "row", "mask", "column, permuted", "transposed sum", "returned before"),
+    ],
+)
+def test_follow_stops_at_what_tells_pixels_apart(function: Any) -> None:
+    """Or at what is seen outside: a low-pass behind the activation would not reach it."""
+    assert follow(trace(Between(function), IMAGE).calls[0].outputs[0]).activated is None
+
+
+def test_follow_passes_nothing_behind_what_is_returned() -> None:
+    network = Between(lambda y, w: (y, y.relu()))
+    assert follow(trace(network, IMAGE).calls[0].outputs[0]).passed == ()
 
 
 @pytest.mark.parametrize("normalisation", [nn.GroupNorm(1, 4), nn.InstanceNorm2d(4)])

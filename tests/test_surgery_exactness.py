@@ -102,6 +102,30 @@ def test_the_branches_of_a_block_keep_one_phase() -> None:
     assert converted.layer3[0].conv2.forward.inputs[0].operator.choice is not main.choice
 
 
+class TwoStepsBesideOne(nn.Module):
+    """A stride of 4 in one step, added to a stride of 4 in two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(3, 4, 5, 4, 2)
+        self.two = nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.one(x) + self.two(x)
+
+
+@torch.no_grad()
+def test_branches_of_unequal_strides_choose_by_themselves() -> None:
+    """One of sixteen phases says nothing of which of four to keep; the shape is kept, and no phase is out of range."""
+    network, x = randomise(TwoStepsBesideOne()).double(), torch.cat([image(64).roll(n, 3) for n in range(4)])
+    converted = al.antialias(network, operator="aps", scheme="all", padding="circular", example_input=x)
+    layers = converted.one, *converted.two
+    operators = [layer.forward.rewrites["conv2d", 0].pool.operator for layer in layers]
+    assert all(operator.leads for operator in operators)
+    assert len({id(operator.choice) for operator in operators}) == 3
+    assert converted(x).shape == network(x).shape
+
+
 @pytest.mark.parametrize("name", ["timm:tf_efficientnet_lite0", "torchvision:googlenet", "torchvision:densenet121"])
 @torch.no_grad()
 def test_polyphase_in_other_architectures(name: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, images_of, print_result, results_only, skipped_lines
+from aliasing.cli.shared import add_images, add_run, images_of, measuring, print_result, skipped_lines
 
 SUMMARY = "say which downsampling site causes the jitter"
 
@@ -44,11 +44,9 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing import plots, tables
     from aliasing.depth.attribution import attribute
     from aliasing.provenance import write_json
-    from aliasing.runs import hold, join_ranks
 
-    ranks = join_ranks()
-    with hold(arguments.out, ranks):
-        result = results_only()(attribute)(
+    with measuring(arguments) as options:
+        result = attribute(
             arguments.model,
             images_of(arguments),
             arguments.protocol,
@@ -56,15 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
             taps=arguments.taps,
             placement=arguments.placement,
             sites=arguments.sites,
-            limit=arguments.limit,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
-            out=arguments.out,
-            progress=not arguments.json,
-            ranks=ranks,
-            timeout=arguments.timeout,
+            **options,
         )
-        if ranks.rank > 0:
+        if options["ranks"].rank > 0:
             return
         summary = result.summary(arguments.by)
         if arguments.out:

@@ -7,6 +7,8 @@ examples:
       all of timm's that match, those trained anti-aliased beside their plain siblings, on one's own photographs
   aliasing compare --models "*" --installed --images DIR --out leaderboard
       whatever loads without the network
+  aliasing compare --models "timm:*resnet*" --images DIR --precision verified --device cuda --out leaderboard
+      on a GPU, with the answers of float32 at nearly the speed of bfloat16
   aliasing compare --models "timm:*" --images DIR --out leaderboard --format markdown
       all of timm; stopped, the same command goes on, and a network that cannot be had is noted and passed over
 
@@ -20,7 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from aliasing.cli.jitter import DEFAULT_MODELS
-from aliasing.cli.shared import add_images, add_run, images_of, print_result, results_only, skipped_lines
+from aliasing.cli.shared import (
+    add_execution,
+    add_images,
+    add_run,
+    images_of,
+    measuring,
+    print_result,
+    skipped_lines,
+    verification_line,
+)
 
 SUMMARY = "compare many networks: accurate, consistent, and at what price"
 
@@ -64,6 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:KEY=VALUE,…]",
         help="where consistency comes from (default consistency:draws=1; the same as --protocol costs nothing)",
     )
+    add_execution(parser)
     add_run(parser)
 
 
@@ -72,11 +84,9 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing import plots, tables
     from aliasing.leaderboard import compare_networks
     from aliasing.provenance import write_bytes, write_json
-    from aliasing.runs import hold, join_ranks
 
-    ranks = join_ranks()
-    with hold(arguments.out, ranks):
-        board = results_only()(compare_networks)(
+    with measuring(arguments) as options:
+        board = compare_networks(
             arguments.models,
             images_of(arguments),
             arguments.protocol,
@@ -84,15 +94,12 @@ def run(arguments: argparse.Namespace) -> None:
             antialiased=arguments.antialias,
             recalibrate_on=arguments.recalibrate,
             installed=arguments.installed,
-            limit=arguments.limit,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
-            out=arguments.out,
-            progress=not arguments.json,
-            ranks=ranks,
-            timeout=arguments.timeout,
+            precision=arguments.precision,
+            device=arguments.device,
+            compiled=arguments.compile,
+            **options,
         )
-        if ranks.rank > 0:
+        if options["ranks"].rank > 0:
             return
         summary = board.summary()
         if arguments.out:
@@ -110,9 +117,10 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     """What is to be known of the tables."""
     models, settings = summary["models"], summary["settings"]
     images = max(model["images"] for model in models.values())
+    by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
     yield (
         f"({images} images; in brackets the 95 % interval; consistency from `{settings['consistency']['name']}`, all"
-        f" else from `{settings['protocol']['name']}`; views/s: of this machine, on {settings['threads']} of its cores)"
+        f" else from `{settings['protocol']['name']}`; views/s: of this machine, {by})"
     )
     yield "(an accuracy flatters a network that was trained on these images)"
     yield ""
@@ -138,6 +146,8 @@ def _notes(models: dict[str, Any]) -> Iterable[str]:
             yield f"{name}: trained anti-aliased; its plain sibling is not among these networks"
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images"
+        if "verification" in model:
+            yield f"{name}: {verification_line(model['verification'])}"
 
 
 def _first(lines: list[str], where: str) -> Iterable[str]:

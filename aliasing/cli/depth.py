@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 
 from aliasing.cli.shared import (
     add_animate,
+    add_device,
     add_images,
     add_run,
     cell,
     check_animate,
     film_numbers,
     images_of,
+    measuring,
     print_json,
-    results_only,
     skipped_lines,
 )
 from aliasing.tables import depth_rows, pair, render
@@ -78,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="look at the downsampling sites on every N-th image (default 8): their dense maps cost time",
     )
+    add_device(parser)
     add_run(parser)
     add_animate(parser, "feature maps at several depths while the first photograph moves (give a longer path)")
 
@@ -86,16 +88,14 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing.errors import UsageError
     from aliasing.protocols import make_protocol
-    from aliasing.runs import hold, join_ranks
 
     if arguments.lie is not None and arguments.lie < 1:
         raise UsageError(f"lie is {arguments.lie}; it must be at least 1 image")
     if arguments.animate:
         check_animate(arguments, make_protocol(arguments.protocol, resizer=arguments.resizer))
-    ranks = join_ranks()
-    with hold(arguments.out, ranks):
-        summary = _measure_and_draw(arguments, ranks)
-    if ranks.rank > 0:
+    with measuring(arguments) as options:
+        summary = _measure_and_draw(arguments, {**options, "device": arguments.device})
+    if options["ranks"].rank > 0:
         return
     if arguments.json:
         print_json(summary)
@@ -105,7 +105,7 @@ def run(arguments: argparse.Namespace) -> None:
         print("\n".join(_report(arguments, summary)))
 
 
-def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, Any]:
+def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
     """The summary; the first process of a run alone makes it, and writes it and the figures."""
     from aliasing import plots
     from aliasing.depth import lie_error, probe_depth
@@ -117,28 +117,18 @@ def _measure_and_draw(arguments: argparse.Namespace, ranks: Any) -> dict[str, An
     images, out = images_of(arguments), arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
-    options = {
-        "limit": arguments.limit,
-        "batch_size": arguments.batch_size,
-        "seed": arguments.seed,
-        "progress": not arguments.json,
-        "ranks": ranks,
-        "timeout": arguments.timeout,
-    }
-    profile = results_only()(probe_depth)(
-        arguments.models, images, protocol, layers=layers, sites_every=arguments.sites_every, out=out, **options
+    profile = probe_depth(
+        arguments.models, images, protocol, layers=layers, sites_every=arguments.sites_every, **options
     )
     answers = None
     if len(arguments.models) > 1:
-        answers = results_only()(measure_jitter)(
-            arguments.models, images, protocol, out=out / "answers" if out else None, **options
-        )
-    if ranks.rank > 0:
+        beside = {**options, "out": out / "answers" if out else None}
+        answers = measure_jitter(arguments.models, images, protocol, **beside)
+    if options["ranks"].rank > 0:
         return {}
     summary = profile.summary()
     if arguments.lie:
-        derive = results_only()(lie_error)
-        derived = [derive(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
+        derived = [lie_error(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
         summary["lie"] = {result.model: result.summary() for result in derived}
         if out:
             plots.save(plots.lie(derived), out / "lie.png")

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, write, print."""
+    from aliasing.images import open_images
     from aliasing.models import load_model
     from aliasing.runs import ALONE, hold
     from aliasing.surgery import save
@@ -53,7 +54,8 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         precision=arguments.precision,
     )
+    model, images = load_model(arguments.model), open_images(arguments.data)
     with hold(arguments.out, ALONE):
-        tuned = finetune(load_model(arguments.model), arguments.data, arguments.out, recipe, limit=arguments.limit)
+        tuned = finetune(model, images, arguments.out, recipe, limit=arguments.limit)
         save(tuned, arguments.out / "weights.safetensors")
     print(f"written to {arguments.out}/weights.safetensors")

@@ -22,14 +22,16 @@ from typing import Any
 from aliasing.cli.shared import (
     PROTOCOLS,
     add_animate,
+    add_execution,
     add_images,
     add_run,
     check_animate,
     film_numbers,
     images_of,
+    measuring,
     print_result,
-    results_only,
     skipped_lines,
+    verification_line,
 )
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
@@ -58,15 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="probabilities",
         help="what of the network is compared; `embedding` for one that is no classifier",
     )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16", "verified"),
-        default="float32",
-        help="`verified`: bfloat16, run again in float32 where rounding could have changed the answer, and audited; the"
-        " mean absolute change is then known from a sample only",
-    )
-    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1 or mps")
-    parser.add_argument("--compile", action="store_true", help="run the networks by torch.compile: pays on long runs")
+    add_execution(parser)
     add_run(parser)
     add_animate(parser, "the photograph that moves the first network's answer most, along the path of the protocol")
 
@@ -79,7 +73,6 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.jitter.examples import write_examples
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
-    from aliasing.runs import hold, join_ranks
 
     images = images_of(arguments)
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
@@ -87,30 +80,23 @@ def run(arguments: argparse.Namespace) -> None:
         check_animate(arguments, protocol)
         if arguments.output == "embedding":
             raise UsageError("--animate shows probabilities, which an embedding has not")
-    ranks = join_ranks()
-    with hold(arguments.out, ranks):
-        result = results_only()(measure_jitter)(
+    with measuring(arguments) as options:
+        result = measure_jitter(
             arguments.models,
             images,
             protocol,
             output=arguments.output,
-            limit=arguments.limit,
-            batch_size=arguments.batch_size,
-            seed=arguments.seed,
             precision=arguments.precision,
             device=arguments.device,
             compiled=arguments.compile,
-            out=arguments.out,
-            progress=not arguments.json,
-            ranks=ranks,
-            timeout=arguments.timeout,
+            **options,
         )
-        if ranks.rank > 0:
+        if options["ranks"].rank > 0:
             return
         summary = result.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            traces = results_only()(write_examples)(result, arguments.models, images, arguments.out / "examples")
+            traces = write_examples(result, arguments.models, images, arguments.out / "examples")
             plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
             if arguments.animate:
                 if not traces:
@@ -131,7 +117,7 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
     for name, model in models.items():
         yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
         if "verification" in model:
-            yield f"{name}: {_verification(model['verification'])}"
+            yield f"{name}: {verification_line(model['verification'])}"
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
     out, film = arguments.out, ", animation.mp4, .gif and .json" if arguments.animate else ""
@@ -140,16 +126,6 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
         f"written to {out}: summary.json, records/, examples/, figure.png{film}"
         if out
         else "nothing is kept: add --out DIR"
-    )
-
-
-def _verification(found: dict[str, Any]) -> str:
-    """What float32 says of the answers of bfloat16."""
-    bound = "all views" if found["bound"] is None else f"views with a margin below {found['bound']:.3f} in logits"
-    share = "" if found["run_again"] is None else f", {found['run_again']:.1%} of them"
-    return (
-        f"bfloat16, {bound} run again in float32{share}; of {found['audited_pairs']} audited pairs"
-        f" {found['disagreements']} had a wrong answer: at most {found['disagreement_limit']:.2%} of all (95 %)"
     )
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PROTOCOLS",
     "add_animate",
+    "add_device",
+    "add_execution",
     "add_format",
     "add_images",
     "add_run",
@@ -23,9 +25,11 @@ __all__ = [
     "check_animate",
     "film_numbers",
     "images_of",
+    "measuring",
     "print_json",
     "print_result",
     "skipped_lines",
+    "verification_line",
 ]
 
 # Those of `aliasing.protocols`, which help and completion name without loading it.
@@ -45,6 +49,24 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
     )
+
+
+def add_execution(parser: argparse.ArgumentParser) -> None:
+    """How the networks that are asked for their answers are run."""
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16", "verified"),
+        default="float32",
+        help="`verified`: bfloat16, run again in float32 where rounding could have changed the answer, and audited; the"
+        " mean absolute change is then known from a sample only",
+    )
+    add_device(parser)
+    parser.add_argument("--compile", action="store_true", help="run the networks by torch.compile: pays on long runs")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Where the networks are run."""
+    parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1 or mps")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
@@ -75,10 +97,25 @@ def add_format(parser: argparse.ArgumentParser, json: str = "print the summary i
 
 
 @contextmanager
-def results_only() -> Iterator[None]:
-    """Around what runs networks (or before it, as a decorator): what they print goes to standard error."""
-    with redirect_stdout(sys.stderr):
-        yield
+def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Around a measurement: its folder is held, and what networks print goes to standard error.
+
+    Gives what a measurement is to be told of the options of `add_run`, and its ``ranks``, the processes that share it:
+    the first of them alone writes and prints what comes of it.
+    """
+    from aliasing.runs import hold, join_ranks
+
+    ranks = join_ranks()
+    with hold(arguments.out, ranks), redirect_stdout(sys.stderr):
+        yield {
+            "limit": arguments.limit,
+            "batch_size": arguments.batch_size,
+            "seed": arguments.seed,
+            "out": arguments.out,
+            "progress": not arguments.json,
+            "ranks": ranks,
+            "timeout": arguments.timeout,
+        }
 
 
 def add_animate(parser: argparse.ArgumentParser, shown: str) -> None:
@@ -134,6 +171,16 @@ def print_result(
     where = sys.stdout if arguments.format == "table" else sys.stderr
     for line in remarks:
         print(line, file=where)
+
+
+def verification_line(found: dict[str, Any]) -> str:
+    """What float32 says of the answers of bfloat16, of which a summary says so in numbers."""
+    bound = "all views" if found["bound"] is None else f"views with a margin below {found['bound']:.3f} in logits"
+    share = "" if found["run_again"] is None else f", {found['run_again']:.1%} of them"
+    return (
+        f"bfloat16, {bound} run again in float32{share}; of {found['audited_pairs']} audited pairs"
+        f" {found['disagreements']} had a wrong answer: at most {found['disagreement_limit']:.2%} of all (95 %)"
+    )
 
 
 def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:

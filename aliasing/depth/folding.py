@@ -56,7 +56,7 @@ def energies(x: Tensor) -> Energies:
     """The energies of a map (H, W, C)."""
     height, width = x.shape[:2]
     energy = spectrum.power(x.permute(2, 0, 1).contiguous(), onesided=True)
-    summed = energy.sum(0).double()
+    summed = energy.sum(0).cpu().double()  # mps has no float64
     mean = float(summed[height // 2, 0])
     summed[height // 2, 0] = 0
     # Rounding of the transform leaves about eps · log₂(N) of the mean's magnitude in other frequencies.

@@ -1,5 +1,6 @@
 """Follow a shift of the image through a network: images in, one row an image and layer out."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -24,6 +25,7 @@ from aliasing.errors import UsageError
 from aliasing.images import BadImage, Entry, ImageSource, open_images
 from aliasing.jitter.engine import prepare_ahead
 from aliasing.jitter.faults import at_work
+from aliasing.jitter.network import Execution
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -54,6 +56,7 @@ def probe_depth(
     limit: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    device: str = "cpu",
     out: str | Path | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
@@ -82,6 +85,8 @@ def probe_depth(
         Views that the network sees at once; all views of an image are in one batch.
     seed : int
         For protocols that draw at random.
+    device : str
+        "cpu", "cuda" (or "cuda:1"), "mps": where the networks run and their maps are compared.
     out : str or Path, optional
         A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
     progress : bool
@@ -121,6 +126,7 @@ def probe_depth(
     protocol = make_protocol(protocol)
     if protocol.name in _NO_SHIFT:
         raise UsageError(f"the protocol {protocol.name} is no small shift of the image; choose crop, circular or pad")
+    Execution(device)
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)
     run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
@@ -132,12 +138,13 @@ def probe_depth(
         "sites_every": sites_every,
         "seed": seed,
         "batch_size": batch_size,
+        "device": device,
         "threads": torch.get_num_threads(),
     }
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
         for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
-            network = load_model(given)
+            network = _on(device, load_model(given))
             if network.name in described:
                 raise UsageError(
                     f"{network.name} is given twice; give each network once, and your own under their own names"
@@ -145,7 +152,9 @@ def probe_depth(
             record = trace(*probe_of(network, None))
             seen = choose_layers(record, layers)
             margins = [margin_of(layer, network, record, protocol) for layer in seen]
-            subject = Subject(network, seen, margins, places(network.module, record), protocol, sites_every, timeout)
+            subject = Subject(
+                network, seen, margins, places(network.module, record), protocol, sites_every, timeout, device
+            )
             described[network.name] = subject.describe()
             run.measure(
                 network.name,
@@ -156,6 +165,11 @@ def probe_depth(
     if not described:
         raise UsageError("no network was given")
     return Profile(described, protocol, settings, run.records)
+
+
+def _on(device: str, model: Classifier) -> Classifier:
+    """The network on its device: a copy where that is not the CPU, so that the one that was given stays where it is."""
+    return model if device == "cpu" else replace(model, module=copy.deepcopy(model.module).to(device))
 
 
 def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol) -> int | None:
@@ -183,6 +197,7 @@ class Subject:
     protocol: Protocol
     sites_every: int
     timeout: float | None = None
+    device: str = "cpu"
 
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
@@ -235,7 +250,7 @@ def _measure_block(
             return error
 
     def usable() -> Iterator[Shown]:
-        for (_, entry), prepared in prepare_ahead(enumerate(block, start), prepare):
+        for (_, entry), prepared in prepare_ahead(enumerate(block, start), prepare, subject.device):
             if isinstance(prepared, BadImage):
                 part.skipped[entry.name] = str(prepared)
                 seen()
@@ -279,12 +294,13 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
             folded[place, number] = fold(before, dense, met[place].site.stride, compares)
 
     module = subject.model.module
+    shown = subject.model.normalize(torch.from_numpy(np.stack(pictures)).to(subject.device))
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         stack.enter_context(watch.on(module))
         if image_of_first:
             stack.enter_context(watching(module, met, list(image_of_first), note))
-        module(subject.model.normalize(np.stack(pictures)))
+        module(shown)
     found: list[list[dict[str, Any]]] = []
     for number in range(len(batch)):
         rows = [

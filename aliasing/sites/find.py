@@ -309,7 +309,8 @@ def _average_pooling(call: Call) -> _Description | None:
     kernel = two(given.get("kernel", given.get("kernel_size")))
     description = _pooling(call, "average pooling", kernel, given.get("stride"))
     # timm calls the layer that anti-aliases `aa`; in resnetaa* it is an average, and another stands for the max pool.
-    if description is not None and call.module.name.rpartition(".")[2] in ("aa", "maxpool"):
+    # In darknetaa53 one stands for the stride of each stage's `conv_down`.
+    if description is not None and f".{call.module.name}".endswith((".aa", ".maxpool", ".conv_down.0")):
         return replace(description, status="anti-aliased", note="by the network itself")
     return description
 

@@ -70,7 +70,7 @@ def follow(value: Value) -> Continuation:
         passed.append(waiting[0])
         layout.update(outputs)
         activated = activated or waiting[0].name in ACTIVATIONS
-        open_values = [v for v in layout if v.is_output or not v.consumers or not set(v.consumers) <= set(passed)]
+        open_values = [v for v in layout if not v.consumers or not set(v.consumers) <= set(passed)]
 
 
 def _layout_behind(call: Call, layout: dict[Value, tuple[int, ...]]) -> dict[Value, tuple[int, ...]] | None:

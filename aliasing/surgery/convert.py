@@ -163,7 +163,7 @@ def antialias_(
     record = trace(module, example)
     located = locate(record)
     if not any(place.site.status == "subsamples" for place in located):
-        raise UsageError(f"{type(module).__name__} never downsamples by stride: there is nothing to anti-alias")
+        raise UsageError(f"{type(module).__name__} never downsamples unfiltered: there is nothing to anti-alias")
     decide = _decider(scheme, module, treatment)
     plan = make_plan(module, record, located, decide, padding)
     _attach(module, plan, Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites)))

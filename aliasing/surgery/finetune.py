@@ -22,7 +22,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from aliasing.errors import InputError, UsageError
-from aliasing.images import BadImage, Image, open_images
+from aliasing.images import BadImage, Image, ImageSource, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import fingerprint
 from aliasing.progress import watched
@@ -69,7 +69,7 @@ def finetune(
     model : Classifier
         It is copied; converted or not.
     images : Any
-        What `aliasing.images.open_images` takes, with labels.
+        What `aliasing.images.open_images` takes or gives, with labels.
     out : Path
         A folder for what is needed to go on.
     recipe : Recipe, optional
@@ -86,7 +86,7 @@ def finetune(
     UsageError
         For a recipe that makes no sense, or a folder that holds another run.
     InputError
-        If there are no labelled images, or the loss is no number any more.
+        If there are no labelled images, a label is no class of the network, or the loss is no number any more.
     """
     recipe = recipe or Recipe()
     if recipe.epochs < 1 or recipe.batch_size < 2 or recipe.learning_rate <= 0:
@@ -96,8 +96,9 @@ def finetune(
         )
     if recipe.precision not in PRECISIONS:
         raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
-    _claim(out, {**asdict(recipe), "weights": fingerprint(model.module), "model": model.name, "limit": limit})
-    pixels, labels = _training_set(model, images, out, limit)
+    settings = {**asdict(recipe), "weights": fingerprint(model.module), "model": model.name, "limit": limit}
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    pixels, labels = _training_set(model, source, out, settings)
     module = copy.deepcopy(model.module).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         _groups(module, recipe.weight_decay), recipe.learning_rate, momentum=recipe.momentum, nesterov=True
@@ -178,28 +179,43 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 
 def _training_set(
-    model: Classifier, images: Any, out: Path, limit: int | None
+    model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The centre squares at the size that the network resizes to, and their labels; read once."""
-    file = out / "images.npz"
-    if not file.exists():
+    """The centre squares at the size that the network resizes to, and their labels; read once.
+
+    The folder belongs to the run from when there are any: wrong images leave it to the next.
+    """
+    file, claim = out / "images.npz", out / "settings.json"
+    if claim.exists() and json.loads(claim.read_text()) != settings:
+        raise UsageError(f"{out} holds another run; give another folder, or delete it")
+    if not (claim.exists() and file.exists()):
         squares, labels = [], []
         for square, label in tqdm(
-            _squares(model, images, limit), desc="reading images", disable=not watched(), leave=False
+            _squares(model, images, settings["limit"]), desc="reading images", disable=not watched(), leave=False
         ):
             squares.append(square)
             labels.append(label)
         if not labels:
-            raise InputError(f"no labelled images in {images}; give a folder with a folder a class, or a labels.csv")
+            raise InputError(
+                f"no labelled images in {images.description}; give a folder with a folder a class, or a labels.csv"
+            )
+        with torch.no_grad():
+            classes = model.module(model.normalize(model.preprocess(squares[0])[None])).shape[1]
+        if not 0 <= min(labels) <= max(labels) < classes:
+            raise InputError(
+                f"labels from {min(labels)} to {max(labels)} in {images.description}; {model.name} has {classes}"
+                f" classes, 0 to {classes - 1}"
+            )
+        write_json(claim, settings)
         with whole_file(file) as partial:
             np.savez(partial, pixels=np.stack(squares), labels=np.array(labels, np.int64))
     content = np.load(file)
     return content["pixels"], content["labels"]
 
 
-def _squares(model: Classifier, images: Any, limit: int | None) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
+def _squares(model: Classifier, images: ImageSource, limit: int | None) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
     side = model.resize_size
-    for entry in islice(open_images(images), limit):
+    for entry in islice(images, limit):
         if entry.label is None:
             continue
         try:
@@ -209,13 +225,3 @@ def _squares(model: Classifier, images: Any, limit: int | None) -> Iterator[tupl
         if isinstance(image, Image):
             resized = resize_shorter_side(image.pixels, side, model.interpolation)
             yield crop_centre(resized, side, side).round().astype(np.uint8), entry.label
-
-
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """A folder belongs to one run."""
-    file = out / "settings.json"
-    if file.exists():
-        if json.loads(file.read_text()) != settings:
-            raise UsageError(f"{out} holds another run; give another folder, or delete it")
-        return
-    write_json(file, settings)
