@@ -6,8 +6,8 @@ after 20 epochs, and its log of every epoch. Here: matrix products in bfloat16; 
 and the test images half as many. The learning rate is constant, so that fewer epochs are the first ones of the longer
 run, and a stopped run goes on.
 
-Measured here (``figures/cifar_cnn``): 5,852,170 parameters, 22.33 MB; after eight epochs, for want of
-time, 0.763 [0.751, 0.775] on 5,000 test images, where the seed had 0.809.
+Measured here (``figures/cifar_cnn``): 5,852,170 parameters, 22.33 MB; after 20 epochs 0.837 [0.826, 0.847] on 5,000
+test images.
 """
 
 from pathlib import Path
