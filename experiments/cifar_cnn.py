@@ -6,8 +6,8 @@ after 20 epochs, and its log of every epoch. Here: matrix products in bfloat16; 
 and the test images half as many. The learning rate is constant, so that fewer epochs are the first ones of the longer
 run, and a stopped run goes on.
 
-Measured here (``figures/cifar_cnn``): 5,852,170 parameters, 22.33 MB; after eight epochs, for want of
-time, 0.763 [0.751, 0.775] on 5,000 test images, where the seed had 0.809.
+Measured here (``figures/cifar_cnn``): 5,852,170 parameters, 22.33 MB; after 20 epochs 0.837 [0.826, 0.847] on 5,000
+test images.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ from experiments._run import Run
 from experiments._training import Recipe, crop_and_mirror, normalise, probabilities, train
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-EPOCHS = 8
+EPOCHS = 20
 # Seed 003's log, epochs 1 to 20.
 PUBLISHED_LOSS = (
     *(1.5280, 1.0987, 0.9198, 0.8134, 0.7299, 0.6658, 0.6087, 0.5652, 0.5366, 0.4996),
