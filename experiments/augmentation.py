@@ -6,7 +6,9 @@ diagonal, within those 4 pixels and beyond, and how large it is: P(top-1 change)
 accuracy. Two architectures, because one brings along what the other must learn: a ResNet averages its last map over all
 places; a network that ends in linear layers on the flattened map does not. Published: a claim without a number.
 
-Measured here (``figures/augmentation``): see the gallery.
+Measured here (``figures/augmentation``), three seeds: of the network that flattens, shifts in training halve P(top-1
+change) where images stand as in training (0.306 to 0.161) and gain nothing elsewhere (0.246 and 0.253); of the one that
+averages they gain as much everywhere (0.457 to 0.144, and 0.417 to 0.150).
 """
 
 from itertools import product
