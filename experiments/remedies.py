@@ -7,9 +7,9 @@ Published: Zhang 2019, networks trained with 4 taps, consistency up 1 to 3 point
 Weiss 2024: about 40 % of test images can be fooled by a one-pixel shift (by representation, open-CLIP, DINO-v2), 11 %
 even where a network is invariant to circular shifts; choosing the crop (RICS) brings it below 5 % for 1 % of accuracy.
 
-Measured here (``figures/remedies``): the share of 1,000 CIFAR-10 images on which some shift fools ResNet20, plain 0.309,
-converted 0.211, fine-tuned 0.168, averaged 0.186, chosen crop 0.223; of 128 photographs, EfficientNet-Lite0 plain 0.047,
-chosen crop 0.008, but converted 0.141 and half as accurate.
+Measured here (``figures/remedies``): the share of 1,000 CIFAR-10 images on which some shift fools ResNet20, plain
+0.309, converted 0.211, fine-tuned 0.168, averaged 0.186, chosen crop 0.223; of 128 photographs, EfficientNet-Lite0
+plain 0.047, chosen crop 0.008, but converted 0.141 and half as accurate.
 
 - *converted*: binomial filter of 3 taps, published placement; *recalibrated*: its batch-norm statistics taken anew from
   other images; *fine-tuned* (CIFAR; there is no training set of ImageNet here): one epoch, the plain network as well.

@@ -6,8 +6,8 @@ Neither says anything of a window that moves over a scene. A trained CIFAR ResNe
 every site and its batch-norm statistics taken again, is shown both: `circular`, the image rolled by 0 … 8 pixels along
 the diagonal, and `pad`, the padded image seen through a window that moves by one pixel.
 
-Measured here (``figures/shift_guarantees``), 5,000 test images, P(top-1 change) under circular shifts and under a window
-that moves: plain 0.150 and 0.121, blur-pool 0.081 and 0.186, FLC 0.095 and 0.169, APS 0 and 0.200.
+Measured here (``figures/shift_guarantees``), 5,000 test images, P(top-1 change) under circular shifts and under a
+window that moves: plain 0.150 and 0.121, blur-pool 0.081 and 0.186, FLC 0.095 and 0.169, APS 0 and 0.200.
 """
 
 from dataclasses import replace
