@@ -7,6 +7,10 @@ Consistency is that of the answers under a shift by one pixel, over zero padding
 over seeds.
 
 APS is exact for circular shifts of a network with circular padding. Here neither is circular, so its guarantee is void.
+
+Measured here (``figures/antialias_training``), minus plain, from scratch: consistency with blur-pool +0.027 [+0.004,
++0.049], FLC +0.064 [+0.026, +0.101], APS +0.012 [−0.027, +0.052]; accuracy +0.032, +0.041, −0.015. The networks are far
+from trained out.
 """
 
 from pathlib import Path
