@@ -337,7 +337,7 @@ def test_the_figure_shows_groups_and_names(board: Any) -> None:
     shown = [text.get_text() for text in key.texts]
     # Six networks have an accuracy: those of seven classes have none, and no place.
     assert shown[::2] == ["1", "2", "3", "4", "5", "6"]
-    assert "a, binomial3,all, recalibrated" in shown
+    assert "a, binomial3, all, recalibrated" in shown
     assert "1 could not be measured" in figure.get_suptitle()
     assert {"plain", "converted", "recalibrated", "Pareto front"} == {*axes.get_legend_handles_labels()[1]}
     plt.close(figure)
