@@ -182,9 +182,10 @@ class _Moments:
         x, n = totals.mean(), counts.mean()
         # einsum adds in one order whatever the threads, unlike a matrix product.
         about = np.einsum("pi,qi->pq", _powers(totals - x), _powers(counts - n))
-        self._merge(_Moments(float(x), float(n), about))
+        self.merge(_Moments(float(x), float(n), about))
 
-    def _merge(self, other: "_Moments") -> None:
+    def merge(self, other: "_Moments") -> None:
+        """Take in what another process has accumulated."""
         if not other.images:
             return
         part = other.images / (self.images + other.images)
@@ -261,10 +262,6 @@ class Difference(_Moments):
         """Take in images: the second's sum of values minus the first's, and how many values each has."""
         self._add(total, count)
 
-    def merge(self, other: Self) -> None:
-        """Take in what another process has accumulated."""
-        self._merge(other)
-
     def estimate(self) -> Estimate:
         """The difference with its paired interval; NaN where there is no value."""
         if not self.mean_count:
@@ -297,10 +294,6 @@ class Mean(_Moments):
     def add(self, value: npt.ArrayLike) -> None:
         """Take in the value of one image, or those of several."""
         self._add(value, 1.0)
-
-    def merge(self, other: Self) -> None:
-        """Take in what another process has accumulated."""
-        self._merge(other)
 
     def estimate(self) -> Estimate:
         """The mean with its interval; that of a single value is NaN."""
