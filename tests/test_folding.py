@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import aliasing as al
-from aliasing.surgery.folding import _Nothing, fold_batch_norms
+from aliasing.surgery.folding import Nothing, fold_batch_norms
 
 # How many batch norms are folded, of how many: those that follow something else than a convolution stay.
 NETWORKS = {
@@ -58,7 +58,7 @@ def shake(module: nn.Module) -> nn.Module:
 
 
 def folded_in(module: nn.Module) -> int:
-    return sum(isinstance(part, _Nothing) for part in module.modules())
+    return sum(isinstance(part, Nothing) for part in module.modules())
 
 
 @pytest.mark.parametrize("name", NETWORKS)

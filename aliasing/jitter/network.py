@@ -1,8 +1,9 @@
 """How does a network give its answer, on this machine: which copy of it, on which device, in which precision?
 
 What is shown to it, and in which order, is `aliasing.jitter.engine`'s; this is the function from views to outputs. It
-runs a copy in which batch norms are folded (`aliasing.surgery.folding`), in channels_last; the network itself stays
-untouched. The copy shares what it can of the weights: convolutions are there twice.
+runs a copy in which batch norms are folded (`aliasing.surgery.folding`) and, on a processor, convolutions pad and clamp
+(`aliasing.surgery.fusing`), in channels_last; the network itself stays untouched. The copy shares what it can of the
+weights: convolutions are there twice.
 """
 
 import re
@@ -19,6 +20,7 @@ from torch import Tensor
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier, penultimate_features
 from aliasing.surgery.folding import fold_batch_norms
+from aliasing.surgery.fusing import fuse_convolutions
 
 Array: TypeAlias = npt.NDArray[np.float32]
 Network: TypeAlias = Callable[[Array], Array]
@@ -125,8 +127,10 @@ def embeddings_of(running: Classifier, execution: Execution) -> Network:
 
 def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
     """The copy of a network that is run, on its device; the network itself is left untouched."""
+    # torch.compile fuses by itself what oneDNN's operators would hide from it.
+    fewer_steps = fuse_convolutions if execution.device == "cpu" and not execution.compiled else fold_batch_norms
     try:
-        module = fold_batch_norms(model.module, torch.zeros(2, 3, model.input_size, model.input_size))
+        module = fewer_steps(model.module, torch.zeros(2, 3, model.input_size, model.input_size))
     except Exception:  # it cannot be copied
         module = model.module
     module.to(execution.device)

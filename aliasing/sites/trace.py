@@ -42,6 +42,9 @@ COUNTED = frozenset(
         "conv3d",
         "linear",
         "batch_norm",
+        "relu",
+        "relu6",
+        "hardtanh",
     )
 )
 

@@ -14,25 +14,29 @@ called cannot run on the meta device and stays as it is; so does a convolution t
 behind, since its calls are hidden from the run.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from aliasing.sites.trace import Call, Trace, Value, trace_shapes, twin
+from aliasing.sites.trace import Call, ModuleCall, Trace, Value, trace_shapes, twin
 from aliasing.surgery.plan import number_of
 from aliasing.surgery.rewrite import TreatedForward
 
-__all__ = ["fold_batch_norms"]
+__all__ = ["Folding", "Nothing", "arguments_of", "fold_batch_norms", "foldings", "rewritten_copy"]
 
 # The linear maps, and the rank of the output whose axis 1 is that of their channels.
 _RANKS = {torch.conv1d: 3, torch.conv2d: 4, torch.conv3d: 5, F.linear: 2}
 _MAP = ("input", "weight", "bias")
 _BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+
+Weights: TypeAlias = dict[str, Tensor]
+Rewrites: TypeAlias = dict[Call, nn.Module]
+"""What stands in place of a call."""
 
 
 def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
@@ -62,80 +66,128 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     >>> bool((fold_batch_norms(net, x)(x) - net(x)).abs().max() < 1e-6)
     True
     """
-    evaluated = twin(model)
+
+    def rewrites(record: Trace, weights: Weights) -> Rewrites:
+        found: Rewrites = {}
+        for folding in foldings(record, weights):
+            found |= folding.rewrites()
+        return found
+
+    return rewritten_copy(model, example, rewrites)
+
+
+def rewritten_copy(model: nn.Module, example: Tensor, rewrites: Callable[[Trace, Weights], Rewrites]) -> nn.Module:
+    """A copy for evaluation with other steps in place of some calls, or with none where its run cannot be recorded.
+
+    Parameters
+    ----------
+    model : nn.Module
+    example : Tensor
+    rewrites : callable
+        The record of a run and the network's parameters and buffers by name → what stands in place of which calls.
+    """
+    copied = twin(model)
     try:
         record = trace_shapes(model, example)
     except Exception:  # it cannot be watched, or its values decide what is called
-        return evaluated
-    weights = {**dict(evaluated.named_parameters()), **dict(evaluated.named_buffers())}
-    rewrites: dict[Call, nn.Module] = {}
-    for folded in _foldable(record):
-        fused = _fuse(folded, weights)
-        if fused is not None:
-            rewrites |= {folded.map: fused, folded.batch_norm: _Nothing()}
+        return copied
+    found = rewrites(record, {**dict(copied.named_parameters()), **dict(copied.named_buffers())})
+    holders = {call: _holder(record, call) for call in found}
     treated: dict[str, TreatedForward] = {}
-    for call, rewrite in rewrites.items():
-        module, number = evaluated.get_submodule(call.module.name), number_of(record, call, rewrites)
-        forward = treated.setdefault(call.module.name, TreatedForward(module))
-        forward.rewrites[call.name, number] = rewrite
+    for call, rewrite in found.items():
+        name, number = holders[call].name, number_of(record, call, holders)
+        module = copied.get_submodule(name)
+        treated.setdefault(name, TreatedForward(module)).rewrites[call.name, number] = rewrite
         module.add_module(f"folded {call.name} {number}", rewrite)  # so that it moves with the network
     for forward in treated.values():
         forward.attach()
-    return evaluated
+    return copied
 
 
 @dataclass(frozen=True)
-class _Foldable:
-    """A batch norm, and the call of a convolution or linear layer that it follows."""
+class Folding:
+    """A convolution or a linear layer with the batch norm behind it, if there is one.
+
+    Attributes
+    ----------
+    map, batch_norm : Call
+    weight, bias : Tensor
+        Of both in one; the bias is None where neither has one.
+    """
 
     map: Call
-    batch_norm: Call
+    batch_norm: Call | None
+    weight: Tensor
+    bias: Tensor | None
+
+    @property
+    def last(self) -> Call:
+        """The call whose output is theirs."""
+        return self.batch_norm or self.map
+
+    def rewrites(self) -> Rewrites:
+        """What stands in place of the calls where the batch norm is folded."""
+        if self.batch_norm is None:
+            return {}
+        return {self.map: _Folded(self.weight, self.bias), self.batch_norm: Nothing()}
 
 
-def _foldable(record: Trace) -> Iterator[_Foldable]:
+def foldings(record: Trace, weights: Weights) -> Iterator[Folding]:
+    """The linear maps whose weights are as they stand and which are called once, in the order of their calls."""
     for call in record.calls:
-        if call.function is not F.batch_norm or not _is_once(record, call):
+        if call.function not in _RANKS or not _is_once(record, call):
             continue
-        given = _arguments(call, _BATCH_NORM)
-        value = given["input"]
-        source = value.producer
-        if (
-            source is not None
-            and len(value.shape) == _RANKS.get(source.function)
-            and _is_once(record, source)
-            and value.consumers == [call]
-            and not (value.is_output or value.is_read_in_place or given.get("training"))
-            and all(_is_weight(given.get(name)) for name in ("running_mean", "running_var"))
-            and all(given.get(name) is None or _is_weight(given[name]) for name in ("weight", "bias"))
-            and _is_weight(_arguments(source, _MAP)["weight"])
-            and (_arguments(source, _MAP).get("bias") is None or _is_weight(_arguments(source, _MAP)["bias"]))
-        ):
-            yield _Foldable(source, call)
+        given = arguments_of(call, _MAP)
+        if not (_is_weight(given["weight"]) and (given.get("bias") is None or _is_weight(given["bias"]))):
+            continue
+        batch_norm = _batch_norm_behind(record, call)
+        folding = None if batch_norm is None else _fold(call, batch_norm, weights)
+        if folding is None:
+            bias = given.get("bias")
+            parts = weights[given["weight"].weight], None if bias is None else weights[bias.weight]
+            folding = Folding(call, None, parts[0].detach(), None if parts[1] is None else parts[1].detach())
+        yield folding
 
 
-def _fuse(folded: _Foldable, weights: dict[str, Tensor]) -> "_Fused | None":
+def _batch_norm_behind(record: Trace, call: Call) -> Call | None:
+    """The batch norm that alone takes the call's output, where its statistics and weights are as they stand."""
+    value = call.outputs[0]
+    if len(value.consumers) != 1 or value.is_output or value.is_read_in_place:
+        return None
+    norm = value.consumers[0]
+    if norm.function is not F.batch_norm or not _is_once(record, norm) or len(value.shape) != _RANKS[call.function]:
+        return None
+    given = arguments_of(norm, _BATCH_NORM)
+    is_fixed = (
+        not given.get("training")
+        and all(_is_weight(given.get(name)) for name in ("running_mean", "running_var"))
+        and all(given.get(name) is None or _is_weight(given[name]) for name in ("weight", "bias"))
+    )
+    return norm if is_fixed else None
+
+
+def _fold(linear: Call, batch_norm: Call, weights: Weights) -> Folding | None:
     """The map with the batch norm in it; None where its weights are no numbers, or too large for their type."""
 
     def value_of(argument: Value | None) -> Tensor | None:
         # In double precision, so that each folded weight is rounded once.
         return None if argument is None else weights[str(argument.weight)].detach().double()
 
-    linear, norm = _arguments(folded.map, _MAP), _arguments(folded.batch_norm, _BATCH_NORM)
-    original = weights[linear["weight"].weight]
+    given, norm = arguments_of(linear, _MAP), arguments_of(batch_norm, _BATCH_NORM)
+    dtype = weights[given["weight"].weight].dtype
+    double: Any = value_of(given["weight"])
     mean: Any = value_of(norm["running_mean"])
     variance: Any = value_of(norm["running_var"])
-    epsilon = norm.get("eps", 1e-5)
     affine = value_of(norm.get("weight")), value_of(norm.get("bias"))
-    double: Any = value_of(linear["weight"])
-    weight, bias = fuse_conv_bn_weights(double, value_of(linear.get("bias")), mean, variance, epsilon, *affine)
-    fused = _Fused(weight.detach().to(original.dtype), bias.detach().to(original.dtype))
-    return fused if all(bool(part.isfinite().all()) for part in fused.buffers()) else None
+    fused = fuse_conv_bn_weights(double, value_of(given.get("bias")), mean, variance, norm.get("eps", 1e-5), *affine)
+    weight, bias = (part.detach().to(dtype) for part in fused)
+    return Folding(linear, batch_norm, weight, bias) if all(bool(p.isfinite().all()) for p in (weight, bias)) else None
 
 
-class _Fused(nn.Module):
+class _Folded(nn.Module):
     """Stands in place of the call of a convolution or linear layer: the same call with other weights."""
 
-    def __init__(self, weight: Tensor, bias: Tensor) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("bias", bias)
@@ -146,21 +198,30 @@ class _Fused(nn.Module):
         return output
 
 
-class _Nothing(nn.Module):
-    """Stands in place of the call of a batch norm that is folded."""
+class Nothing(nn.Module):
+    """Stands in place of a call whose work another one does."""
 
     def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
         return input
 
 
-def _arguments(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
+def arguments_of(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
+    """The arguments of a call by name."""
     return dict(zip(names, call.args, strict=False)) | call.kwargs
+
+
+def _is_once(record: Trace, call: Call) -> bool:
+    """Does the module run once, so that what stands for the call stands for this one only?"""
+    return len(record.calls_of(call.module.module)) == 1
 
 
 def _is_weight(argument: Any) -> bool:
     return isinstance(argument, Value) and argument.weight is not None
 
 
-def _is_once(record: Trace, call: Call) -> bool:
-    """Does the module run once, so that what stands for the call stands for this one only?"""
-    return len(record.calls_of(call.module.module)) == 1
+def _holder(record: Trace, call: Call) -> ModuleCall:
+    """The innermost module around a call that runs once; one ReLU may stand behind many layers."""
+    module = call.module
+    while module.parent is not None and len(record.calls_of(module.module)) > 1:
+        module = module.parent
+    return module

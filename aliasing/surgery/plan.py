@@ -18,7 +18,7 @@ well; before the convolution, only what its input holds there is, and its kernel
 because a maximum itself makes high frequencies.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -158,8 +158,9 @@ def make_plan(
             rewritten[call] = rewrite.with_circular(call_rewrite) if circular else call_rewrite
     if circular:
         rewritten = {**_circular(record, rewritten), **rewritten}
+    holders = {call: call.module for call in rewritten}
     for call, call_rewrite in rewritten.items():
-        number = number_of(record, call, rewritten)
+        number = number_of(record, call, holders)
         _treated(modules, call.module.module).rewrites[call.name, number] = call_rewrite
     return Plan(modules, sites)
 
@@ -293,13 +294,28 @@ def _padded_argument(call: Call) -> int | None:
 # --- which number a call has ----------------------------------------------------------------------------------------
 
 
-def number_of(record: Trace, call: Call, rewritten: Container[Call]) -> int:
-    """How many calls of its function the mode of its module sees before it.
+def number_of(record: Trace, call: Call, holders: Mapping[Call, ModuleCall]) -> int:
+    """How many calls of its function the mode of its holder sees before it.
 
-    It sees those of the modules inside as well, but for the calls that are rewritten there, which their own mode hides.
+    Parameters
+    ----------
+    record : Trace
+    call : Call
+    holders : dict of Call to ModuleCall
+        The module call, around each call that is rewritten, whose mode rewrites it. That mode sees the calls of the
+        modules inside as well, but for those that modes further in rewrite and thereby hide.
     """
-    before = record.calls[call.module.first : call.index]
-    return sum(c.name == call.name and (c.module is call.module or c not in rewritten) for c in before)
+    holder = holders[call]
+    before = record.calls[holder.first : call.index]
+    return sum(c.name == call.name and not (c in holders and _is_inside(holders[c], holder)) for c in before)
+
+
+def _is_inside(module: ModuleCall, outer: ModuleCall) -> bool:
+    while module.parent is not None:
+        module = module.parent
+        if module is outer:
+            return True
+    return False
 
 
 # --- one phase for all branches that meet ---------------------------------------------------------------------------

@@ -57,6 +57,11 @@ NAMES: dict[Any, str] = {
     F.adaptive_max_pool2d: "adaptive_max_pool2d",
     F.interpolate: "interpolate",
     F.pad: "pad",
+    F.relu: "relu",
+    torch.relu: "relu",
+    Tensor.relu: "relu",
+    F.relu6: "relu6",
+    F.hardtanh: "hardtanh",
     Tensor.__getitem__: "__getitem__",
 }
 

@@ -1,0 +1,350 @@
+r"""Convolutions that pad, convolve and clamp in one step on a processor, for evaluation only.
+
+On a processor a network spends up to a third of its time in steps that compute next to nothing and move whole maps
+through memory. oneDNN's convolution applies a clamp (ReLU, ReLU6, hard tanh) to each sum before it is written, so that
+the map is not read and written again: the clamp of a sum is the same number wherever it is taken. Zero padding in front
+goes in too. Where both sides have the same width, that is the convolution's own padding. Where they differ, as TF's
+"same" padding of a strided convolution, the kernel grows by zeros: with *l* zeros before and *r > l* behind, sample *i*
+of a convolution of stride *s* is
+
+.. math:: y_i = \sum_k w_k \, x_{s i - l + k} = \sum_k w'_k \, x_{s i - r + k},
+          \qquad w' = (\underbrace{0, \dots, 0}_{r - l}, w_0, w_1, \dots)
+
+so that both sides are *r* wide and there are as many samples, (n + l + r − |w|) / s + 1. It is done where it costs
+next to nothing: in depthwise convolutions.
+
+Two things are not the same where a map holds what is no number: oneDNN's clamp makes 0 of NaN, and 0 × ∞ is NaN. A
+network that fails on an image must be seen to fail. So each of these convolutions knows a bound of its input: the clamp
+in front of it; or the bound of the convolution in front, by
+
+.. math:: |w * x + b| \le \|w\|_1 \max |x| + |b|
+
+or, where another step is in front, by looking at the map, if that is small beside the one that is written (elsewhere
+clamps stay steps of their own). From the first map on that is beyond its bound, the rest of that run takes the steps
+one by one, as the network itself does.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import Any, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aliasing.sites.trace import Call, Trace, Value
+from aliasing.surgery.folding import (
+    Folding,
+    Nothing,
+    Rewrites,
+    Weights,
+    arguments_of,
+    fold_batch_norms,
+    foldings,
+    rewritten_copy,
+)
+from aliasing.surgery.rewrite import two
+
+__all__ = ["fuse_convolutions"]
+
+_CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+_PAD = ("input", "pad", "mode", "value")
+_HARDTANH = ("input", "min_val", "max_val")
+_RELUS = (F.relu, torch.relu, Tensor.relu)
+# What a map is taken to stay below, and looked at for where it is not known; and what a sum must stay below, which
+# float32 and bfloat16 end beyond (3.4e38).
+_LARGEST_INPUT = 1e6
+_LARGEST_SUM = 1e38
+
+Clamp: TypeAlias = tuple[float, float]
+Pair: TypeAlias = tuple[int, int]
+
+
+def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:
+    """A copy of a network for evaluation on a processor, whose convolutions do what stands around them.
+
+    Batch norms are folded (`aliasing.surgery.folding`), and so are clamps behind and zero padding in front.
+
+    Parameters
+    ----------
+    model : nn.Module
+        In float32, left as it is. The copy shares its weights; those that are folded it has once more.
+    example : Tensor
+        One batch of two or more inputs, of the height and width of every input that the copy will be shown.
+
+    Returns
+    -------
+    nn.Module
+        In evaluation mode, for float32 and for autocast to bfloat16, without gradients; its outputs are those of
+        ``fold_batch_norms`` to rounding. Where oneDNN is missing it is what that gives.
+
+    Raises
+    ------
+    Exception
+        Whatever a network raises that cannot be copied.
+
+    References
+    ----------
+    PyTorch's own compiler fuses in the same way: ``torch/_inductor/fx_passes/mkldnn_fusion.py``.
+
+    Examples
+    --------
+    >>> net = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(3, 8, 3, stride=2), nn.BatchNorm2d(8), nn.ReLU())
+    >>> x = torch.rand(2, 3, 8, 8)
+    >>> with torch.inference_mode():
+    ...     bool((fuse_convolutions(net, x)(x) - net.eval()(x)).abs().max() < 1e-6)
+    True
+    """
+    if not has_fused_convolutions():
+        return fold_batch_norms(model, example)
+    watch = _Watch()
+    fused = rewritten_copy(model, example, partial(_rewrites, watch=watch))
+    fused.register_forward_pre_hook(watch.begin)
+    return fused
+
+
+@lru_cache(maxsize=1)
+def has_fused_convolutions() -> bool:
+    """Whether torch was built with oneDNN's convolutions, by asking for one."""
+    one = torch.ones(1, 1, 1, 1)
+    try:
+        return float(_convolve(one, -one, None, (1, 1), (0, 0), (1, 1), 1, (0.0, math.inf))) == 0
+    except (AttributeError, RuntimeError):  # NotImplementedError is one
+        return False
+
+
+def _convolve(
+    input: Tensor,  # noqa: A002
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Pair,
+    padding: Pair,
+    dilation: Pair,
+    groups: int,
+    clamp: Clamp | None,
+) -> Tensor:
+    """``F.conv2d`` and a clamp in one step."""
+    name = "none" if clamp is None else "relu" if clamp == (0, math.inf) else "hardtanh"
+    bounds = clamp if name == "hardtanh" else ()
+    output: Tensor = torch.ops.mkldnn._convolution_pointwise(
+        input, weight, bias, padding, stride, dilation, groups, name, bounds, ""
+    )
+    return output
+
+
+# --- what is fused --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A convolution and the calls around it that are fused with it.
+
+    Attributes
+    ----------
+    folding : the convolution and its batch norm.
+    stride, padding, dilation, groups : the convolution's own.
+    pad : the call that pads with zeros in front, and ``widths`` its left, right, top and bottom.
+    activation : the call that clamps behind, and ``clamp`` its bounds.
+    """
+
+    folding: Folding
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    groups: int
+    pad: Call | None = None
+    widths: tuple[int, int, int, int] = (0, 0, 0, 0)
+    activation: Call | None = None
+    clamp: Clamp | None = None
+
+    @property
+    def input(self) -> Value:
+        return (self.pad or self.folding.map).inputs[0]
+
+    @property
+    def output(self) -> Value:
+        return (self.activation or self.folding.last).outputs[0]
+
+    @property
+    def is_alone(self) -> bool:
+        return self.folding.batch_norm is None and self.pad is None and self.activation is None
+
+    @property
+    def grows(self) -> bool:
+        """Does the kernel get zeros?"""
+        left, right, top, bottom = self.widths
+        return left != right or top != bottom
+
+    @property
+    def must_be_finite(self) -> bool:
+        """Would the group hide a NaN, or make one of an infinity?"""
+        return self.grows or self.clamp is not None
+
+    def is_safe(self, largest_input: float | None) -> bool:
+        return largest_input is not None and self.largest_sum(largest_input) <= _LARGEST_SUM
+
+    @property
+    def is_cheap_to_look_at(self) -> bool:
+        """Does looking at the input cost less than is won at the output?"""
+        return 2 * math.prod(self.input.shape) <= math.prod(self.output.shape)
+
+    def largest_sum(self, largest_input: float) -> float:
+        """A bound of every sum that the convolution takes of numbers up to this."""
+        sums = self.folding.weight.double().abs().sum((1, 2, 3)) * largest_input
+        return float((sums if self.folding.bias is None else sums + self.folding.bias.double().abs()).max())
+
+    def largest_output(self, largest_input: float) -> float:
+        largest = self.largest_sum(largest_input)
+        return largest if self.clamp is None else min(largest, max(map(abs, self.clamp)))
+
+
+def _rewrites(record: Trace, weights: Weights, watch: "_Watch") -> Rewrites:
+    """What stands in place of which calls."""
+    found: Rewrites = {}
+    bounds: dict[Value, float] = {}  # of the outputs of what is fused
+    for folding in foldings(record, weights):
+        found |= folding.rewrites()
+        group = _group_around(folding)
+        if group is None:
+            continue
+        largest, looks = bounds.get(group.input), False
+        if group.must_be_finite and not group.is_safe(largest):
+            if group.is_safe(_LARGEST_INPUT) and group.is_cheap_to_look_at:
+                largest, looks = _LARGEST_INPUT, True
+            else:
+                group = replace(group, activation=None, clamp=None)
+                if group.grows:
+                    group = replace(group, pad=None, widths=(0, 0, 0, 0))
+        if group.is_alone:
+            continue
+        if largest is not None:
+            bounds[group.output] = group.largest_output(largest)
+        found[folding.map] = _FusedConvolution(group, watch, looks)
+        if group.pad is not None:
+            found[group.pad] = _Withheld(group.widths)
+        if group.activation is not None:
+            found[group.activation] = Nothing()
+    return found
+
+
+def _group_around(folding: Folding) -> _Group | None:
+    """A convolution and what can be fused with it; None for another linear map."""
+    call = folding.map
+    given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **arguments_of(call, _CONVOLUTION)}
+    if call.function is not torch.conv2d or isinstance(given["padding"], str) or len(given["input"].shape) != 4:
+        return None
+    if folding.weight.dtype != torch.float32:
+        return None
+    stride, padding, dilation = (two(given[name]) for name in ("stride", "padding", "dilation"))
+    group = _Group(folding, stride, padding, dilation, given["groups"])
+    activation = _only_consumer(folding.last.outputs[0])
+    clamp = None if activation is None else _clamp_of(activation)
+    if clamp is not None:
+        group = replace(group, activation=activation, clamp=clamp)
+    pad = given["input"].producer
+    if pad is not None and _only_consumer(given["input"]) is call:
+        widths = _widths_of(pad)
+        padded = None if widths is None else replace(group, pad=pad, widths=widths)
+        if padded is not None and (not padded.grows or (_is_depthwise(group) and dilation == (1, 1))):
+            group = padded
+    return group
+
+
+def _only_consumer(value: Value) -> Call | None:
+    """The call that takes a value, where nothing else sees it."""
+    return value.consumers[0] if len(value.consumers) == 1 and not value.is_output else None
+
+
+def _clamp_of(call: Call) -> Clamp | None:
+    """The bounds of an activation that is a clamp."""
+    if call.function in _RELUS:
+        return 0.0, math.inf
+    if call.function is F.relu6:
+        return 0.0, 6.0
+    if call.function is F.hardtanh:
+        given = {"min_val": -1.0, "max_val": 1.0, **arguments_of(call, _HARDTANH)}
+        return float(given["min_val"]), float(given["max_val"])
+    return None
+
+
+def _widths_of(call: Call) -> tuple[int, int, int, int] | None:
+    """How wide a call pads a map with zeros; None for any other call."""
+    given = {"mode": "constant", "value": None, **(arguments_of(call, _PAD) if call.function is F.pad else {})}
+    widths = tuple(given.get("pad", ()))
+    is_zero = given["mode"] == "constant" and not given["value"]
+    return widths if is_zero and len(widths) == 4 and min(widths) >= 0 else None
+
+
+def _is_depthwise(group: _Group) -> bool:
+    return group.folding.weight.shape[1] == 1 and group.groups == group.folding.weight.shape[0]
+
+
+# --- how it runs ----------------------------------------------------------------------------------------------------
+
+
+class _Watch:
+    """Have all maps of this run been within their bounds so far?"""
+
+    def __init__(self) -> None:
+        self.is_bounded = True
+
+    def begin(self, *_: Any) -> None:
+        """A new run of the network."""
+        self.is_bounded = True
+
+    def look(self, x: Tensor) -> None:
+        self.is_bounded &= float(x.amin()) >= -_LARGEST_INPUT and float(x.amax()) <= _LARGEST_INPUT  # not so for NaN
+
+
+class _FusedConvolution(nn.Module):
+    """Stands in place of the call of a convolution, and does the work of what is fused with it."""
+
+    def __init__(self, group: _Group, watch: _Watch, looks: bool) -> None:
+        super().__init__()
+        self.weight: Tensor
+        self.bias: Tensor | None
+        self.register_buffer("weight", group.folding.weight)
+        self.register_buffer("bias", group.folding.bias)
+        self.widths, self.clamp = group.widths, group.clamp
+        self.own = group.stride, group.padding, group.dilation, group.groups
+        self.watch, self.looks = watch, looks
+        self._cast: dict[torch.dtype, tuple[Tensor, Tensor | None]] = {}
+
+    def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
+        if self.looks:
+            self.watch.look(input)
+        if not self.watch.is_bounded:
+            return self._step_by_step(input)
+        dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
+        if dtype not in self._cast:
+            self._cast[dtype] = self._grown().to(dtype), None if self.bias is None else self.bias.to(dtype)
+        left, right, top, bottom = self.widths
+        stride, (rows, columns), dilation, groups = self.own
+        padding = rows + max(top, bottom), columns + max(left, right)
+        return _convolve(input.to(dtype), *self._cast[dtype], stride, padding, dilation, groups, self.clamp)
+
+    def _grown(self) -> Tensor:
+        """The kernel with zeros on the side of the narrower padding."""
+        left, right, top, bottom = self.widths
+        zeros = max(right - left, 0), max(left - right, 0), max(bottom - top, 0), max(top - bottom, 0)
+        return F.pad(self.weight, zeros).contiguous(memory_format=torch.channels_last)
+
+    def _step_by_step(self, x: Tensor) -> Tensor:
+        x = F.conv2d(F.pad(x, self.widths), self.weight, self.bias, *self.own)
+        return x if self.clamp is None else x.clamp(*self.clamp)
+
+
+class _Withheld(nn.Module):
+    """Stands in place of padding that the convolution behind it does."""
+
+    def __init__(self, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.widths = widths
+
+    def forward(self, function: Any, input: Tensor, pad: Any, *given: Any, **options: Any) -> Tensor:  # noqa: A002
+        if tuple(pad) != self.widths:
+            raise ValueError(
+                f"padding {tuple(pad)}, where the copy was made with {self.widths}: for inputs of one size"
+            )
+        return input

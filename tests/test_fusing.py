@@ -1,0 +1,396 @@
+"""Convolutions that pad and clamp: the same outputs, the same failures, and nothing fused that may not be."""
+
+import copy
+import itertools
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_folding import build, shake
+from torch import Tensor, nn
+
+from aliasing.surgery import fusing
+from aliasing.surgery.folding import fold_batch_norms
+from aliasing.surgery.fusing import _FusedConvolution, _Withheld, fuse_convolutions
+
+# How many convolutions are fused, of how many; how many of them clamp, and pad.
+NETWORKS = {
+    "torchvision:mobilenet_v2": (52, 52, 35, 0),
+    "torchvision:vgg11_bn": (8, 8, 6, 0),
+    "torchvision:resnet18": (20, 20, 1, 0),
+    "torchvision:shufflenet_v2_x0_5": (56, 56, 2, 0),
+    "torchvision:densenet121": (59, 120, 2, 0),
+    "timm:resnet10t": (14, 14, 3, 0),
+    "timm:tf_efficientnet_lite0": (49, 49, 33, 4),  # the stem is dense: its kernel does not grow
+    "pypi:efficientnet_lite0": (49, 49, 33, 4),
+    "antialiased:binomial4:pypi:efficientnet_lite0": (45, 49, 29, 0),  # a blur stands behind the strided ones
+}
+
+
+def fused_in(module: nn.Module) -> list[_FusedConvolution]:
+    return [part for part in module.modules() if isinstance(part, _FusedConvolution)]
+
+
+def counts(module: nn.Module) -> tuple[int, int, int]:
+    """How many convolutions are fused, how many clamp, how many pads are withheld."""
+    fused = fused_in(module)
+    withheld = sum(isinstance(part, _Withheld) for part in module.modules())
+    return len(fused), sum(part.clamp is not None for part in fused), withheld
+
+
+def noise(*shape: int, seed: int = 1) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_fusing_changes_an_output_by_rounding_only(name: str) -> None:
+    """Where sums are taken in another order (here they mostly are not), the last bits differ, and some networks magnify
+    that: so the fused network is held to be as near to the truth as the folded one. Errors of the same size differ by
+    chance; in float32 a factor of four is left for that, in bfloat16, of which there are more, 1.2."""
+    torch.manual_seed(0)
+    module = shake(build(name))
+    images = noise(4, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    state = {key: value.clone() for key, value in module.state_dict().items()}
+    with torch.inference_mode():
+        exact = copy.deepcopy(module).double()(images.double())
+        folded, fused = fold_batch_norms(module, images), fuse_convolutions(module, images)
+        for half, factor in ((False, 4), (True, 1.2)):
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                error, other = (net(images).double() - exact for net in (folded, fused))
+            assert float(other.norm()) < factor * float(error.norm())
+    convolutions = sum(isinstance(part, nn.Conv2d) for part in module.modules())
+    fused_count, clamps, pads = counts(fused)
+    assert (fused_count, convolutions, clamps, pads) == NETWORKS[name]
+    assert state.keys() == module.state_dict().keys()
+    assert all(torch.equal(state[key], value) for key, value in module.state_dict().items())
+
+
+@given(
+    widths=st.tuples(*[st.integers(0, 3)] * 4),
+    kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    own=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+    spread=st.sampled_from([1, 1, 2]),
+    size=st.tuples(st.integers(9, 12), st.integers(9, 12)),
+    has_bias=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_padding_of_any_widths_goes_into_a_depthwise_convolution(
+    widths: tuple[int, ...],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    own: tuple[int, int],
+    spread: int,
+    size: tuple[int, int],
+    has_bias: bool,
+) -> None:
+    """At most 25 products of order one: 25 roundings of 6e-8 of sums up to some 10."""
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(16, 16, kernel, stride, own, spread, groups=16, bias=has_bias)
+    net = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Hardtanh(), nn.ZeroPad2d(widths), convolution, nn.ReLU6()).eval()
+    left, right, top, bottom = widths
+    images = noise(2, 3, *size)
+    with torch.inference_mode():
+        fused = fuse_convolutions(net, images)
+        torch.testing.assert_close(fused(images), net(images), atol=2e-5, rtol=1e-5)
+    is_one_step = spread == 1 or (left == right and top == bottom)
+    assert counts(fused) == ((2, 2, 1) if is_one_step else (1, 1, 0))
+
+
+class Chain(nn.Module):
+    """Two convolutions with a clamp behind each; subclasses join them in another way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 8, 3, padding=1)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.second(self.relu(self.first(x))))
+
+
+class Functions(Chain):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(self.second(self.first(x).relu()))
+
+
+class Six(Chain):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu6(50 * self.second(F.hardtanh(F.relu6(self.first(30 * x)) - 1, max_val=0.5, min_val=-0.25)))
+
+
+class Clamped(Chain):
+    """Sums beyond the bounds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.no_grad():
+            self.first.weight.mul_(30)
+            self.second.weight.mul_(30)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.hardtanh(self.second(F.relu6(self.first(x))), max_val=0.5, min_val=-7.0)
+
+
+class Smooth(Chain):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(self.second(F.leaky_relu(self.first(x))))
+
+
+class ReadBefore(Chain):
+    """What the first convolution gives is read without the clamp too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.first(x)
+        return self.relu(self.second(F.relu(maps))) + maps
+
+
+class ReadInPlace(Chain):
+    """The same in place: what is read is clamped."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.first(x)
+        return self.second(self.relu(maps)) + maps
+
+
+class Returned(Chain):
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        maps = self.second(self.relu(self.first(x)))
+        return F.relu(maps), maps
+
+
+class Twice(Chain):
+    """The second convolution runs twice."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps = self.relu(self.first(x))
+        return self.relu(self.second(self.relu(self.second(maps))))
+
+
+class ManyClamps(Chain):
+    """One module clamps everything, in between what is not fused."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(self.relu(x - 0.3)))
+        x = self.relu(F.avg_pool2d(x, 2) - 0.1)
+        return self.relu(self.relu(self.second(x)) - 0.2)
+
+
+class Padded(Chain):
+    """Dense, so its kernel does not grow; and one whose padding is as wide on all sides."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(F.pad(self.relu(self.first(F.pad(x, (0, 1, 0, 1)))), (1, 1, 2, 2)))
+
+
+class PaddedOtherwise(Chain):
+    """With ones, with the border's values, and cut off."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.third = nn.Conv2d(8, 8, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.relu(self.first(F.pad(x, (1, 1, 1, 1), value=1.0)))
+        x = self.relu(self.second(F.pad(x, (1, 1, 1, 1), mode="replicate")))
+        return self.relu(self.third(F.pad(x, (-1, -1, -1, -1))))
+
+
+class PaddingReadTwice(Chain):
+    def forward(self, x: Tensor) -> Tensor:
+        padded = F.pad(self.relu(self.first(x)), (1, 1, 1, 1))
+        return self.second(padded)[..., :3, :3] + padded[..., :3, :3]
+
+
+class Worded(Chain):
+    """Padding in a word: left to torch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.second.padding = "same"  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Chain, (2, 2, 0)),
+        (Functions, (2, 2, 0)),
+        (Six, (1, 1, 0)),
+        (Clamped, (2, 2, 0)),
+        (Smooth, (0, 0, 0)),
+        (ReadBefore, (0, 0, 0)),  # the map between is no known one, and as large as what is written
+        (ReadInPlace, (1, 1, 0)),
+        (Returned, (1, 1, 0)),
+        (Twice, (1, 1, 0)),
+        (ManyClamps, (1, 1, 0)),
+        (Padded, (2, 1, 1)),
+        (PaddedOtherwise, (1, 1, 0)),  # what follows unknown maps of the same size clamps by itself
+        (PaddingReadTwice, (1, 1, 0)),
+        (Worded, (1, 1, 0)),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_only_what_is_provably_the_same_is_fused(kind: type[nn.Module], expected: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    module, images = kind().eval(), noise(2, 3, 8, 8)
+    with torch.inference_mode():
+        fused = fuse_convolutions(module, images)
+        for before, after in zip(module(images.clone()), fused(images.clone()), strict=True):
+            torch.testing.assert_close(after, before, atol=2e-6, rtol=1e-5)  # sums of order one, rounding of 6e-8
+    assert counts(fused) == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_a_network_of_another_type_stays_as_it_is(dtype: torch.dtype) -> None:
+    images = noise(2, 3, 8, 8).to(dtype)
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU()).to(dtype).eval()
+    fused = fuse_convolutions(net, images)
+    assert torch.equal(fused(images), net(images))
+    assert counts(fused) == (0, 0, 0)
+
+
+def test_maps_of_other_dimensions_are_folded_only() -> None:
+    images = noise(2, 3, 8, 8)
+    net = nn.Sequential(
+        nn.Flatten(2), nn.Conv1d(3, 8, 3), nn.BatchNorm1d(8), nn.ReLU(), nn.Flatten(), nn.Linear(496, 2)
+    )
+    shake(net)
+    fused = fuse_convolutions(net, images)
+    torch.testing.assert_close(fused(images), net(images))
+    assert counts(fused) == (0, 0, 0)
+
+
+class Faulty(nn.Module):
+    """Fused from end to end, with something in between that makes of some inputs what is no number."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__()
+        self.fault = fault
+        self.first, self.wide, self.deep, self.last = (
+            nn.Conv2d(3, 8, 1),
+            nn.Conv2d(8, 16, 3, padding=1),
+            nn.Conv2d(16, 16, 3, stride=2, groups=16),
+            nn.Conv2d(16, 8, 1),
+        )
+        self.scale = nn.Parameter(torch.ones(8, 1, 1))
+        with torch.no_grad():
+            if fault == "NaN weight":
+                self.scale[3] = math.nan
+            if fault == "largest weights":
+                self.first.weight.copy_(3e38 * self.first.weight.sign())
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.first(x)) * self.scale
+        bright = (x.mean((1, 2, 3), keepdim=True) > 1).float()  # the first image
+        if self.fault == "NaN":
+            x = x + (0.5 - bright).log() * 0
+        if self.fault == "infinity":
+            x = x + 1 / (1 - bright) - 1
+        if self.fault == "negative infinity":
+            x = x - 1 / (1 - bright) + 1
+        if self.fault == "large":
+            x = x * (1 + 3.4e38 * bright)
+        x = F.relu6(self.deep(F.pad(F.relu6(self.wide(x)), (0, 1, 0, 1))))
+        return F.relu(self.last(x)).mean((2, 3))
+
+
+FAULTS = ("NaN", "infinity", "negative infinity", "large", "largest weights", "NaN weight")
+
+
+@pytest.mark.parametrize(("fault", "half"), list(itertools.product(FAULTS, (False, True))))
+def test_a_network_that_fails_is_seen_to_fail(fault: str, half: bool) -> None:
+    """oneDNN's clamp would make a number of what is none. The other images have the answers that they always have."""
+    torch.manual_seed(0)
+    module, images = Faulty(fault).eval(), noise(3, 3, 8, 8)
+    images[0] += 20 * module.first.weight[0, :, :, :1].sign()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        fused = fuse_convolutions(module, images)
+        expected, found = module(images), fused(images)
+        assert expected[0].isnan().any()
+        assert expected[1:].isfinite().all() or "weight" in fault
+        torch.testing.assert_close(found, expected, equal_nan=True, atol=1e-5, rtol=1e-2 if half else 1e-5)
+    assert counts(fused)[1] >= 2
+
+
+class Growing(nn.Module):
+    """Each convolution makes what it is shown up to ``factor`` times larger, or as much by its bias."""
+
+    def __init__(self, factor: float, bias: float) -> None:
+        super().__init__()
+        layers = [nn.Conv2d(16, 16, 1) for _ in range(6)]
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 16, 1), nn.ReLU(), *[part for layer in layers for part in (layer, nn.ReLU())]
+        )
+        with torch.no_grad():
+            for layer in layers:
+                layer.weight.copy_(factor * torch.randn(16, 16, 1, 1).sign())
+                layer.bias.fill_(bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+@pytest.mark.parametrize(("factor", "bias"), [(1e9, 0.0), (1.0, 3e38), (1e5, 1e33)])
+def test_sums_that_overflow_are_not_made_numbers_again(factor: float, bias: float) -> None:
+    """By steps there is NaN: infinities of both signs are added. It is there in the fused network as well."""
+    torch.manual_seed(2)
+    module, images = Growing(factor, bias).eval(), noise(2, 3, 8, 8)
+    with torch.inference_mode():
+        expected = module(images)
+        fused = fuse_convolutions(module, images)
+        found = fused(images)
+    assert counts(fused)[1] >= 1
+    assert expected.isnan().any()
+    assert found.isnan().any()
+
+
+def test_an_infinity_beyond_the_kernel_is_not_seen_by_zeros() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 16, 3, stride=2, groups=4), nn.Flatten()).eval()
+    depthwise = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(4, 4, 3, stride=1, groups=4)).eval()
+    images = noise(2, 4, 8, 8)
+    with torch.inference_mode():
+        for module in (net, depthwise):
+            fused = fuse_convolutions(module, images)
+            broken = images.clone()
+            broken[0, 1, 3, 3] = math.inf
+            torch.testing.assert_close(fused(broken), module(broken), equal_nan=True)
+
+
+def test_a_failure_does_not_stay_with_the_network() -> None:
+    torch.manual_seed(0)
+    module, images = Chain().eval(), noise(2, 3, 8, 8)
+    broken = images.clone()
+    broken[1, 0, 4, 4] = math.nan
+    with torch.inference_mode():
+        fused = fuse_convolutions(module, images)
+        before, watch = fused(images), fused_in(fused)[0].watch
+        assert fused(broken).isnan().equal(module(broken).isnan())
+        assert not watch.is_bounded
+        assert fused(images).equal(before)
+        assert watch.is_bounded
+
+
+def test_an_input_of_another_size_is_refused_where_the_padding_would_differ() -> None:
+    module = build("pypi:efficientnet_lite0").eval()
+    fused = fuse_convolutions(module, torch.zeros(2, 3, 64, 64))
+    reason = r"padding \(1, 1, 1, 1\), where the copy was made with \(0, 1, 0, 1\)"
+    with torch.inference_mode(), pytest.raises(ValueError, match=reason):
+        fused(torch.zeros(2, 3, 65, 65))
+
+
+def test_without_onednn_batch_norms_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object) -> Tensor:
+        raise NotImplementedError("no kernel")
+
+    fusing.has_fused_convolutions.cache_clear()
+    monkeypatch.setattr(fusing, "_convolve", missing)
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
+    images = noise(2, 3, 8, 8)
+    fused = fuse_convolutions(module, images)
+    fusing.has_fused_convolutions.cache_clear()
+    torch.testing.assert_close(fused(images), module(images))
+    assert counts(fused) == (0, 0, 0)
