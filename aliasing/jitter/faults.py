@@ -83,7 +83,8 @@ class Guarded:
     def __init__(self, model: Classifier, network: Callable[[Array], Array], timeout: float | None = None) -> None:
         self._model, self._network, self._timeout = model, network, timeout
         self._shape: tuple[int, ...] | None = None
-        self._state = _writes(model.module)
+        self._tensors = _Tensors(model.module)
+        self._state = self._tensors.writes()
 
     def __call__(self, views: Array, images: Sequence[str]) -> Array:
         """The outputs for a batch of views.
@@ -102,7 +103,7 @@ class Guarded:
             before, now = ("×".join(map(str, shape)) for shape in (self._shape, outputs.shape[1:]))
             raise InputError(f"{name} gives {now} numbers a view for {_one_of(images)}, and gave {before} before")
         self._shape = outputs.shape[1:]
-        changed = [key for key, writes in _writes(self._model.module).items() if self._state.get(key) != writes]
+        changed = [key for key, writes in self._tensors.writes().items() if self._state.get(key) != writes]
         if changed:
             raise InputError(
                 f"{name} changes its own state ({one_line(changed[0])}) while it answers, so that an answer depends on"
@@ -111,10 +112,24 @@ class Guarded:
         return outputs
 
 
-def _writes(module: nn.Module) -> dict[str, Any]:
-    """Where each tensor of a network lies, and torch's count of how often it was written to."""
-    tensors = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    return {key: (value.data_ptr(), value._version) for key, value in tensors.items() if not value.is_inference()}
+class _Tensors:
+    """The parameters and persistent buffers of a network: those of its state_dict, looked at in a tenth of the time."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._holders: list[tuple[str, dict[str, Tensor | None], set[str]]] = []
+        for name, part in module.named_modules():
+            prefix = f"{name}." if name else ""
+            self._holders.append((prefix, part._parameters, set()))
+            self._holders.append((prefix, part._buffers, part._non_persistent_buffers_set))
+
+    def writes(self) -> dict[str, tuple[int, int]]:
+        """Where each tensor lies, and torch's count of how often it was written to."""
+        return {
+            prefix + key: (tensor.data_ptr(), tensor._version)
+            for prefix, tensors, left_out in self._holders
+            for key, tensor in tensors.items()
+            if tensor is not None and key not in left_out and not tensor.is_inference()
+        }
 
 
 def _one_of(images: Sequence[str]) -> str:
