@@ -27,7 +27,7 @@ from aliasing.sites.trace import Call, ModuleCall, Trace, Value, trace_shapes, t
 from aliasing.surgery.plan import number_of
 from aliasing.surgery.rewrite import TreatedForward
 
-__all__ = ["Folding", "Nothing", "arguments_of", "fold_batch_norms", "foldings", "rewritten_copy"]
+__all__ = ["Folding", "Nothing", "Step", "arguments_of", "fold_batch_norms", "foldings", "rewritten_copy"]
 
 # The linear maps, and the rank of the output whose axis 1 is that of their channels.
 _RANKS = {torch.conv1d: 3, torch.conv2d: 4, torch.conv3d: 5, F.linear: 2}
@@ -93,14 +93,21 @@ def rewritten_copy(model: nn.Module, example: Tensor, rewrites: Callable[[Trace,
         return copied
     found = rewrites(record, {**dict(copied.named_parameters()), **dict(copied.named_buffers())})
     holders = {call: _holder(record, call) for call in found}
+    chains = list(_chains(record, found))
+    for module_call in chains:
+        holders |= dict.fromkeys(_calls_in(record, module_call), module_call)
     treated: dict[str, TreatedForward] = {}
     for call, rewrite in found.items():
-        name, number = holders[call].name, number_of(record, call, holders)
-        module = copied.get_submodule(name)
-        treated.setdefault(name, TreatedForward(module)).rewrites[call.name, number] = rewrite
+        holder, number = holders[call], number_of(record, call, holders)
+        module = copied.get_submodule(holder.name)
         module.add_module(f"folded {call.name} {number}", rewrite)  # so that it moves with the network
+        if holder not in chains:
+            treated.setdefault(holder.name, TreatedForward(module)).rewrites[call.name, number] = rewrite
     for forward in treated.values():
         forward.attach()
+    for module_call in chains:
+        steps = [found[call] for call in _calls_in(record, module_call)]
+        copied.get_submodule(module_call.name).forward = Chain([s for s in steps if not isinstance(s, Nothing)])
     return copied
 
 
@@ -198,11 +205,32 @@ class _Folded(nn.Module):
         return output
 
 
-class Nothing(nn.Module):
+class Step(nn.Module):
+    """Stands in place of a call, and needs to know no more of it than its input."""
+
+    def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
+        raise NotImplementedError
+
+
+class Nothing(Step):
     """Stands in place of a call whose work another one does."""
 
     def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
         return input
+
+
+class Chain:
+    """The ``forward`` of a module that is nothing but steps: they are taken without a look at what the module calls."""
+
+    def __init__(self, steps: list[nn.Module]) -> None:
+        self.steps = steps
+
+    def __call__(self, x: Tensor, **_: Any) -> Tensor:
+        # Modes further out count the calls of their own modules, and these are settled.
+        with torch._C.DisableTorchFunction():
+            for step in self.steps:
+                x = step.forward(None, x)
+        return x
 
 
 def arguments_of(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
@@ -225,3 +253,29 @@ def _holder(record: Trace, call: Call) -> ModuleCall:
     while module.parent is not None and len(record.calls_of(module.module)) > 1:
         module = module.parent
     return module
+
+
+def _chains(record: Trace, rewrites: Rewrites) -> Iterator[ModuleCall]:
+    """The outermost modules that run once and make nothing but steps, each of what the one before it gives."""
+    end = 0
+    for module_call in record.module_calls:  # from the outside inwards
+        if module_call.first >= end and _is_chain(record, module_call, rewrites):
+            end = module_call.last
+            yield module_call
+
+
+def _is_chain(record: Trace, module_call: ModuleCall, rewrites: Rewrites) -> bool:
+    calls = _calls_in(record, module_call)
+    if not calls or len(module_call.inputs) != 1 or len(record.calls_of(module_call.module)) > 1:
+        return False
+    value = module_call.inputs[0]
+    for call in calls:
+        if not isinstance(rewrites.get(call), Step) or call.signals != [value]:
+            return False
+        value = call.outputs[0]
+    within = [call.outputs[0] for call in calls[:-1]]
+    return value is module_call.output and all(len(v.consumers) == 1 and not v.is_output for v in within)
+
+
+def _calls_in(record: Trace, module_call: ModuleCall) -> list[Call]:
+    return record.calls[module_call.first : module_call.last]

@@ -25,6 +25,7 @@ one by one, as the network itself does.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, TypeAlias
@@ -38,6 +39,7 @@ from aliasing.surgery.folding import (
     Folding,
     Nothing,
     Rewrites,
+    Step,
     Weights,
     arguments_of,
     fold_batch_norms,
@@ -107,9 +109,9 @@ def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:
 @lru_cache(maxsize=1)
 def has_fused_convolutions() -> bool:
     """Whether torch was built with oneDNN's convolutions, by asking for one."""
-    one = torch.ones(1, 1, 1, 1)
+    one, how = torch.ones(1, 1, 1, 1), ((1, 1), (0, 0), (1, 1), 1)
     try:
-        return float(_convolve(one, -one, None, (1, 1), (0, 0), (1, 1), 1, (0.0, math.inf))) == 0
+        return float(_convolve(one, _pack(-one, *how, one.shape), None, *how, (0.0, math.inf))) == 0
     except (AttributeError, RuntimeError):  # NotImplementedError is one
         return False
 
@@ -131,6 +133,16 @@ def _convolve(
         input, weight, bias, padding, stride, dilation, groups, name, bounds, ""
     )
     return output
+
+
+def _pack(
+    kernel: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int, input_shape: Sequence[int]
+) -> Tensor:
+    """A kernel as :func:`_convolve` takes it fastest, for inputs of this shape."""
+    packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
+        kernel, padding, stride, dilation, groups, input_shape
+    )
+    return packed
 
 
 # --- what is fused --------------------------------------------------------------------------------------------------
@@ -222,7 +234,7 @@ def _rewrites(record: Trace, weights: Weights, watch: "_Watch") -> Rewrites:
             bounds[group.output] = group.largest_output(largest)
         found[folding.map] = _FusedConvolution(group, watch, looks)
         if group.pad is not None:
-            found[group.pad] = _Withheld(group.widths)
+            found[group.pad] = Nothing()
         if group.activation is not None:
             found[group.activation] = Nothing()
     return found
@@ -297,7 +309,7 @@ class _Watch:
         self.is_bounded &= float(x.amin()) >= -_LARGEST_INPUT and float(x.amax()) <= _LARGEST_INPUT  # not so for NaN
 
 
-class _FusedConvolution(nn.Module):
+class _FusedConvolution(Step):
     """Stands in place of the call of a convolution, and does the work of what is fused with it."""
 
     def __init__(self, group: _Group, watch: _Watch, looks: bool) -> None:
@@ -307,44 +319,39 @@ class _FusedConvolution(nn.Module):
         self.register_buffer("weight", group.folding.weight)
         self.register_buffer("bias", group.folding.bias)
         self.widths, self.clamp = group.widths, group.clamp
+        left, right, top, bottom = group.widths
+        rows, columns = group.padding
+        padding = rows + max(top, bottom), columns + max(left, right)
         self.own = group.stride, group.padding, group.dilation, group.groups
+        self.fused = group.stride, padding, group.dilation, group.groups
+        self.shape = group.input.shape
         self.watch, self.looks = watch, looks
-        self._cast: dict[torch.dtype, tuple[Tensor, Tensor | None]] = {}
+        self._packed: dict[torch.dtype, tuple[Tensor, Tensor | None]] = {}
 
     def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
+        if any(self.widths) and input.shape[2:] != self.shape[2:]:
+            shown, known = tuple(input.shape[2:]), tuple(self.shape[2:])
+            raise ValueError(f"a map of {shown}, where the copy was made for one of {known}")
         if self.looks:
             self.watch.look(input)
         if not self.watch.is_bounded:
             return self._step_by_step(input)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
-        if dtype not in self._cast:
-            self._cast[dtype] = self._grown().to(dtype), None if self.bias is None else self.bias.to(dtype)
-        left, right, top, bottom = self.widths
-        stride, (rows, columns), dilation, groups = self.own
-        padding = rows + max(top, bottom), columns + max(left, right)
-        return _convolve(input.to(dtype), *self._cast[dtype], stride, padding, dilation, groups, self.clamp)
+        if dtype not in self._packed:
+            self._packed[dtype] = self._pack(dtype)
+        kernel, bias = self._packed[dtype]
+        return _convolve(input.to(dtype), kernel, bias, *self.fused, self.clamp)
 
-    def _grown(self) -> Tensor:
-        """The kernel with zeros on the side of the narrower padding."""
+    def _pack(self, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
+        """The weights of a type in the order in which oneDNN multiplies them; the kernel with zeros, if it grows.
+
+        For the example's shape, and not for that of the first batch: a run that goes on elsewhere must not differ.
+        """
         left, right, top, bottom = self.widths
         zeros = max(right - left, 0), max(left - right, 0), max(bottom - top, 0), max(top - bottom, 0)
-        return F.pad(self.weight, zeros).contiguous(memory_format=torch.channels_last)
+        kernel = F.pad(self.weight, zeros).to(dtype, memory_format=torch.channels_last)
+        return _pack(kernel, *self.fused, self.shape), None if self.bias is None else self.bias.to(dtype)
 
     def _step_by_step(self, x: Tensor) -> Tensor:
         x = F.conv2d(F.pad(x, self.widths), self.weight, self.bias, *self.own)
         return x if self.clamp is None else x.clamp(*self.clamp)
-
-
-class _Withheld(nn.Module):
-    """Stands in place of padding that the convolution behind it does."""
-
-    def __init__(self, widths: tuple[int, int, int, int]) -> None:
-        super().__init__()
-        self.widths = widths
-
-    def forward(self, function: Any, input: Tensor, pad: Any, *given: Any, **options: Any) -> Tensor:  # noqa: A002
-        if tuple(pad) != self.widths:
-            raise ValueError(
-                f"padding {tuple(pad)}, where the copy was made with {self.widths}: for inputs of one size"
-            )
-        return input
