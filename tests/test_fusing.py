@@ -3,6 +3,8 @@
 import copy
 import itertools
 import math
+from functools import lru_cache
+from typing import Any
 
 import pytest
 import torch
@@ -381,15 +383,35 @@ def test_an_input_of_another_size_is_refused_where_the_padding_would_differ() ->
         fused(torch.zeros(2, 3, 65, 65))
 
 
-def test_without_onednn_batch_norms_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(*_: object) -> Tensor:
-        raise NotImplementedError("no kernel")
+def missing_for(types: set[torch.dtype], monkeypatch: pytest.MonkeyPatch) -> None:
+    convolve = fusing._convolve
 
-    fusing.has_fused_convolutions.cache_clear()
-    monkeypatch.setattr(fusing, "_convolve", missing)
+    def without(input: Tensor, *rest: Any) -> Tensor:  # noqa: A002
+        if input.dtype in types:
+            raise NotImplementedError("no kernel")
+        return convolve(input, *rest)
+
+    monkeypatch.setattr(fusing, "_convolve", without)
+    monkeypatch.setattr(fusing, "fused_types", lru_cache(fusing.fused_types.__wrapped__))
+
+
+def test_without_onednn_batch_norms_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing_for({torch.float32, torch.bfloat16}, monkeypatch)
     module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU()).eval()
     images = noise(2, 3, 8, 8)
     fused = fuse_convolutions(module, images)
-    fusing.has_fused_convolutions.cache_clear()
     torch.testing.assert_close(fused(images), module(images))
     assert counts(fused) == (0, 0, 0)
+
+
+def test_on_a_processor_without_bfloat16_its_convolutions_are_taken_step_by_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missing_for({torch.bfloat16}, monkeypatch)
+    module, images = shake(build("pypi:efficientnet_lite0")), noise(2, 3, 64, 64)
+    with torch.inference_mode():
+        fused, folded = fuse_convolutions(module, images), fold_batch_norms(module, images)
+        assert counts(fused) == (49, 33, 4)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(fused(images), folded(images))  # the very same calls
+        torch.testing.assert_close(fused(images), folded(images), rtol=1e-4, atol=1e-4)

@@ -149,7 +149,8 @@ def probe_depth(
                 raise UsageError(
                     f"{network.name} is given twice; give each network once, and your own under their own names"
                 )
-            record = trace(*probe_of(network, None))
+            with at_work(network.name, ["a picture of zeros"], timeout):
+                record = trace(*probe_of(network, None))
             seen = choose_layers(record, layers)
             margins = [margin_of(layer, network, record, protocol) for layer in seen]
             subject = Subject(

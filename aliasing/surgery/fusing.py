@@ -98,7 +98,7 @@ def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:
     ...     bool((fuse_convolutions(net, x)(x) - net.eval()(x)).abs().max() < 1e-6)
     True
     """
-    if not has_fused_convolutions():
+    if not fused_types():
         return fold_batch_norms(model, example)
     watch = _Watch()
     fused = rewritten_copy(model, example, partial(_rewrites, watch=watch))
@@ -107,13 +107,18 @@ def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:
 
 
 @lru_cache(maxsize=1)
-def has_fused_convolutions() -> bool:
-    """Whether torch was built with oneDNN's convolutions, by asking for one."""
+def fused_types() -> frozenset[torch.dtype]:
+    """The types of which oneDNN has fused convolutions here, by asking for one of each."""
     one, how = torch.ones(1, 1, 1, 1), ((1, 1), (0, 0), (1, 1), 1)
-    try:
-        return float(_convolve(one, _pack(-one, *how, one.shape), None, *how, (0.0, math.inf))) == 0
-    except (AttributeError, RuntimeError):  # NotImplementedError is one
-        return False
+
+    def has(dtype: torch.dtype) -> bool:
+        try:
+            kernel = _pack(-one.to(dtype), *how, one.shape)
+            return float(_convolve(one.to(dtype), kernel, one[0, 0, 0] / 2, *how, (0.0, math.inf))) == 0
+        except (AttributeError, RuntimeError):  # torch without oneDNN, a processor without bfloat16
+            return False
+
+    return frozenset(dtype for dtype in (torch.float32, torch.bfloat16) if has(dtype))
 
 
 def _convolve(
@@ -334,9 +339,9 @@ class _FusedConvolution(Step):
             raise ValueError(f"a map of {shown}, where the copy was made for one of {known}")
         if self.looks:
             self.watch.look(input)
-        if not self.watch.is_bounded:
-            return self._step_by_step(input)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
+        if not self.watch.is_bounded or dtype not in fused_types():
+            return self._step_by_step(input)
         if dtype not in self._kernels:
             self._kernels[dtype] = self._kernel_of(dtype)
         # The bias stays in float32, as the sums are: its rounding is a quarter of the variance of bfloat16's margins.
