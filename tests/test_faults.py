@@ -222,16 +222,6 @@ def test_a_network_that_hangs_ends_with_the_images_named_and_the_rest_on_disk(tm
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
-def test_depth_does_not_wait_for_a_network_that_hangs_before_the_first_image(tmp_path: Path) -> None:
-    photographs(tmp_path / "images", 1)
-    command = hanging(tmp_path, "--timeout", "3")
-    command[command.index("jitter")] = "depth"
-    (tmp_path / "hanging_net.py").write_text(HANGS.replace("(x.amin((1, 2, 3)) > 0.99).any()", "not x.is_meta"))
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr == "aliasing: module:hanging_net:net hangs on a picture of zeros: no answer in 3 s\n"
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_network_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
     photographs(tmp_path / "images")
