@@ -1,15 +1,20 @@
 """The copy of a network that is run: its device, its precision, its compilation, and the network itself untouched."""
 
+import platform
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import aliasing as al
+from aliasing import memory
 from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
+from aliasing.jitter import engine
 from aliasing.jitter import network as running
 from aliasing.jitter.network import Execution, has_fast_bfloat16, prepare, probabilities
+from aliasing.records import BLOCK_SIZE
 from tests.test_jitter import photographs
 from tests.test_precision import small_network
 
@@ -135,3 +140,19 @@ def test_embeddings_are_of_unit_length_in_either_precision(precision: str) -> No
     result = al.measure_jitter(small_network(), photographs(3), output="embedding", precision=precision)
     summary = result.summary()["models"]["known"]
     assert 0 < summary["cosine_distance"]["value"] < 2
+
+
+def test_freed_memory_is_given_back_every_eight_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long run would grow by what the allocator cannot use again."""
+    returned: list[int] = []
+    monkeypatch.setattr(engine, "return_freed_memory", lambda: returned.append(1))
+    al.measure_jitter(small_network(), photographs(17 * BLOCK_SIZE))
+    assert len(returned) == 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")
+def test_glibc_keeps_freed_memory_and_gives_it_back() -> None:
+    assert memory.keep_freed_memory()
+    kept = np.ones(2**23)
+    del kept
+    assert memory.return_freed_memory()
