@@ -222,6 +222,26 @@ def test_a_network_that_hangs_ends_with_the_images_named_and_the_rest_on_disk(tm
     assert not list((tmp_path / "out").rglob("*.partial"))
 
 
+@pytest.mark.parametrize("measure", ["measure_jitter", "probe_depth"])
+def test_a_network_that_hangs_on_anything_is_named_before_it_has_seen_an_image(tmp_path: Path, measure: str) -> None:
+    """Its run is recorded first, on numbers that have a shape and no values."""
+    always = HANGS.replace("if (x.amin((1, 2, 3)) > 0.99).any():", "if True:")
+    assert always != HANGS
+    script = f"{always}\nimport aliasing as al\nal.{measure}(net(), 'images', timeout=2)\n"
+    photographs(tmp_path / "images", 1)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "aliasing: net hangs on a picture of zeros: no answer in 2 s\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_a_network_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
     photographs(tmp_path / "images")
