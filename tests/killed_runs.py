@@ -1,18 +1,21 @@
 """Kill one and the same run again and again: ``python -m tests.killed_runs IMAGES OUT KILLS SEED``.
 
 Everything is loaded once; each run is a fork of this process, killed (``kill -9``) at random: after so many images and
-a moment more, or (every other one) when it is writing after so many images. In the end one is interrupted, and one left
-in peace. ``OUT/whole`` is a run that nobody disturbed, ``OUT/killed`` the other. Prints as JSON how the runs ended, how
-many left a file half written, and how many images each loaded.
+a moment more, or (every other one) when it is writing after so many images. One that comes to its end first is compared
+with the undisturbed one, and what follows begins from nothing, until so many have been killed. In the end one is
+interrupted, and one left in peace. ``OUT/whole`` is a run that nobody disturbed, ``OUT/killed`` the other. Prints as
+JSON how the runs ended, how many left a file half written, and how many images each loaded.
 """
 
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas  # noqa: F401
 import PIL.Image
@@ -66,6 +69,11 @@ def ends(process: int) -> bool:
     return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
 
+def contents(out: Path) -> dict[str, bytes]:
+    """The bytes of all records."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.glob("records/*/*")}
+
+
 def wait_for_moment(process: int, out: Path, images: int, moment: float, writes: bool) -> None:
     """Return when so many images have been loaded, and either that time has passed or it is writing."""
     log = out.with_suffix(".loaded")
@@ -84,28 +92,43 @@ def main() -> None:
     chance = random.Random(seed)
     assert os.waitstatus_to_exitcode(os.waitpid(start(images, out / "whole"), 0)[1]) == 0
     whole = len((out / "whole.loaded").read_text().split())
-    killed, written, runs = out / "killed", {}, []
-    for number in range(kills + 2):
+    killed, runs = out / "killed", []
+    written: dict[str, tuple[int, int]] = {}
+
+    def run_until(signal_sent: int | None, writes: bool = False) -> dict[str, Any]:
         killed.with_suffix(".loaded").unlink(missing_ok=True)
         process = start(images, killed)
-        if number <= kills:
-            writes = number < kills and number % 2 == 1
+        if signal_sent is not None:
             wait_for_moment(process, killed, chance.randint(0, 60), chance.uniform(0, 0.1), writes)
-            os.kill(process, signal.SIGINT if number == kills else signal.SIGKILL)
+            os.kill(process, signal_sent)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         found = parts(killed)
         assert written.items() <= found.items(), "what was on disk was written again"
-        runs.append(
-            {
-                "code": code,
-                "loaded": len(killed.with_suffix(".loaded").read_text().split()),
-                "parts_before": len(written),
-                "half_written": sum(1 for _ in killed.rglob("*.partial")),
-                "told": killed.with_suffix(".err").read_text(),
-            }
-        )
-        written = found
-    json.dump({"whole": whole, "runs": runs}, sys.stdout)
+        run = {
+            "code": code,
+            "loaded": len(killed.with_suffix(".loaded").read_text().split()),
+            "parts_before": len(written),
+            "half_written": sum(1 for _ in killed.rglob("*.partial")),
+            "told": killed.with_suffix(".err").read_text(),
+        }
+        written.clear()
+        written.update(found)
+        return run
+
+    ended = 0
+    while len(runs) < kills:
+        run = run_until(signal.SIGKILL, writes=len(runs) % 2 == 1)
+        if run["code"] == -signal.SIGKILL:
+            runs.append(run)
+            continue
+        # It had come to its end before its moment; the next begins from nothing.
+        assert run["code"] == 0, run["told"]
+        assert contents(killed) == contents(out / "whole"), "a run that was killed does not end as one that was not"
+        ended += 1
+        shutil.rmtree(killed)
+        written.clear()
+    runs += [run_until(signal.SIGINT), run_until(None)]
+    json.dump({"whole": whole, "runs": runs, "ended": ended}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     *killed, interrupted, last = found["runs"]
-    assert sum(one["code"] == -9 for one in killed) >= kills // 2  # the others had ended before
+    assert [one["code"] for one in killed] == [-9] * kills
     assert sum(one["half_written"] for one in killed) >= kills // 4  # killed while they wrote
     assert interrupted["code"] in (130, 0)
     assert interrupted["told"].count("\n") <= 1
