@@ -4,6 +4,7 @@ A run's folder holds::
 
     records/MODEL/settings.json   what was asked for, of which images: a run is only resumed with the same ones
     records/MODEL/00000.parquet   one row a pair of views, one part a block of images
+    gallery/                      of embeddings: a run of its own, with those among which neighbours are looked for
     summary.json                  what follows from the records, and from nothing else
 
 A part's metadata holds what did not become a row: the block's images, those that were skipped and why, and those for

@@ -221,6 +221,7 @@ class Run:
         if ranks.size > 1 and records.directory is None:
             raise UsageError(f"{ranks.size} processes share a run through its folder: add --out DIR")
         self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
+        self._progress = progress
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
 
@@ -234,6 +235,33 @@ class Run:
         if self._listing is None:
             self._listing = list_images(entry.name for entry in self.entries())
         return self._listing
+
+    def within(self, folder: str, limit: int) -> "Run":
+        """A run of its own on at most so many of the same images, which this one needs, in a folder of this one's."""
+        directory = self.records.directory
+        records = Records(None if directory is None else directory / folder)
+        limit = limit if self.limit is None else min(limit, self.limit)
+        return Run(self.source, limit, records, self.ranks, self._progress)
+
+    def begin(self, names: list[str], settings: dict[str, Any]) -> list[int]:
+        """Begin, or go on with, the run of these networks: the blocks that are missing.
+
+        Raises
+        ------
+        InputError
+            The folder holds another run.
+        """
+        images = self.listing
+
+        def begin() -> list[int]:
+            for name in names:
+                self.records.begin(name, settings, images)
+            return sorted({block for name in names for block in self.records.missing(name)})
+
+        missing = self.ranks.from_first(begin)
+        if self.ranks.rank > 0:
+            begin()  # has this process the same weights and images?
+        return missing
 
     def measure(self, title: str, names: list[str], settings: dict[str, Any], work: Work) -> None:
         """Measure what has not been measured yet.
@@ -255,16 +283,7 @@ class Run:
         InputError
             The folder holds another run, a process has died, or no image is usable.
         """
-        images = self.listing
-
-        def begin() -> list[int]:
-            for name in names:
-                self.records.begin(name, settings, images)
-            return sorted({block for name in names for block in self.records.missing(name)})
-
-        missing = self.ranks.from_first(begin)
-        if self.ranks.rank > 0:
-            begin()  # has this process the same weights and images?
+        images, missing = self.listing, self.begin(names, settings)
         mine = {*self.ranks.share(missing), *self._damaged(names, missing)}
         sizes = [min(BLOCK_SIZE, images.images - BLOCK_SIZE * block) for block in range(images.blocks)]
         done = sum(sizes[block] for block in {*range(images.blocks)} - {*missing} - mine)

@@ -52,7 +52,7 @@ def one_thread() -> Any:
 
 
 def records_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("records/*/*"))}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("records/*/*"))}
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
@@ -76,19 +76,22 @@ def torchrun(processes: int, *words: object, **environment: str) -> subprocess.C
 def test_any_number_of_processes_gives_the_same_bytes_and_one_that_dies_is_named(
     photographs: Path, tmp_path: Path, one_thread: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Three processes measure depth whole and jitter until one is killed; two others go on with it."""
+    """Three processes measure depth and embeddings whole and jitter until one is killed; two others go on with it."""
     images = ["--images", photographs]
     depth = ["depth", "--models", NAME, *images, "--sites-every", 4, "--out"]
+    embedding = ["jitter", "--models", NAME, *images, "--output", "embedding", "--out"]
     jitter = ["jitter", "--models", NAME, ANOTHER, *images, "--out"]
-    for command, out in ((depth, "depth"), (jitter, "jitter")):
+    for command, out in ((depth, "depth"), (embedding, "embedding"), (jitter, "jitter")):
         assert main([*map(str, command), str(tmp_path / out)]) == 0
     printed = capsys.readouterr().out
     shared = tmp_path / "shared"
-    # The killed one has written its share of depth (blocks 1) and of the first network; it dies in the second.
+    # The killed one has written its share (block 1) of depth, the gallery, the embeddings and the first network of
+    # jitter; it dies in the second.
     three = torchrun(
         3,
-        *("tests.small_network", *depth, shared / "depth", "--then", *jitter, shared / "jitter"),
-        DIES="1:2",
+        *("tests.small_network", *depth, shared / "depth", "--then", *embedding, shared / "embedding"),
+        *("--then", *jitter, shared / "jitter"),
+        DIES="1:4",
     )
     assert three.returncode == 1
     assert "rank      : 1 (local_rank: 1)" in three.stderr  # torchrun's own report
@@ -102,7 +105,7 @@ def test_any_number_of_processes_gives_the_same_bytes_and_one_that_dies_is_named
     assert two.stdout.strip() in printed.replace(str(tmp_path / "jitter"), str(shared / "jitter"))
     for path, written in before.items():
         assert not path.exists() or path.stat().st_mtime_ns == written  # measured once, or half written
-    for out in ("depth", "jitter"):
+    for out in ("depth", "embedding", "jitter"):
         assert records_of(shared / out) == records_of(tmp_path / out)
         assert summary_of(shared / out) == summary_of(tmp_path / out)
         assert (shared / out / "figure.png").exists()

@@ -120,13 +120,14 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
             yield f"{name}: {verification_line(model['verification'])}"
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images: {_some(model['not_finite'])}"
-    out, film = arguments.out, ", animation.mp4, .gif and .json" if arguments.animate else ""
+    out = arguments.out
     yield from skipped_lines(summary["images"], out)
-    yield (
-        f"written to {out}: summary.json, records/, examples/, figure.png{film}"
-        if out
-        else "nothing is kept: add --out DIR"
-    )
+    if out is None:
+        yield "nothing is kept: add --out DIR"
+        return
+    folders = [f"{name}/" for name in ("records", "gallery", "examples") if (out / name).is_dir()]
+    film = ["animation.mp4, .gif and .json"] if arguments.animate else []
+    yield f"written to {out}: {', '.join(['summary.json', *folders, 'figure.png', *film])}"
 
 
 def _some(names: list[str]) -> str:

@@ -328,5 +328,8 @@ def _measure_blocks(
         tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
         return pa.concat_tables(tables)
 
+    def views_of(image: Image | Clip) -> Views:
+        return protocol.views(image, model, settings["seed"])
+
     show = in_batches(Guarded(model, network, timeout), settings["batch_size"])
-    return measure_blocks(model, blocks, protocol, show, tabulate, PROBABILITIES, seed=settings["seed"], seen=seen)
+    return measure_blocks(blocks, views_of, show, tabulate, PROBABILITIES, seen=seen)

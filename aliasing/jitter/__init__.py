@@ -15,28 +15,25 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import numpy as np
 import pyarrow as pa
 import torch
 from torch import nn
 
 from aliasing import tables
 from aliasing.errors import UsageError
-from aliasing.images import BadImage, Clip, Entry, Image, ImageSource, open_images
+from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
     Compare,
     Show,
-    compare_embeddings,
     compare_probabilities,
     in_batches,
     measure_blocks,
-    predict,
-    prepare_ahead,
     table_of,
 )
 from aliasing.jitter.faults import Guarded, at_work
+from aliasing.jitter.gallery import GALLERY_SIZE, Gallery, embed_gallery
 from aliasing.jitter.metrics import NOT_MEASURED, PairedMetrics, PairMetrics, image_totals
 from aliasing.jitter.network import (
     Array,
@@ -58,8 +55,6 @@ from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
 BATCH_SIZE = 16
-# The embeddings that a nearest neighbour is looked for among stay in memory; this many take about 50 MB.
-GALLERY_SIZE = 10_000
 # Of the records that are summarised; 16 blocks of 32 images with 8 pairs are 4096 rows.
 _BLOCKS_AT_ONCE = 16
 
@@ -314,7 +309,7 @@ def measure_jitter(
             described[network.name] = describe_network(network, protocol)
             if slow:
                 described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
-            _measure(network, protocol, settings, run, timeout)
+            _measure(_Subject(network, protocol, {**settings, "weights": network.weights}, timeout), run)
     if not described:
         raise UsageError("no network was given")
     return Jitter(described, protocol, settings, run.records)
@@ -346,71 +341,80 @@ def trace_most_jittery(
     return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
 
 
-def _measure(model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run, timeout: float | None) -> None:
+@dataclass(frozen=True)
+class _Subject:
+    """A network, and how it is shown images."""
+
+    model: Classifier
+    protocol: Protocol
+    settings: dict[str, Any]
+    timeout: float | None
+
+    @property
+    def execution(self) -> Execution:
+        return Execution(
+            self.settings["device"], self.settings["compile"], half=self.settings["precision"] == "bfloat16"
+        )
+
+    @cached_property  # where everything is on disk it is not asked for
+    def running(self) -> Classifier:
+        """The copy that is run."""
+        with at_work(self.model.name, ["a picture of zeros"], self.timeout):
+            return prepare(self.model, self.execution)
+
+    def views_of(self, image: Image | Clip) -> Views:
+        return self.protocol.views(image, self.model, self.settings["seed"])
+
+    @cached_property
+    def embedder(self) -> Guarded:
+        return Guarded(self.running, embeddings_of(self.running, self.execution), self.timeout)
+
+    def classifier(self, execution: Execution) -> Guarded:
+        return Guarded(self.running, probabilities_of(self.running, execution), self.timeout)
+
+
+Way: TypeAlias = tuple[Show, Compare, float | None]
+"""How a network is shown views, how its outputs are compared, and the bound of a verified run."""
+
+
+def _measure(subject: _Subject, run: Run) -> None:
     """Measure what has not been measured yet of one network."""
+    name, settings = subject.model.name, subject.settings
+    if settings["output"] == "embedding":
+        run.begin([name], settings)  # another run is refused before a gallery is made
+        within = run.within("gallery", settings["gallery"])
+        gallery = embed_gallery(name, subject.views_of, lambda: subject.embedder, settings, within)
+        way, schema = partial(_embedding_way, subject, gallery), EMBEDDINGS
+    else:
+        way, schema = partial(_probability_way, subject, run), PROBABILITIES
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
-        schema = PROBABILITIES if settings["output"] == "probabilities" else EMBEDDINGS
-        show, compare, bound = _way_of(model, protocol, settings, run, timeout)
+        show, compare, bound = way()
 
-        def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
-            return table_of(model.name, name, image, views, compare(outputs, views, image), schema)
+        def tabulate(image_name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
+            return table_of(name, image_name, image, views, compare(outputs, views, image), schema)
 
-        seed, device = settings["seed"], settings["device"]
-        for index, part in measure_blocks(
-            model, blocks, protocol, show, tabulate, schema, seed=seed, seen=seen, device=device
-        ):
+        device = settings["device"]
+        for index, part in measure_blocks(blocks, subject.views_of, show, tabulate, schema, seen=seen, device=device):
             yield index, replace(part, bound=bound)
 
-    run.measure(model.name, [model.name], {**settings, "weights": model.weights}, work)
+    run.measure(name, [name], settings, work)
 
 
-def _way_of(
-    model: Classifier, protocol: Protocol, settings: dict[str, Any], run: Run, timeout: float | None
-) -> tuple[Show, Compare, float | None]:
-    """How the network is shown views, how its outputs are compared, and the bound of a verified run."""
-    precision, seed, batch_size = settings["precision"], settings["seed"], settings["batch_size"]
-    execution = Execution(settings["device"], settings["compile"], precision == "bfloat16")
-    with at_work(model.name, ["a picture of zeros"], timeout):
-        running = prepare(model, execution)
-    if settings["output"] == "embedding":
-        network = Guarded(running, embeddings_of(running, execution), timeout)
-        gallery = _gallery(model, run.entries(), protocol, network, settings)
-        return in_batches(network, batch_size), compare_embeddings(gallery), None
+def _embedding_way(subject: _Subject, gallery: Gallery) -> Way:
+    return in_batches(subject.embedder, subject.settings["batch_size"]), gallery.compare, None
+
+
+def _probability_way(subject: _Subject, run: Run) -> Way:
+    precision, seed, batch_size = (subject.settings[name] for name in ("precision", "seed", "batch_size"))
     if precision != "verified":
-        network = Guarded(running, probabilities_of(running, execution), timeout)
+        network = subject.classifier(subject.execution)
         return in_batches(network, batch_size), partial(compare_probabilities, precision=precision), None
-    fast, exact = (
-        Guarded(running, probabilities_of(running, replace(execution, half=half)), timeout) for half in (True, False)
-    )
+    fast, exact = (subject.classifier(replace(subject.execution, half=half)) for half in (True, False))
+    model, protocol = subject.model, subject.protocol
     bound = calibrate(model, fast, exact, run.entries(), protocol, seed=seed, batch_size=batch_size)
     verification = Verification(fast, exact, bound, seed, batch_size)
     return verification.show, verification.compare, bound
-
-
-def _gallery(
-    model: Classifier, entries: Iterator[Entry], protocol: Protocol, network: Guarded, settings: dict[str, Any]
-) -> dict[str, Array]:
-    """The embedding of each image's first view, by name."""
-    names: list[str] = []
-
-    def first_view(entry: Entry) -> Array | None:
-        try:
-            return protocol.views(entry.load(), model, settings["seed"]).views[0].draw()
-        except BadImage:
-            return None
-
-    def pictures() -> Iterator[Array]:
-        for entry, picture in prepare_ahead(islice(entries, GALLERY_SIZE), first_view, settings["device"]):
-            if picture is not None:
-                names.append(entry.name)
-                yield picture
-
-    def answer(batch: Array) -> Array:
-        return network(batch, names[-len(batch) :])
-
-    vectors = list(predict(answer, pictures(), settings["batch_size"]))
-    return {name: vector for name, vector in zip(names, vectors, strict=True) if np.isfinite(vector).all()}
 
 
 def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]:

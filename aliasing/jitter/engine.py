@@ -22,13 +22,13 @@ from aliasing.images import BadImage, Clip, Entry, Image
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.network import Array, Network
 from aliasing.memory import return_freed_memory
-from aliasing.models import Classifier
-from aliasing.protocols import Protocol, Views
+from aliasing.protocols import Views
 from aliasing.records import Part
 
 Columns: TypeAlias = dict[str, Any]
 Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
 Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
+ViewsOf: TypeAlias = Callable[[Image | Clip], Views]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -99,41 +99,13 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, pre
     return columns
 
 
-def compare_embeddings(gallery: dict[str, Array]) -> Compare:
-    """Cosine distance between the views, and the nearest neighbour of each among the other images.
-
-    Parameters
-    ----------
-    gallery : dict of str to float32 array
-        The embedding, of unit length, of the first view of each image, by name.
-    """
-    names = np.array(list(gallery), dtype=object)
-    matrix = np.stack(list(gallery.values()))
-
-    def compare(outputs: Array, views: Views, image: Image | Clip) -> Columns:
-        first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
-        # ‖a − b‖²/2 = 1 − a·b for unit vectors, without the cancellation of the right side.
-        distance = ((outputs[first] - outputs[second]) ** 2).sum(1) / 2
-        columns: Columns = {"cosine_distance": distance}
-        others = names != image.name
-        if others.any():
-            similarity = np.where(others, outputs @ matrix.T, -np.inf)
-            neighbour = names[similarity.argmax(1)]
-            columns |= {"first_neighbour": neighbour[first], "second_neighbour": neighbour[second]}
-        return columns
-
-    return compare
-
-
 def measure_blocks(
-    model: Classifier,
     numbered_blocks: Iterable[tuple[int, list[Entry]]],
-    protocol: Protocol,
+    views_of: ViewsOf,
     show: Show,
     tabulate: Tabulate,
     schema: pa.Schema,
     *,
-    seed: int,
     seen: Callable[[], Any],
     device: str = "cpu",
 ) -> Iterator[tuple[int, Part]]:
@@ -141,17 +113,15 @@ def measure_blocks(
 
     Parameters
     ----------
-    model : Classifier
-        Whose geometry the views have.
     numbered_blocks : iterable of (int, list of Entry)
-    protocol : Protocol
+    views_of : callable
+        The views of an image; raises BadImage where it has none.
     show : callable
         Gives the outputs of a stream of pictures: a network in full batches is ``in_batches(network, batch_size)``.
     tabulate : callable
         The name of an image, itself, its views and their outputs → its rows.
     schema : pyarrow.Schema
         Of the rows.
-    seed : int
     seen : callable
         Called once an image, when it is done.
     device : str
@@ -161,7 +131,7 @@ def measure_blocks(
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
         try:
             image = item[1].load()
-            views = protocol.views(image, model, seed)
+            views = views_of(image)
             # What the views show they hold; a photograph of any size need not wait for its turn in memory.
             return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
         except BadImage as error:

@@ -22,7 +22,8 @@ from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.images.preview import write_preview
 from aliasing.jitter import Jitter
 from aliasing.jitter.metrics import image_totals
-from aliasing.jitter.trace import Trace, answer_in_words, trace
+from aliasing.jitter.network import probabilities
+from aliasing.jitter.trace import Trace, answer_in_words, trace_by
 from aliasing.models import Classifier, load_model
 from aliasing.provenance import write_json
 
@@ -118,16 +119,12 @@ def write_examples(
     photographs = _load({example.name for example in chosen}, images)
     described: dict[str, dict[str, Any]] = {}
     followed: list[Trace] = []
+    batch_size, seed = result.settings["batch_size"], result.settings["seed"]
     for index, model in enumerate(map(load_model, models)):
+        network = probabilities(model)
         for number, example in enumerate(chosen):
             image = photographs[example.name]
-            seen = trace(
-                model,
-                image,
-                result.protocol,
-                batch_size=result.settings["batch_size"],
-                seed=result.settings["seed"],
-            )
+            seen = trace_by(network, model, image, result.protocol, batch_size=batch_size, seed=seed)
             if index == 0:
                 place = f"{number}-{example.kind}"
                 label = None if image.label is None else answer_in_words(model.labels, image.label)

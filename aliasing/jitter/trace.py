@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from aliasing.images import Clip, Image
 from aliasing.jitter.engine import predict
-from aliasing.jitter.network import Array, probabilities
+from aliasing.jitter.network import Array, Network, probabilities
 from aliasing.models import Classifier
 from aliasing.protocols import Protocol, make_protocol
 
@@ -111,11 +111,17 @@ def trace(
     BadImage
         The image cannot be shown in this way.
     """
-    protocol = make_protocol(protocol)
+    return trace_by(probabilities(model), model, image, make_protocol(protocol), batch_size=batch_size, seed=seed)
+
+
+def trace_by(
+    network: Network, model: Classifier, image: Image | Clip, protocol: Protocol, *, batch_size: int, seed: int
+) -> Trace:
+    """As :func:`trace`, by a network that is prepared already; many images may be followed by one."""
     shown = protocol.views(image, model, seed)
     views = shown.views
     pictures = np.stack([view.draw() for view in views])
-    outputs = np.stack(list(predict(probabilities(model), pictures, batch_size)))
+    outputs = np.stack(list(predict(network, pictures, batch_size)))
     top1 = outputs.argmax(1)
     leading = np.argsort(-outputs.max(0), kind="stable")[:_LEADING]
     return Trace(

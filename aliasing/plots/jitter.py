@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from aliasing.jitter import Jitter, Trace
 from aliasing.plots.style import COLOURS, line_of, plain, style
@@ -71,6 +72,7 @@ def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list
             axes.errorbar(value, row, xerr=errors, fmt="o", color=COLOURS[row % len(COLOURS)], capsize=3)
         axes.set_xlabel(_MEASURES[measure])
         axes.grid(axis="x", alpha=0.3)
+        axes.xaxis.set_major_locator(MaxNLocator(6))  # the numbers of small values are long
         if measure != "accuracy":
             axes.set_xlim(left=0)
     panels[0].set_yticks(range(len(models)), [short_name(name) for name in models])
