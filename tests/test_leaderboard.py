@@ -339,6 +339,10 @@ def test_the_figure_shows_groups_and_names(board: Any) -> None:
     assert shown[::2] == ["1", "2", "3", "4", "5", "6"]
     assert "a, binomial3, all, recalibrated" in shown
     assert "1 could not be measured" in figure.get_suptitle()
+    numbers = ", ".join(text.get_text() for text in axes.texts).split(", ")
+    assert sorted(numbers) == ["1", "2", "3", "4", "5", "6"]
+    places = [text.xy for text in axes.texts]
+    assert len({*places}) == len(places)  # networks at one point share a label
     assert {"plain", "converted", "recalibrated", "Pareto front"} == {*axes.get_legend_handles_labels()[1]}
     plt.close(figure)
 

@@ -49,10 +49,8 @@ def leaderboard(board: Leaderboard) -> Figure:
                 _points(axes, members, marker, colour, group)
         front = sorted((models[name] for name in summary["pareto"]), key=lambda model: _point(model)[0])
         _line(axes, front, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
-        for number, name in enumerate(named, 1):
-            axes.annotate(
-                str(number), _point(models[name]), xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=5
-            )
+        for point, label in _labels([_point(models[name]) for name in named]).items():
+            axes.annotate(label, point, xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=5)
         axes.set_xlabel(f"consistency (protocol `{summary['settings']['consistency']['name']}`)")
         axes.set_ylabel("accuracy (flattering if trained on these)")
         axes.grid(alpha=0.3)
@@ -85,6 +83,14 @@ def _points(axes: Axes, members: list[dict[str, Any]], marker: str, colour: str,
         label=label,
         zorder=3,
     )
+
+
+def _labels(points: list[tuple[float, float]]) -> dict[tuple[float, float], str]:
+    """The numbers of the networks at each point: on the same images several may lie at one."""
+    numbers: dict[tuple[float, float], list[str]] = {}
+    for number, point in enumerate(points, 1):
+        numbers.setdefault(point, []).append(str(number))
+    return {point: ", ".join(those) for point, those in numbers.items()}
 
 
 def _point(model: dict[str, Any]) -> tuple[float, float]:
