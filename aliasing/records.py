@@ -230,7 +230,8 @@ class Records:
     def write(self, model: str, block: int, part: Part) -> None:
         """Keep a measured block."""
         if self.directory is None:
-            self._memory[model, block] = part
+            # A table that was put together from each image's rows takes many times the memory of its numbers.
+            self._memory[model, block] = replace(part, table=part.table.combine_chunks())
             return
         notes: dict[str, Any] = {"images": part.images, "skipped": part.skipped, "not_finite": part.not_finite}
         if part.bound is not None:

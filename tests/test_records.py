@@ -7,6 +7,7 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
@@ -44,6 +45,21 @@ def test_parts_come_back_in_order_with_what_was_left_out(records: Records) -> No
     assert records.table(["net"])["name"].to_pylist() == ["a", "b", "d"]
     fewer = next(records.parts("net", ["name", "no such column"])).table
     assert fewer.equals(written[0].table.drop_columns(["name"]))
+
+
+def test_a_part_in_memory_is_as_small_as_its_numbers() -> None:
+    """Put together from 512 tables of one row, as from a run's images, and cut to one of two networks."""
+    count, records = 256, Records()
+    records.begin("net", {}, list_images(images(8)))
+    before = pa.total_allocated_bytes()
+    for block in range(8):
+        table = pa.concat_tables([rows(model, [f"{k}"]) for k in range(count) for model in ("net", "other")])
+        records.write("net", block, Part(table.filter(pc.field("model") == "net"), images(8)))
+        del table
+    numbers = 8 * rows("net", [f"{k}" for k in range(count)]).nbytes
+    # Buffers are rounded up to 64 bytes: 3 kB a column of 256 rows at least, of 24 columns.
+    assert pa.total_allocated_bytes() - before < 2 * numbers
+    assert len(records.table(["net"])) == 8 * count
 
 
 def test_a_summary_over_missing_blocks_is_impossible(records: Records) -> None:
