@@ -12,18 +12,14 @@ down slows down all:
 - *ceiling*: the bare network on ready full batches in channels_last, batch norms folded, each distinct view once. A
   measurement can be above it, as its convolutions clamp and pad too.
 
-The authors' way and the loop are measured on the first ``--few`` images. ``--memory`` prints the peak memory of runs on
-50 and on 500 images instead.
+The authors' way and the loop are measured on the first ``--few`` images.
 
 Networks of torchvision get random weights here: their speed is measured, not their answers.
 """
 
 import argparse
 import platform
-import resource
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -141,13 +137,6 @@ def summarised(model: Classifier, images: str, limit: int, precision: str) -> di
     return found
 
 
-def peak_memory(images: str, limit: int) -> float:
-    """Peak resident memory in MiB of a whole measurement of so many images, in a process of its own."""
-    code = f"import aliasing as al; al.measure_jitter({NETWORKS[0]!r}, {images!r}, limit={limit}).summary()"
-    subprocess.run([sys.executable, "-c", code], check=True)
-    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("networks", nargs="*", default=NETWORKS)
@@ -156,15 +145,10 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=12)
     parser.add_argument("--few", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--memory", action="store_true")
     arguments = parser.parse_args()
     print(
         f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}\n"
     )
-    if arguments.memory:
-        few, many = (peak_memory(arguments.images, limit) for limit in (50, 500))
-        print(f"| images | peak MiB |\n|---|---|\n| 50 | {few:.0f} |\n| 500 | {many:.0f} |")
-        return
     print(
         "| network | precision | ours, images/s | authors' way | shift loop, per 8 pairs | ceiling |"
         " ours ÷ authors' way | ours ÷ shift loop | ours ÷ ceiling |"

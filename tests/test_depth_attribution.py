@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import aliasing as al
+from aliasing import plots
 from aliasing.cli import main
 from aliasing.depth.attribution import AS_IT_IS, TREATED, all_but, attribute, make_variants, only
 from aliasing.depth.replay import run_variants
@@ -221,6 +223,21 @@ def test_the_command(cifar10: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert main(["attribute", RESNET20, *images, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)  # other random weights
     assert again.keys() == summary.keys()
+
+
+@pytest.mark.parametrize("measured", [{"value": None, "low": None, "high": None}, {"low": None, "high": None}])
+def test_what_too_few_images_cannot_tell_is_not_drawn(
+    measured: dict[str, None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No pair answered rightly, and one image that cannot tell its spread."""
+    result = attribute(NETWORKS["changes in place"](), photographs(2), "pad")
+    summary = result.summary()
+    for selected in summary["sites"][0]["alone"]["mac"].values():
+        selected |= measured
+    monkeypatch.setattr(type(result), "summary", lambda self, by: summary)
+    figure = plots.attribution(result)
+    figure.canvas.draw()
+    plt.close(figure)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -63,14 +64,14 @@ def _panel(axes: Axes, sites: list[dict[str, Any]], measure: str) -> None:
     for way, (colour, (text, marker)) in zip(_WAYS, zip(COLOURS, _WAYS.values(), strict=False), strict=True):
         for number, (selection, label) in enumerate(selections.items()):
             estimates = [site[way][measure][selection] if selection else site[way][measure] for site in sites]
+            # Null where too few images, or none, tell it; a mark that is not a number is not drawn.
+            bounds = [[e[bound] for e in estimates] for bound in ("value", "low", "high")]
+            values, low, high = np.array(bounds, dtype=float)
             offset = (-0.22 if way == "alone" else 0.1) + 0.13 * number
             axes.errorbar(
-                [estimate["value"] for estimate in estimates],
+                values,
                 [row + offset for row in range(len(sites))],
-                xerr=[
-                    [estimate["value"] - estimate["low"] for estimate in estimates],
-                    [estimate["high"] - estimate["value"] for estimate in estimates],
-                ],
+                xerr=[values - low, high - values],
                 fmt=marker,
                 color=colour,
                 markerfacecolor="white" if selection == "matched" else colour,
