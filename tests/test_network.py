@@ -14,7 +14,6 @@ from aliasing.errors import InputError, UsageError
 from aliasing.jitter import engine
 from aliasing.jitter import network as running
 from aliasing.jitter.network import Execution, has_fast_bfloat16, prepare, probabilities
-from aliasing.records import BLOCK_SIZE
 from tests.test_jitter import photographs
 from tests.test_precision import small_network
 
@@ -142,12 +141,15 @@ def test_embeddings_are_of_unit_length_in_either_precision(precision: str) -> No
     assert 0 < summary["cosine_distance"]["value"] < 2
 
 
-def test_freed_memory_is_given_back_every_eight_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long run would grow by what the allocator cannot use again."""
+@pytest.mark.parametrize(("images", "protocol", "views"), [(500, "crop", 9), (10, "grid:radius=10", 441)])
+def test_freed_memory_is_given_back_every_2048_views(
+    images: int, protocol: str, views: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run of many images, or of many views of each, would grow by what the allocator cannot use again."""
     returned: list[int] = []
     monkeypatch.setattr(engine, "return_freed_memory", lambda: returned.append(1))
-    al.measure_jitter(small_network(), photographs(17 * BLOCK_SIZE))
-    assert len(returned) == 2
+    al.measure_jitter(small_network(), photographs(images), protocol)
+    assert len(returned) == images * views // 2048
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="asks glibc")

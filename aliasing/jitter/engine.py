@@ -32,7 +32,7 @@ ViewsOf: TypeAlias = Callable[[Image | Clip], Views]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_BLOCKS_BETWEEN_RETURNS = 8  # of freed memory: a few hundred megabytes at most, and less than 1 % of the time
+_VIEWS_BETWEEN_RETURNS = 2048  # of freed memory: a few hundred megabytes at most, and some 1 % of the time
 _AHEAD = 8  # images that are prepared before the network asks for them
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
@@ -138,12 +138,25 @@ def measure_blocks(
             return error
 
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)
-    blocks = groupby(prepare_ahead(entries, prepare, device), key=lambda item: item[0][0])
-    for count, (index, group) in enumerate(blocks, start=1):
+    show = _returning_memory(show)
+    for index, group in groupby(prepare_ahead(entries, prepare, device), key=lambda item: item[0][0]):
         block = ((entry, prepared) for (_, entry), prepared in group)
         yield index, _measure_block(block, show, tabulate, schema, seen)
-        if count % _BLOCKS_BETWEEN_RETURNS == 0:
-            return_freed_memory()
+
+
+def _returning_memory(show: Show) -> Show:
+    """The same, but freed memory goes back to the system every so many views."""
+    number = 0
+
+    def show_and_return(pictures: Iterator[Shown]) -> Iterator[Array]:
+        nonlocal number
+        for output in show(pictures):
+            yield output
+            number += 1
+            if number % _VIEWS_BETWEEN_RETURNS == 0:
+                return_freed_memory()
+
+    return show_and_return
 
 
 def _measure_block(
