@@ -16,6 +16,7 @@ import aliasing as al
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Image
 from aliasing.jitter.engine import predict, prepare_ahead
+from aliasing.jitter.examples import write_examples
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.models import Classifier
 from aliasing.protocols import make_protocol
@@ -330,3 +331,12 @@ def test_protocols_note_when_the_networks_own_size_is_too_small() -> None:
     summary = al.measure_jitter([roomy, tight], photographs(2), make_protocol("crop")).summary()["models"]
     assert summary["known"]["notes"] == []
     assert "shorter side at 32 pixels, above the network's own 24" in summary["tight"]["notes"][0]
+
+
+def test_of_many_networks_that_follow_a_photograph_one_keeps_its_pictures(tmp_path: Path) -> None:
+    """An empty slice of the others' would keep them too."""
+    models = [network(CornerParity(), name) for name in ("one", "two", "three")]
+    result = al.measure_jitter(models, photographs(4))
+    first, *others = write_examples(result, models, photographs(4), tmp_path)
+    assert first.pictures.shape == (9, 24, 24, 3)
+    assert [(len(other.pictures), other.pictures.base) for other in others] == [(0, None)] * 2

@@ -131,7 +131,9 @@ def write_examples(
                 described[example.name] = _write_pictures(folder, place, example, seen) | {"label": label}
             _add_answers(described[example.name], seen)
             if number == 0:
-                followed.append(seen if index == 0 else replace(seen, pictures=seen.pictures[:0]))
+                # A slice would keep all that it is cut from.
+                followed.append(seen if index == 0 else replace(seen, pictures=seen.pictures[:0].copy()))
+            del seen  # its pictures, before those of the next
     _write_spectra(folder / SPECTRA, followed[0])
     write_json(
         folder / FILE,
