@@ -221,7 +221,6 @@ class Run:
         if ranks.size > 1 and records.directory is None:
             raise UsageError(f"{ranks.size} processes share a run through its folder: add --out DIR")
         self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
-        self._progress = progress
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
 
@@ -241,7 +240,7 @@ class Run:
         directory = self.records.directory
         records = Records(None if directory is None else directory / folder)
         limit = limit if self.limit is None else min(limit, self.limit)
-        return Run(self.source, limit, records, self.ranks, self._progress)
+        return Run(self.source, limit, records, self.ranks, progress=not self._hidden)
 
     def begin(self, names: list[str], settings: dict[str, Any]) -> list[int]:
         """Begin, or go on with, the run of these networks: the blocks that are missing.

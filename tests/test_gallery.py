@@ -116,9 +116,7 @@ def test_what_cannot_be_embedded_is_nobodys_neighbour(module: Counts, images: Pa
     assert not neighbours & {"10.png", "20.png", None}
 
 
-def test_where_nothing_can_be_embedded_it_is_counted_or_said(
-    module: Counts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_where_nothing_can_be_embedded_it_is_counted_or_said(module: Counts, tmp_path: Path) -> None:
     white = [np.full((40, 40, 3), 255, np.uint8)] * 3
     measured = al.measure_jitter(classifier(module), white, output="embedding").summary()["models"]["known"]
     assert (measured["images"], len(measured["not_finite"])) == (0, 3)

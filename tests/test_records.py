@@ -57,7 +57,7 @@ def test_a_part_in_memory_is_as_small_as_its_numbers() -> None:
         records.write("net", block, Part(table.filter(pc.field("model") == "net"), images(8)))
         del table
     numbers = 8 * rows("net", [f"{k}" for k in range(count)]).nbytes
-    # Buffers are rounded up to 64 bytes: 3 kB a column of 256 rows at least, of 24 columns.
+    # Each of 24 columns has up to three buffers, rounded up to 64 bytes: less than a fifth more.
     assert pa.total_allocated_bytes() - before < 2 * numbers
     assert len(records.table(["net"])) == 8 * count
 

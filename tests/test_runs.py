@@ -24,6 +24,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
 from aliasing.records import Records
 from aliasing.runs import ALONE, Ranks, Run, hold
+from tests.killed_runs import records_of
 from tests.small_network import NAME
 
 ROOT = Path(__file__).parents[1]
@@ -49,10 +50,6 @@ def one_thread() -> Any:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def records_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("records/*/*"))}
 
 
 def summary_of(folder: Path) -> dict[str, Any]:

@@ -373,7 +373,7 @@ class _Subject:
         return Guarded(self.running, probabilities_of(self.running, execution), self.timeout)
 
 
-Way: TypeAlias = tuple[Show, Compare, float | None]
+_Way: TypeAlias = tuple[Show, Compare, float | None]
 """How a network is shown views, how its outputs are compared, and the bound of a verified run."""
 
 
@@ -401,11 +401,11 @@ def _measure(subject: _Subject, run: Run) -> None:
     run.measure(name, [name], settings, work)
 
 
-def _embedding_way(subject: _Subject, gallery: Gallery) -> Way:
+def _embedding_way(subject: _Subject, gallery: Gallery) -> _Way:
     return in_batches(subject.embedder, subject.settings["batch_size"]), gallery.compare, None
 
 
-def _probability_way(subject: _Subject, run: Run) -> Way:
+def _probability_way(subject: _Subject, run: Run) -> _Way:
     precision, seed, batch_size = (subject.settings[name] for name in ("precision", "seed", "batch_size"))
     if precision != "verified":
         network = subject.classifier(subject.execution)

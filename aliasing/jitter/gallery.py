@@ -85,18 +85,23 @@ def embed_gallery(
     settings : dict
         What was asked for.
     run : Run
+        Of the images of the gallery, in a folder of its own.
+
+    Returns
+    -------
+    Gallery
 
     Raises
     ------
     InputError
-        As ``Run.measure`` does.
+        The folder holds another gallery, a process has died, or no image is usable.
     """
 
     def first_view(image: Image | Clip) -> Views:
         return Views(views_of(image).views[:1], ())
 
-    def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
-        return pa.table({"name": [name], "vector": [outputs[0]]}, _EMBEDDED)
+    def tabulate(image_name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
+        return pa.table({"name": [image_name], "vector": [outputs[0]]}, _EMBEDDED)
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
         show = in_batches(network(), settings["batch_size"])
@@ -105,9 +110,6 @@ def embed_gallery(
     with hold(run.records.directory, run.ranks):
         run.measure(f"{name}, gallery", [name], settings, work)
     table = run.records.table([name])
-    vectors = table["vector"].combine_chunks()
-    count = max(len(table), 1)
-    return Gallery(
-        np.array(table["name"].to_pylist(), dtype=object),
-        vectors.flatten().to_numpy(zero_copy_only=False).astype(np.float32).reshape(count, -1)[: len(table)],
-    )
+    names = np.array(table["name"].to_pylist(), dtype=object)
+    numbers = table["vector"].combine_chunks().flatten().to_numpy()
+    return Gallery(names, numbers.reshape(len(names), numbers.size // max(len(names), 1)))
