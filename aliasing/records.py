@@ -15,19 +15,23 @@ Parquet reads ``records/*/*.parquet`` as one table.
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aliasing.errors import InputError
+from aliasing.images.entries import Entry
 from aliasing.provenance import cannot_write, write_bytes, write_json
 
 # Images in a block: a network's output depends, in its last bits, on what else is in the batch, so blocks are fixed.
 BLOCK_SIZE = 32
+
+Input: TypeAlias = tuple[str, str, str | None]
+"""The name of a picture, its identity, and what was written as its label."""
 
 _VIEW_PAIR = [
     ("model", pa.string()),
@@ -134,6 +138,10 @@ class Part:
         Names of images for which the network's output held a NaN or an infinity; they have no rows.
     bound : float or None
         In a verified run, the margin in logits below which float32 decided (see `aliasing.jitter.precision`).
+    identities : list of str
+        The identity of each of ``images``: a hash of its bytes, empty where they could not be read.
+    labels : list of str or None
+        What was written as the label of each.
     """
 
     table: pa.Table
@@ -141,6 +149,59 @@ class Part:
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
     bound: float | None = None
+    identities: list[str] = field(default_factory=list)
+    labels: list[str | None] = field(default_factory=list)
+
+    def note_image(self, entry: Entry, identity: str | None) -> None:
+        """Say that this is the block's next image; one without an identity, which did not load, is asked for it."""
+        self.images.append(entry.name)
+        self.identities.append(entry.identify() if identity is None else identity)
+        self.labels.append(label_text(entry.label))
+
+    @property
+    def inputs(self) -> list[Input]:
+        """Which pictures these are: each one's name, identity and label."""
+        unknown = len(self.images)
+        return list(zip(self.images, self.identities or [""] * unknown, self.labels or [None] * unknown, strict=True))
+
+
+def label_text(label: object) -> str | None:
+    """What is written as a label, as text: 3 and "3" are one."""
+    return None if label is None else str(label)
+
+
+def differing_input(before: Sequence[Input], now: Sequence[Input]) -> str | None:
+    """Say how the first of these pictures that is another one differs; None if all are the same.
+
+    Examples
+    --------
+    >>> differing_input([("cat.png", "1f", "3")], [("cat.png", "1f", "5")])
+    "cat.png had the label '3' and has '5'"
+    """
+    for (name, identity, label), (name_now, identity_now, label_now) in zip(before, now, strict=False):
+        if name != name_now:
+            return f"{name_now} stands where {name} stood"
+        if identity != identity_now:
+            if not identity_now:
+                return f"{name} cannot be read any more"
+            return f"{name} holds other bytes" if identity else f"{name} could not be read and now can"
+        if label != label_now:
+            return f"{name} had the label {label!r} and has {label_now!r}"
+    return None if len(before) == len(now) else f"there were {len(before)} images and there are {len(now)}"
+
+
+class InputsDigest:
+    """The identity of a run's inputs, from its parts in their order: their names, bytes and labels."""
+
+    def __init__(self) -> None:
+        self._digest = hashlib.blake2b(digest_size=16)
+
+    def add(self, part: Part) -> None:
+        """Take in a part."""
+        self._digest.update(json.dumps(part.inputs).encode())
+
+    def __str__(self) -> str:
+        return self._digest.hexdigest()
 
 
 class Records:
@@ -165,6 +226,7 @@ class Records:
         self.directory = directory
         self._memory: dict[tuple[str, int], Part] = {}
         self._listings: dict[str, Listing] = {}
+        self._runs: dict[str, str] = {}
 
     def begin(self, model: str, settings: dict[str, Any], images: Listing) -> None:
         """Begin a network's run with these settings on these images, or go on with one that has the same.
@@ -177,13 +239,13 @@ class Records:
         self._listings[model] = images
         if self.directory is None:
             return
+        settings = json.loads(json.dumps({**settings, "records of": model}))  # tuples are lists in JSON
         path = self._folder(model) / "settings.json"
         if not _exists(path):
             write_json(path, {**settings, "found": asdict(images)})
             return
         before = _read_settings(path)
         found = before.pop("found", None)
-        settings = json.loads(json.dumps(settings))  # tuples are lists in JSON
         differences = [
             f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}"
             for name in sorted({*before, *settings})
@@ -197,7 +259,9 @@ class Records:
                 f"{self.directory} holds a run of {model} with other settings: {'; '.join(differences)}; {hint}"
             )
         if found != asdict(images):
-            raise InputError(f"the images are not those that {self.directory} began with; choose another --out")
+            before = found.get("images") if isinstance(found, dict) else None
+            how = "their names or their order" if before == images.images else f"{before} then, {images.images} now"
+            raise InputError(f"{how}: the images are not those that {self.directory} began with; choose another --out")
 
     def blocks(self, model: str) -> list[int]:
         """The numbers of the blocks that have been measured, in order."""
@@ -233,9 +297,8 @@ class Records:
             # A table that was put together from each image's rows takes many times the memory of its numbers.
             self._memory[model, block] = replace(part, table=part.table.combine_chunks())
             return
-        notes: dict[str, Any] = {"images": part.images, "skipped": part.skipped, "not_finite": part.not_finite}
-        if part.bound is not None:
-            notes["bound"] = part.bound
+        notes = {field.name: getattr(part, field.name) for field in fields(part) if field.name != "table"}
+        notes |= {"run": self._run(model), "block": block}
         table = part.table.replace_schema_metadata({"aliasing": json.dumps(notes)})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
@@ -252,10 +315,21 @@ class Records:
                 columns = [name for name in file.schema_arrow.names if name not in without]
                 table = file.read(columns, use_threads=False)
             notes = json.loads(table.schema.metadata[b"aliasing"])
+            if (notes.pop("run"), notes.pop("block")) != (self._run(model), block):
+                raise ValueError("it is of another run, or another block")
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is not a part of a run ({reason}); delete it and it is measured again") from None
         return Part(table.replace_schema_metadata(None), **notes)
+
+    def _run(self, model: str) -> str:
+        """What a network's parts say of the run that they belong to: a hash of all that was asked for."""
+        if model not in self._runs:
+            path = self._folder(model) / "settings.json"
+            settings = _read_settings(path) if _exists(path) else {}
+            text = json.dumps(settings, sort_keys=True)
+            self._runs[model] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        return self._runs[model]
 
     def parts(self, model: str, without: Collection[str] = ()) -> Iterator[Part]:
         """The blocks of a network, in order, one in memory at a time.
@@ -307,7 +381,7 @@ def folder_name(model: str) -> str:
     Examples
     --------
     >>> folder_name("pypi:efficientnet_lite0")
-    'pypi-efficientnet_lite0-4609'
+    'pypi-efficientnet_lite0-9dcf669dbe788a4e4fae'
     """
-    digest = hashlib.blake2b(model.encode(), digest_size=2).hexdigest()
-    return f"{re.sub(r'[^A-Za-z0-9_]+', '-', model).strip('-')[-80:]}-{digest}"
+    digest = hashlib.blake2b(model.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+    return f"{re.sub(r'[^A-Za-z0-9_]+', '-', model).strip('-')[-60:]}-{digest}"

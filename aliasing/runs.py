@@ -28,7 +28,7 @@ from aliasing.errors import ElsewhereError, InputError, UsageError
 from aliasing.images import Entry, ImageSource
 from aliasing.progress import watched
 from aliasing.provenance import PARTIAL, cannot_write, write_json
-from aliasing.records import BLOCK_SIZE, Listing, Part, Records, list_images
+from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input, label_text, list_images
 
 T = TypeVar("T")
 Blocks: TypeAlias = Iterator[tuple[int, list[Entry]]]
@@ -220,6 +220,7 @@ class Run:
     ) -> None:
         if ranks.size > 1 and records.directory is None:
             raise UsageError(f"{ranks.size} processes share a run through its folder: add --out DIR")
+        _keep_apart(source, records.directory)
         self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
@@ -300,17 +301,33 @@ class Run:
         self._check(names)
 
     def _damaged(self, names: list[str], missing: list[int]) -> Iterator[int]:
-        """The blocks on disk that cannot be read, which are measured again; each process looks at its share."""
-        if self.records.directory is None:
+        """The blocks on disk that cannot be read, which are measured again; each process looks at its share.
+
+        Raises
+        ------
+        InputError
+            A block was measured on other pictures than those that are there now.
+        """
+        present = {*self.ranks.share(sorted({*range(self.listing.blocks)} - {*missing}))}
+        if self.records.directory is None or not present:
             return
-        present = sorted({*range(self.listing.blocks)} - {*missing})
-        for block in self.ranks.share(present):
+        last = max(present)
+        for block, entries in islice(blocks(self.entries()), last + 1):
+            if block not in present:
+                continue
             try:
-                for name in names:
-                    self.records.read(name, block)
+                parts = [self.records.read(name, block) for name in names]
             except InputError as error:
                 warnings.warn(f"{error}", stacklevel=4)
                 yield block
+                continue
+            now = [(entry.name, entry.identify(), label_text(entry.label)) for entry in entries]
+            for part in parts:
+                difference = differing_input(part.inputs, now)
+                if difference:
+                    raise InputError(
+                        f"{self.records.directory} was measured on other images: {difference}; choose another --out"
+                    )
 
     def _check(self, names: list[str]) -> None:
         """Is everything there, and anything usable?"""
@@ -326,6 +343,21 @@ class Run:
             else:
                 first = next((f"; the first is {image}: {reason}" for image, reason in skipped.items()), "")
                 raise InputError(f"no usable image in {self.source.description}: {len(skipped)} skipped{first}")
+
+
+def _keep_apart(source: ImageSource, out: Path | None) -> None:
+    """Refuse a folder for the results that is one of the images': the next run would take its figures for some.
+
+    Raises
+    ------
+    UsageError
+        The folder lies where images are looked for.
+    """
+    if out is None or source.folder is None:
+        return
+    images, out = source.folder.resolve(), out.resolve()
+    if out.is_relative_to(images):
+        raise UsageError(f"--out {out} lies in the images' folder {images}, where its figures would be measured next")
 
 
 def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:

@@ -127,13 +127,16 @@ class Run:
     tables : callable
         The records of a network, block by block, by its name.
     images, protocol : str
-        Networks that were shown the same images in the same way are compared pair by pair.
+        What they were shown, in words.
+    inputs : str
+        Networks that were shown the same images in the same way have it alike: they are compared pair by pair.
     """
 
     networks: list[str]
     tables: Callable[[str], Iterable[pa.Table]]
     images: str
     protocol: str
+    inputs: str
 
 
 def open_run(run: Jitter | str | Path) -> Run:
@@ -145,20 +148,27 @@ def open_run(run: Jitter | str | Path) -> Run:
         The folder holds no finished run.
     """
     if isinstance(run, Jitter):
-        return Run(list(run.models), run.tables, str(run.settings["images"]), run.protocol.name)
+        return _run_of(run.summary(), run.tables)
     records, path = Records(Path(run)), Path(run) / "summary.json"
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        names, settings = list(summary["models"]), summary["settings"]
-        images, protocol = str(settings["images"]), settings["protocol"]["name"]
+        opened = _run_of(
+            json.loads(path.read_text(encoding="utf-8")),
+            lambda network: (part.table for part in records.parts(network)),
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is no summary of a jitter run ({error}); give a folder that --out left") from None
-    missing = [name for name in names if records.missing(name)]
+    missing = [name for name in opened.networks if records.missing(name)]
     if missing:
         raise InputError(
             f"{run} is not finished: records of {missing[0]} are missing; run the same `aliasing jitter` again"
         )
-    return Run(names, lambda network: (part.table for part in records.parts(network)), images, protocol)
+    return opened
+
+
+def _run_of(summary: dict[str, Any], tables: Callable[[str], Iterable[pa.Table]]) -> Run:
+    settings, protocol = summary["settings"], summary["settings"]["protocol"]
+    inputs = json.dumps([summary["images"]["identity"], protocol], sort_keys=True)
+    return Run(list(summary["models"]), tables, str(settings["images"]), protocol["name"], inputs)
 
 
 @dataclass(frozen=True)
@@ -224,20 +234,21 @@ def compare_depths(
         A folder without a finished run; a network that was measured twice on the same images.
     """
     depths, families = dict(depths or {}), dict(families or {})
-    opened: dict[tuple[str, str], dict[str, Run]] = {}
+    opened: dict[str, dict[str, Run]] = {}
     for run in map(open_run, runs):
-        group = opened.setdefault((run.images, run.protocol), {})
+        group = opened.setdefault(run.inputs, {})
         for name in run.networks:
             if name in group:
                 raise InputError(f"{name} is in two of the runs on {run.images}; give it once")
             group[name] = run
     groups = []
-    for (images, protocol), members in opened.items():
+    for members in opened.values():
+        one = next(iter(members.values()))
         for name in members:
             if name not in depths:
                 depths[name] = network_depth(name)
         rows = {name: (families.get(name) or family_of(name), depths[name]) for name in members}
-        groups.append({"images": images, "protocol": protocol, **_group(members, rows)})
+        groups.append({"images": one.images, "protocol": one.protocol, **_group(members, rows)})
     unmeasured = dict(unmeasured or {})
     return AcrossDepth(groups, unmeasured, {name: depths[name] for name in unmeasured if name in depths})
 

@@ -32,10 +32,11 @@ from aliasing import tables
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Measure
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
+from aliasing.identity import identify
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network
 from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
-from aliasing.jitter.faults import Guarded
+from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -206,6 +207,8 @@ def attribute(
     if operator not in ("blur", "flc"):
         raise UsageError(f"sites are treated one at a time by 'blur' or 'flc'; got {operator!r}")
     treatment = Treatment(operator, taps, placement)
+    with at_work(network.name, ["a grey picture"], timeout):
+        identity = identify(network)
     record, treated_sites, families = make_variants(network, treatment, sites)
     settings = {
         "images": source.description,
@@ -223,10 +226,10 @@ def attribute(
     run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
     with hold(run.records.directory, ranks):
         work = partial(_measure_blocks, network, record, families, protocol, settings, timeout)
-        run.measure(network.name, names, {**settings, "model": network.name, "weights": network.weights}, work)
+        run.measure(network.name, names, {**settings, "model": network.name, **asdict(identity)}, work)
     if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {source.description}")
-    described = describe_network(network, protocol)
+    described = describe_network(network, protocol, identity)
     result = Jitter(dict.fromkeys(names, described), protocol, settings, run.records)
     return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)
 

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +22,7 @@ from aliasing.depth.layers import Layer, choose_layers
 from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import UsageError
+from aliasing.identity import identify
 from aliasing.images import BadImage, Entry, ImageSource, open_images
 from aliasing.jitter.engine import prepare_ahead
 from aliasing.jitter.faults import at_work
@@ -150,17 +151,22 @@ def probe_depth(
                     f"{network.name} is given twice; give each network once, and your own under their own names"
                 )
             with at_work(network.name, ["a picture of zeros"], timeout):
+                identity = identify(network)
                 record = trace(*probe_of(network, None))
             seen = choose_layers(record, layers)
             margins = [margin_of(layer, network, record, protocol) for layer in seen]
             subject = Subject(
                 network, seen, margins, places(network.module, record), protocol, sites_every, timeout, device
             )
-            described[network.name] = subject.describe()
+            described[network.name] = {
+                "identity": identity.digest,
+                "weights": {**network.origin, "sha256": identity.weights},
+                **subject.describe(),
+            }
             run.measure(
                 network.name,
                 [network.name],
-                {**settings, "weights": network.weights},
+                {**settings, **asdict(identity)},
                 partial(_measure_blocks, subject, settings),
             )
     if not described:
@@ -203,7 +209,6 @@ class Subject:
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
         return {
-            "weights": self.model.weights,
             "input_size": self.model.input_size,
             "geometry": self.protocol.geometry(self.model),
             "notes": list(self.model.notes),
@@ -239,7 +244,7 @@ def _measure_block(
 ) -> Part:
     """Measure a block of images, in full batches and in the source's order."""
     start = index * BLOCK_SIZE
-    part = Part(schema().empty_table(), images=[entry.name for entry in block])
+    part = Part(schema().empty_table(), images=[])
 
     def prepare(numbered: tuple[int, Entry]) -> Shown | BadImage:
         number, entry = numbered
@@ -252,6 +257,7 @@ def _measure_block(
 
     def usable() -> Iterator[Shown]:
         for (_, entry), prepared in prepare_ahead(enumerate(block, start), prepare, subject.device):
+            part.note_image(entry, None if isinstance(prepared, BadImage) else prepared[1])
             if isinstance(prepared, BadImage):
                 part.skipped[entry.name] = str(prepared)
                 seen()

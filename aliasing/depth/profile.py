@@ -14,7 +14,7 @@ from aliasing.depth.folding import BINS
 from aliasing.estimates import Mean, Share
 from aliasing.protocols import Protocol
 from aliasing.provenance import command_line, versions
-from aliasing.records import Records
+from aliasing.records import InputsDigest, Records
 
 __all__ = ["LAYER_MEASURES", "SITE_MEASURES", "Profile", "schema"]
 
@@ -73,11 +73,11 @@ class Profile:
         """
         networks: dict[str, Any] = {}
         skipped: dict[str, str] = {}
-        found = 0
+        found, inputs = 0, InputsDigest()
         for name, description in self.models.items():
             estimates = _Estimates(_neighbours(description))
             not_finite: list[str] = []
-            measured, found = 0, 0
+            measured, found, inputs = 0, 0, InputsDigest()
             recorded = iter(self._records.parts(name))
             while parts := list(islice(recorded, _PARTS_AT_ONCE)):
                 table = pa.concat_tables(part.table for part in parts)
@@ -85,6 +85,7 @@ class Profile:
                 measured += pc.count_distinct(table["name"]).as_py()
                 for part in parts:
                     found += len(part.images)
+                    inputs.add(part)
                     skipped |= part.skipped
                     not_finite += part.not_finite
             layers = [
@@ -108,7 +109,12 @@ class Profile:
             }
         return {
             "models": networks,
-            "images": {"source": self.settings["images"], "found": found, "skipped": skipped},
+            "images": {
+                "source": self.settings["images"],
+                "identity": str(inputs),
+                "found": found,
+                "skipped": skipped,
+            },
             "settings": self.settings,
             "versions": versions(),
             "command": command_line(),

@@ -33,12 +33,13 @@ _MAX_PICKLE = 2**28  # the largest of torchvision's is 155 MB
 def array_entry(name: str, label: int | None, pixels: Pixels) -> Entry:
     """An entry for pixels that are at hand; their identity is the hash of their shape and values."""
 
-    def load(name: str, label: int | None) -> Image:
-        rgb = from_array(pixels)
-        identity = hash_bytes(repr((pixels.dtype.str, pixels.shape)).encode(), np.ascontiguousarray(pixels).tobytes())
-        return Image(rgb, name, identity, label)
+    def identify() -> str:
+        return hash_bytes(repr((pixels.dtype.str, pixels.shape)).encode(), np.ascontiguousarray(pixels).tobytes())
 
-    return Entry(shown(name), label, load)
+    def load(name: str, label: int | None) -> Image:
+        return Image(from_array(pixels), name, identify(), label)
+
+    return Entry(shown(name), label, load, identify)
 
 
 def dataset_source(path: Path) -> ImageSource | None:

@@ -54,6 +54,14 @@ class Entry:
     name: str
     label: int | None
     _load: Callable[[str, int | None], Image | Clip] = field(repr=False)
+    _identify: Callable[[], str] | None = field(default=None, repr=False)
+
+    def identify(self) -> str:
+        """The identity of the image that it loads, from its bytes alone; empty where they cannot be read."""
+        try:
+            return self._load(self.name, self.label).identity if self._identify is None else self._identify()
+        except (BadImage, OSError):
+            return ""
 
     def load(self) -> Image | Clip:
         """Read and decode it. Threads may load different entries, or the same one, at the same time.
@@ -79,11 +87,14 @@ class ImageSource:
         What it is and where its labels come from, in one line.
     class_names : tuple of str, or None
         The name of every label, where the source says so.
+    folder : Path, or None
+        What it walks through: whatever is put there becomes one of its images.
     """
 
     description: str
     _entries: Callable[[], Iterator[Entry]] = field(repr=False)
     class_names: tuple[str, ...] | None = None
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", one_line(self.description))
@@ -110,7 +121,7 @@ def image_entry(name: str, label: int | None, read: Callable[[], bytes]) -> Entr
         content = read()
         return Image(decode(content), name, hash_bytes(content), label)
 
-    return Entry(shown(name), label, load)
+    return Entry(shown(name), label, load, lambda: hash_bytes(read()))
 
 
 def bad_entry(name: str, label: int | None, reason: str) -> Entry:
@@ -119,7 +130,7 @@ def bad_entry(name: str, label: int | None, reason: str) -> Entry:
     def load(name: str, label: int | None) -> Image:
         raise BadImage(reason)
 
-    return Entry(shown(name), label, load)
+    return Entry(shown(name), label, load, lambda: "")
 
 
 def shown(name: str) -> str:

@@ -40,7 +40,7 @@ def folder_source(root: Path) -> ImageSource | None:
     if labels.by_path is None and next(walk(root, labels.prefix), None) is None:
         return None
     where = f"folder {root / labels.prefix}" if labels.prefix else f"folder {root}"
-    return ImageSource(f"{where}, {labels.origin}", lambda: _entries(root, labels), labels.class_names)
+    return ImageSource(f"{where}, {labels.origin}", lambda: _entries(root, labels), labels.class_names, root)
 
 
 @dataclass(frozen=True)

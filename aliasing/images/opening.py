@@ -158,6 +158,7 @@ def _open_pattern(pattern: Path) -> ImageSource:
     return ImageSource(
         f"pattern {pattern}, unlabelled",
         lambda: (media_entry(str(path.relative_to(base)), None, path) for path in images),
+        folder=base if "**" in pattern.parts else None,
     )
 
 

@@ -19,18 +19,21 @@ EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 def clip_entry(name: str, label: int | None, path: Path) -> Entry:
     """An entry for a video file."""
 
-    def load(name: str, label: int | None) -> Clip:
+    def identify() -> str:
         check_regular(path.stat())
         with path.open("rb") as file:
             if not _is_video(file.read(12)):
                 raise BadImage("not a video: expected MP4, QuickTime, AVI, Matroska or WebM")
             file.seek(0)
-            identity = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+    def load(name: str, label: int | None) -> Clip:
+        identity = identify()
         if next(read_frames(path), None) is None:
             raise BadImage("damaged video: no frame can be decoded")
         return Clip(name, identity, label, lambda: read_frames(path))
 
-    return Entry(shown(name), label, load)
+    return Entry(shown(name), label, load, identify)
 
 
 def read_frames(path: Path) -> Iterator[Pixels]:

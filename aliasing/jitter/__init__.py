@@ -11,7 +11,7 @@ with *k* the top class of a view and *p* its probability. Consistency is 1 − P
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -22,7 +22,8 @@ import torch
 from torch import nn
 
 from aliasing import tables
-from aliasing.errors import UsageError
+from aliasing.errors import InputError, UsageError
+from aliasing.identity import Identity, identify
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
     Compare,
@@ -49,7 +50,7 @@ from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
-from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records
+from aliasing.records import EMBEDDINGS, PROBABILITIES, InputsDigest, Part, Records, differing_input
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
@@ -69,6 +70,7 @@ class _Measured:
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
     bounds: list[float] = field(default_factory=list)
+    inputs: InputsDigest = field(default_factory=InputsDigest)
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,7 @@ class Jitter:
 
     def difference(self, first: str, second: str) -> PairedMetrics:
         """Second minus first on the same images, accumulated some blocks at a time."""
-        metrics = PairedMetrics()
-        for before, after in zip(self.tables(first), self.tables(second), strict=True):
-            metrics.add(before, after)
-        return metrics
+        return paired(self, first, self, second)
 
     @cached_property
     def _measured(self) -> dict[str, _Measured]:
@@ -123,6 +122,7 @@ class Jitter:
         for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
             first: pa.Table | None = None
             for found, parts in zip(measured.values(), parts_of_all, strict=True):
+                _require_same_inputs(parts_of_all[0], parts)
                 table = pa.concat_tables([part.table for part in parts])
                 found.metrics.add(table)
                 for part in parts:
@@ -130,6 +130,7 @@ class Jitter:
                     found.skipped |= part.skipped
                     found.not_finite += part.not_finite
                     found.bounds += [] if part.bound is None else [part.bound]
+                    found.inputs.add(part)
                 if first is None:
                     first = table
                 else:
@@ -156,9 +157,9 @@ class Jitter:
         networks: dict[str, Any] = {}
         differences: list[dict[str, Any]] = []
         skipped: dict[str, str] = {}
-        images = 0
+        images, inputs = 0, ""
         for name, found in self._measured.items():
-            metrics, images = found.metrics, found.images
+            metrics, images, inputs = found.metrics, found.images, str(found.inputs)
             skipped |= found.skipped
             if networks:
                 names = {"first": next(iter(networks)), "second": name, "images": found.minus_first.images}
@@ -179,7 +180,7 @@ class Jitter:
         return {
             "models": networks,
             "differences": differences,
-            "images": {"source": self.settings["images"], "found": images, "skipped": skipped},
+            "images": {"source": self.settings["images"], "identity": inputs, "found": images, "skipped": skipped},
             "settings": self.settings,
             "versions": versions(),
             "command": command_line(),
@@ -188,6 +189,28 @@ class Jitter:
     def _repr_html_(self) -> str:
         """What a notebook shows: the networks, and their paired differences."""
         return "\n".join(tables.jitter_tables(self.summary(), "html"))
+
+
+def paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetrics:
+    """Second minus first on the same images, accumulated some blocks at a time.
+
+    Raises
+    ------
+    InputError
+        They were shown other images.
+    """
+    metrics = PairedMetrics()
+    for a, b in zip(before._parts(first), after._parts(second), strict=True):
+        _require_same_inputs(a, b)
+        metrics.add(*(pa.concat_tables([part.table for part in parts]) for parts in (a, b)))
+    return metrics
+
+
+def _require_same_inputs(some: Sequence[Part], others: Sequence[Part]) -> None:
+    for one, other in zip(some, others, strict=True):
+        difference = differing_input(one.inputs, other.inputs)
+        if difference:
+            raise InputError(f"these networks were shown other images: {difference}; measure them again, together")
 
 
 def measure_jitter(
@@ -306,10 +329,12 @@ def measure_jitter(
                 raise UsageError(
                     f"{network.name} is given twice; give each network once, and your own under their own names"
                 )
-            described[network.name] = describe_network(network, protocol)
+            with at_work(network.name, ["a grey picture"], timeout):
+                identity = identify(network)
+            described[network.name] = describe_network(network, protocol, identity)
             if slow:
                 described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
-            _measure(_Subject(network, protocol, {**settings, "weights": network.weights}, timeout), run)
+            _measure(_Subject(network, protocol, {**settings, **asdict(identity)}, timeout), run)
     if not described:
         raise UsageError("no network was given")
     return Jitter(described, protocol, settings, run.records)
@@ -422,7 +447,7 @@ def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]
     return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
 
 
-def describe_network(model: Classifier, protocol: Protocol) -> dict[str, Any]:
+def describe_network(model: Classifier, protocol: Protocol, identity: Identity) -> dict[str, Any]:
     """What a reader of a summary must know of a network."""
     geometry = protocol.geometry(model)
     notes = list(model.notes)
@@ -432,7 +457,8 @@ def describe_network(model: Classifier, protocol: Protocol) -> dict[str, Any]:
             f" {model.resize_size}, because the protocol needs the room"
         )
     return {
-        "weights": model.weights,
+        "identity": identity.digest,
+        "weights": {**model.origin, "sha256": identity.weights},
         "input_size": model.input_size,
         "resize_size": model.resize_size,
         "interpolation": model.interpolation,

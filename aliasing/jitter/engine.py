@@ -171,7 +171,7 @@ def _measure_block(
 
     def pictures() -> Iterator[Shown]:
         for entry, prepared in block:
-            part.images.append(entry.name)
+            part.note_image(entry, None if isinstance(prepared, BadImage) else prepared[0].identity)
             if isinstance(prepared, BadImage):
                 part.skipped[entry.name] = str(prepared)
                 seen()

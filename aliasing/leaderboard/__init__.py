@@ -34,7 +34,7 @@ import torch
 from aliasing import tables
 from aliasing.errors import InputError, UsageError
 from aliasing.images import ImageSource, open_images
-from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, measure_jitter
+from aliasing.jitter import BATCH_SIZE, Jitter, measure_jitter, paired
 from aliasing.jitter.network import Execution, has_fast_bfloat16
 from aliasing.jitter.precision import PRECISIONS
 from aliasing.leaderboard.cost import Cost, cost, views_per_second
@@ -51,7 +51,6 @@ from aliasing.leaderboard.entrants import (
 )
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
-from aliasing.models.classifier import record_weights
 from aliasing.protocols import Protocol, make_protocol
 from aliasing.provenance import command_line, versions, write_json
 from aliasing.runs import ALONE, Ranks, hold
@@ -158,7 +157,7 @@ class Leaderboard:
     def _difference(self, first: str, second: str) -> dict[str, Any]:
         """Second minus first on the same images, each measure from its own protocol."""
         a, b = self.networks[first], self.networks[second]
-        metrics, shifted = _paired(a.jitter, first, b.jitter, second), _paired(a.shifted, first, b.shifted, second)
+        metrics, shifted = paired(a.jitter, first, b.jitter, second), paired(a.shifted, first, b.shifted, second)
         estimates = metrics.estimates() | {"consistency": shifted.estimates()["consistency"]}
         return {"images": metrics.images, **{name: estimate.as_dict() for name, estimate in estimates.items()}}
 
@@ -252,10 +251,13 @@ def compare_networks(
     noting = partial(_noting, unmeasured)
 
     def measure(model: Classifier, group: Group, sibling: str | None = None) -> None:
+        identity = model.identity
         if model.name in networks:
+            if networks[model.name].jitter.models[model.name]["identity"] != identity:
+                raise UsageError(f"{model.name} is the name of two networks; give each a name of its own")
             return
         costs = cost(model)
-        speed.measure(model)
+        speed.measure(model, identity)
         _keep_step(model.name, ranks)
         jitter = measure_jitter(model, source, protocol, out=folder, **options)
         shifted = jitter
@@ -276,7 +278,7 @@ def compare_networks(
                         measure(converted, CONVERTED, network.name)
                         if recalibrate_on is not None:
                             with noting(f"{converted.name}, recalibrated"):
-                                measure(_recalibrated(converted, recalibrate_on), RECALIBRATED, network.name)
+                                measure(recalibrate(converted, recalibrate_on), RECALIBRATED, network.name)
     if not networks:
         reasons = [f"{name}: {reason}" for name, reason in unmeasured.items()]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
@@ -342,36 +344,26 @@ class _Speed:
             "precision": "bfloat16" if execution.half else "float32",
             "threads": torch.get_num_threads(),
             "processors": os.cpu_count(),
+            "identities": {},
             "views_per_second": {},
         }
         if self.path is not None and self.path.exists():
             try:
-                self.found["views_per_second"] = json.loads(self.path.read_text(encoding="utf-8"))["views_per_second"]
+                kept = json.loads(self.path.read_text(encoding="utf-8"))
+                self.found |= {key: dict(kept[key]) for key in ("identities", "views_per_second")}
             except (OSError, ValueError, KeyError, TypeError):  # it is measured again
                 self.path.unlink()
 
-    def measure(self, model: Classifier) -> None:
+    def measure(self, model: Classifier, identity: str) -> None:
         """Time a network that was not timed in this run."""
-        if model.name in self.found["views_per_second"]:
+        if self.found["identities"].get(model.name) == identity:
             return
+        self.found["identities"][model.name] = identity
         self.found["views_per_second"][model.name] = round(
             views_per_second(model, self.found["batch_size"], self.execution), 2
         )
         if self.path is not None:
             write_json(self.path, self.found)
-
-
-def _recalibrated(model: Classifier, images: Any) -> Classifier:
-    """The network with other batch-norm statistics, under a name and a hash of its own."""
-    changed = replace(recalibrate(model, images), name=f"{model.name}, recalibrated")
-    return record_weights(changed, model.weights["source"], model.weights["version"])
-
-
-def _paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetrics:
-    metrics = PairedMetrics()
-    for a, b in zip(before.tables(first), after.tables(second), strict=True):
-        metrics.add(a, b)
-    return metrics
 
 
 def _compare_labels(models: dict[str, Any]) -> None:

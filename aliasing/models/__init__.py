@@ -73,7 +73,7 @@ def load_model(model: str | nn.Module | Classifier) -> Classifier:
     (224, 256, 'bicubic', 'Samoyed, Samoyede')
     """
     if isinstance(model, Classifier):
-        return model if model.weights else record_weights(model, f"the object {model.name}")
+        return model if model.origin else record_weights(model, f"the object {model.name}")
     if isinstance(model, nn.Module):
         kind = type(model)
         classifier: Classifier = _source("module").adopt(model, kind.__name__)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
+from torch.utils import _pytree as pytree
 
 from aliasing.errors import UsageError
 from aliasing.resizers import INTERPOLATIONS, crop_centre, resize_shorter_side
@@ -43,8 +44,8 @@ class Classifier:
         input_size / resize_size as published (timm's ``crop_pct``).
     labels : tuple of str, or None
         The name of each class.
-    weights : dict of str
-        ``source``, ``version`` and ``sha256`` of the state_dict.
+    origin : dict of str
+        ``source`` and ``version`` of the weights: where they come from.
     notes : tuple of str
         What whoever reads a result should know ("no preprocessing was given: ImageNet's was assumed").
 
@@ -74,7 +75,7 @@ class Classifier:
     resize_size: int
     crop_share: float
     labels: tuple[str, ...] | None = None
-    weights: dict[str, str] = field(default_factory=dict)
+    origin: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -88,6 +89,21 @@ class Classifier:
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise UsageError(f"{self.name}: mean {self.mean} and std {self.std}; expected three each, std positive")
         self.module.eval()
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """The weights' ``source`` and ``version``, and the ``sha256`` of the state_dict as it is now."""
+        return {**self.origin, "sha256": fingerprint(self.module)}
+
+    @property
+    def identity(self) -> str:
+        """What it is as it is now, whatever it is called: one word for :class:`aliasing.identity.Identity`.
+
+        It is computed at every access, by one run on one picture.
+        """
+        from aliasing.identity import identify  # identity looks at recorded calls, which stand behind models
+
+        return identify(self).digest
 
     @property
     def mean_colour(self) -> npt.NDArray[np.float32]:
@@ -134,7 +150,7 @@ class Classifier:
 
 
 def fingerprint(module: nn.Module) -> str:
-    """Hash of the weights: SHA-256 over key, dtype, shape and bytes of the state_dict, in the order of the keys.
+    """Hash the weights: SHA-256 over key, dtype, shape and bytes of the state_dict, in the order of the keys.
 
     Examples
     --------
@@ -142,9 +158,14 @@ def fingerprint(module: nn.Module) -> str:
     'e3b0c442'
     """
     digest = hashlib.sha256()
-    for key, value in sorted(module.state_dict().items()):
-        if isinstance(value, Tensor):
-            tensor = value.detach().cpu().contiguous()
+    for key, entry in sorted(module.state_dict().items()):
+        for value in pytree.tree_leaves(entry):  # quantised layers keep pairs of tensors, others what they like
+            if not isinstance(value, Tensor):
+                digest.update(f"{key} {value!r}\n".encode() if isinstance(value, (int, float, str, bytes)) else b"")
+                continue
+            tensor = value.detach().cpu()
+            tensor = tensor.dequantize() if tensor.is_quantized else tensor
+            tensor = (tensor if tensor.layout == torch.strided else tensor.to_dense()).contiguous()
             digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
@@ -165,6 +186,6 @@ def require_weights(module: nn.Module, name: str) -> None:
 
 
 def record_weights(classifier: Classifier, source: str, release: str = "unversioned") -> Classifier:
-    """Say in the classifier where its weights are from and which they are, by hash; note what is wrong with them."""
-    weights = {"source": source, "version": release, "sha256": fingerprint(classifier.module)}
-    return replace(classifier, weights=weights, notes=classifier.notes + weight_notes(classifier.module))
+    """Say in the classifier where its weights are from; note what is wrong with them."""
+    origin = {"source": source, "version": release}
+    return replace(classifier, origin=origin, notes=classifier.notes + weight_notes(classifier.module))

@@ -1,0 +1,237 @@
+"""The identity of a network: its weights, what it computes with them, and how it is shown a picture.
+
+A name is for people. Whatever is resumed, cached, paired or put on a page is looked up by identity, which is computed
+when it is asked for and stored nowhere that it could go stale: a changed weight, another stride, a filter without
+parameters, another mean are another network; a copy, another name, another file or another device are not.
+"""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from aliasing.models.classifier import Classifier, fingerprint
+
+__all__ = ["Identity", "computation", "identify"]
+
+# They keep the values, or show them in another shape; which of them torch calls depends on the layout in memory.
+_SAME = ("clone", "contiguous", "detach", "alias", "lift", "lift_fresh")
+_RESHAPED = ("view", "_unsafe_view", "_reshape_alias", "reshape", "_reshape_copy")
+_NOT_SHOWN = ("module", "name", "origin", "notes")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes a network this one.
+
+    Attributes
+    ----------
+    weights : str
+        SHA-256 of the state_dict.
+    computation : str
+        SHA-256 of the calls that one picture takes: operator, stride, padding, taps, shapes, and what each is fed.
+    preprocessing : dict
+        Everything else that decides what the network sees, and what its answer means.
+    """
+
+    weights: str
+    computation: str
+    preprocessing: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """One word for all of it: BLAKE2b, 128 bits, hexadecimal."""
+        return hashlib.blake2b(repr(sorted(asdict(self).items())).encode(), digest_size=16).hexdigest()
+
+
+def identify(model: Classifier) -> Identity:
+    """Compute the identity of a network; see :class:`Identity`.
+
+    Parameters
+    ----------
+    model : Classifier
+        It is run once, in evaluation mode, on one grey picture, and is left as it was.
+
+    Examples
+    --------
+    >>> half = (0.5, 0.5, 0.5)
+    >>> def pooled_by(pool):
+    ...     network = nn.Sequential(nn.Conv2d(3, 2, 1), pool, nn.Flatten())
+    ...     torch.manual_seed(0)
+    ...     nn.init.normal_(network[0].weight), nn.init.zeros_(network[0].bias)
+    ...     return identify(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
+    >>> maximum, average = pooled_by(nn.MaxPool2d(2)), pooled_by(nn.AvgPool2d(2))
+    >>> maximum.weights == average.weights, maximum.computation == average.computation
+    (True, False)
+    """
+    seen = {field.name: getattr(model, field.name) for field in fields(model) if field.name not in _NOT_SHOWN}
+    if model.labels is not None:
+        seen["labels"] = hashlib.blake2b(repr(model.labels).encode(), digest_size=16).hexdigest()
+    size = np.broadcast_to(model.input_size, 2)
+    picture = model.normalize(np.full((1, *size, 3), 127.5, np.float32)).contiguous()
+    return Identity(fingerprint(model.module), computation(model.module, picture), seen)
+
+
+def computation(module: nn.Module, example: Tensor) -> str:
+    """Hash the calls that a network makes of torch's operators on an example.
+
+    Each call is known by its operator, its plain arguments, and the tensors that it takes: a weight by its name, the
+    output of an earlier call by that call, anything else (taps, say) by its values. It runs on the processor, whichever
+    device the network is on, and in evaluation mode.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    example : Tensor
+        What the network takes.
+
+    Returns
+    -------
+    str
+        SHA-256, hexadecimal.
+    """
+    with _as_evaluated(module) as (network, device):
+        floating = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+        shown = example.to(device, floating)
+        state = network.state_dict(keep_vars=True)
+        recorder = _Recorder({f"weight {name}": value for name, value in state.items() if isinstance(value, Tensor)})
+        recorder.know(shown, "input")
+        with (
+            torch.no_grad(),
+            torch.compiler.set_stance("force_eager"),
+            torch.random.fork_rng(devices=[]),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            with recorder:
+                answer = network(shown)
+            recorder.note("answer", answer)
+    return recorder.digest.hexdigest()
+
+
+@contextmanager
+def _as_evaluated(module: nn.Module) -> Iterator[tuple[nn.Module, torch.device]]:
+    """A copy on the processor in evaluation mode that shares the weights; the network itself where it has no copy."""
+    from aliasing.sites.trace import twin
+
+    modes = {inside: inside.training for inside in module.modules()}
+    try:
+        copied = twin(module, _plainly_laid_out)
+    except Exception:  # networks refuse to be copied in their own ways
+        copied = None
+    try:
+        if copied is not None:
+            yield copied, torch.device("cpu")
+        else:
+            _evaluate(module)
+            yield module, next((p.device for p in module.parameters()), torch.device("cpu"))
+    finally:
+        for inside, training in modes.items():
+            inside.training = training
+
+
+def _plainly_laid_out(tensor: Tensor) -> Tensor:
+    """On the processor, row by row: torch's calls follow the layout, down to the strides of axes of length one."""
+    tensor = tensor.cpu().contiguous()
+    return tensor.as_strided(tensor.shape, torch.empty(tensor.shape, device="meta").stride())
+
+
+def _evaluate(module: nn.Module) -> None:
+    for inside in module.modules():
+        inside.training = False
+
+
+class _Recorder(TorchDispatchMode):
+    """Hashes every call of an operator of torch's, below modules, functions and autograd, whoever makes it."""
+
+    def __init__(self, known: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.digest = hashlib.sha256()
+        self._calls = 0
+        # A storage is known by its address for as long as it lives.
+        self._names: dict[int, tuple[Callable[[], Any], str]] = {}
+        for name, tensor in known.items():
+            self.know(tensor, name)
+
+    def know(self, tensor: Tensor, name: str) -> None:
+        """Give what a tensor holds a name."""
+        storage = _storage(tensor)
+        if storage is not None and storage.data_ptr():
+            self._names[storage.data_ptr()] = (_alive(tensor), name)
+
+    def note(self, word: str, *arguments: Any) -> None:
+        """Hash a word, and what it is said of."""
+        leaves, structure = pytree.tree_flatten(arguments)
+        said = [word, str(structure), *map(self._said, leaves)]
+        self.digest.update(("\0".join(said) + "\n").encode())
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = func.overloadpacket.__name__
+        tensors = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if name in _SAME and len(tensors) == 1:
+            said = self._named(tensors[0])
+            result = func(*args, **kwargs)
+            if said is not None:
+                self.know(result, said)
+            return result
+        if name in _RESHAPED:
+            self.note("view", args[0])
+        else:
+            self.note(f"{func.namespace}.{name}", args, {key: kwargs[key] for key in kwargs if key != "device"})
+        self._calls += 1
+        fed = {storage.data_ptr() for tensor in tensors if (storage := _storage(tensor)) is not None}
+        result = func(*args, **kwargs)
+        for number, leaf in enumerate(pytree.tree_leaves(result)):
+            if isinstance(leaf, Tensor):
+                self.digest.update(f"→ {tuple(leaf.shape)} {leaf.dtype}\n".encode())
+                storage = _storage(leaf)
+                if storage is not None and storage.data_ptr() not in fed:  # else it goes on under the name that it has
+                    self.know(leaf, f"{self._calls}.{number}")
+        return result
+
+    def _named(self, tensor: Tensor) -> str | None:
+        storage = _storage(tensor)
+        alive, name = self._names.get(0 if storage is None else storage.data_ptr(), (lambda: None, None))
+        return name if alive() is not None else None
+
+    def _said(self, leaf: Any) -> str:
+        if isinstance(leaf, Tensor):
+            name = self._named(leaf) or _hash(leaf)
+            return f"{name} {tuple(leaf.shape)} {leaf.dtype}"
+        plain = isinstance(leaf, (int, float, complex, str, torch.dtype, torch.layout, torch.memory_format))
+        return repr(leaf) if leaf is None or plain else type(leaf).__qualname__
+
+
+def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):  # sparse, or with no storage of its own
+        return None
+
+
+def _alive(tensor: Tensor) -> Callable[[], Any]:
+    """Gives None as soon as what the tensor holds was freed."""
+    from torch.multiprocessing.reductions import StorageWeakRef
+
+    reference = StorageWeakRef(tensor.untyped_storage())
+    return lambda: None if reference.expired() else reference
+
+
+def _hash(tensor: Tensor) -> str:
+    """The values of a tensor that no recorded call has made."""
+    try:
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        return hashlib.blake2b(plain.view(torch.uint8).numpy().data, digest_size=16).hexdigest()
+    except (NotImplementedError, RuntimeError, TypeError):
+        return str(tensor.layout)
