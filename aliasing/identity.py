@@ -149,11 +149,11 @@ def _evaluate(module: nn.Module) -> None:
         inside.training = False
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Hashes every call of an operator of torch's, below modules, functions and autograd, whoever makes it."""
 
     def __init__(self, known: Mapping[str, Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.digest = hashlib.sha256()
         self._calls = 0
         # A storage is known by its address for as long as it lives.
@@ -224,7 +224,7 @@ def _alive(tensor: Tensor) -> Callable[[], Any]:
     """Gives None as soon as what the tensor holds was freed."""
     from torch.multiprocessing.reductions import StorageWeakRef
 
-    reference = StorageWeakRef(tensor.untyped_storage())
+    reference: Any = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
     return lambda: None if reference.expired() else reference
 
 

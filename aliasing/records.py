@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aliasing.errors import InputError
-from aliasing.images.entries import Entry
+from aliasing.images import BadImage, Entry
 from aliasing.provenance import cannot_write, write_bytes, write_json
 
 # Images in a block: a network's output depends, in its last bits, on what else is in the batch, so blocks are fixed.
@@ -154,9 +154,10 @@ class Part:
 
     def note_image(self, entry: Entry, identity: str | None) -> None:
         """Say that this is the block's next image; one without an identity, which did not load, is asked for it."""
-        self.images.append(entry.name)
-        self.identities.append(entry.identify() if identity is None else identity)
-        self.labels.append(label_text(entry.label))
+        name, identity, label = input_of(entry, identity)
+        self.images.append(name)
+        self.identities.append(identity)
+        self.labels.append(label)
 
     @property
     def inputs(self) -> list[Input]:
@@ -165,9 +166,14 @@ class Part:
         return list(zip(self.images, self.identities or [""] * unknown, self.labels or [None] * unknown, strict=True))
 
 
-def label_text(label: object) -> str | None:
-    """What is written as a label, as text: 3 and "3" are one."""
-    return None if label is None else str(label)
+def input_of(entry: Entry, identity: str | None = None) -> Input:
+    """Which picture an entry is; its bytes are read where their identity is not known yet."""
+    if identity is None:
+        try:
+            identity = entry.identify()
+        except BadImage:
+            identity = ""
+    return entry.name, identity, None if entry.label is None else str(entry.label)
 
 
 def differing_input(before: Sequence[Input], now: Sequence[Input]) -> str | None:
@@ -191,14 +197,15 @@ def differing_input(before: Sequence[Input], now: Sequence[Input]) -> str | None
 
 
 class InputsDigest:
-    """The identity of a run's inputs, from its parts in their order: their names, bytes and labels."""
+    """The identity of a run's inputs, from their names, bytes and labels in their order; accumulates."""
 
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
 
-    def add(self, part: Part) -> None:
-        """Take in a part."""
-        self._digest.update(json.dumps(part.inputs).encode())
+    def add(self, inputs: Iterable[Input]) -> None:
+        """Take in the next pictures."""
+        for one in inputs:
+            self._digest.update(json.dumps(one).encode() + b"\n")
 
     def __str__(self) -> str:
         return self._digest.hexdigest()
@@ -259,8 +266,8 @@ class Records:
                 f"{self.directory} holds a run of {model} with other settings: {'; '.join(differences)}; {hint}"
             )
         if found != asdict(images):
-            before = found.get("images") if isinstance(found, dict) else None
-            how = "their names or their order" if before == images.images else f"{before} then, {images.images} now"
+            count = found.get("images") if isinstance(found, dict) else None
+            how = "their names or their order" if count == images.images else f"{count} then, {images.images} now"
             raise InputError(f"{how}: the images are not those that {self.directory} began with; choose another --out")
 
     def blocks(self, model: str) -> list[int]:

@@ -28,7 +28,7 @@ from aliasing.errors import ElsewhereError, InputError, UsageError
 from aliasing.images import Entry, ImageSource
 from aliasing.progress import watched
 from aliasing.provenance import PARTIAL, cannot_write, write_json
-from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input, label_text, list_images
+from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input, input_of, list_images
 
 T = TypeVar("T")
 Blocks: TypeAlias = Iterator[tuple[int, list[Entry]]]
@@ -220,7 +220,7 @@ class Run:
     ) -> None:
         if ranks.size > 1 and records.directory is None:
             raise UsageError(f"{ranks.size} processes share a run through its folder: add --out DIR")
-        _keep_apart(source, records.directory)
+        keep_apart(source, records.directory)
         self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
@@ -321,7 +321,7 @@ class Run:
                 warnings.warn(f"{error}", stacklevel=4)
                 yield block
                 continue
-            now = [(entry.name, entry.identify(), label_text(entry.label)) for entry in entries]
+            now = [input_of(entry) for entry in entries]
             for part in parts:
                 difference = differing_input(part.inputs, now)
                 if difference:
@@ -345,7 +345,7 @@ class Run:
                 raise InputError(f"no usable image in {self.source.description}: {len(skipped)} skipped{first}")
 
 
-def _keep_apart(source: ImageSource, out: Path | None) -> None:
+def keep_apart(source: ImageSource, out: Path | None) -> None:
     """Refuse a folder for the results that is one of the images': the next run would take its figures for some.
 
     Raises

@@ -398,9 +398,9 @@ def test_recalibration_of_a_classifier_from_images() -> None:
     module = nn.Sequential(nn.BatchNorm2d(3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     classifier = al.Classifier(module, "tiny", 8, half, half, "bilinear", resize_size=8, crop_share=1.0)
     grey = [np.full((8, 8, 3), value, np.uint8) for value in (0, 255, 255)]
-    found = al.recalibrate(classifier, grey, batch_size=2)  # one left over is no batch
-    assert torch.allclose(found.module[0].running_mean, torch.zeros(3), atol=1e-6)
-    assert torch.allclose(found.module[0].running_var, torch.full((3,), 128 / 127))
+    found = al.recalibrate(classifier, grey, batch_size=2)  # the one left over joins the last batch
+    assert torch.allclose(found.module[0].running_mean, torch.full((3,), 1 / 3), atol=1e-6)
+    assert torch.allclose(found.module[0].running_var, torch.full((3,), 8 / 9 * 192 / 191))
 
 
 def test_recalibration_adds_up_exactly_and_takes_so_many_batches() -> None:

@@ -55,8 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
         scheme=arguments.scheme,
         padding=arguments.padding,
     )
+    name = converted.name
     if arguments.recalibrate:
         converted = recalibrate(converted, arguments.recalibrate)
+        print(converted.notes[-1])
     columns = ("name", "kind", "stride", "status")
     rows = [{key: row[key] for key in columns} for row in table(find_sites(converted))]
     print(tabulate([row for row in rows if row["status"] != "keeps no position"], headers="keys"))
@@ -65,4 +67,4 @@ def run(arguments: argparse.Namespace) -> None:
         architecture = arguments.model.rpartition("@")[2]  # without the file that its weights came from
         print(f"written to {arguments.out}; load it as file:{arguments.out}@{architecture}")
     else:
-        print(f"nothing is kept: add --out FILE.safetensors, or use {converted.name}")
+        print(f"nothing is kept: add --out FILE.safetensors, or use {name}")

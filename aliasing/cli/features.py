@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import cell, images_of, print_json
+from aliasing.cli.shared import cell, print_json, source_of
 
 SUMMARY = "look at a network's feature maps while the image moves"
 
@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, draw, print."""
     from aliasing.depth.feature_maps import INPUT, average_change, choose_layers
     from aliasing.errors import UsageError
-    from aliasing.images import open_images
     from aliasing.models import load_model
     from aliasing.protocols import make_protocol
     from aliasing.provenance import command_line, versions, write_json
@@ -61,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.channel is not None and arguments.channel < 0:
         raise UsageError(f"--channel is {arguments.channel}; channels are numbered from 0")
     model, protocol = load_model(arguments.model), make_protocol(arguments.protocol)
-    source = open_images(images_of(arguments))
+    source = source_of(arguments)
     layers = arguments.layers or [INPUT, *choose_layers(model)]
     change = average_change(model, source, protocol, layers, limit=arguments.limit, seed=arguments.seed)
     summary = {

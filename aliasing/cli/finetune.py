@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Train, write, print."""
     from aliasing.images import open_images
     from aliasing.models import load_model
-    from aliasing.runs import ALONE, hold
+    from aliasing.runs import ALONE, hold, keep_apart
     from aliasing.surgery import save
     from aliasing.surgery.finetune import Recipe, finetune
 
@@ -55,7 +55,9 @@ def run(arguments: argparse.Namespace) -> None:
         precision=arguments.precision,
     )
     model, images = load_model(arguments.model), open_images(arguments.data)
+    keep_apart(images, arguments.out)
     with hold(arguments.out, ALONE):
         tuned = finetune(model, images, arguments.out, recipe, limit=arguments.limit)
         save(tuned, arguments.out / "weights.safetensors")
+    print(f"trained on {tuned.notes[-1]}")
     print(f"written to {arguments.out}/weights.safetensors")

@@ -29,6 +29,7 @@ __all__ = [
     "print_json",
     "print_result",
     "skipped_lines",
+    "source_of",
     "verification_line",
 ]
 
@@ -105,6 +106,7 @@ def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """
     from aliasing.runs import hold, join_ranks
 
+    source_of(arguments)  # before there is a folder
     ranks = join_ranks()
     with hold(arguments.out, ranks), redirect_stdout(sys.stderr):
         yield {
@@ -149,6 +151,16 @@ def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -
 def images_of(arguments: argparse.Namespace) -> Any:
     """What `aliasing.images.open_images` is to open: one path, or several."""
     return arguments.images[0] if len(arguments.images) == 1 else arguments.images
+
+
+def source_of(arguments: argparse.Namespace) -> Any:
+    """The images that were named, opened, and ``--out`` kept apart from them."""
+    from aliasing.images import open_images
+    from aliasing.runs import keep_apart
+
+    source = open_images(images_of(arguments))
+    keep_apart(source, arguments.out)
+    return source
 
 
 def print_json(summary: dict[str, Any]) -> None:

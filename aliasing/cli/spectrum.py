@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import cell, images_of, print_json
+from aliasing.cli.shared import cell, print_json, source_of
 
 SUMMARY = "draw what downsampling folds of photographs, and say how much"
 
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.downsample.spectra import write_spectra
     from aliasing.errors import InputError, UsageError
     from aliasing.filters import get_taps
-    from aliasing.images import BadImage, Image, open_images
+    from aliasing.images import BadImage, Image
     from aliasing.provenance import command_line, versions, write_json
 
     operators = list(dict.fromkeys(arguments.operator))
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     measured: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     figure = None
-    for entry in open_images(images_of(arguments)):
+    for entry in source_of(arguments):
         try:
             image = entry.load()
             if not isinstance(image, Image):

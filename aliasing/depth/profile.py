@@ -85,7 +85,7 @@ class Profile:
                 measured += pc.count_distinct(table["name"]).as_py()
                 for part in parts:
                     found += len(part.images)
-                    inputs.add(part)
+                    inputs.add(part.inputs)
                     skipped |= part.skipped
                     not_finite += part.not_finite
             layers = [

@@ -57,11 +57,17 @@ class Entry:
     _identify: Callable[[], str] | None = field(default=None, repr=False)
 
     def identify(self) -> str:
-        """The identity of the image that it loads, from its bytes alone; empty where they cannot be read."""
+        """The identity of the image that it loads, from its bytes alone.
+
+        Raises
+        ------
+        BadImage
+            It cannot be read; the text is the reason.
+        """
         try:
             return self._load(self.name, self.label).identity if self._identify is None else self._identify()
-        except (BadImage, OSError):
-            return ""
+        except OSError as error:
+            raise BadImage(_reason(error)) from error
 
     def load(self) -> Image | Clip:
         """Read and decode it. Threads may load different entries, or the same one, at the same time.

@@ -130,7 +130,7 @@ class Jitter:
                     found.skipped |= part.skipped
                     found.not_finite += part.not_finite
                     found.bounds += [] if part.bound is None else [part.bound]
-                    found.inputs.add(part)
+                    found.inputs.add(part.inputs)
                 if first is None:
                     first = table
                 else:

@@ -53,7 +53,7 @@ from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, make_protocol
 from aliasing.provenance import command_line, versions, write_json
-from aliasing.runs import ALONE, Ranks, hold
+from aliasing.runs import ALONE, Ranks, hold, keep_apart
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.specification import parse
@@ -243,6 +243,7 @@ def compare_networks(
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)
     folder = None if out is None else Path(out)
+    keep_apart(source, folder)
     speed = _Speed(folder, batch_size, execution, ranks)
     options: dict[str, Any] = {"limit": limit, "batch_size": batch_size, "seed": seed, "progress": progress}
     options |= {"precision": precision, "device": device, "compiled": compiled, "ranks": ranks, "timeout": timeout}

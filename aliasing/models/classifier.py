@@ -189,3 +189,10 @@ def record_weights(classifier: Classifier, source: str, release: str = "unversio
     """Say in the classifier where its weights are from; note what is wrong with them."""
     origin = {"source": source, "version": release}
     return replace(classifier, origin=origin, notes=classifier.notes + weight_notes(classifier.module))
+
+
+def retrained(classifier: Classifier, module: nn.Module, how: str, note: str) -> Classifier:
+    """The classifier around weights that were changed: its name and its origin say how, and a note on what."""
+    name = classifier.name if classifier.name.endswith(f", {how}") else f"{classifier.name}, {how}"
+    origin = {"source": f"{classifier.name}, {how}", "version": "unversioned"}
+    return replace(classifier, module=module, name=name, origin=origin, notes=(*classifier.notes, note))

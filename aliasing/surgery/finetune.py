@@ -6,32 +6,41 @@ ends as it would have. The images are read once, and kept beside it.
 """
 
 import copy
+import hashlib
 import json
 import math
-from collections.abc import Iterator
+import warnings
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from aliasing.classes import count_labels, match_labels
 from aliasing.errors import InputError, UsageError
+from aliasing.identity import identify
 from aliasing.images import BadImage, Image, ImageSource, open_images
-from aliasing.models import Classifier
-from aliasing.models.classifier import fingerprint
+from aliasing.models import Classifier, load_model
+from aliasing.models.classifier import retrained
 from aliasing.progress import watched
 from aliasing.provenance import whole_file, write_json
+from aliasing.records import InputsDigest, input_of
 from aliasing.resizers import crop_centre, resize_shorter_side
+from aliasing.runs import keep_apart
+from aliasing.surgery.recalibrate import told
 
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
 
 PRECISIONS = ("float32", "bfloat16")
+Network = TypeVar("Network", Classifier, nn.Module)
 
 
 @dataclass(frozen=True)
@@ -60,16 +69,16 @@ class Recipe:
 
 
 def finetune(
-    model: Classifier, images: Any, out: Path, recipe: Recipe | None = None, *, limit: int | None = None
-) -> Classifier:
+    model: Network, images: Any, out: Path, recipe: Recipe | None = None, *, limit: int | None = None
+) -> Network:
     """Fine-tune a network on labelled images, in steps that can be taken up again.
 
     Parameters
     ----------
-    model : Classifier
-        It is copied; converted or not.
+    model : Classifier or nn.Module
+        It is copied; converted or not. A bare module is shown images as `aliasing.load_model` would show them.
     images : Any
-        What `aliasing.images.open_images` takes or gives, with labels.
+        What `aliasing.images.open_images` takes or gives, with labels; see `aliasing.classes` for what these may be.
     out : Path
         A folder for what is needed to go on.
     recipe : Recipe, optional
@@ -78,15 +87,22 @@ def finetune(
 
     Returns
     -------
-    Classifier
-        In evaluation mode.
+    Classifier or nn.Module
+        Of the same kind, in evaluation mode. A Classifier's name, origin and notes say that it was fine-tuned, and on
+        how many images.
 
     Raises
     ------
     UsageError
-        For a recipe that makes no sense, or a folder that holds another run.
+        For a recipe that makes no sense, a folder that holds another run, a network that is frozen or answers with
+        several tensors in training, or batches in place of images.
     InputError
-        If there are no labelled images, a label is no class of the network, or the loss is no number any more.
+        If there are no labelled images, labels are not this network's classes, or the loss is no number any more.
+
+    Warns
+    -----
+    UserWarning
+        If some images could not be used.
     """
     recipe = recipe or Recipe()
     if recipe.epochs < 1 or recipe.batch_size < 2 or recipe.learning_rate <= 0:
@@ -96,29 +112,65 @@ def finetune(
         )
     if recipe.precision not in PRECISIONS:
         raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
-    settings = {**asdict(recipe), "weights": fingerprint(model.module), "model": model.name, "limit": limit}
-    source = images if isinstance(images, ImageSource) else open_images(images)
-    pixels, labels = _training_set(model, source, out, settings)
-    module = copy.deepcopy(model.module).to(memory_format=torch.channels_last)
+    if isinstance(images, DataLoader):
+        raise UsageError("a DataLoader gives batches, made for another preprocessing perhaps; give its images")
+    network = load_model(model)
+    _require_trainable(network)
+    settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": limit}))
+    source = open_images(images)
+    keep_apart(source, out)
+    training = _training_set(network, source, out, settings)
+    if training.unused:
+        warnings.warn(f"{network.name} is trained on {training.told}", stacklevel=2)
+    module = copy.deepcopy(network.module).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         _groups(module, recipe.weight_decay), recipe.learning_rate, momentum=recipe.momentum, nesterov=True
     )
     checkpoint = out / "checkpoint.pt"
     first = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        if state.get("run") != training.run:
+            raise UsageError(f"{checkpoint} is of another run; delete it, or give another folder")
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"]
-    trained = replace(model, module=module)
+    trained = replace(network, module=module)
     for epoch in range(first, recipe.epochs):
         module.train()
-        _epoch(trained, optimizer, pixels, labels, recipe, epoch)
+        _epoch(trained, optimizer, training.pixels, training.labels, recipe, epoch)
         state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
         with whole_file(checkpoint) as file:
-            torch.save(state, file)
+            torch.save({**state, "run": training.run}, file)
     module.eval()
-    return trained
+    same_kind: Any = module if isinstance(model, nn.Module) else retrained(network, module, "fine-tuned", training.told)
+    return same_kind  # type: ignore[no-any-return]
+
+
+def _require_trainable(network: Classifier) -> None:
+    """Show a copy of the network two grey pictures in training, before any image is read.
+
+    Raises
+    ------
+    UsageError
+        It has no parameter that may change, or does not answer as it does in evaluation.
+    """
+    if not any(parameter.requires_grad for parameter in network.module.parameters()):
+        raise UsageError(f"{network.name} is frozen: no parameter has requires_grad; unfreeze those to be trained")
+    module = copy.deepcopy(network.module).train()
+    size = np.broadcast_to(network.input_size, 2)
+    grey = network.normalize(np.full((2, *size, 3), 127.5, np.float32)).to(_device(module))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        scores = module(grey)
+    if not isinstance(scores, torch.Tensor) or scores.ndim != 2:
+        raise UsageError(
+            f"{network.name} answers with a {type(scores).__name__} in training; expected one tensor N×classes: build"
+            " it without what only training uses (aux_logits=False, say)"
+        )
+
+
+def _device(module: nn.Module) -> torch.device:
+    return next(module.parameters()).device
 
 
 def _epoch(
@@ -135,7 +187,7 @@ def _epoch(
     order = random.permutation(len(labels))
     batches = max(len(order) // recipe.batch_size, 1)
     steps = batches * recipe.epochs
-    device = next(model.module.parameters()).device
+    device = _device(model.module)
     progress = tqdm(range(batches), desc=f"epoch {epoch + 1} of {recipe.epochs}", disable=not watched(), leave=False)
     for batch in progress:
         chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
@@ -178,50 +230,96 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
 
 
-def _training_set(
-    model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+@dataclass(frozen=True)
+class _TrainingSet:
+    """What is trained on.
+
+    Attributes
+    ----------
+    pixels : uint8 array, images×side×side×3
+    labels : int64 array
+    run : the run that it was read for: a hash of the network, the images and the recipe.
+    told : how many images there are, and what became of the others.
+    unused : how many could not be used.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.int64]
+    run: str
+    told: str
+    unused: int
+
+
+def _training_set(model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]) -> _TrainingSet:
     """The centre squares at the size that the network resizes to, and their labels; read once.
 
     The folder belongs to the run from when there are any: wrong images leave it to the next.
     """
     file, claim = out / "images.npz", out / "settings.json"
-    if claim.exists() and json.loads(claim.read_text()) != settings:
-        raise UsageError(f"{out} holds another run; give another folder, or delete it")
-    if not (claim.exists() and file.exists()):
-        squares, labels = [], []
-        for square, label in tqdm(
-            _squares(model, images, settings["limit"]), desc="reading images", disable=not watched(), leave=False
-        ):
-            squares.append(square)
-            labels.append(label)
-        if not labels:
-            raise InputError(
-                f"no labelled images in {images.description}; give a folder with a folder a class, or a labels.csv"
+    entries = partial(islice, images, settings["limit"])
+    if claim.exists():
+        inputs = InputsDigest()
+        inputs.add(map(input_of, entries()))
+        settings = {**settings, "images": str(inputs)}
+        before = json.loads(claim.read_text())
+        differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
+        if differing:
+            raise UsageError(
+                f"{out} holds another run ({', '.join(sorted(differing))} differ); give another folder, or delete it"
             )
-        with torch.no_grad():
-            classes = model.module(model.normalize(model.preprocess(squares[0])[None])).shape[1]
-        if not 0 <= min(labels) <= max(labels) < classes:
-            raise InputError(
-                f"labels from {min(labels)} to {max(labels)} in {images.description}; {model.name} has {classes}"
-                f" classes, 0 to {classes - 1}"
-            )
-        write_json(claim, settings)
-        with whole_file(file) as partial:
-            np.savez(partial, pixels=np.stack(squares), labels=np.array(labels, np.int64))
-    content = np.load(file)
-    return content["pixels"], content["labels"]
-
-
-def _squares(model: Classifier, images: ImageSource, limit: int | None) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
-    side = model.resize_size
-    for entry in islice(images, limit):
-        if entry.label is None:
-            continue
+        if file.exists():
+            return _read(file, settings)
+    matched = match_labels(model, count_labels(entries()), defined=images.class_names, source=images.description)
+    if matched.labelled and not matched.matched:
+        raise InputError("; ".join(matched.cautions))
+    squares, labels, inputs = [], [], InputsDigest()
+    unusable: dict[str, str] = {}
+    for entry in tqdm(entries(), desc="reading images", disable=not watched(), leave=False):
+        label = matched(entry.label)
         try:
             image = entry.load()
-        except BadImage:
+            inputs.add([input_of(entry, image.identity)])
+        except BadImage as error:
+            inputs.add([input_of(entry)])
+            unusable[entry.name] = str(error)
             continue
-        if isinstance(image, Image):
-            resized = resize_shorter_side(image.pixels, side, model.interpolation)
-            yield crop_centre(resized, side, side).round().astype(np.uint8), entry.label
+        if label is None or not isinstance(image, Image):
+            unusable[entry.name] = "no label of its classes" if label is None else "a video"
+            continue
+        squares.append(_square(model, image.pixels))
+        labels.append(label)
+    if not labels:
+        raise InputError(
+            f"no labelled images in {images.description} ({told(0, unusable)}); give a folder with a folder a class,"
+            " or a labels.csv"
+        )
+    settings = {**settings, "images": str(inputs)}
+    with whole_file(file) as partial_file:
+        np.savez(
+            partial_file,
+            pixels=np.stack(squares),
+            labels=np.array(labels, np.int64),
+            run=_digest(settings),
+            told=told(len(labels), unusable),
+            unused=len(unusable),
+        )
+    write_json(claim, settings)
+    return _read(file, settings)
+
+
+def _read(file: Path, settings: dict[str, Any]) -> _TrainingSet:
+    content = np.load(file)
+    if "run" not in content or str(content["run"]) != _digest(settings):
+        raise UsageError(f"{file} is of another run; delete it, or give another folder")
+    return _TrainingSet(
+        content["pixels"], content["labels"], str(content["run"]), str(content["told"]), int(content["unused"])
+    )
+
+
+def _digest(settings: dict[str, Any]) -> str:
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _square(model: Classifier, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    resized = resize_shorter_side(pixels, model.resize_size, model.interpolation)
+    return crop_centre(resized, model.resize_size, model.resize_size).round().astype(np.uint8)

@@ -11,18 +11,18 @@ while every layer is normalised by its batch, as in training. Nothing else chang
 
 import copy
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
 
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
+from aliasing.models.classifier import retrained
 
 __all__ = ["recalibrate", "recalibrate_"]
 
@@ -37,7 +37,8 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     model : Classifier or nn.Module
         It is copied; see `recalibrate_` for the network itself.
     images : Any
-        For a Classifier, what `aliasing.images.open_images` takes. For a bare module, batches N×C×H×W, normalised.
+        For a Classifier, what `aliasing.images.open_images` takes. For a bare module, batches N×C×H×W, normalised, or
+        a DataLoader of such batches, with or without labels beside them.
     batch_size : int
         Images at once, for a Classifier; a batch should hold many, since each layer is normalised by its own.
     limit : int, optional
@@ -46,13 +47,14 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     Returns
     -------
     Classifier or nn.Module
+        A Classifier's name, origin and notes say that it was recalibrated, and on how many images.
 
     Raises
     ------
     UsageError
-        If the network keeps no batch-norm statistics.
+        If the network keeps no batch-norm statistics, or a Classifier is given batches.
     InputError
-        If there are no images.
+        If there are fewer than two images.
 
     Examples
     --------
@@ -61,13 +63,15 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     >>> float(recalibrate(net, batches)[0].running_mean)
     4.0
     """
-    if isinstance(model, Classifier):
-        batches = _batches(model, images, batch_size, limit)
-        return replace(model, module=recalibrate_(copy.deepcopy(model.module), batches))
-    return recalibrate_(copy.deepcopy(model), images if limit is None else islice(images, limit))
+    if not isinstance(model, Classifier):
+        return recalibrate_(copy.deepcopy(model), images if limit is None else islice(images, limit))
+    views = Views(model, images, limit)
+    module = recalibrate_(copy.deepcopy(model.module), in_batches(views, batch_size))
+    named: Any = retrained(model, module, "recalibrated", f"batch-norm statistics from {views.told()}")
+    return named  # type: ignore[no-any-return]
 
 
-def recalibrate_(module: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+def recalibrate_(module: nn.Module, batches: Iterable[Any]) -> nn.Module:
     """Recalibrate the network itself; see `recalibrate`."""
     layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
     if not layers:
@@ -84,7 +88,8 @@ def recalibrate_(module: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         with torch.no_grad():
             seen = 0
             for batch in batches:
-                module(batch.to(device))
+                pictures = batch[0] if isinstance(batch, (tuple, list)) else batch  # a DataLoader's labels stay beside
+                module(pictures.to(device))
                 seen += 1
             if not seen:
                 raise InputError("there are no images to take the batch-norm statistics from")
@@ -130,18 +135,64 @@ def _clone(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.clone()
 
 
-def _batches(model: Classifier, images: Any, batch_size: int, limit: int | None) -> Iterator[Tensor]:
-    """The images as the network was meant to see them, in batches; unusable ones are passed over."""
-    views: list[Any] = []
-    for entry in islice(open_images(images), limit):
-        try:
-            image = entry.load()
-        except BadImage:
-            continue
-        if isinstance(image, Image):
-            views.append(model.preprocess(image.pixels))
-        if len(views) == batch_size:
-            yield model.normalize(np.stack(views))
-            views = []
-    if len(views) > 1:  # a batch of one has no variance where a map is one pixel
-        yield model.normalize(np.stack(views))
+class Views:
+    """The images as the network was meant to see them, one after the other; it counts those that are passed over."""
+
+    def __init__(self, model: Classifier, images: Any, limit: int | None) -> None:
+        if isinstance(images, DataLoader):
+            raise UsageError(
+                "a DataLoader gives batches, made for another preprocessing perhaps; give the images themselves"
+            )
+        self.model, self.source, self.limit = model, open_images(images), limit
+        self.used = 0
+        self.unusable: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for entry in islice(self.source, self.limit):
+            try:
+                image = entry.load()
+            except BadImage as error:
+                self.unusable[entry.name] = str(error)
+                continue
+            if isinstance(image, Image):
+                self.used += 1
+                yield self.model.normalize(self.model.preprocess(image.pixels)[None])
+            else:
+                self.unusable[entry.name] = "a video"
+
+    def told(self) -> str:
+        """How many images were used, and what became of the others."""
+        return told(self.used, self.unusable)
+
+
+def told(used: int, unusable: dict[str, str]) -> str:
+    """Say how many images were used, and what became of the others.
+
+    Examples
+    --------
+    >>> told(15, {"a.png": "empty file"})
+    '15 of 16 images; 1 could not be used, a.png first: empty file'
+    """
+    if not unusable:
+        return f"{used} images"
+    name, reason = next(iter(unusable.items()))
+    return f"{used} of {used + len(unusable)} images; {len(unusable)} could not be used, {name} first: {reason}"
+
+
+def in_batches(views: Views, size: int) -> Iterator[Tensor]:
+    """The views in batches of at least two: one alone has no variance where a map is one pixel.
+
+    Raises
+    ------
+    InputError
+        There is one image, or none.
+    """
+    waiting: list[Tensor] = []
+    for view in views:
+        if len(waiting) > size:
+            yield torch.cat(waiting[:size])
+            waiting = waiting[size:]
+        waiting.append(view)
+    if len(waiting) < 2:
+        raise InputError(f"batch-norm statistics need at least two images; {views.source.description}: {views.told()}")
+    yield torch.cat(waiting)

@@ -1,0 +1,467 @@
+"""A number is always of this network and of these pictures: what a run is, and what it refuses to be."""
+
+import copy
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image as Pillow
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import aliasing as al
+from aliasing.cli import main
+from aliasing.depth.across import NetworkDepth, compare_depths
+from aliasing.errors import InputError, UsageError
+from aliasing.identity import identify
+from aliasing.provenance import write_json
+from aliasing.surgery.finetune import Recipe, finetune
+from tests.small_network import NAME, make
+
+HALF = (0.5, 0.5, 0.5)
+EXAMPLE = torch.zeros(1, 3, 32, 32)
+ANOTHER = "module:tests.small_network:another"
+
+
+def small(pool: nn.Module | None = None) -> nn.Module:
+    """Always the same weights, whatever the pool."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            pool or nn.MaxPool2d(2),
+            nn.Conv2d(8, 8, 3, 2),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(8, 5),
+        ).eval()
+
+
+def classifier(module: nn.Module, **changes: Any) -> al.Classifier:
+    return replace(al.Classifier(module, "small", 32, HALF, HALF, "bilinear", 40, 0.8), **changes)
+
+
+class Wired(nn.Module):
+    """What a network may do beside its modules."""
+
+    def __init__(self, after: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.inner, self.after = small(), after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.inner(x))
+
+
+class Doubled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: float) -> Tensor:
+        return x * factor
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0], None
+
+
+def with_buffer(value: float) -> nn.Module:
+    module = small()
+    module.register_buffer("scale", torch.full((1,), value), persistent=False)
+    module.register_forward_hook(lambda module, inputs, output: output * module.scale)
+    return module
+
+
+# Networks of one state_dict, no two of which compute the same.
+COMPUTATIONS = {
+    "max": lambda: small(),
+    "average": lambda: small(nn.AvgPool2d(2)),
+    "another window": lambda: small(nn.MaxPool2d(3, 2)),
+    "padded": lambda: small(nn.MaxPool2d(2, padding=1)),
+    "dilated": lambda: small(nn.MaxPool2d(2, dilation=2)),
+    "blurred": lambda: small(al.layers.MaxBlurPool2d(2)),
+    "three taps": lambda: small(al.layers.MaxBlurPool2d(2, taps="binomial3")),
+    "another border": lambda: small(al.layers.MaxBlurPool2d(2, padding="circular")),
+    "in Fourier's domain": lambda: small(al.layers.FourierPool2d(2)),
+    "the largest phase": lambda: small(al.layers.PolyphasePool2d(2)),
+    "every second": lambda: small(al.layers.Subsample2d(2)),
+    "scaled": lambda: Wired(lambda x: x * 2),
+    "scaled otherwise": lambda: Wired(lambda x: x * 3),
+    "by a constant tensor": lambda: Wired(lambda x: x * torch.tensor([1.0, 2, 3, 4, 5])),
+    "by another constant": lambda: Wired(lambda x: x * torch.tensor([1.0, 2, 3, 4, 6])),
+    "an own function": lambda: Wired(lambda x: Doubled.apply(x, 2.5)),
+    "an own function otherwise": lambda: Wired(lambda x: Doubled.apply(x, 3.5)),
+    "softmax": lambda: Wired(lambda x: x.softmax(1)),
+    "in place": lambda: Wired(lambda x: x.relu_()),
+    "leaky": lambda: Wired(lambda x: F.leaky_relu(x, 0.1)),
+    "leakier": lambda: Wired(lambda x: F.leaky_relu(x, 0.2)),
+    "a buffer that no state_dict holds": lambda: with_buffer(2),
+    "another such buffer": lambda: with_buffer(3),
+    **{
+        f"converted by {name}": lambda given=given: al.antialias(
+            small(), example_input=torch.zeros(1, 3, 32, 32), **given
+        )
+        for name, given in {
+            "default": {},
+            "all": {"scheme": "all"},
+            "three taps": {"taps": "binomial3"},
+            "numbers": {"taps": (1, 2, 2, 1)},
+            "before": {"placement": "before", "scheme": "all"},
+            "flc": {"operator": "flc"},
+            "aps": {"operator": "aps"},
+            "circular": {"padding": "circular"},
+        }.items()
+    },
+}
+
+
+def test_networks_that_compute_otherwise_with_the_same_weights_are_others() -> None:
+    found = {name: identify(classifier(network())) for name, network in COMPUTATIONS.items()}
+    names: dict[str, str] = {}
+    for name, identity in found.items():
+        assert names.setdefault(identity.computation, name) == name
+    assert len({identity.weights for name, identity in found.items() if "converted" in name or name == "max"}) == 1
+
+
+@pytest.mark.parametrize("name", COMPUTATIONS)
+def test_a_copy_a_name_a_mode_and_a_layout_do_not_change_what_a_network_is(name: str) -> None:
+    network = COMPUTATIONS[name]()
+    expected = classifier(network).identity
+    modes = [module.training for module in network.modules()]
+    assert classifier(network, name="otherwise", notes=("a note",)).identity == expected
+    assert classifier(COMPUTATIONS[name](), origin={"source": "elsewhere", "version": "2"}).identity == expected
+    assert [module.training for module in network.modules()] == modes
+    assert classifier(copy.deepcopy(network).to(memory_format=torch.channels_last)).identity == expected
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    assert classifier(network).identity == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mean": (0.5, 0.5, 0.4)},
+        {"std": (0.5, 0.5, 0.4)},
+        {"interpolation": "bicubic"},
+        {"resize_size": 41},
+        {"input_size": 31},
+        {"labels": tuple("abcde")},
+    ],
+)
+def test_how_a_network_is_shown_a_picture_is_a_part_of_what_it_is(change: dict[str, Any]) -> None:
+    assert classifier(small(), **change).identity != classifier(small()).identity
+
+
+@settings(max_examples=15)
+@given(st.data())
+def test_any_weight_counts(data: st.DataObject) -> None:
+    network = small()
+    before = classifier(network).identity
+    tensors = [value for value in network.state_dict().values() if value.is_floating_point()]
+    tensor = data.draw(st.sampled_from(tensors)).view(-1)
+    place = data.draw(st.integers(0, len(tensor) - 1))
+    kept = tensor[place].clone()
+    tensor[place] = torch.nextafter(kept, torch.tensor(torch.inf))
+    assert classifier(network).identity != before
+    tensor[place] = kept
+    assert classifier(network).identity == before
+
+
+def test_real_networks_have_one_identity_however_they_are_had() -> None:
+    lite = al.load_model("pypi:efficientnet_lite0")
+    converted = al.antialias(lite)
+    assert lite.identity == al.load_model("pypi:efficientnet_lite0").identity != converted.identity
+    assert al.restore(converted).identity == lite.identity
+    assert al.load_model("antialiased:binomial4:pypi:efficientnet_lite0").identity == converted.identity
+
+
+def test_recalibrated_and_fine_tuned_networks_say_so(tmp_path: Path) -> None:
+    network, images = classifier(small()), pictures(8)
+    recalibrated = al.recalibrate(network, images)
+    tuned = finetune(network, [(image, k % 5) for k, image in enumerate(images)], tmp_path, Recipe(1, 0.1, 4))
+    assert len({network.identity, recalibrated.identity, tuned.identity}) == 3
+    assert len({model.weights["sha256"] for model in (network, recalibrated, tuned)}) == 3
+    assert (recalibrated.name, tuned.name) == ("small, recalibrated", "small, fine-tuned")
+    assert recalibrated.notes[-1] == "batch-norm statistics from 8 images"
+    with torch.no_grad():
+        recalibrated.module[0].weight += 1  # nothing is stored that could go stale
+    assert recalibrated.identity != al.recalibrate(network, images).identity
+
+
+# --- the inputs ----------------------------------------------------------------------------------------------------
+
+
+def pictures(count: int, seed: int = 0) -> list[Any]:
+    return [np.random.default_rng((seed, k)).integers(0, 256, (40, 40, 3), np.uint8) for k in range(count)]
+
+
+def write(folder: Path, count: int = 3, seed: int = 0, labels: bool = True) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for k, pixels in enumerate(pictures(count, seed)):
+        Pillow.fromarray(pixels).save(folder / f"{k:03d}.png")
+    if labels:
+        rows = [f"{k:03d}.png,{k % 5}" for k in range(count)]
+        (folder / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    return folder
+
+
+def measure(out: Path, images: Any, model: Any = None, **options: Any) -> dict[str, Any]:
+    summary = al.measure_jitter(model or make(), images, out=out, **options).summary()
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def test_other_arrays_in_the_same_folder_are_refused(tmp_path: Path) -> None:
+    measure(tmp_path, pictures(3))
+    measure(tmp_path, pictures(3))
+    with pytest.raises(InputError, match=r"measured on other images: 00000 holds other bytes; choose another --out"):
+        measure(tmp_path, pictures(3, seed=1))
+    one_changed = pictures(3)
+    one_changed[2][0, 0, 0] ^= 1
+    with pytest.raises(InputError, match="00002 holds other bytes"):
+        measure(tmp_path, one_changed)
+
+
+def test_another_network_in_the_same_folder_is_refused_with_what_differs(tmp_path: Path) -> None:
+    measure(tmp_path, pictures(2), classifier(small()))
+    measure(tmp_path, pictures(2), classifier(small()))
+    blurred = classifier(small(al.layers.MaxBlurPool2d(2)))
+    with pytest.raises(InputError, match=r"other settings: computation was '\w+' and is now '\w+'; choose another"):
+        measure(tmp_path, pictures(2), blurred)
+    with pytest.raises(InputError, match=r"other settings: preprocessing was .*'mean'.* and is now"):
+        measure(tmp_path, pictures(2), classifier(small(), mean=(0.4, 0.5, 0.5)))
+    changed = small()
+    with torch.no_grad():
+        changed[0].bias[0] += 1
+    with pytest.raises(InputError, match="other settings: weights was"):
+        measure(tmp_path, pictures(2), classifier(changed))
+
+
+@pytest.mark.parametrize("command", ["jitter", "depth", "attribute"])
+@pytest.mark.parametrize("change", ["bytes", "label", "missing", "renamed", "unreadable"])
+def test_files_that_changed_are_told_and_no_old_number_is_given(
+    command: str, change: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write(tmp_path / "images")
+    network = [NAME] if command == "attribute" else ["--models", NAME]
+    words = [command, *network, "--images", str(images), "--out", str(tmp_path / "out")]
+    assert main(words) == 0
+    kept = (tmp_path / "out" / "summary.json").read_bytes()
+    assert main(words) == 0
+    second = images / "001.png"
+    match change:
+        case "bytes":
+            write(images, seed=1)
+            expected = "000.png holds other bytes"
+        case "label":
+            (images / "labels.csv").write_text("file,label\n000.png,0\n001.png,4\n002.png,2\n")
+            expected = "001.png had the label '1' and has '4'"
+        case "missing":
+            second.unlink()
+            (images / "labels.csv").write_text("file,label\n000.png,0\n002.png,2\n")
+            expected = "3 then, 2 now"
+        case "renamed":
+            second.rename(images / "003.png")
+            (images / "labels.csv").write_text("file,label\n000.png,0\n003.png,1\n002.png,2\n")
+            expected = "their names or their order"
+        case "unreadable":
+            second.unlink()
+            os.mkfifo(second)
+            expected = "001.png cannot be read any more"
+    capsys.readouterr()
+    assert main(words) == 1
+    told = capsys.readouterr().err
+    assert expected in told
+    assert told.count("\n") == 1
+    assert (tmp_path / "out" / "summary.json").read_bytes() == kept
+
+
+def test_other_files_of_the_same_bytes_go_on(tmp_path: Path) -> None:
+    images = write(tmp_path / "images")
+    first = measure(tmp_path / "out", images)
+    elsewhere = tmp_path / "elsewhere"
+    shutil.move(images, elsewhere)
+    images.mkdir()
+    for file in sorted(elsewhere.iterdir(), reverse=True):  # written in another order, at another time
+        shutil.copy(file, images)
+    again = measure(tmp_path / "out", images)
+    assert again["images"] == first["images"]
+    assert again["images"]["identity"] == measure(tmp_path / "new", images)["images"]["identity"]
+
+
+def test_a_network_that_is_added_is_paired_on_the_same_pictures_only(tmp_path: Path) -> None:
+    images = write(tmp_path / "images")
+    measure(tmp_path / "out", images, al.load_model(NAME))
+    write(images, seed=1)
+    with pytest.raises(InputError, match=r"000\.png holds other bytes"):
+        measure(tmp_path / "out", images, [NAME, ANOTHER])
+    measure(tmp_path / "out", images, ANOTHER)  # by itself it has no pair
+    from aliasing.jitter import Jitter, paired
+    from aliasing.protocols import make_protocol
+    from aliasing.records import Records
+
+    both = Jitter({NAME: {}, ANOTHER: {}}, make_protocol("crop"), {}, Records(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"these networks were shown other images: 000\.png holds other bytes"):
+        paired(both, NAME, both, ANOTHER)
+    with pytest.raises(InputError, match="were shown other images"):
+        both.summary()
+
+
+def test_a_part_in_the_place_of_another_is_measured_again(tmp_path: Path) -> None:
+    images = write(tmp_path / "images", 40, labels=False)
+    whole = measure(tmp_path / "out", images, [NAME, ANOTHER])
+    first, second = (sorted(folder.glob("*.parquet")) for folder in sorted((tmp_path / "out/records").iterdir()))
+    good = {path: path.read_bytes() for path in (*first, *second)}
+    for place, other in ((first[0], second[0]), (first[1], first[0]), (second[0], first[0])):
+        place.write_bytes(good[other])
+        with pytest.warns(UserWarning, match="it is of another run, or another block"):
+            again = measure(tmp_path / "out", images, [NAME, ANOTHER])
+        assert again["models"] == whole["models"]
+        assert {path: path.read_bytes() for path in good} == good
+
+
+@pytest.mark.parametrize("command", ["jitter", "depth", "attribute", "compare"])
+@pytest.mark.parametrize("out", ["", "results/first"])
+def test_results_are_kept_apart_from_the_images(
+    command: str, out: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = write(tmp_path / "images")
+    network = [NAME] if command == "attribute" else ["--models", NAME]
+    assert main([command, *network, "--images", str(images), "--out", str(images / out)]) == 2
+    assert "lies in the images' folder" in capsys.readouterr().err
+    assert sorted(path.name for path in images.iterdir()) == ["000.png", "001.png", "002.png", "labels.csv"]
+
+
+def test_two_networks_of_one_name_are_two(tmp_path: Path) -> None:
+    images = pictures(2)
+    blurred = classifier(small(al.layers.MaxBlurPool2d(2)))
+    board = al.compare_networks([classifier(small()), classifier(small()), blurred], images)
+    assert list(board.networks) == ["small"]
+    assert board.unmeasured == {"small": "small is the name of two networks; give each a name of its own"}
+
+
+def test_runs_are_set_side_by_side_by_their_pictures_and_protocol(tmp_path: Path) -> None:
+    images = write(tmp_path / "images")
+    depths = {name: NetworkDepth(3, 2, 4.0) for name in (NAME, ANOTHER)}
+    measure(tmp_path / "a", images, NAME)
+    measure(tmp_path / "b", images, ANOTHER)
+    assert len(compare_depths([tmp_path / "a", tmp_path / "b"], depths=depths).groups) == 1
+    measure(tmp_path / "c", images, ANOTHER, protocol="crop:span=4")
+    assert len(compare_depths([tmp_path / "a", tmp_path / "c"], depths=depths).groups) == 2
+    write(images, seed=1)
+    measure(tmp_path / "d", images, ANOTHER)  # the same names under the same path
+    assert len(compare_depths([tmp_path / "a", tmp_path / "d"], depths=depths).groups) == 2
+
+
+def test_speed_is_of_the_network_that_was_timed(tmp_path: Path) -> None:
+    images = pictures(2)
+    al.compare_networks(classifier(small()), images, out=tmp_path)
+    kept = json.loads((tmp_path / "speed.json").read_text())
+    assert kept["identities"] == {"small": classifier(small()).identity}
+    kept["views_per_second"]["small"] = 1.0
+    (tmp_path / "speed.json").write_text(json.dumps(kept))
+    assert al.compare_networks(classifier(small()), images, out=tmp_path).speed["views_per_second"] == {"small": 1.0}
+    kept["identities"]["small"] = "another"
+    (tmp_path / "speed.json").write_text(json.dumps(kept))
+    assert al.compare_networks(classifier(small()), images, out=tmp_path).speed["views_per_second"]["small"] > 1
+
+
+# --- fine-tuning ---------------------------------------------------------------------------------------------------
+
+RECIPE = Recipe(epochs=1, learning_rate=0.1, batch_size=4)
+
+
+def labelled(seed: int = 0) -> list[Any]:
+    return [(image, k % 5) for k, image in enumerate(pictures(8, seed))]
+
+
+def test_a_folder_that_was_begun_with_other_images_is_not_gone_on_with(tmp_path: Path) -> None:
+    network = classifier(small())
+    finetune(network, labelled(), tmp_path, RECIPE)
+    finetune(network, labelled(), tmp_path, RECIPE)
+    with pytest.raises(UsageError, match=r"holds another run \(images differ\)"):
+        finetune(network, labelled(seed=1), tmp_path, RECIPE)
+    with pytest.raises(UsageError, match=r"holds another run \(images differ\)"):
+        finetune(network, [(image, 4 - label) for image, label in labelled()], tmp_path, RECIPE)
+    with pytest.raises(UsageError, match=r"holds another run \(computation differ\)"):
+        finetune(classifier(small(al.layers.MaxBlurPool2d(2))), labelled(), tmp_path, RECIPE)
+
+
+@pytest.mark.parametrize("file", ["checkpoint.pt", "images.npz"])
+def test_a_file_of_another_run_is_refused(file: str, tmp_path: Path) -> None:
+    network = classifier(small())
+    finetune(network, labelled(), tmp_path / "a", RECIPE)
+    finetune(network, labelled(seed=1), tmp_path / "b", RECIPE)
+    shutil.copy(tmp_path / "b" / file, tmp_path / "a" / file)
+    with pytest.raises(UsageError, match=f"{file} is of another run; delete it, or give another folder"):
+        finetune(network, labelled(), tmp_path / "a", RECIPE)
+
+
+def test_images_that_cannot_be_used_are_told(tmp_path: Path) -> None:
+    images = write(tmp_path / "images", 16)
+    for k in range(15):
+        (images / f"{k:03d}.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"trained on 1 of 16 images; 15 could not be used, 000.png first: not an"):
+        tuned = finetune(classifier(small()), images, tmp_path / "out", RECIPE)
+    assert tuned.notes[-1].startswith("1 of 16 images; 15 could not be used")
+    with pytest.raises(InputError, match=r"at least two images; .*: 1 of 16 images; 15 could not be used"):
+        al.recalibrate(classifier(small()), images)
+    with pytest.raises(InputError, match="at least two images; 8 items: 1 images"):
+        al.recalibrate(classifier(small()), pictures(8), limit=1)
+
+
+class Auxiliary(nn.Module):
+    """Answers with two tensors in training, as GoogLeNet and Inception do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = small()
+
+    def forward(self, x: Tensor) -> Any:
+        scores = self.inner(x)
+        return (scores, scores) if self.training else scores
+
+
+def test_what_cannot_be_trained_is_refused_before_images_are_read(tmp_path: Path) -> None:
+    missing = tmp_path / "nothing here"
+    frozen = small().requires_grad_(False)
+    loader = torch.utils.data.DataLoader(torch.zeros(4, 3, 32, 32))
+    for network, message in ((frozen, "is frozen"), (Auxiliary(), "answers with a tuple in training")):
+        with pytest.raises(UsageError, match=message):
+            finetune(classifier(network), missing, tmp_path / "out", RECIPE)
+    with pytest.raises(UsageError, match="a DataLoader gives batches"):
+        finetune(classifier(small()), loader, tmp_path / "out", RECIPE)
+    with pytest.raises(UsageError, match="a DataLoader gives batches"):
+        al.recalibrate(classifier(small()), loader)
+
+
+def test_bare_modules_and_loaders_of_batches_work(tmp_path: Path) -> None:
+    network = small()
+    network[0].weight.requires_grad_(False)
+    tuned = finetune(network, labelled(), tmp_path, RECIPE)
+    assert isinstance(tuned, nn.Sequential)
+    assert torch.equal(tuned[0].weight, network[0].weight)
+    assert not torch.equal(tuned[8].weight, network[8].weight)
+    batches = torch.utils.data.TensorDataset(torch.randn(6, 3, 32, 32), torch.arange(6))
+    loader = torch.utils.data.DataLoader(batches, batch_size=3)
+    expected = al.recalibrate(network, [batch for batch, _ in loader])
+    for made in (al.recalibrate(network, loader), al.recalibrate(network.requires_grad_(False), loader)):
+        assert torch.equal(made[1].running_mean, expected[1].running_mean)
+
+
+def test_an_undisturbed_run_says_nothing(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            finetune(classifier(small()), labelled(), tmp_path / "tuned", RECIPE)
+            measure(tmp_path / "jitter", pictures(3))
