@@ -363,6 +363,26 @@ def test_runs_are_set_side_by_side_by_their_pictures_and_protocol(tmp_path: Path
     assert len(compare_depths([tmp_path / "a", tmp_path / "d"], depths=depths).groups) == 2
 
 
+def test_the_page_tells_networks_of_one_name_and_pictures_of_one_path_apart(tmp_path: Path) -> None:
+    from aliasing.report import display_names, make_page, read_run
+
+    images = write(tmp_path / "images")
+    measure(tmp_path / "plain", images, classifier(small()))
+    measure(tmp_path / "again", images, classifier(small()))
+    measure(tmp_path / "blurred", images, classifier(small(al.layers.MaxBlurPool2d(2))))
+    runs = [read_run(tmp_path / name) for name in ("plain", "again", "blurred")]
+    names = display_names(runs)
+    assert [called["small"] for called in names] == ["small (plain)", "small (plain)", "small (blurred)"]
+    assert len({tuple(called.values()) for called in names}) == 1  # one order of colours
+    page, cautions = make_page(runs)
+    assert "small (blurred)" in page
+    assert not cautions
+    write(images, seed=1)
+    measure(tmp_path / "others", images, classifier(small()))
+    cautions = make_page([runs[0], read_run(tmp_path / "others")])[1]
+    assert cautions == ["others was measured on other pictures than plain"]
+
+
 def test_speed_is_of_the_network_that_was_timed(tmp_path: Path) -> None:
     images = pictures(2)
     al.compare_networks(classifier(small()), images, out=tmp_path)

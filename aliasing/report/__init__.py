@@ -17,7 +17,7 @@ from aliasing import __version__
 from aliasing.errors import InputError, UsageError
 from aliasing.plots.jitter import short_name
 from aliasing.provenance import command_line, write_bytes
-from aliasing.report.runs import Run, read_run, with_titles
+from aliasing.report.runs import Run, identity_of, read_run, with_titles
 
 if TYPE_CHECKING:
     from aliasing.report.blocks import Section
@@ -75,12 +75,13 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     except ModuleNotFoundError as error:
         raise UsageError(f'a report needs {error.name}: pip install "aliasing[report]"') from None
     from aliasing.report.charts import CONFIG
-    from aliasing.report.made import version_differences
+    from aliasing.report.made import other_pictures, version_differences
 
     runs = with_titles(runs)
     names = display_names(runs)
     differences = version_differences(runs)
     cautions = [f"the runs were made with different versions: {', '.join(differences)}"] if differences else []
+    cautions += other_pictures(runs)
     sections = _sections(runs, names)
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("aliasing", "report"),
@@ -105,45 +106,64 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     return page, cautions
 
 
-def display_names(runs: Sequence[Run]) -> dict[str, str]:
-    """What each network is called: its short name, or the whole where two have the same short one."""
-    names = list(dict.fromkeys(name for run in runs for name in run.networks))
-    short = {name: short_name(name) for name in names}
-    taken = list(short.values())
-    return {name: short[name] if taken.count(short[name]) == 1 else name for name in names}
+def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
+    """What each run's networks are called, in the order of their colours, which all runs share.
+
+    A network is called by its short name; by the whole where two names have the same short one; and with its run's
+    folder where two networks have the same name. The networks of other runs stand under keys that are no names.
+    """
+    networks: dict[tuple[str, str], Run] = {}
+    for run in runs:
+        for name, model in run.networks.items():
+            networks.setdefault((name, identity_of(model)), run)
+    short = {name: short_name(name) for name, _ in networks}
+    taken = [*short.values()]
+    given = [name for name, _ in networks]
+    called = {}
+    for (name, identity), run in networks.items():
+        text = short[name] if taken.count(short[name]) == 1 else name
+        called[name, identity] = text if given.count(name) == 1 else f"{text} ({run.folder.name})"
+    return [
+        {
+            (name if identity == identity_of(run.networks.get(name, {})) else f"{name} {identity}"): text
+            for (name, identity), text in called.items()
+        }
+        for run in runs
+    ]
 
 
-def _title(names: Mapping[str, str]) -> str:
-    shown = list(names.values())
+def _title(names: Sequence[Mapping[str, str]]) -> str:
+    shown = list(names[0].values())
     if not shown:
         return "Aliasing in downsampling"
     return " · ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
 
-def _sections(runs: Sequence[Run], names: Mapping[str, str]) -> "list[Section]":
+def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> "list[Section]":
     """The page from top to bottom."""
     from aliasing.report.depths import attribution_section, depth_section, features_section, spectrum_table
     from aliasing.report.examples import example_sections, spectra_section
     from aliasing.report.made import made_section, missing_section
     from aliasing.report.networks import networks_section
 
-    of_kind = {kind: [run for run in runs if run.kind == kind] for kind in dict.fromkeys(run.kind for run in runs)}
+    called = list(zip(runs, names, strict=True))
+    of_kind = {kind: [pair for pair in called if pair[0].kind == kind] for kind in dict.fromkeys(r.kind for r in runs)}
     sections: list[Section] = []
-    for number, run in enumerate(of_kind.get("networks", []), 1):
-        sections.append(networks_section(run, number, names))
-        sections += example_sections(run, number, names)
+    for number, (run, its_names) in enumerate(of_kind.get("networks", []), 1):
+        sections.append(networks_section(run, number, its_names))
+        sections += example_sections(run, number, its_names)
     for kind, make in (
         ("depth", depth_section),
         ("attribution", attribution_section),
         ("features", features_section),
     ):
-        sections += [make(run, number, names) for number, run in enumerate(of_kind.get(kind, []), 1)]
+        sections += [make(run, number, its) for number, (run, its) in enumerate(of_kind.get(kind, []), 1)]
     spectra = spectra_section(runs)
-    for run in of_kind.get("spectrum", []):
+    for run, _ in of_kind.get("spectrum", []):
         spectra.blocks += spectrum_table(run)
     sections.append(spectra)
     missing = missing_section(runs)
-    return [*sections, *([missing] if missing else []), made_section(runs, names)]
+    return [*sections, *([missing] if missing else []), made_section(called)]
 
 
 def json_for_script(value: Any) -> Any:

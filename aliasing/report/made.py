@@ -30,6 +30,23 @@ def version_differences(runs: Sequence[Run]) -> list[str]:
     return found
 
 
+def other_pictures(runs: Sequence[Run]) -> list[str]:
+    """Runs on images of one description that were other pictures all the same, a line each.
+
+    A run of another number of images says so itself.
+    """
+    first: dict[tuple[str, int], Run] = {}
+    found = []
+    for run in runs:
+        images = run.summary.get("images") or {}
+        if not images.get("identity"):
+            continue
+        before = first.setdefault((str(images.get("source")), int(images.get("found") or 0)), run)
+        if before.summary["images"]["identity"] != images["identity"]:
+            found.append(f"{run.folder.name} was measured on other pictures than {before.folder.name}")
+    return found
+
+
 def missing_section(runs: Sequence[Run]) -> Section | None:
     """What is not on the page because no run has measured it, with the command that would."""
     kinds = {run.kind for run in runs}
@@ -41,26 +58,26 @@ def missing_section(runs: Sequence[Run]) -> Section | None:
     return Section("missing", "Not on this page", "", blocks) if blocks else None
 
 
-def made_section(runs: Sequence[Run], names: Mapping[str, str]) -> Section:
-    """Settings, versions, weights and skipped images of every run."""
+def made_section(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Section:
+    """Settings, versions, networks and skipped images of every run, each with what its networks are called."""
     section = Section("made", "How this was made")
-    section.blocks.append(_weights(runs, names))
-    for run in runs:
+    section.blocks.append(_networks(called))
+    for run, names in called:
         section.blocks += _run(run, names)
-    section.blocks.append(_versions(runs))
+    section.blocks.append(_versions([run for run, _ in called]))
     return section
 
 
-def _weights(runs: Sequence[Run], names: Mapping[str, str]) -> Table:
+def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Table:
     rows: list[list[Cell]] = []
-    seen: set[tuple[str, str]] = set()
-    for run in runs:
+    seen: set[str] = set()
+    for run, names in called:
         for name, model in run.networks.items():
             weights = model.get("weights") or {}
             sha = str(weights.get("sha256") or "")
-            if (name, sha) in seen:
+            if names[name] in seen:
                 continue
-            seen.add((name, sha))
+            seen.add(names[name])
             notes = "; ".join(map(str, model.get("notes") or []))
             rows.append(
                 [
@@ -68,11 +85,15 @@ def _weights(runs: Sequence[Run], names: Mapping[str, str]) -> Table:
                     Cell(str(weights.get("source") or "–")),
                     Cell(str(weights.get("version") or "–")),
                     Cell(sha or "–", code=True),
+                    Cell(str(model.get("identity") or "–"), code=True),
                     Cell(notes or "–"),
                 ]
             )
     return Table(
-        "The networks' weights, by hash", ["network", "source", "version", "SHA-256", "notes"], rows, [False] * 5
+        "The networks: their weights by hash, and their identity, which holds what is computed with them as well",
+        ["network", "source", "version", "SHA-256", "identity", "notes"],
+        rows,
+        [False] * 6,
     )
 
 

@@ -111,6 +111,12 @@ def with_titles(runs: Sequence[Run]) -> list[Run]:
     return titled
 
 
+def identity_of(model: dict[str, Any]) -> str:
+    """What a summary says of which network it is; the hash of its weights where it says no more."""
+    weights = model.get("weights")
+    return str(model.get("identity") or (weights.get("sha256") if isinstance(weights, dict) else "") or "")
+
+
 def read_json(path: Path) -> Any:
     """A JSON file of a run.
 
