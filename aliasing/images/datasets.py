@@ -19,26 +19,28 @@ from typing import IO, Any
 
 import numpy as np
 
+from aliasing.classes import Label
 from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, Image, ImageSource, bad_entry, hash_bytes, shown
-from aliasing.images.labels import MAX_LABEL
 from aliasing.images.pixels import MAX_BYTES, MAX_PIXELS, Pixels, from_array
 
 _IDX_NAME = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
 _CIFAR_FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-100-binary", "cifar-100-python")
 _CIFAR_PIXELS = 3 * 32 * 32
+_MAX_LABEL = 2**31 - 1  # as records hold them
 _MAX_PICKLE = 2**28  # the largest of torchvision's is 155 MB
 
 
-def array_entry(name: str, label: int | None, pixels: Pixels) -> Entry:
+def array_entry(name: str, label: Label, pixels: Pixels) -> Entry:
     """An entry for pixels that are at hand; their identity is the hash of their shape and values."""
 
-    def load(name: str, label: int | None) -> Image:
-        rgb = from_array(pixels)
-        identity = hash_bytes(repr((pixels.dtype.str, pixels.shape)).encode(), np.ascontiguousarray(pixels).tobytes())
-        return Image(rgb, name, identity, label)
+    def identify(_: Entry) -> str:
+        return hash_bytes(repr((pixels.dtype.str, pixels.shape)).encode(), np.ascontiguousarray(pixels).tobytes())
 
-    return Entry(shown(name), label, load)
+    def load(entry: Entry) -> Image:
+        return Image(from_array(pixels), entry.name, identify(entry), entry.label)
+
+    return Entry(shown(name), label, load, identify)
 
 
 def dataset_source(path: Path) -> ImageSource | None:
@@ -167,7 +169,7 @@ def _read_pickle(path: Path) -> tuple[list[int], bytes]:
     data = batch.get(b"data")
     if not isinstance(data, _PickledArray) or not isinstance(labels, list):
         raise InputError(f"{path} holds no data and labels, as a CIFAR batch does")
-    if not all(isinstance(label, int) and 0 <= label <= MAX_LABEL for label in labels):
+    if not all(isinstance(label, int) and 0 <= label <= _MAX_LABEL for label in labels):
         raise InputError(f"{path} holds labels that are no indices")
     if len(data.content) != len(labels) * _CIFAR_PIXELS:
         raise InputError(f"{path} holds {len(labels)} labels for {len(data.content) / _CIFAR_PIXELS:g} images")

@@ -1,0 +1,579 @@
+"""Which of a network's classes does a label mean? What is written, turned into the network's own number, or left alone.
+
+A label is written in many ways: a number ("7", "007", 7.0), a WordNet id ("n02111889"), the name of a class or one of
+its synonyms ("Samoyed", "samoyede"), or not at all (empty, −1, null). Only the network can say which of its classes is
+meant: by its ``labels`` and by how many classes it has. Nothing is ever numbered by its place in a list: what means no
+class of this network is unmatched, and counted as such.
+
+ImageNet's WordNet ids and synonyms are timm's tables, read without importing timm.
+"""
+
+import importlib.util
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from aliasing.errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from aliasing.images import Entry
+    from aliasing.models import Classifier
+
+Label: TypeAlias = int | str | None
+"""A label as it is written: an integer of a data set, a text, or None where nothing is written."""
+
+HOWS = ("number", "wnid", "name", "unknown", "unmatched")
+EXAMPLES = 3  # of each way in which labels were matched, in a summary
+_SHOWN = 60  # characters of a label in a message
+_LONGEST_NUMBER = 18  # digits; more are no class
+_AGREEING = 0.9  # share of names that must fit a list of WordNet ids for the list to be the network's
+_UNKNOWN = frozenset({"", "-1", "-1.0", "\u22121", "null", "none", "nan", "n/a", "na", "<na>", "unknown"})
+_IMAGENET = 1000
+_FRACTION = re.compile(r"[+-]?[0-9]*\.[0-9]+(e[+-]?[0-9]+)?")
+
+
+def written(value: Any) -> Label:
+    """A label as a file, a table or a data set holds it, as an int, a text or None.
+
+    Parameters
+    ----------
+    value : anything
+        A number of Python, NumPy or torch (an array or a tensor of one element, too), a text, bytes, None.
+
+    Returns
+    -------
+    int, str or None
+        None for None, NaN, −1 and an empty text. What is no label (a list, a fraction) is given as text.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> [written(value) for value in (7, np.int64(7), 7.0, " 007 ", np.array(7), -1, float("nan"), b"cat", 0.5)]
+    [7, 7, 7, '007', 7, None, None, 'cat', '0.5']
+    """
+    if getattr(value, "shape", None) is not None and hasattr(value, "item") and math.prod(value.shape) == 1:
+        value = value.item()
+    if isinstance(value, (bytes, bytearray)):
+        value = bytes(value).decode("utf-8", "replace")
+    if isinstance(value, str):
+        return value.strip() or None
+    if value is None:
+        return None
+    if isinstance(value, int):
+        return None if value == -1 else int(value)
+    if isinstance(value, float):
+        if math.isnan(value) or value == -1:
+            return None
+        return int(value) if value.is_integer() else str(value)
+    return str(value)[:_SHOWN]
+
+
+@dataclass(frozen=True)
+class Match:
+    """What a label means to a network.
+
+    Attributes
+    ----------
+    how : {"number", "wnid", "name", "unknown", "unmatched"}
+    index : int or None
+        The network's class.
+    reason : str
+        Why it is unmatched.
+    """
+
+    how: str
+    index: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The classes of one network, and how they may be written.
+
+    Parameters
+    ----------
+    count : int
+        How many there are.
+    names : sequence of str, optional
+        The name of each; synonyms are separated by commas, as in ImageNet's ("Samoyed, Samoyede").
+
+    Examples
+    --------
+    >>> animals = Classes(3, ["cat, house cat", "dog", "great_white-shark"])
+    >>> [animals.match(label).index for label in (2, "002", "House Cat", "dog", "Great White Shark", "-1", "cow", 3)]
+    [2, 2, 0, 1, 2, None, None, None]
+    """
+
+    count: int
+    names: Sequence[str] | None = None
+
+    def match(self, label: Label) -> Match:
+        """What a label means to this network."""
+        if label is None or label == -1:
+            return Match("unknown")
+        if isinstance(label, int):
+            return self._by_number(label)
+        for found in (self._own(label), self._numeral(label), self._by_wnid(label), self._by_name(label)):
+            if found is not None:
+                return found
+        if label.strip().casefold() in _UNKNOWN:
+            return Match("unknown")
+        return Match("unmatched", reason="no class of that name")
+
+    @property
+    def described(self) -> str:
+        """Its first classes, in words."""
+        if self.names is None:
+            return f"{self.count} classes without names"
+        first = ", ".join(repr(_shown(name)) for name in self.names[:3])
+        return f"{self.count} classes, {first}{' …' if self.count > 3 else ''}"
+
+    def _by_number(self, number: int) -> Match:
+        if 0 <= number < self.count:
+            return Match("number", number)
+        return Match("unmatched", reason=f"no number from 0 to {self.count - 1}")
+
+    def _numeral(self, label: str) -> Match | None:
+        number = as_number(label)
+        if number is None or number == -1:
+            return None
+        return self._by_number(number)
+
+    def _own(self, label: str) -> Match | None:
+        """The very text of one of the network's labels."""
+        return self._only(self._spellings[0].get(label.strip()))
+
+    def _by_name(self, label: str) -> Match | None:
+        exact, plain = self._spellings[1:]
+        return self._only(exact.get(label.strip())) or self._only(plain.get(_plain(label)))
+
+    def _only(self, indices: set[int] | None) -> Match | None:
+        if not indices:
+            return None
+        if len(indices) > 1:
+            several = " and ".join(str(index) for index in sorted(indices)[:2])
+            return Match("unmatched", reason=f"the name of several classes, {several}")
+        return Match("name", next(iter(indices)))
+
+    def _by_wnid(self, label: str) -> Match | None:
+        wnid = wnid_of(label)
+        if wnid is None:
+            return None
+        index = self._index_of_wnid.get(wnid)
+        if index is None:
+            return Match("unmatched", reason="a WordNet id that is none of its classes")
+        return Match("wnid", index)
+
+    @cached_property
+    def wnids(self) -> tuple[str | None, ...]:
+        """The WordNet id of each class, where it is known."""
+        if self.names is None:
+            return imagenet_synsets() if self.count == _IMAGENET else ()
+        given = tuple(wnid_of(name) for name in self.names)
+        if any(given):
+            return given
+        for wnids in _wordnet_lists():
+            if len(wnids) == len(self.names):
+                fitting = sum(
+                    not _parts(name, plain=True).isdisjoint(_synonyms().get(wnid, frozenset()))
+                    for name, wnid in zip(self.names, wnids, strict=True)
+                )
+                if fitting >= _AGREEING * len(wnids):
+                    return wnids
+        # Some of ImageNet's classes in an order of their own: each by a name that only one of the thousand has.
+        found = [
+            {wnid for part in _parts(name, plain=True) for wnid in _imagenet_wnids().get(part, ())}
+            for name in self.names
+        ]
+        return tuple(next(iter(wnids)) if len(wnids) == 1 else None for wnids in found)
+
+    @cached_property
+    def _index_of_wnid(self) -> dict[str, int]:
+        counts = Counter(self.wnids)
+        return {wnid: index for index, wnid in enumerate(self.wnids) if wnid is not None and counts[wnid] == 1}
+
+    @cached_property
+    def _spellings(self) -> tuple[dict[str, set[int]], dict[str, set[int]], dict[str, set[int]]]:
+        """The classes by their whole label, by a part of it as it is written, and by any part in plain letters."""
+        whole: dict[str, set[int]] = {}
+        exact: dict[str, set[int]] = {}
+        plain: dict[str, set[int]] = {}
+        for index, name in enumerate(self.names or ()):
+            whole.setdefault(name.strip(), set()).add(index)
+            for part in _parts(name):
+                exact.setdefault(part, set()).add(index)
+            for part in _parts(name, plain=True):
+                plain.setdefault(part, set()).add(index)
+        if self.names is None:
+            return whole, exact, plain
+        synonyms = _synonyms() if any(self.wnids) else {}
+        more: dict[str, set[int]] = {}
+        for index, wnid in enumerate(self.wnids):
+            for part in synonyms.get(wnid, ()) if wnid is not None else ():
+                more.setdefault(part, set()).add(index)
+        for part, indices in more.items():
+            plain.setdefault(part, set()).update(indices)
+        return whole, exact, plain
+
+
+@dataclass(frozen=True)
+class MatchedLabels:
+    """The labels of a stream of images, as one network's classes.
+
+    A network is asked about all labels at once: one number that it has no class for says that the numbers are not
+    this network's, and then none of them counts; so with names, where most of them mean nothing to it.
+
+    Parameters
+    ----------
+    network : str
+        Its name, for messages.
+    classes : Classes
+    images : mapping of Label to int
+        How many images have each label, as it is written.
+    defined : sequence of str, optional
+        The names that the data set itself gives to its integers.
+    source : str
+        What the images are, for messages.
+
+    Examples
+    --------
+    >>> labels = MatchedLabels("pets", Classes(2, ["cat", "dog"]), {"dog": 3, "Cat": 2, None: 1})
+    >>> labels("dog"), labels("Cat"), labels(None), labels.cautions
+    (1, 0, None, ())
+    >>> labels = MatchedLabels("pets", Classes(2), {0: 3, 2: 1}, source="a folder")
+    >>> labels(0), labels.cautions[0]
+    (None, 'no accuracy: labels from 0 to 2 in a folder; pets has 2 classes, 0 to 1')
+    """
+
+    network: str
+    classes: Classes
+    images: Mapping[Label, int]
+    defined: Sequence[str] | None = None
+    source: str = "these images"
+    unused_names: int = 0
+    _matches: dict[Label, Match] = field(init=False, repr=False, compare=False, default_factory=dict)
+    _cautions: list[str] = field(init=False, repr=False, compare=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._matches.update({label: self._match(label) for label in self.images})
+        if self.unused_names:
+            self._cautions.append(
+                f"has {self.classes.count} classes and {self.unused_names} labels, which are left aside: give it as"
+                " many labels as classes"
+            )
+        reason = self._refusal()
+        if reason:
+            for label, match in self._matches.items():
+                if match.how != "unknown":
+                    self._matches[label] = replace(match, how="unmatched", index=None)
+            self._cautions.append(f"no accuracy: {reason}")
+        else:
+            self._cautions += self._doubts()
+
+    def __call__(self, label: Label) -> int | None:
+        """The network's class, or None where the label means none."""
+        match = self._matches.get(label)
+        return None if match is None else match.index
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What must be known of the accuracy, or why there is none."""
+        return tuple(self._cautions)
+
+    @property
+    def labelled(self) -> int:
+        """How many images have a label, whatever it means."""
+        return sum(count for label, count in self.images.items() if self._matches[label].how != "unknown")
+
+    @property
+    def matched(self) -> int:
+        """How many images have a label that means a class of this network."""
+        return sum(count for label, count in self.images.items() if self(label) is not None)
+
+    def apply(self, entries: Iterable["Entry"]) -> Iterator["Entry"]:
+        """The entries with the network's classes in place of what is written."""
+        return (replace(entry, label=self(entry.label)) for entry in entries)
+
+    def summary(self) -> dict[str, Any]:
+        """How many images were matched in which way, with a few examples of each."""
+        counts = dict.fromkeys(HOWS, 0)
+        examples: list[dict[str, Any]] = []
+        shown: Counter[str] = Counter()
+        for label, match in self._matches.items():
+            counts[match.how] += self.images[label]
+            if match.how != "unknown" and shown[match.how] < EXAMPLES:
+                shown[match.how] += 1
+                example: dict[str, Any] = {"written": _written_in_json(label), "how": match.how, "class": match.index}
+                if match.index is not None and self.classes.names is not None:
+                    example["name"] = _shown(self.classes.names[match.index])
+                if match.how == "unmatched" and match.reason:
+                    example["reason"] = match.reason
+                examples.append(example)
+        return {**counts, "examples": examples, "cautions": list(self.cautions)}
+
+    def _match(self, label: Label) -> Match:
+        if isinstance(label, int) and label != -1 and self.defined is not None:
+            return self._by_definition(label)
+        return self.classes.match(label)
+
+    def _by_definition(self, number: int) -> Match:
+        """An integer that the data set itself gives a name."""
+        assert self.defined is not None
+        if not 0 <= number < len(self.defined):
+            return Match("unmatched", reason=f"the data set names {len(self.defined)} classes only")
+        if self.classes.names is not None and not self._same_numbering:
+            return self.classes.match(self.defined[number])
+        if len(self.defined) != self.classes.count:
+            return Match("unmatched", reason=f"the data set has {len(self.defined)} classes")
+        return self.classes.match(number)
+
+    @cached_property
+    def _same_numbering(self) -> bool:
+        """Whether the data set's numbers are the network's: most names that both know stand at the same place."""
+        if self.defined is None or len(self.defined) != self.classes.count:
+            return False
+        found = [self.classes.match(name).index for name in self.defined]
+        agreeing = sum(index == place for place, index in enumerate(found))
+        known = sum(index is not None for index in found)
+        return agreeing == known and 2 * agreeing > len(found)
+
+    def _refusal(self) -> str:
+        """Why no label counts; empty where they do."""
+        numbers = [number for number in map(_number_of, self._unnamed()) if number is not None and number != -1]
+        count = self.classes.count
+        if not count:
+            return f"{self.network} fails on a plain picture, and how many classes it has is not known"
+        fractions = [label for label in self._unnamed() if isinstance(label, str) and _FRACTION.fullmatch(label)]
+        if fractions:
+            return f"labels such as {_quoted(fractions[:1])} in {self.source} are no numbers of classes"
+        if numbers and not 0 <= min(numbers) <= max(numbers) < count:
+            hint = "; they seem to begin at 1" if min(numbers) == 1 and max(numbers) == count else ""
+            return (
+                f"labels from {min(numbers)} to {max(numbers)} in {self.source}; {self.network} has {count} classes,"
+                f" 0 to {count - 1}{hint}"
+            )
+        if self.labelled and 2 * self.matched < self.labelled:
+            return (
+                f"{self._unmatched_words()} in {self.source} mean no class of {self.network}"
+                f" ({self.classes.described}); {self._mend()}"
+            )
+        return ""
+
+    def _unnamed(self) -> Iterator[Label]:
+        """The labels that are numbers, and not the names of classes."""
+        for label in self.images:
+            if self._matches[label].how not in ("name", "wnid", "unknown") and (
+                self.defined is None or isinstance(label, str)
+            ):
+                yield label
+
+    def _doubts(self) -> Iterator[str]:
+        """What is to be known of labels that count."""
+        if self.matched < self.labelled:
+            yield (
+                f"accuracy over {self.matched} of {self.labelled} labelled images: {self._unmatched_words()} mean no"
+                f" class of it; {self._mend()}"
+            )
+        both = [
+            label
+            for label, match in self._matches.items()
+            if match.how == "name" and isinstance(label, str) and as_number(label) not in (None, match.index)
+        ]
+        if both:
+            yield (
+                f"label {_quoted(both[:1])} is the name of one class and the number of another: taken for the name"
+            )
+        if self.classes.names is None and any(match.how == "wnid" for match in self._matches.values()):
+            yield f"{self.classes.count} classes without names, taken for ImageNet's in the order of their WordNet ids"
+        numbers = {match.index for match in self._matches.values() if match.how == "number"}
+        if numbers == set(range(len(numbers))) and 1 < len(numbers) <= self.classes.count / 2 < self.labelled / 2:
+            yield (
+                f"the labels are 0 to {len(numbers) - 1} and the network has {self.classes.count} classes: is each"
+                " number that of the network's class?"
+            )
+
+    def _unmatched_words(self) -> str:
+        labels = [label for label, match in self._matches.items() if match.how == "unmatched"]
+        names = [f"{self.defined[label]}" if self._is_defined(label) else label for label in labels]  # type: ignore
+        return f"{len(labels)} of {len(self._said())} labels ({_quoted(names)})"
+
+    def _is_defined(self, label: Label) -> bool:
+        return self.defined is not None and isinstance(label, int) and 0 <= label < len(self.defined)
+
+    def _said(self) -> list[Label]:
+        return [label for label, match in self._matches.items() if match.how != "unknown"]
+
+    def _mend(self) -> str:
+        if self.classes.names is None:
+            return "name its classes in their order: al.load_model(network, labels=[…]), or --labels FILE"
+        return "write its own names, WordNet ids or numbers, or give it other names: labels=[…], or --labels FILE"
+
+
+def match_labels(
+    model: "Classifier",
+    images: Mapping[Label, int],
+    *,
+    defined: Sequence[str] | None = None,
+    source: str = "these images",
+) -> MatchedLabels:
+    """The labels of a stream of images, as the classes of a network.
+
+    Parameters
+    ----------
+    model : Classifier
+    images : mapping of Label to int
+        How many images have each label (see :func:`count_labels`).
+    defined : sequence of str, optional
+        The names that the data set itself gives to its integers (``ImageSource.class_names``).
+    source : str
+        What the images are, for messages.
+    """
+    said = any(label is not None for label in images)
+    count = _count_classes(model) if said else None
+    names = model.labels
+    if count is None:  # it fails on any picture, and says so when it is measured
+        count = len(names) if names is not None else 0
+    fits = names is None or len(names) == count
+    return MatchedLabels(
+        model.name,
+        Classes(count, names if fits else None),
+        images,
+        defined,
+        source,
+        0 if fits or names is None else len(names),
+    )
+
+
+def count_labels(entries: Iterable["Entry"]) -> Counter[Label]:
+    """How many entries have each label, as it is written."""
+    return Counter(entry.label for entry in entries)
+
+
+def _count_classes(model: "Classifier") -> int | None:
+    """How many classes a network answers with, by one picture of its mean colour; None where it fails on that."""
+    import numpy as np
+    import torch
+
+    size = model.input_size
+    height, width = size if isinstance(size, tuple) else (size, size)
+    picture = np.broadcast_to(model.mean_colour, (1, height, width, len(model.mean_colour))).astype(np.float32)
+    weight = next((p for p in model.module.parameters() if p.is_floating_point()), torch.zeros(()))
+    kept = [(buffer, buffer.clone()) for buffer in model.module.buffers()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            answer = model.module(model.normalize(picture).to(weight.device, weight.dtype))
+    except (Exception, SystemExit):  # what is wrong with it is said when it is measured
+        return None
+    finally:
+        with torch.no_grad():
+            for buffer, before in kept:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
+    if not isinstance(answer, torch.Tensor) or answer.ndim != 2:
+        return None
+    return max(2, answer.shape[1])  # a single logit tells two classes apart
+
+
+def as_number(label: str) -> int | None:
+    """The number that a text is ("7", "007", "7.0"), or None where it is none.
+
+    Examples
+    --------
+    >>> as_number("007"), as_number("7.0"), as_number("7.5"), as_number("n7")
+    (7, 7, None, None)
+    """
+    found = re.fullmatch(r"([+-]?)([0-9]+)(\.0*)?", label.strip().replace("\u2212", "-"))
+    if found is None:
+        return None
+    digits = found[2].lstrip("0") or "0"
+    number = int(digits[:_LONGEST_NUMBER])
+    return -number if found[1] == "-" else number
+
+
+def wnid_of(label: str) -> str | None:
+    """The WordNet id that a text is or begins with, as ImageNet's folders are named; None where there is none.
+
+    Examples
+    --------
+    >>> wnid_of("n02111889"), wnid_of("n02111889-Samoyed"), wnid_of("Samoyed")
+    ('n02111889', 'n02111889', None)
+    """
+    found = re.match(r"([nN][0-9]{8})(?![0-9A-Za-z])", label.strip())
+    return found[1].lower() if found else None
+
+
+def imagenet_synsets() -> tuple[str, ...]:
+    """ImageNet-1k's WordNet ids in the order of its labels, from timm's list (read without importing timm)."""
+    return _wordnet_list("imagenet_synsets.txt")
+
+
+def _number_of(label: Label) -> int | None:
+    return as_number(label) if isinstance(label, str) else label
+
+
+def _parts(name: str, plain: bool = False) -> frozenset[str]:
+    """A class's label and its synonyms: its parts between commas, and the whole."""
+    parts = {name.strip(), *(part.strip() for part in name.split(","))} - {""}
+    return frozenset(map(_plain, parts)) if plain else frozenset(parts)
+
+
+def _plain(name: str) -> str:
+    """A name without what is written sometimes so and sometimes otherwise: case, accents' form, spaces and dashes."""
+    return " ".join(re.sub(r"[\s_\-\u2010-\u2015]+", " ", unicodedata.normalize("NFKC", name)).casefold().split())
+
+
+def _shown(label: object) -> str:
+    text = one_line(str(label))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _quoted(labels: Sequence[Label]) -> str:
+    some = ", ".join(f"'{_shown(label)}'" if isinstance(label, str) else _shown(label) for label in labels[:EXAMPLES])
+    return some + (", …" if len(labels) > EXAMPLES else "")
+
+
+def _written_in_json(label: Label) -> Label:
+    return _shown(label) if isinstance(label, str) or (label is not None and abs(label) >= 2**53) else label
+
+
+def _tables() -> Path:
+    package = importlib.util.find_spec("timm")
+    if package is None or package.origin is None:
+        raise InputError("labels that are WordNet ids need timm's list of them: pip install timm")
+    return Path(package.origin).parent / "data" / "_info"
+
+
+@cache
+def _wordnet_list(name: str) -> tuple[str, ...]:
+    return tuple((_tables() / name).read_text(encoding="utf-8").split())
+
+
+@cache
+def _wordnet_lists() -> tuple[tuple[str, ...], ...]:
+    """ImageNet's classes in every order and choice that networks are trained on; the thousand first."""
+    others = sorted(path.name for path in _tables().glob("*_synsets.txt") if path.name != "imagenet_synsets.txt")
+    return tuple(_wordnet_list(name) for name in ("imagenet_synsets.txt", *others))
+
+
+@cache
+def _synonyms() -> dict[str, frozenset[str]]:
+    """The names of every WordNet id, in plain letters."""
+    rows = (_tables() / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
+    pairs = (row.split("\t", 1) for row in rows if "\t" in row)
+    return {wnid: _parts(lemmas.strip('"'), plain=True) for wnid, lemmas in pairs}
+
+
+@cache
+def _imagenet_wnids() -> dict[str, set[str]]:
+    """Of ImageNet's thousand classes, the WordNet ids by each of their names."""
+    found: dict[str, set[str]] = {}
+    for wnid in imagenet_synsets():
+        for part in _synonyms()[wnid]:
+            found.setdefault(part, set()).add(wnid)
+    return found
