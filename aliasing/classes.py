@@ -274,7 +274,7 @@ class MatchedLabels:
                     self._matches[label] = replace(match, how="unmatched", index=None)
             self._cautions.append(f"no accuracy: {reason}")
         else:
-            self._cautions += self._doubts()
+            self._cautions.extend(self._doubts())
 
     def __call__(self, label: Label) -> int | None:
         """The network's class, or None where the label means none."""
@@ -295,10 +295,6 @@ class MatchedLabels:
     def matched(self) -> int:
         """How many images have a label that means a class of this network."""
         return sum(count for label, count in self.images.items() if self(label) is not None)
-
-    def apply(self, entries: Iterable["Entry"]) -> Iterator["Entry"]:
-        """The entries with the network's classes in place of what is written."""
-        return (replace(entry, label=self(entry.label)) for entry in entries)
 
     def summary(self) -> dict[str, Any]:
         """How many images were matched in which way, with a few examples of each."""
@@ -386,9 +382,7 @@ class MatchedLabels:
             if match.how == "name" and isinstance(label, str) and as_number(label) not in (None, match.index)
         ]
         if both:
-            yield (
-                f"label {_quoted(both[:1])} is the name of one class and the number of another: taken for the name"
-            )
+            yield (f"label {_quoted(both[:1])} is the name of one class and the number of another: taken for the name")
         if self.classes.names is None and any(match.how == "wnid" for match in self._matches.values()):
             yield f"{self.classes.count} classes without names, taken for ImageNet's in the order of their WordNet ids"
         numbers = {match.index for match in self._matches.values() if match.how == "number"}
@@ -453,6 +447,11 @@ def match_labels(
 def count_labels(entries: Iterable["Entry"]) -> Counter[Label]:
     """How many entries have each label, as it is written."""
     return Counter(entry.label for entry in entries)
+
+
+def in_classes(entries: Iterable["Entry"], labels: MatchedLabels | None) -> list["Entry"]:
+    """The entries with a network's classes in place of what is written; without labels where it has no classes."""
+    return [replace(entry, label=None if labels is None else labels(entry.label)) for entry in entries]
 
 
 def _count_classes(model: "Classifier") -> int | None:

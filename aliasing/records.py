@@ -132,6 +132,8 @@ class Part:
         Name and reason of images that could not be shown.
     not_finite : list of str
         Names of images for which the network's output held a NaN or an infinity; they have no rows.
+    turned : list of str
+        Names of images whose EXIF orientation was applied.
     bound : float or None
         In a verified run, the margin in logits below which float32 decided (see `aliasing.jitter.precision`).
     """
@@ -140,6 +142,7 @@ class Part:
     images: list[str]
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
     bound: float | None = None
 
 
@@ -233,7 +236,8 @@ class Records:
             # A table that was put together from each image's rows takes many times the memory of its numbers.
             self._memory[model, block] = replace(part, table=part.table.combine_chunks())
             return
-        notes: dict[str, Any] = {"images": part.images, "skipped": part.skipped, "not_finite": part.not_finite}
+        kept = ("images", "skipped", "not_finite", "turned")
+        notes: dict[str, Any] = {name: getattr(part, name) for name in kept}
         if part.bound is not None:
             notes["bound"] = part.bound
         table = part.table.replace_schema_metadata({"aliasing": json.dumps(notes)})

@@ -12,6 +12,7 @@ import platform
 import re
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from aliasing.classes import Label
 from aliasing.errors import ElsewhereError, InputError, UsageError
 from aliasing.images import Entry, ImageSource
 from aliasing.progress import watched
@@ -223,6 +225,7 @@ class Run:
         self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
+        self._labels: Counter[Label] = Counter()
 
     def entries(self) -> Iterator[Entry]:
         """The images, in order."""
@@ -232,8 +235,18 @@ class Run:
     def listing(self) -> Listing:
         """Which images they are."""
         if self._listing is None:
-            self._listing = list_images(entry.name for entry in self.entries())
+            self._listing = list_images(self._noted(entry) for entry in self.entries())
         return self._listing
+
+    @property
+    def labels(self) -> Counter[Label]:
+        """How many of the images have each label, as it is written."""
+        self.listing  # noqa: B018 - they are counted while it is made
+        return self._labels
+
+    def _noted(self, entry: Entry) -> str:
+        self._labels[entry.label] += 1
+        return entry.name
 
     def within(self, folder: str, limit: int) -> "Run":
         """A run of its own on at most so many of the same images, which this one needs, in a folder of this one's."""

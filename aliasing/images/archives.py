@@ -182,7 +182,9 @@ def _tar_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
 def _check_kind(info: tarfile.TarInfo) -> None:
     if info.issym() or info.islnk():
         kind = "symbolic" if info.issym() else "hard"
-        raise BadImage(f"a {kind} link to {info.linkname} in an archive, which is not followed; unpack it to measure it")
+        raise BadImage(
+            f"a {kind} link to {info.linkname} in an archive, which is not followed; unpack it to measure it"
+        )
     if not info.isreg():
         raise BadImage("a device or a pipe in an archive, not a regular file")
 

@@ -103,9 +103,7 @@ def read_table(name: str, content: bytes, tree: Tree, prefix: str = "") -> dict[
         labelled = labelled or "label" in row
         path, label = _path(str(row[file_column] or ""), tree, prefix), written(row.get("label"))
         if labels.setdefault(path, label) != label:
-            raise InputError(
-                f"{name} gives {one_line(path)} two labels, {_shown(labels[path])} and {_shown(label)}"
-            )
+            raise InputError(f"{name} gives {one_line(path)} two labels, {_shown(labels[path])} and {_shown(label)}")
     return labels if labelled or name == "labels.csv" else None
 
 

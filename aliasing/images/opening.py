@@ -18,7 +18,17 @@ from aliasing.classes import Label, written
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.images.archives import tar_source, zip_source
 from aliasing.images.datasets import array_entry, dataset_source
-from aliasing.images.entries import Clip, Entry, Image, ImageSource, UniqueNames, bad_entry, check_regular, hash_bytes, shown
+from aliasing.images.entries import (
+    Clip,
+    Entry,
+    Image,
+    ImageSource,
+    UniqueNames,
+    bad_entry,
+    check_regular,
+    hash_bytes,
+    shown,
+)
 from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
 from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, Pixels, from_pil, from_tensor
 from aliasing.images.tables import choose_split, parquet_source
@@ -284,8 +294,9 @@ def _item_entry(name: str, item: Any) -> Entry:
     label: Label = None
     if isinstance(item, (tuple, list)) and len(item) == 2:
         item, label = item
-        if not isinstance(label, (str, bytes)) and math.prod(getattr(label, "shape", ())) != 1:
-            return bad_entry(name, None, f"a pair whose second is an array of shape {tuple(label.shape)}, not a label")
+        shape = tuple(getattr(label, "shape", ()))
+        if math.prod(shape) != 1:
+            return bad_entry(name, None, f"a pair whose second is an array of shape {shape}, not a label")
         label = written(label)
     if isinstance(item, (str, Path)):
         return media_entry(str(item), label, Path(item).expanduser())

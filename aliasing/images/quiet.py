@@ -12,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 Undo = Callable[[], None]
@@ -66,10 +67,11 @@ def _silence_pillow() -> Undo:
     logger.addHandler(handler)
 
     def undo() -> None:
-        for place in (filters, warnings.filters):
+        places: list[Any] = [filters, warnings.filters]
+        for place in places:
             for index, found in enumerate(place):
                 if found is ours:
-                    del place[index]  # type: ignore[attr-defined]
+                    del place[index]
                     break
         logger.removeHandler(handler)
 
@@ -79,8 +81,7 @@ def _silence_pillow() -> Undo:
 def _silence_opencv() -> Undo:
     ours = {name: value for name, value in _OPENCV.items() if name not in os.environ and not _told}
     os.environ.update(ours)
-    import cv2
-
+    cv2: Any = import_module("cv2")
     if hasattr(cv2, "setLogLevel"):  # OpenCV 4
         get, put, silent = cv2.getLogLevel, cv2.setLogLevel, 0
     else:

@@ -6,7 +6,10 @@ lists, and those can name hosts.
 
 import hashlib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from typing import Any
+
 from aliasing.classes import Label
 from aliasing.images.entries import Clip, Entry, check_regular, shown
 from aliasing.images.pixels import MAX_PIXELS, BadImage, Pixels
@@ -38,8 +41,7 @@ def clip_entry(name: str, label: Label, path: Path) -> Entry:
 def read_frames(path: Path) -> Iterator[Pixels]:
     """The frames of a video file, uint8 H×W×3 RGB, as far as they can be decoded."""
     with opencv_is_quiet():
-        import cv2
-
+        cv2: Any = import_module("cv2")
         capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     try:
         if capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT) > MAX_PIXELS:

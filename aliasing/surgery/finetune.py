@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
+from aliasing.classes import MatchedLabels, count_labels, match_labels
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, ImageSource, open_images
 from aliasing.models import Classifier
@@ -189,22 +190,22 @@ def _training_set(
     if claim.exists() and json.loads(claim.read_text()) != settings:
         raise UsageError(f"{out} holds another run; give another folder, or delete it")
     if not (claim.exists() and file.exists()):
+        written = count_labels(islice(images, settings["limit"]))
+        classes = match_labels(model, written, defined=images.class_names, source=images.description)
+        if classes.matched < classes.labelled:
+            raise InputError(classes.cautions[0].removeprefix("no accuracy: "))
         squares, labels = [], []
         for square, label in tqdm(
-            _squares(model, images, settings["limit"]), desc="reading images", disable=not watched(), leave=False
+            _squares(model, images, settings["limit"], classes),
+            desc="reading images",
+            disable=not watched(),
+            leave=False,
         ):
             squares.append(square)
             labels.append(label)
         if not labels:
             raise InputError(
                 f"no labelled images in {images.description}; give a folder with a folder a class, or a labels.csv"
-            )
-        with torch.no_grad():
-            classes = model.module(model.normalize(model.preprocess(squares[0])[None])).shape[1]
-        if not 0 <= min(labels) <= max(labels) < classes:
-            raise InputError(
-                f"labels from {min(labels)} to {max(labels)} in {images.description}; {model.name} has {classes}"
-                f" classes, 0 to {classes - 1}"
             )
         write_json(claim, settings)
         with whole_file(file) as partial:
@@ -213,10 +214,13 @@ def _training_set(
     return content["pixels"], content["labels"]
 
 
-def _squares(model: Classifier, images: ImageSource, limit: int | None) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
+def _squares(
+    model: Classifier, images: ImageSource, limit: int | None, classes: MatchedLabels
+) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
     side = model.resize_size
     for entry in islice(images, limit):
-        if entry.label is None:
+        label = classes(entry.label)
+        if label is None:
             continue
         try:
             image = entry.load()
@@ -224,4 +228,4 @@ def _squares(model: Classifier, images: ImageSource, limit: int | None) -> Itera
             continue
         if isinstance(image, Image):
             resized = resize_shorter_side(image.pixels, side, model.interpolation)
-            yield crop_centre(resized, side, side).round().astype(np.uint8), entry.label
+            yield crop_centre(resized, side, side).round().astype(np.uint8), label
