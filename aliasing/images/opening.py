@@ -267,8 +267,11 @@ def _dataset_in_memory(data_set: Any) -> ImageSource:
     lock = threading.Lock()  # data sets are made for one thread a process
 
     def item(index: int) -> Entry:
-        with lock:
-            return _item_entry(f"{index:05d}", data_set[index])
+        try:
+            with lock:
+                return _item_entry(f"{index:05d}", data_set[index])
+        except Exception as error:  # whatever the person's own code raises
+            return bad_entry(f"{index:05d}", None, f"the data set fails on it: {type(error).__name__}: {error}")
 
     def like(index: int, entry: Entry) -> Entry:
         return replace(item(index), name=entry.name, label=entry.label, orientation=entry.orientation)

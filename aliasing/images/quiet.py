@@ -1,8 +1,8 @@
-"""Libraries that would talk into a progress bar are quiet while they decode for us, and as they were at all other times.
+"""Pillow and OpenCV are kept quiet while they decode for us, and are left as they were at all other times.
 
-What is wrong with a file is said by ``BadImage``; what the libraries say beside it tears up the terminal, once an image.
-A filter of warnings, a handler of a logger and OpenCV's log level belong to the whole process: so they are there only
-while a thread decodes, and the last thread takes them away.
+What is wrong with a file is said by ``BadImage``; what the libraries say beside it would tear up a progress bar. A filter
+of warnings, a handler of a logger and OpenCV's log level belong to the whole process: so they are there only while a
+thread decodes, and the last thread takes them away.
 """
 
 import logging
@@ -58,8 +58,8 @@ class WhileAnyone:
 
 
 def _silence_pillow() -> Undo:
-    # The list itself is changed, and not by `filterwarnings`: that would make Python forget which warnings of the
-    # caller's it has shown already. `catch_warnings` swaps the list, so ours is looked for in the one it went into, too.
+    # The list itself is changed, and not by `filterwarnings`, which would make Python forget which of the caller's
+    # warnings it has shown already. `catch_warnings` swaps the list: ours is looked for where it was put, too.
     ours = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
     filters: list[Any] = warnings.filters  # type: ignore[assignment]
     filters.insert(0, ours)

@@ -1,8 +1,8 @@
 """Which images are in this Parquet file? Rows as Hugging Face writes them, one at a time.
 
 A row has the image's bytes in a column ``image`` or ``img`` (a struct of ``bytes`` and ``path``, or plain binary), and
-its class in ``label``, ``labels`` or ``fine_label``, as a number, a text or a dictionary's text; what the data set calls
-its numbers stands in the schema's metadata.
+its class in ``label``, ``labels`` or ``fine_label``: a number or a text. What the data set calls its numbers stands in
+the schema's metadata.
 """
 
 import json
