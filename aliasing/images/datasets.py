@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from aliasing.classes import Label
+from aliasing.classes import MAX_LABEL, Label
 from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, Image, ImageSource, bad_entry, hash_bytes, shown
 from aliasing.images.pixels import MAX_BYTES, MAX_PIXELS, Pixels, from_array
@@ -27,7 +27,6 @@ from aliasing.images.pixels import MAX_BYTES, MAX_PIXELS, Pixels, from_array
 _IDX_NAME = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
 _CIFAR_FOLDERS = ("cifar-10-batches-bin", "cifar-10-batches-py", "cifar-100-binary", "cifar-100-python")
 _CIFAR_PIXELS = 3 * 32 * 32
-_MAX_LABEL = 2**31 - 1  # as records hold them
 _MAX_PICKLE = 2**28  # the largest of torchvision's is 155 MB
 
 
@@ -169,7 +168,7 @@ def _read_pickle(path: Path) -> tuple[list[int], bytes]:
     data = batch.get(b"data")
     if not isinstance(data, _PickledArray) or not isinstance(labels, list):
         raise InputError(f"{path} holds no data and labels, as a CIFAR batch does")
-    if not all(isinstance(label, int) and 0 <= label <= _MAX_LABEL for label in labels):
+    if not all(isinstance(label, int) and 0 <= label <= MAX_LABEL for label in labels):
         raise InputError(f"{path} holds labels that are no indices")
     if len(data.content) != len(labels) * _CIFAR_PIXELS:
         raise InputError(f"{path} holds {len(labels)} labels for {len(data.content) / _CIFAR_PIXELS:g} images")

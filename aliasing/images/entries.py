@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from aliasing.classes import Label
 from aliasing.errors import one_line
-from aliasing.images.pixels import MAX_BYTES, UPRIGHT, BadImage, Pixels, decode_as
+from aliasing.images.pixels import MAX_BYTES, UPRIGHT, BadImage, Pixels, decode, lies
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +147,9 @@ def image_entry(name: str, label: Label, read: Callable[[], bytes]) -> Entry:
 
     def load(entry: Entry) -> Image:
         content = read()
-        pixels, turned = decode_as(content, entry.orientation)
-        return Image(pixels, entry.name, hash_bytes(content), entry.label, turned)
+        if entry.orientation == UPRIGHT:
+            return Image(decode(content), entry.name, hash_bytes(content), entry.label, lies(content))
+        return Image(decode(content, entry.orientation), entry.name, hash_bytes(content), entry.label)
 
     return Entry(shown(name), label, load, lambda _: hash_bytes(read()))
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from aliasing.classes import Label, written
+from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.images.archives import tar_source, zip_source
 from aliasing.images.datasets import array_entry, dataset_source
@@ -30,7 +30,7 @@ from aliasing.images.entries import (
     shown,
 )
 from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
-from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, Pixels, from_pil, from_tensor
+from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, Pixels, from_pil, from_tensor, turn_of
 from aliasing.images.tables import choose_split, parquet_source
 
 # The photographs among scikit-image's pictures; of the stereo pair (motorcycle), one.
@@ -301,6 +301,8 @@ def _item_entry(name: str, item: Any) -> Entry:
         if math.prod(shape) != 1:
             return bad_entry(name, None, f"a pair whose second is an array of shape {shape}, not a label")
         label = written(label)
+        if isinstance(label, int) and abs(label) > MAX_LABEL:
+            return bad_entry(name, None, f"label {label} is no index of a class")
     if isinstance(item, (str, Path)):
         return media_entry(str(item), label, Path(item).expanduser())
     if is_tensor(item):
@@ -316,7 +318,7 @@ def _item_entry(name: str, item: Any) -> Entry:
 
 
 def _pil_entry(name: str, label: Label, image: PIL.Image.Image) -> Entry:
-    def decoded(orientation: str) -> tuple[Pixels, bool]:
+    def decoded(orientation: str) -> Pixels:
         try:
             return from_pil(image, orientation)
         except BadImage:
@@ -328,10 +330,11 @@ def _pil_entry(name: str, label: Label, image: PIL.Image.Image) -> Entry:
         return hash_bytes(repr(pixels.shape).encode(), pixels.tobytes())
 
     def load(entry: Entry) -> Image:
-        pixels, turned = decoded(entry.orientation)
+        pixels = decoded(entry.orientation)
+        turned = entry.orientation == UPRIGHT and turn_of(image) is not None
         return Image(pixels, entry.name, identity(pixels), entry.label, turned)
 
-    return Entry(name, label, load, lambda entry: identity(decoded(entry.orientation)[0]))
+    return Entry(name, label, load, lambda entry: identity(decoded(entry.orientation)))
 
 
 def _sample() -> ImageSource:

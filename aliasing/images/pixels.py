@@ -78,11 +78,6 @@ def decode(content: bytes, orientation: str = UPRIGHT) -> Pixels:
     >>> decode(b"P6 2 1 255 " + bytes([255, 0, 0, 0, 0, 255])).tolist()
     [[[255, 0, 0], [0, 0, 255]]]
     """
-    return decode_as(content, orientation)[0]
-
-
-def decode_as(content: bytes, orientation: str) -> tuple[Pixels, bool]:
-    """As :func:`decode`; and whether the picture was turned."""
     if not content:
         raise BadImage("empty file")
     if len(content) > MAX_BYTES:
@@ -108,16 +103,22 @@ def decode_as(content: bytes, orientation: str) -> tuple[Pixels, bool]:
 _TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels"
 
 
-def from_pil(image: PIL.Image.Image, orientation: str = UPRIGHT) -> tuple[Pixels, bool]:
-    """A Pillow image of any mode as uint8 H×W×3 RGB, and whether it was turned.
+def lies(content: bytes) -> bool:
+    """Whether the EXIF orientation of an image file asks for a turn: as it is stored, the picture lies."""
+    try:
+        with pillow_is_quiet(), PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
+            return turn_of(image) is not None
+    except Exception:  # what is wrong with it is said by `decode`
+        return False
 
-    Raises BadImage if the mode has no white level.
-    """
+
+def from_pil(image: PIL.Image.Image, orientation: str = UPRIGHT) -> Pixels:
+    """A Pillow image of any mode as uint8 H×W×3 RGB. Raises BadImage if the mode has no white level."""
     with pillow_is_quiet():
         return _from_pil(image, orientation)
 
 
-def _from_pil(image: PIL.Image.Image, orientation: str) -> tuple[Pixels, bool]:
+def _from_pil(image: PIL.Image.Image, orientation: str) -> Pixels:
     width, height = image.size
     if width < 1 or height < 1:
         raise BadImage(f"no pixels: {width}×{height}")
@@ -125,11 +126,10 @@ def _from_pil(image: PIL.Image.Image, orientation: str) -> tuple[Pixels, bool]:
         raise BadImage(f"{width}×{height} pixels: {_TOO_LARGE}")
     file_format = image.format
     image.load()
-    turn = _turn(image) if orientation == UPRIGHT else None
-    turned = turn is not None
+    turn = turn_of(image) if orientation == UPRIGHT else None
     image = image if turn is None else image.transpose(turn)
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
-        return _grey16(np.asarray(image)), turned  # of Netpbm's formats Pillow maps white, whichever it is, to 65535
+        return _grey16(np.asarray(image))  # of Netpbm's formats Pillow maps white, whichever it is, to 65535
     if image.mode in ("I", "F"):
         raise BadImage(f"pixels of mode {image.mode} (32 bits) have no agreed white level; save it with 8 or 16 bits")
     if image.mode == "CMYK" and file_format == "JPEG" and "adobe" not in image.info:
@@ -139,7 +139,7 @@ def _from_pil(image: PIL.Image.Image, orientation: str) -> tuple[Pixels, bool]:
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
     if image.mode != "RGB":
         image = image.convert("RGB")
-    return np.array(image), turned
+    return np.array(image)
 
 
 def from_array(array: npt.NDArray[Any]) -> Pixels:
@@ -152,7 +152,7 @@ def from_array(array: npt.NDArray[Any]) -> Pixels:
         if array.ndim == 3 and array.shape[2] == 3:
             return np.array(array)
         if array.ndim == 3 and array.shape[2] == 4:
-            return from_pil(PIL.Image.fromarray(array))[0]
+            return from_pil(PIL.Image.fromarray(array))
     raise BadImage(f"array of {array.dtype} with shape {array.shape}; expected uint8 H×W×3 (RGB), H×W×4 or H×W")
 
 
@@ -175,7 +175,7 @@ def _grey16(grey: npt.NDArray[Any]) -> Pixels:
     return np.repeat(grey8[..., None], 3, axis=2)
 
 
-def _turn(image: PIL.Image.Image) -> PIL.Image.Transpose | None:
+def turn_of(image: PIL.Image.Image) -> PIL.Image.Transpose | None:
     """What its EXIF orientation asks for. Damaged EXIF says nothing about the pixels: the image is taken as it lies."""
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))

@@ -1,8 +1,8 @@
 """Pillow and OpenCV are kept quiet while they decode for us, and are left as they were at all other times.
 
-What is wrong with a file is said by ``BadImage``; what the libraries say beside it would tear up a progress bar. A filter
-of warnings, a handler of a logger and OpenCV's log level belong to the whole process: so they are there only while a
-thread decodes, and the last thread takes them away.
+What is wrong with a file is said by ``BadImage``; what the libraries say beside it would tear up a progress bar. A
+filter of warnings, a handler of a logger and OpenCV's log level belong to the whole process: so they are there only
+while a thread decodes, and the last thread takes them away.
 """
 
 import logging

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from aliasing.classes import Label, written
+from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry
 from aliasing.images.labels import SPLITS
@@ -103,6 +103,8 @@ def _entries(path: Path, image: str, label: str | None) -> Iterator[Entry]:
 
 
 def _entry(name: str, label: Label, cell: object) -> Entry:
+    if isinstance(label, int) and abs(label) > MAX_LABEL:
+        return bad_entry(name, None, f"label {label} is no index of a class")
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(content, bytes):
         return bad_entry(name, label, "the row holds no image bytes")
