@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Label: TypeAlias = int | str | None
 """A label as it is written: an integer of a data set, a text, or None where nothing is written."""
 
+MAX_LABEL = 2**31 - 1  # as records hold them
 HOWS = ("number", "wnid", "name", "unknown", "unmatched")
 EXAMPLES = 3  # of each way in which labels were matched, in a summary
 _SHOWN = 60  # characters of a label in a message

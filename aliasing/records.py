@@ -136,6 +136,8 @@ class Part:
         Name and reason of images that could not be shown.
     not_finite : list of str
         Names of images for which the network's output held a NaN or an infinity; they have no rows.
+    turned : list of str
+        Names of images whose EXIF orientation was applied.
     bound : float or None
         In a verified run, the margin in logits below which float32 decided (see `aliasing.jitter.precision`).
     identities : list of str
@@ -148,16 +150,15 @@ class Part:
     images: list[str]
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
+    turned: list[str] = field(default_factory=list)
     bound: float | None = None
     identities: list[str] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
 
     def note_image(self, entry: Entry, identity: str | None) -> None:
         """Say that this is the block's next image; one without an identity, which did not load, is asked for it."""
-        name, identity, label = input_of(entry, identity)
-        self.images.append(name)
-        self.identities.append(identity)
-        self.labels.append(label)
+        self.images.append(entry.name)
+        self.identities.append(identity_of(entry) if identity is None else identity)
 
     @property
     def inputs(self) -> list[Input]:
@@ -168,12 +169,20 @@ class Part:
 
 def input_of(entry: Entry, identity: str | None = None) -> Input:
     """Which picture an entry is; its bytes are read where their identity is not known yet."""
-    if identity is None:
-        try:
-            identity = entry.identify()
-        except BadImage:
-            identity = ""
-    return entry.name, identity, None if entry.label is None else str(entry.label)
+    return entry.name, identity_of(entry) if identity is None else identity, written_label(entry)
+
+
+def identity_of(entry: Entry) -> str:
+    """The hash of an entry's bytes; empty where they cannot be read."""
+    try:
+        return entry.identify()
+    except BadImage:
+        return ""
+
+
+def written_label(entry: Entry) -> str | None:
+    """What is written as an entry's label, as text: 3 and "3" are one."""
+    return None if entry.label is None else str(entry.label)
 
 
 def differing_input(before: Sequence[Input], now: Sequence[Input]) -> str | None:

@@ -12,6 +12,7 @@ import platform
 import re
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,11 +25,12 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
+from aliasing.classes import Label
 from aliasing.errors import ElsewhereError, InputError, UsageError
 from aliasing.images import Entry, ImageSource
 from aliasing.progress import watched
 from aliasing.provenance import PARTIAL, cannot_write, write_json
-from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input, input_of, list_images
+from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input, input_of, list_images, written_label
 
 T = TypeVar("T")
 Blocks: TypeAlias = Iterator[tuple[int, list[Entry]]]
@@ -224,6 +226,7 @@ class Run:
         self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
+        self._labels: Counter[Label] = Counter()
 
     def entries(self) -> Iterator[Entry]:
         """The images, in order."""
@@ -233,8 +236,18 @@ class Run:
     def listing(self) -> Listing:
         """Which images they are."""
         if self._listing is None:
-            self._listing = list_images(entry.name for entry in self.entries())
+            self._listing = list_images(self._noted(entry) for entry in self.entries())
         return self._listing
+
+    @property
+    def labels(self) -> Counter[Label]:
+        """How many of the images have each label, as it is written."""
+        self.listing  # noqa: B018 - they are counted while it is made
+        return self._labels
+
+    def _noted(self, entry: Entry) -> str:
+        self._labels[entry.label] += 1
+        return entry.name
 
     def within(self, folder: str, limit: int) -> "Run":
         """A run of its own on at most so many of the same images, which this one needs, in a folder of this one's."""
@@ -292,8 +305,16 @@ class Run:
             title = f"{title} (rank 0 of {self.ranks.size})"
         start = time.monotonic()
         with tqdm(total=total, initial=done, desc=title, unit="image", disable=self._hidden) as bar:
-            todo = (numbered for numbered in blocks(self.entries()) if numbered[0] in mine)
-            for index, part in work(todo, bar.update) if mine else ():
+            labels: dict[int, list[str | None]] = {}  # as they are written, whatever a network takes them for
+
+            def todo() -> Blocks:
+                for index, entries in blocks(self.entries()):
+                    if index in mine:
+                        labels[index] = list(map(written_label, entries))
+                        yield index, entries
+
+            for index, part in work(todo(), bar.update) if mine else ():
+                part = replace(part, labels=labels.pop(index))
                 for name in names:
                     rows = part.table if len(names) == 1 else part.table.filter(pc.field("model") == name)
                     self.records.write(name, index, replace(part, table=rows))

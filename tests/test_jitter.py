@@ -316,13 +316,15 @@ def test_wrong_calls_are_one_line() -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_a_label_beyond_the_networks_classes_is_named(tmp_path: Path) -> None:
+def test_a_label_beyond_the_networks_classes_gives_no_accuracy(tmp_path: Path) -> None:
     from PIL import Image as Pillow
 
     Pillow.fromarray(photographs(1)[0]).save(tmp_path / "a.png")
     (tmp_path / "labels.csv").write_text("file,label\na.png,7\n")
-    with pytest.raises(InputError, match=r"a\.png has label 7, but the network has 2 classes"):
-        al.measure_jitter(network(CornerParity()), tmp_path)
+    summary = al.measure_jitter(network(CornerParity()), tmp_path).summary()["models"]["known"]
+    assert "accuracy" not in summary
+    assert summary["labels"]["unmatched"] == 1
+    assert any("no accuracy: labels from 7 to 7" in caution for caution in summary["cautions"])
 
 
 def test_protocols_note_when_the_networks_own_size_is_too_small() -> None:

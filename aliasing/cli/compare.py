@@ -25,9 +25,11 @@ from aliasing.cli.jitter import DEFAULT_MODELS
 from aliasing.cli.shared import (
     add_execution,
     add_images,
+    add_labels,
     add_run,
     images_of,
     measuring,
+    named,
     print_result,
     skipped_lines,
     verification_line,
@@ -62,6 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="beside each conversion the one with batch-norm statistics from these images (not those measured)",
     )
+    add_labels(parser)
     add_images(parser)
     parser.add_argument(
         "--protocol",
@@ -87,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     with measuring(arguments) as options:
         board = compare_networks(
-            arguments.models,
+            named(arguments.models, arguments.labels),
             images_of(arguments),
             arguments.protocol,
             arguments.consistency,

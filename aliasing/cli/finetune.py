@@ -12,12 +12,15 @@ weights.safetensors, which brings a conversion back when it is loaded.
 import argparse
 from pathlib import Path
 
+from aliasing.cli.shared import add_labels, named
+
 SUMMARY = "train a network for a few more epochs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing finetune``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
+    add_labels(parser)
     parser.add_argument("--data", required=True, metavar="PATH", help="labelled images")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="what is needed to go on, and the result"
@@ -54,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
         seed=arguments.seed,
         precision=arguments.precision,
     )
-    model, images = load_model(arguments.model), open_images(arguments.data)
+    (model,) = map(load_model, named([arguments.model], arguments.labels))
+    images = open_images(arguments.data)
     keep_apart(images, arguments.out)
     with hold(arguments.out, ALONE):
         tuned = finetune(model, images, arguments.out, recipe, limit=arguments.limit)

@@ -24,11 +24,13 @@ from aliasing.cli.shared import (
     add_animate,
     add_execution,
     add_images,
+    add_labels,
     add_run,
     check_animate,
     film_numbers,
     images_of,
     measuring,
+    named,
     print_result,
     skipped_lines,
     verification_line,
@@ -44,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--models", nargs="+", default=DEFAULT_MODELS, metavar="NAME", help="networks (see `aliasing models`)"
     )
+    add_labels(parser)
     add_images(parser)
     parser.add_argument(
         "--protocol",
@@ -81,8 +84,9 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.output == "embedding":
             raise UsageError("--animate shows probabilities, which an embedding has not")
     with measuring(arguments) as options:
+        models = named(arguments.models, arguments.labels)
         result = measure_jitter(
-            arguments.models,
+            models,
             images,
             protocol,
             output=arguments.output,
@@ -96,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
         summary = result.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            traces = write_examples(result, arguments.models, images, arguments.out / "examples")
+            traces = write_examples(result, models, images, arguments.out / "examples")
             plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
             if arguments.animate:
                 if not traces:

@@ -20,12 +20,14 @@ __all__ = [
     "add_execution",
     "add_format",
     "add_images",
+    "add_labels",
     "add_run",
     "cell",
     "check_animate",
     "film_numbers",
     "images_of",
     "measuring",
+    "named",
     "print_json",
     "print_result",
     "skipped_lines",
@@ -49,6 +51,13 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         default=["sample"],
         metavar="PATH",
         help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
+    )
+    parser.add_argument(
+        "--orientation",
+        choices=("upright", "stored"),
+        default="upright",
+        help="turn photographs as their EXIF data say (default), or leave them as they are stored: torchvision's and"
+        " timm's readers, and so published accuracies, do not turn them",
     )
 
 
@@ -149,8 +158,36 @@ def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -
 
 
 def images_of(arguments: argparse.Namespace) -> Any:
-    """What `aliasing.images.open_images` is to open: one path, or several."""
-    return arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    """What `aliasing.images.open_images` is to open: one path, or several; opened where they are not to be turned."""
+    images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    if getattr(arguments, "orientation", "upright") == "upright":
+        return images
+    from aliasing.images import open_images
+
+    return open_images(images, arguments.orientation)
+
+
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """What the networks' classes are called."""
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="what the networks' classes are called, in their order, one a line"
+    )
+
+
+def named(models: Sequence[str], labels: Path | None) -> Sequence[Any]:
+    """The networks; with the names of their classes where a file gives them."""
+    if labels is None:
+        return models
+    from dataclasses import replace
+
+    from aliasing.errors import InputError
+    from aliasing.models import load_model
+
+    try:
+        names = tuple(labels.read_text(encoding="utf-8-sig").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{labels} cannot be read ({error}); expected a class's name on each line") from None
+    return [replace(load_model(model), labels=names) for model in models]
 
 
 def source_of(arguments: argparse.Namespace) -> Any:
@@ -196,8 +233,13 @@ def verification_line(found: dict[str, Any]) -> str:
 
 
 def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """Which images could not be shown, and why."""
+    """Which images were turned; which could not be shown, and why."""
     skipped = images["skipped"]
+    if images.get("turned"):
+        yield (
+            f"{images['turned']} photographs were turned upright by their EXIF data, as torchvision and timm do not"
+            " (--orientation stored)"
+        )
     if skipped:
         yield f"{len(skipped)} of {images['found']} images skipped:"
         yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])

@@ -29,6 +29,7 @@ import torch
 from torch import nn
 
 from aliasing import tables
+from aliasing.classes import MatchedLabels, in_classes, match_labels
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Measure
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
@@ -225,11 +226,12 @@ def attribute(
     names = [variant.name for base, variants in families for variant in (base, *variants)]
     run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
     with hold(run.records.directory, ranks):
-        work = partial(_measure_blocks, network, record, families, protocol, settings, timeout)
+        labels = match_labels(network, run.labels, defined=source.class_names, source=source.description)
+        work = partial(_measure_blocks, network, record, families, protocol, settings, timeout, labels)
         run.measure(network.name, names, {**settings, "model": network.name, **asdict(identity)}, work)
     if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {source.description}")
-    described = describe_network(network, protocol, identity)
+    described = describe_network(network, protocol, identity) | {"labels": labels.summary()}
     result = Jitter(dict.fromkeys(names, described), protocol, settings, run.records)
     return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)
 
@@ -314,6 +316,7 @@ def _measure_blocks(
     protocol: Protocol,
     settings: dict[str, Any],
     timeout: float | None,
+    labels: MatchedLabels,
     blocks: Blocks,
     seen: Callable[..., Any],
 ) -> Iterator[tuple[int, Part]]:
@@ -335,4 +338,5 @@ def _measure_blocks(
         return protocol.views(image, model, settings["seed"])
 
     show = in_batches(Guarded(model, network, timeout), settings["batch_size"])
+    blocks = ((index, in_classes(block, labels)) for index, block in blocks)
     return measure_blocks(blocks, views_of, show, tabulate, PROBABILITIES, seen=seen)

@@ -1,5 +1,8 @@
 """Which images are in this archive? Zip and tar, read in memory one member at a time; nothing is ever written.
 
+Labels are written in a table or in the folders' names, as in a folder; or, in a shard of WebDataset, beside each image
+in a member of the same name that ends in ``.cls``.
+
 An archive that unpacks to more than 200 times its size, and more than 256 MiB, is a bomb: photographs do not compress
 so. A tar is read in its own order, and a compressed one from front to back; where a header is damaged it ends, and
 says so (tarfile alone would take that for the end).
@@ -17,19 +20,22 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, Self
 
+from aliasing.classes import Label, written
 from aliasing.errors import InputError
 from aliasing.images import video
 from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, image_entry, read_bounded
 from aliasing.images.folders import is_hidden, is_media
-from aliasing.images.labels import TABLE, Labels, find_labels
+from aliasing.images.labels import TABLES, Labels, find_labels
 from aliasing.images.pixels import MAX_BYTES, BadImage
 
 MAX_EXPANSION = 200
 _MAX_HEADER = 2**20  # of a tar: a name or a table of attributes, which tarfile reads whole
+_LABEL_ENDING = ".cls"
+_MAX_LABEL_BYTES = 4096
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError)
 _DAMAGE_ZIP = (*_DAMAGE, zipfile.BadZipFile)
 _DAMAGE_TAR = (*_DAMAGE, tarfile.TarError)
@@ -41,6 +47,7 @@ class Members:
 
     names: list[str] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)
+    classes: dict[str, Label] = field(default_factory=dict)  # of WebDataset, by what an image and its label share
 
     def children(self, prefix: str) -> tuple[bool, list[str]]:
         images_here = False
@@ -54,12 +61,34 @@ class Members:
                     images_here = True
         return images_here, sorted(folders)
 
-    def table(self, prefix: str) -> bytes | None:
-        return self.tables.get(prefix + TABLE)
+    def read(self, path: str) -> bytes | None:
+        return self.tables.get(path)
+
+    def has(self, path: str) -> bool:
+        return path in self._known
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    def note(self, name: str, size: int, read: Callable[[], bytes]) -> None:
+        """Keep what a member says of labels."""
+        if posixpath.basename(name) in TABLES:
+            self.tables[name] = read()
+        elif name.endswith(_LABEL_ENDING) and size <= _MAX_LABEL_BYTES:
+            self.classes[_key(name)] = written(read())
+
+    def labels(self) -> Labels:
+        """The labels of its images."""
+        found = find_labels(self)
+        if found.by_path is not None or not self.classes:
+            return found
+        by_path = {name: self.classes.get(_key(name)) for name in self.names if is_media(name)}
+        return Labels(f"labels from {_LABEL_ENDING} files", found.prefix, by_path=by_path)
 
     def wanted(self, name: str, labels: Labels) -> bool:
         """Whether this member is an image of the chosen part."""
-        return name.startswith(labels.prefix) and (is_media(name) or name in (labels.by_path or ()))
+        return name.startswith(labels.prefix) and (is_media(name) or name in labels.listed)
 
 
 def zip_source(path: Path) -> ImageSource:
@@ -68,8 +97,7 @@ def zip_source(path: Path) -> ImageSource:
         with zipfile.ZipFile(path) as archive:
             members = Members([info.filename for info in _zip_members(archive)])
             for info in _zip_members(archive):
-                if posixpath.basename(info.filename) == TABLE:
-                    members.tables[info.filename] = _read_zip(archive, info, threading.Lock())
+                members.note(info.filename, info.file_size, partial(_read_zip, archive, info, threading.Lock()))
     except _DAMAGE_ZIP as error:
         raise InputError(f"{path} is no zip file that can be read: {_say(error)}") from error
     return _archive_source("zip file", path, members, partial(_zip_entries, path, members))
@@ -116,8 +144,8 @@ def tar_source(path: Path) -> ImageSource:
         with _open_tar(path) as archive:
             for info in _tar_members(archive):
                 members.names.append(info.name)
-                if posixpath.basename(info.name) == TABLE:
-                    members.tables[info.name] = _read_tar(archive, info)
+                if info.isreg():
+                    members.note(info.name, info.size, partial(_read_tar, archive, info))
     except _DAMAGE_TAR as error:
         if not members.names:
             raise InputError(f"{path} is no tar file that can be read: {_say(error)}") from error
@@ -128,7 +156,7 @@ def _tar_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (info := archive.next()) is not None:
         vars(archive)["members"].clear()  # else tarfile remembers every header
         info.name = _plain(info.name)
-        if info.isreg() and not is_hidden(info.name):
+        if not info.isdir() and not is_hidden(info.name):
             yield info
 
 
@@ -141,6 +169,7 @@ def _tar_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
                 last = info.name
                 if members.wanted(info.name, labels):
                     try:
+                        _check_kind(info)
                         content = _read_tar(archive, info)
                     except BadImage as error:
                         yield bad_entry(names(info.name), labels.of(info.name), str(error))
@@ -148,6 +177,16 @@ def _tar_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
                         yield _member_entry(names(info.name), info.name, labels, partial(_same, content))
     except _DAMAGE_TAR as error:
         yield bad_entry(names(path.name), None, f"archive cannot be read beyond {last}: {_say(error)}")
+
+
+def _check_kind(info: tarfile.TarInfo) -> None:
+    if info.issym() or info.islnk():
+        kind = "symbolic" if info.issym() else "hard"
+        raise BadImage(
+            f"a {kind} link to {info.linkname} in an archive, which is not followed; unpack it to measure it"
+        )
+    if not info.isreg():
+        raise BadImage("a device or a pipe in an archive, not a regular file")
 
 
 def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
@@ -238,19 +277,18 @@ def _check_expansion(size: int, compressed: int) -> None:
 def _archive_source(
     kind: str, path: Path, members: Members, entries: Callable[[Labels], Iterator[Entry]]
 ) -> ImageSource:
-    labels = find_labels(members)
+    labels = members.labels()
     if not any(members.wanted(name, labels) for name in members.names):
         raise InputError(f"{path} holds no images")
     where = f"{kind} {path}" + (f", below {labels.prefix}" if labels.prefix else "")
 
     def all_entries() -> Iterator[Entry]:
         yield from entries(labels)
-        there = set(members.names)
-        for name in labels.by_path or ():
-            if name not in there:
-                yield bad_entry(name, labels.of(name), f"listed in {TABLE}, but not there")
+        for name in labels.listed:
+            if not members.has(name):
+                yield bad_entry(name, labels.of(name), labels.missing)
 
-    return ImageSource(f"{where}, {labels.origin}", all_entries, labels.class_names)
+    return ImageSource(f"{where}, {labels.origin}", all_entries)
 
 
 def _member_entry(name: str, path: str, labels: Labels, read: Callable[[], bytes]) -> Entry:
@@ -259,6 +297,12 @@ def _member_entry(name: str, path: str, labels: Labels, read: Callable[[], bytes
     if posixpath.splitext(path)[1].lower() in video.EXTENSIONS:
         return bad_entry(name, labels.of(path), "video in an archive; unpack it to measure it")
     return image_entry(name, labels.of(path), read)
+
+
+def _key(name: str) -> str:
+    """What the files of one sample of WebDataset share: the path up to the first dot of the file's name."""
+    folder, file = posixpath.split(name)
+    return posixpath.join(folder, file.partition(".")[0])
 
 
 def _plain(name: str) -> str:

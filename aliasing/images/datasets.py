@@ -19,9 +19,9 @@ from typing import IO, Any
 
 import numpy as np
 
+from aliasing.classes import MAX_LABEL, Label
 from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, Image, ImageSource, bad_entry, hash_bytes, shown
-from aliasing.images.labels import MAX_LABEL
 from aliasing.images.pixels import MAX_BYTES, MAX_PIXELS, Pixels, from_array
 
 _IDX_NAME = re.compile(r"(?P<split>.*)images[-.]idx3-ubyte(\.gz)?")
@@ -30,14 +30,14 @@ _CIFAR_PIXELS = 3 * 32 * 32
 _MAX_PICKLE = 2**28  # the largest of torchvision's is 155 MB
 
 
-def array_entry(name: str, label: int | None, pixels: Pixels) -> Entry:
+def array_entry(name: str, label: Label, pixels: Pixels) -> Entry:
     """An entry for pixels that are at hand; their identity is the hash of their shape and values."""
 
-    def identify() -> str:
+    def identify(_: Entry) -> str:
         return hash_bytes(repr((pixels.dtype.str, pixels.shape)).encode(), np.ascontiguousarray(pixels).tobytes())
 
-    def load(name: str, label: int | None) -> Image:
-        return Image(from_array(pixels), name, identify(), label)
+    def load(entry: Entry) -> Image:
+        return Image(from_array(pixels), entry.name, identify(entry), entry.label)
 
     return Entry(shown(name), label, load, identify)
 

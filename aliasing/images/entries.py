@@ -4,11 +4,13 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeAlias
 
+from aliasing.classes import Label
 from aliasing.errors import one_line
-from aliasing.images.pixels import MAX_BYTES, BadImage, Pixels, decode
+from aliasing.images.pixels import MAX_BYTES, UPRIGHT, BadImage, Pixels, decode, lies
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,14 +25,17 @@ class Image:
         Where it is inside its source: unique there, one printable line.
     identity : str
         Hash of the image's bytes (BLAKE2b, 128 bits, hexadecimal); for an array, of its shape and values.
-    label : int or None
-        Index of its class, where known.
+    label : int, str or None
+        Its class, as it is written (see :mod:`aliasing.classes`).
+    turned : bool
+        Whether its EXIF orientation was applied: as it is stored, it lies.
     """
 
     pixels: Pixels
     name: str
     identity: str
-    label: int | None
+    label: Label
+    turned: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,7 @@ class Clip:
 
     name: str
     identity: str
-    label: int | None
+    label: Label
     _open: Callable[[], Iterator[Pixels]] = field(repr=False)
 
     def frames(self) -> Iterator[Pixels]:
@@ -49,25 +54,23 @@ class Clip:
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One image or clip of a source, not yet read."""
+    """One image or clip of a source, not yet read.
+
+    Attributes
+    ----------
+    name : str
+        Where it is inside its source: unique there, one printable line.
+    label : int, str or None
+        Its class, as it is written (see :mod:`aliasing.classes`).
+    orientation : {"upright", "stored"}
+        Whether its EXIF orientation is applied when it is loaded.
+    """
 
     name: str
-    label: int | None
-    _load: Callable[[str, int | None], Image | Clip] = field(repr=False)
-    _identify: Callable[[], str] | None = field(default=None, repr=False)
-
-    def identify(self) -> str:
-        """The identity of the image that it loads, from its bytes alone.
-
-        Raises
-        ------
-        BadImage
-            It cannot be read; the text is the reason.
-        """
-        try:
-            return self._load(self.name, self.label).identity if self._identify is None else self._identify()
-        except OSError as error:
-            raise BadImage(_reason(error)) from error
+    label: Label
+    _load: "Load" = field(repr=False)
+    _identify: "Identify" = field(repr=False)
+    orientation: str = UPRIGHT
 
     def load(self) -> Image | Clip:
         """Read and decode it. Threads may load different entries, or the same one, at the same time.
@@ -78,9 +81,26 @@ class Entry:
             It cannot be used; the text is the reason.
         """
         try:
-            return self._load(self.name, self.label)
+            return self._load(self)
         except OSError as error:
             raise BadImage(_reason(error)) from error
+
+    def identify(self) -> str:
+        """Its ``identity``, as the loaded image has it, without decoding: the hash of its bytes.
+
+        Raises
+        ------
+        BadImage
+            It cannot be read; the text is the reason.
+        """
+        try:
+            return self._identify(self)
+        except OSError as error:
+            raise BadImage(_reason(error)) from error
+
+
+Load: TypeAlias = Callable[[Entry], Image | Clip]
+Identify: TypeAlias = Callable[[Entry], str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +112,9 @@ class ImageSource:
     description : str
         What it is and where its labels come from, in one line.
     class_names : tuple of str, or None
-        The name of every label, where the source says so.
+        The names that the data set itself gives to its integer labels, in their order.
+    orientation : {"upright", "stored"}
+        Whether EXIF orientations are applied.
     folder : Path, or None
         What it walks through: whatever is put there becomes one of its images.
     """
@@ -100,13 +122,16 @@ class ImageSource:
     description: str
     _entries: Callable[[], Iterator[Entry]] = field(repr=False)
     class_names: tuple[str, ...] | None = None
+    orientation: str = UPRIGHT
     folder: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", one_line(self.description))
 
     def __iter__(self) -> Iterator[Entry]:
-        return self._entries()
+        if self.orientation == UPRIGHT:
+            return self._entries()
+        return (replace(entry, orientation=self.orientation) for entry in self._entries())
 
 
 class UniqueNames:
@@ -120,23 +145,25 @@ class UniqueNames:
         return name if count == 1 else f"{name} ({count})"
 
 
-def image_entry(name: str, label: int | None, read: Callable[[], bytes]) -> Entry:
+def image_entry(name: str, label: Label, read: Callable[[], bytes]) -> Entry:
     """An entry for an encoded image, whose bytes `read` brings."""
 
-    def load(name: str, label: int | None) -> Image:
+    def load(entry: Entry) -> Image:
         content = read()
-        return Image(decode(content), name, hash_bytes(content), label)
+        if entry.orientation == UPRIGHT:
+            return Image(decode(content), entry.name, hash_bytes(content), entry.label, lies(content))
+        return Image(decode(content, entry.orientation), entry.name, hash_bytes(content), entry.label)
 
-    return Entry(shown(name), label, load, lambda: hash_bytes(read()))
+    return Entry(shown(name), label, load, lambda _: hash_bytes(read()))
 
 
-def bad_entry(name: str, label: int | None, reason: str) -> Entry:
+def bad_entry(name: str, label: Label, reason: str) -> Entry:
     """An entry that is known to be unusable."""
 
-    def load(name: str, label: int | None) -> Image:
+    def fail(_: Entry) -> Any:
         raise BadImage(reason)
 
-    return Entry(shown(name), label, load, lambda: "")
+    return Entry(shown(name), label, fail, fail)
 
 
 def shown(name: str) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aliasing.classes import Label
 from aliasing.images import video
 from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry, read_file
-from aliasing.images.labels import TABLE, Labels, find_labels
+from aliasing.images.labels import Labels, find_labels
 
 EXTENSIONS = frozenset(
     {".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"}
@@ -27,7 +28,7 @@ def is_hidden(path: str) -> bool:
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
 
 
-def media_entry(name: str, label: int | None, path: Path) -> Entry:
+def media_entry(name: str, label: Label, path: Path) -> Entry:
     """The entry of an image or video file."""
     if path.suffix.lower() in video.EXTENSIONS:
         return video.clip_entry(name, label, path)
@@ -37,10 +38,10 @@ def media_entry(name: str, label: int | None, path: Path) -> Entry:
 def folder_source(root: Path) -> ImageSource | None:
     """All images and videos below a folder, with the labels that are found there; None where there is none."""
     labels = find_labels(Folder(root))
-    if labels.by_path is None and next(walk(root, labels.prefix), None) is None:
+    if not labels.listed and next(walk(root, labels.prefix), None) is None:
         return None
     where = f"folder {root / labels.prefix}" if labels.prefix else f"folder {root}"
-    return ImageSource(f"{where}, {labels.origin}", lambda: _entries(root, labels), labels.class_names, root)
+    return ImageSource(f"{where}, {labels.origin}", lambda: _entries(root, labels), folder=root)
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,14 @@ class Folder:
                 images_here = True
         return images_here, folders
 
-    def table(self, prefix: str) -> bytes | None:
-        path = self.root / prefix / TABLE
-        return read_file(path) if path.is_file() else None
+    def read(self, path: str) -> bytes | None:
+        return read_file(self.root / path) if self.has(path) else None
+
+    def has(self, path: str) -> bool:
+        try:
+            return (self.root / path).is_file()
+        except (OSError, ValueError):  # a name that no file can have
+            return False
 
 
 def walk(root: Path, prefix: str = "") -> Iterator[tuple[str, str | None]]:
@@ -103,7 +109,7 @@ def _listing(folder: Path) -> list[str]:
 
 
 def _entries(root: Path, labels: Labels) -> Iterator[Entry]:
-    missing = dict.fromkeys(labels.by_path or ())
+    missing = dict.fromkeys(labels.listed)
     for path, reason in _walk_all(root, labels.prefix):
         listed = path in missing
         missing.pop(path, None)
@@ -112,7 +118,7 @@ def _entries(root: Path, labels: Labels) -> Iterator[Entry]:
         elif listed or is_media(path):
             yield media_entry(path, labels.of(path), root / path)
     for path in missing:
-        yield bad_entry(path, labels.of(path), f"listed in {TABLE}, but not there")
+        yield bad_entry(path, labels.of(path), labels.missing)
 
 
 def file_source(path: Path) -> ImageSource:

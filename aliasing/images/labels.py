@@ -1,19 +1,21 @@
-"""Which class does an image belong to? From a table beside the images, or from the folder that it lies in."""
+"""Where are the labels of a folder or an archive written? In a table beside the images, or in the folders' names.
+
+A label is given as it is written; which class of a network it means is :mod:`aliasing.classes`'s to say.
+"""
 
 import csv
-import importlib.util
 import io
+import json
 import posixpath
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from aliasing.classes import Label, wnid_of, written
 from aliasing.errors import InputError, one_line
 
-TABLE = "labels.csv"
-MAX_LABEL = 2**31 - 1  # as records hold them
+# A table of labels by its name, and the column that names the file: the package's own, and Hugging Face's two.
+TABLES = {"labels.csv": "file", "metadata.csv": "file_name", "metadata.jsonl": "file_name"}
 # Which share of a data set is measured where it holds several: ImageNet's "test" has no labels, so "val" goes first.
 SPLITS = ("val", "valid", "validation", "test", "train")
 _MAX_WRAPPERS = 8  # folders that hold nothing but one other folder; nobody has more on purpose
@@ -26,105 +28,112 @@ class Tree(Protocol):
         """Whether images lie directly below the prefix, and the sorted names of the folders there that hold images."""
         ...
 
-    def table(self, prefix: str) -> bytes | None:
-        """The content of labels.csv below the prefix, if there is one."""
+    def read(self, path: str) -> bytes | None:
+        """The content of a file that may hold labels, if there is one."""
+        ...
+
+    def has(self, path: str) -> bool:
+        """Whether there is a file of that name."""
         ...
 
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a tree: where its images begin, and a label by path (table) or by class folder."""
+    """The labels of a tree: where its images begin, and a label by path (from a table) or by class folder."""
 
     origin: str
     prefix: str = ""
-    by_path: Mapping[str, int | None] | None = None
-    by_folder: Mapping[str, int] | None = None
-    class_names: tuple[str, ...] | None = None
+    by_path: Mapping[str, Label] | None = None
+    by_folder: bool = False
 
-    def of(self, path: str) -> int | None:
+    def of(self, path: str) -> Label:
         """The label of the image at this path of the tree, which begins with the prefix."""
         if self.by_path is not None:
             return self.by_path.get(path)
-        if self.by_folder is not None:
-            return self.by_folder.get(path[len(self.prefix) :].partition("/")[0])
-        return None
+        return path[len(self.prefix) :].partition("/")[0] if self.by_folder else None
+
+    @property
+    def listed(self) -> Mapping[str, Label]:
+        """The images that the table names, whatever their endings; none where there is no table."""
+        return self.by_path or {}
+
+    @property
+    def missing(self) -> str:
+        """What is wrong with an image that is not there."""
+        return f"listed in {self.origin.removeprefix('labels from ')}, but not there"
 
 
 def find_labels(tree: Tree) -> Labels:
-    """Look for labels.csv or class folders, below folders that hold nothing but one other folder, or splits."""
+    """Look for a table or class folders, below folders that hold nothing but one other folder, or splits."""
     prefix = ""
     for _ in range(_MAX_WRAPPERS):
-        table = tree.table(prefix)
-        if table is not None:
-            by_path, class_names = read_table(table, prefix)
-            return Labels(f"labels from {TABLE}", prefix, by_path=by_path, class_names=class_names)
+        for table in TABLES:
+            content = tree.read(prefix + table)
+            by_path = None if content is None else read_table(table, content, tree, prefix)
+            if by_path is not None:
+                return Labels(f"labels from {table}", prefix, by_path=by_path)
         images_here, folders = tree.children(prefix)
         if images_here or not folders:
             return Labels("unlabelled", prefix)
         split = next((split for split in SPLITS if split in folders), None)
         if split is not None and set(folders) <= set(SPLITS):
             prefix += f"{split}/"
-        elif len(folders) > 1 or is_wnid(folders[0]):
-            by_folder, class_names = index_classes(folders)
+        elif len(folders) > 1 or wnid_of(folders[0]):
             origin = f"labels from {len(folders)} class folder{'s' if len(folders) > 1 else ''}"
-            return Labels(origin, prefix, by_folder=by_folder, class_names=class_names)
+            return Labels(origin, prefix, by_folder=True)
         else:
             prefix += f"{folders[0]}/"
     return Labels("unlabelled", prefix)
 
 
-def read_table(content: bytes, prefix: str = "") -> tuple[dict[str, int | None], tuple[str, ...] | None]:
-    """Read labels.csv: columns ``file`` (relative to the table) and ``label`` (an index, or the name of a class).
+def read_table(name: str, content: bytes, tree: Tree, prefix: str = "") -> dict[str, Label] | None:
+    """Read a table of labels: one row a file, its path relative to the table, and its ``label``.
 
-    Returns the label by path (with the prefix before it; None where the cell is empty) and the names of the classes.
+    Returns the label by path (with the prefix before it; None where nothing is written). Of Hugging Face's tables,
+    which may be about anything, None where there are no labels in it.
     """
+    file_column = TABLES[name]
+    labels: dict[str, Label] = {}
+    labelled = False
+    for row in _rows(name, content):
+        if name == "labels.csv" and not {file_column, "label"} <= {*row}:
+            raise InputError(f"{name} has the columns {one_line(str(list(row)))}; expected {file_column},label")
+        if file_column not in row:
+            continue
+        labelled = labelled or "label" in row
+        path, label = _path(str(row[file_column] or ""), tree, prefix), written(row.get("label"))
+        if labels.setdefault(path, label) != label:
+            raise InputError(f"{name} gives {one_line(path)} two labels, {_shown(labels[path])} and {_shown(label)}")
+    return labels if labelled or name == "labels.csv" else None
+
+
+def _rows(name: str, content: bytes) -> Iterator[dict[str, Any]]:
+    """The rows of a table; of a CSV table without rows, one that has its columns."""
     try:
-        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-        columns = rows.fieldnames or []
-        if "file" not in columns or "label" not in columns:
-            raise InputError(f"{TABLE} has the columns {one_line(str(columns))}; expected file,label")
-        cells: dict[str, str] = {}
-        for row in rows:
-            path = prefix + posixpath.normpath((row["file"] or "").strip())
-            label = (row["label"] or "").strip()
-            if cells.setdefault(path, label) != label:
-                raise InputError(f"{TABLE} gives {one_line(path)} two labels, {cells[path]} and {one_line(label)}")
+        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        if name.endswith(".jsonl"):
+            for line in filter(str.strip, text):
+                row = json.loads(line)
+                yield row if isinstance(row, dict) else {}
+            return
+        rows = csv.DictReader(text)
+        if rows.fieldnames is None or not {TABLES[name], "label"} <= {*rows.fieldnames}:
+            yield dict.fromkeys(rows.fieldnames or ())
+        else:
+            yield from rows
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{TABLE} is no CSV file in UTF-8: {one_line(str(error))}") from error
-    named = {label for label in cells.values() if label}
-    if all(re.fullmatch(r"[0-9]{1,9}", label) for label in named):
-        return {path: int(label) if label else None for path, label in cells.items()}, None
-    index, class_names = index_classes(named)
-    return {path: index[label] if label else None for path, label in cells.items()}, class_names
+        raise InputError(f"{name} is no CSV file in UTF-8: {one_line(str(error))}") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name} is no file of one JSON object a line: {one_line(str(error))}") from error
 
 
-def index_classes(names: Collection[str]) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Number classes: as ImageNet-1k does where every name is one of its WordNet ids, else in sorted order.
-
-    Examples
-    --------
-    >>> index_classes(["dog", "cat"])
-    ({'cat': 0, 'dog': 1}, ('cat', 'dog'))
-    >>> index_classes(["n01484850", "n01440764"])[0]
-    {'n01440764': 0, 'n01484850': 2}
-    """
-    class_names = tuple(sorted(names))
-    if all(is_wnid(name) for name in class_names):
-        synsets = imagenet_synsets()
-        if set(class_names) <= set(synsets):
-            return {name: index for index, name in enumerate(synsets) if name in names}, synsets
-    return {name: index for index, name in enumerate(class_names)}, tuple(map(one_line, class_names))
+def _path(text: str, tree: Tree, prefix: str) -> str:
+    """The path of a file that a table names, of which a backslash may be Windows's separator or part of a name."""
+    path = prefix + posixpath.normpath(text.strip())
+    if "\\" in path and not tree.has(path):
+        return prefix + posixpath.normpath(text.strip().replace("\\", "/"))
+    return path
 
 
-def is_wnid(name: str) -> bool:
-    """Whether this is the form of a WordNet id, as ImageNet's folders are named."""
-    return re.fullmatch(r"n[0-9]{8}", name) is not None
-
-
-def imagenet_synsets() -> tuple[str, ...]:
-    """ImageNet-1k's WordNet ids in the order of its labels, from timm's list (read without importing timm)."""
-    package = importlib.util.find_spec("timm")
-    if package is None or package.origin is None:
-        raise InputError("class folders named by WordNet ids need timm's list of them: pip install timm")
-    listing = Path(package.origin).parent / "data" / "_info" / "imagenet_synsets.txt"
-    return tuple(listing.read_text(encoding="utf-8").split())
+def _shown(label: Label) -> str:
+    return one_line(str(label))[:100]

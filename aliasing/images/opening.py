@@ -2,8 +2,11 @@
 
 import glob
 import importlib.util
+import math
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +14,23 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
+from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.images.archives import tar_source, zip_source
 from aliasing.images.datasets import array_entry, dataset_source
-from aliasing.images.entries import Entry, Image, ImageSource, UniqueNames, bad_entry, check_regular, hash_bytes, shown
+from aliasing.images.entries import (
+    Clip,
+    Entry,
+    Image,
+    ImageSource,
+    UniqueNames,
+    bad_entry,
+    check_regular,
+    hash_bytes,
+    shown,
+)
 from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
-from aliasing.images.labels import MAX_LABEL
-from aliasing.images.pixels import BadImage, from_pil
+from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, Pixels, from_pil, from_tensor, turn_of
 from aliasing.images.tables import choose_split, parquet_source
 
 # The photographs among scikit-image's pictures; of the stereo pair (motorcycle), one.
@@ -40,23 +53,31 @@ _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz
 Spec = str | Path | PIL.Image.Image | npt.NDArray[Any]
 
 
-def open_images(spec: Spec | ImageSource | Iterable[Any]) -> ImageSource:
+def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPRIGHT) -> ImageSource:
     """Open a source of images as a stream, whatever holds them.
+
+    Labels are kept as they are written; which class of a network they mean is the network's to say (see
+    :mod:`aliasing.classes`).
 
     Parameters
     ----------
-    spec : str, Path, array, PIL image, or an iterable of these
+    spec : str, Path, array, PIL image, data set of torch, or an iterable of these
         - ``sample``: the photographs that scikit-image bundles;
         - an image or a video file, a pattern such as ``photos/*.jpg``;
-        - a folder, read at any depth; labels come from its ``labels.csv`` (columns ``file``, ``label``) or from class
-          folders, numbered as ImageNet's where they are named by its WordNet ids, else in sorted order; of the folders
-          ``train``, ``val`` and ``test``, the first of val, test and train is taken;
-        - a zip or tar archive, laid out as such a folder;
+        - a folder, read at any depth; labels come from its ``labels.csv`` (columns ``file``, ``label``), from Hugging
+          Face's ``metadata.csv`` or ``metadata.jsonl`` (``file_name``, ``label``), or from the names of class folders;
+          of the folders ``train``, ``val`` and ``test``, the first of val, test and train is taken;
+        - a zip or tar archive, laid out as such a folder, or a shard of WebDataset (``0.jpg``, ``0.cls``);
+        - a folder of tar archives, such as WebDataset's shards;
         - Parquet as Hugging Face writes it: a file, or a folder of such files;
         - torchvision's MNIST, FashionMNIST, CIFAR10, CIFAR100 (the test set unless a file of the training set is
           named) and ImageNet;
-        - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images or paths, each alone or as a pair (image, label). A
-          generator is kept as a list, since the stream must be able to start again.
+        - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images, tensors (uint8, or floats in 0…1, C×H×W) or paths, each alone
+          or as a pair (image, label). A generator is kept as a list, since the stream must be able to start again;
+        - a ``torch.utils.data.Dataset`` of such items, or a ``DataLoader``, of which the data set is taken.
+    orientation : {"upright", "stored"}
+        Whether the EXIF orientation of a photograph is applied. torchvision's ``ImageFolder`` and timm's reader do not
+        apply it, so published accuracies are of pictures as they are stored.
 
     Returns
     -------
@@ -77,19 +98,34 @@ def open_images(spec: Spec | ImageSource | Iterable[Any]) -> ImageSource:
     >>> [entry.load().pixels.shape for entry in source]
     [(8, 6, 3)]
     """
+    if orientation not in ORIENTATIONS:
+        raise UsageError(f"orientation {orientation!r}; expected {' or '.join(ORIENTATIONS)}")
     try:
-        if isinstance(spec, ImageSource):
-            return spec
-        if isinstance(spec, (str, Path)):
-            return _open_path(spec)
-        if isinstance(spec, np.ndarray):
-            return _open_items(list(spec) if spec.ndim == 4 else [spec])
-        if isinstance(spec, PIL.Image.Image):
-            return _open_items([spec])
-        if isinstance(spec, Iterable):
-            return _open_items(list(spec))
+        source = _open(spec)
     except InputError as error:
         raise InputError(one_line(str(error))) from error
+    if orientation == source.orientation:
+        return source
+    return replace(source, description=f"{source.description}, as stored", orientation=orientation)
+
+
+def _open(spec: Any) -> ImageSource:
+    if isinstance(spec, ImageSource):
+        return spec
+    if isinstance(spec, (str, Path)):
+        return _open_path(spec)
+    if isinstance(spec, np.ndarray):
+        return _open_items(list(spec) if spec.ndim == 4 else [spec])
+    if isinstance(spec, PIL.Image.Image):
+        return _open_items([spec])
+    if is_tensor(spec):
+        return _open_items(list(spec) if spec.ndim == 4 else [spec])
+    if hasattr(spec, "dataset") and hasattr(spec, "batch_size"):  # a DataLoader, which batches and shuffles
+        return _open(spec.dataset)
+    if _is_dataset(spec):
+        return _dataset_in_memory(spec)
+    if isinstance(spec, Iterable):
+        return _open_items(list(spec))
     raise UsageError(f"images are a path, a pattern, 'sample', arrays or PIL images; got {type(spec).__name__}")
 
 
@@ -138,9 +174,26 @@ def _open_folder(path: Path) -> ImageSource:
     if tables:
         return parquet_source(choose_split(tables))
     source = folder_source(path)
-    if source is None:
+    if source is not None:
+        return source
+    shards = choose_split(sorted(file for file in path.iterdir() if file.name.lower().endswith(_TAR_ENDINGS)))
+    if not shards:
         raise InputError(f"{path} holds no images")
-    return source
+    return _open_shards(path, shards)
+
+
+def _open_shards(path: Path, shards: list[Path]) -> ImageSource:
+    """Archives of one data set, one after the other."""
+    sources = [tar_source(shard) for shard in shards]
+    origins = {source.description.rpartition(", ")[2] for source in sources}
+    return ImageSource(
+        f"{len(shards)} tar files in {path}, {origins.pop() if len(origins) == 1 else 'labels from some'}",
+        lambda: (
+            replace(entry, name=f"{shown(shard.name)}/{entry.name}")
+            for shard, source in zip(shards, sources, strict=True)
+            for entry in source
+        ),
+    )
 
 
 def _open_pattern(pattern: Path) -> ImageSource:
@@ -195,14 +248,69 @@ def _open_items(items: list[Any]) -> ImageSource:
     )
 
 
+def is_tensor(thing: Any) -> bool:
+    """Whether this is a tensor of torch, which is not imported for it."""
+    return all(hasattr(thing, name) for name in ("detach", "numpy", "ndim", "is_floating_point"))
+
+
+def _is_dataset(thing: Any) -> bool:
+    """Whether this is a data set with places, as torch's are: neither a list nor a stream."""
+    return (
+        hasattr(thing, "__getitem__")
+        and hasattr(thing, "__len__")
+        and not isinstance(thing, (list, tuple, dict, bytes, bytearray))
+    )
+
+
+def _dataset_in_memory(data_set: Any) -> ImageSource:
+    """The items of a data set, asked for when they are needed; its labels are remembered."""
+    labels: dict[int, Label] = {}
+    lock = threading.Lock()  # data sets are made for one thread a process
+
+    def item(index: int) -> Entry:
+        try:
+            with lock:
+                return _item_entry(f"{index:05d}", data_set[index])
+        except Exception as error:  # whatever the person's own code raises
+            return bad_entry(f"{index:05d}", None, f"the data set fails on it: {type(error).__name__}: {error}")
+
+    def like(index: int, entry: Entry) -> Entry:
+        return replace(item(index), name=entry.name, label=entry.label, orientation=entry.orientation)
+
+    def load(index: int, entry: Entry) -> Image | Clip:
+        return like(index, entry).load()
+
+    def identify(index: int, entry: Entry) -> str:
+        return like(index, entry).identify()
+
+    def entries() -> Iterator[Entry]:
+        for index in range(len(data_set)):
+            if index not in labels:
+                labels[index] = item(index).label
+            yield Entry(f"{index:05d}", labels[index], partial(load, index), partial(identify, index))
+
+    if not len(data_set):
+        raise InputError(f"a {type(data_set).__name__} without items holds no images")
+    return ImageSource(f"{len(data_set)} items of a {type(data_set).__name__}", entries)
+
+
 def _item_entry(name: str, item: Any) -> Entry:
-    label = None
-    if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], (int, np.integer)):
-        item, label = item[0], int(item[1])
-        if abs(label) > MAX_LABEL:
+    label: Label = None
+    if isinstance(item, (tuple, list)) and len(item) == 2:
+        item, label = item
+        shape = tuple(getattr(label, "shape", ()))
+        if math.prod(shape) != 1:
+            return bad_entry(name, None, f"a pair whose second is an array of shape {shape}, not a label")
+        label = written(label)
+        if isinstance(label, int) and abs(label) > MAX_LABEL:
             return bad_entry(name, None, f"label {label} is no index of a class")
     if isinstance(item, (str, Path)):
         return media_entry(str(item), label, Path(item).expanduser())
+    if is_tensor(item):
+        try:
+            return array_entry(name, label, from_tensor(item))
+        except BadImage as error:
+            return bad_entry(name, label, str(error))
     if isinstance(item, np.ndarray):
         return array_entry(name, label, item)
     if isinstance(item, PIL.Image.Image):
@@ -210,17 +318,24 @@ def _item_entry(name: str, item: Any) -> Entry:
     return bad_entry(name, label, f"neither an array nor a PIL image nor a path: {type(item).__name__}")
 
 
-def _pil_entry(name: str, label: int | None, image: PIL.Image.Image) -> Entry:
-    def load(name: str, label: int | None) -> Image:
+def _pil_entry(name: str, label: Label, image: PIL.Image.Image) -> Entry:
+    def decoded(orientation: str) -> Pixels:
         try:
-            pixels = from_pil(image)
+            return from_pil(image, orientation)
         except BadImage:
             raise
         except Exception as error:
             raise BadImage(f"cannot be decoded: {one_line(str(error))}") from error
-        return Image(pixels, name, hash_bytes(repr(pixels.shape).encode(), pixels.tobytes()), label)
 
-    return Entry(name, label, load)
+    def identity(pixels: Pixels) -> str:
+        return hash_bytes(repr(pixels.shape).encode(), pixels.tobytes())
+
+    def load(entry: Entry) -> Image:
+        pixels = decoded(entry.orientation)
+        turned = entry.orientation == UPRIGHT and turn_of(image) is not None
+        return Image(pixels, entry.name, identity(pixels), entry.label, turned)
+
+    return Entry(name, label, load, lambda entry: identity(decoded(entry.orientation)))
 
 
 def _sample() -> ImageSource:

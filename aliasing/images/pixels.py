@@ -1,4 +1,4 @@
-"""What does this file look like? Bytes in, upright uint8 H×W×3 RGB out, or the reason why not.
+"""What does this file look like? Bytes in, uint8 H×W×3 RGB out, or the reason why not.
 
 Choices that a reader could have made otherwise:
 
@@ -15,8 +15,6 @@ kilobyte of run lengths can take half a minute.
 """
 
 import io
-import logging
-import warnings
 from functools import cache
 from typing import Any
 
@@ -26,6 +24,7 @@ import PIL.Image
 from PIL import ExifTags, ImageChops
 
 from aliasing.errors import InputError, one_line
+from aliasing.images.quiet import pillow_is_quiet
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -37,10 +36,8 @@ MAX_BYTES = 2**28  # of one encoded image; an uncompressed photograph of 89 mega
 MAX_PIXELS_PER_BYTE = 1000  # JPEG at its lowest quality stays below 400
 UNSUSPECTED_PIXELS = 2**24
 
-# What Pillow has to say about a file is said by BadImage or is of no consequence; it must not tear up a progress bar.
-# (A filter for good, because `warnings.catch_warnings` is not safe in threads.)
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())
+UPRIGHT, STORED = "upright", "stored"
+ORIENTATIONS = (UPRIGHT, STORED)
 
 
 class BadImage(InputError):  # noqa: N818 - what it is, as the user knows it
@@ -56,18 +53,20 @@ class BadImage(InputError):  # noqa: N818 - what it is, as the user knows it
         super().__init__(one_line(reason)[:300])
 
 
-def decode(content: bytes) -> Pixels:
-    """The picture in an image file, upright, as uint8 RGB.
+def decode(content: bytes, orientation: str = UPRIGHT) -> Pixels:
+    """The picture in an image file as uint8 RGB.
 
     Parameters
     ----------
     content : bytes
         A whole file: JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000, PPM, ICO, QOI, SGI or PCX.
+    orientation : {"upright", "stored"}
+        Whether the EXIF orientation is applied. torchvision's and timm's own readers do not apply it.
 
     Returns
     -------
     numpy.ndarray
-        uint8, H×W×3, RGB, 0…255, with the EXIF orientation applied.
+        uint8, H×W×3, RGB, 0…255.
 
     Raises
     ------
@@ -84,13 +83,13 @@ def decode(content: bytes) -> Pixels:
     if len(content) > MAX_BYTES:
         raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
     try:
-        with PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
+        with pillow_is_quiet(), PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
             pixels = image.width * image.height
             if pixels > max(UNSUSPECTED_PIXELS, MAX_PIXELS_PER_BYTE * len(content)):
                 raise BadImage(
                     f"{image.width}×{image.height} pixels in {len(content)} bytes: taken for a decompression bomb"
                 )
-            return from_pil(image)
+            return from_pil(image, orientation)
     except BadImage:
         raise
     except PIL.UnidentifiedImageError:
@@ -104,8 +103,22 @@ def decode(content: bytes) -> Pixels:
 _TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels"
 
 
-def from_pil(image: PIL.Image.Image) -> Pixels:
-    """A Pillow image of any mode, upright, as uint8 H×W×3 RGB. Raises BadImage where a mode has no white level."""
+def lies(content: bytes) -> bool:
+    """Whether the EXIF orientation of an image file asks for a turn: as it is stored, the picture lies."""
+    try:
+        with pillow_is_quiet(), PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
+            return turn_of(image) is not None
+    except Exception:  # what is wrong with it is said by `decode`
+        return False
+
+
+def from_pil(image: PIL.Image.Image, orientation: str = UPRIGHT) -> Pixels:
+    """A Pillow image of any mode as uint8 H×W×3 RGB. Raises BadImage if the mode has no white level."""
+    with pillow_is_quiet():
+        return _from_pil(image, orientation)
+
+
+def _from_pil(image: PIL.Image.Image, orientation: str) -> Pixels:
     width, height = image.size
     if width < 1 or height < 1:
         raise BadImage(f"no pixels: {width}×{height}")
@@ -113,7 +126,8 @@ def from_pil(image: PIL.Image.Image) -> Pixels:
         raise BadImage(f"{width}×{height} pixels: {_TOO_LARGE}")
     file_format = image.format
     image.load()
-    image = _upright(image)
+    turn = turn_of(image) if orientation == UPRIGHT else None
+    image = image if turn is None else image.transpose(turn)
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
         return _grey16(np.asarray(image))  # of Netpbm's formats Pillow maps white, whichever it is, to 65535
     if image.mode in ("I", "F"):
@@ -142,18 +156,31 @@ def from_array(array: npt.NDArray[Any]) -> Pixels:
     raise BadImage(f"array of {array.dtype} with shape {array.shape}; expected uint8 H×W×3 (RGB), H×W×4 or H×W")
 
 
+def from_tensor(tensor: Any) -> Pixels:
+    """A tensor of torch as an array that :func:`from_array` takes: C×H×W, uint8, or floats in 0…1 as ToTensor gives."""
+    array = tensor.detach().cpu().numpy()
+    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
+        array = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
+    elif array.ndim != 2:
+        raise BadImage(f"tensor of shape {array.shape}; expected C×H×W, of one, three or four channels")
+    if array.dtype.kind == "f":
+        if not (array.size and 0 <= array.min() <= array.max() <= 1):
+            raise BadImage("tensor of floats beyond 0…1; give the picture before it is normalised")
+        array = np.rint(255 * array.astype(np.float64)).astype(np.uint8)
+    return array  # type: ignore[no-any-return]
+
+
 def _grey16(grey: npt.NDArray[Any]) -> Pixels:
     grey8 = ((grey.astype(np.uint32) + 128) // 257).astype(np.uint8)
     return np.repeat(grey8[..., None], 3, axis=2)
 
 
-def _upright(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Apply the EXIF orientation. Damaged EXIF says nothing about the pixels: the image is then taken as it lies."""
+def turn_of(image: PIL.Image.Image) -> PIL.Image.Transpose | None:
+    """What its EXIF orientation asks for. Damaged EXIF says nothing about the pixels: the image is taken as it lies."""
     try:
-        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
-        turn = None
-    return image if turn is None else image.transpose(turn)
+        return None
 
 
 _TURNS = {

@@ -1,7 +1,8 @@
 """Which images are in this Parquet file? Rows as Hugging Face writes them, one at a time.
 
 A row has the image's bytes in a column ``image`` or ``img`` (a struct of ``bytes`` and ``path``, or plain binary), and
-its class in ``label``, ``labels`` or ``fine_label``; the names of the classes stand in the schema's metadata.
+its class in ``label``, ``labels`` or ``fine_label``: a number or a text. What the data set calls its numbers stands in
+the schema's metadata.
 """
 
 import json
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry
-from aliasing.images.labels import MAX_LABEL, SPLITS
+from aliasing.images.labels import SPLITS
 
 _BUFFER = 2**20  # of a column chunk that is read at once; without it, Arrow reads the whole chunk
 _UNSUSPECTED = 2**24  # bytes of a row group; images are compressed already, so that more does not come of a small file
@@ -38,9 +40,9 @@ def parquet_source(paths: list[Path]) -> ImageSource:
 
 
 def choose_split(paths: list[Path]) -> list[Path]:
-    """Of the Parquet files in a folder, those of the split that is measured: validation or test before train."""
+    """Of the files in a folder, those of the split that is measured: validation or test before train."""
     for split in SPLITS:
-        chosen = [path for path in paths if re.match(rf"{split}(?![a-z])", path.name)]
+        chosen = [path for path in paths if re.search(rf"(?<![a-z]){split}(?![a-z])", path.name)]
         if chosen:
             return chosen
     return paths
@@ -93,19 +95,17 @@ def _entries(path: Path, image: str, label: str | None) -> Iterator[Entry]:
             columns = [image] if label is None else [image, label]
             # One row at once costs microseconds; several that share one huge value could fill the memory.
             for batch in file.iter_batches(1, columns=columns, use_threads=False):
-                index = batch.column(label)[0].as_py() if label is not None else None
-                yield _entry(f"{path.name}/{row:06d}", index, batch.column(image)[0].as_py())
+                cell = batch.column(label)[0].as_py() if label is not None else None
+                yield _entry(f"{path.name}/{row:06d}", written(cell), batch.column(image)[0].as_py())
                 row += 1
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         yield bad_entry(path.name, None, f"Parquet file cannot be read beyond row {row}: {error}")
 
 
-def _entry(name: str, label: object, cell: object) -> Entry:
-    # Hugging Face marks an unknown label by -1.
-    index = label if isinstance(label, int) and label >= 0 else None
-    if index is not None and index > MAX_LABEL:
-        return bad_entry(name, None, f"label {index} is no index of a class")
+def _entry(name: str, label: Label, cell: object) -> Entry:
+    if isinstance(label, int) and abs(label) > MAX_LABEL:
+        return bad_entry(name, None, f"label {label} is no index of a class")
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(content, bytes):
-        return bad_entry(name, index, "the row holds no image bytes")
-    return image_entry(name, index, lambda: content)
+        return bad_entry(name, label, "the row holds no image bytes")
+    return image_entry(name, label, lambda: content)

@@ -5,21 +5,23 @@ lists, and those can name hosts.
 """
 
 import hashlib
-import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from aliasing.classes import Label
 from aliasing.images.entries import Clip, Entry, check_regular, shown
 from aliasing.images.pixels import MAX_PIXELS, BadImage, Pixels
+from aliasing.images.quiet import opencv_is_quiet
 
 EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 
 
-def clip_entry(name: str, label: int | None, path: Path) -> Entry:
+def clip_entry(name: str, label: Label, path: Path) -> Entry:
     """An entry for a video file."""
 
-    def identify() -> str:
+    def identify(_: Entry) -> str:
         check_regular(path.stat())
         with path.open("rb") as file:
             if not _is_video(file.read(12)):
@@ -27,24 +29,26 @@ def clip_entry(name: str, label: int | None, path: Path) -> Entry:
             file.seek(0)
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
-    def load(name: str, label: int | None) -> Clip:
-        identity = identify()
+    def load(entry: Entry) -> Clip:
+        identity = identify(entry)
         if next(read_frames(path), None) is None:
             raise BadImage("damaged video: no frame can be decoded")
-        return Clip(name, identity, label, lambda: read_frames(path))
+        return Clip(entry.name, identity, entry.label, lambda: read_frames(path))
 
     return Entry(shown(name), label, load, identify)
 
 
 def read_frames(path: Path) -> Iterator[Pixels]:
     """The frames of a video file, uint8 H×W×3 RGB, as far as they can be decoded."""
-    cv2 = _opencv()
-    capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    with opencv_is_quiet():
+        cv2: Any = import_module("cv2")
+        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     try:
         if capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT) > MAX_PIXELS:
             raise BadImage(f"frames of more than {MAX_PIXELS / 1e6:.0f} megapixels")
         while True:
-            success, frame = capture.read()
+            with opencv_is_quiet():
+                success, frame = capture.read()
             if not success:
                 return
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
@@ -60,16 +64,3 @@ def _is_video(head: bytes) -> bool:
         or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
         or head[:4] == b"\x1a\x45\xdf\xa3"
     )
-
-
-def _opencv() -> Any:
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is wrong with a file is said by BadImage
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-    import cv2
-
-    # Others may have imported it before the environment was set.
-    if hasattr(cv2, "setLogLevel"):  # OpenCV 4
-        cv2.setLogLevel(0)
-    else:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    return cv2

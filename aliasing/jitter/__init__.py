@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from aliasing import tables
+from aliasing.classes import MatchedLabels, in_classes, match_labels
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import Identity, identify
 from aliasing.images import Clip, Image, ImageSource, open_images
@@ -69,6 +70,7 @@ class _Measured:
     images: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
+    turned: int = 0
     bounds: list[float] = field(default_factory=list)
     inputs: InputsDigest = field(default_factory=InputsDigest)
 
@@ -129,6 +131,7 @@ class Jitter:
                     found.images += len(part.images)
                     found.skipped |= part.skipped
                     found.not_finite += part.not_finite
+                    found.turned += len(part.turned)
                     found.bounds += [] if part.bound is None else [part.bound]
                     found.inputs.add(part.inputs)
                 if first is None:
@@ -157,9 +160,9 @@ class Jitter:
         networks: dict[str, Any] = {}
         differences: list[dict[str, Any]] = []
         skipped: dict[str, str] = {}
-        images, inputs = 0, ""
+        images, turned, inputs = 0, 0, ""
         for name, found in self._measured.items():
-            metrics, images, inputs = found.metrics, found.images, str(found.inputs)
+            metrics, images, turned, inputs = found.metrics, found.images, found.turned, str(found.inputs)
             skipped |= found.skipped
             if networks:
                 names = {"first": next(iter(networks)), "second": name, "images": found.minus_first.images}
@@ -173,14 +176,20 @@ class Jitter:
                 "images_that_change": metrics.changed_images,
                 "near_ties": metrics.near_ties,
                 "not_finite": list(found.not_finite),
-                "cautions": metrics.cautions(),
+                "cautions": [*metrics.cautions(), *self.models[name].get("labels", {}).get("cautions", ())],
                 **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
                 **self.models[name],
             }
         return {
             "models": networks,
             "differences": differences,
-            "images": {"source": self.settings["images"], "identity": inputs, "found": images, "skipped": skipped},
+            "images": {
+                "source": self.settings["images"],
+                "identity": inputs,
+                "found": images,
+                "turned": turned,
+                "skipped": skipped,
+            },
             "settings": self.settings,
             "versions": versions(),
             "command": command_line(),
@@ -334,7 +343,10 @@ def measure_jitter(
             described[network.name] = describe_network(network, protocol, identity)
             if slow:
                 described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
-            _measure(_Subject(network, protocol, {**settings, **asdict(identity)}, timeout), run)
+            labels = _labels_of(network, run, output, timeout)
+            if labels is not None:
+                described[network.name]["labels"] = labels.summary()
+            _measure(_Subject(network, protocol, {**settings, **asdict(identity)}, timeout, labels), run)
     if not described:
         raise UsageError("no network was given")
     return Jitter(described, protocol, settings, run.records)
@@ -374,6 +386,7 @@ class _Subject:
     protocol: Protocol
     settings: dict[str, Any]
     timeout: float | None
+    labels: MatchedLabels | None = None  # an embedding has no classes
 
     @property
     def execution(self) -> Execution:
@@ -387,6 +400,10 @@ class _Subject:
         with at_work(self.model.name, ["a picture of zeros"], self.timeout):
             return prepare(self.model, self.execution)
 
+    def numbered(self, blocks: Blocks) -> Blocks:
+        """The blocks with the network's classes in place of the labels as they are written."""
+        return ((index, in_classes(block, self.labels)) for index, block in blocks)
+
     def views_of(self, image: Image | Clip) -> Views:
         return self.protocol.views(image, self.model, self.settings["seed"])
 
@@ -396,6 +413,14 @@ class _Subject:
 
     def classifier(self, execution: Execution) -> Guarded:
         return Guarded(self.running, probabilities_of(self.running, execution), self.timeout)
+
+
+def _labels_of(model: Classifier, run: Run, output: str, timeout: float | None) -> MatchedLabels | None:
+    """What the labels of the images mean to a network."""
+    if output == "embedding":
+        return None
+    with at_work(model.name, ["a picture of its mean colour"], timeout):
+        return match_labels(model, run.labels, defined=run.source.class_names, source=run.source.description)
 
 
 _Way: TypeAlias = tuple[Show, Compare, float | None]
@@ -415,12 +440,13 @@ def _measure(subject: _Subject, run: Run) -> None:
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
         show, compare, bound = way()
+        numbered = subject.numbered(blocks)
 
         def tabulate(image_name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(name, image_name, image, views, compare(outputs, views, image), schema)
 
         device = settings["device"]
-        for index, part in measure_blocks(blocks, subject.views_of, show, tabulate, schema, seen=seen, device=device):
+        for index, part in measure_blocks(numbered, subject.views_of, show, tabulate, schema, seen=seen, device=device):
             yield index, replace(part, bound=bound)
 
     run.measure(name, [name], settings, work)

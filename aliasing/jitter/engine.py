@@ -59,7 +59,7 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, pre
         The class probabilities of each view.
     views : Views
     image : Image or Clip
-        Its label, where it has one.
+        Its label is the number of a class, where it has one (see `aliasing.classes.in_classes`).
     precision : str
         Of the network that gave the outputs.
 
@@ -74,10 +74,9 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, pre
         The label is not one of the network's classes.
     """
     classes = outputs.shape[1]
-    if image.label is not None and not 0 <= image.label < classes:
-        raise InputError(
-            f"{image.name} has label {image.label}, but the network has {classes} classes, 0 … {classes - 1}"
-        )
+    label = image.label
+    if isinstance(label, str) or (label is not None and not 0 <= label < classes):
+        raise InputError(f"{image.name} has label {label!r}, but the network has {classes} classes, 0 … {classes - 1}")
     first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
     top1 = outputs.argmax(1)
     two_largest = np.partition(outputs, -2, axis=1)[:, -2:]
@@ -93,9 +92,9 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, pre
         "first_precision": [precision] * len(first),
         "second_precision": [precision] * len(first),
     }
-    if image.label is not None:
-        columns["first_label_probability"] = outputs[first, image.label]
-        columns["second_label_probability"] = outputs[second, image.label]
+    if label is not None:
+        columns["first_label_probability"] = outputs[first, label]
+        columns["second_label_probability"] = outputs[second, label]
     return columns
 
 
@@ -176,6 +175,8 @@ def _measure_block(
                 part.skipped[entry.name] = str(prepared)
                 seen()
                 continue
+            if getattr(prepared[0], "turned", False):
+                part.turned.append(entry.name)
             shown.append((entry.name, *prepared))
             yield from (Shown(view.draw(), *prepared, number) for number, view in enumerate(prepared[1].views))
 

@@ -16,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 from torch import nn
 
+from aliasing.classes import Classes, Label
 from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import OPERATORS, write_spectra
+from aliasing.errors import one_line
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.images.preview import write_preview
 from aliasing.jitter import Jitter
@@ -127,7 +129,7 @@ def write_examples(
             seen = trace_by(network, model, image, result.protocol, batch_size=batch_size, seed=seed)
             if index == 0:
                 place = f"{number}-{example.kind}"
-                label = None if image.label is None else answer_in_words(model.labels, image.label)
+                label = _label_in_words(model, image.label)
                 described[example.name] = _write_pictures(folder, place, example, seen) | {"label": label}
             _add_answers(described[example.name], seen)
             if number == 0:
@@ -156,6 +158,14 @@ def _load(names: set[str], images: Any) -> dict[str, Image | Clip]:
             if len(found) == len(names):
                 break
     return found
+
+
+def _label_in_words(model: Classifier, label: Label) -> str | None:
+    """What an image shows: the network's name for it, or the label as it is written."""
+    index = Classes(len(model.labels or ()), model.labels).match(label).index
+    if index is not None:
+        return answer_in_words(model.labels, index)
+    return None if label is None else one_line(str(label))
 
 
 def _write_pictures(folder: Path, place: str, example: Example, seen: Trace) -> dict[str, Any]:

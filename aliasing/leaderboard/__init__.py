@@ -119,10 +119,11 @@ class Leaderboard:
         """
         models: dict[str, Any] = {}
         skipped: dict[str, str] = {}
-        images = 0
+        images = turned = 0
         for name, measured in self.networks.items():
             whole = measured.jitter.summary()
             images, skipped = max(images, whole["images"]["found"]), skipped | whole["images"]["skipped"]
+            turned = max(turned, whole["images"]["turned"])
             models[name] = {
                 **whole["models"][name],
                 "consistency": measured.shifted.metrics(name).estimates()["consistency"].as_dict(),
@@ -140,7 +141,7 @@ class Leaderboard:
             ],
             "pareto": _pareto_front(models),
             "unmeasured": dict(self.unmeasured),
-            "images": {"source": self.settings["images"], "found": images, "skipped": skipped},
+            "images": {"source": self.settings["images"], "found": images, "turned": turned, "skipped": skipped},
             "settings": self.settings,
             "versions": versions(),
             "command": command_line(),
@@ -368,11 +369,11 @@ class _Speed:
 
 
 def _compare_labels(models: dict[str, Any]) -> None:
-    """Leave out the accuracy of networks whose classes are not those of most: the labels mean something else there."""
+    """Leave out the accuracy of networks whose classes are not those of most: numbers mean something else there."""
     counts = [model["classes"] for model in models.values()]
     usual = max(counts, key=counts.count)
     for model in models.values():
-        if model["classes"] != usual:
+        if model["classes"] != usual and not (model["labels"]["name"] or model["labels"]["wnid"]):
             model["cautions"] = [
                 *model["cautions"],
                 f"answers with {model['classes']} classes, most of these networks with {usual}: labels and accuracies"

@@ -270,8 +270,8 @@ def _training_set(model: Classifier, images: ImageSource, out: Path, settings: d
         if file.exists():
             return _read(file, settings)
     matched = match_labels(model, count_labels(entries()), defined=images.class_names, source=images.description)
-    if matched.labelled and not matched.matched:
-        raise InputError("; ".join(matched.cautions))
+    if matched.matched < matched.labelled:
+        raise InputError(matched.cautions[0].removeprefix("no accuracy: "))
     squares, labels, inputs = [], [], InputsDigest()
     unusable: dict[str, str] = {}
     for entry in tqdm(entries(), desc="reading images", disable=not watched(), leave=False):

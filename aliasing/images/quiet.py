@@ -1,0 +1,107 @@
+"""Pillow and OpenCV are kept quiet while they decode for us, and are left as they were at all other times.
+
+What is wrong with a file is said by ``BadImage``; what the libraries say beside it would tear up a progress bar. A
+filter of warnings, a handler of a logger and OpenCV's log level belong to the whole process: so they are there only
+while a thread decodes, and the last thread takes them away.
+"""
+
+import logging
+import os
+import re
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+Undo = Callable[[], None]
+
+
+class WhileAnyone:
+    """Something that holds for the process while any thread is inside, and is undone when the last has left.
+
+    Parameters
+    ----------
+    begin : callable
+        Makes it hold, and gives what undoes it.
+
+    Examples
+    --------
+    >>> said = []
+    >>> quiet = WhileAnyone(lambda: said.append("on") or (lambda: said.append("off")))
+    >>> with quiet(), quiet():
+    ...     pass
+    >>> said
+    ['on', 'off']
+    """
+
+    def __init__(self, begin: Callable[[], Undo]) -> None:
+        self._begin = begin
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._undo: Undo = lambda: None
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            if not self._inside:
+                self._undo = self._begin()
+            self._inside += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if not self._inside:
+                    self._undo()
+
+
+def _silence_pillow() -> Undo:
+    # The list itself is changed, and not by `filterwarnings`, which would make Python forget which of the caller's
+    # warnings it has shown already. `catch_warnings` swaps the list: ours is looked for where it was put, too.
+    ours = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+    filters: list[Any] = warnings.filters  # type: ignore[assignment]
+    filters.insert(0, ours)
+    logger, handler = logging.getLogger("PIL"), logging.NullHandler()
+    logger.addHandler(handler)
+
+    def undo() -> None:
+        places: list[Any] = [filters, warnings.filters]
+        for place in places:
+            for index, found in enumerate(place):
+                if found is ours:
+                    del place[index]
+                    break
+        logger.removeHandler(handler)
+
+    return undo
+
+
+def _silence_opencv() -> Undo:
+    ours = {name: value for name, value in _OPENCV.items() if name not in os.environ and not _told}
+    os.environ.update(ours)
+    cv2: Any = import_module("cv2")
+    if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+        get, put, silent = cv2.getLogLevel, cv2.setLogLevel, 0
+    else:
+        log = cv2.utils.logging
+        get, put, silent = log.getLogLevel, log.setLogLevel, log.LOG_LEVEL_SILENT
+    level = get()
+    put(silent)
+
+    def undo() -> None:
+        put(level)
+        for name in ours:
+            os.environ.pop(name, None)
+        _told[:] = [True]
+
+    return undo
+
+
+# What OpenCV's FFmpeg reads when it opens its first file, and OpenCV itself when it is imported.
+_OPENCV = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
+_told: list[bool] = []  # whether they have read it
+
+pillow_is_quiet = WhileAnyone(_silence_pillow)
+opencv_is_quiet = WhileAnyone(_silence_opencv)
