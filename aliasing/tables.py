@@ -37,6 +37,8 @@ FORMATS = ("table", "markdown", "csv")
 _TITLES = {
     "top1_change": "P(top-1 change)",
     "mac": "MAC",
+    "any_change": "P(any label changes)",
+    "label_mac": "MAC per label",
     "cosine_distance": "cosine distance",
     "neighbour_change": "P(neighbour change)",
     "worst_change": "worst case",
@@ -54,8 +56,11 @@ _TITLES = {
     "rank": "",
     "origin": "from",
 }
-_MEASURES = ("top1_change", "mac", "cosine_distance", "neighbour_change", "accuracy", "worst_accuracy")
-_LEADERBOARD_MEASURES = ("accuracy", "consistency", "top1_change", "worst_change", "worst_accuracy", "mac")
+_MEASURES = ("top1_change", "mac", "any_change", "label_mac", "cosine_distance", "neighbour_change", "accuracy", "worst_accuracy")
+_LEADERBOARD_MEASURES = (
+    *("accuracy", "consistency", "top1_change", "any_change"),
+    *("worst_change", "worst_accuracy", "mac", "label_mac"),
+)
 
 
 def cell(estimate: Mapping[str, float | None] | None, digits: int = 3, sign: str = "") -> str:

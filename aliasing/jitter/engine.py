@@ -99,6 +99,36 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, pre
     return columns
 
 
+def compare_labels(outputs: Array, views: Views, image: Image | Clip, precision: str = "float32") -> Columns:
+    """Which labels come or go from the first to the second view of each pair: those that cross a probability of 0.5.
+
+    Parameters
+    ----------
+    outputs : float32 array, views×labels
+        The probability of each label in each view, independently of the others.
+    views, image, precision
+        As for :func:`compare_probabilities`.
+
+    Returns
+    -------
+    dict of str to array
+        A column for each field of ``records.LABELS`` that depends on the output.
+    """
+    first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
+    there = outputs >= 0.5
+    margin = np.abs(outputs - 0.5).min(1)
+    return {
+        "first_labels": there.sum(1)[first],
+        "second_labels": there.sum(1)[second],
+        "labels_changed": (there[first] != there[second]).sum(1),
+        "label_change": np.array([np.abs(outputs[a] - outputs[b]).mean() for a, b in views.pairs], np.float32),
+        "first_margin": margin[first],
+        "second_margin": margin[second],
+        "first_precision": [precision] * len(first),
+        "second_precision": [precision] * len(first),
+    }
+
+
 def measure_blocks(
     numbered_blocks: Iterable[tuple[int, list[Entry]]],
     views_of: ViewsOf,
