@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["in_evaluation", "surroundings_kept"]
+__all__ = ["devices_in_use", "in_evaluation", "surroundings_kept"]
 
 
 @contextmanager
@@ -40,6 +40,12 @@ def in_evaluation(module: nn.Module) -> Iterator[None]:
             inside.training = True
 
 
+def devices_in_use() -> list[int]:
+    """The CUDA devices that have random numbers in this process: none before the first of them is used."""
+    in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    return [*range(torch.cuda.device_count())] if in_use else []
+
+
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
     """Whatever networks, images and protocols do meanwhile: global random numbers, threads and flags are as before.
@@ -55,8 +61,8 @@ def surroundings_kept() -> Iterator[None]:
     >>> bool(torch.equal(torch.get_rng_state(), before))
     True
     """
-    devices = [*range(torch.cuda.device_count())] if torch.cuda.is_initialized() else []
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    devices = devices_in_use()
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002
     on_devices = [torch.cuda.get_rng_state(device) for device in devices]
     threads, grad = torch.get_num_threads(), torch.is_grad_enabled()
     deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
@@ -64,7 +70,7 @@ def surroundings_kept() -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(states[0])
-        np.random.set_state(states[1])
+        np.random.set_state(states[1])  # noqa: NPY002
         random.setstate(states[2])
         for device, state in zip(devices, on_devices, strict=True):
             torch.cuda.set_rng_state(state, device)

@@ -40,6 +40,7 @@ from aliasing.jitter.network import (
     Array,
     Execution,
     embeddings_of,
+    execution_of,
     has_fast_bfloat16,
     prepare,
     probabilities_of,
@@ -54,6 +55,7 @@ from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import EMBEDDINGS, LABELS, PROBABILITIES, Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
+from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
@@ -193,6 +195,7 @@ class Jitter:
         return "\n".join(tables.jitter_tables(self.summary(), "html"))
 
 
+@surroundings_kept()
 def measure_jitter(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
     images: Any = "sample",
@@ -354,8 +357,9 @@ def trace_most_jittery(
         return []
     source = images if isinstance(images, ImageSource) else open_images(images)
     image = next(entry for entry in source if entry.name == name).load()
-    seed, batch_size = result.settings["seed"], result.settings["batch_size"]
-    return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
+    asked = {name: result.settings[name] for name in ("seed", "batch_size")}
+    execution = execution_of(result.settings)
+    return [trace(load_model(model), image, result.protocol, execution=execution, **asked) for model in models]
 
 
 @dataclass(frozen=True)

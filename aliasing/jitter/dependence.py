@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from aliasing.errors import InputError
+from aliasing.undisturbed import devices_in_use
 
 __all__ = ["Independence"]
 
@@ -112,9 +113,8 @@ class Independence:
 
     def _refuse_changing(self, company: Array, before: Array, found: float) -> None:
         """Refuse a network that answers the same pictures otherwise: is it by chance?"""
-        devices = [*range(torch.cuda.device_count())] if torch.cuda.is_initialized() else []
         answers = []
-        with torch.random.fork_rng(devices):
+        with torch.random.fork_rng(devices_in_use()):
             for _ in range(2):
                 torch.manual_seed(0)
                 answers.append(self._network(company)[-1])

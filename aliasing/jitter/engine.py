@@ -19,7 +19,7 @@ import torch
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Clip, Entry, Image
-from aliasing.jitter.faults import Guarded
+from aliasing.jitter.faults import Guarded, staying
 from aliasing.jitter.network import Array, Network
 from aliasing.memory import return_freed_memory
 from aliasing.protocols import Views
@@ -160,8 +160,9 @@ def measure_blocks(
 
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
         try:
-            image = item[1].load()
-            views = views_of(image)
+            with staying():
+                image = item[1].load()
+                views = views_of(image)
             # What the views show they hold; a photograph of any size need not wait for its turn in memory.
             return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
         except BadImage as error:

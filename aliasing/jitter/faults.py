@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from aliasing.errors import InputError, UsageError, one_line
+from aliasing.errors import InputError, UsageError, one_line, who_exits
 from aliasing.jitter.dependence import Independence
 from aliasing.models import Classifier
 
@@ -70,8 +70,30 @@ def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> 
             timer.cancel()
 
 
+@contextmanager
+def staying() -> Iterator[None]:
+    """Around what a person's own images and protocols do: it may not end the process.
+
+    Raises
+    ------
+    InputError
+        It calls ``sys.exit``, and where.
+
+    Examples
+    --------
+    >>> with staying():
+    ...     sys.exit(0)
+    Traceback (most recent call last):
+    aliasing.errors.InputError: <module> in <doctest aliasing.jitter.faults.staying[0]> calls sys.exit(0)
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise InputError(f"{who_exits(error)} calls sys.exit({error})") from error
+
+
 class Guarded:
-    """A network that is held to its word: a row a view, of the same length every time, that follows from the view alone.
+    """A network that is held to its word: a row a view, always of the same length, that follows from the view alone.
 
     Parameters
     ----------

@@ -67,6 +67,14 @@ class Execution:
 ON_CPU = Execution()
 
 
+def execution_of(settings: dict[str, Any]) -> Execution:
+    """How a run's networks were run, by its settings: for what is looked at once more, a few views of them.
+
+    The answers of a verified run are float32's; compiling does not pay for a few views.
+    """
+    return Execution(settings["device"], half=settings["precision"] == "bfloat16")
+
+
 def has_fast_bfloat16(device: str = "cpu") -> bool:
     """Whether a device multiplies bfloat16 in hardware, faster than float32.
 

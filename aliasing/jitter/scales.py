@@ -1,7 +1,7 @@
 r"""On which scale does a network answer: logits, log-probabilities, probabilities; of classes, of two, or of labels?
 
-Every measure is of probabilities, and a second softmax would flatten them: a network that is sure, (1, 0, …, 0), becomes
-one that is nearly undecided between its classes. The scale is told by
+Every measure is of probabilities, and a second softmax would flatten them: a network that is sure, (1, 0, …, 0), would
+become one that is nearly undecided between its classes. The scale is told by
 
 * the last call that makes the answer (``softmax``, ``log_softmax``, ``sigmoid``), whether it is a module, a function or
   a method, and whatever reshapes it afterwards (`aliasing.sites.trace`),
@@ -196,7 +196,9 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
     if rows.shape[1] == 1:
         if kind == "sigmoid":
             return Found("one probability", f"{called}, and it gives one number a view")
-        doubt = _DOUBT.format(what="one number in 0…1 a view", taken="a logit") if inside and not _is_free(call) else None
+        doubt = (
+            _DOUBT.format(what="one number in 0…1 a view", taken="a logit") if inside and not _is_free(call) else None
+        )
         return Found("one logit", f"{called}, and it gives one number a view", doubt)
     tolerance = max(_tolerance(rows), unit * (8 + math.sqrt(rows.shape[1])))
     varies = bool((numbers != numbers[:1]).any())
@@ -205,7 +207,9 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
         if sums_to_one:
             return Found("probabilities", f"{called}, and its rows sum to 1")
         lowest, highest = float(numbers.sum(1).min()), float(numbers.sum(1).max())
-        doubt = f"its rows sum to {lowest:.4g}…{highest:.4g} behind a softmax; they are taken for probabilities as they are"
+        doubt = (
+            f"its rows sum to {lowest:.4g}…{highest:.4g} behind a softmax; they are taken for probabilities as they are"
+        )
         return Found("probabilities", called, doubt)
     exponents = numbers.logsumexp(1).abs()
     if bool((exponents <= tolerance * max(1.0, float(numbers.abs().max()))).all()) and (varies or not _is_free(call)):
@@ -219,7 +223,9 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
         )
     doubt = None
     if kind is not None:
-        doubt = f"{called}, and its numbers are no probabilities: they are taken for logits; give scale= to al.load_model"
+        doubt = (
+            f"{called}, and its numbers are no probabilities: they are taken for logits; give scale= to al.load_model"
+        )
     elif inside and not _is_free(call):
         doubt = _DOUBT.format(what="numbers in 0…1 that do not sum to 1", taken="logits")
     elif bool((numbers <= 0).all()) and not _is_free(call):
@@ -228,7 +234,8 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
 
 
 _DOUBT = (
-    "it gives {what}, and on which scale cannot be told: taken for {taken}; if that is wrong, give scale= to al.load_model"
+    "it gives {what}, and on which scale cannot be told: taken for {taken}; if that is wrong, give scale= to"
+    " al.load_model"
 )
 
 
@@ -323,7 +330,7 @@ def _unit_of(module: nn.Module) -> float:
 
 
 def _tolerance(rows: Tensor) -> float:
-    """Of a sum of D probabilities, each rounded by itself: relative errors of a few units that add like a random walk."""
+    """Of a sum of D probabilities, each rounded by itself: errors of a few units that add like a random walk."""
     return float(torch.finfo(rows.dtype).eps * (8 + math.sqrt(rows.shape[1])))
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from aliasing.models.classifier import Classifier
+from aliasing.undisturbed import in_evaluation
 
 
 def penultimate_layer(classifier: Classifier) -> str | None:
@@ -28,7 +29,7 @@ def penultimate_layer(classifier: Classifier) -> str | None:
         if isinstance(layer, nn.Linear)
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_evaluation(module):
             answer = module(classifier.normalize(torch.zeros(1, size, size, 3)))
     finally:
         for hook in hooks:

@@ -28,6 +28,7 @@ from aliasing.models.classifier import fingerprint
 from aliasing.progress import watched
 from aliasing.provenance import whole_file, write_json
 from aliasing.resizers import crop_centre, resize_shorter_side
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
 
@@ -59,6 +60,7 @@ class Recipe:
     precision: str = "float32"
 
 
+@surroundings_kept()
 def finetune(
     model: Classifier, images: Any, out: Path, recipe: Recipe | None = None, *, limit: int | None = None
 ) -> Classifier:
@@ -199,7 +201,7 @@ def _training_set(
             raise InputError(
                 f"no labelled images in {images.description}; give a folder with a folder a class, or a labels.csv"
             )
-        with torch.no_grad():
+        with torch.no_grad(), in_evaluation(model.module):
             classes = model.module(model.normalize(model.preprocess(squares[0])[None])).shape[1]
         if not 0 <= min(labels) <= max(labels) < classes:
             raise InputError(
