@@ -290,8 +290,9 @@ class Records:
         return (self.read(model, block, without) for block in range(self._listings[model].blocks))
 
     def table(self, models: list[str]) -> pa.Table:
-        """All rows of these networks as one table."""
-        return pa.concat_tables([part.table for model in models for part in self.parts(model)])
+        """All rows of these networks as one table; null where a network has no such column."""
+        parts = [part.table for model in models for part in self.parts(model)]
+        return pa.concat_tables(parts, promote_options="default")
 
     def _folder(self, model: str) -> Path:
         assert self.directory is not None
