@@ -36,7 +36,7 @@ from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, describe_scale
 from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
-from aliasing.jitter.network import ON_CPU, Array, class_probabilities, evaluated, rounding_unit
+from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
 from aliasing.jitter.scales import find_scale
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -340,6 +340,6 @@ def _measure_blocks(
     def views_of(image: Image | Clip) -> Views:
         return protocol.views(image, model, settings["seed"])
 
-    guarded = Guarded(model, network, timeout, rounding_unit(model, ON_CPU))
+    guarded = Guarded(model, network, timeout, rounding_unit(model))
     show = in_batches(guarded, settings["batch_size"])
     return measure_blocks(blocks, views_of, show, tabulate, PROBABILITIES, seen=seen)

@@ -187,6 +187,7 @@ def convolutions(model: Classifier) -> list[str]:
     return list(dict.fromkeys(call.name for call in record.module_calls if isinstance(call.module, nn.Conv2d)))
 
 
+@surroundings_kept()
 def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> list[LayerMaps]:
     """The outputs of layers for a batch of views.
 

@@ -207,7 +207,7 @@ class Subject:
                 shown = self.model.normalize(torch.from_numpy(views).to(self.device))
                 return _as_array(self.model.module(shown))
 
-        return Independence(self.model.name, answer, rounding_unit(self.model, Execution(self.device)))
+        return Independence(self.model.name, answer, rounding_unit(self.model, self.device))
 
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""

@@ -388,11 +388,11 @@ class _Subject:
 
     @cached_property
     def embedder(self) -> Guarded:
-        unit = rounding_unit(self.running, self.execution)
+        unit = rounding_unit(self.running, self.execution.device, self.execution.half)
         return Guarded(self.running, embeddings_of(self.running, self.execution), self.timeout, unit)
 
     def classifier(self, execution: Execution) -> Guarded:
-        unit = rounding_unit(self.running, execution)
+        unit = rounding_unit(self.running, execution.device, execution.half)
         return Guarded(self.running, probabilities_of(self.running, execution), self.timeout, unit)
 
 

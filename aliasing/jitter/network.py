@@ -190,11 +190,11 @@ def _require_in_place(model: Classifier, execution: Execution, error: Exception)
         raise InputError(f"{model.name} cannot be copied ({reason}), and is left as it is; {todo}") from error
 
 
-def rounding_unit(model: Classifier, execution: Execution) -> float:
+def rounding_unit(model: Classifier, device: str = "cpu", half: bool = False) -> float:
     """The distance from 1 to the next number in the arithmetic that a network is run in."""
-    multiplied = [model.dtype, *([torch.bfloat16] if execution.half else [])]
+    multiplied = [model.dtype, *([torch.bfloat16] if half else [])]
     unit = max(torch.finfo(dtype).eps for dtype in multiplied)
-    tensor_float = execution.device.startswith("cuda") and (
+    tensor_float = device.startswith("cuda") and (
         torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
     )
     return max(unit, 2**-10) if tensor_float else unit  # TensorFloat-32 has float16's bits

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier
 from aliasing.sites.trace import Trace, trace
-from aliasing.undisturbed import in_evaluation
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["SCALES", "Found", "Scale", "find_scale", "rows_of", "scale_of", "to_probabilities"]
 
@@ -138,6 +138,7 @@ def rows_of(answer: object, model: str) -> Tensor:
     )
 
 
+@surroundings_kept()
 def find_scale(model: Classifier) -> Found:
     """The scale of a network's answers: the one that its classifier says, or the one that its run shows.
 

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from aliasing.jitter.network import ON_CPU, Execution, evaluated, probabilities
 from aliasing.jitter.scales import SCALES, find_scale, rows_of
 from aliasing.models import Classifier
-from aliasing.undisturbed import in_evaluation
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["Cost", "cost", "views_per_second"]
 
@@ -43,6 +43,7 @@ class Cost:
     classes: int
 
 
+@surroundings_kept()
 def cost(model: Classifier) -> Cost:
     """Count the parameters, the multiply–adds and the classes of a network, by one run on one image.
 
@@ -74,6 +75,7 @@ def cost(model: Classifier) -> Cost:
     return Cost(parameters, counter.get_total_flops() // 2, classes)  # the counter counts both operations
 
 
+@surroundings_kept()
 def views_per_second(model: Classifier, batch_size: int, execution: Execution = ON_CPU) -> float:
     """How many views a second the network answers on this machine, in batches of this size: the median of three.
 

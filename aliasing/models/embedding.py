@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from aliasing.models.classifier import Classifier
-from aliasing.undisturbed import in_evaluation
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 
+@surroundings_kept()
 def penultimate_layer(classifier: Classifier) -> str | None:
     """The name of the nn.Linear whose output is the network's output, or None.
 

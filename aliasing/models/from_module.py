@@ -25,7 +25,7 @@ from aliasing.models.classifier import (
     record_weights,
     require_weights,
 )
-from aliasing.undisturbed import in_evaluation
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 _ASSUMED = "no preprocessing was given: ImageNet's was assumed (256, centre 224, bilinear)"
 
@@ -110,6 +110,7 @@ def _current_folder_importable() -> Iterator[None]:
         sys.path.remove(folder)
 
 
+@surroundings_kept()
 def _require_answer(classifier: Classifier) -> None:
     """Show the network one grey image and see that it answers with one tensor, a row for the image."""
     size = classifier.input_size

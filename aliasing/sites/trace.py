@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from aliasing.errors import InputError, UsageError
+from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace", "trace_shapes", "twin"]
 
@@ -125,6 +126,7 @@ class Trace:
         return [call for call in self.module_calls if call.module is module]
 
 
+@surroundings_kept()
 def trace(model: nn.Module, example: Any) -> Trace:
     """Run a twin of ``model`` once on ``example`` in eval mode, and record it.
 
