@@ -4,6 +4,8 @@ Both are ``ValueError``s, so that a notebook can catch them as such. Their text 
 expected, and how to mend it. The command line prints that line and nothing else.
 """
 
+import traceback
+
 
 class InputError(ValueError):
     """The input is at fault: a file, an image, a checkpoint, a host. Exit code 1."""
@@ -15,6 +17,12 @@ class UsageError(ValueError):
 
 class ElsewhereError(InputError):
     """Another process of the same run is at fault, and says so itself."""
+
+
+def who_exits(error: SystemExit) -> str:
+    """The function that called ``sys.exit``: in somebody's network, images or protocol, where it ends nothing."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].name} in {frames[-1].filename}" if frames else "something"
 
 
 def one_line(text: str) -> str:

@@ -82,6 +82,23 @@ EMBEDDINGS = pa.schema(
     ]
 )
 
+LABELS = pa.schema(
+    [
+        *_VIEW_PAIR,
+        # Labels whose probability is at least 0.5 in the first view, and in the second.
+        ("first_labels", pa.int32()),
+        ("second_labels", pa.int32()),
+        # Labels that are there in one of the two views alone, and the mean of |Δp| over all labels.
+        ("labels_changed", pa.int32()),
+        ("label_change", pa.float32()),
+        # The distance of the nearest label's probability from 0.5: where it is tiny, rounding decides.
+        ("first_margin", pa.float32()),
+        ("second_margin", pa.float32()),
+        ("first_precision", pa.string()),
+        ("second_precision", pa.string()),
+    ]
+)
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -363,8 +380,9 @@ class Records:
         return (self.read(model, block, without) for block in range(self._listings[model].blocks))
 
     def table(self, models: list[str]) -> pa.Table:
-        """All rows of these networks as one table."""
-        return pa.concat_tables([part.table for model in models for part in self.parts(model)])
+        """All rows of these networks as one table; null where a network has no such column."""
+        parts = [part.table for model in models for part in self.parts(model)]
+        return pa.concat_tables(parts, promote_options="default")
 
     def _folder(self, model: str) -> Path:
         assert self.directory is not None

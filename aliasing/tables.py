@@ -37,6 +37,8 @@ FORMATS = ("table", "markdown", "csv")
 _TITLES = {
     "top1_change": "P(top-1 change)",
     "mac": "MAC",
+    "any_change": "P(any label changes)",
+    "label_mac": "MAC per label",
     "cosine_distance": "cosine distance",
     "neighbour_change": "P(neighbour change)",
     "worst_change": "worst case",
@@ -54,8 +56,20 @@ _TITLES = {
     "rank": "",
     "origin": "from",
 }
-_MEASURES = ("top1_change", "mac", "cosine_distance", "neighbour_change", "accuracy", "worst_accuracy")
-_LEADERBOARD_MEASURES = ("accuracy", "consistency", "top1_change", "worst_change", "worst_accuracy", "mac")
+_MEASURES = (
+    "top1_change",
+    "mac",
+    "any_change",
+    "label_mac",
+    "cosine_distance",
+    "neighbour_change",
+    "accuracy",
+    "worst_accuracy",
+)
+_LEADERBOARD_MEASURES = (
+    *("accuracy", "consistency", "top1_change", "any_change"),
+    *("worst_change", "worst_accuracy", "mac", "label_mac"),
+)
 
 
 def cell(estimate: Mapping[str, float | None] | None, digits: int = 3, sign: str = "") -> str:
@@ -167,8 +181,24 @@ def difference_rows(summary: Mapping[str, Any], measures: Sequence[str] = _MEASU
 
 
 def jitter_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
-    """The networks, and their paired differences where there are several."""
+    """The networks, and their paired differences where there are several; all in one as CSV."""
+    if form == "csv":
+        return [render(_with_differences(jitter_rows(summary), summary), form)]
     return _rendered([(jitter_rows(summary), ""), (difference_rows(summary), "+")], form)
+
+
+def _with_differences(rows: list[Row], summary: Mapping[str, Any]) -> list[Row]:
+    """The rows with the paired differences beside the measures: ``minus``, the other network, and ``…_minus_first``."""
+    differences = difference_rows(summary)
+    if not differences:
+        return rows
+    by_network = {row["network"]: row for row in differences}
+    columns = [column for column in differences[0] if column not in ("network", "minus")]
+    return [
+        {**row, "minus": found.get("minus"), **{f"{column}_minus_first": found.get(column) for column in columns}}
+        for row in rows
+        for found in [by_network.get(row["network"], {})]
+    ]
 
 
 def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], form: Format) -> list[str]:
@@ -232,7 +262,7 @@ def _by_family(models: Mapping[str, Any]) -> list[str]:
     """The networks by consistency, and under each those of which it is the plain sibling."""
 
     def most_consistent(names: Iterable[str]) -> list[str]:
-        return sorted(names, key=lambda name: -(models[name]["consistency"]["value"] or 0))
+        return sorted(names, key=lambda name: -(models[name].get("consistency", {}).get("value") or 0))
 
     heads = most_consistent(name for name, model in models.items() if model["sibling"] is None)
     return [

@@ -26,7 +26,8 @@ class Counts(nn.Module):
         self.seen = 0
 
     def forward(self, views: Tensor) -> Tensor:
-        self.seen += len(views) if len(views) > 1 else 0  # one alone is not shown: it is how its layers are found
+        # One or two are not of the run: so its layers are found, and whether it answers the same views alike.
+        self.seen += len(views) if len(views) > 2 else 0
         white = views.amin((1, 2, 3), keepdim=True) > 0.99
         return (views + 2).masked_fill(white, float("nan"))
 

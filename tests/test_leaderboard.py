@@ -31,7 +31,9 @@ SIZE = 16
 
 
 def classifier(module: nn.Module, name: str, size: int = SIZE) -> Classifier:
-    return Classifier(module, name, size, HALF, HALF, "bilinear", resize_size=size + 4, crop_share=size / (size + 4))
+    return Classifier(
+        module.eval(), name, size, HALF, HALF, "bilinear", resize_size=size + 4, crop_share=size / (size + 4)
+    )
 
 
 def small(name: str, seed: int = 0, classes: int = 5) -> Classifier:

@@ -16,7 +16,7 @@ from importlib import import_module
 
 from aliasing import __version__
 from aliasing.cli.completion import PrintCompletion, complete
-from aliasing.errors import ElsewhereError, InputError, UsageError, one_line
+from aliasing.errors import ElsewhereError, InputError, UsageError, one_line, who_exits
 
 COMMANDS = (
     "spectrum",
@@ -78,6 +78,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(arguments.command, str(error))
         return 2
     except ElsewhereError:
+        return 1
+    except SystemExit as error:
+        _complain(arguments.command, f"{who_exits(error)} calls sys.exit({error}); nothing more was done")
         return 1
     except InputError as error:
         _complain(arguments.command, str(error))

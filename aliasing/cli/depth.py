@@ -128,7 +128,8 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
         return {}
     summary = profile.summary()
     if arguments.lie:
-        derived = [lie_error(model, images, layers=layers, limit=arguments.lie) for model in arguments.models]
+        asked = {"layers": layers, "limit": arguments.lie, "device": arguments.device}
+        derived = [lie_error(model, images, **asked) for model in arguments.models]
         summary["lie"] = {result.model: result.summary() for result in derived}
         if out:
             plots.save(plots.lie(derived), out / "lie.png")
@@ -161,7 +162,8 @@ def _film(arguments: argparse.Namespace, protocol: "Protocol", summary: dict[str
     for network in networks:
         modules = dict(network.module.named_modules())
         known = all(layer == INPUT or layer in modules for layer in layers)
-        followed.append(follow_maps(network, image, protocol, layers if known else None, seed=arguments.seed))
+        asked = {"seed": arguments.seed, "device": arguments.device}
+        followed.append(follow_maps(network, image, protocol, layers if known else None, **asked))
     plots.save_film(plots.animated_maps(followed), arguments.out / "animation", progress=not arguments.json)
     channels = drawn_channels(followed)
     numbers = [result.numbers(drawn) for result, drawn in zip(followed, channels, strict=True)]

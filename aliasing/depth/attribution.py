@@ -35,10 +35,11 @@ from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
 from aliasing.images import Clip, Image, ImageSource, open_images
-from aliasing.jitter import BATCH_SIZE, Jitter, describe_network
+from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, describe_scale
 from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
-from aliasing.jitter.network import Array, class_probabilities
+from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
+from aliasing.jitter.scales import find_scale
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -51,6 +52,7 @@ from aliasing.sites.trace import Trace, trace
 from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.plan import Plan, Treatment, make_plan
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["AS_IT_IS", "TREATED", "Attribution", "attribute", "make_variants"]
 
@@ -146,6 +148,7 @@ class Attribution:
         return tables.render(tables.attribution_rows(self.summary()), "html", sign="+")
 
 
+@surroundings_kept()
 def attribute(
     model: str | nn.Module | Classifier,
     images: Any = "sample",
@@ -203,13 +206,19 @@ def attribute(
     keep_freed_memory()
     if batch_size < 1 or (limit is not None and limit < 1):
         raise UsageError(f"batch size {batch_size}, limit {limit}; both must be at least 1")
-    network, protocol = load_model(model), make_protocol(protocol)
+    given, protocol = load_model(model), make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
     if operator not in ("blur", "flc"):
         raise UsageError(f"sites are treated one at a time by 'blur' or 'flc'; got {operator!r}")
     treatment = Treatment(operator, taps, placement)
-    with at_work(network.name, ["a grey picture"], timeout):
-        identity = identify(network)
+    with at_work(given.name, ["a grey picture"], timeout):
+        identity = identify(given)
+        scale = find_scale(given)
+    if scale.scale.of_labels:
+        raise UsageError(f"{given.name} gives {scale.name}: sites are attributed by the class of one answer")
+    network = replace(evaluated(given), scale=scale.name)
+    if network.module is not given.module:  # what cannot be copied keeps its layout in memory
+        network.module.to(memory_format=torch.channels_last)
     record, treated_sites, families = make_variants(network, treatment, sites)
     settings = {
         "images": source.description,
@@ -231,7 +240,7 @@ def attribute(
         run.measure(network.name, names, {**settings, "model": network.name, **asdict(identity)}, work)
     if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {source.description}")
-    described = describe_network(network, protocol, identity) | {"labels": labels.summary()}
+    described = describe_network(network, protocol, identity) | describe_scale(scale) | {"labels": labels.summary()}
     result = Jitter(dict.fromkeys(names, described), protocol, settings, run.records)
     return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)
 
@@ -322,10 +331,9 @@ def _measure_blocks(
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images, all variants of a block together."""
     names = [variant.name for base, variants in families for variant in (base, *variants)]
-    model.module.to(memory_format=torch.channels_last)
 
     def network(views: Array) -> Array:
-        with torch.no_grad():
+        with torch.no_grad(), in_evaluation(model.module):
             outputs = run_variants(lambda: class_probabilities(model, views), record, families)
         return np.stack([outputs[name] for name in names], axis=1)
 
@@ -337,6 +345,7 @@ def _measure_blocks(
     def views_of(image: Image | Clip) -> Views:
         return protocol.views(image, model, settings["seed"])
 
-    show = in_batches(Guarded(model, network, timeout), settings["batch_size"])
+    guarded = Guarded(model, network, timeout, rounding_unit(model))
+    show = in_batches(guarded, settings["batch_size"])
     blocks = ((index, in_classes(block, labels)) for index, block in blocks)
     return measure_blocks(blocks, views_of, show, tabulate, PROBABILITIES, seen=seen)

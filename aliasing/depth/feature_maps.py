@@ -26,11 +26,13 @@ from torch import Tensor, nn
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate, Mean
 from aliasing.images import BadImage, Clip, Image, ImageSource, open_images
+from aliasing.jitter.network import Execution, evaluated
 from aliasing.models import Classifier, load_model
 from aliasing.models.catalogue import did_you_mean
 from aliasing.protocols import Protocol, make_protocol
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import trace
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = [
     "INPUT",
@@ -185,6 +187,7 @@ def convolutions(model: Classifier) -> list[str]:
     return list(dict.fromkeys(call.name for call in record.module_calls if isinstance(call.module, nn.Conv2d)))
 
 
+@surroundings_kept()
 def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> list[LayerMaps]:
     """The outputs of layers for a batch of views.
 
@@ -218,8 +221,8 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
         if name != INPUT:
             handles.append(modules[name].register_forward_hook(_keeper(outputs, name)))
     try:
-        with torch.inference_mode():
-            model.module(model.normalize(views))
+        with torch.inference_mode(), in_evaluation(model.module):
+            model.module(model.normalize(views).to(_device_of(model.module)))
     finally:
         for handle in handles:
             handle.remove()
@@ -231,10 +234,15 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
             what = "is not run" if name not in outputs else "gives no tensor with a value for each view"
             raise UsageError(f"layer {name!r} of {model.name} {what}; choose another")
         kind, maps = _as_map(output)
-        found.append(LayerMaps(name, kind, maps.float().numpy()))
+        found.append(LayerMaps(name, kind, maps.float().cpu().numpy()))
     return found
 
 
+def _device_of(module: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+
+
+@surroundings_kept()
 def follow_maps(
     model: str | nn.Module | Classifier,
     image: Image | Clip,
@@ -242,6 +250,7 @@ def follow_maps(
     layers: Sequence[str] | None = None,
     *,
     seed: int = 0,
+    device: str = "cpu",
 ) -> MovingMaps:
     """The maps of chosen layers for each view of one image.
 
@@ -252,13 +261,18 @@ def follow_maps(
     protocol : str or Protocol
     layers : sequence of str, optional
         As for :func:`layer_outputs`; by default ``input`` and :func:`choose_layers`.
+    seed : int
+        For protocols that draw at random.
+    device : str
+        "cpu", "cuda" (or "cuda:1"), "mps".
 
     Raises
     ------
     BadImage
         The image cannot be shown in this way.
     """
-    network, protocol = load_model(model), make_protocol(protocol)
+    Execution(device)
+    network, protocol = evaluated(load_model(model), device), make_protocol(protocol)
     views = protocol.views(image, network, seed).views
     pictures = np.stack([view.draw() for view in views])
     names = list(layers) if layers is not None else [INPUT, *choose_layers(network)]
@@ -272,6 +286,7 @@ def follow_maps(
     )
 
 
+@surroundings_kept()
 def average_change(
     model: str | nn.Module | Classifier,
     images: Any = "sample",
@@ -300,7 +315,7 @@ def average_change(
     """
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; it must be at least 1")
-    network, protocol = load_model(model), make_protocol(protocol)
+    network, protocol = evaluated(load_model(model)), make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
     names = list(layers) if layers is not None else [INPUT, *choose_layers(network)]
     means = {name: Mean() for name in names}

@@ -21,7 +21,7 @@ double precision.
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -37,10 +37,12 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Mean
 from aliasing.images import BadImage, Image, ImageSource, open_images
 from aliasing.jitter.faults import at_work
+from aliasing.jitter.network import Execution, evaluated
 from aliasing.models import Classifier, load_model
 from aliasing.protocols.windowed import Crop, evaluation_view
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import trace
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["LieProfile", "generator", "lie_error"]
 
@@ -105,6 +107,7 @@ class LieProfile:
         return mean.estimate().as_dict() if mean and mean.images else None
 
 
+@surroundings_kept()
 def lie_error(
     model: str | nn.Module | Classifier,
     images: Any = "sample",
@@ -113,6 +116,7 @@ def lie_error(
     direction: tuple[float, float] = (1.0, 1.0),
     limit: int | None = None,
     batch_size: int = 8,
+    device: str = "cpu",
 ) -> LieProfile:
     """The Lie-derivative error of a network under translation, layer by layer.
 
@@ -129,6 +133,8 @@ def lie_error(
         Look at the first so many images.
     batch_size : int
         Images at once.
+    device : str
+        "cpu", "cuda" (or "cuda:1"), "mps". A network in float16 or bfloat16 is differentiated in float32.
 
     Returns
     -------
@@ -150,7 +156,10 @@ def lie_error(
     >>> round(sum(layer["share"]["value"] for layer in profile.summary()["layers"]), 5)
     1.0
     """
-    classifier = load_model(model)
+    Execution(device)
+    classifier = evaluated(load_model(model), device)
+    if classifier.dtype in (torch.float16, torch.bfloat16):
+        classifier = replace(classifier, module=copy.deepcopy(classifier.module).float())
     source = images if isinstance(images, ImageSource) else open_images(images)
     with at_work(classifier.name, ["a picture of zeros"]):
         record = trace(*probe_of(classifier, None))
@@ -166,7 +175,7 @@ def lie_error(
     total, not_finite = Mean(), list[str]()
     for names, batch in _batches(classifier, source, limit, batch_size):
         with at_work(classifier.name, names):
-            error, rows = network.measure(classifier.normalize(batch))
+            error, rows = network.measure(classifier.normalize(batch).to(device))
         usable = error.isfinite()
         not_finite += [name for name, finite in zip(names, usable.tolist(), strict=True) if not finite]
         total.add(error[usable].numpy())
@@ -209,8 +218,8 @@ def generator(x: Tensor, velocity: tuple[float, float]) -> Tensor:
     tensor([-0.7854, -0.5554], dtype=torch.float64)
     """
     down, across = velocity
-    rows = _derivative(x.shape[-2], x.dtype) @ x
-    columns = x @ _derivative(x.shape[-1], x.dtype).T
+    rows = _derivative(x.shape[-2], x.dtype).to(x.device) @ x
+    columns = x @ _derivative(x.shape[-1], x.dtype).to(x.device).T
     change: Tensor = -(down * rows + across * columns)
     return change
 
@@ -252,7 +261,7 @@ class _Differentiated:
             found[layer.name, "error"] = missed.mean(1)
             found[layer.name, "unexplained"] = missed.sum(1) / tangent.flatten(1).double().square().sum(1)
 
-        with torch.no_grad():
+        with torch.no_grad(), in_evaluation(self.module):
             whole = push(x, None, look)
             error = whole.square().mean(1)
             found["output", "error"] = error
@@ -262,7 +271,7 @@ class _Differentiated:
                 self._share(found, layer.name, before - behind, whole)
                 before = behind
             self._share(found, "output", before, whole)
-        return error, found
+        return error.cpu(), {key: values.cpu() for key, values in found.items()}
 
     @staticmethod
     def _share(found: dict[tuple[str, str], Tensor], name: str, added: Tensor, whole: Tensor) -> None:

@@ -1,11 +1,10 @@
 """Follow a shift of the image through a network: images in, one row an image and layer out."""
 
-import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,9 +23,10 @@ from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import UsageError
 from aliasing.identity import identify
 from aliasing.images import BadImage, Entry, ImageSource, open_images
+from aliasing.jitter.dependence import Independence
 from aliasing.jitter.engine import prepare_ahead
-from aliasing.jitter.faults import at_work
-from aliasing.jitter.network import Execution
+from aliasing.jitter.faults import at_work, staying
+from aliasing.jitter.network import Execution, evaluated, rounding_unit
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -34,9 +34,11 @@ from aliasing.records import BLOCK_SIZE, Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Trace, trace
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["probe_depth"]
 
+Array: TypeAlias = npt.NDArray[np.float32]
 Shown: TypeAlias = tuple[str, str, Views, bool]
 """An image's name, its identity, its views, and whether the sites are looked at on it."""
 
@@ -47,6 +49,7 @@ DEFAULT_PROTOCOL = "crop:span=1"
 _NO_SHIFT = ("scale", "rotate", "frames", "consistency-cifar", "consistency")
 
 
+@surroundings_kept()
 def probe_depth(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
     images: Any = "sample",
@@ -145,7 +148,7 @@ def probe_depth(
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
         for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
-            network = _on(device, load_model(given))
+            network = evaluated(load_model(given), device)
             if network.name in described:
                 raise UsageError(
                     f"{network.name} is given twice; give each network once, and your own under their own names"
@@ -174,11 +177,6 @@ def probe_depth(
     return Profile(described, protocol, settings, run.records)
 
 
-def _on(device: str, model: Classifier) -> Classifier:
-    """The network on its device: a copy where that is not the CPU, so that the one that was given stays where it is."""
-    return model if device == "cpu" else replace(model, module=copy.deepcopy(model.module).to(device))
-
-
 def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol) -> int | None:
     """How many cells at each side of a layer's map the border of the image or of the padding contaminates at least.
 
@@ -205,6 +203,17 @@ class Subject:
     sites_every: int
     timeout: float | None = None
     device: str = "cpu"
+
+    @cached_property
+    def independence(self) -> Independence:
+        """What sees to it that the network's answers follow from its views."""
+
+        def answer(views: Array) -> Array:
+            with torch.inference_mode(), in_evaluation(self.model.module):
+                shown = self.model.normalize(torch.from_numpy(views).to(self.device))
+                return _as_array(self.model.module(shown))
+
+        return Independence(self.model.name, answer, rounding_unit(self.model, self.device))
 
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
@@ -249,8 +258,9 @@ def _measure_block(
     def prepare(numbered: tuple[int, Entry]) -> Shown | BadImage:
         number, entry = numbered
         try:
-            image = entry.load()
-            views = subject.protocol.views(image, subject.model, settings["seed"])
+            with staying():
+                image = entry.load()
+                views = subject.protocol.views(image, subject.model, settings["seed"])
             return entry.name, image.identity, views, number % subject.sites_every == 0
         except BadImage as error:
             return error
@@ -298,16 +308,20 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
         if not bool(dense.sum().isfinite() & before.sum().isfinite()):
             watch.not_finite.add(number)
         elif (place, number) not in folded:  # of a place that is passed again, the first time
+            before, dense = (x if x.dtype == torch.float64 else x.float() for x in (before, dense))
             folded[place, number] = fold(before, dense, met[place].site.stride, compares)
 
     module = subject.model.module
     shown = subject.model.normalize(torch.from_numpy(np.stack(pictures)).to(subject.device))
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
+        stack.enter_context(in_evaluation(module))
         stack.enter_context(watch.on(module))
         if image_of_first:
             stack.enter_context(watching(module, met, list(image_of_first), note))
-        module(shown)
+        answer = module(shown)
+    if isinstance(answer, Tensor):
+        subject.independence.look(np.stack(pictures), _as_array(answer))
     found: list[list[dict[str, Any]]] = []
     for number in range(len(batch)):
         rows = [
@@ -322,6 +336,10 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
             rows.append({"what": "site", "place": place.site.name, **finite})
         found.append([] if number in watch.not_finite else rows)
     return found
+
+
+def _as_array(answer: Tensor) -> Array:
+    return answer.flatten(1).float().cpu().numpy()
 
 
 def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:

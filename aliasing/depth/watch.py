@@ -79,6 +79,8 @@ class Watch:
         layer = self.layers[number]
         if layer.form == "other":
             return
+        if output.dtype in (torch.float16, torch.bfloat16):  # too few bits for differences
+            output = output.float()
         means = averages(output, layer)
         finite = means.isfinite().all(1)
         first = means[[pair.first for pair in self.pairs]]

@@ -29,6 +29,7 @@ from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
     Compare,
     Show,
+    compare_labels,
     compare_probabilities,
     in_batches,
     measure_blocks,
@@ -41,18 +42,22 @@ from aliasing.jitter.network import (
     Array,
     Execution,
     embeddings_of,
+    execution_of,
     has_fast_bfloat16,
     prepare,
     probabilities_of,
+    rounding_unit,
 )
 from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
+from aliasing.jitter.scales import SCALES, Found, find_scale
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
-from aliasing.records import EMBEDDINGS, PROBABILITIES, InputsDigest, Part, Records, differing_input
+from aliasing.records import EMBEDDINGS, LABELS, PROBABILITIES, InputsDigest, Part, Records, differing_input
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
+from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
@@ -176,7 +181,7 @@ class Jitter:
                 "images_that_change": metrics.changed_images,
                 "near_ties": metrics.near_ties,
                 "not_finite": list(found.not_finite),
-                "cautions": [*metrics.cautions(), *self.models[name].get("labels", {}).get("cautions", ())],
+                "cautions": metrics.cautions() + _doubts(self.models[name]),
                 **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
                 **self.models[name],
             }
@@ -222,6 +227,7 @@ def _require_same_inputs(some: Sequence[Part], others: Sequence[Part]) -> None:
             raise InputError(f"these networks were shown other images: {difference}; measure them again, together")
 
 
+@surroundings_kept()
 def measure_jitter(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
     images: Any = "sample",
@@ -341,6 +347,20 @@ def measure_jitter(
             with at_work(network.name, ["a grey picture"], timeout):
                 identity = identify(network)
             described[network.name] = describe_network(network, protocol, identity)
+            if output == "probabilities":
+                with at_work(network.name, ["a picture of zeros"], timeout):
+                    found = find_scale(network)
+                network = replace(network, scale=found.name)
+                described[network.name] |= describe_scale(found)
+                if found.scale.of_labels and precision == "verified":
+                    raise UsageError(
+                        f"{network.name} gives {found.name}, which have no one answer that could be verified; choose"
+                        " precision float32 or bfloat16"
+                    )
+            if precision != "float32" and network.dtype != torch.float32:
+                raise UsageError(
+                    f"{network.name} is in {dtype_name(network)} itself; choose precision float32, which leaves it so"
+                )
             if slow:
                 described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
             labels = _labels_of(network, run, output, timeout)
@@ -374,8 +394,9 @@ def trace_most_jittery(
         return []
     source = images if isinstance(images, ImageSource) else open_images(images)
     image = next(entry for entry in source if entry.name == name).load()
-    seed, batch_size = result.settings["seed"], result.settings["batch_size"]
-    return [trace(load_model(model), image, result.protocol, batch_size=batch_size, seed=seed) for model in models]
+    asked = {name: result.settings[name] for name in ("seed", "batch_size")}
+    execution = execution_of(result.settings)
+    return [trace(load_model(model), image, result.protocol, execution=execution, **asked) for model in models]
 
 
 @dataclass(frozen=True)
@@ -409,10 +430,12 @@ class _Subject:
 
     @cached_property
     def embedder(self) -> Guarded:
-        return Guarded(self.running, embeddings_of(self.running, self.execution), self.timeout)
+        unit = rounding_unit(self.running, self.execution.device, self.execution.half)
+        return Guarded(self.running, embeddings_of(self.running, self.execution), self.timeout, unit)
 
     def classifier(self, execution: Execution) -> Guarded:
-        return Guarded(self.running, probabilities_of(self.running, execution), self.timeout)
+        unit = rounding_unit(self.running, execution.device, execution.half)
+        return Guarded(self.running, probabilities_of(self.running, execution), self.timeout, unit)
 
 
 def _labels_of(model: Classifier, run: Run, output: str, timeout: float | None) -> MatchedLabels | None:
@@ -436,7 +459,8 @@ def _measure(subject: _Subject, run: Run) -> None:
         gallery = embed_gallery(name, subject.views_of, lambda: subject.embedder, settings, within)
         way, schema = partial(_embedding_way, subject, gallery), EMBEDDINGS
     else:
-        way, schema = partial(_probability_way, subject, run), PROBABILITIES
+        of_labels = SCALES[subject.model.scale or "logits"].of_labels
+        way, schema = partial(_probability_way, subject, run), LABELS if of_labels else PROBABILITIES
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
         show, compare, bound = way()
@@ -460,7 +484,9 @@ def _probability_way(subject: _Subject, run: Run) -> _Way:
     precision, seed, batch_size = (subject.settings[name] for name in ("precision", "seed", "batch_size"))
     if precision != "verified":
         network = subject.classifier(subject.execution)
-        return in_batches(network, batch_size), partial(compare_probabilities, precision=precision), None
+        compare = compare_labels if SCALES[subject.model.scale or "logits"].of_labels else compare_probabilities
+        of = "bfloat16" if subject.execution.half else dtype_name(subject.model)
+        return in_batches(network, batch_size), partial(compare, precision=of), None
     fast, exact = (subject.classifier(replace(subject.execution, half=half)) for half in (True, False))
     model, protocol = subject.model, subject.protocol
     bound = calibrate(model, fast, exact, run.entries(), protocol, seed=seed, batch_size=batch_size)
@@ -473,10 +499,28 @@ def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]
     return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
 
 
+def _doubts(described: dict[str, Any]) -> list[str]:
+    """What was not certain about how the network answers, and about what the labels mean to it."""
+    caution = described.get("scale", {}).get("caution")
+    return [*([] if caution is None else [caution]), *described.get("labels", {}).get("cautions", ())]
+
+
+def describe_scale(found: Found) -> dict[str, Any]:
+    """What a reader of a summary must know of the scale of a network's answers."""
+    return {"scale": found.as_dict()}
+
+
+def dtype_name(model: Classifier) -> str:
+    """The type of a network's numbers: ``"float32"``."""
+    return str(model.dtype).removeprefix("torch.")
+
+
 def describe_network(model: Classifier, protocol: Protocol, identity: Identity) -> dict[str, Any]:
     """What a reader of a summary must know of a network."""
     geometry = protocol.geometry(model)
     notes = list(model.notes)
+    if model.dtype != torch.float32:
+        notes.append(f"its weights are {dtype_name(model)}, in which it was run")
     if geometry.get("shorter_side", model.resize_size) > model.resize_size:
         notes.append(
             f"evaluated with the shorter side at {geometry['shorter_side']} pixels, above the network's own"

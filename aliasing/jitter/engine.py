@@ -19,7 +19,7 @@ import torch
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Clip, Entry, Image
-from aliasing.jitter.faults import Guarded
+from aliasing.jitter.faults import Guarded, staying
 from aliasing.jitter.network import Array, Network
 from aliasing.memory import return_freed_memory
 from aliasing.protocols import Views
@@ -98,6 +98,36 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, pre
     return columns
 
 
+def compare_labels(outputs: Array, views: Views, image: Image | Clip, precision: str = "float32") -> Columns:
+    """Which labels come or go from the first to the second view of each pair: those that cross a probability of 0.5.
+
+    Parameters
+    ----------
+    outputs : float32 array, views×labels
+        The probability of each label in each view, independently of the others.
+    views, image, precision
+        As for :func:`compare_probabilities`.
+
+    Returns
+    -------
+    dict of str to array
+        A column for each field of ``records.LABELS`` that depends on the output.
+    """
+    first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
+    there = outputs >= 0.5
+    margin = np.abs(outputs - 0.5).min(1)
+    return {
+        "first_labels": there.sum(1)[first],
+        "second_labels": there.sum(1)[second],
+        "labels_changed": (there[first] != there[second]).sum(1),
+        "label_change": np.array([np.abs(outputs[a] - outputs[b]).mean() for a, b in views.pairs], np.float32),
+        "first_margin": margin[first],
+        "second_margin": margin[second],
+        "first_precision": [precision] * len(first),
+        "second_precision": [precision] * len(first),
+    }
+
+
 def measure_blocks(
     numbered_blocks: Iterable[tuple[int, list[Entry]]],
     views_of: ViewsOf,
@@ -129,8 +159,9 @@ def measure_blocks(
 
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
         try:
-            image = item[1].load()
-            views = views_of(image)
+            with staying():
+                image = item[1].load()
+                views = views_of(image)
             # What the views show they hold; a photograph of any size need not wait for its turn in memory.
             return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
         except BadImage as error:

@@ -24,10 +24,11 @@ from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.images.preview import write_preview
 from aliasing.jitter import Jitter
 from aliasing.jitter.metrics import image_totals
-from aliasing.jitter.network import probabilities
+from aliasing.jitter.network import execution_of, probabilities
 from aliasing.jitter.trace import Trace, answer_in_words, trace_by
 from aliasing.models import Classifier, load_model
 from aliasing.provenance import write_json
+from aliasing.undisturbed import surroundings_kept
 
 FILE = "examples.json"
 SPECTRA = "spectra"
@@ -95,6 +96,7 @@ def _examples_of(table: pa.Table) -> Iterator[Example]:
         start += pairs
 
 
+@surroundings_kept()
 def write_examples(
     result: Jitter, models: Sequence[str | nn.Module | Classifier], images: Any, folder: Path
 ) -> list[Trace]:
@@ -123,7 +125,7 @@ def write_examples(
     followed: list[Trace] = []
     batch_size, seed = result.settings["batch_size"], result.settings["seed"]
     for index, model in enumerate(map(load_model, models)):
-        network = probabilities(model)
+        network = probabilities(model, execution_of(result.settings))
         for number, example in enumerate(chosen):
             image = photographs[example.name]
             seen = trace_by(network, model, image, result.protocol, batch_size=batch_size, seed=seed)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from aliasing.errors import InputError, UsageError, one_line
+from aliasing.errors import InputError, UsageError, one_line, who_exits
+from aliasing.jitter.dependence import Independence
 from aliasing.models import Classifier
 
 Array = npt.NDArray[np.float32]
@@ -59,6 +60,8 @@ def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> 
         yield
     except (InputError, UsageError):
         raise
+    except SystemExit as error:
+        raise InputError(f"{model} calls sys.exit({error}) on {_one_of(images)}") from error
     except Exception as error:  # whatever the person's own code raises
         text = one_line((str(error).splitlines() or ["no reason given"])[0])[:_LONGEST]
         raise InputError(f"{model} fails on {_one_of(images)}: {type(error).__name__}: {text}") from error
@@ -67,8 +70,30 @@ def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> 
             timer.cancel()
 
 
+@contextmanager
+def staying() -> Iterator[None]:
+    """Around what a person's own images and protocols do: it may not end the process.
+
+    Raises
+    ------
+    InputError
+        It calls ``sys.exit``, and where.
+
+    Examples
+    --------
+    >>> with staying():
+    ...     sys.exit(0)
+    Traceback (most recent call last):
+    aliasing.errors.InputError: <module> in <doctest aliasing.jitter.faults.staying[0]> calls sys.exit(0)
+    """
+    try:
+        yield
+    except SystemExit as error:
+        raise InputError(f"{who_exits(error)} calls sys.exit({error})") from error
+
+
 class Guarded:
-    """A network that is held to its word: a row a view, of the same length every time, and no change of its own state.
+    """A network that is held to its word: a row a view, always of the same length, that follows from the view alone.
 
     Parameters
     ----------
@@ -77,13 +102,22 @@ class Guarded:
         Views N×H×W×3 → outputs N×D.
     timeout : float, optional
         Seconds that a batch may take (see :func:`at_work`).
+    unit : float
+        The rounding unit of its arithmetic (see :class:`aliasing.jitter.dependence.Independence`).
     """
 
-    def __init__(self, model: Classifier, network: Callable[[Array], Array], timeout: float | None = None) -> None:
+    def __init__(
+        self,
+        model: Classifier,
+        network: Callable[[Array], Array],
+        timeout: float | None = None,
+        unit: float = float(np.finfo(np.float32).eps),
+    ) -> None:
         self._model, self._network, self._timeout = model, network, timeout
         self._shape: tuple[int, ...] | None = None
         self._tensors = _Tensors(model.module)
         self._state = self._tensors.writes()
+        self._independence = Independence(model.name, network, unit)
 
     def __call__(self, views: Array, images: Sequence[str]) -> Array:
         """The outputs for a batch of views.
@@ -91,7 +125,8 @@ class Guarded:
         Raises
         ------
         InputError
-            The network failed on them, gave rows of another number or length, or wrote to its own weights.
+            The network failed on them, gave rows of another number or length, wrote to its own weights, or answers the
+            same view otherwise at another time or in another batch.
         """
         name = self._model.name
         with at_work(name, images, self._timeout):
@@ -108,6 +143,8 @@ class Guarded:
                 f"{name} changes its own state ({one_line(changed[0])}) while it answers, so that an answer depends on"
                 " what it saw before; a network that is measured must stay as it is"
             )
+        with at_work(name, images, self._timeout):
+            self._independence.look(views, outputs)
         return outputs
 
 

@@ -57,7 +57,8 @@ def image_totals(table: pa.Table) -> dict[str, ImageTotals]:
         changes. ``accuracy``: over first views; ``worst_accuracy``: 1 where all views are right; both over the images
         that have a label. In a verified run ``mac`` and ``total_variation`` are over the audited pairs, the only ones
         of which float32 has given all probabilities. For embeddings ``cosine_distance`` (halved, so that it lies in
-        0…1) and ``neighbour_change``.
+        0…1) and ``neighbour_change``. For networks with many labels ``any_change``: 1 where any label crosses a
+        probability of 0.5; ``label_mac``: the mean absolute change of a label's probability; ``worst_change``.
     """
     if not len(table):
         return {}
@@ -80,6 +81,13 @@ def image_totals(table: pa.Table) -> dict[str, ImageTotals]:
             changed = _column(table, "first_neighbour") != _column(table, "second_neighbour")
             measures["neighbour_change"] = over_pairs(changed)
         return measures
+    if "labels_changed" in table.column_names:
+        changed = _column(table, "labels_changed") > 0
+        return {
+            "any_change": over_pairs(changed),
+            "label_mac": over_pairs(_column(table, "label_change")),
+            "worst_change": over_images(np.maximum.reduceat(changed, starts)),
+        }
 
     first_top1, second_top1 = _column(table, "first_top1"), _column(table, "second_top1")
     changed = first_top1 != second_top1
@@ -101,7 +109,9 @@ def image_totals(table: pa.Table) -> dict[str, ImageTotals]:
     return measures
 
 
-_BINARY = ("top1_change", "worst_change", "accuracy", "worst_accuracy", "neighbour_change")
+_BINARY = ("top1_change", "any_change", "worst_change", "accuracy", "worst_accuracy", "neighbour_change")
+# The rate of which consistency is the complement, whichever of them is measured.
+_RATES = ("top1_change", "any_change")
 
 
 @dataclass
@@ -190,7 +200,7 @@ class PairMetrics:
             self.shares.setdefault(name, Share(binary=name in _BINARY)).add(measure.totals, measure.counts)
             if name in ("worst_change", "cosine_distance"):
                 self.images += len(measure.names)
-            if name in ("top1_change", "neighbour_change"):
+            if name in (*_RATES, "neighbour_change"):
                 self.changed_images += int((measure.totals > 0).sum())
         if "first_margin" in table.column_names:
             margin = np.minimum(_column(table, "first_margin"), _column(table, "second_margin"))
@@ -218,11 +228,12 @@ class PairMetrics:
             images) have a meaning.
         """
         found = {name: share.estimate() for name, share in self.shares.items() if name != "total_variation"}
-        if "top1_change" in found:
-            change = found["top1_change"]
+        for rate in found.keys() & {*_RATES}:
+            change = found[rate]
             found["consistency"] = Estimate(1 - change.value, 1 - change.high, 1 - change.low)
             if is_path:
                 found["flip_rate"] = change
+            if is_path and "total_variation" in self.shares:
                 found["total_variation"] = _scaled(
                     self.shares["total_variation"].per_image().estimate(), self.pairs / self.images
                 )
@@ -275,8 +286,8 @@ class PairedMetrics:
     def estimates(self) -> dict[str, Estimate]:
         """Second minus first, with the paired interval, for every measure."""
         found = {name: difference.estimate() for name, difference in sorted(self.differences.items())}
-        if "top1_change" in found:
-            change = found["top1_change"]
+        for rate in found.keys() & {*_RATES}:
+            change = found[rate]
             found["consistency"] = Estimate(-change.value, -change.high, -change.low)
         if "cosine_distance" in found:
             found["cosine_distance"] = _scaled(found["cosine_distance"], 2)
@@ -284,7 +295,7 @@ class PairedMetrics:
 
 
 def _rate_name(shares: dict[str, Share]) -> str | None:
-    return next((name for name in ("top1_change", "neighbour_change") if name in shares), None)
+    return next((name for name in (*_RATES, "neighbour_change") if name in shares), None)
 
 
 def _scaled(estimate: Estimate, factor: float) -> Estimate:

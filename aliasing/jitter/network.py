@@ -17,10 +17,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, one_line
+from aliasing.jitter.scales import find_scale, to_probabilities
 from aliasing.models import Classifier, penultimate_features
+from aliasing.sites.trace import twin
 from aliasing.surgery.folding import fold_batch_norms
 from aliasing.surgery.fusing import fuse_convolutions
+from aliasing.undisturbed import in_evaluation
 
 Array: TypeAlias = npt.NDArray[np.float32]
 Network: TypeAlias = Callable[[Array], Array]
@@ -64,6 +67,14 @@ class Execution:
 ON_CPU = Execution()
 
 
+def execution_of(settings: dict[str, Any]) -> Execution:
+    """How a run's networks were run, by its settings: for what is looked at once more, a few views of them.
+
+    The answers of a verified run are float32's; compiling does not pay for a few views.
+    """
+    return Execution(settings["device"], half=settings["precision"] == "bfloat16")
+
+
 def has_fast_bfloat16(device: str = "cpu") -> bool:
     """Whether a device multiplies bfloat16 in hardware, faster than float32.
 
@@ -81,7 +92,9 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
 
 
 def probabilities(model: Classifier, execution: Execution = ON_CPU) -> Network:
-    """Views N×H×W×3 → class probabilities N×C (softmax of the network's output)."""
+    """Views N×H×W×3 → class probabilities N×C, whatever the scale of the network's answer."""
+    if model.scale is None:
+        model = replace(model, scale=find_scale(model).name)
     return probabilities_of(prepare(model, execution), execution)
 
 
@@ -89,21 +102,20 @@ def probabilities_of(running: Classifier, execution: Execution) -> Network:
     """As :func:`probabilities`, of a copy that is prepared already."""
 
     def network(views: Array) -> Array:
-        with running_on(execution):
+        with running_on(execution), in_evaluation(running.module):
             return class_probabilities(running, torch.from_numpy(views).to(execution.device))
 
     return network
 
 
 def class_probabilities(model: Classifier, views: Array | Tensor) -> Array:
-    """The class probabilities of one batch of views; gradients are the caller's to switch off."""
-    logits = model.module(model.normalize(views))
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] < 2:
-        raise InputError(
-            f"{model.name} gives {_describe(logits)}, not N×classes; if it is no classifier, measure its"
-            " embedding (--output embedding)"
-        )
-    outputs: Array = logits.float().softmax(1).cpu().numpy()
+    """The class probabilities of one batch of views, of a network whose scale is known.
+
+    Gradients and the evaluation mode are the caller's to see to.
+    """
+    assert model.scale is not None
+    answer = model.module(model.normalize(views))
+    outputs: Array = to_probabilities(answer, model.scale, model.name).float().cpu().numpy()
     return outputs
 
 
@@ -117,7 +129,7 @@ def embeddings_of(running: Classifier, execution: Execution) -> Network:
     features = penultimate_features(running)
 
     def network(views: Array) -> Array:
-        with running_on(execution):
+        with running_on(execution), in_evaluation(running.module):
             vectors = features(running.normalize(torch.from_numpy(views).to(execution.device))).float()
             outputs: Array = (vectors / vectors.norm(dim=1, keepdim=True).clamp_min(1e-30)).cpu().numpy()
             return outputs
@@ -126,18 +138,66 @@ def embeddings_of(running: Classifier, execution: Execution) -> Network:
 
 
 def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
-    """The copy of a network that is run, on its device; the network itself is left untouched."""
+    """The copy of a network that is run, on its device; the network itself is left untouched.
+
+    A network that cannot be copied is run as it is and where it is.
+
+    Raises
+    ------
+    InputError
+        A network that cannot be copied, and would have to be: for another device, or to be compiled.
+    """
     # torch.compile fuses by itself what oneDNN's operators would hide from it.
     fewer_steps = fuse_convolutions if execution.device == "cpu" and not execution.compiled else fold_batch_norms
     try:
-        module = fewer_steps(model.module, torch.zeros(2, 3, model.input_size, model.input_size))
-    except Exception:  # it cannot be copied
-        module = model.module
+        if model.dtype in (torch.float32, torch.float64):
+            module = fewer_steps(model.module, torch.zeros(2, 3, *_size(model), dtype=model.dtype))
+        else:  # folded weights would be rounded once more, which is no small thing in 8 or 11 bits
+            module = twin(model.module)
+    except Exception as error:
+        _require_in_place(model, execution, error)
+        return model
     module.to(execution.device)
     module.to(memory_format=torch.channels_last)
     if execution.compiled:
         module.compile()
     return replace(model, module=module)
+
+
+def evaluated(model: Classifier, device: str = "cpu") -> Classifier:
+    """A copy in evaluation mode that shares what it can of the weights, on a device; for what hooks into a network.
+
+    A network that cannot be copied is given back as it is: run it in :func:`aliasing.undisturbed.in_evaluation`.
+
+    Raises
+    ------
+    InputError
+        It cannot be copied, and is on another device.
+    """
+    try:
+        return replace(model, module=twin(model.module).to(device))
+    except Exception as error:
+        _require_in_place(model, Execution(device), error)
+        return model
+
+
+def _require_in_place(model: Classifier, execution: Execution, error: Exception) -> None:
+    """Refuse what could not be done to a network that is not copied without changing it for its owner."""
+    where = {tensor.device for tensor in (*model.module.parameters(), *model.module.buffers())}
+    if execution.compiled or any(place.type != execution.device.partition(":")[0] for place in where):
+        reason = one_line((str(error).splitlines() or [type(error).__name__])[0])
+        todo = "leave out --compile" if execution.compiled else f"put it on {execution.device} yourself"
+        raise InputError(f"{model.name} cannot be copied ({reason}), and is left as it is; {todo}") from error
+
+
+def rounding_unit(model: Classifier, device: str = "cpu", half: bool = False) -> float:
+    """The distance from 1 to the next number in the arithmetic that a network is run in."""
+    multiplied = [model.dtype, *([torch.bfloat16] if half else [])]
+    unit = max(torch.finfo(dtype).eps for dtype in multiplied)
+    tensor_float = device.startswith("cuda") and (
+        torch.backends.cudnn.allow_tf32 or torch.backends.cuda.matmul.allow_tf32
+    )
+    return max(unit, 2**-10) if tensor_float else unit  # TensorFloat-32 has float16's bits
 
 
 @contextmanager
@@ -160,5 +220,6 @@ def running_on(execution: Execution) -> Iterator[None]:
         raise InputError(f"torch.compile fails here ({reason}); leave out --compile") from error
 
 
-def _describe(output: object) -> str:
-    return "×".join(map(str, output.shape)) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+def _size(model: Classifier) -> tuple[int, int]:
+    size: Any = model.input_size  # one number for a square, two for a rectangle
+    return (size, size) if isinstance(size, int) else tuple(size)

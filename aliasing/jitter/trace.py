@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from aliasing.images import Clip, Image
 from aliasing.jitter.engine import predict
-from aliasing.jitter.network import Array, Network, probabilities
+from aliasing.jitter.network import ON_CPU, Array, Execution, Network, probabilities
 from aliasing.models import Classifier
 from aliasing.protocols import Protocol, make_protocol
+from aliasing.undisturbed import surroundings_kept
 
 _LEADING = 5
 
@@ -89,8 +90,15 @@ class Trace:
         }
 
 
+@surroundings_kept()
 def trace(
-    model: Classifier, image: Image | Clip, protocol: str | Protocol = "crop", *, batch_size: int = 16, seed: int = 0
+    model: Classifier,
+    image: Image | Clip,
+    protocol: str | Protocol = "crop",
+    *,
+    batch_size: int = 16,
+    seed: int = 0,
+    execution: Execution = ON_CPU,
 ) -> Trace:
     """Follow one image through a protocol's views, one after the other.
 
@@ -101,6 +109,8 @@ def trace(
     protocol : str or Protocol
         Best one whose pairs follow one another (``is_path``): the views of others lie in no order that means much.
     batch_size, seed : int
+    execution : Execution
+        Where the network runs, and in which precision.
 
     Returns
     -------
@@ -111,7 +121,8 @@ def trace(
     BadImage
         The image cannot be shown in this way.
     """
-    return trace_by(probabilities(model), model, image, make_protocol(protocol), batch_size=batch_size, seed=seed)
+    network = probabilities(model, execution)
+    return trace_by(network, model, image, make_protocol(protocol), batch_size=batch_size, seed=seed)
 
 
 def trace_by(

@@ -34,7 +34,7 @@ import torch
 from aliasing import tables
 from aliasing.errors import InputError, UsageError
 from aliasing.images import ImageSource, open_images
-from aliasing.jitter import BATCH_SIZE, Jitter, measure_jitter, paired
+from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, PairMetrics, measure_jitter, paired
 from aliasing.jitter.network import Execution, has_fast_bfloat16
 from aliasing.jitter.precision import PRECISIONS
 from aliasing.leaderboard.cost import Cost, cost, views_per_second
@@ -42,12 +42,11 @@ from aliasing.leaderboard.entrants import (
     CONVERTED,
     PLAIN,
     RECALIBRATED,
-    TRAINED,
     Given,
     Group,
     choose,
     group_of,
-    plain_sibling,
+    sibling_of,
 )
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -57,6 +56,7 @@ from aliasing.runs import ALONE, Ranks, hold, keep_apart
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.specification import parse
+from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["Cost", "Leaderboard", "Measured", "compare_networks", "cost", "views_per_second"]
 
@@ -126,7 +126,7 @@ class Leaderboard:
             turned = max(turned, whole["images"]["turned"])
             models[name] = {
                 **whole["models"][name],
-                "consistency": measured.shifted.metrics(name).estimates()["consistency"].as_dict(),
+                **_consistency(measured.shifted.metrics(name)),
                 "group": measured.group,
                 "sibling": measured.sibling,
                 **asdict(measured.cost),
@@ -159,10 +159,11 @@ class Leaderboard:
         """Second minus first on the same images, each measure from its own protocol."""
         a, b = self.networks[first], self.networks[second]
         metrics, shifted = paired(a.jitter, first, b.jitter, second), paired(a.shifted, first, b.shifted, second)
-        estimates = metrics.estimates() | {"consistency": shifted.estimates()["consistency"]}
-        return {"images": metrics.images, **{name: estimate.as_dict() for name, estimate in estimates.items()}}
+        estimates = {name: estimate.as_dict() for name, estimate in metrics.estimates().items()}
+        return {"images": metrics.images, **estimates, **_consistency(shifted)}
 
 
+@surroundings_kept()
 def compare_networks(
     models: Given | Sequence[Given],
     images: Any = "sample",
@@ -243,6 +244,8 @@ def compare_networks(
         raise UsageError("images to recalibrate on, and no conversion to recalibrate: give --antialias too")
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)
+    # Opened once: what can be gone through once only would be used up by the first conversion.
+    calibration = None if recalibrate_on is None else open_images(recalibrate_on)
     folder = None if out is None else Path(out)
     keep_apart(source, folder)
     speed = _Speed(folder, batch_size, execution, ranks)
@@ -266,6 +269,9 @@ def compare_networks(
         if consistency != protocol:
             other = None if folder is None else folder / "consistency"
             shifted = measure_jitter(model, source, consistency, out=other, **options)
+        for measured in (jitter, shifted):
+            if not measured.metrics(model.name).images:
+                raise InputError("its output is NaN or infinite on every image")
         networks[model.name] = Measured(group, sibling, costs, jitter, shifted)
 
     with hold(folder, ranks):
@@ -278,9 +284,9 @@ def compare_networks(
                     with noting(f"antialiased:{text}:{network.name}"):
                         converted = antialias(network, **conversion)
                         measure(converted, CONVERTED, network.name)
-                        if recalibrate_on is not None:
+                        if calibration is not None:
                             with noting(f"{converted.name}, recalibrated"):
-                                measure(recalibrate(converted, recalibrate_on), RECALIBRATED, network.name)
+                                measure(recalibrate(converted, calibration), RECALIBRATED, network.name)
     if not networks:
         reasons = [f"{name}: {reason}" for name, reason in unmeasured.items()]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
@@ -288,15 +294,15 @@ def compare_networks(
 
     plain = [name for name, measured in networks.items() if measured.group == PLAIN]
     for name, measured in networks.items():
-        if measured.group == TRAINED:
-            networks[name] = replace(measured, sibling=plain_sibling(name, plain))
+        if measured.sibling is None:
+            networks[name] = replace(measured, sibling=sibling_of(name, measured.group, plain))
     settings = {
         "images": source.description,
         "limit": limit,
         "protocol": protocol.parameters(),
         "consistency": consistency.parameters(),
         "antialiased": list(conversions),
-        "recalibrated_on": None if recalibrate_on is None else open_images(recalibrate_on).description,
+        "recalibrated_on": None if calibration is None else calibration.description,
         "seed": seed,
         "batch_size": batch_size,
         "precision": precision,
@@ -368,6 +374,12 @@ class _Speed:
             write_json(self.path, self.found)
 
 
+def _consistency(metrics: PairMetrics | PairedMetrics) -> dict[str, Any]:
+    """Of a network, or of one minus another; nothing where they have no image in common that both answer in numbers."""
+    found = metrics.estimates().get("consistency")
+    return {} if found is None else {"consistency": found.as_dict()}
+
+
 def _compare_labels(models: dict[str, Any]) -> None:
     """Leave out the accuracy of networks whose classes are not those of most: numbers mean something else there."""
     counts = [model["classes"] for model in models.values()]
@@ -388,7 +400,7 @@ def _pareto_front(models: dict[str, Any]) -> list[str]:
     points = {
         name: (model["accuracy"]["value"], model["consistency"]["value"])
         for name, model in models.items()
-        if "accuracy" in model
+        if "accuracy" in model and "consistency" in model
     }
 
     def beaten(point: tuple[float, float]) -> bool:

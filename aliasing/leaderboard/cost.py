@@ -6,6 +6,7 @@ and attention. Poolings, activations and Fourier transforms are left out, as in 
 
 import statistics
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +14,10 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from aliasing.errors import InputError
-from aliasing.jitter.network import ON_CPU, Execution, probabilities
+from aliasing.jitter.network import ON_CPU, Execution, evaluated, probabilities
+from aliasing.jitter.scales import SCALES, find_scale, rows_of
 from aliasing.models import Classifier
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["Cost", "cost", "views_per_second"]
 
@@ -33,7 +35,7 @@ class Cost:
     multiply_adds : int
         For one image of the network's input size.
     classes : int
-        Numbers that it answers with.
+        Classes, or labels, that it answers with; two for a network that gives one number.
     """
 
     parameters: int
@@ -41,6 +43,7 @@ class Cost:
     classes: int
 
 
+@surroundings_kept()
 def cost(model: Classifier) -> Cost:
     """Count the parameters, the multiply–adds and the classes of a network, by one run on one image.
 
@@ -57,24 +60,29 @@ def cost(model: Classifier) -> Cost:
     >>> cost(Classifier(network, "tiny", 16, half, half, "bilinear", resize_size=16, crop_share=1.0))
     Cost(parameters=938, multiply_adds=3232, classes=10)
     """
-    picture = np.zeros((1, model.input_size, model.input_size, 3), np.float32)
+    picture = model.preprocess(np.zeros((64, 64, 3), np.uint8))[None]
+    run = evaluated(model)
     # Fused attention kernels are not all known to the counter; this one is made of matrix products.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        answer = model.module(model.normalize(picture))
-    if not isinstance(answer, torch.Tensor) or answer.ndim != 2 or answer.shape[1] < 2:
-        found = f"shape {tuple(answer.shape)}" if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
-        raise InputError(f"{model.name} answers one image with {found}, not 1×classes: it is no classifier")
+    with ExitStack() as stack:
+        for context in (torch.no_grad(), in_evaluation(run.module), sdpa_kernel(SDPBackend.MATH)):
+            stack.enter_context(context)
+        counter = stack.enter_context(FlopCounterMode(display=False))
+        answer = run.module(run.normalize(picture))
+    classes = rows_of(answer, model.name).shape[1]
     parameters = sum(parameter.numel() for parameter in model.module.parameters())
-    return Cost(parameters, counter.get_total_flops() // 2, answer.shape[1])  # the counter counts both operations
+    if classes == 1 and not SCALES[model.scale or find_scale(model).name].of_labels:
+        classes = 2
+    return Cost(parameters, counter.get_total_flops() // 2, classes)  # the counter counts both operations
 
 
+@surroundings_kept()
 def views_per_second(model: Classifier, batch_size: int, execution: Execution = ON_CPU) -> float:
     """How many views a second the network answers on this machine, in batches of this size: the median of three.
 
     Decoding and resizing are left out. Unlike everything else, it is another number in every run.
     """
     network = probabilities(model, execution)
-    pictures = np.zeros((batch_size, model.input_size, model.input_size, 3), np.float32)
+    pictures = np.repeat(model.preprocess(np.zeros((64, 64, 3), np.uint8))[None], batch_size, 0)
     network(pictures)  # the first run allocates
     seconds = []
     for _ in range(_TIMED):

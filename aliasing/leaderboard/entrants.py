@@ -15,7 +15,18 @@ from aliasing.models import Classifier, available_models
 from aliasing.sites import find_sites
 from aliasing.surgery.convert import conversion_of
 
-__all__ = ["CONVERTED", "PLAIN", "RECALIBRATED", "TRAINED", "Given", "Group", "choose", "group_of", "plain_sibling"]
+__all__ = [
+    "CONVERTED",
+    "PLAIN",
+    "RECALIBRATED",
+    "TRAINED",
+    "Given",
+    "Group",
+    "choose",
+    "group_of",
+    "plain_sibling",
+    "sibling_of",
+]
 
 Given: TypeAlias = str | nn.Module | Classifier
 Group: TypeAlias = Literal["plain", "converted", "recalibrated", "trained anti-aliased"]
@@ -76,6 +87,29 @@ def group_of(model: Classifier) -> Group:
         site.status == "anti-aliased" and site.note == "by the network itself" for site in find_sites(model)
     )
     return TRAINED if by_itself else PLAIN
+
+
+def sibling_of(name: str, group: Group, plain: Sequence[str]) -> str | None:
+    """The plain network that another one is compared with; None for one that is plain, or whose sibling is not there.
+
+    A conversion carries its name, however it came to be.
+
+    Examples
+    --------
+    >>> sibling_of("antialiased:flc:timm:resnet50.a1_in1k", CONVERTED, ["timm:resnet50.a1_in1k"])
+    'timm:resnet50.a1_in1k'
+    >>> sibling_of("timm:resnet50.a1_in1k", PLAIN, ["timm:resnet50.a1_in1k"]) is None
+    True
+    """
+    if group == TRAINED:
+        return plain_sibling(name, plain)
+    if group == PLAIN:
+        return None
+    original = name.removesuffix(", recalibrated")
+    original = (
+        original.split(":", 2)[2] if original.startswith("antialiased:") and original.count(":") > 1 else original
+    )
+    return original if original in plain and original != name else None
 
 
 def plain_sibling(name: str, plain: Iterable[str]) -> str | None:

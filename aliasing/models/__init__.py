@@ -1,7 +1,7 @@
 """What is this network, and how was it meant to see a photograph?
 
-``load_model`` turns a name, or a network of one's own, into a ``Classifier``: the network in evaluation mode together
-with its input size, mean, std, interpolation, resize size, crop share, labels and the hash of its weights.
+``load_model`` turns a name, or a network of one's own, into a ``Classifier``: the network together with its input
+size, mean, std, interpolation, resize size, crop share, labels and the hash of its weights.
 
 ==================================== ======================================================================
 ``torchvision:resnet50``             torchvision's first weights (V1); ``….IMAGENET1K_V2`` for others
@@ -51,9 +51,9 @@ def load_model(model: str | nn.Module | Classifier) -> Classifier:
     Parameters
     ----------
     model : str, torch.nn.Module or Classifier
-        A name as in the table above; or a network of one's own, which is put into evaluation mode and, unless timm
-        built it, taken to want ImageNet's preprocessing (the classifier's notes say so); or a Classifier, returned as
-        it is.
+        A name as in the table above, which is loaded in evaluation mode; or a network of one's own, which is left in
+        the mode that it is in (measuring puts a copy into evaluation mode) and, unless timm built it, taken to want
+        ImageNet's preprocessing (the classifier's notes say so); or a Classifier, returned as it is.
 
     Returns
     -------
@@ -81,9 +81,8 @@ def load_model(model: str | nn.Module | Classifier) -> Classifier:
     if not isinstance(model, str):
         raise UsageError(f"got a {type(model).__name__}; expected a model's name, an nn.Module or a Classifier")
     source, name = _split(model)
-    if source == "file":
-        return _load_file(name)
-    loaded: Classifier = _source(source).load(name)
+    loaded: Classifier = _load_file(name) if source == "file" else _source(source).load(name)
+    loaded.module.eval()
     return loaded
 
 

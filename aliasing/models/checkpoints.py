@@ -156,7 +156,7 @@ def _of_the_wrong_kind(module: nn.Module, state_dict: Mapping[str, Tensor]) -> l
     ]
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error says, in one line."""
     return one_line((str(error).splitlines() or [type(error).__name__])[0])[:_LONGEST]
 

@@ -1,4 +1,4 @@
-"""A network together with everything that is needed to show it a photograph.
+"""A network together with everything that is needed to show it a photograph and to read its answer.
 
 Preprocessing at evaluation, as torchvision's and timm's own transforms do it: shorter side to ``resize_size`` pixels by
 Pillow (antialiased), then the centre square of ``input_size`` pixels, then (x / 255 − mean) / std.
@@ -23,14 +23,14 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A network in evaluation mode, and how it was meant to see images.
+    """A network, and how it was meant to see images. It is measured in evaluation mode, and left in its own.
 
     Make a changed copy with ``dataclasses.replace(classifier, module=..., name=...)``.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Takes N×3×S×S, gives N×classes. It is put into evaluation mode.
+        Takes N×3×S×S, gives N×classes.
     name : str
         The canonical name, with its source: ``"torchvision:resnet50.IMAGENET1K_V1"``.
     input_size : int
@@ -48,6 +48,9 @@ class Classifier:
         ``source`` and ``version`` of the weights: where they come from.
     notes : tuple of str
         What whoever reads a result should know ("no preprocessing was given: ImageNet's was assumed").
+    scale : str, optional
+        Of the answer, one of :data:`aliasing.jitter.scales.SCALES` (``"logits"``, ``"probabilities"``, …); recognised
+        where it is None.
 
     Raises
     ------
@@ -77,6 +80,7 @@ class Classifier:
     labels: tuple[str, ...] | None = None
     origin: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    scale: str | None = None
 
     def __post_init__(self) -> None:
         if self.interpolation not in INTERPOLATIONS:
@@ -88,7 +92,12 @@ class Classifier:
             )
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise UsageError(f"{self.name}: mean {self.mean} and std {self.std}; expected three each, std positive")
-        self.module.eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the numbers that the network takes: that of its first floating-point parameter."""
+        parameters = (p.dtype for p in self.module.parameters() if p.dtype.is_floating_point)
+        return next(parameters, torch.float32)
 
     @property
     def weights(self) -> dict[str, str]:
@@ -137,7 +146,8 @@ class Classifier:
         Returns
         -------
         Tensor, N×3×H×W
-            In channels_last memory: the layout of the views is kept, so that nothing is transposed.
+            Of the network's ``dtype``, in channels_last memory: the layout of the views is kept, so that nothing is
+            transposed.
         """
         batch = torch.as_tensor(views, dtype=torch.float32)
         if batch.ndim != 4 or batch.shape[3] != 3:
@@ -146,7 +156,7 @@ class Classifier:
         rows = batch.flatten(2)
         mean = torch.from_numpy(self.mean_colour).to(batch.device).repeat(batch.shape[2])
         scale = (1 / (255 * torch.tensor(self.std, device=batch.device))).repeat(batch.shape[2])
-        return (rows - mean).mul_(scale).view(batch.shape).permute(0, 3, 1, 2)
+        return (rows - mean).mul_(scale).view(batch.shape).permute(0, 3, 1, 2).to(self.dtype)
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from aliasing.models.classifier import Classifier
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 
+@surroundings_kept()
 def penultimate_layer(classifier: Classifier) -> str | None:
     """The name of the nn.Linear whose output is the network's output, or None.
 
@@ -28,7 +30,7 @@ def penultimate_layer(classifier: Classifier) -> str | None:
         if isinstance(layer, nn.Linear)
     ]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_evaluation(module):
             answer = module(classifier.normalize(torch.zeros(1, size, size, 3)))
     finally:
         for hook in hooks:

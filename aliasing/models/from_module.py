@@ -25,6 +25,7 @@ from aliasing.models.classifier import (
     record_weights,
     require_weights,
 )
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 _ASSUMED = "no preprocessing was given: ImageNet's was assumed (256, centre 224, bilinear)"
 
@@ -82,7 +83,7 @@ def _call_factory(name: str) -> Any:
     with _current_folder_importable():
         try:
             module = import_module(module_path)
-        except Exception as error:  # whatever the person's own code raises
+        except (Exception, SystemExit) as error:  # whatever the person's own code raises
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise UsageError(f"module:{name}: cannot import {module_path} from {Path.cwd()} ({reason})") from error
         factory = getattr(module, attribute, None)
@@ -90,6 +91,8 @@ def _call_factory(name: str) -> Any:
             raise UsageError(f"module:{name}: {module_path} has no function {attribute!r}")
         try:
             return factory()
+        except SystemExit as error:
+            raise UsageError(f"module:{name}: {attribute}() calls sys.exit({error}) instead of a return") from error
         except Exception as error:  # whatever the person's own code raises
             raise UsageError(
                 f"module:{name}: {attribute}() failed ({type(error).__name__}: {first_line(error)})"
@@ -107,19 +110,22 @@ def _current_folder_importable() -> Iterator[None]:
         sys.path.remove(folder)
 
 
+@surroundings_kept()
 def _require_answer(classifier: Classifier) -> None:
     """Show the network one grey image and see that it answers with one tensor, a row for the image."""
     size = classifier.input_size
     example = next(classifier.module.parameters(), torch.zeros(()))
-    image = torch.zeros(1, 3, size, size, device=example.device, dtype=example.dtype)
+    image = torch.zeros(1, 3, size, size, device=example.device, dtype=classifier.dtype)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), in_evaluation(classifier.module):
             answer = classifier.module(image)
+    except SystemExit as error:
+        raise UsageError(f"{classifier.name} calls sys.exit({error}) where it is asked for an answer") from error
     except Exception as error:  # whatever the person's own code raises
         raise UsageError(
             f"{classifier.name} does not take 1×3×{size}×{size} ({first_line(error)}); "
             "a network of another size comes as a Classifier, which says so"
         ) from error
-    if not isinstance(answer, Tensor) or answer.ndim < 2 or len(answer) != 1:
+    if not isinstance(answer, Tensor) or answer.ndim < 1 or len(answer) != 1:
         found = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
         raise UsageError(f"{classifier.name} answers one image with {found}; expected a tensor 1×classes")

@@ -15,6 +15,8 @@ from aliasing.plots.style import COLOURS, line_of, plain, style
 _MEASURES = {
     "top1_change": "P(top-1 change)",
     "mac": "mean absolute change",
+    "any_change": "P(any label changes)",
+    "label_mac": "mean absolute change per label",
     "cosine_distance": "cosine distance",
     "neighbour_change": "P(neighbour change)",
     "accuracy": "accuracy (flattering if trained on these)",
@@ -79,7 +81,8 @@ def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list
     panels[0].set_ylim(len(models) - 0.5, -0.5)
     images = max(model["images"] for model in models.values())
     protocol = summary["settings"]["protocol"]["name"]
-    caution = "; too few change for narrow intervals" if any(model["cautions"] for model in models.values()) else ""
+    few = any("too few for a narrow interval" in caution for model in models.values() for caution in model["cautions"])
+    caution = "; too few change for narrow intervals" if few else ""
     shown = "1 image" if images == 1 else f"{images} images"
     figure.suptitle(f"Jitter under `{protocol}`: {shown}, 95 % intervals{caution}", fontsize=11)
 

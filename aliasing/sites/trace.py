@@ -24,6 +24,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from aliasing.errors import InputError, UsageError
+from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace", "trace_shapes", "twin"]
 
@@ -125,6 +126,7 @@ class Trace:
         return [call for call in self.module_calls if call.module is module]
 
 
+@surroundings_kept()
 def trace(model: nn.Module, example: Any) -> Trace:
     """Run a twin of ``model`` once on ``example`` in eval mode, and record it.
 
@@ -157,14 +159,16 @@ def trace(model: nn.Module, example: Any) -> Trace:
     arguments = example if isinstance(example, tuple) else (example,)
     try:
         return trace_shapes(model, example)
-    except Exception:  # whatever a network can't do on the meta device, it may do for real
+    except (Exception, SystemExit):  # whatever a network can't do on the meta device, it may do for real
         pass
     with torch.no_grad():
         try:
             return _record(model, twin(model), arguments)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            if isinstance(error, SystemExit):
+                reason = f"it calls sys.exit({reason})"
             raise InputError(
                 f"{type(model).__name__} fails on a probe of shape {', '.join(map(str, shapes))}: {reason}; "
                 "give an example_input that it accepts"
@@ -186,7 +190,8 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = lambda tensor: te
         placed = place(parameter.detach())
         memo[id(parameter)] = nn.Parameter(placed, parameter.requires_grad and placed.is_floating_point())
     for buffer in model.buffers():
-        memo[id(buffer)] = place(buffer)
+        placed = place(buffer)
+        memo[id(buffer)] = placed.clone() if placed is buffer else placed  # a network may write to its buffers
     return copy.deepcopy(model, memo).eval()
 
 

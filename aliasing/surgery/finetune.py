@@ -36,6 +36,7 @@ from aliasing.records import InputsDigest, input_of
 from aliasing.resizers import crop_centre, resize_shorter_side
 from aliasing.runs import keep_apart
 from aliasing.surgery.recalibrate import told
+from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
 
@@ -68,6 +69,7 @@ class Recipe:
     precision: str = "float32"
 
 
+@surroundings_kept()
 def finetune(
     model: Network, images: Any, out: Path, recipe: Recipe | None = None, *, limit: int | None = None
 ) -> Network:

@@ -23,12 +23,14 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import retrained
+from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["recalibrate", "recalibrate_"]
 
 Network = TypeVar("Network", Classifier, nn.Module)
 
 
+@surroundings_kept()
 def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int | None = None) -> Network:
     """Re-estimate the batch-norm statistics of a network from unlabelled images, and change nothing else.
 

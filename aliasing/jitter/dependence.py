@@ -1,0 +1,155 @@
+"""Does a network's answer depend on the view alone, or on chance, on what it has seen before, on the rest of its batch?
+
+A number that says how an answer changes with the view means nothing where it changes without. So a view of the first
+batch is shown again: twice in one company, and once in another. Beside others the same numbers are added in the same
+order, whatever the others show, so that its answer must be the same to the bit; and now and then, as long as the run
+lasts, the first view is shown once more. Some views in a thousand are shown for it.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from aliasing.errors import InputError
+from aliasing.undisturbed import devices_in_use
+
+__all__ = ["Independence"]
+
+Array = npt.NDArray[np.float32]
+Answer = Callable[[Array], Array]
+
+# A relative difference of answers that is less than this is left to rounding: it moves no top class whose margin is
+# above the one of a near tie (`aliasing.jitter.metrics`).
+_TOLERANCE = 1e-4
+# Batches of other sizes are multiplied in another order. What that does to an answer is what the rounding of the input
+# does, times the root of the number of layers, of which there are up to some thousands.
+_LAYERS = 64
+_REMEMBERS = "depends on what it saw before: shown the same picture again"
+_REPEATS = 8  # what is random may be the same once
+_CALLS = (4, 16, 64)  # behind which the first view is shown again; then every 64
+_ADVICE = {
+    "chance": "switch off what is random in evaluation (dropout, noise, stochastic depth)",
+    "memory": "a network that is measured must not count or remember what it sees",
+    "company": "give batch norms running statistics and evaluation mode, or measure with a batch size of 1",
+}
+
+
+class Independence:
+    """What shows a network's views again, and refuses one whose answers to the same view differ.
+
+    Parameters
+    ----------
+    name : str
+        The network's.
+    network : callable
+        Views N×H×W×C → answers N×….
+    unit : float
+        The rounding unit of the numbers that the network multiplies, for batches of other sizes.
+    """
+
+    def __init__(self, name: str, network: Answer, unit: float = float(np.finfo(np.float32).eps)) -> None:
+        self._name, self._network, self._unit = name, network, unit
+        self._calls = 0
+        self._first: tuple[Array, Array] | None = None  # the views of the first check, and the answer to the last
+
+    def look(self, views: Array, answers: Array) -> None:
+        """Called behind each batch, with the answers that were given to it.
+
+        Raises
+        ------
+        InputError
+            Answers differ that are to the same view: from what, by how much, and what to do.
+        """
+        self._calls += 1
+        if self._calls == 1:
+            self._begin(views, answers)
+        elif self._calls in _CALLS or self._calls % _CALLS[-1] == 0:
+            self._again(views, answers)
+
+    def _begin(self, views: Array, answers: Array) -> None:
+        if len(views) == 1:  # each view is shown alone, and has no company to depend on
+            self._first = views, answers
+            self._again(views, answers)
+            return
+        chosen = _least_sure(answers)
+        company = views[chosen]
+        shown = self._network(company)
+        self._first = company, shown
+        other = self._network(np.concatenate([company[:1], (255 - company[1:]) / 2]))  # darker, and inside out
+        found = difference(shown[0], other[0])
+        if found > _TOLERANCE:
+            self._refuse_if_changing(company, shown)
+            self._refuse("depends on the rest of the batch: beside another picture", "company", found)
+        self._compare_sizes(company, shown, answers[chosen])
+
+    def _again(self, views: Array, answers: Array) -> None:
+        assert self._first is not None
+        company, before = self._first
+        now = self._network(company)
+        found = difference(before, now)
+        if found > _TOLERANCE:
+            self._refuse_if_changing(company, now)
+            self._refuse(_REMEMBERS, "memory", found)
+        if len(views) > 1 and len(company) > 1:
+            chosen = _least_sure(answers)
+            self._compare_sizes(views[chosen], self._network(views[chosen]), answers[chosen])
+
+    def _compare_sizes(self, company: Array, few: Array, many: Array) -> None:
+        """Compare the answers to the same views in batches of different sizes, up to rounding."""
+        found = difference(many, few)
+        if found <= _TOLERANCE:
+            return
+        sign = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), company.shape)
+        rounded = self._network((company * (1 + self._unit * sign)).astype(np.float32))
+        if found > max(_TOLERANCE, _LAYERS * difference(few, rounded)):
+            self._refuse_if_changing(company, few)
+            self._refuse("depends on the rest of the batch: in a batch of another size", "company", found)
+
+    def _refuse_if_changing(self, company: Array, before: Array) -> None:
+        """Refuse a network that goes on changing its answer to the same batch: is it by chance?"""
+        found = max(difference(before, self._network(company)) for _ in range(_REPEATS))
+        if found <= _TOLERANCE:
+            return
+        seeded = []
+        with torch.random.fork_rng(devices_in_use()):
+            for _ in range(2):
+                torch.manual_seed(0)
+                seeded.append(self._network(company))
+        still = max(difference(seeded[1], self._network(company)) for _ in range(_REPEATS))
+        if difference(*seeded) <= _TOLERANCE < still:
+            self._refuse("draws random numbers: shown the same picture again", "chance", found)
+        self._refuse(_REMEMBERS, "memory", found)
+
+    def _refuse(self, what: str, why: str, found: float) -> None:
+        raise InputError(
+            f"the answer of {self._name} {what}, it changes by {found:.2g} of its size; such an answer has no"
+            f" measure: {_ADVICE[why]}"
+        )
+
+
+def _least_sure(answers: Array) -> npt.NDArray[np.intp]:
+    """The numbers of two views whose answers would show a change most: that of the surest, 1, hardly moves.
+
+    They stand in another order than in the batch.
+    """
+    largest = np.nan_to_num(np.abs(answers).reshape(len(answers), -1), nan=np.inf).max(1)
+    found: npt.NDArray[np.intp] = np.sort(np.argsort(largest, kind="stable")[:2])[::-1]
+    return found
+
+
+def difference(first: Array, second: Array) -> float:
+    """The largest difference of two answers, relative to the largest number in them; what is not finite is equal.
+
+    Examples
+    --------
+    >>> round(difference(np.float32([0.5, 0.25]), np.float32([0.25, np.nan])), 3)
+    0.5
+    """
+    both = np.isfinite(first) & np.isfinite(second)
+    if not both.any():
+        return 0.0
+    a, b = first[both].astype(np.float64), second[both].astype(np.float64)
+    size = max(float(np.abs(a).max()), float(np.abs(b).max()))
+    return float(np.abs(a - b).max()) / size if size else 0.0

@@ -1,0 +1,344 @@
+r"""On which scale does a network answer: logits, log-probabilities, probabilities; of classes, of two, or of labels?
+
+Every measure is of probabilities, and a second softmax would flatten them: a network that is sure, (1, 0, …, 0), would
+become one that is nearly undecided between its classes. The scale is told by
+
+* the last call that makes the answer (``softmax``, ``log_softmax``, ``sigmoid``), whether it is a module, a function or
+  a method, and whatever reshapes it afterwards (`aliasing.sites.trace`),
+* and the numbers that it gives for a few pictures: rows in 0…1 that sum to 1 are probabilities, rows whose exponentials
+  sum to 1 are their logarithms, whichever way they were computed.
+
+============================ ============ ===================================================================
+scale                        answer       probabilities
+============================ ============ ===================================================================
+``logits``                   N×classes    softmax
+``log-probabilities``        N×classes    exp
+``probabilities``            N×classes    as they are
+``one logit``                N×1 or N     (1 − σ, σ): two classes
+``one probability``          N×1 or N     (1 − p, p): two classes
+``multi-label logits``       N×labels     σ of each: labels that are there or not, independently of one another
+``multi-label probabilities`` N×labels    as they are
+============================ ============ ===================================================================
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from aliasing.errors import InputError, UsageError
+from aliasing.models import Classifier
+from aliasing.sites.trace import Trace, trace
+from aliasing.undisturbed import in_evaluation, surroundings_kept
+
+__all__ = ["SCALES", "Found", "Scale", "find_scale", "rows_of", "scale_of", "to_probabilities"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A scale of answers.
+
+    Attributes
+    ----------
+    convert : callable
+        Answers N×D on this scale, in float32 or float64 → probabilities N×C.
+    columns : range
+        How many numbers a view there may be.
+    is_bounded : bool
+        The answers themselves must lie in 0…1.
+    of_labels : bool
+        Each number is of a label of its own, which is there or not; otherwise one class is the answer.
+    """
+
+    convert: Callable[[Tensor], Tensor]
+    columns: range
+    is_bounded: bool = False
+    of_labels: bool = False
+
+
+def _of_two_logits(x: Tensor) -> Tensor:
+    return torch.cat([(-x).sigmoid(), x.sigmoid()], 1)  # 1 − σ(x), without the cancellation
+
+
+_SEVERAL, _ONE, _ANY = range(2, 2**31), range(1, 2), range(1, 2**31)
+
+SCALES = {
+    "logits": Scale(lambda x: x.softmax(1), _SEVERAL),
+    "log-probabilities": Scale(torch.exp, _SEVERAL),
+    "probabilities": Scale(lambda x: x, _SEVERAL, is_bounded=True),
+    "one logit": Scale(_of_two_logits, _ONE),
+    "one probability": Scale(lambda x: torch.cat([1 - x, x], 1), _ONE, is_bounded=True),
+    "multi-label logits": Scale(torch.sigmoid, _ANY, of_labels=True),
+    "multi-label probabilities": Scale(lambda x: x, _ANY, is_bounded=True, of_labels=True),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The scale of a network's answers, how it was found, and what there is to doubt about it."""
+
+    name: str
+    how: str
+    caution: str | None = None
+
+    @property
+    def scale(self) -> Scale:
+        """What is computed with it."""
+        return SCALES[self.name]
+
+    def as_dict(self) -> dict[str, str]:
+        """As it stands in a summary."""
+        doubt = {} if self.caution is None else {"caution": self.caution}
+        return {"name": self.name, "found_by": self.how, **doubt}
+
+
+def to_probabilities(answer: object, scale: str, model: str) -> Tensor:
+    """The probabilities N×C of a network's answer, in float32 (float64 for a network in double precision).
+
+    Raises
+    ------
+    InputError
+        The answer is none on this scale.
+    """
+    rows = rows_of(answer, model)
+    known = SCALES[scale]
+    if rows.shape[1] not in known.columns:
+        raise InputError(
+            f"{model} gives {_described(answer)}, and its scale is {scale!r}; give another scale= to al.load_model"
+        )
+    if known.is_bounded:
+        beyond = float(torch.maximum(-rows, rows - 1).nan_to_num(0).amax()) if rows.numel() else 0.0
+        if beyond > _tolerance(rows):
+            raise InputError(
+                f"{model} gives numbers outside 0…1 (by {beyond:.3g}), and its scale is {scale!r}; give another scale="
+                " to al.load_model"
+            )
+    return known.convert(rows)
+
+
+def rows_of(answer: object, model: str) -> Tensor:
+    """A network's answer as N×D, in float32 or float64: axes of one element are left out.
+
+    Raises
+    ------
+    InputError
+        It is no tensor with one row of numbers a view.
+    """
+    if isinstance(answer, Tensor) and answer.ndim >= 1 and not answer.is_complex():
+        rows = answer if answer.dtype == torch.float64 else answer.float()
+        if math.prod(answer.shape[1:]) == max(answer.shape[1:], default=1):
+            return rows.reshape(len(rows), -1)
+    raise InputError(
+        f"{model} gives {_described(answer)}, not N×classes; if it is no classifier, measure its embedding"
+        " (--output embedding)"
+    )
+
+
+@surroundings_kept()
+def find_scale(model: Classifier) -> Found:
+    """The scale of a network's answers: the one that its classifier says, or the one that its run shows.
+
+    Raises
+    ------
+    UsageError
+        The classifier says one that there is not.
+
+    Examples
+    --------
+    >>> half = (0.5, 0.5, 0.5)
+    >>> layers = nn.Conv2d(3, 10, 8), nn.Flatten()
+    >>> find_scale(Classifier(nn.Sequential(*layers), "a", 8, half, half, "bilinear", 8, 1.0)).name
+    'logits'
+    >>> found = find_scale(Classifier(nn.Sequential(*layers, nn.Softmax(1)), "a", 8, half, half, "bilinear", 8, 1.0))
+    >>> found.name, found.how
+    ('probabilities', 'its last call is softmax, and its rows sum to 1')
+    """
+    said = model.scale
+    if said is not None:
+        if said not in SCALES:
+            raise UsageError(f"{model.name}: no scale {said!r}; expected one of {', '.join(SCALES)}")
+        return Found(said, "it was said")
+    try:
+        with in_evaluation(model.module), torch.inference_mode():
+            rows = rows_of(model.module(model.normalize(_pictures(model)).to(_device_of(model.module))), model.name)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except Exception:  # what it fails on, and how, is said when it fails on an image
+        rows = None
+    return scale_of(rows, last_call(model), _unit_of(model.module))
+
+
+def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
+    """The scale of answers N×D to several pictures, made by a last call; either may be unknown.
+
+    Parameters
+    ----------
+    rows : Tensor, N×D, optional
+    call : str, optional
+        The name of the torch function.
+    unit : float
+        The rounding unit of the network, where that is more than that of ``rows``.
+    """
+    called = "its calls cannot be recorded" if call is None else f"its last call is {call}"
+    kind = _KINDS.get(call or "")
+    if rows is None or not bool(rows.isfinite().all()):
+        name = {"softmax": "probabilities", "log_softmax": "log-probabilities"}.get(kind or "", "logits")
+        if kind == "sigmoid":
+            name = "multi-label probabilities"
+        if rows is not None and rows.shape[1] == 1:
+            name = "one probability" if kind == "sigmoid" else "one logit"
+        return Found(name, f"{called}; its numbers for a test picture are not finite or not known")
+    numbers = rows.double()
+    inside = bool(((numbers >= 0) & (numbers <= 1)).all())
+    if rows.shape[1] == 1:
+        if kind == "sigmoid":
+            return Found("one probability", f"{called}, and it gives one number a view")
+        doubt = (
+            _DOUBT.format(what="one number in 0…1 a view", taken="a logit") if inside and not _is_free(call) else None
+        )
+        return Found("one logit", f"{called}, and it gives one number a view", doubt)
+    tolerance = max(_tolerance(rows), unit * (8 + math.sqrt(rows.shape[1])))
+    varies = bool((numbers != numbers[:1]).any())
+    sums_to_one = bool(((numbers.sum(1) - 1).abs() <= tolerance).all())
+    if inside and (sums_to_one or kind == "softmax") and (varies or not _is_free(call)):
+        if sums_to_one:
+            return Found("probabilities", f"{called}, and its rows sum to 1")
+        lowest, highest = float(numbers.sum(1).min()), float(numbers.sum(1).max())
+        doubt = (
+            f"its rows sum to {lowest:.4g}…{highest:.4g} behind a softmax; they are taken for probabilities as they are"
+        )
+        return Found("probabilities", called, doubt)
+    exponents = numbers.logsumexp(1).abs()
+    if bool((exponents <= tolerance * max(1.0, float(numbers.abs().max()))).all()) and (varies or not _is_free(call)):
+        return Found("log-probabilities", f"{called}, and the exponentials of its rows sum to 1")
+    if inside and kind == "sigmoid":
+        return Found(
+            "multi-label probabilities",
+            f"{called}, and its rows do not sum to 1",
+            "it ends in a sigmoid: each of its numbers is taken for the probability of a label of its own, so that no"
+            " one class is the answer; if one is, give scale='probabilities' to al.load_model",
+        )
+    doubt = None
+    if kind is not None:
+        doubt = (
+            f"{called}, and its numbers are no probabilities: they are taken for logits; give scale= to al.load_model"
+        )
+    elif inside and not _is_free(call):
+        doubt = _DOUBT.format(what="numbers in 0…1 that do not sum to 1", taken="logits")
+    elif bool((numbers <= 0).all()) and not _is_free(call):
+        doubt = _DOUBT.format(what="numbers below 0 alone", taken="logits")
+    return Found("logits", f"{called}, and its rows are neither probabilities nor their logarithms", doubt)
+
+
+_DOUBT = (
+    "it gives {what}, and on which scale cannot be told: taken for {taken}; if that is wrong, give scale= to"
+    " al.load_model"
+)
+
+
+# --- the last call --------------------------------------------------------------------------------------------------
+
+_KINDS = {
+    "softmax": "softmax",
+    "log_softmax": "log_softmax",
+    "sigmoid": "sigmoid",
+    "hardsigmoid": "sigmoid",
+    "special_expit": "sigmoid",
+    "expit": "sigmoid",
+}
+# What gives the same numbers in another order, shape or type.
+_PASSES = frozenset(
+    (
+        *("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "movedim", "t"),
+        *("contiguous", "clone", "detach", "alias", "identity", "view_as", "reshape_as", "expand", "getitem", "select"),
+        *("float", "double", "half", "bfloat16", "to", "to_copy", "type", "type_as", "cpu", "cuda", "requires_grad"),
+        *("dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d", "native_dropout"),
+    )
+)
+# What gives numbers of any size, whatever comes in: rows of these lie in 0…1 by chance.
+_FREE = frozenset(("linear", "addmm", "matmul", "mm", "bmm", "conv2d", "convolution", "einsum", "batch_norm", "matmul"))
+
+
+def last_call(model: Classifier) -> str | None:
+    """The name of the last torch function that makes the answer, but for what only moves or reshapes it.
+
+    None where the network's run cannot be recorded.
+
+    Examples
+    --------
+    >>> half = (0.5, 0.5, 0.5)
+    >>> net = nn.Sequential(nn.Conv2d(3, 10, 8), nn.Sigmoid(), nn.Flatten(), nn.Dropout())
+    >>> last_call(Classifier(net, "a", 8, half, half, "bilinear", 8, 1.0))
+    'sigmoid'
+    """
+    try:
+        record = trace(model.module, model.normalize(_pictures(model)[:2]).to(_device_of(model.module)))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except Exception:  # scripted, or it fails on a picture of zeros
+        return None
+    return _last_call(record)
+
+
+def _last_call(record: Trace) -> str | None:
+    made = [call for call in record.calls if any(value.is_output for value in call.outputs)]
+    if not made:
+        return None
+    call = made[-1]
+    while _plain(call.name) in _PASSES:
+        before = next(iter(call.signals), None)
+        if before is None or before.producer is None:
+            break
+        call = before.producer
+    return _plain(call.name)
+
+
+def _plain(name: str) -> str:
+    """``sigmoid`` for ``sigmoid_`` and for ``sigmoid.default``, as an exported network calls it."""
+    return name.partition(".")[0].strip("_")
+
+
+def _is_free(call: str | None) -> bool:
+    return call in _FREE
+
+
+_SIDE = 64
+
+# --- what it is shown -----------------------------------------------------------------------------------------------
+
+
+def _pictures(model: Classifier) -> Any:
+    """Black, a ramp and noise, as the network sees pictures: its answers to them differ."""
+    pictures = np.zeros((4, _SIDE, _SIDE, 3), np.uint8)
+    pictures[1] = np.random.default_rng(1).integers(0, 128, pictures.shape[1:], np.uint8)
+    pictures[2] = np.linspace(0, 255, _SIDE).astype(np.uint8)[:, None, None]
+    pictures[2, ..., 1] = pictures[2, ..., 0].T
+    pictures[3] = np.random.default_rng(0).integers(0, 256, pictures.shape[1:], np.uint8)
+    return np.stack([model.preprocess(picture) for picture in pictures])
+
+
+def _device_of(module: nn.Module) -> torch.device:
+    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
+
+
+def _unit_of(module: nn.Module) -> float:
+    """The coarsest rounding of any of the network's parameters."""
+    return max((torch.finfo(p.dtype).eps for p in module.parameters() if p.is_floating_point()), default=0.0)
+
+
+def _tolerance(rows: Tensor) -> float:
+    """Of a sum of D probabilities, each rounded by itself: errors of a few units that add like a random walk."""
+    return float(torch.finfo(rows.dtype).eps * (8 + math.sqrt(rows.shape[1])))
+
+
+def _described(answer: object) -> str:
+    return "×".join(map(str, answer.shape)) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+
+
+def with_scale(model: Classifier, found: Found) -> Classifier:
+    """The same classifier, which says its scale."""
+    return replace(model, scale=found.name)
