@@ -130,7 +130,7 @@ def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
     # torch.compile fuses by itself what oneDNN's operators would hide from it.
     fewer_steps = fuse_convolutions if execution.device == "cpu" and not execution.compiled else fold_batch_norms
     try:
-        module = fewer_steps(model.module, torch.zeros(2, 3, model.input_size, model.input_size))
+        module = fewer_steps(model.module, model.blank(2))
     except Exception:  # it cannot be copied
         module = model.module
     module.to(execution.device)

@@ -83,14 +83,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     InputError
         If there is no such file, it cannot be read, it is no checkpoint, or it needs code to be run to be read.
     """
-    content, taken, notes = _read_content(path), [], list[str]()
+    content: Any = _read_content(path)
+    taken, notes = list[str](), list[str]()
     while True:
-        if not isinstance(content, Mapping):
+        if not isinstance(content, dict):
             raise InputError(f"{path}: holds a {type(content).__name__}; expected the state_dict of a network")
-        averaged, others = _wrappers(content)
-        if not averaged and not others:
+        averaged, plain = _wrappers(content)
+        if not averaged and not plain:
             break
-        wrapper, *beside = [*averaged, *others]
+        wrapper, *beside = [*averaged, *plain]
         if averaged or beside:
             what = "the averaged weights" if averaged else "the weights"
             also = f"; it holds {', '.join(beside)} too" if beside else ""

@@ -21,8 +21,8 @@ from torch.nn.parameter import is_lazy
 from aliasing.errors import UsageError, one_line
 from aliasing.resizers import CROP_MODES, INTERPOLATIONS, Size, crop_centre, fit
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
+IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
 # Luma of red and blue; green's share is the rest.
 _LUMA_RED, _LUMA_BLUE = 0.299, 0.114
 
@@ -103,7 +103,7 @@ class Classifier:
             if value not in known:
                 raise UsageError(f"{self.name}: {choice} {value!r}; expected {', '.join(known)}")
         for side in ("input_size", "resize_size"):
-            object.__setattr__(self, side, one_number(_read_size(self.name, side, getattr(self, side))))
+            object.__setattr__(self, side, one_number(read_size(self.name, side, getattr(self, side))))
         for view, resized in zip(self.view_size, self.resized_size, strict=True):
             if view < 1 or resized < 1 or (view > resized and self.crop_share <= 1):
                 raise UsageError(
@@ -139,7 +139,7 @@ class Classifier:
 
     @property
     def border_colour(self) -> npt.NDArray[np.float32]:
-        """The colour in 0…255 beyond a photograph that does not fill the view, shape (3,); timm's is in whole levels."""
+        """The colour in 0…255 beyond a photograph that does not fill the view, shape (3,); whole levels, as timm's."""
         return np.rint(self.mean_colour) if self.crop_mode == "border" else np.zeros(3, np.float32)
 
     def room_for(self, canvas: Size) -> Size:
@@ -210,7 +210,7 @@ def two_numbers(size: int | Size) -> Size:
     return size if isinstance(size, tuple) else (size, size)
 
 
-def _read_size(name: str, what: str, given: Any) -> Size:
+def read_size(name: str, what: str, given: Any) -> Size:
     """A size as anyone may write it: a whole number, or two in a tuple or list."""
     sides = given if isinstance(given, Sequence) and not isinstance(given, str) else (given, given)
     try:
@@ -228,7 +228,8 @@ def _read_channels(name: str, what: str, given: Any) -> tuple[float, ...]:
     except (TypeError, ValueError):
         numbers = ()
     if len(numbers) not in (1, 3):
-        raise UsageError(f"{name}: {what} {given!r}; expected three numbers, or one for a network of one channel, in a tuple")
+        expected = "a tuple of three numbers, or of one for a network of one channel"
+        raise UsageError(f"{name}: {what} {given!r}; expected {expected}")
     return numbers
 
 

@@ -20,7 +20,7 @@ def penultimate_layer(classifier: Classifier) -> str | None:
     >>> penultimate_layer(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
     '3'
     """
-    module, size = classifier.module, classifier.input_size
+    module = classifier.module
     outputs: dict[str, Tensor] = {}
     hooks = [
         layer.register_forward_hook(lambda _layer, _inputs, output, name=name: outputs.__setitem__(name, output))
@@ -29,7 +29,7 @@ def penultimate_layer(classifier: Classifier) -> str | None:
     ]
     try:
         with torch.no_grad():
-            answer = module(classifier.normalize(torch.zeros(1, size, size, 3)))
+            answer = module(classifier.normalize(torch.zeros(1, *classifier.view_size, 3)))
     finally:
         for hook in hooks:
             hook.remove()

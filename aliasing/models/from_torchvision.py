@@ -5,8 +5,8 @@ Without a suffix V1, the weights that the papers measured.
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import torchvision
@@ -16,8 +16,8 @@ from aliasing.errors import UsageError
 from aliasing.models.catalogue import AvailableModel, did_you_mean
 from aliasing.models.checkpoints import (
     Checkpoint,
-    classes_in,
     class_note,
+    classes_in,
     load_weights,
     read_checkpoint,
     rename,

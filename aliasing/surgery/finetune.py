@@ -27,7 +27,7 @@ from aliasing.models import Classifier
 from aliasing.models.classifier import fingerprint
 from aliasing.progress import watched
 from aliasing.provenance import whole_file, write_json
-from aliasing.resizers import crop_centre, resize_shorter_side
+from aliasing.resizers import crop_centre, fit
 
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
 
@@ -155,16 +155,16 @@ def _epoch(
 
 def _augment(pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random.Generator) -> npt.NDArray[np.float32]:
     """Random windows, each mirrored or not; beyond the image there is the mean colour."""
-    count, side, size = len(pixels), pixels.shape[1], model.input_size
-    margin = size // 8 if side == size else 0
-    views = np.empty((count, size, size, 3), np.float32)
+    sides, size = np.array(pixels.shape[1:3]), np.array(model.view_size)
+    margins = np.where(sides == size, size // 8, 0)
+    views = np.empty((len(pixels), *size, 3), np.float32)
     views[:] = model.mean_colour
     for view, image in zip(views, pixels, strict=True):
-        top, left = random.integers(0, side + 2 * margin - size + 1, 2) - margin
+        top, left = random.integers(0, sides + 2 * margins - size + 1) - margins
         y, x = max(top, 0), max(left, 0)
-        window = image[y : min(top + size, side), x : min(left + size, side)]
+        window = image[y : min(top + size[0], sides[0]), x : min(left + size[1], sides[1])]
         if random.random() < 0.5:
-            window, left = window[:, ::-1], side - size - left
+            window, left = window[:, ::-1], sides[1] - size[1] - left
             x = max(left, 0)
         view[y - top : y - top + window.shape[0], x - left : x - left + window.shape[1]] = window
     return views
@@ -181,7 +181,7 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 def _training_set(
     model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The centre squares at the size that the network resizes to, and their labels; read once.
+    """The centres at the size that the network resizes to, and their labels; read once.
 
     The folder belongs to the run from when there are any: wrong images leave it to the next.
     """
@@ -214,7 +214,7 @@ def _training_set(
 
 
 def _squares(model: Classifier, images: ImageSource, limit: int | None) -> Iterator[tuple[npt.NDArray[np.uint8], int]]:
-    side = model.resize_size
+    height, width = map(max, model.resized_size, model.view_size)
     for entry in islice(images, limit):
         if entry.label is None:
             continue
@@ -223,5 +223,5 @@ def _squares(model: Classifier, images: ImageSource, limit: int | None) -> Itera
         except BadImage:
             continue
         if isinstance(image, Image):
-            resized = resize_shorter_side(image.pixels, side, model.interpolation)
-            yield crop_centre(resized, side, side).round().astype(np.uint8), entry.label
+            resized = fit(image.pixels, model.resized_size, model.crop_mode, model.interpolation)
+            yield crop_centre(resized, height, width, model.border_colour).round().astype(np.uint8), entry.label
