@@ -206,8 +206,15 @@ def classes_in(checkpoint: Checkpoint, module: nn.Module) -> int | None:
     ]
     if not others or any(not a or not b or a[1:] != b[1:] for a, b in others):
         return None
+    if any(tensor.numel() * tensor.element_size() > _stored(tensor) for tensor in checkpoint.tensors.values()):
+        return None  # one number that says it is a head of 2⁴⁰ classes
     before, after = ({shape[0] for shape in shapes} for shapes in zip(*others, strict=True))
     return after.pop() if len(before) == len(after) == 1 else None
+
+
+def _stored(tensor: Tensor) -> int:
+    """Bytes that a tensor has in memory: fewer than its elements where they lie on one another."""
+    return tensor.untyped_storage().nbytes()
 
 
 def class_note(classes: int, checkpoint: Checkpoint) -> str:
