@@ -89,8 +89,14 @@ def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier
     if changes:
         classifier = replace(classifier, **changed)
         classifier = replace(classifier, notes=_notes(classifier, changes))
-    _require_answer(classifier)
-    return classifier
+    classes = _answer(classifier)
+    # One logit tells two classes apart.
+    if classifier.labels is None or classes is None or max(classes, 2) == max(len(classifier.labels), 2):
+        return classifier
+    told = f"{classifier.name} answers with {classes} numbers and has {len(classifier.labels)} labels"
+    if "labels" in changes:
+        raise UsageError(f"{told}; give one label for each")
+    return replace(classifier, labels=None, notes=(*classifier.notes, f"{told}, which were left out"))
 
 
 def for_one_channel(
@@ -117,8 +123,8 @@ def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _require_answer(classifier: Classifier) -> None:
-    """Show the network blank images, and see that it answers each with a row of numbers."""
+def _answer(classifier: Classifier) -> int | None:
+    """Show the network blank images, and see that it answers each with a row; of how many numbers, if of numbers."""
     # An exported program may be made for batches of one size.
     for count in (1, 2) if isinstance(classifier.module, torch.fx.GraphModule) else (1,):
         images = classifier.blank(count)
@@ -135,12 +141,7 @@ def _require_answer(classifier: Classifier) -> None:
         if not isinstance(answer, Tensor) or answer.ndim < 2 or len(answer) != count:
             found = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
             raise UsageError(f"{classifier.name} answers one image with {found}; expected a tensor 1×classes")
-    # One logit tells two classes apart.
-    if classifier.labels is not None and answer.ndim == 2 and max(answer.shape[1], 2) != max(len(classifier.labels), 2):
-        raise UsageError(
-            f"{classifier.name} answers with {answer.shape[1]} numbers and has {len(classifier.labels)} labels; "
-            "give one label for each"
-        )
+    return answer.shape[1] if answer.ndim == 2 else None
 
 
 def _listed() -> str:

@@ -190,15 +190,14 @@ def _wrapped(names: Iterable[str]) -> str:
         prefix = longer[0]
 
 
-def classes_in(checkpoint: Checkpoint, module: nn.Module) -> int | None:
-    """How many classes the head in a file has, where that is all in which the file's network is another; else None.
+def classes_in(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> int | None:
+    """How many classes the head in a file has, where that is all in which the file's weights are others; else None.
 
     Examples
     --------
-    >>> classes_in(Checkpoint(nn.Linear(4, 7).state_dict(), "net.pth"), nn.Linear(4, 1000))
+    >>> classes_in(Checkpoint(nn.Linear(4, 7).state_dict(), "net.pth"), nn.Linear(4, 1000).state_dict())
     7
     """
-    own = module.state_dict()
     others = [
         (own[key].shape, tensor.shape)
         for key, tensor in checkpoint.tensors.items()

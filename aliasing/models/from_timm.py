@@ -80,7 +80,7 @@ def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Cla
     full_name = _canonical(config)
     module = _build(full_name, **options)
     checkpoint = strip_prefix(checkpoint, module.state_dict())
-    classes = classes_in(checkpoint, module)
+    classes = classes_in(checkpoint, _head(module))
     if classes is not None:
         options["num_classes"] = classes
         module = _build(full_name, **options)
@@ -105,6 +105,13 @@ def _build(full_name: str, **options: Any) -> nn.Module:
                 raise
             size = options["img_size"]
             raise UsageError(f"timm cannot build {full_name} for an input of {size} ({first_line(error)})") from error
+
+
+def _head(module: nn.Module) -> dict[str, Tensor]:
+    """The weights of the layers that timm names as the classifier; of all layers where it names none."""
+    names = module.pretrained_cfg.get("classifier") or ""  # type: ignore[operator,union-attr]
+    starts = (names,) if isinstance(names, str) else tuple(names)
+    return {key: value for key, value in module.state_dict().items() if key.startswith(starts)}
 
 
 def _convert(full_name: str, initial: nn.Module, checkpoint: Checkpoint, options: dict[str, Any]) -> nn.Module:

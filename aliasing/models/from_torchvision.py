@@ -93,7 +93,7 @@ def _load_state(architecture: str, weights: Any, checkpoint: Checkpoint) -> Clas
     options = _BUILD_OPTIONS.get(architecture, {})
     module: nn.Module = torchvision.models.get_model(architecture, weights=None, **options)
     checkpoint = _modernise(architecture, strip_prefix(checkpoint, module.state_dict()))
-    classes = classes_in(checkpoint, module)
+    classes = classes_in(checkpoint, module.state_dict())
     if classes is not None:
         module = torchvision.models.get_model(architecture, weights=None, num_classes=classes, **options)
     load_weights(module, checkpoint)
