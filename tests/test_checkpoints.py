@@ -3,6 +3,7 @@
 import pickle
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,35 +192,31 @@ def test_a_larger_network_is_not_taken_for_its_part(tmp_path: Path) -> None:
 
 def test_older_names_behind_a_prefix_are_understood(tmp_path: Path) -> None:
     network = torchvision.models.densenet121().eval()
-    old = {
-        "model." + key.replace(".norm1", ".norm.1").replace(".conv2", ".conv.2")
-        if "denselayer" in key
-        else f"model.{key}": value
+    old = OrderedDict(
+        (key.replace(".norm1", ".norm.1").replace(".conv2", ".conv.2") if "denselayer" in key else key, value)
         for key, value in network.state_dict().items()
-    }
-    classifier = loaded({**old, "criterion.weight": torch.ones(3)}, tmp_path, "torchvision:densenet121")
+    )
+    content = {**prefixed("model.", old), "criterion.weight": torch.ones(3)}
+    classifier = loaded(content, tmp_path, "torchvision:densenet121")
     assert fingerprint(classifier.module) == fingerprint(network)
 
 
 # --- another number of classes ---------------------------------------------------------------------------------------
 
-HEADS = [
-    ("torchvision:squeezenet1_1", lambda: torchvision.models.squeezenet1_1(num_classes=7)),
-    ("torchvision:resnet18", lambda: torchvision.models.resnet18(num_classes=7)),
-    ("torchvision:mobilenet_v3_small", lambda: torchvision.models.mobilenet_v3_small(num_classes=7)),
-    ("torchvision:googlenet", lambda: torchvision.models.googlenet(num_classes=7, init_weights=False)),
-    ("timm:mobilenetv3_small_050", lambda: timm.create_model("mobilenetv3_small_050", num_classes=7)),
-    (
-        "timm:deit_tiny_distilled_patch16_224",
-        lambda: timm.create_model("deit_tiny_distilled_patch16_224", num_classes=7),
-    ),
-    ("pypi:efficientnet_lite0", lambda: timm.create_model("tf_efficientnet_lite0", num_classes=7)),
-]
+HEADS = {
+    "torchvision:squeezenet1_1": torchvision.models.squeezenet1_1,
+    "torchvision:resnet18": torchvision.models.resnet18,
+    "torchvision:mobilenet_v3_small": torchvision.models.mobilenet_v3_small,
+    "torchvision:googlenet": partial(torchvision.models.googlenet, init_weights=False),
+    "timm:mobilenetv3_small_050": partial(timm.create_model, "mobilenetv3_small_050"),
+    "timm:deit_tiny_distilled_patch16_224": partial(timm.create_model, "deit_tiny_distilled_patch16_224"),
+    "pypi:efficientnet_lite0": partial(timm.create_model, "tf_efficientnet_lite0"),
+}
 
 
-@pytest.mark.parametrize(("architecture", "make"), HEADS, ids=[name for name, _ in HEADS])
-def test_the_number_of_classes_is_the_files(architecture: str, make: Callable[[], nn.Module], tmp_path: Path) -> None:
-    weights = make().state_dict()
+@pytest.mark.parametrize("architecture", HEADS)
+def test_the_number_of_classes_is_the_files(architecture: str, tmp_path: Path) -> None:
+    weights = HEADS[architecture](num_classes=7).state_dict()
     classifier = loaded({"state_dict": prefixed("module.", weights)}, tmp_path, architecture)
     assert classifier.module(classifier.blank()).shape == (1, 7)
     assert all(torch.equal(value, weights[key]) for key, value in classifier.module.state_dict().items())
@@ -246,7 +243,6 @@ def test_a_head_by_a_format_that_timm_converts(tmp_path: Path) -> None:
     network = timm.create_model("vit_tiny_patch16_224", num_classes=7)
     classifier = loaded(network.state_dict(), tmp_path, "timm:vit_tiny_patch16_384")
     assert classifier.input_size == 384
-    # Two shapes are other ones, so the number of classes is not all in which the networks differ.
     assert classifier.module.state_dict()["head.weight"].shape == (7, 192)
     assert torch.equal(classifier.module.state_dict()["head.weight"], network.state_dict()["head.weight"])
 
@@ -265,7 +261,7 @@ def test_a_head_by_a_format_that_timm_converts(tmp_path: Path) -> None:
 )
 def test_a_number_of_classes_is_only_what_is_one(shapes: dict[str, tuple[int, ...]], classes: int | None) -> None:
     checkpoint = Checkpoint({key: torch.zeros(shape) for key, shape in shapes.items()}, "net.pth")
-    assert classes_in(checkpoint, nn.Linear(4, 10)) == classes
+    assert classes_in(checkpoint, nn.Linear(4, 10).state_dict()) == classes
 
 
 # --- NumPy's scalars -------------------------------------------------------------------------------------------------
