@@ -31,7 +31,7 @@ from aliasing.jitter import Trace, trace
 from aliasing.models import Classifier, load_model
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS
-from aliasing.protocols.base import Array, Protocol, View, Views
+from aliasing.protocols.base import Array, Protocol, View, Views, larger, sizes_of
 from aliasing.resizers import crop_centre
 
 __all__ = ["FILTERS", "REACH", "Drag", "depth_profile", "follow", "serve", "spectra"]
@@ -71,18 +71,15 @@ class Drag(Protocol):
         if not (abs(self.down) <= REACH and abs(self.right) <= REACH):
             raise UsageError(f"drag: by ({self.down}, {self.right}) pixels; at most {REACH} each way")
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        canvas = model.input_size + 2 * REACH
-        return {"shorter_side": max(model.resize_size, canvas), "canvas": canvas, "window": model.input_size}
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model, larger(model.view_size, 2 * REACH))
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        sizes = self.geometry(model)
-        side = int(sizes["canvas"])
-        canvas = crop_centre(self.resized(image, int(sizes["shorter_side"]), model), side, side)
+        canvas = self.centre(image, larger(model.view_size, 2 * REACH), model)
 
         def moved(shift: tuple[float, float]) -> Array:
             whole: Array = sampling.shift(np.ascontiguousarray(canvas.transpose(2, 0, 1)), shift).transpose(1, 2, 0)
-            return crop_centre(whole, model.input_size, model.input_size)
+            return crop_centre(whole, *model.view_size)
 
         shifts = ((0.0, 0.0), (self.down, self.right))
         views = [View(shift, max(map(abs, shift)), lambda shift=shift: moved(shift)) for shift in shifts]  # type: ignore[misc]

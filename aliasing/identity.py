@@ -19,6 +19,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aliasing.models.classifier import Classifier, fingerprint
+from aliasing.undisturbed import on_trial
 
 __all__ = ["Identity", "computation", "identify"]
 
@@ -75,8 +76,7 @@ def identify(model: Classifier) -> Identity:
     seen = {field.name: getattr(model, field.name) for field in fields(model) if field.name not in _NOT_SHOWN}
     if model.labels is not None:
         seen["labels"] = hashlib.blake2b(repr(model.labels).encode(), digest_size=16).hexdigest()
-    size = np.broadcast_to(model.input_size, 2)
-    picture = model.normalize(np.full((1, *size, 3), 127.5, np.float32)).contiguous()
+    picture = model.normalize(np.full((1, *model.view_size, 3), 127.5, np.float32)).contiguous()
     return Identity(fingerprint(model.module), computation(model.module, picture), seen)
 
 
@@ -104,12 +104,7 @@ def computation(module: nn.Module, example: Tensor) -> str:
         state = network.state_dict(keep_vars=True)
         recorder = _Recorder({f"weight {name}": value for name, value in state.items() if isinstance(value, Tensor)})
         recorder.know(shown, "input")
-        with (
-            torch.no_grad(),
-            torch.compiler.set_stance("force_eager"),
-            torch.random.fork_rng(devices=[]),
-            warnings.catch_warnings(),
-        ):
+        with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with recorder:
                 answer = network(shown)
@@ -122,31 +117,22 @@ def _as_evaluated(module: nn.Module) -> Iterator[tuple[nn.Module, torch.device]]
     """A copy on the processor in evaluation mode that shares the weights; the network itself where it has no copy."""
     from aliasing.sites.trace import twin
 
-    modes = {inside: inside.training for inside in module.modules()}
     try:
         copied = twin(module, _plainly_laid_out)
     except Exception:  # networks refuse to be copied in their own ways
         copied = None
-    try:
-        if copied is not None:
+    if copied is not None:
+        with on_trial(copied):
             yield copied, torch.device("cpu")
-        else:
-            _evaluate(module)
+    else:
+        with on_trial(module):
             yield module, next((p.device for p in module.parameters()), torch.device("cpu"))
-    finally:
-        for inside, training in modes.items():
-            inside.training = training
 
 
 def _plainly_laid_out(tensor: Tensor) -> Tensor:
     """On the processor, row by row: torch's calls follow the layout, down to the strides of axes of length one."""
     tensor = tensor.cpu().contiguous()
     return tensor.as_strided(tensor.shape, torch.empty(tensor.shape, device="meta").stride())
-
-
-def _evaluate(module: nn.Module) -> None:
-    for inside in module.modules():
-        inside.training = False
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]

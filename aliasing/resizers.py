@@ -5,7 +5,7 @@ reduction (it low-passes), torch does so only with ``antialias=True``, OpenCV's 
 its area interpolation averages (Parmar, Zhang & Zhu 2022). So the resizer is named, and stands in every summary.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -21,8 +21,10 @@ from aliasing.errors import UsageError
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 View: TypeAlias = npt.NDArray[np.float32]
+Size: TypeAlias = tuple[int, int]
+"""(height, width) in pixels."""
 
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 
 def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic", resizer: str = "pil") -> View:
@@ -33,7 +35,7 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
     pixels : uint8 array, H×W×3
     height, width : int
         The size to reach, in pixels, at least 1.
-    interpolation : {"nearest", "bilinear", "bicubic", "lanczos"}
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}
         The kernel. OpenCV's resizers carry theirs in their name and do not look at it.
     resizer : {"pil", "torch", "torch-aliased", "opencv-linear", "opencv-area"}
         ``pil`` rounds to whole grey levels, as the evaluation transforms of torchvision and timm do; the others stay
@@ -63,33 +65,84 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
     return RESIZERS[resizer](pixels, height, width, interpolation)
 
 
-def resize_shorter_side(pixels: Pixels, size: int, interpolation: str = "bicubic", resizer: str = "pil") -> View:
-    """Bring an image's shorter side to ``size`` pixels, its aspect kept.
+def fit(
+    pixels: Pixels, size: Size, crop_mode: str = "center", interpolation: str = "bicubic", resizer: str = "pil"
+) -> View:
+    """Bring an image to a size, or near it with its aspect kept, as a crop mode of timm's has it.
 
-    The longer side is ⌊size · longer / shorter⌋, as torchvision and timm round it. The arguments are those of
-    :func:`resize`.
+    Parameters
+    ----------
+    pixels : uint8 array, H×W×3
+    size : (int, int)
+        The height and the width to reach.
+    crop_mode : {"center", "squash", "border"}
+        "center": the image covers the size, and one of its sides is longer. "squash": it has that size; its aspect is
+        not kept. "border": it lies within the size, and one of its sides is shorter.
+    interpolation, resizer : str
+        As for :func:`resize`.
+
+    Returns
+    -------
+    float32 array, 0…255
 
     Examples
     --------
-    >>> resize_shorter_side(np.zeros((30, 50, 3), np.uint8), 8).shape
-    (8, 13, 3)
+    >>> wide = np.zeros((30, 50, 3), np.uint8)
+    >>> [fit(wide, (8, 8), mode).shape[:2] for mode in CROP_MODES]
+    [(8, 13), (8, 8), (5, 8)]
     """
-    height, width = pixels.shape[:2]
-    shorter = min(height, width)
-    return resize(pixels, size * height // shorter, size * width // shorter, interpolation, resizer)
+    height, width = CROP_MODES[crop_mode]((pixels.shape[0], pixels.shape[1]), size)
+    return resize(pixels, height, width, interpolation, resizer)
 
 
-def crop_centre(picture: View, height: int, width: int) -> View:
+def _cover(image: Size, size: Size) -> Size:
+    """The smallest size of the image's aspect that covers a size; torchvision truncates the longer side of a square."""
+    if size[0] == size[1]:
+        shorter = min(image)
+        return size[0] * image[0] // shorter, size[0] * image[1] // shorter
+    return _scaled(image, min(image[0] / size[0], image[1] / size[1]))
+
+
+def _squash(image: Size, size: Size) -> Size:
+    """The size itself."""
+    return size
+
+
+def _lie_within(image: Size, size: Size) -> Size:
+    """The largest size of the image's aspect that lies within a size."""
+    return _scaled(image, max(image[0] / size[0], image[1] / size[1]))
+
+
+def _scaled(image: Size, ratio: float) -> Size:
+    """The image's size ÷ ratio, rounded as timm rounds it."""
+    return max(round(image[0] / ratio), 1), max(round(image[1] / ratio), 1)
+
+
+# A crop mode: the image's size and the size to reach -> the size that the image is resized to.
+CROP_MODES: dict[str, Callable[[Size, Size], Size]] = {"center": _cover, "squash": _squash, "border": _lie_within}
+
+
+def crop_centre(picture: View, height: int, width: int, colour: Sequence[float] | View = (0, 0, 0)) -> View:
     """The middle of a picture; where half a pixel is over, the corner is rounded as torchvision rounds it (to even).
 
-    A copy, so that it does not keep what was cut off in memory.
+    A side that is too short is filled up with a colour, where half a pixel is over on its far end, as torchvision does.
+    The result is a copy, so that it does not keep what was cut off in memory.
 
     Examples
     --------
     >>> crop_centre(np.arange(25, dtype=np.float32).reshape(5, 5, 1), 2, 2)[..., 0]
     array([[12., 13.],
            [17., 18.]], dtype=float32)
+    >>> crop_centre(np.ones((1, 2, 3), np.float32), 1, 5)[0, :, 0]
+    array([0., 1., 1., 0., 0.], dtype=float32)
     """
+    missing = max(height - picture.shape[0], 0), max(width - picture.shape[1], 0)
+    if any(missing):
+        above, left = missing[0] // 2, missing[1] // 2
+        filled = np.empty((picture.shape[0] + missing[0], picture.shape[1] + missing[1], picture.shape[2]), np.float32)
+        filled[:] = colour
+        filled[above : above + picture.shape[0], left : left + picture.shape[1]] = picture
+        picture = filled
     top = round((picture.shape[0] - height) / 2)
     left = round((picture.shape[1] - width) / 2)
     return picture[top : top + height, left : left + width].copy()

@@ -8,15 +8,15 @@ import numpy as np
 
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Views, windows
+from aliasing.protocols.base import Array, Views, larger, windows
 from aliasing.protocols.embedded import Black, Embedded, Inpaint
 from aliasing.resizers import crop_centre
 
 
 def square(protocol: Embedded, image: Image, model: Classifier) -> Array:
     """The photograph's centre square, as small as it stands in the paper (100 pixels in a view of 224)."""
-    side = int(protocol.geometry(model)["photograph"])
-    return crop_centre(protocol.resized(image, side, model), side, side)
+    side = protocol.shorter_side(model)
+    return crop_centre(protocol.resized(image, (side, side), model, "center"), side, side)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class Places(Black):
     count: int = 7
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        photograph, size = square(self, image, model), model.input_size
+        photograph, size = square(self, image, model), model.view_size
         reach = self.step * (self.count // 2)
-        middle = (size - len(photograph)) // 2
+        middle = (min(size) - len(photograph)) // 2
         # One canvas: the photograph stands still in it, and the window's corner is where it is not.
-        canvas = self.embed(photograph, size + 2 * reach, (middle + reach, middle + reach), model)
+        canvas = self.embed(photograph, larger(size, 2 * reach), (middle + reach, middle + reach), model)
         corners = [(y, x) for y in range(0, 2 * reach + 1, self.step) for x in range(0, 2 * reach + 1, self.step)]
         return windows(canvas, size, [((reach, reach), corner) for corner in corners], origin=(reach, reach))
 
@@ -53,10 +53,10 @@ class _Along:
     pixels: int = 24
 
     def picture_views(self: "BlackPath | InpaintPath", image: Image, model: Classifier, _: object) -> Views:
-        photograph, size = square(self, image, model), model.input_size
-        first = (size - len(photograph) - self.pixels) // 2
+        photograph, size = square(self, image, model), model.view_size
+        first = (min(size) - len(photograph) - self.pixels) // 2
         corner = first + self.pixels
-        canvas = self.embed(photograph, size + self.pixels, (corner, corner), model)
+        canvas = self.embed(photograph, larger(size, self.pixels), (corner, corner), model)
         corners = [(self.pixels - k, self.pixels - k) for k in range(self.pixels + 1)]
         return windows(canvas, size, pairwise(corners), origin=corners[0])
 

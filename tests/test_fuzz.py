@@ -187,7 +187,7 @@ def check_checkpoint(name: str, content: bytes, folder: Path) -> str:
     path = folder / name
     path.write_bytes(content)
     try:
-        weights = read_checkpoint(path)
+        weights = read_checkpoint(path).tensors
     except InputError as error:
         return refused(error)
     assert all(isinstance(value, torch.Tensor) for value in weights.values())

@@ -541,11 +541,22 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path, dict[str, Tensor]], Path], str]
         lambda f, w: saved({**w, **{f"extra{i}": torch.ones(1) for i in range(9)}}, f / "a.pth"),
         "9 unexpected (extra0, extra1, extra2 and 6 more)",
     ),
-    "another number of classes": (
+    "a head of two numbers of classes": (
         lambda f, w: saved(
-            {**w, "classifier.1.weight": torch.zeros(10, 512, 1, 1), "classifier.1.bias": torch.zeros(10)}, f / "a.pth"
+            {**w, "classifier.1.weight": torch.zeros(10, 512, 1, 1), "classifier.1.bias": torch.zeros(11)}, f / "a.pth"
         ),
         "2 of the wrong shape (classifier.1.weight: 10×512×1×1, expected 1000×512×1×1",
+    ),
+    "a head of as many classes as the world has people": (
+        lambda f, w: saved(
+            {
+                **w,
+                "classifier.1.weight": torch.zeros(1).expand(2**33, 512, 1, 1),
+                "classifier.1.bias": torch.zeros(1).expand(2**33),
+            },
+            f / "a.pth",
+        ),
+        "2 of the wrong shape",
     ),
     "whole numbers for real ones": (
         lambda f, w: saved({**w, FIRST: w[FIRST].long()}, f / "a.pth"),
@@ -881,7 +892,7 @@ class Pair(Network):
         return super().forward(x), x
 
 def network(): return Network()
-def grey(): return Network(1)
+def four(): return Network(4)
 def pair(): return Pair()
 def lazy(): return nn.Sequential(nn.LazyConv2d(4, 3))
 def flat(): return nn.Flatten(0)
@@ -934,7 +945,7 @@ def test_a_factory_of_a_classifier_says_its_own_preprocessing() -> None:
 @pytest.mark.parametrize(
     ("factory", "message"),
     [
-        ("networks:grey", "does not take 1×3×224×224"),
+        ("networks:four", "does not take 1×3×224×224"),
         ("networks:pair", "answers one image with a tuple"),
         ("networks:flat", "answers one image with shape"),
         ("networks:lazy", "has no values yet"),
@@ -956,11 +967,17 @@ def test_a_factory_that_gives_no_network(factory: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_ones_own_object_is_put_into_evaluation_mode() -> None:
+def test_ones_own_object_is_left_in_its_mode() -> None:
+    """Of one in training mode a copy is run, which has the same weights; one in evaluation mode is run itself."""
     network = torchvision.models.shufflenet_v2_x0_5(weights=None).train()
+    network.conv1.eval()
+    before = [module.training for module in network.modules()]
     classifier = al.load_model(network)
-    assert classifier.module is network
-    assert not network.training
+    assert [module.training for module in network.modules()] == before
+    assert not any(module.training for module in classifier.module.modules())
+    assert all(own is other for own, other in zip(network.parameters(), classifier.module.parameters(), strict=True))
+    assert all(own is other for own, other in zip(network.buffers(), classifier.module.buffers(), strict=True))
+    assert al.load_model(network.eval()).module is network
     assert classifier.name == "ShuffleNetV2"
     assert classifier.weights["sha256"] == fingerprint(network)
     assert any("assumed" in note for note in classifier.notes)
@@ -976,31 +993,6 @@ def test_a_classifier_is_returned_as_it_is(lites: dict[str, al.Classifier]) -> N
     classifier = lites[LITES[0]]
     assert al.load_model(classifier) is classifier
     assert al.load_model(tiny(nn.Conv2d(3, 2, 8))).weights["sha256"]
-
-
-@pytest.mark.parametrize("size", [(3, 1024, 768), (1, 224, 224)])
-def test_an_input_that_is_no_rgb_square_is_refused(size: tuple[int, int, int]) -> None:
-    network = nn.Conv2d(3, 4, 1)
-    network.pretrained_cfg = {"input_size": size, "crop_pct": 1.0}  # type: ignore[assignment]
-    with pytest.raises(UsageError, match="expected three channels and a square"):
-        al.load_model(network)
-
-
-@pytest.mark.parametrize(
-    ("config", "note", "resize_size"),
-    [
-        ({"crop_mode": "squash", "crop_pct": 1.0}, "crop mode 'squash' was not used", 224),
-        ({"crop_pct": 1.15}, "crop share 1.15", 224),
-        ({"crop_pct": 0.9}, None, 248),  # ⌊224 / 0.9⌋ = ⌊248.9⌋
-    ],
-)
-def test_timms_other_ways_of_cropping_are_noted(config: Any, note: str | None, resize_size: int) -> None:
-    network = nn.Conv2d(3, 4, 1)
-    network.pretrained_cfg = {"input_size": (3, 224, 224), **config}  # type: ignore[assignment]
-    classifier = al.load_model(network)
-    assert classifier.resize_size == resize_size
-    assert classifier.crop_share == config["crop_pct"]
-    assert [note for n in classifier.notes if note and note in n] == ([note] if note else [])
 
 
 # --- embeddings ------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from aliasing.jitter.network import Execution, evaluated, rounding_unit
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
+from aliasing.protocols.base import written
 from aliasing.records import BLOCK_SIZE, Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.sites.find import probe_of
@@ -185,7 +186,8 @@ def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol
     """
     if not layer.is_map or layer.stride is None:
         return None
-    whole = all(cells * step == model.input_size for cells, step in zip(layer.cells, layer.stride, strict=True))
+    covered = tuple(cells * step for cells, step in zip(layer.cells, layer.stride, strict=True))
+    whole = covered == model.view_size
     if protocol.name == "circular" and whole and pads_circularly(model.module, record):
         return 0
     return 1 if min(layer.cells) > 3 else None
@@ -218,7 +220,7 @@ class Subject:
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
         return {
-            "input_size": self.model.input_size,
+            "input_size": written(self.model.view_size),
             "geometry": self.protocol.geometry(self.model),
             "notes": list(self.model.notes),
             "layers": [

@@ -54,6 +54,7 @@ from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
+from aliasing.protocols.base import written
 from aliasing.provenance import command_line, versions
 from aliasing.records import EMBEDDINGS, LABELS, PROBABILITIES, InputsDigest, Part, Records, differing_input
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
@@ -517,20 +518,27 @@ def dtype_name(model: Classifier) -> str:
 
 def describe_network(model: Classifier, protocol: Protocol, identity: Identity) -> dict[str, Any]:
     """What a reader of a summary must know of a network."""
-    geometry = protocol.geometry(model)
+    geometry: dict[str, Any] = protocol.geometry(model)
     notes = list(model.notes)
     if model.dtype != torch.float32:
         notes.append(f"its weights are {dtype_name(model)}, in which it was run")
-    if geometry.get("shorter_side", model.resize_size) > model.resize_size:
+    own = written(model.resized_size)
+    if geometry.get("shorter_side", own) != own and geometry["shorter_side"] > own:
         notes.append(
             f"evaluated with the shorter side at {geometry['shorter_side']} pixels, above the network's own"
-            f" {model.resize_size}, because the protocol needs the room"
+            f" {own}, because the protocol needs the room"
+        )
+    elif geometry.get("resized", own) != own:
+        notes.append(
+            f"evaluated with the photograph brought to {geometry['resized']} pixels, not the network's own {own},"
+            " because the protocol needs the room"
         )
     return {
         "identity": identity.digest,
         "weights": {**model.origin, "sha256": identity.weights},
-        "input_size": model.input_size,
-        "resize_size": model.resize_size,
+        "input_size": written(model.view_size),
+        "resize_size": own,
+        "crop_mode": model.crop_mode,
         "interpolation": model.interpolation,
         "mean": list(model.mean),
         "std": list(model.std),

@@ -151,7 +151,7 @@ def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
     fewer_steps = fuse_convolutions if execution.device == "cpu" and not execution.compiled else fold_batch_norms
     try:
         if model.dtype in (torch.float32, torch.float64):
-            module = fewer_steps(model.module, torch.zeros(2, 3, *_size(model), dtype=model.dtype))
+            module = fewer_steps(model.module, model.blank(2))
         else:  # folded weights would be rounded once more, which is no small thing in 8 or 11 bits
             module = twin(model.module)
     except Exception as error:
@@ -218,8 +218,3 @@ def running_on(execution: Execution) -> Iterator[None]:
             raise
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"torch.compile fails here ({reason}); leave out --compile") from error
-
-
-def _size(model: Classifier) -> tuple[int, int]:
-    size: Any = model.input_size  # one number for a square, two for a rectangle
-    return (size, size) if isinstance(size, int) else tuple(size)

@@ -60,7 +60,7 @@ def cost(model: Classifier) -> Cost:
     >>> cost(Classifier(network, "tiny", 16, half, half, "bilinear", resize_size=16, crop_share=1.0))
     Cost(parameters=938, multiply_adds=3232, classes=10)
     """
-    picture = model.preprocess(np.zeros((64, 64, 3), np.uint8))[None]
+    picture = np.zeros((1, *model.view_size, 3), np.float32)
     run = evaluated(model)
     # Fused attention kernels are not all known to the counter; this one is made of matrix products.
     with ExitStack() as stack:
@@ -82,7 +82,7 @@ def views_per_second(model: Classifier, batch_size: int, execution: Execution = 
     Decoding and resizing are left out. Unlike everything else, it is another number in every run.
     """
     network = probabilities(model, execution)
-    pictures = np.repeat(model.preprocess(np.zeros((64, 64, 3), np.uint8))[None], batch_size, 0)
+    pictures = np.zeros((batch_size, *model.view_size, 3), np.float32)
     network(pictures)  # the first run allocates
     seconds = []
     for _ in range(_TIMED):

@@ -1,46 +1,73 @@
 """Weights from a file, without running anything that the file says.
 
 A ``.safetensors`` file holds tensors only. A ``.pth`` or ``.pt`` file is a pickle, a small program; it is read by
-``torch.load(weights_only=True)``, which builds tensors and containers and refuses everything else.
+``torch.load(weights_only=True)``, which builds tensors and containers and refuses everything else. NumPy's scalars (an
+epoch's accuracy) are read as well, by functions of this module that take numbers and nothing else.
 """
 
 import pickle
 import re
 import zipfile
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 
 from aliasing.errors import InputError, one_line
 
-# Where training scripts put the weights inside a checkpoint. Averaged weights come first: they are the ones that were
-# meant for evaluation.
+# Where training scripts put the weights inside a checkpoint.
 _WRAPPERS = (
-    "state_dict_ema",
-    "model_ema",
-    "params_ema",
     "state_dict",
     "model_state_dict",
     "model",
     "net",
+    "network",
+    "module",
     "params",
     "weights",
+    "shadow",
 )
+# Averages over training, which are meant for evaluation: model_ema, state_dict_ema, ema_state_dict, swa_model …
+_AVERAGED = re.compile(r"(?<![a-z])(ema|swa|averaged?)(?![a-z])", re.IGNORECASE)
 # What wrapping a network puts before its parameters' names: DataParallel and AveragedModel, Lightning, torch.compile.
+# They are taken away where no name of the architecture is found behind any prefix (an older format).
 _PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
+_DEEPEST = 3
 _LISTED = 3
 _LONGEST = 300  # of what a file says about itself
 # torch.save does not compress: what expands to more than this, and to many times its size, is a bomb.
 _UNSUSPECTED_BYTES, _MAX_EXPANSION = 2**28, 10
 
 
-def read_checkpoint(path: Path) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Checkpoint:
+    """The weights in a file.
+
+    Attributes
+    ----------
+    tensors : dict of Tensor
+        By their names.
+    source : str
+        The file, and the part of it where it holds several, for messages.
+    notes : tuple of str
+        What whoever reads a result should know of the file.
+    """
+
+    tensors: dict[str, Tensor]
+    source: str
+    notes: tuple[str, ...] = ()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
     """Read the state_dict in a ``.pth``, ``.pt`` or ``.safetensors`` file, whatever it is wrapped in.
+
+    Averaged weights are taken rather than those of the last step: they are the ones that were meant for evaluation.
 
     Parameters
     ----------
@@ -48,21 +75,28 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
 
     Returns
     -------
-    dict of Tensor
-        Names as they stand in the file.
+    Checkpoint
+        Names as they stand in the file; the notes say which weights were taken of several.
 
     Raises
     ------
     InputError
         If there is no such file, it cannot be read, it is no checkpoint, or it needs code to be run to be read.
     """
-    content = _read_content(path)
-    for _ in range(len(_WRAPPERS)):
-        if not isinstance(content, Mapping):
+    content: Any = _read_content(path)
+    taken, notes = list[str](), list[str]()
+    while True:
+        if not isinstance(content, dict):
             raise InputError(f"{path}: holds a {type(content).__name__}; expected the state_dict of a network")
-        wrapper = next((key for key in _WRAPPERS if isinstance(content.get(key), Mapping)), None)
-        if wrapper is None:
+        averaged, plain = _wrappers(content)
+        if not averaged and not plain:
             break
+        wrapper, *beside = [*averaged, *plain]
+        if averaged or beside:
+            what = "the averaged weights" if averaged else "the weights"
+            also = f"; it holds {', '.join(beside)} too" if beside else ""
+            notes.append(f"{what} were taken from the file, under {wrapper}{also}")
+            taken.append(wrapper)
         content = content[wrapper]
     content.pop("n_averaged", None)  # a counter that torch's AveragedModel keeps beside the weights
     others = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
@@ -73,47 +107,140 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     odd = [f"{key}: {kind}" for key, value in content.items() if (kind := _oddity(value))]
     if odd:
         raise InputError(f"{path}: holds tensors that are no plain arrays of numbers ({_some(odd)}); save them as such")
-    state_dict: dict[str, Tensor] = content
-    return state_dict
+    return Checkpoint(content, f"{path} ({'.'.join(taken)})" if taken else str(path), tuple(notes))
 
 
-def strip_prefixes(state_dict: dict[str, Tensor], names: Iterable[str]) -> dict[str, Tensor]:
-    """Drop ``module.``, ``model.`` … before all names, as long as none of ``names`` is found without that.
+def _wrappers(content: Mapping[Any, Any]) -> tuple[list[str], list[str]]:
+    """The keys under which a checkpoint holds weights: averaged ones, and others."""
+    inside = [
+        key
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Mapping) and _holds_tensors(value)
+    ]
+    averaged = [key for key in inside if _AVERAGED.search(key)]
+    return averaged, [key for key in _WRAPPERS if key in inside and key not in averaged]
+
+
+def _holds_tensors(content: Mapping[Any, Any], depth: int = _DEEPEST) -> bool:
+    """Whether there are tensors in a mapping, or not far inside it; it may hold itself."""
+    return any(
+        isinstance(value, Tensor) or (depth > 0 and isinstance(value, Mapping) and _holds_tensors(value, depth - 1))
+        for value in content.values()
+    )
+
+
+def strip_prefix(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> Checkpoint:
+    """Take the weights under the one prefix behind which the file has all names of an architecture's own weights.
+
+    Whatever stands elsewhere in the file (a criterion's weight, a metric's buffer) is left out, and noted. Weights of
+    an architecture's older names stand under the prefix behind which most of its names are found.
+
+    Raises
+    ------
+    InputError
+        If the whole architecture stands under several prefixes, and none says that its weights are averaged.
 
     Examples
     --------
-    >>> strip_prefixes({"module.model.fc.bias": torch.zeros(1)}, ["fc.bias"])
-    {'fc.bias': tensor([0.])}
+    >>> tensors = {"module.model.fc.bias": torch.zeros(1), "criterion.weight": torch.ones(2)}
+    >>> stripped = strip_prefix(Checkpoint(tensors, "net.pth"), {"fc.bias": torch.zeros(1)})
+    >>> stripped.tensors, stripped.notes
+    ({'fc.bias': tensor([0.])}, ('of net.pth 1 key was left out, which is not under module.model. (criterion.weight)',))
     """
-    wanted = set(names)
-    while not wanted.intersection(state_dict):
-        prefix = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in state_dict)), None)
-        if prefix is None:
-            break
-        state_dict = rename(state_dict, {key: key.removeprefix(prefix) for key in state_dict})
-    return state_dict
+    wanted = {name for name in own if not _is_counter(name)}
+    found = Counter(
+        key[:start]
+        for key in checkpoint.tensors
+        for start in (0, *(dot.end() for dot in re.finditer(r"\.", key)))
+        if key[start:] in wanted
+    )
+    whole = [prefix for prefix, count in found.items() if count == len(wanted)]
+    shaped = [p for p in whole if all(checkpoint.tensors[p + name].shape == own[name].shape for name in wanted)]
+    whole = shaped or whole
+    averaged = [prefix for prefix in whole if _AVERAGED.search(prefix)]
+    if len(averaged or whole) > 1 and "" not in whole:
+        under = ", ".join(averaged or whole)
+        raise InputError(f"{checkpoint.source}: holds such a network several times, under {under}; save the one alone")
+    if averaged:
+        prefix = averaged[0]
+    elif found:
+        prefix = max(whole or sorted(found, key=len), key=lambda prefix: found[prefix])
+    else:
+        prefix = _wrapped(checkpoint.tensors)
+    if not prefix:
+        return checkpoint
+    kept = {key.removeprefix(prefix): value for key, value in checkpoint.tensors.items() if key.startswith(prefix)}
+    foreign = [key for key in checkpoint.tensors if not key.startswith(prefix)]
+    notes = list(checkpoint.notes)
+    if averaged:
+        notes.append(f"the averaged weights were taken from the file, under {prefix}")
+    if foreign:
+        keys = "1 key was left out, which is" if len(foreign) == 1 else f"{len(foreign)} keys were left out, which are"
+        notes.append(f"of {checkpoint.source} {keys} not under {prefix} ({_some(foreign)})")
+    return Checkpoint(kept, checkpoint.source, tuple(notes))
 
 
-def rename(state_dict: dict[str, Tensor], names: Mapping[str, str]) -> dict[str, Tensor]:
-    """Give tensors their new names; those without one keep theirs."""
-    return {names.get(key, key): value for key, value in state_dict.items()}
+def _wrapped(names: Iterable[str]) -> str:
+    """The usual prefixes that all names have, one behind the other."""
+    names, prefix = list(names), ""
+    while True:
+        longer = [prefix + usual for usual in _PREFIXES if all(name.startswith(prefix + usual) for name in names)]
+        if not longer:
+            return prefix
+        prefix = longer[0]
 
 
-def load_weights(module: nn.Module, state_dict: dict[str, Tensor], source: str) -> None:
+def classes_in(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> int | None:
+    """How many classes the head in a file has, where that is all in which the file's weights are others; else None.
+
+    Examples
+    --------
+    >>> classes_in(Checkpoint(nn.Linear(4, 7).state_dict(), "net.pth"), nn.Linear(4, 1000).state_dict())
+    7
+    """
+    others = [
+        (own[key].shape, tensor.shape)
+        for key, tensor in checkpoint.tensors.items()
+        if key in own and own[key].shape != tensor.shape
+    ]
+    if not others or any(not a or not b or a[1:] != b[1:] for a, b in others):
+        return None
+    if any(tensor.numel() * tensor.element_size() > _stored(tensor) for tensor in checkpoint.tensors.values()):
+        return None  # one number that says it is a head of 2⁴⁰ classes
+    before, after = ({shape[0] for shape in shapes} for shapes in zip(*others, strict=True))
+    return after.pop() if len(before) == len(after) == 1 else None
+
+
+def _stored(tensor: Tensor) -> int:
+    """Bytes that a tensor has in memory: fewer than its elements where they lie on one another."""
+    return tensor.untyped_storage().nbytes()
+
+
+def class_note(classes: int, checkpoint: Checkpoint) -> str:
+    """What is said of a network whose number of classes was taken from a file."""
+    return f"{classes} classes, as in {checkpoint.source}; their names are not known (labels=… says them)"
+
+
+def rename(checkpoint: Checkpoint, name: Callable[[str], str | None]) -> Checkpoint:
+    """Give tensors their new names, and leave out those that get none."""
+    named = {name(key): value for key, value in checkpoint.tensors.items()}
+    return replace(checkpoint, tensors={key: value for key, value in named.items() if key is not None})
+
+
+def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     """Load weights into a network: all of them, and nothing else.
 
     Parameters
     ----------
     module : torch.nn.Module
-    state_dict : dict of Tensor
-    source : str
-        Where the weights are from, for the message.
+    checkpoint : Checkpoint
 
     Raises
     ------
     InputError
         Naming the first missing and unexpected keys and wrong shapes, and how many more there are.
     """
+    state_dict = checkpoint.tensors
     versioned = OrderedDict(state_dict)
     # Some layers read older formats by the version that torch keeps beside a state_dict; .safetensors files have none.
     metadata = getattr(state_dict, "_metadata", None) or getattr(module.state_dict(), "_metadata", None)
@@ -124,7 +251,7 @@ def load_weights(module: nn.Module, state_dict: dict[str, Tensor], source: str) 
     except RuntimeError:  # wrong shapes
         fits = False
     if not fits or _of_the_wrong_kind(module, state_dict):
-        raise InputError(f"{source} does not fit {type(module).__name__}: {differences(module, state_dict)}")
+        raise InputError(f"{checkpoint.source} does not fit {type(module).__name__}: {differences(module, state_dict)}")
 
 
 def differences(module: nn.Module, state_dict: Mapping[str, Tensor]) -> str:
@@ -197,7 +324,8 @@ def _read_pickle(path: Path, start: bytes) -> Any:
     if start.startswith(b"PK"):
         _check_archive(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a reader of damaged bytes fails in as many ways as there are damages
         refused = _refused_code(path, error)
         if refused is not None:
@@ -208,6 +336,39 @@ def _read_pickle(path: Path, start: bytes) -> Any:
         raise InputError(
             f"{path}: is no whole PyTorch checkpoint ({type(error).__name__}); copy or download it again"
         ) from error
+
+
+class _NumberType:
+    """Stands for ``numpy.dtype`` while a file is read: the name of a kind of number, and its byte order."""
+
+    def __init__(self, code: str, *_copying: bool) -> None:
+        if not (isinstance(code, str) and re.fullmatch("[biufc][0-9]{1,2}", code)):
+            raise pickle.UnpicklingError(f"a NumPy scalar of the type {code!r} is no number")
+        self.code, self.order = code, "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = "|" if state[1] not in ("<", ">") else state[1]
+
+
+def _number(kind: _NumberType, content: bytes) -> Any:
+    """Stands for NumPy's ``scalar``: the number that these bytes are."""
+    return np.frombuffer(content, kind.order + kind.code, count=1)[0]
+
+
+def _latin_bytes(text: str, encoding: str) -> bytes:
+    """Stands for ``_codecs.encode``, by which older pickles write bytes."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"bytes in {encoding}; expected latin1")
+    return text.encode("latin1")
+
+
+# What the pickle of a NumPy scalar calls, by name, and what is called instead: none of it can do more than a number.
+_NUMPY_SCALARS: list[Any] = [
+    (_NumberType, "numpy.dtype"),
+    (_number, "numpy.core.multiarray.scalar"),
+    (_number, "numpy._core.multiarray.scalar"),
+    (_latin_bytes, "_codecs.encode"),
+]
 
 
 def _check_archive(path: Path) -> None:
@@ -231,7 +392,8 @@ def _refused_code(path: Path, error: Exception) -> str | None:
     if not isinstance(error, pickle.UnpicklingError):
         return None
     try:
-        return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))) or None
+        with torch.serialization.safe_globals(_NUMPY_SCALARS):
+            return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))) or None
     except Exception:  # not in torch's zip format, which is all that this function of torch's reads
         found = re.search(r"GLOBAL (\S+)", str(error))
         return found.group(1) if found else None

@@ -1,11 +1,15 @@
 """A network together with everything that is needed to show it a photograph and to read its answer.
 
-Preprocessing at evaluation, as torchvision's and timm's own transforms do it: shorter side to ``resize_size`` pixels by
-Pillow (antialiased), then the centre square of ``input_size`` pixels, then (x / 255 − mean) / std.
+Preprocessing at evaluation, as torchvision's and timm's own transforms do it: the photograph is resized by Pillow
+(antialiased) as the crop mode says, then the centre of ``input_size`` pixels is taken, then (x / 255 − mean) / std. A
+network of one channel sees the luma of that picture (ITU-R BT.601, as Pillow's conversion to grey has it).
 """
 
 import hashlib
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,31 +19,35 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from aliasing.errors import UsageError
-from aliasing.resizers import INTERPOLATIONS, crop_centre, resize_shorter_side
+from aliasing.resizers import CROP_MODES, INTERPOLATIONS, Size, crop_centre, fit
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
+IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
+# Luma of red and blue; green's share is the rest.
+_LUMA_RED, _LUMA_BLUE = 0.299, 0.114
 
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
     """A network, and how it was meant to see images. It is measured in evaluation mode, and left in its own.
 
-    Make a changed copy with ``dataclasses.replace(classifier, module=..., name=...)``.
+    Make a changed copy with ``dataclasses.replace(classifier, module=..., name=...)``, and one that sees images in
+    another way with ``load_model(classifier, input_size=..., mean=...)``, which tries it.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Takes N×3×S×S, gives N×classes.
+        Takes N×C×H×W, gives N×classes.
     name : str
         The canonical name, with its source: ``"torchvision:resnet50.IMAGENET1K_V1"``.
-    input_size : int
-        S, the side of the square input in pixels.
-    mean, std : tuple of three floats
-        Of inputs scaled to 0…1.
-    interpolation : {"bilinear", "bicubic", "nearest", "lanczos"}
-    resize_size : int
-        The shorter side at evaluation, in pixels, before the centre crop; at least ``input_size``.
+    input_size : int or (int, int)
+        The side of the square input in pixels, or its height and width.
+    mean, std : tuple of three floats, or of one
+        Of inputs scaled to 0…1. One number each means that the network takes one channel: it is shown the luma.
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}
+    resize_size : int or (int, int)
+        What the photograph is resized to before the centre is cropped: of a square input the shorter side in pixels.
+        At least ``input_size``, unless ``crop_share`` is above 1: what is missing is then black.
     crop_share : float
         input_size / resize_size as published (timm's ``crop_pct``).
     labels : tuple of str, or None
@@ -48,6 +56,10 @@ class Classifier:
         ``source`` and ``version`` of the weights: where they come from.
     notes : tuple of str
         What whoever reads a result should know ("no preprocessing was given: ImageNet's was assumed").
+    crop_mode : {"center", "squash", "border"}
+        How the photograph is brought to ``resize_size``, as timm names it. "center": its shorter side is; the aspect is
+        kept. "squash": both sides are, whatever the aspect. "border": its longer side is, and the rest of the input is
+        filled with the mean colour.
     scale : str, optional
         Of the answer, one of :data:`aliasing.jitter.scales.SCALES` (``"logits"``, ``"probabilities"``, …); recognised
         where it is None.
@@ -55,7 +67,7 @@ class Classifier:
     Raises
     ------
     UsageError
-        If the sizes or the preprocessing make no sense.
+        If the sizes or the preprocessing make no sense, or a network in training mode cannot be copied.
 
     Examples
     --------
@@ -71,27 +83,38 @@ class Classifier:
 
     module: nn.Module
     name: str
-    input_size: int
+    input_size: int | tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
-    resize_size: int
+    resize_size: int | tuple[int, int]
     crop_share: float
     labels: tuple[str, ...] | None = None
     origin: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    crop_mode: str = "center"
     scale: str | None = None
 
     def __post_init__(self) -> None:
-        if self.interpolation not in INTERPOLATIONS:
-            raise UsageError(f"{self.name}: interpolation {self.interpolation!r}; expected {', '.join(INTERPOLATIONS)}")
-        if not 1 <= self.input_size <= self.resize_size:
-            raise UsageError(
-                f"{self.name}: input_size {self.input_size} and resize_size {self.resize_size}; "
-                "expected 1 <= input_size <= resize_size"
-            )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise UsageError(f"{self.name}: mean {self.mean} and std {self.std}; expected three each, std positive")
+        for choice, value, known in (
+            ("interpolation", self.interpolation, INTERPOLATIONS),
+            ("crop_mode", self.crop_mode, tuple(CROP_MODES)),
+        ):
+            if value not in known:
+                raise UsageError(f"{self.name}: {choice} {value!r}; expected {', '.join(known)}")
+        for side in ("input_size", "resize_size"):
+            object.__setattr__(self, side, one_number(read_size(self.name, side, getattr(self, side))))
+        for view, resized in zip(self.view_size, self.resized_size, strict=True):
+            if view < 1 or resized < 1 or (view > resized and self.crop_share <= 1):
+                raise UsageError(
+                    f"{self.name}: input_size {self.input_size} and resize_size {self.resize_size}; "
+                    "expected 1 <= input_size <= resize_size (a crop_share above 1 leaves a black border)"
+                )
+        mean, std = (_read_channels(self.name, name, getattr(self, name)) for name in ("mean", "std"))
+        if len(mean) != len(std) or min(std) <= 0:
+            raise UsageError(f"{self.name}: mean {mean} and std {std}; expected as many of each, std positive")
+        object.__setattr__(self, "mean", mean)
+        object.__setattr__(self, "std", std)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -115,9 +138,45 @@ class Classifier:
         return identify(self).digest
 
     @property
+    def view_size(self) -> Size:
+        """Height and width of a view in pixels."""
+        return two_numbers(self.input_size)
+
+    @property
+    def resized_size(self) -> Size:
+        """Height and width that the photograph is brought to, as the crop mode says."""
+        return two_numbers(self.resize_size)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network takes: three, or one."""
+        return len(self.mean)
+
+    @property
     def mean_colour(self) -> npt.NDArray[np.float32]:
         """The colour in 0…255 that normalisation turns into exactly zero, shape (3,)."""
-        return 255 * np.asarray(self.mean, np.float32)
+        return np.broadcast_to(255 * np.asarray(self.mean, np.float32), 3)
+
+    @property
+    def border_colour(self) -> npt.NDArray[np.float32]:
+        """The colour in 0…255 beyond a photograph that does not fill the view, shape (3,); whole levels, as timm's."""
+        return np.rint(self.mean_colour) if self.crop_mode == "border" else np.zeros(3, np.float32)
+
+    def room_for(self, canvas: Size) -> Size:
+        """What the photograph is resized to where windows into a canvas, larger than a view, are to be cut from it.
+
+        It is the network's own size, or the canvas where that is larger; but a photograph that does not fill the
+        view keeps its size, and the canvas is filled up as the view is.
+        """
+        if self.crop_mode == "border" or self.crop_share > 1:
+            return self.resized_size
+        height, width = (max(pair) for pair in zip(self.resized_size, canvas, strict=True))
+        return height, width
+
+    def blank(self, count: int = 1) -> Tensor:
+        """Zeros as the network takes them, N×C×H×W, in the type and on the device of its weights."""
+        device = next(self.module.parameters(), torch.zeros(())).device
+        return torch.zeros(count, self.channels, *self.view_size, device=device, dtype=self.dtype)
 
     def preprocess(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Turn a photograph into the view that the network was meant to see.
@@ -128,16 +187,16 @@ class Classifier:
 
         Returns
         -------
-        float32 array, input_size×input_size×3
+        float32 array, height×width×3
             In 0…255; whole numbers, since Pillow's resize rounds.
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"got {pixels.dtype} of shape {pixels.shape}; expected a uint8 image H×W×3")
-        resized = resize_shorter_side(pixels, self.resize_size, self.interpolation)
-        return crop_centre(resized, self.input_size, self.input_size)
+        resized = fit(pixels, self.resized_size, self.crop_mode, self.interpolation)
+        return crop_centre(resized, *self.view_size, self.border_colour)
 
     def normalize(self, views: npt.NDArray[np.float32] | Tensor) -> Tensor:
-        """Turn views in 0…255 into the network's input, (x − 255 mean) / (255 std).
+        """Turn views in 0…255 into the network's input, (x − 255 mean) / (255 std); of one channel x is the luma.
 
         Parameters
         ----------
@@ -145,18 +204,60 @@ class Classifier:
 
         Returns
         -------
-        Tensor, N×3×H×W
+        Tensor, N×3×H×W, or N×1×H×W
             Of the network's ``dtype``, in channels_last memory: the layout of the views is kept, so that nothing is
             transposed.
         """
         batch = torch.as_tensor(views, dtype=torch.float32)
         if batch.ndim != 4 or batch.shape[3] != 3:
             raise ValueError(f"got views of shape {tuple(batch.shape)}; expected N×H×W×3")
+        if self.channels == 1:
+            batch = _luma(batch)
         # Row by row and not pixel by pixel: three numbers at a time are too few for a processor's wide registers.
         rows = batch.flatten(2)
-        mean = torch.from_numpy(self.mean_colour).to(batch.device).repeat(batch.shape[2])
+        colour = torch.tensor(self.mean_colour[: self.channels])
+        mean = colour.to(batch.device).repeat(batch.shape[2])
         scale = (1 / (255 * torch.tensor(self.std, device=batch.device))).repeat(batch.shape[2])
         return (rows - mean).mul_(scale).view(batch.shape).permute(0, 3, 1, 2).to(self.dtype)
+
+
+def one_number(size: Size) -> int | Size:
+    """The side of a square, or height and width."""
+    return size[0] if size[0] == size[1] else size
+
+
+def two_numbers(size: int | Size) -> Size:
+    """Height and width, of a square from its side."""
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def read_size(name: str, what: str, given: Any) -> Size:
+    """A size as anyone may write it: a whole number, or two in a tuple or list."""
+    sides = given if isinstance(given, Sequence) and not isinstance(given, str) else (given, given)
+    try:
+        height, width = (operator.index(side) for side in sides)
+    except (TypeError, ValueError):
+        expected = "the side of a square in pixels or (height, width)"
+        raise UsageError(f"{name}: {what} {given!r}; expected {expected}") from None
+    return height, width
+
+
+def _read_channels(name: str, what: str, given: Any) -> tuple[float, ...]:
+    """One number for each channel."""
+    try:
+        numbers = tuple(float(number) for number in given)
+    except (TypeError, ValueError):
+        numbers = ()
+    if len(numbers) not in (1, 3):
+        expected = "a tuple of three numbers, or of one for a network of one channel"
+        raise UsageError(f"{name}: {what} {given!r}; expected {expected}")
+    return numbers
+
+
+def _luma(views: Tensor) -> Tensor:
+    """ITU-R BT.601 luma, N×H×W×1; written so that grey stays exactly what it is."""
+    red, green, blue = views[..., :1], views[..., 1:2], views[..., 2:]
+    return green + _LUMA_RED * (red - green) + _LUMA_BLUE * (blue - green)
 
 
 def fingerprint(module: nn.Module) -> str:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 
 from aliasing.models.classifier import Classifier
-from aliasing.undisturbed import in_evaluation, surroundings_kept
+from aliasing.undisturbed import surroundings_kept
 
 
 @surroundings_kept()
@@ -22,7 +21,7 @@ def penultimate_layer(classifier: Classifier) -> str | None:
     >>> penultimate_layer(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
     '3'
     """
-    module, size = classifier.module, classifier.input_size
+    module = classifier.module
     outputs: dict[str, Tensor] = {}
     hooks = [
         layer.register_forward_hook(lambda _layer, _inputs, output, name=name: outputs.__setitem__(name, output))
@@ -30,8 +29,8 @@ def penultimate_layer(classifier: Classifier) -> str | None:
         if isinstance(layer, nn.Linear)
     ]
     try:
-        with torch.no_grad(), in_evaluation(module):
-            answer = module(classifier.normalize(torch.zeros(1, size, size, 3)))
+        with on_trial(module):
+            answer = module(classifier.blank())
     finally:
         for hook in hooks:
             hook.remove()

@@ -1,18 +1,18 @@
 """Converted networks: ``antialiased:binomial4:torchvision:resnet50``; see `aliasing.surgery.specification`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aliasing.models.classifier import Classifier
 
 
-def load(name: str) -> "Classifier":
-    """Load a network and convert it."""
+def load(name: str, **changes: Any) -> "Classifier":
+    """Load a network, which may see images in another way than its source says, and convert it."""
     # Surgery is built on models; only the name comes back here.
     from aliasing.surgery import specification
 
-    return specification.load(name)
+    return specification.load(name, **changes)
 
 
 def reapply(classifier: "Classifier", path: Path) -> "Classifier":

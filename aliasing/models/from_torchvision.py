@@ -5,17 +5,27 @@ Without a suffix V1, the weights that the papers measured.
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.models.catalogue import AvailableModel, did_you_mean
-from aliasing.models.checkpoints import load_weights, read_checkpoint, strip_prefixes
+from aliasing.models.checkpoints import (
+    Checkpoint,
+    class_note,
+    classes_in,
+    load_weights,
+    read_checkpoint,
+    rename,
+    strip_prefix,
+)
 from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.downloads import cached_file, fetch
+from aliasing.resizers import Size
 
 _FIRST = "IMAGENET1K_V1"
 # These two are published with their inputs rescaled inside and with auxiliary heads that only training uses.
@@ -50,17 +60,17 @@ def available() -> Iterator[AvailableModel]:
             yield AvailableModel(name, weights.url, cached_file(weights.url) is not None)
 
 
-def load(name: str) -> Classifier:
-    """Load a classifier with its published weights, from torch.hub's cache or the network."""
+def load(name: str, size: Size | None = None) -> Classifier:
+    """Load a classifier with its published weights, from torch.hub's cache or the network; it is of every size."""
     architecture, weights = _resolve(name)
     path = fetch(weights.url, f"torchvision:{architecture}.{weights.name}")
-    classifier = _load_state(architecture, weights, read_checkpoint(path), str(path))
+    classifier = _load_state(architecture, weights, read_checkpoint(path))
     return record_weights(classifier, weights.url, weights.name)
 
 
-def assemble(name: str, state_dict: dict[str, Tensor], source: str) -> Classifier:
+def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Classifier:
     """Build the architecture with these weights, preprocessing as for the published ones of that name."""
-    return _load_state(*_resolve(name), state_dict, source)
+    return _load_state(*_resolve(name), checkpoint)
 
 
 def _resolve(name: str) -> tuple[str, Any]:
@@ -79,10 +89,22 @@ def _resolve(name: str) -> tuple[str, Any]:
     return architecture, weights[suffix]
 
 
-def _load_state(architecture: str, weights: Any, state_dict: dict[str, Tensor], source: str) -> Classifier:
+def _load_state(architecture: str, weights: Any, checkpoint: Checkpoint) -> Classifier:
     options = _BUILD_OPTIONS.get(architecture, {})
     module: nn.Module = torchvision.models.get_model(architecture, weights=None, **options)
-    load_weights(module, _modernise(architecture, strip_prefixes(state_dict, module.state_dict())), source)
+    checkpoint = _modernise(architecture, strip_prefix(checkpoint, module.state_dict()))
+    classes = classes_in(checkpoint, module.state_dict())
+    if classes is not None:
+        module = torchvision.models.get_model(architecture, weights=None, num_classes=classes, **options)
+    load_weights(module, checkpoint)
+    classifier = describe(module.eval(), architecture, weights)
+    if classes is not None:
+        classifier = replace(classifier, labels=None, notes=(class_note(classes, checkpoint),))
+    return replace(classifier, notes=classifier.notes + checkpoint.notes)
+
+
+def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:
+    """Read the preprocessing of published weights from the transform that torchvision publishes with them."""
     preset = weights.transforms()
     (input_size,), (resize_size,) = preset.crop_size, preset.resize_size
     categories = weights.meta.get("categories")
@@ -99,10 +121,10 @@ def _load_state(architecture: str, weights: Any, state_dict: dict[str, Tensor], 
     )
 
 
-def _modernise(architecture: str, state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+def _modernise(architecture: str, checkpoint: Checkpoint) -> Checkpoint:
     """Published names → today's, without the heads that only training uses."""
     if architecture in _BUILD_OPTIONS:
-        return {key: value for key, value in state_dict.items() if not key.startswith(_AUXILIARY_HEADS)}
+        return rename(checkpoint, lambda key: None if key.startswith(_AUXILIARY_HEADS) else key)
     if architecture.startswith("densenet"):
-        return {_OLD_DENSENET_NAME.sub(r"\1\2", key): value for key, value in state_dict.items()}
-    return state_dict
+        return rename(checkpoint, lambda key: _OLD_DENSENET_NAME.sub(r"\1\2", key))
+    return checkpoint

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -241,7 +242,8 @@ def _receptive_fields(axes: Axes, models: dict[str, Any]) -> None:
         fields = [(place, field) for place, field, _ in known if isinstance(field, int | float)]
         axes.plot([place for place, _ in fields], [field for _, field in fields], "-", color=colour)
         axes.plot([place for place, _, _ in known], [stride for _, _, stride in known], "--", color=colour)
-    for size in sorted({model["input_size"] for model in models.values()}):
+    # The fields are drawn down the image, so its height bounds them.
+    for size in sorted({np.ravel(model["input_size"])[0] for model in models.values()}):
         axes.axhline(size, color="0.5", linestyle=":", linewidth=1)
     _mark_sites(axes, models)
     axes.set_yscale("log", base=2)

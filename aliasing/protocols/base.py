@@ -12,7 +12,7 @@ import numpy.typing as npt
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
-from aliasing.resizers import RESIZERS, describe, resize_shorter_side
+from aliasing.resizers import CROP_MODES, RESIZERS, Size, crop_centre, describe, fit
 
 Array = npt.NDArray[np.float32]
 
@@ -31,7 +31,7 @@ class View:
     position : float
         Where the view lies on the protocol's path, in the protocol's unit (pixels, degrees, frames).
     draw : callable
-        Gives the picture: float32, input_size×input_size×3, 0…255. Made when it is asked for, so that the views of an
+        Gives the picture: float32, height×width×3, 0…255. Made when it is asked for, so that the views of an
         image never lie in memory together; the views of one image are asked for once each and in order.
     """
 
@@ -92,15 +92,24 @@ class Protocol(ABC):
         """The views of a photograph; what each protocol is."""
 
     @abstractmethod
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        """The sizes in pixels that follow from the network, as they stand in its summary."""
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        """The sizes in pixels that follow from the network, as they stand in its summary.
 
-    def resized(self, image: Image, shorter_side: int, model: Classifier) -> Array:
-        """The photograph with its shorter side brought to a size by this protocol's resizer."""
+        Of a square one number; else height and width.
+        """
+
+    def resized(self, image: Image, size: Size, model: Classifier, crop_mode: str | None = None) -> Array:
+        """The photograph brought to a size by this protocol's resizer, in the network's own crop mode or another."""
+        mode = crop_mode or model.crop_mode
         height, width = image.pixels.shape[:2]
-        if shorter_side**2 * max(height, width) / min(height, width) > LARGEST_CANVAS:
-            raise BadImage(f"{height}×{width} pixels is too elongated to bring its shorter side to {shorter_side}")
-        return resize_shorter_side(image.pixels, shorter_side, model.interpolation, self.resizer)
+        reached = CROP_MODES[mode]((height, width), size)
+        if reached[0] * reached[1] > LARGEST_CANVAS:
+            raise BadImage(f"{height}×{width} pixels is too elongated to bring its shorter side to {min(reached)}")
+        return fit(image.pixels, size, mode, model.interpolation, self.resizer)
+
+    def centre(self, image: Image, size: Size, model: Classifier) -> Array:
+        """The centre of the photograph as the network's own preprocessing would crop it if its views had this size."""
+        return crop_centre(self.resized(image, model.room_for(size), model), *size, model.border_colour)
 
 
 def generator(seed: int, identity: str) -> np.random.Generator:
@@ -109,10 +118,28 @@ def generator(seed: int, identity: str) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
 
+def sizes_of(model: Classifier, canvas: Size | None = None, resized: Size | None = None) -> dict[str, Any]:
+    """What `Protocol.geometry` says of a canvas, which is cut as the network's own preprocessing cuts its views."""
+    resized = resized or model.room_for(canvas or model.view_size)
+    is_shorter_side = model.crop_mode == "center" and resized[0] == resized[1]
+    sizes: dict[str, Any] = {"shorter_side" if is_shorter_side else "resized": written(resized)}
+    return sizes | ({} if canvas is None else {"canvas": written(canvas)}) | {"window": written(model.view_size)}
+
+
+def written(size: Size) -> int | list[int]:
+    """A size as it stands in a summary: the side of a square, or height and width."""
+    return size[0] if size[0] == size[1] else list(size)
+
+
+def larger(size: Size, margin: int) -> Size:
+    """A size with so many pixels more in height and in width."""
+    return size[0] + margin, size[1] + margin
+
+
 def windows(
-    canvas: Array, size: int, corner_pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]], origin: tuple[int, int]
+    canvas: Array, size: Size, corner_pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]], origin: tuple[int, int]
 ) -> Views:
-    """Square windows into one canvas, compared in pairs; windows that coincide are one view.
+    """Windows of a size into one canvas, compared in pairs; windows that coincide are one view.
 
     A window moved to corner (y, x) moves the content by (origin − corner), which is the view's shift; its position is
     the larger of the two distances from the origin.
@@ -123,7 +150,7 @@ def windows(
     def view(corner: tuple[int, int]) -> View:
         y, x = corner
         shift = (float(origin[0] - y), float(origin[1] - x))
-        return View(shift, max(map(abs, shift)), lambda: canvas[y : y + size, x : x + size])
+        return View(shift, max(map(abs, shift)), lambda: canvas[y : y + size[0], x : x + size[1]])
 
     return Views(tuple(view(corner) for corner in index), pairs)
 

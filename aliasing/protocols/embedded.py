@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -11,9 +11,9 @@ import numpy.typing as npt
 from aliasing.errors import UsageError
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, Views, check_at_least, windows
-from aliasing.protocols.windowed import centre_box
-from aliasing.resizers import crop_centre, resize
+from aliasing.protocols.base import Array, Protocol, Views, check_at_least, larger, windows, written
+from aliasing.protocols.windowed import aspect_of, centre_box
+from aliasing.resizers import Size, crop_centre, resize
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +23,11 @@ class Embedded(Protocol):
     Parameters
     ----------
     side : int, optional
-        The photograph's shorter side; 100 for a view of 224, as published, and in proportion for other sizes. It
-        stands at a random place. A longer side that does not fit is cropped to the middle.
+        The photograph's shorter side; 100 for a view of 224, as published, and in proportion to the view's shorter side
+        for other sizes. It stands at a random place. A longer side that does not fit is cropped to the middle.
     crop_size : float, optional
-        The authors' script instead: the photograph, its aspect brought between 3/4 and 4/3, shrunk to a square of
-        input_size / crop_size in the middle of the view, and nine places along the diagonal around it. Above 1.
+        The authors' script instead: the photograph, its aspect brought between 3/4 and 4/3 of the input's own, shrunk
+        to input_size / crop_size in the middle of the view, and nine places along the diagonal around it. Above 1.
     """
 
     is_path: ClassVar[bool] = True
@@ -46,43 +46,55 @@ class Embedded(Protocol):
             raise UsageError(f"{self.name}: give side or crop_size, not both")
 
     @abstractmethod
-    def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
-        """A square canvas with the photograph at a corner and this protocol's background around it."""
+    def embed(self, photograph: Array, canvas_size: Size, corner: tuple[int, int], model: Classifier) -> Array:
+        """A canvas with the photograph at a corner and this protocol's background around it."""
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        size = model.input_size
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        window = {"window": written(model.view_size)}
         if self.crop_size is None:
-            side = self.side or round(100 * size / 224)
-            if side >= size:
-                raise UsageError(f"{self.name}: side is {side}; it must be below {model.name}'s input of {size} pixels")
-            return {"photograph": side, "window": size}
-        side = round(size / self.crop_size)
-        first = (size - side - 1) // 2 - 4
-        if side < 1 or first < 0 or first + 8 + side > size:
+            return {"photograph": self.shorter_side(model), **window}
+        photograph, first = self._shrunk(model, self.crop_size)
+        return {"photograph": written(photograph), **window, "first_offset": written(first)}
+
+    def shorter_side(self, model: Classifier) -> int:
+        """The photograph's, in pixels."""
+        size = min(model.view_size)
+        side = self.side or round(100 * size / 224)
+        if side >= size:
+            raise UsageError(f"{self.name}: side is {side}; it must be below {model.name}'s input of {size} pixels")
+        return side
+
+    def _shrunk(self, model: Classifier, crop_size: float) -> tuple[Size, Size]:
+        """The photograph's size as the authors' script has it, and its first corner."""
+        height, width = (round(side / crop_size) for side in model.view_size)
+        top, left = ((view - side - 1) // 2 - 4 for view, side in zip(model.view_size, (height, width), strict=True))
+        fits = top + 8 + height <= model.view_size[0] and left + 8 + width <= model.view_size[1]
+        if min(height, width) < 1 or min(top, left) < 0 or not fits:
             raise UsageError(
-                f"{self.name}: at crop_size {self.crop_size} the photograph of {side} pixels cannot move by 8 pixels"
-                f" within {size}; choose a larger one"
+                f"{self.name}: at crop_size {crop_size} the photograph of {written((height, width))} pixels cannot move"
+                f" by 8 pixels within {written(model.view_size)}; choose a larger one"
             )
-        return {"photograph": side, "window": size, "first_offset": first}
+        return (height, width), (top, left)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        size, sizes = model.input_size, self.geometry(model)
-        side = int(sizes["photograph"])
+        size = model.view_size
         if self.crop_size is None:
-            photograph = self.resized(image, side, model)
-            height, width = (min(length, size - 1) for length in photograph.shape[:2])
+            side = self.shorter_side(model)
+            photograph = self.resized(image, (side, side), model, "center")
+            height, width = (min(length, view - 1) for length, view in zip(photograph.shape[:2], size, strict=True))
             photograph = crop_centre(photograph, height, width)
             first = (
-                int(random.integers(0, size - 1 - height, endpoint=True)),
-                int(random.integers(0, size - 1 - width, endpoint=True)),
+                int(random.integers(0, size[0] - 1 - height, endpoint=True)),
+                int(random.integers(0, size[1] - 1 - width, endpoint=True)),
             )
             count = 1
         else:
-            box = centre_box(image, (3 / 4, 4 / 3))
-            photograph = resize(image.pixels[box], side, side, model.interpolation, self.resizer)
-            first, count = (int(sizes["first_offset"]),) * 2, 8
+            shrunk, first = self._shrunk(model, self.crop_size)
+            own, count = aspect_of(model), 8
+            box = centre_box(image, (3 / 4 * own, 4 / 3 * own))
+            photograph = resize(image.pixels[box], *shrunk, model.interpolation, self.resizer)
         # One canvas for all views: the photograph stands still in it and the window moves up and left past it.
-        canvas = self.embed(photograph, size + count, (first[0] + count, first[1] + count), model)
+        canvas = self.embed(photograph, larger(size, count), (first[0] + count, first[1] + count), model)
         pairs = [((count - k, count - k), (count - k - 1, count - k - 1)) for k in range(count)]
         return windows(canvas, size, pairs, origin=(count, count))
 
@@ -93,7 +105,7 @@ class Black(Embedded):
 
     name: ClassVar[str] = "black"
 
-    def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
+    def embed(self, photograph: Array, canvas_size: Size, corner: tuple[int, int], model: Classifier) -> Array:
         return _on_colour(photograph, canvas_size, corner, np.zeros(3, np.float32))
 
 
@@ -103,7 +115,7 @@ class Mean(Embedded):
 
     name: ClassVar[str] = "mean"
 
-    def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
+    def embed(self, photograph: Array, canvas_size: Size, corner: tuple[int, int], model: Classifier) -> Array:
         return _on_colour(photograph, canvas_size, corner, model.mean_colour)
 
 
@@ -126,9 +138,9 @@ class Inpaint(Embedded):
         if self.fill not in ("blur", *_OPENCV_FILLS):
             raise UsageError(f"inpaint: unknown fill {self.fill!r}; choose one of blur, {', '.join(_OPENCV_FILLS)}")
 
-    def embed(self, photograph: Array, canvas_size: int, corner: tuple[int, int], model: Classifier) -> Array:
+    def embed(self, photograph: Array, canvas_size: Size, corner: tuple[int, int], model: Classifier) -> Array:
         canvas = _on_colour(photograph, canvas_size, corner, np.zeros(3, np.float32))
-        known = np.zeros((canvas_size, canvas_size), np.float32)
+        known = np.zeros(canvas_size, np.float32)
         height, width = photograph.shape[:2]
         known[corner[0] : corner[0] + height, corner[1] : corner[1] + width] = 1
         if self.fill == "blur":
@@ -170,8 +182,8 @@ def grow_outward(picture: Array, known: npt.NDArray[np.float32]) -> Array:
     return picture
 
 
-def _on_colour(photograph: Array, canvas_size: int, corner: tuple[int, int], colour: Array) -> Array:
-    canvas = np.empty((canvas_size, canvas_size, 3), np.float32)
+def _on_colour(photograph: Array, canvas_size: Size, corner: tuple[int, int], colour: Array) -> Array:
+    canvas = np.empty((*canvas_size, 3), np.float32)
     canvas[:] = colour
     height, width = photograph.shape[:2]
     canvas[corner[0] : corner[0] + height, corner[1] : corner[1] + width] = photograph

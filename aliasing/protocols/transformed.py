@@ -13,9 +13,9 @@ from aliasing import sampling
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, View, Views, check_at_least, steps
+from aliasing.protocols.base import Array, Protocol, View, Views, check_at_least, larger, sizes_of, steps
 from aliasing.protocols.windowed import evaluation_view
-from aliasing.resizers import crop_centre
+from aliasing.resizers import Size, crop_centre
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +30,8 @@ class Circular(Protocol):
         super().__post_init__()
         check_at_least(self.name, 1, pixels=self.pixels)
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        return {"shorter_side": model.resize_size, "window": model.input_size}
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         picture = evaluation_view(self, image, model)
@@ -74,14 +74,11 @@ class Subpixel(Protocol):
         if self.interpolation not in ("fourier", "bicubic"):
             raise UsageError(f"subpixel: unknown interpolation {self.interpolation!r}; choose fourier or bicubic")
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        canvas = model.input_size + 2 * self.margin
-        return {"shorter_side": max(model.resize_size, canvas), "canvas": canvas, "window": model.input_size}
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model, larger(model.view_size, 2 * self.margin))
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        sizes = self.geometry(model)
-        size, canvas_size = model.input_size, int(sizes["canvas"])
-        canvas = crop_centre(self.resized(image, int(sizes["shorter_side"]), model), canvas_size, canvas_size)
+        canvas = self.centre(image, larger(model.view_size, 2 * self.margin), model)
 
         def moved(shift: float) -> Array:
             if self.interpolation == "fourier":
@@ -90,7 +87,7 @@ class Subpixel(Protocol):
             else:
                 matrix = np.array([[1, 0, shift], [0, 1, shift]], np.float64)
                 whole = _warp(canvas, matrix)
-            return crop_centre(whole, size, size)
+            return crop_centre(whole, *model.view_size)
 
         def view(k: int) -> View:
             shift = k * self.step
@@ -111,15 +108,23 @@ class Scale(Protocol):
         super().__post_init__()
         check_at_least(self.name, 1, pixels=self.pixels)
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        return {"shorter_side": max(model.resize_size, model.input_size), "window": model.input_size}
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        size, smallest = model.input_size, int(self.geometry(model)["shorter_side"])
-        self.resized(image, smallest + self.pixels, model)  # refuses an elongated photograph before the first view
+        smallest = model.room_for(model.view_size)
+
+        def grown(k: int) -> Size:
+            shorter = min(smallest)
+            return round(smallest[0] * (shorter + k) / shorter), round(smallest[1] * (shorter + k) / shorter)
+
+        def cut(k: int) -> Array:
+            return crop_centre(self.resized(image, grown(k), model), *model.view_size, model.border_colour)
+
+        self.resized(image, grown(self.pixels), model)  # refuses an elongated photograph before the first view
 
         def view(k: int) -> View:
-            return View((0.0, 0.0), float(k), lambda: crop_centre(self.resized(image, smallest + k, model), size, size))
+            return View((0.0, 0.0), float(k), lambda: cut(k))
 
         return Views(tuple(view(k) for k in range(self.pixels + 1)), steps(self.pixels + 1))
 
@@ -148,18 +153,19 @@ class Rotate(Protocol):
         if not 0 < self.step * self.steps <= 360:
             raise UsageError(f"rotate: {self.steps} steps of {self.step} degrees; together they must lie in 0 … 360")
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        return {"shorter_side": max(model.resize_size, model.input_size), "window": model.input_size}
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        size = model.input_size
-        picture = self.resized(image, int(self.geometry(model)["shorter_side"]), model)
+        picture = self.resized(image, model.room_for(model.view_size), model)
+        height, width = (max(pair) for pair in zip(picture.shape[:2], model.view_size, strict=True))
+        picture = crop_centre(picture, height, width, model.border_colour)  # filled up where it is smaller than a view
         centre = ((picture.shape[1] - 1) / 2, (picture.shape[0] - 1) / 2)
 
         def view(k: int) -> View:
             angle = k * self.step
             matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
-            return View((0.0, 0.0), angle, lambda: crop_centre(_warp(picture, matrix), size, size))
+            return View((0.0, 0.0), angle, lambda: crop_centre(_warp(picture, matrix), *model.view_size))
 
         return Views(tuple(view(k) for k in range(self.steps + 1)), steps(self.steps + 1))
 
@@ -183,8 +189,8 @@ class Frames(Protocol):
         super().__post_init__()
         check_at_least(self.name, 2, frames=self.frames)
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        return {"shorter_side": max(model.resize_size, model.input_size), "window": model.input_size}
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model)
 
     def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
         """The views of a video: its first frames, decoded one after the other as they are drawn."""

@@ -2,22 +2,23 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from aliasing.errors import UsageError
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, Views, check_at_least, windows
-from aliasing.resizers import crop_centre, resize
+from aliasing.protocols.base import Array, Protocol, Views, check_at_least, larger, sizes_of, windows, written
+from aliasing.resizers import Size, crop_centre, resize
 
 
 @dataclass(frozen=True, kw_only=True)
 class Crop(Protocol):
-    """Nine windows along the diagonal of the centre square, each compared with the next; nothing is random.
+    """Nine windows along the diagonal of the centre, each compared with the next; nothing is random.
 
-    The shorter side is brought to the network's own evaluation size, or to ``input_size + span`` where that is larger.
+    The photograph is brought to the network's own evaluation size, or to ``input_size + span`` where that is larger.
+    One that does not fill the view keeps its size, and the view moves on over the colour beyond it.
     """
 
     name: ClassVar[str] = "crop"
@@ -28,13 +29,13 @@ class Crop(Protocol):
         super().__post_init__()
         check_at_least(self.name, 1, span=self.span)
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        return _centre_geometry(model, self.span)
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model, larger(model.view_size, self.span))
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = _centre_canvas(self, image, model, self.span)
+        canvas = self.centre(image, larger(model.view_size, self.span), model)
         pairs = [((k, k), (k + 1, k + 1)) for k in range(self.span)]
-        return windows(canvas, model.input_size, pairs, origin=(0, 0))
+        return windows(canvas, model.view_size, pairs, origin=(0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +49,14 @@ class Grid(Protocol):
         super().__post_init__()
         check_at_least(self.name, 1, radius=self.radius)
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        return _centre_geometry(model, 2 * self.radius)
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model, larger(model.view_size, 2 * self.radius))
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = _centre_canvas(self, image, model, 2 * self.radius)
+        canvas = self.centre(image, larger(model.view_size, 2 * self.radius), model)
         centre = (self.radius, self.radius)
         corners = [(y, x) for y in range(2 * self.radius + 1) for x in range(2 * self.radius + 1) if (y, x) != centre]
-        return windows(canvas, model.input_size, [(centre, corner) for corner in corners], origin=centre)
+        return windows(canvas, model.view_size, [(centre, corner) for corner in corners], origin=centre)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +72,15 @@ class Horizontal(Protocol):
         super().__post_init__()
         check_at_least(self.name, 1, pixels=self.pixels)
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        return _centre_geometry(model, self.pixels)
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model, larger(model.view_size, self.pixels))
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = _centre_canvas(self, image, model, self.pixels)
+        canvas = self.centre(image, larger(model.view_size, self.pixels), model)
         down, right = self.direction
         start = (self.pixels // 2 * right, self.pixels // 2 * down)  # the other axis stays in the middle
         corners = [(start[0] + k * down, start[1] + k * right) for k in range(self.pixels + 1)]
-        return windows(canvas, model.input_size, pairwise(corners), origin=corners[0])
+        return windows(canvas, model.view_size, pairwise(corners), origin=corners[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,8 @@ class CropRandom(Protocol):
 
     With ``crop_size`` it is the authors' script: a crop of that share of the area with a random aspect between 3/4 and
     4/3, resized to input_size + 10, and the nine windows at its corners (0, 0) … (8, 8) (Azulay & Weiss 2019).
+
+    For a network whose input is no square, aspects are those times the input's own.
     """
 
     name: ClassVar[str] = "crop-random"
@@ -113,18 +116,19 @@ class CropRandom(Protocol):
                 " (above 1 the photograph is shrunk: use black, mean or inpaint)"
             )
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
+    def geometry(self, model: Classifier) -> dict[str, Any]:
         margin = 1 if self.crop_size is None else 10
-        return {"canvas": model.input_size + margin, "window": model.input_size, "pairs": 1 if margin == 1 else 8}
+        canvas = written(larger(model.view_size, margin))
+        return {"canvas": canvas, "window": written(model.view_size), "pairs": 1 if margin == 1 else 8}
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        size = model.input_size
+        own = aspect_of(model)
         if self.crop_size is None:
-            box, margin, pairs = random_box(image, random, (0.08, 1.0), (1.0, 1.0)), 1, 1
+            box, margin, pairs = random_box(image, random, (0.08, 1.0), (own, own)), 1, 1
         else:
-            box, margin, pairs = random_box(image, random, (self.crop_size,) * 2, (3 / 4, 4 / 3)), 10, 8
-        canvas = resize(image.pixels[box], size + margin, size + margin, model.interpolation, self.resizer)
-        return windows(canvas, size, [((k, k), (k + 1, k + 1)) for k in range(pairs)], origin=(0, 0))
+            box, margin, pairs = random_box(image, random, (self.crop_size,) * 2, (3 / 4 * own, 4 / 3 * own)), 10, 8
+        canvas = resize(image.pixels[box], *larger(model.view_size, margin), model.interpolation, self.resizer)
+        return windows(canvas, model.view_size, [((k, k), (k + 1, k + 1)) for k in range(pairs)], origin=(0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +138,7 @@ class Consistency(Protocol):
     Parameters
     ----------
     canvas : int, optional
-        Side of the centre square that the windows lie in; input_size + 32 by default (256 for 224).
+        Side of the centre square that the windows lie in; input_size + 32 by default (256 for 224), each way.
     window : int, optional
         Side of a window: the network's input size, which is also the default.
     largest_shift : int
@@ -157,29 +161,34 @@ class Consistency(Protocol):
         check_at_least(self.name, 1, canvas=self.canvas, window=self.window, draws=self.draws)
         check_at_least(self.name, 0, largest_shift=self.largest_shift, border=self.border)
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        window = self.window or model.input_size
-        canvas = self.canvas or window + 32
-        inner = canvas - 2 * self.border
-        if window != model.input_size:
-            raise UsageError(f"{self.name}: window is {window}, but {model.name} takes {model.input_size} pixels")
-        if window + self.largest_shift > canvas or inner < 1:
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        resized, canvas = self._resized_and_canvas(model)
+        return sizes_of(model, canvas, resized)
+
+    def _resized_and_canvas(self, model: Classifier) -> tuple[Size, Size]:
+        """What the photograph is brought to, and the canvas around it with its border."""
+        window = model.view_size
+        if self.window and window != (self.window, self.window):
+            raise UsageError(f"{self.name}: window is {self.window}, but {model.name} takes {model.input_size} pixels")
+        canvas = (self.canvas, self.canvas) if self.canvas else larger(window, 32)
+        inner = larger(canvas, -2 * self.border)
+        if any(side + self.largest_shift > room for side, room in zip(window, canvas, strict=True)) or min(inner) < 1:
             raise UsageError(
-                f"{self.name}: a window of {window} moved by up to {self.largest_shift} pixels does not fit into a"
-                f" canvas of {canvas} with a border of {self.border}; make canvas larger or largest_shift smaller"
+                f"{self.name}: a window of {written(window)} moved by up to {self.largest_shift} pixels does not fit"
+                f" into a canvas of {written(canvas)} with a border of {self.border}; make canvas larger or"
+                " largest_shift smaller"
             )
         # The evaluation size, where it leaves room for the canvas: 256 at 224 pixels, as published.
-        shorter_side = inner if self.canvas else max(model.resize_size, inner)
-        return {"shorter_side": shorter_side, "canvas": canvas, "window": window}
+        return inner if self.canvas else model.room_for(inner), canvas
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        sizes = self.geometry(model)
-        inner = int(sizes["canvas"]) - 2 * self.border
-        photograph = crop_centre(self.resized(image, int(sizes["shorter_side"]), model), inner, inner)
+        resized, canvas_size = self._resized_and_canvas(model)
+        inner = larger(canvas_size, -2 * self.border)
+        photograph = crop_centre(self.resized(image, resized, model), *inner, model.border_colour)
         canvas = with_border(photograph, self.border, model)
         corners = random.integers(0, self.largest_shift, size=(self.draws, 2, 2), endpoint=True)
         pairs = [((int(a[0]), int(a[1])), (int(b[0]), int(b[1]))) for a, b in corners]
-        return windows(canvas, model.input_size, pairs, origin=(0, 0))
+        return windows(canvas, model.view_size, pairs, origin=(0, 0))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,23 +218,18 @@ class Pad(Protocol):
         super().__post_init__()
         check_at_least(self.name, 1, border=self.border)
 
-    def geometry(self, model: Classifier) -> dict[str, float]:
-        return {
-            "shorter_side": model.resize_size,
-            "canvas": model.input_size + 2 * self.border,
-            "window": model.input_size,
-        }
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return {**sizes_of(model), "canvas": written(larger(model.view_size, 2 * self.border))}
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         canvas = with_border(evaluation_view(self, image, model), self.border, model)
         first, second = (self.border, self.border), (self.border - 1, self.border - 1)
-        return windows(canvas, model.input_size, [(first, second)], origin=first)
+        return windows(canvas, model.view_size, [(first, second)], origin=first)
 
 
 def evaluation_view(protocol: Protocol, image: Image, model: Classifier) -> Array:
-    """What the network is shown when it is evaluated: shorter side to its evaluation size, centre square."""
-    shorter_side = max(model.resize_size, model.input_size)
-    return crop_centre(protocol.resized(image, shorter_side, model), model.input_size, model.input_size)
+    """What the network is shown when it is evaluated."""
+    return protocol.centre(image, model.view_size, model)
 
 
 def with_border(picture: Array, border: int, model: Classifier) -> Array:
@@ -266,12 +270,7 @@ def centre_box(image: Image, aspect: tuple[float, float]) -> tuple[slice, slice]
     return slice(top, top + box_height), slice(left, left + box_width)
 
 
-def _centre_geometry(model: Classifier, span: int) -> dict[str, float]:
-    canvas = model.input_size + span
-    return {"shorter_side": max(model.resize_size, canvas), "canvas": canvas, "window": model.input_size}
-
-
-def _centre_canvas(protocol: Protocol, image: Image, model: Classifier, span: int) -> Array:
-    sizes = _centre_geometry(model, span)
-    canvas = int(sizes["canvas"])
-    return crop_centre(protocol.resized(image, int(sizes["shorter_side"]), model), canvas, canvas)
+def aspect_of(model: Classifier) -> float:
+    """Width ÷ height of what the network takes."""
+    height, width = model.view_size
+    return width / height

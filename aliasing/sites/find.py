@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import nn
 
+from aliasing.models.declared import built_for, channels_of
 from aliasing.sites.flow import follow
 from aliasing.sites.trace import Call, Trace, Value, trace
 from aliasing.tables import render
@@ -122,15 +123,13 @@ def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Mo
     module: nn.Module = model if isinstance(model, nn.Module) else model.module
     if example_input is not None:
         return module, example_input
+    if not isinstance(model, nn.Module):
+        return module, model.blank()
     config = getattr(module, "pretrained_cfg", None) or {}
     published = config.get("input_size") if isinstance(config, dict) else None
-    side = getattr(model, "input_size", None)
-    first = next((m for m in module.modules() if isinstance(m, nn.Conv2d)), None)
-    channels, height, width = published or (3 if first is None else first.in_channels, 224, 224)
-    if isinstance(side, int):
-        height = width = side
+    size = built_for(module) or (published or (3, 224, 224))[1:]
     parameter = next(module.parameters(), torch.zeros(()))
-    return module, torch.zeros(1, channels, height, width, device=parameter.device, dtype=parameter.dtype)
+    return module, torch.zeros(1, channels_of(module), *size, device=parameter.device, dtype=parameter.dtype)
 
 
 def table(sites: Sequence[Site]) -> list[dict[str, str]]:

@@ -191,7 +191,8 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = lambda tensor: te
         memo[id(parameter)] = nn.Parameter(placed, parameter.requires_grad and placed.is_floating_point())
     for buffer in model.buffers():
         placed = place(buffer)
-        memo[id(buffer)] = placed.clone() if placed is buffer else placed  # a network may write to its buffers
+        shared = not placed.is_meta and placed.data_ptr() == buffer.data_ptr()
+        memo[id(buffer)] = placed.clone() if shared else placed  # a network may write to its buffers
     return copy.deepcopy(model, memo).eval()
 
 

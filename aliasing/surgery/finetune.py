@@ -33,7 +33,7 @@ from aliasing.models.classifier import retrained
 from aliasing.progress import watched
 from aliasing.provenance import whole_file, write_json
 from aliasing.records import InputsDigest, input_of
-from aliasing.resizers import crop_centre, resize_shorter_side
+from aliasing.resizers import crop_centre, fit
 from aliasing.runs import keep_apart
 from aliasing.surgery.recalibrate import told
 from aliasing.undisturbed import surroundings_kept
@@ -160,8 +160,7 @@ def _require_trainable(network: Classifier) -> None:
     if not any(parameter.requires_grad for parameter in network.module.parameters()):
         raise UsageError(f"{network.name} is frozen: no parameter has requires_grad; unfreeze those to be trained")
     module = copy.deepcopy(network.module).train()
-    size = np.broadcast_to(network.input_size, 2)
-    grey = network.normalize(np.full((2, *size, 3), 127.5, np.float32)).to(_device(module))
+    grey = network.normalize(np.full((2, *network.view_size, 3), 127.5, np.float32)).to(_device(module))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         scores = module(grey)
     if not isinstance(scores, torch.Tensor) or scores.ndim != 2:
@@ -209,16 +208,16 @@ def _epoch(
 
 def _augment(pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random.Generator) -> npt.NDArray[np.float32]:
     """Random windows, each mirrored or not; beyond the image there is the mean colour."""
-    count, side, size = len(pixels), pixels.shape[1], model.input_size
-    margin = size // 8 if side == size else 0
-    views = np.empty((count, size, size, 3), np.float32)
+    sides, size = np.array(pixels.shape[1:3]), np.array(model.view_size)
+    margins = np.where(sides == size, size // 8, 0)
+    views = np.empty((len(pixels), *size, 3), np.float32)
     views[:] = model.mean_colour
     for view, image in zip(views, pixels, strict=True):
-        top, left = random.integers(0, side + 2 * margin - size + 1, 2) - margin
+        top, left = random.integers(0, sides + 2 * margins - size + 1) - margins
         y, x = max(top, 0), max(left, 0)
-        window = image[y : min(top + size, side), x : min(left + size, side)]
+        window = image[y : min(top + size[0], sides[0]), x : min(left + size[1], sides[1])]
         if random.random() < 0.5:
-            window, left = window[:, ::-1], side - size - left
+            window, left = window[:, ::-1], sides[1] - size[1] - left
             x = max(left, 0)
         view[y - top : y - top + window.shape[0], x - left : x - left + window.shape[1]] = window
     return views
@@ -253,7 +252,7 @@ class _TrainingSet:
 
 
 def _training_set(model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]) -> _TrainingSet:
-    """The centre squares at the size that the network resizes to, and their labels; read once.
+    """The centres at the size that the network resizes to, and their labels; read once.
 
     The folder belongs to the run from when there are any: wrong images leave it to the next.
     """
@@ -323,5 +322,6 @@ def _digest(settings: dict[str, Any]) -> str:
 
 
 def _square(model: Classifier, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    resized = resize_shorter_side(pixels, model.resize_size, model.interpolation)
-    return crop_centre(resized, model.resize_size, model.resize_size).round().astype(np.uint8)
+    height, width = map(max, model.resized_size, model.view_size)
+    resized = fit(pixels, model.resized_size, model.crop_mode, model.interpolation)
+    return crop_centre(resized, height, width, model.border_colour).round().astype(np.uint8)

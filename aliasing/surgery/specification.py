@@ -79,13 +79,13 @@ def describe(conversion: Conversion) -> str:
     return str(conversion)
 
 
-def load(name: str) -> Classifier:
-    """``SPECIFICATION:MODEL`` → the model, converted."""
+def load(name: str, **changes: Any) -> Classifier:
+    """``SPECIFICATION:MODEL`` → the model, converted; changes as in `aliasing.load_model`."""
     text, colon, model = name.partition(":")
     if not colon or not model:
         raise UsageError(f"antialiased:{name}; expected antialiased:FILTER:MODEL, as antialiased:binomial4:resnet50")
     arguments = parse(text)  # before the weights are fetched
-    return antialias(load_model(model), **arguments)
+    return antialias(load_model(model, **changes), **arguments)
 
 
 def save(model: Classifier, path: Path) -> None:

@@ -1,0 +1,151 @@
+"""A network that is shown images in another way than its source says."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aliasing.errors import UsageError
+from aliasing.models.catalogue import did_you_mean
+from aliasing.models.checkpoints import first_line
+from aliasing.models.classifier import Classifier, read_size
+from aliasing.resizers import Size
+from aliasing.undisturbed import on_trial
+
+CHANGES = (
+    "input_size",
+    "mean",
+    "std",
+    "interpolation",
+    "resize_size",
+    "crop_mode",
+    "crop_share",
+    "labels",
+    "scale",
+    "name",
+)
+
+
+# How the notes on preprocessing begin: those on what is changed are left out.
+ASSUMED = "no preprocessing was given"
+BUILT = "built for an input of"
+EVALUATED = "evaluated at the input size"
+BORDER = "the view has a black border: a crop share"
+_GREY = "one channel: it is shown the luma"
+_STALE = {
+    "input_size": (BUILT, EVALUATED),
+    "resize_size": (BORDER,),
+    "crop_share": (BORDER,),
+    "mean": (_GREY,),
+}
+_ASSUMABLE = ("input_size", "mean", "std", "interpolation")
+
+
+def require_known(changes: dict[str, Any]) -> None:
+    """Refuse what is no part of how a network sees images.
+
+    Raises
+    ------
+    UsageError
+        With the nearest name, or all.
+
+    Examples
+    --------
+    >>> require_known({"imput_size": 64})
+    Traceback (most recent call last):
+    aliasing.errors.UsageError: load_model has no 'imput_size'; did you mean input_size?
+    """
+    for name in changes:
+        if name not in CHANGES:
+            raise UsageError(f"load_model has no {name!r}{did_you_mean(name, CHANGES) or f'; it has {_listed()}'}")
+    if {"resize_size", "crop_share"} <= set(changes):
+        raise UsageError("load_model: resize_size and crop_share say the same; give one of them")
+
+
+def size_of(changes: dict[str, Any]) -> Size | None:
+    """The input size that a network is to be built for, if one is given."""
+    return read_size("load_model", "input_size", changes["input_size"]) if "input_size" in changes else None
+
+
+def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier:
+    """The network that sees images in another way, tried on one image.
+
+    Raises
+    ------
+    UsageError
+        If the changes make no sense, or the network does not answer one image of that size with one tensor.
+    """
+    changed = dict(changes)
+    size = size_of(changes) or classifier.view_size
+    share = changes.get("crop_share", classifier.crop_share)
+    if "resize_size" in changes:
+        resized = read_size(classifier.name, "resize_size", changes["resize_size"])
+        changed["crop_share"] = size[0] / max(resized[0], 1)
+    elif {"input_size", "crop_share"} & set(changes):
+        changed["resize_size"] = tuple(math.floor(side / share) for side in size)
+    if changes.get("labels") is not None:
+        changed["labels"] = tuple(map(str, changes["labels"]))
+    if changes:
+        classifier = replace(classifier, **changed)
+        classifier = replace(classifier, notes=_notes(classifier, changes))
+    classes = _answer(classifier)
+    # One logit tells two classes apart.
+    if classifier.labels is None or classes is None or max(classes, 2) == max(len(classifier.labels), 2):
+        return classifier
+    told = f"{classifier.name} answers with {classes} numbers and has {len(classifier.labels)} labels"
+    if "labels" in changes:
+        raise UsageError(f"{told}; give one label for each")
+    return replace(classifier, labels=None, notes=(*classifier.notes, f"{told}, which were left out"))
+
+
+def for_one_channel(
+    mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...], str]:
+    """Mean and std for a network of one channel from those of three, and the note that says so."""
+    note = f"{_GREY}, normalised by the average of the three channels' mean and std"
+    return (sum(mean) / len(mean),), (sum(std) / len(std),), note
+
+
+def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
+    """The notes that still hold, what was given, and what of it all is still assumed."""
+    stale = tuple(start for name in changes for start in _STALE.get(name, ()))
+    is_assumed = any(note.startswith(ASSUMED) for note in classifier.notes)
+    notes = [note for note in classifier.notes if not note.startswith((*stale, ASSUMED))]
+    given = [f"{name} {changes[name]}" for name in changes if name not in ("labels", "name", "scale")]
+    if given:
+        notes.append(f"as given: {', '.join(given)}")
+    if classifier.crop_share > 1 and {"resize_size", "crop_share"} & set(changes):
+        notes.append(f"{BORDER} of {classifier.crop_share:g}")
+    left = [f"{name} {getattr(classifier, name)}" for name in _ASSUMABLE if name not in changes]
+    if is_assumed and left:
+        notes.append(f"{ASSUMED} of {', '.join(left)}: ImageNet's was assumed")
+    return tuple(notes)
+
+
+def _answer(classifier: Classifier) -> int | None:
+    """Show the network blank images, and see that it answers each with a row; of how many numbers, if of numbers."""
+    # An exported program may be made for batches of one size.
+    for count in (1, 2) if isinstance(classifier.module, torch.fx.GraphModule) else (1,):
+        images = classifier.blank(count)
+        try:
+            with on_trial(classifier.module):
+                answer = classifier.module(images)
+        except SystemExit as error:
+            raise UsageError(f"{classifier.name} calls sys.exit({error}) where it is asked for an answer") from error
+        except Exception as error:  # whatever the person's own code raises
+            shape = "×".join(map(str, images.shape))
+            if isinstance(classifier.module, torch.fx.GraphModule):
+                mend = "export it with a batch of any size: dynamic_shapes=({0: torch.export.Dim.AUTO},)"
+            else:
+                mend = "say what it takes: load_model(network, input_size=…, mean=…, std=…), of one channel mean=(0.5,)"
+            raise UsageError(f"{classifier.name} does not take {shape} ({first_line(error)}); {mend}") from error
+        if not isinstance(answer, Tensor) or answer.ndim < 1 or len(answer) != count:
+            found = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+            raise UsageError(f"{classifier.name} answers one image with {found}; expected a tensor 1×classes")
+    return None if answer.ndim > 2 else answer.reshape(count, -1).shape[1]
+
+
+def _listed() -> str:
+    return ", ".join(CHANGES)

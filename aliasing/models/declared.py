@@ -1,0 +1,41 @@
+"""What a network says of its own input: how many channels, and of what size it was built for."""
+
+from typing import Any
+
+from torch import nn
+
+from aliasing.resizers import Size
+
+# timm's and torchvision's transformers keep under these what they were built for.
+_SIZES = ("img_size", "image_size")
+
+
+def built_for(module: nn.Module) -> Size | None:
+    """Height and width that a network was built for, where it or the first of its parts to do so keeps them.
+
+    Examples
+    --------
+    >>> import timm
+    >>> built_for(timm.create_model("vit_tiny_patch16_224", img_size=96))
+    (96, 96)
+    """
+    for inside in module.modules():
+        for attribute in _SIZES:
+            size: Any = getattr(inside, attribute, None)
+            if isinstance(size, int) and not isinstance(size, bool):
+                return size, size
+            if isinstance(size, tuple | list) and len(size) == 2 and all(isinstance(side, int) for side in size):
+                return size[0], size[1]
+    return None
+
+
+def channels_of(module: nn.Module) -> int:
+    """How many channels the first convolution takes; three where there is none.
+
+    Examples
+    --------
+    >>> channels_of(nn.Sequential(nn.Conv2d(1, 8, 3), nn.Conv2d(8, 8, 3)))
+    1
+    """
+    first = next((inside for inside in module.modules() if isinstance(inside, nn.Conv2d)), None)
+    return 3 if first is None else first.in_channels
