@@ -8,7 +8,6 @@ from aliasing.models.classifier import Classifier
 from aliasing.undisturbed import surroundings_kept
 
 
-@surroundings_kept()
 def penultimate_layer(classifier: Classifier) -> str | None:
     """The name of the nn.Linear whose output is the network's output, or None.
 
