@@ -1,7 +1,9 @@
 """Views differ by what their protocol says and by nothing else."""
 
 import importlib.util
+import json
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from aliasing.errors import UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.protocols import PROTOCOLS, Views, grow_outward, make_protocol
+from aliasing.resizers import CROP_MODES
 
 HALF = (0.5, 0.5, 0.5)
 STILL = [name for name in PROTOCOLS if name not in ("frames", "consistency-cifar")]
@@ -26,6 +29,19 @@ WINDOWED = ["crop", "crop-random", "black", "mean", "inpaint", "consistency", "p
 def network(input_size: int = 64, resize_size: int = 73) -> Classifier:
     share = input_size / resize_size
     return Classifier(nn.Flatten(), "tiny", input_size, (0.4, 0.5, 0.6), HALF, "bicubic", resize_size, share)
+
+
+# What a network may want otherwise than a square cut from the middle of a photograph that covers it.
+OTHER_NETWORKS = {
+    "wide": replace(network(), input_size=(48, 80), resize_size=(54, 90)),
+    "tall": replace(network(), input_size=(80, 48), resize_size=(80, 48)),
+    "squash": replace(network(), crop_mode="squash"),
+    "wide, squash": replace(network(), input_size=(48, 80), resize_size=(48, 80), crop_mode="squash"),
+    "border": replace(network(), resize_size=64, crop_mode="border"),
+    "wide, border": replace(network(), input_size=(48, 80), resize_size=(50, 90), crop_mode="border"),
+    "black border": replace(network(), resize_size=55, crop_share=64 / 55),
+    "one channel": replace(network(), mean=(0.4,), std=(0.5,)),
+}
 
 
 def photograph(height: int = 90, width: int = 120, seed: int = 0) -> Image:
@@ -47,6 +63,76 @@ def test_views_have_the_networks_size_and_type(name: str, height: int, width: in
     assert len({(view.shift, view.position) for view in views.views}) == len(views.views)
 
 
+@pytest.mark.parametrize("kind", OTHER_NETWORKS)
+@pytest.mark.parametrize("name", STILL)
+@pytest.mark.parametrize(("height", "width"), [(90, 120), (20, 31), (500, 75)])
+def test_views_of_other_networks_have_their_size_and_type(name: str, kind: str, height: int, width: int) -> None:
+    model, protocol = OTHER_NETWORKS[kind], make_protocol(name)
+    views = protocol.views(photograph(height, width), model)
+    pictures = drawn(views)
+    assert all(picture.shape == (*model.view_size, 3) and picture.dtype == np.float32 for picture in pictures)
+    shown = model.normalize(np.stack(pictures))
+    assert shown.shape == (len(pictures), model.channels, *model.view_size)
+    assert json.loads(json.dumps(protocol.geometry(model))) == protocol.geometry(model)
+
+
+@pytest.mark.parametrize("kind", OTHER_NETWORKS)
+@pytest.mark.parametrize("name", ["pad", "circular", "scale", "rotate", "crop", "subpixel"])
+def test_the_first_view_is_what_the_network_is_shown_at_evaluation(name: str, kind: str) -> None:
+    """Where there is room for it: ``crop`` and ``subpixel`` look at the middle of a larger canvas."""
+    model, image = OTHER_NETWORKS[kind], photograph(90, 118)  # no half pixels, which a canvas may round otherwise
+    roomy = replace(model, resize_size=tuple(2 * side for side in model.view_size)) if "border" not in kind else model
+    views = drawn(make_protocol(name).views(image, roomy))
+    picture = views[4] if name == "crop" else views[0]
+    np.testing.assert_allclose(picture, roomy.preprocess(image.pixels), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", OTHER_NETWORKS)
+@pytest.mark.parametrize("name", WINDOWED)
+def test_the_content_of_other_networks_views_moves_by_the_shift(name: str, kind: str) -> None:
+    check_that_content_moves(make_protocol(name).views(photograph(), OTHER_NETWORKS[kind]))
+
+
+@given(
+    st.tuples(st.integers(16, 40), st.integers(16, 40)),
+    st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    st.sampled_from(tuple(CROP_MODES)),
+    st.sampled_from(("crop", "grid", "pad", "scale", "consistency:largest_shift=3", "mean", "mean:crop_size=9")),
+    st.tuples(st.integers(8, 50), st.integers(8, 50)),
+)
+def test_any_size_has_its_views(
+    size: tuple[int, int], more: tuple[int, int], mode: str, name: str, photographed: tuple[int, int]
+) -> None:
+    resized = size[0] + more[0], size[1] + more[1]
+    model = replace(network(), input_size=size, resize_size=resized, crop_mode=mode)
+    views = make_protocol(name).views(photograph(*photographed), model)
+    assert all(picture.shape == (*size, 3) for picture in drawn(views))
+
+
+def test_a_photograph_is_not_enlarged_where_its_border_gives_room() -> None:
+    """Its size is the network's own; the view moves on over the colour beyond it, the mean or black."""
+    model = OTHER_NETWORKS["border"]
+    pictures = drawn(make_protocol("crop:span=8").views(photograph(90, 120), model))
+    fitted = Pillow.fromarray(photograph(90, 120).pixels).resize((64, 48), Pillow.Resampling.BICUBIC)
+    colour = np.rint(model.mean_colour)
+    canvas = np.broadcast_to(colour, (72, 72, 3)).copy()
+    canvas[12:60, 4:68] = np.asarray(fitted)
+    for k, picture in enumerate(pictures):
+        np.testing.assert_array_equal(picture, canvas[k : k + 64, k : k + 64])
+
+
+def test_random_parts_have_the_inputs_aspect() -> None:
+    """Recovered from a picture of coordinates: the same number of pixels for each pixel of the view, both ways."""
+    y, x = np.mgrid[0:240, 0:240]
+    image = Image(np.stack([y, x, 0 * x], axis=2).astype(np.uint8), "ramp", "0", None)
+    model = OTHER_NETWORKS["wide"]
+    for seed in range(10):
+        picture = drawn(make_protocol("crop-random").views(image, model, seed))[0]
+        down, right = (np.ptp(picture[..., c]) / (side - 1) for c, side in ((0, 48), (1, 80)))
+        # The part's sides are whole pixels, at least 50 of them, and uint8 rounds the ramps: three pixels in fifty.
+        assert abs(down / right - 1) < 0.06
+
+
 @pytest.mark.parametrize("name", STILL)
 def test_views_depend_on_the_seed_and_the_image_alone(name: str) -> None:
     protocol = make_protocol(name)
@@ -62,14 +148,17 @@ def test_views_depend_on_the_seed_and_the_image_alone(name: str) -> None:
 @pytest.mark.parametrize("name", WINDOWED)
 def test_the_content_moves_by_the_shift(name: str) -> None:
     """A pixel at (y, x) of one view stands at (y, x) + shift₂ − shift₁ in another."""
-    views = make_protocol(name).views(photograph(), network())
+    check_that_content_moves(make_protocol(name).views(photograph(), network()))
+
+
+def check_that_content_moves(views: Views) -> None:
     for first, second in views.pairs:
         a, b = views.views[first], views.views[second]
         dy, dx = (int(after - before) for before, after in zip(a.shift, b.shift, strict=True))
         before, after = a.draw(), b.draw()
-        size = before.shape[0]
-        overlap_before = before[max(0, -dy) : size - max(0, dy), max(0, -dx) : size - max(0, dx)]
-        overlap_after = after[max(0, dy) : size - max(0, -dy), max(0, dx) : size - max(0, -dx)]
+        height, width = before.shape[:2]
+        overlap_before = before[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
+        overlap_after = after[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
         np.testing.assert_array_equal(overlap_before, overlap_after)
 
 
