@@ -956,11 +956,11 @@ def test_a_factory_that_gives_no_network(factory: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_ones_own_object_is_put_into_evaluation_mode() -> None:
+def test_ones_own_object_is_left_in_its_mode() -> None:
     network = torchvision.models.shufflenet_v2_x0_5(weights=None).train()
     classifier = al.load_model(network)
     assert classifier.module is network
-    assert not network.training
+    assert all(module.training for module in network.modules())
     assert classifier.name == "ShuffleNetV2"
     assert classifier.weights["sha256"] == fingerprint(network)
     assert any("assumed" in note for note in classifier.notes)

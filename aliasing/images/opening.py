@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from aliasing.errors import InputError, UsageError, one_line
+from aliasing.errors import InputError, UsageError, one_line, who_exits
 from aliasing.images.archives import tar_source, zip_source
 from aliasing.images.datasets import array_entry, dataset_source
 from aliasing.images.entries import Entry, Image, ImageSource, UniqueNames, bad_entry, check_regular, hash_bytes, shown
@@ -90,6 +90,8 @@ def open_images(spec: Spec | ImageSource | Iterable[Any]) -> ImageSource:
             return _open_items(list(spec))
     except InputError as error:
         raise InputError(one_line(str(error))) from error
+    except SystemExit as error:  # in what a person goes through
+        raise InputError(one_line(f"{who_exits(error)} calls sys.exit({error})")) from error
     raise UsageError(f"images are a path, a pattern, 'sample', arrays or PIL images; got {type(spec).__name__}")
 
 
