@@ -455,14 +455,30 @@ class Auxiliary(nn.Module):
 def test_what_cannot_be_trained_is_refused_before_images_are_read(tmp_path: Path) -> None:
     missing = tmp_path / "nothing here"
     frozen = small().requires_grad_(False)
-    loader = torch.utils.data.DataLoader(torch.zeros(4, 3, 32, 32))
     for network, message in ((frozen, "is frozen"), (Auxiliary(), "answers with a tuple in training")):
         with pytest.raises(UsageError, match=message):
             finetune(classifier(network), missing, tmp_path / "out", RECIPE)
-    with pytest.raises(UsageError, match="a DataLoader gives batches"):
-        finetune(classifier(small()), loader, tmp_path / "out", RECIPE)
-    with pytest.raises(UsageError, match="a DataLoader gives batches"):
-        al.recalibrate(classifier(small()), loader)
+
+
+def test_a_loader_of_pictures_is_its_pictures_and_one_of_what_is_normalised_is_refused(tmp_path: Path) -> None:
+    class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 8
+
+        def __getitem__(self, index: int) -> Any:
+            return labelled()[index]
+
+    loader = torch.utils.data.DataLoader(Pictures(), batch_size=4)
+    network = classifier(small())
+    tuned, expected = (
+        finetune(network, images, tmp_path / name, RECIPE).identity
+        for name, images in (("loader", loader), ("list", labelled()))
+    )
+    assert tuned == expected
+    assert al.recalibrate(network, loader).identity == al.recalibrate(network, pictures(8)).identity
+    normalised = torch.utils.data.DataLoader(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
+    with pytest.raises(InputError, match="4 could not be used, 00000 first"):
+        al.recalibrate(network, normalised)
 
 
 def test_bare_modules_and_loaders_of_batches_work(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
 from aliasing.images import Clip, Image, ImageSource, open_images
-from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, describe_scale
+from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, describe_scale, dtype_name
 from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
@@ -337,8 +337,10 @@ def _measure_blocks(
             outputs = run_variants(lambda: class_probabilities(model, views), record, families)
         return np.stack([outputs[name] for name in names], axis=1)
 
+    precision = dtype_name(model)
+
     def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
-        columns = [compare_probabilities(outputs[:, k], views, image) for k in range(len(names))]
+        columns = [compare_probabilities(outputs[:, k], views, image, precision) for k in range(len(names))]
         tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
         return pa.concat_tables(tables)
 

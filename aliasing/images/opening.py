@@ -15,7 +15,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from aliasing.classes import MAX_LABEL, Label, written
-from aliasing.errors import InputError, UsageError, one_line
+from aliasing.errors import InputError, UsageError, one_line, who_exits
 from aliasing.images.archives import tar_source, zip_source
 from aliasing.images.datasets import array_entry, dataset_source
 from aliasing.images.entries import (
@@ -104,6 +104,8 @@ def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPR
         source = _open(spec)
     except InputError as error:
         raise InputError(one_line(str(error))) from error
+    except SystemExit as error:  # in what a person goes through
+        raise InputError(one_line(f"{who_exits(error)} calls sys.exit({error})")) from error
     if orientation == source.orientation:
         return source
     return replace(source, description=f"{source.description}, as stored", orientation=orientation)

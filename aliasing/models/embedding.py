@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from aliasing.models.classifier import Classifier
-from aliasing.undisturbed import surroundings_kept
+from aliasing.undisturbed import on_trial
 
 
 def penultimate_layer(classifier: Classifier) -> str | None:

@@ -21,7 +21,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from aliasing.classes import count_labels, match_labels
@@ -96,8 +95,8 @@ def finetune(
     Raises
     ------
     UsageError
-        For a recipe that makes no sense, a folder that holds another run, a network that is frozen or answers with
-        several tensors in training, or batches in place of images.
+        For a recipe that makes no sense, a folder that holds another run, or a network that is frozen or answers with
+        several tensors in training.
     InputError
         If there are no labelled images, labels are not this network's classes, or the loss is no number any more.
 
@@ -114,8 +113,6 @@ def finetune(
         )
     if recipe.precision not in PRECISIONS:
         raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
-    if isinstance(images, DataLoader):
-        raise UsageError("a DataLoader gives batches, made for another preprocessing perhaps; give its images")
     network = load_model(model)
     _require_trainable(network)
     settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": limit}))

@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import DataLoader
 
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
@@ -54,7 +53,7 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     Raises
     ------
     UsageError
-        If the network keeps no batch-norm statistics, or a Classifier is given batches.
+        If the network keeps no batch-norm statistics.
     InputError
         If there are fewer than two images.
 
@@ -141,10 +140,6 @@ class Views:
     """The images as the network was meant to see them, one after the other; it counts those that are passed over."""
 
     def __init__(self, model: Classifier, images: Any, limit: int | None) -> None:
-        if isinstance(images, DataLoader):
-            raise UsageError(
-                "a DataLoader gives batches, made for another preprocessing perhaps; give the images themselves"
-            )
         self.model, self.source, self.limit = model, open_images(images), limit
         self.used = 0
         self.unusable: dict[str, str] = {}
