@@ -344,9 +344,11 @@ class MatchedLabels:
         """Why no label counts; empty where they do."""
         numbers = [number for number in map(_number_of, self._unnamed()) if number is not None and number != -1]
         count = self.classes.count
+        if not self.labelled:
+            return ""
         if not count:
             return f"{self.network} fails on a plain picture, and how many classes it has is not known"
-        fractions = [label for label in self._unnamed() if isinstance(label, str) and _FRACTION.fullmatch(label)]
+        fractions = [label for label in self._unnamed() if _is_fraction(label)]
         if fractions:
             return f"labels such as {_quoted(fractions[:1])} in {self.source} are no numbers of classes"
         if numbers and not 0 <= min(numbers) <= max(numbers) < count:
@@ -383,14 +385,15 @@ class MatchedLabels:
             if match.how == "name" and isinstance(label, str) and as_number(label) not in (None, match.index)
         ]
         if both:
-            yield (f"label {_quoted(both[:1])} is the name of one class and the number of another: taken for the name")
+            yield f"label {_quoted(both[:1])} is the name of one class and the number of another: taken for the name"
         if self.classes.names is None and any(match.how == "wnid" for match in self._matches.values()):
             yield f"{self.classes.count} classes without names, taken for ImageNet's in the order of their WordNet ids"
         numbers = {match.index for match in self._matches.values() if match.how == "number"}
-        if numbers == set(range(len(numbers))) and 1 < len(numbers) <= self.classes.count / 2 < self.labelled / 2:
+        used = len(numbers)
+        if numbers == set(range(used)) and 1 < used <= min(self.classes.count, self.labelled) / 2:
             yield (
-                f"the labels are 0 to {len(numbers) - 1} and the network has {self.classes.count} classes: is each"
-                " number that of the network's class?"
+                f"the labels are 0 to {used - 1}, and the network has {self.classes.count} classes: the accuracy means"
+                " nothing if they number the classes of another data set"
             )
 
     def _unmatched_words(self) -> str:
@@ -502,6 +505,10 @@ def wnid_of(label: str) -> str | None:
 def imagenet_synsets() -> tuple[str, ...]:
     """ImageNet-1k's WordNet ids in the order of its labels, from timm's list (read without importing timm)."""
     return _wordnet_list("imagenet_synsets.txt")
+
+
+def _is_fraction(label: Label) -> bool:
+    return isinstance(label, str) and as_number(label) is None and _FRACTION.fullmatch(label) is not None
 
 
 def _number_of(label: Label) -> int | None:

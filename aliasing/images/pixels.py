@@ -104,10 +104,13 @@ _TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels"
 
 
 def lies(content: bytes) -> bool:
-    """Whether the EXIF orientation of an image file asks for a turn: as it is stored, the picture lies."""
+    """Whether the EXIF orientation of an image file asks for a turn: as it is stored, the picture lies.
+
+    Of TIFF it never does, because Pillow itself turns it, for every reader.
+    """
     try:
         with pillow_is_quiet(), PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
-            return turn_of(image) is not None
+            return image.format != "TIFF" and turn_of(image) is not None
     except Exception:  # what is wrong with it is said by `decode`
         return False
 

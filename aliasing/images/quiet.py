@@ -79,29 +79,26 @@ def _silence_pillow() -> Undo:
 
 
 def _silence_opencv() -> Undo:
-    ours = {name: value for name, value in _OPENCV.items() if name not in os.environ and not _told}
-    os.environ.update(ours)
     cv2: Any = import_module("cv2")
     if hasattr(cv2, "setLogLevel"):  # OpenCV 4
         get, put, silent = cv2.getLogLevel, cv2.setLogLevel, 0
     else:
         log = cv2.utils.logging
         get, put, silent = log.getLogLevel, log.setLogLevel, log.LOG_LEVEL_SILENT
-    level = get()
+    level, ours = get(), _FFMPEG_LEVEL not in os.environ
+    if ours:
+        os.environ[_FFMPEG_LEVEL] = "-8"  # what its FFmpeg reads when it opens its first file
     put(silent)
 
     def undo() -> None:
         put(level)
-        for name in ours:
-            os.environ.pop(name, None)
-        _told[:] = [True]
+        if ours:
+            os.environ.pop(_FFMPEG_LEVEL, None)
 
     return undo
 
 
-# What OpenCV's FFmpeg reads when it opens its first file, and OpenCV itself when it is imported.
-_OPENCV = {"OPENCV_FFMPEG_LOGLEVEL": "-8", "OPENCV_LOG_LEVEL": "SILENT"}
-_told: list[bool] = []  # whether they have read it
+_FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"
 
 pillow_is_quiet = WhileAnyone(_silence_pillow)
 opencv_is_quiet = WhileAnyone(_silence_opencv)
