@@ -973,7 +973,7 @@ def test_ones_own_object_is_left_in_its_mode() -> None:
     before = [module.training for module in network.modules()]
     classifier = al.load_model(network)
     assert classifier.module is network
-    assert all(module.training for module in network.modules())
+    assert [module.training for module in network.modules()] == before
     assert classifier.name == "ShuffleNetV2"
     assert classifier.weights["sha256"] == fingerprint(network)
     assert any("assumed" in note for note in classifier.notes)
