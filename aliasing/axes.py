@@ -1,7 +1,8 @@
 """Axes of a signal, and one whole number for each of them: strides, phases, kernels.
 
 Here is what every function that takes such a number accepts: Python's and NumPy's integers, one for all axes or one
-for each. A bool and a float are refused, because they are more often a slip than a stride.
+for each. A bool and a float are refused, because they are more often a slip than a stride. And here a picture whose
+channels stand last is told from a stack of signals.
 """
 
 from collections.abc import Sequence
@@ -12,6 +13,10 @@ import numpy as np
 from aliasing.errors import UsageError
 
 PerAxis: TypeAlias = int | Sequence[int]
+Axes: TypeAlias = int | Sequence[int]
+
+#: The axes of a signal where nothing else is said: those of pictures that stand one behind the other.
+LAST_TWO = (-2, -1)
 
 # A picture whose channels stand last: as many as colours have, behind two axes that are long enough for a picture.
 _CHANNELS, _SMALLEST_PICTURE = (3, 4), 8
@@ -83,6 +88,46 @@ def per_axis(value: Any, count: int, name: str, least: int = 1) -> tuple[int, ..
         many = f", or {count} of them" if count > 1 else ""
         raise UsageError(f"{name} is a whole number of at least {least}{many}; got {value!r}")
     return tuple(int(number) for number in values)
+
+
+def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
+    """The axes of a signal, counted from the end of an array of a given shape.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    axes : int or sequence of int
+        One axis or several, from the front (0, 1, …) or from the end (−1, −2, …). What stands beside them is a batch.
+
+    Returns
+    -------
+    tuple of int
+        Negative, in the order given.
+
+    Raises
+    ------
+    UsageError
+        If the array has no such axis, an axis is empty or named twice, or nothing but the last two axes are asked for
+        of an array that has the shape of a picture with its channels last.
+
+    Examples
+    --------
+    >>> signal_axes((480, 640, 3), axes=(0, 1))
+    (-3, -2)
+    """
+    named = (axes,) if isinstance(axes, int | np.integer) else tuple(axes)
+    if not named or not all(_is_whole(axis, -len(shape)) and axis < len(shape) for axis in named) or 0 in shape:
+        what = "(..., H, W)" if named == LAST_TWO else f"with axes {axes!r}"
+        raise UsageError(f"an array {what} with no empty axis is needed; got shape {tuple(shape)}")
+    if named == LAST_TWO and channels_last(shape):
+        raise UsageError(
+            f"an array of shape {tuple(shape)} looks like a picture with its channels last: axes=(0, 1) takes its rows "
+            f"and columns; if it holds {shape[0]} signals of {shape[1]}×{shape[2]}, axes=(1, 2) says so"
+        )
+    from_end = tuple(int(axis) % len(shape) - len(shape) for axis in named)
+    if len(set(from_end)) < len(from_end):
+        raise UsageError(f"each axis is named once; got {axes!r} of an array of shape {tuple(shape)}")
+    return from_end
 
 
 def channels_last(shape: Sequence[int]) -> bool:

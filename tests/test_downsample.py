@@ -58,7 +58,7 @@ def test_blur_pool_is_filter_then_subsample(size, stride, taps, padding, channel
 @pytest.mark.parametrize("dims", [1, 3])
 @pytest.mark.parametrize("padding", list(SCIPY_MODE))
 def test_one_and_three_dimensions_batched_or_not(dims, padding):
-    x = torch.randn(2, 3, *(9, 11, 10)[:dims], dtype=torch.float64)
+    x = torch.randn(2, 3, *(9, 8, 7)[:dims], dtype=torch.float64)
     stride, taps = (2, 3, 1)[:dims], ["binomial4", "binomial3", "box5"][:dims]
     y = downsample.blur_pool(x, stride, taps, padding, dims=dims)
     np.testing.assert_allclose(y.numpy(), blur_by_scipy(x.numpy(), stride, taps, padding), atol=1e-13)

@@ -13,7 +13,6 @@ are those of the plain operator: size L becomes ⌈L / s⌉, and for pooling win
 Filters act on the axes that are subsampled: an axis of stride 1 is not filtered.
 """
 
-import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -27,7 +26,7 @@ from torch import Tensor
 
 from aliasing.axes import PerAxis, channels_last, per_axis
 from aliasing.downsample import unpadded
-from aliasing.downsample.recording import is_recorded, is_recorded_for_elsewhere
+from aliasing.downsample.recording import constant, is_recorded, is_recorded_for_elsewhere, is_traced
 from aliasing.downsample.sliding import dense_maximum
 from aliasing.errors import UsageError
 from aliasing.filters import Taps, TapsLike, taps_per_axis
@@ -253,8 +252,8 @@ def blur_pool(
 
     Raises
     ------
-    ValueError
-        For an unknown filter or padding, a stride below 1, or taps longer than the padding allows.
+    UsageError
+        If the filter or padding is unknown, a stride is below 1, or the taps are longer than the padding allows.
 
     Examples
     --------
@@ -341,9 +340,9 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     """Ideal low-pass, then subsample: FrequencyLowCut pooling, FLC (Grabinski et al. 2022).
 
     Bins at and above the new Nyquist frequency 1/(2·stride) are zero, strictly; the signal is taken to be periodic.
-    An axis of stride 1 is not filtered. What remains is a band-limited signal, so that a constant stays that constant, a cosine below the new Nyquist
-    frequency keeps its frequency and phase, and the result moves with its input, at any size. Computed in float32
-    at least, under autocast too.
+    What remains is a band-limited signal, so that a constant stays that constant, a cosine below the new Nyquist
+    frequency keeps its frequency and phase, and the result moves with its input, at any size. An axis of stride 1 is
+    not filtered. Computed in float32 at least, under autocast too.
 
     Parameters
     ----------
@@ -524,11 +523,8 @@ def _check(x: Tensor, dims: int) -> int:
     axes = ", ".join(("L", "HW", "DHW")[dims - 1])
     if x.ndim not in (dims + 1, dims + 2):
         raise UsageError(f"a tensor (N, C, {axes}) or (C, {axes}) is needed; got {tuple(x.shape)}")
-    if torch.jit.is_tracing():
-        # Sizes are tensors in a trace, so that they can differ when it runs; the number of channels is a constant.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", torch.jit.TracerWarning)
-            return int(x.shape[-dims - 1])
+    if is_traced():
+        return constant(x.shape[-dims - 1])  # and the others may differ when it runs
     if 0 in x.shape:
         raise UsageError(f"a tensor (N, C, {axes}) with no empty axis is needed; got {tuple(x.shape)}")
     if dims == 2 and not is_recorded() and channels_last(x.shape):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from aliasing import downsample, sampling, spectrum
 from aliasing.axes import whole
-from aliasing.errors import UsageError
+from aliasing.errors import InputError, UsageError
 from aliasing.filters import TapsLike, taps_per_axis
 
 OPERATORS = ("subsample", "max", "average", "convolution", "blur", "fourier")
@@ -80,13 +80,15 @@ def prepare(pixels: NDArray[np.uint8], stride: int, channels: str = "luminance")
 
     Raises
     ------
-    ValueError
-        For a picture smaller than four strides, or another name of channels.
+    InputError
+        If the picture is smaller than four strides.
+    UsageError
+        If there are no such channels.
     """
     stride = whole(stride, "stride")
     height, width = (size // stride * stride for size in pixels.shape[:2])
     if min(height, width) < 4 * stride:
-        raise UsageError(f"{pixels.shape[0]}×{pixels.shape[1]} pixels are too few for stride {stride}: take 4 strides")
+        raise InputError(f"{pixels.shape[0]}×{pixels.shape[1]} pixels are too few for stride {stride}: take 4 strides")
     colours = pixels[:height, :width].transpose(2, 0, 1) / 255
     if channels == "rgb":
         picture = colours
