@@ -13,6 +13,7 @@ are those of the plain operator: size L becomes ⌈L / s⌉, and for pooling win
 Filters act on the axes that are subsampled: an axis of stride 1 is not filtered.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
@@ -502,7 +503,7 @@ def blur_upsample(
     batch = x if x.ndim == dims + 2 else x[None]
     with _full_precision(x):
         padded = F.pad(batch, [far for far in reversed(reach) for _ in range(2)], PADDINGS[padding])
-        kernel = torch.as_tensor(_outer(filters) * np.prod(steps), dtype=x.dtype, device=x.device)
+        kernel = torch.as_tensor(_outer(filters) * math.prod(steps), dtype=x.dtype, device=x.device)
         transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dims - 1]
         weight = kernel.expand(channels, 1, *kernel.shape)
         rest = [step - 1 for step in steps]  # zeros after the last sample
