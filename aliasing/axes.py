@@ -82,16 +82,26 @@ def per_axis(value: Any, count: int, name: str, least: int = 1) -> tuple[int, ..
     >>> per_axis(2, 3, "stride"), per_axis(np.array([2, 1]), 2, "stride")
     ((2, 2, 2), (2, 1))
     """
-    several = isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
-    values = tuple(value) if several else (value,) * count
+    values = tuple(value) if are_several(value) else (value,) * count
     if len(values) != count or not all(_is_whole(number, least) for number in values):
         many = f", or {count} of them" if count > 1 else ""
         raise UsageError(f"{name} is a whole number of at least {least}{many}; got {value!r}")
     return tuple(int(number) for number in values)
 
 
+def are_several(value: Any) -> bool:
+    """Whether a value is a sequence, one number an axis, and not one number for all.
+
+    Examples
+    --------
+    >>> are_several((2, 2)), are_several(np.array(2))
+    (True, False)
+    """
+    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
 def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
-    """The axes of a signal, counted from the end of an array of a given shape.
+    """The axes of a signal, counted from the front of an array of a given shape.
 
     Parameters
     ----------
@@ -102,7 +112,7 @@ def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
     Returns
     -------
     tuple of int
-        Negative, in the order given.
+        From 0 on, in the order given. (Asked again, they are not taken for the last two axes that nobody has named.)
 
     Raises
     ------
@@ -112,8 +122,8 @@ def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
 
     Examples
     --------
-    >>> signal_axes((480, 640, 3), axes=(0, 1))
-    (-3, -2)
+    >>> signal_axes((480, 640, 3), axes=(-3, -2))
+    (0, 1)
     """
     named = (axes,) if isinstance(axes, int | np.integer) else tuple(axes)
     if not named or not all(_is_whole(axis, -len(shape)) and axis < len(shape) for axis in named) or 0 in shape:
@@ -124,10 +134,10 @@ def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
             f"an array of shape {tuple(shape)} looks like a picture with its channels last: axes=(0, 1) takes its rows "
             f"and columns; if it holds {shape[0]} signals of {shape[1]}×{shape[2]}, axes=(1, 2) says so"
         )
-    from_end = tuple(int(axis) % len(shape) - len(shape) for axis in named)
-    if len(set(from_end)) < len(from_end):
+    from_front = tuple(int(axis) % len(shape) for axis in named)
+    if len(set(from_front)) < len(from_front):
         raise UsageError(f"each axis is named once; got {axes!r} of an array of shape {tuple(shape)}")
-    return from_end
+    return from_front
 
 
 def channels_last(shape: Sequence[int]) -> bool:

@@ -24,7 +24,7 @@ import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import ArrayLike, NDArray
 
-from aliasing.axes import LAST_TWO, Axes, PerAxis, per_axis, whole
+from aliasing.axes import LAST_TWO, Axes, PerAxis, are_several, per_axis, whole
 from aliasing.errors import InputError, UsageError
 from aliasing.spectrum import Array, along, at, axis_frequencies, check_array, check_signal, last, power, real_dtype
 
@@ -53,9 +53,9 @@ def nyquist(stride: PerAxis) -> float | tuple[float, ...]:
     >>> nyquist((2, 4))
     (0.25, 0.125)
     """
-    if isinstance(stride, Sequence | np.ndarray):
-        return tuple(1 / (2 * step) for step in per_axis(stride, len(stride), "stride"))
-    return 1 / (2 * whole(stride, "stride"))
+    if isinstance(stride, int | np.integer) or not are_several(stride):
+        return 1 / (2 * whole(stride, "stride"))
+    return tuple(1 / (2 * step) for step in per_axis(stride, len(stride), "stride"))
 
 
 def fold(frequency: ArrayLike, stride: int) -> NDArray[np.float64]:
@@ -501,7 +501,7 @@ def _filter(xp: Any, x: Array, axis: int, gain: NDArray[Any]) -> Array:
     if real:
         gain = gain[: size // 2 + 1]  # the other half mirrors this one
     complex_dtype = xp.complex64 if real_dtype(xp, x) == xp.float32 else xp.complex128
-    factor = xp.asarray(along(axis, gain), dtype=complex_dtype, device=device(x))
+    factor = xp.asarray(along(x, axis, gain), dtype=complex_dtype, device=device(x))
     if real:
         return xp.fft.irfft(xp.fft.rfft(x, axis=axis) * factor, n=size, axis=axis)
     return xp.fft.ifft(xp.fft.fft(x, axis=axis) * factor, axis=axis)
@@ -553,7 +553,7 @@ def _kept(stride: PerAxis, phase: PerAxis, count: int) -> list[slice]:
 
 
 def _distances(by: float | Sequence[float], count: int) -> list[float]:
-    distances = list(by) if isinstance(by, Sequence | np.ndarray) else [by]
+    distances: list[Any] = list(by) if isinstance(by, Sequence | np.ndarray) and are_several(by) else [by]
     real = all(isinstance(d, int | float | np.number) and not isinstance(d, bool) and np.isfinite(d) for d in distances)
     if len(distances) != count or not real:
         what = "(dy, dx)" if count == 2 else f"{count} distances"

@@ -424,7 +424,7 @@ def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
             continue  # nothing to taper along an axis of one pixel
         window = np.sin(np.pi * np.arange(size) / size) ** 2
         window /= np.sqrt(np.mean(window**2))
-        x = x * xp.asarray(along(axis, window), dtype=real_dtype(xp, x), device=device(x))
+        x = x * xp.asarray(along(x, axis, window), dtype=real_dtype(xp, x), device=device(x))
     return x
 
 
@@ -462,7 +462,7 @@ def periodic(x: Array, axes: Axes = LAST_TWO) -> Array:
         jumps[end] -= x[end] - x[first]
         # The eigenvalues of the discrete Laplacian: 2 cos θ − 2 = −4 sin²(θ/2), without cancellation.
         size = x.shape[axis]
-        laplacian = laplacian - along(axis, 4 * np.sin(np.pi * np.arange(size) / size) ** 2)
+        laplacian = laplacian - along(x, axis, 4 * np.sin(np.pi * np.arange(size) / size) ** 2)
     laplacian[laplacian == 0] = -np.inf  # zero frequency: the smooth part has mean zero
     source = xp.fft.fftn(jumps, axes=axes)
     _check_finite(xp, source, axes)
@@ -486,23 +486,23 @@ def check_signal(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]
 
 
 def check_array(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]:
-    """The array namespace of samples of any dtype, and the axes of the signal, counted from the end."""
+    """The array namespace of samples of any dtype, and the axes of the signal, counted from the front."""
     if not is_array_api_obj(x):
         raise TypeError(f"a NumPy array or a torch tensor is needed; got {type(x).__name__}")
     return array_namespace(x), signal_axes(x.shape, axes)
 
 
-def at(axes: Sequence[int], places: Sequence[slice | int]) -> tuple[Any, ...]:
-    """The index that takes these places along these axes, counted from the end, and all of the others."""
-    index: list[Any] = [slice(None)] * -min(axes)
+def at(axes: Sequence[int], places: Sequence[slice | int]) -> tuple[slice | int, ...]:
+    """The index that takes these places along these axes, and all of the others."""
+    index: list[slice | int] = [slice(None)] * (max(axes) + 1)
     for axis, place in zip(axes, places, strict=True):
         index[axis] = place
-    return (..., *index)
+    return tuple(index)
 
 
-def along(axis: int, values: NDArray[Any]) -> NDArray[Any]:
-    """A row of numbers laid along one axis, counted from the end."""
-    return values.reshape(-1, *(1,) * (-axis - 1))
+def along(x: Array, axis: int, values: NDArray[Any]) -> NDArray[Any]:
+    """A row of numbers laid along one axis of an array."""
+    return values.reshape(-1, *(1,) * (x.ndim - axis - 1))
 
 
 def last(x: Array, axes: Sequence[int]) -> Array:

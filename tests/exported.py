@@ -43,7 +43,7 @@ def export(layer: nn.Module, exporter: str, path: Path) -> None:
     x = images(layer, (12, 13, 10), batch=2)
     axes = (0, *range(2, x.ndim))
     if exporter == "dynamo":
-        dynamic = ({axis: torch.export.Dim.DYNAMIC for axis in axes},)
+        dynamic = (dict.fromkeys(axes, torch.export.Dim.DYNAMIC),)
         torch.onnx.export(layer, (x,), path, dynamo=True, dynamic_shapes=dynamic, verbose=False)
     else:
         names = {"x": {axis: f"axis{axis}" for axis in axes}}

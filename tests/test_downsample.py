@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, signal
 from timm.layers import BlurPool2d as TimmBlurPool2d
 
-from aliasing import downsample, filters, sampling, spectrum
+from aliasing import downsample, filters, layers, sampling, spectrum
 from aliasing.downsample import unpadded
 
 SCIPY_MODE = {"reflect": "mirror", "replicate": "nearest", "circular": "wrap", "zero": "constant"}
@@ -160,6 +160,65 @@ def test_forward_mode_and_per_sample_gradients(size, memory_format):
     downsample.blur_pool(leaf).square().sum().backward()
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(x), leaf.grad)
     torch.testing.assert_close(torch.func.vmap(downsample.blur_pool)(x[None]), y[None])
+
+
+# Taps and stride -----------------------------------------------------------------------------------------------------
+
+BLURS = {
+    "blur_pool": downsample.blur_pool,
+    "low_pass": downsample.low_pass,
+    "max_blur_pool": downsample.max_blur_pool,
+    "blur_upsample": downsample.blur_upsample,
+    "BlurPool2d": lambda x, stride, taps: layers.BlurPool2d(stride, taps)(x),
+    "MaxBlurPool2d": lambda x, stride, taps: layers.MaxBlurPool2d(stride, taps)(x),
+    "BlurUpsample2d": lambda x, stride, taps: layers.BlurUpsample2d(stride, taps)(x),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["binomial3", "binomial4", "box2", "box3", "gaussian5", "kaiser6", "lanczos4", "sinc5"]
+)
+@pytest.mark.parametrize("blur", BLURS.values(), ids=BLURS)
+def test_a_name_is_stretched_numbers_are_not_and_stride_one_has_no_filter(blur, name):
+    x = torch.randn(2, 3, 25, 26, dtype=torch.float64)
+    for stride in (2, 3, 4):
+        stretched = filters.get_taps(name, stride)
+        torch.testing.assert_close(blur(x, stride, name), blur(x, stride, stretched), atol=1e-13, rtol=0)
+        assert (stride == 2) == (len(stretched) == len(filters.get_taps(name)))
+        # An axis that is not subsampled is not filtered, whatever the taps.
+        one_axis = [filters.get_taps(name, stride), (1.0,)]
+        for taps in (name, stretched, [name, name], [name, "binomial9"], [stretched, (1, 5, 1)]):
+            torch.testing.assert_close(blur(x, (stride, 1), taps), blur(x, (stride, 1), one_axis), atol=1e-13, rtol=0)
+        across = blur(x.mT, (1, stride), name).mT
+        torch.testing.assert_close(blur(x, (stride, 1), name), across, atol=1e-13, rtol=0)
+    assert torch.equal(blur(x, 1, name), x)
+    assert torch.equal(blur(x, 1, (1, 2, 1)), x)
+
+
+@pytest.mark.parametrize("padding", list(SCIPY_MODE))
+@pytest.mark.parametrize("taps", ["binomial4", (1, 2, 1), ["box3", (1.0, 3.0)]])
+@pytest.mark.parametrize("stride", [2, (3, 2), (2, 1)])
+def test_blur_pool_is_the_low_pass_subsampled(stride, taps, padding):
+    x = torch.randn(2, 3, 13, 14, dtype=torch.float64)
+    dense = downsample.low_pass(x, stride, taps, padding)
+    assert dense.shape == x.shape
+    pooled = downsample.blur_pool(x, stride, taps, padding)
+    torch.testing.assert_close(downsample.subsample(dense, stride), pooled, atol=1e-14, rtol=0)
+
+
+def test_what_white_noise_folds_at_stride_four():
+    """BlurPool2d(stride=4) is as good at stride 4 as at stride 2, to what the frequencies of 64 pixels can tell."""
+    x = torch.randn(100, 1, 64, 64, dtype=torch.float64)
+    for taps, expected in (("binomial4", 0.130), ((1, 3, 3, 1), 0.573)):
+        row = filters.get_taps(taps, 4)
+        kept = abs(filters.response(row, np.fft.fftfreq(64))) ** 2
+        energy, below = np.outer(kept, kept), abs(np.fft.fftfreq(64)) < 1 / 8
+        energy[0, 0] = 0
+        fraction = 1 - energy[np.outer(below, below)].sum() / energy.sum()
+        found = sampling.decompose(downsample.low_pass(x, 4, taps, "circular"), 4).alias_fraction
+        # The mean of ratios is that of the expected energies to second order, a few thousandths here.
+        assert fraction == pytest.approx(expected, abs=0.002)
+        assert float(found.mean()) == pytest.approx(fraction, abs=4 * float(found.std()) / 10 + 0.003)
 
 
 # Max-blur ------------------------------------------------------------------------------------------------------------
