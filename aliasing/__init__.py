@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aliasing import (
         depth,
         downsample,
+        errors,
         estimates,
         filters,
         images,
@@ -60,6 +61,7 @@ _MODULES = (
     "leaderboard",
     "plots",
     "report",
+    "errors",
 )
 _FUNCTIONS = {
     "Classifier": "models",
@@ -93,6 +95,7 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "leaderboard",
     "plots",
     "report",
+    "errors",
     "Classifier",
     "load_model",
     "find_sites",

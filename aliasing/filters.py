@@ -9,20 +9,27 @@ A filter is a row of taps *h*, applied along every axis before a signal is subsa
 compute). Tap :math:`k_0` lies on the pixel that is kept, so that a filter of even length looks half a pixel to the
 right of it. All taps here sum to one: a constant stays that constant.
 
-Families are designed for stride 2, the commonest, and are stretched to another stride: *what does a filter do to
-frequencies, relative to the new Nyquist frequency* 1/(2·stride) *?* is then answered alike for every stride.
+A *name* ("binomial4") is a filter made for stride 2, the commonest, and is stretched to other strides: *what does a
+filter do to frequencies, relative to the new Nyquist frequency* 1/(2·stride) *?* is then answered alike for every
+stride. Taps given as *numbers* are taken as they are. A stretched length that falls between two whole numbers becomes
+the nearer one, and halfway the larger one, in every family: longer names and larger strides never give fewer taps. One
+tap, which is no filter, stays one.
 """
 
 import math
 import re
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, signal
 
+from aliasing.axes import whole
+from aliasing.errors import UsageError
+
 Taps: TypeAlias = NDArray[np.float64]
+TapsLike: TypeAlias = str | Sequence[float] | Sequence[str | Sequence[float]] | NDArray[Any]
 
 
 def box(taps: int = 2, stride: int = 2) -> Taps:
@@ -45,7 +52,7 @@ def box(taps: int = 2, stride: int = 2) -> Taps:
     >>> box(4)
     array([0.25, 0.25, 0.25, 0.25])
     """
-    length = _scaled(taps, stride)
+    length = _stretched(taps, stride)
     return np.full(length, 1 / length)
 
 
@@ -70,7 +77,7 @@ def binomial(taps: int = 4, stride: int = 2) -> Taps:
     >>> binomial(4)
     array([0.125, 0.375, 0.375, 0.125])
     """
-    order = round((_length(taps) - 1) * (_stride(stride) / 2) ** 2)
+    order = _nearest((_length(taps) - 1) * _stride(stride) ** 2, 4)
     return np.array([math.comb(order, k) / 2**order for k in range(order + 1)])
 
 
@@ -96,12 +103,12 @@ def gaussian(taps: int = 5, stride: int = 2, sigma: float | None = None) -> Taps
     >>> gaussian(3, sigma=0.5).round(4)
     array([0.1065, 0.787 , 0.1065])
     """
-    length = _scaled(taps, stride)
+    length = _stretched(taps, stride)
     deviation = (math.sqrt(taps - 1) / 2 if sigma is None else sigma) * stride / 2
     if length == 1:
         return np.ones(1)
     if not deviation > 0:
-        raise ValueError(f"sigma is a positive number of pixels; got {sigma}")
+        raise UsageError(f"sigma is a positive number of pixels; got {sigma}")
     return _normalised(signal.windows.gaussian(length, deviation))
 
 
@@ -152,7 +159,7 @@ def lanczos(taps: int = 12, stride: int = 2) -> Taps:
     >>> lanczos(4).round(4)
     array([0.05, 0.45, 0.45, 0.05])
     """
-    length = _scaled(taps, stride)
+    length = _stretched(taps, stride)
     position = np.arange(length) - (length - 1) / 2
     # The window reaches zero one half pixel beyond the last tap, so that every tap counts.
     return _normalised(np.sinc(position / stride) * np.sinc(2 * position / length))
@@ -194,7 +201,7 @@ FAMILIES: dict[str, Callable[..., Taps]] = {
 
 
 def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
-    """Taps by name, or as given.
+    """Taps by name, stretched to a stride, or as given.
 
     Parameters
     ----------
@@ -202,7 +209,8 @@ def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
         A family and its length at stride 2, as ``"binomial4"``, ``"box5"``, ``"gaussian7"``, ``"kaiser8"``,
         ``"lanczos12"``, ``"sinc9"``; or the taps themselves, which are divided by their sum.
     stride : int
-        The stride that a *named* filter is stretched to. Given taps stay as long as they are.
+        The stride that a *named* filter is stretched to; at stride 1, where nothing folds, it is a single tap. Taps
+        given as numbers stay as they are.
 
     Returns
     -------
@@ -211,29 +219,67 @@ def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
 
     Raises
     ------
-    ValueError
-        For a name that does not exist, no taps, taps that are not finite, or whose sum is zero.
+    UsageError
+        If the name does not exist, or there are no taps, or they are not finite, or their sum is zero.
 
     Examples
     --------
     >>> get_taps("binomial3")
     array([0.25, 0.5 , 0.25])
+    >>> get_taps("box3", stride=4)
+    array([0.16666667, 0.16666667, 0.16666667, 0.16666667, 0.16666667,
+           0.16666667])
     >>> get_taps((1, 3, 3, 1))
     array([0.125, 0.375, 0.375, 0.125])
     """
     if isinstance(taps, str):
         match = re.fullmatch(r"([a-z]+)([1-9]\d*)", taps)
         if match is None or match[1] not in FAMILIES:
-            raise ValueError(f"no filter {taps!r}; name a family and a length, as 'binomial4': {', '.join(FAMILIES)}")
-        return FAMILIES[match[1]](int(match[2]), stride)
+            raise UsageError(f"no filter {taps!r}; name a family and a length, as 'binomial4': {', '.join(FAMILIES)}")
+        return FAMILIES[match[1]](int(match[2]), stride) if _stride(stride) > 1 else np.ones(1)
     if isinstance(taps, tuple) and taps and all(isinstance(tap, float) and math.isfinite(tap) for tap in taps):
         total = sum(taps)  # plain numbers, so that torch.compile can look through
         if abs(total) > 1e-12 * sum(map(abs, taps)):
             return np.asarray([tap / total for tap in taps])
     given = np.asarray(taps, dtype=np.float64)
     if given.ndim != 1 or not given.size or not np.isfinite(given).all():
-        raise ValueError(f"taps are a row of finite numbers, as (1, 2, 1), or a name, as 'binomial4'; got {taps!r}")
+        raise UsageError(f"taps are a row of finite numbers, as (1, 2, 1), or a name, as 'binomial4'; got {taps!r}")
     return _normalised(given)
+
+
+def taps_per_axis(taps: TapsLike, strides: Sequence[int]) -> list[Taps]:
+    """The filter of every axis that is subsampled, from one filter for all axes or one for each.
+
+    Parameters
+    ----------
+    taps : str, sequence of float, or one of these an axis
+        As `get_taps` takes them.
+    strides : sequence of int
+        The stride of each axis. An axis of stride 1 is not filtered: its filter is a single tap.
+
+    Returns
+    -------
+    list of numpy.ndarray
+        Taps of each axis.
+
+    Raises
+    ------
+    UsageError
+        If there are more or fewer filters than axes, or one of them is none.
+
+    Examples
+    --------
+    >>> taps_per_axis("binomial3", (2, 1))
+    [array([0.25, 0.5 , 0.25]), array([1.])]
+    """
+    if isinstance(taps, str) or all(isinstance(tap, int | float | np.number) for tap in taps):
+        rows = [cast("str | Sequence[float]", taps)] * len(strides)
+    else:
+        rows = list(cast("Sequence[str | Sequence[float]]", taps))
+    if len(rows) != len(strides):
+        raise UsageError(f"taps are one filter, or {len(strides)} of them, one an axis; got {len(rows)}: {taps!r}")
+    filters = [get_taps(row, step) for row, step in zip(rows, strides, strict=True)]
+    return [row if step > 1 else np.ones(1) for row, step in zip(filters, strides, strict=True)]
 
 
 def response(taps: str | ArrayLike, frequency: ArrayLike) -> NDArray[np.complex128]:
@@ -304,7 +350,7 @@ def stopband_share(taps: str | ArrayLike, stride: int = 2) -> float:
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them.
+        As `get_taps` takes them: a name is stretched to the stride.
     stride : int
         Distance between the samples kept, at least 1.
 
@@ -320,7 +366,7 @@ def stopband_share(taps: str | ArrayLike, stride: int = 2) -> float:
     >>> round(stopband_share("binomial4"), 4)
     0.0104
     """
-    weights = get_taps(taps)
+    weights = get_taps(taps, stride)
     return float(weights @ weights) - passband_share(weights, stride)
 
 
@@ -332,7 +378,7 @@ def passband_share(taps: str | ArrayLike, stride: int = 2) -> float:
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them.
+        As `get_taps` takes them: a name is stretched to the stride.
     stride : int
         Distance between the samples kept, at least 1.
 
@@ -346,7 +392,7 @@ def passband_share(taps: str | ArrayLike, stride: int = 2) -> float:
     >>> round(passband_share((1,), stride=4), 12)
     0.25
     """
-    weights = get_taps(taps)
+    weights = get_taps(taps, stride)
     lag = np.arange(1 - len(weights), len(weights))
     # ∫ cos(2πkf) over |f| < 1/(2s) is sin(πk/s) / (πk) = sinc(k/s) / s.
     return float(np.correlate(weights, weights, "full") @ np.sinc(lag / _stride(stride)) / stride)
@@ -361,7 +407,7 @@ def imaging_fraction(taps: str | ArrayLike, stride: int = 2) -> float:
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them.
+        As `get_taps` takes them: a name is stretched to the stride.
     stride : int
         Samples out for each sample in, at least 1.
 
@@ -375,7 +421,7 @@ def imaging_fraction(taps: str | ArrayLike, stride: int = 2) -> float:
     >>> round(imaging_fraction("binomial4"), 4)
     0.0331
     """
-    weights = get_taps(taps)
+    weights = get_taps(taps, stride)
     return stopband_share(weights, stride) / float(weights @ weights)
 
 
@@ -405,7 +451,7 @@ def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
 
 
 def _windowed(taps: int, stride: int, window: Any) -> Taps:
-    length = round((_length(taps) - 1) * _stride(stride) / 2) + 1
+    length = _nearest((_length(taps) - 1) * _stride(stride), 2) + 1
     # What `scipy.signal.firwin` does, which refuses to cut at the Nyquist frequency itself (stride 1).
     position = np.arange(length) - (length - 1) / 2
     return _normalised(np.sinc(position / stride) * signal.get_window(window, length, fftbins=False))
@@ -414,21 +460,23 @@ def _windowed(taps: int, stride: int, window: Any) -> Taps:
 def _normalised(taps: NDArray[Any]) -> Taps:
     total = taps.sum()
     if not abs(total) > 1e-12 * abs(taps).sum():
-        raise ValueError(f"the sum of the taps is zero: no low-pass filter; got {taps.tolist()}")
+        raise UsageError(f"the sum of the taps is zero: no low-pass filter; got {taps.tolist()}")
     return np.asarray(taps / total, dtype=np.float64)
 
 
-def _scaled(taps: int, stride: int) -> int:
-    return max(1, round(_length(taps) * _stride(stride) / 2))
+def _stretched(taps: int, stride: int) -> int:
+    """A length at stride 2, in proportion to the stride. One tap is no filter, and stays one."""
+    return _nearest(taps * _stride(stride), 2) if _length(taps) > 1 else 1
+
+
+def _nearest(numerator: int, denominator: int) -> int:
+    """The whole number nearest to a fraction, the larger of two: `round` takes the even one, which is not monotone."""
+    return (2 * numerator + denominator) // (2 * denominator)
 
 
 def _length(taps: int) -> int:
-    if isinstance(taps, bool) or not isinstance(taps, int | np.integer) or taps < 1:
-        raise ValueError(f"taps is a whole number of at least 1; got {taps!r}")
-    return int(taps)
+    return whole(taps, "taps, the length of a filter,")
 
 
 def _stride(stride: int) -> int:
-    if isinstance(stride, bool) or not isinstance(stride, int | np.integer) or stride < 1:
-        raise ValueError(f"stride is a whole number of at least 1; got {stride!r}")
-    return int(stride)
+    return whole(stride, "stride")

@@ -7,7 +7,10 @@ adds no key to a state_dict, and copies, pickles, exports and changes device and
 from torch import Tensor, nn
 
 from aliasing import downsample
-from aliasing.downsample import PADDINGS, PerAxis, TapsLike, per_axis, taps_per_axis
+from aliasing.axes import PerAxis, per_axis
+from aliasing.downsample import PADDINGS
+from aliasing.errors import UsageError
+from aliasing.filters import TapsLike, taps_per_axis
 
 
 class _Layer(nn.Module):
@@ -26,9 +29,9 @@ class _Layer(nn.Module):
 class _TapsLayer(_Layer):
     def __init__(self, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect") -> None:
         super().__init__(stride)
-        taps_per_axis(taps, self.dims)  # a wrong filter is told here, not in the first forward pass
+        taps_per_axis(taps, self.stride)  # a wrong filter is told here, not in the first forward pass
         if padding not in PADDINGS:
-            raise ValueError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
+            raise UsageError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
         self.taps, self.padding = taps, padding
 
     def extra_repr(self) -> str:
@@ -65,7 +68,8 @@ class BlurPool2d(_TapsLayer):
     stride : int or (int, int)
         Distance between the samples kept.
     taps : str, sequence of float, or two of these
-        The filter, by name or by its taps.
+        The filter: a name, which is stretched to the stride, or its taps, which are taken as they are. An axis of
+        stride 1 is not filtered.
     padding : {"reflect", "replicate", "circular", "zero"}
         What lies beyond the border.
 

@@ -10,45 +10,56 @@ are the samples, their exact split into baseband and alias, and the test of what
 the input by one pixel, and the output is not the shifted output (Simoncelli et al. 1992).
 
 NumPy arrays and torch tensors go through the same code and come back as they were: same kind, dtype and device. The
-last two axes are the image; whatever stands before them is a batch. Signals are periodic.
+signal lies along ``axes``, which are the last two where nothing else is said; whatever stands beside them is a batch.
+Strides, phases and shifts are one number for all axes, or one an axis. Signals are periodic.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from functools import reduce
+from typing import Any, overload
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj
+from array_api_compat import array_namespace, device
 from numpy.typing import ArrayLike, NDArray
 
-from aliasing.spectrum import Array, axis_frequencies, check_shape, check_signal, power, real_dtype
+from aliasing.axes import LAST_TWO, Axes, PerAxis, are_several, per_axis, whole
+from aliasing.errors import InputError, UsageError
+from aliasing.spectrum import Array, along, at, axis_frequencies, check_array, check_signal, last, power, real_dtype
 
-PerAxis: TypeAlias = int | tuple[int, int]
 
-
-def nyquist(stride: int) -> float:
+@overload
+def nyquist(stride: int) -> float: ...
+@overload
+def nyquist(stride: Sequence[int]) -> tuple[float, ...]: ...
+def nyquist(stride: PerAxis) -> float | tuple[float, ...]:
     """The Nyquist frequency after subsampling, in cycles per pixel of the original: 1 / (2·stride).
 
     Parameters
     ----------
-    stride : int
-        Distance between the samples kept, at least 1.
+    stride : int or sequence of int
+        Distance between the samples kept, at least 1; one number, or one an axis.
 
     Returns
     -------
-    float
+    float, or a tuple of float for a sequence
         Frequencies at and above it fold.
 
     Examples
     --------
     >>> nyquist(4)
     0.125
+    >>> nyquist((2, 4))
+    (0.25, 0.125)
     """
-    return 1 / (2 * _pair(stride, "stride")[0])
+    if isinstance(stride, int | np.integer) or not are_several(stride):
+        return 1 / (2 * whole(stride, "stride"))
+    return tuple(1 / (2 * step) for step in per_axis(stride, len(stride), "stride"))
 
 
 def fold(frequency: ArrayLike, stride: int) -> NDArray[np.float64]:
-    """Where frequencies come out after subsampling.
+    """Where frequencies come out after subsampling, along one axis.
 
     Parameters
     ----------
@@ -67,7 +78,7 @@ def fold(frequency: ArrayLike, stride: int) -> NDArray[np.float64]:
     >>> fold([0.1, 0.3, 0.5], stride=2).round(6)
     array([ 0.2, -0.4,  0. ])
     """
-    scaled = np.asarray(frequency, dtype=np.float64) * _pair(stride, "stride")[0]
+    scaled = np.asarray(frequency, dtype=np.float64) * whole(stride, "stride, along one axis,")
     return scaled - np.floor(scaled + 0.5)
 
 
@@ -90,31 +101,34 @@ def folding_map(size: int, stride: int) -> NDArray[np.intp]:
 
     Raises
     ------
-    ValueError
-        Where the stride does not divide the size.
+    UsageError
+        If the stride does not divide the size.
 
     Examples
     --------
     >>> folding_map(8, 2)
     array([2, 3, 0, 1, 2, 3, 0, 1])
     """
-    step = _pair(stride, "stride")[0]
+    size, step = whole(size, "size"), whole(stride, "stride, along one axis,")
     _check_divides((size,), (step,))
     length = size // step
     return (np.arange(size) - size // 2 + length // 2) % length
 
 
-def subsample(x: Array, stride: PerAxis, phase: PerAxis = (0, 0)) -> Array:
+def subsample(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_TWO) -> Array:
     """Every ``stride``-th sample, from ``phase`` on.
 
     Parameters
     ----------
     x : array (..., H, W)
         Of any dtype.
-    stride : int or (int, int)
+    stride : int or one int an axis
         Distance between the samples kept, at least 1.
-    phase : int or (int, int)
+    phase : int or one int an axis
         The first sample, 0 … stride − 1.
+    axes : int or sequence of int
+        Where the signal lies: by default the last two axes; (0, 1) for a picture with its channels last, −1 for one
+        dimension.
 
     Returns
     -------
@@ -126,20 +140,21 @@ def subsample(x: Array, stride: PerAxis, phase: PerAxis = (0, 0)) -> Array:
     >>> subsample(np.arange(8).reshape(2, 4), stride=2, phase=(1, 0))
     array([[4, 6]])
     """
-    _check_array(x)
-    (s_y, s_x), (p_y, p_x) = _stride_and_phase(stride, phase)
-    return x[..., p_y::s_y, p_x::s_x]
+    _, axes = check_array(x, axes)
+    return x[at(axes, _kept(stride, phase, len(axes)))]
 
 
-def polyphase(x: Array, stride: PerAxis) -> Array:
+def polyphase(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
     """All polyphase components: the signal subsampled at each phase.
 
     Parameters
     ----------
     x : array (..., H, W)
         Of any dtype; sizes that the stride divides.
-    stride : int or (int, int)
+    stride : int or one int an axis
         Distance between the samples of a component, at least 1.
+    axes
+        As for `subsample`. They come out last, in their order, behind the phases.
 
     Returns
     -------
@@ -148,8 +163,8 @@ def polyphase(x: Array, stride: PerAxis) -> Array:
 
     Raises
     ------
-    ValueError
-        Where the stride does not divide the sizes.
+    UsageError
+        If the stride does not divide the sizes.
 
     Examples
     --------
@@ -157,12 +172,14 @@ def polyphase(x: Array, stride: PerAxis) -> Array:
     array([[[[0, 2]],
             [[1, 3]]]])
     """
-    xp = _check_array(x)
-    s_y, s_x = _pair(stride, "stride")
-    height, width = x.shape[-2:]
-    _check_divides((height, width), (s_y, s_x))
-    split = xp.reshape(x, (*x.shape[:-2], height // s_y, s_y, width // s_x, s_x))
-    return xp.moveaxis(split, (-3, -1), (-4, -3))
+    xp, axes = check_array(x, axes)
+    count = len(axes)
+    steps, sizes = per_axis(stride, count, "stride"), tuple(x.shape[axis] for axis in axes)
+    _check_divides(sizes, steps)
+    x = last(x, axes)
+    pairs = [part for size, step in zip(sizes, steps, strict=True) for part in (size // step, step)]
+    split = xp.reshape(x, (*x.shape[:-count], *pairs))
+    return xp.moveaxis(split, tuple(range(1 - 2 * count, 0, 2)), tuple(range(-2 * count, -count)))
 
 
 def from_polyphase(components: Array) -> Array:
@@ -183,25 +200,27 @@ def from_polyphase(components: Array) -> Array:
     >>> bool((from_polyphase(polyphase(x, 2)) == x).all())
     True
     """
-    xp = _check_array(components)
+    xp, _ = check_array(components, -1)
     if components.ndim < 4:
-        raise ValueError(f"components (..., s, s, h, w) are needed; got shape {tuple(components.shape)}")
+        raise UsageError(f"components (..., s, s, h, w) are needed; got shape {tuple(components.shape)}")
     s_y, s_x, height, width = components.shape[-4:]
     woven = xp.moveaxis(components, (-4, -3), (-3, -1))
     return xp.reshape(woven, (*components.shape[:-4], s_y * height, s_x * width))
 
 
-def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = (0, 0)) -> Array:
+def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_TWO) -> Array:
     """Zeros between the samples: the transpose of `subsample`, whose spectrum is that of ``x`` repeated.
 
     Parameters
     ----------
     x : array (..., H, W)
         Of any dtype.
-    stride : int or (int, int)
+    stride : int or one int an axis
         Distance between the samples in the result, at least 1.
-    phase : int or (int, int)
+    phase : int or one int an axis
         The place of the first sample, 0 … stride − 1.
+    axes
+        As for `subsample`.
 
     Returns
     -------
@@ -212,23 +231,27 @@ def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = (0, 0)) -> Array:
     >>> upsample_zeros(np.array([[1, 2]]), stride=(1, 2))
     array([[1, 0, 2, 0]])
     """
-    xp = _check_array(x)
-    (s_y, s_x), (p_y, p_x) = _stride_and_phase(stride, phase)
-    shape = (*x.shape[:-2], x.shape[-2] * s_y, x.shape[-1] * s_x)
-    y = xp.zeros(shape, dtype=x.dtype, device=device(x))
-    y[..., p_y::s_y, p_x::s_x] = x
+    xp, axes = check_array(x, axes)
+    kept = _kept(stride, phase, len(axes))
+    shape = list(x.shape)
+    for axis, samples in zip(axes, kept, strict=True):
+        shape[axis] *= samples.step
+    y = xp.zeros(tuple(shape), dtype=x.dtype, device=device(x))
+    y[at(axes, kept)] = x
     return y
 
 
-def ideal_lowpass(x: Array, stride: PerAxis) -> Array:
-    """The part of a signal strictly below the Nyquist frequency of a stride: ``|f_y|`` and ``|f_x|`` < 1 / (2·stride).
+def ideal_lowpass(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
+    """The part of a signal strictly below the Nyquist frequency of a stride: ``|f|`` < 1 / (2·stride) on every axis.
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal, real or complex, of floating point.
-    stride : int or (int, int)
+    stride : int or one int an axis
         The stride that it is limited for; at stride 1 only the Nyquist frequency itself goes.
+    axes
+        As for `subsample`.
 
     Returns
     -------
@@ -240,8 +263,8 @@ def ideal_lowpass(x: Array, stride: PerAxis) -> Array:
     >>> ideal_lowpass(np.array([[1.0, -1.0, 1.0, -1.0]]) + 3, stride=(1, 2))
     array([[3., 3., 3., 3.]])
     """
-    xp = check_signal(x)
-    for axis, step in zip((-2, -1), _pair(stride, "stride"), strict=True):
+    xp, axes = check_signal(x, axes)
+    for axis, step in zip(axes, per_axis(stride, len(axes), "stride"), strict=True):
         size = x.shape[axis]
         keep = np.fft.ifftshift(abs(axis_frequencies(size)) < 1 / (2 * step))
         x = _filter(xp, x, axis, keep.astype(np.float64))
@@ -272,7 +295,9 @@ class Decomposition:
     baseband_kept: Array
 
 
-def decompose(x: Array, stride: PerAxis, phase: PerAxis = (0, 0), *, before: Array | None = None) -> Decomposition:
+def decompose(
+    x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_TWO, *, before: Array | None = None
+) -> Decomposition:
     """Split the samples of a signal into baseband and alias, exactly, at any size.
 
     Of white noise of N×N pixels, with K frequencies below the new Nyquist frequency along each axis, the expected
@@ -282,10 +307,12 @@ def decompose(x: Array, stride: PerAxis, phase: PerAxis = (0, 0), *, before: Arr
     ----------
     x : array (..., H, W)
         Signal, real or complex, of floating point.
-    stride : int or (int, int)
+    stride : int or one int an axis
         Distance between the samples kept, at least 1.
-    phase : int or (int, int)
+    phase : int or one int an axis
         The first sample, 0 … stride − 1.
+    axes
+        As for `subsample`: a photograph H×W×3 wants (0, 1), and has a fraction for each of its channels.
     before : array (..., H, W), optional
         The signal before the operator that made ``x`` of it: the reference of ``baseband_kept``, which is 1 without.
         An operator that blurs everything away has no alias, so look at both.
@@ -294,6 +321,11 @@ def decompose(x: Array, stride: PerAxis, phase: PerAxis = (0, 0), *, before: Arr
     -------
     Decomposition
         A constant signal has no alias and keeps its baseband: fractions 0 and 1.
+
+    Raises
+    ------
+    UsageError
+        If x looks like a picture with its channels last (three axes, the last of 3 or 4) and ``axes`` does not say so.
 
     Examples
     --------
@@ -305,25 +337,25 @@ def decompose(x: Array, stride: PerAxis, phase: PerAxis = (0, 0), *, before: Arr
     >>> bool(np.allclose(parts.baseband + parts.alias, x[None, ::2]))
     True
     """
-    xp = check_signal(x)
-    samples = subsample(x, stride, phase)
-    baseband = subsample(ideal_lowpass(x, stride), stride, phase)
-    inside, total = _energies(x, stride)
+    xp, axes = check_signal(x, axes)
+    samples = x[at(axes, _kept(stride, phase, len(axes)))]
+    baseband = subsample(ideal_lowpass(x, stride, axes), stride, phase, axes)
+    inside, total = _energies(x, stride, axes)
     nothing = xp.zeros_like(total)
     alias_fraction = xp.where(total > 0, 1 - inside / xp.where(total > 0, total, nothing + 1), nothing)
     if before is None:
         kept = nothing + 1
     else:
         if array_namespace(before) is not xp or tuple(before.shape) != tuple(x.shape) or before.dtype != x.dtype:
-            raise ValueError(
+            raise UsageError(
                 f"before is like x, {tuple(x.shape)} of {x.dtype}; got {tuple(before.shape)} of {before.dtype}"
             )
-        original, _ = _energies(before, stride)
+        original, _ = _energies(before, stride, axes)
         kept = xp.where(original > 0, inside / xp.where(original > 0, original, nothing + 1), nothing + 1)
     return Decomposition(baseband, samples - baseband, alias_fraction, kept)
 
 
-def shift(x: Array, by: tuple[float, float]) -> Array:
+def shift(x: Array, by: float | Sequence[float], axes: Axes = LAST_TWO) -> Array:
     """Move the content of a periodic signal by whole or fractional pixels; what is real stays real.
 
     Whole pixels roll. A fraction turns the phase of every frequency, e^(−2πi·f·d): the interpolation that is exact
@@ -335,8 +367,10 @@ def shift(x: Array, by: tuple[float, float]) -> Array:
     ----------
     x : array (..., H, W)
         Signal; floating point, real or complex, but for whole shifts, which take any dtype.
-    by : (float, float)
+    by : (float, float), or one float an axis
         (dy, dx) in pixels, positive down and right.
+    axes
+        As for `subsample`.
 
     Returns
     -------
@@ -351,22 +385,20 @@ def shift(x: Array, by: tuple[float, float]) -> Array:
     >>> bool(np.allclose(shift(shift(x, (0, 0.5)), (0, 0.5)), shift(x, (0, 1))))
     True
     """
-    xp = _check_array(x)
-    if len(by) != 2 or not all(np.isfinite(distance) for distance in by):
-        raise ValueError(f"a shift is (dy, dx) in pixels, finite; got {by!r}")
-    for axis, distance in zip((-2, -1), by, strict=True):
+    xp, axes = check_array(x, axes)
+    for axis, distance in zip(axes, _distances(by, len(axes)), strict=True):
         size = x.shape[axis]
-        whole, part = divmod(float(distance), 1)
+        pixels, part = divmod(distance, 1)
         if part:
-            check_signal(x)
+            check_signal(x, axes)
             frequency = np.fft.ifftshift(axis_frequencies(size))
             # Turned by the fraction alone; the roll below does the rest. Its sign at the Nyquist frequency is right:
             # cos(π(w + p)) = (−1)^w cos(πp) for whole w.
             turn = np.where(frequency == -0.5, np.cos(np.pi * part), np.exp(-2j * np.pi * frequency * part))
             x = _filter(xp, x, axis, turn)
             _check_finite(xp, x)
-        if whole % size:
-            x = xp.roll(x, int(whole) % size, axis=axis)
+        if pixels % size:
+            x = xp.roll(x, int(pixels) % size, axis=axis)
     return x
 
 
@@ -411,15 +443,15 @@ def equivariance_error(
     >>> equivariance_error(lambda x: subsample(x, 2), x, [(2, 4)])
     array([0.])
     """
-    xp = check_signal(x)
+    xp, _ = check_signal(x)
     original = operator(x)
-    steps = _ratio(x, original) if stride is None else _pair(stride, "stride")
+    steps = _ratio(x, original) if stride is None else per_axis(stride, 2, "stride")
     height, width = original.shape[-2:]
-    if margin < 0 or 2 * margin >= min(height, width):
-        raise ValueError(f"a margin of {margin} leaves nothing of {height}×{width} cells")
+    if 2 * whole(margin, "margin", least=0) >= min(height, width):
+        raise UsageError(f"a margin of {margin} leaves nothing of {height}×{width} cells")
     inner = (..., slice(margin, height - margin), slice(margin, width - margin))
     errors = []
-    for d_y, d_x in shifts:
+    for d_y, d_x in (_distances(by, 2) for by in shifts):
         moved = operator(shift(x, (d_y, d_x)))[inner]
         expected = shift(original, (d_y / steps[0], d_x / steps[1]))[inner]
         energy = xp.sum((moved - xp.mean(moved, axis=(-2, -1), keepdims=True)) ** 2)
@@ -456,7 +488,7 @@ def shiftability(operator: Callable[[Array], Array], x: Array, stride: PerAxis |
     1.0
     """
     check_signal(x)
-    steps = _ratio(x, operator(x)) if stride is None else _pair(stride, "stride")
+    steps = _ratio(x, operator(x)) if stride is None else per_axis(stride, 2, "stride")
     shifts = [(float(d_y), float(d_x)) for d_y in range(steps[0]) for d_x in range(steps[1])]
     errors = equivariance_error(operator, x, shifts, steps)
     return 1 - float(array_namespace(errors).mean(errors))
@@ -469,72 +501,68 @@ def _filter(xp: Any, x: Array, axis: int, gain: NDArray[Any]) -> Array:
     if real:
         gain = gain[: size // 2 + 1]  # the other half mirrors this one
     complex_dtype = xp.complex64 if real_dtype(xp, x) == xp.float32 else xp.complex128
-    factor = xp.asarray(gain[:, None] if axis == -2 else gain, dtype=complex_dtype, device=device(x))
+    factor = xp.asarray(along(x, axis, gain), dtype=complex_dtype, device=device(x))
     if real:
         return xp.fft.irfft(xp.fft.rfft(x, axis=axis) * factor, n=size, axis=axis)
     return xp.fft.ifft(xp.fft.fft(x, axis=axis) * factor, axis=axis)
 
 
-def _energies(x: Array, stride: PerAxis) -> tuple[Array, Array]:
+def _energies(x: Array, stride: PerAxis, axes: tuple[int, ...]) -> tuple[Array, Array]:
     """Energy below the new Nyquist frequency, and in all; without the mean, and zero where it is rounding noise."""
-    energy = power(x)
+    energy = last(power(x, axes), axes)
     xp = array_namespace(energy)
-    height, width = x.shape[-2:]
-    below = [
-        abs(axis_frequencies(size)) < 1 / (2 * step)
-        for size, step in zip((height, width), _pair(stride, "stride"), strict=True)
-    ]
-    inside = np.outer(*below)
-    inside[height // 2, width // 2] = False  # zero frequency
-    mean_energy = energy[..., height // 2, width // 2]
-    outside = ~np.outer(*below)
+    count = len(axes)
+    sizes = energy.shape[-count:]
+    steps = per_axis(stride, count, "stride")
+    below = reduce(
+        np.logical_and.outer,
+        [abs(axis_frequencies(size)) < 1 / (2 * step) for size, step in zip(sizes, steps, strict=True)],
+    )
+    inside = below.copy()
+    zero_frequency = tuple(size // 2 for size in sizes)
+    inside[zero_frequency] = False
+    mean_energy = energy[(..., *zero_frequency)]
     sums = [
-        xp.sum(energy * xp.asarray(part, dtype=energy.dtype, device=device(x)), axis=(-2, -1))
-        for part in (inside, outside)
+        xp.sum(energy * xp.asarray(part, dtype=energy.dtype, device=device(x)), axis=tuple(range(-count, 0)))
+        for part in (inside, ~below)
     ]
     # Rounding of the transform leaves about eps · log₂(N) of the mean's magnitude in other frequencies.
-    rounding = mean_energy * (float(xp.finfo(energy.dtype).eps) * (2 + np.log2(height * width))) ** 2
+    rounding = mean_energy * (float(xp.finfo(energy.dtype).eps) * (2 + np.log2(math.prod(sizes)))) ** 2
     real = sums[0] + sums[1] > rounding
     zero = xp.zeros_like(mean_energy)
     return xp.where(real, sums[0], zero), xp.where(real, sums[0] + sums[1], zero)
 
 
-def _check_array(x: Array) -> Any:
-    if not is_array_api_obj(x):
-        raise TypeError(f"a NumPy array or a torch tensor is needed; got {type(x).__name__}")
-    check_shape(x)
-    return array_namespace(x)
-
-
 def _check_finite(xp: Any, x: Array) -> None:
     # The transform spreads what is not finite over its whole row and column, so the first pixel does not do.
     if not bool(xp.isfinite(xp.sum(xp.abs(x)))):
-        raise ValueError("the signal holds NaN or infinity, or overflows: mask or rescale it first")
+        raise InputError("the signal holds NaN or infinity, or overflows: mask or rescale it first")
 
 
 def _check_divides(sizes: tuple[int, ...], steps: tuple[int, ...]) -> None:
     if any(size % step for size, step in zip(sizes, steps, strict=True)):
-        raise ValueError(f"the stride must divide the size: {sizes} is no multiple of {steps}; crop or pad first")
+        raise UsageError(f"the stride must divide the size: {sizes} is no multiple of {steps}; crop or pad first")
 
 
-def _pair(value: PerAxis, name: str, least: int = 1) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    if len(pair) != 2 or not all(
-        isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least for v in pair
-    ):
-        raise ValueError(f"{name} is a whole number of at least {least}, or two of them; got {value!r}")
-    return int(pair[0]), int(pair[1])
+def _kept(stride: PerAxis, phase: PerAxis, count: int) -> list[slice]:
+    """The samples kept along each axis."""
+    steps, starts = per_axis(stride, count, "stride"), per_axis(phase, count, "phase", least=0)
+    if any(start >= step for start, step in zip(starts, steps, strict=True)):
+        raise UsageError(f"a phase lies in 0 … stride − 1; got phase {phase} for stride {stride}")
+    return [slice(start, None, step) for start, step in zip(starts, steps, strict=True)]
 
 
-def _stride_and_phase(stride: PerAxis, phase: PerAxis) -> tuple[tuple[int, int], tuple[int, int]]:
-    steps, starts = _pair(stride, "stride"), _pair(phase, "phase", least=0)
-    if starts[0] >= steps[0] or starts[1] >= steps[1]:
-        raise ValueError(f"a phase lies in 0 … stride − 1; got phase {phase} for stride {stride}")
-    return steps, starts
+def _distances(by: float | Sequence[float], count: int) -> list[float]:
+    distances: list[Any] = list(by) if isinstance(by, Sequence | np.ndarray) and are_several(by) else [by]
+    real = all(isinstance(d, int | float | np.number) and not isinstance(d, bool) and np.isfinite(d) for d in distances)
+    if len(distances) != count or not real:
+        what = "(dy, dx)" if count == 2 else f"{count} distances"
+        raise UsageError(f"a shift is {what} in pixels, finite; got {by!r}")
+    return [float(distance) for distance in distances]
 
 
-def _ratio(x: Array, y: Array) -> tuple[int, int]:
+def _ratio(x: Array, y: Array) -> tuple[int, ...]:
     sizes_in, sizes_out = tuple(x.shape[-2:]), tuple(y.shape[-2:])
     if any(size % out for size, out in zip(sizes_in, sizes_out, strict=True)):
-        raise ValueError(f"sizes {sizes_in} in and {sizes_out} out have no whole ratio: say the stride")
-    return sizes_in[0] // sizes_out[0], sizes_in[1] // sizes_out[1]
+        raise UsageError(f"sizes {sizes_in} in and {sizes_out} out have no whole ratio: say the stride")
+    return tuple(size // out for size, out in zip(sizes_in, sizes_out, strict=True))

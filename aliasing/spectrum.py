@@ -9,26 +9,34 @@ at the frequencies k/H and l/W in cycles per pixel, from −1/2 up to but withou
 centred: zero frequency at row ⌊H/2⌋, column ⌊W/2⌋.
 
 NumPy arrays and torch tensors go through the same code (the array API standard) and come back as they were: same
-kind, dtype and device. The last two axes are the image; whatever stands before them is a batch.
+kind, dtype and device. The signal lies along ``axes``, which are the last two where nothing else is said; whatever
+stands beside them is a batch. With ``axes=-1`` it has one dimension.
 """
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj
 from numpy.typing import NDArray
 
+from aliasing.axes import LAST_TWO, Axes, signal_axes, whole
+from aliasing.errors import InputError, UsageError
+
 Array: TypeAlias = Any  # an array of any library that follows the array API standard
 
 
-def centred(x: Array) -> Array:
+def centred(x: Array, axes: Axes = LAST_TWO) -> Array:
     """The complex spectrum, unitary and centred.
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal, real or complex, of floating point.
+    axes : int or sequence of int
+        Where the signal lies: by default the last two axes; (0, 1) for a picture with its channels last, −1 for one
+        dimension.
 
     Returns
     -------
@@ -38,9 +46,11 @@ def centred(x: Array) -> Array:
     Raises
     ------
     TypeError
-        For what is no array, or holds integers.
-    ValueError
-        For an empty axis, fewer than two axes, NaN or infinity.
+        If x is not an array, or holds integers.
+    UsageError
+        If x has an empty axis or no such axes, or is a picture with its channels last and ``axes`` does not say so.
+    InputError
+        If x holds NaN or infinity, or its transform overflows.
 
     Examples
     --------
@@ -48,19 +58,21 @@ def centred(x: Array) -> Array:
     array([[0., 0.],
            [0., 2.]])
     """
-    xp = check_signal(x)
-    spectrum = xp.fft.fftn(x, axes=(-2, -1), norm="ortho")
-    _check_finite(xp, spectrum)
-    return xp.fft.fftshift(spectrum, axes=(-2, -1))
+    xp, axes = check_signal(x, axes)
+    spectrum = xp.fft.fftn(x, axes=axes, norm="ortho")
+    _check_finite(xp, spectrum, axes)
+    return xp.fft.fftshift(spectrum, axes=axes)
 
 
-def magnitude(x: Array) -> Array:
+def magnitude(x: Array, axes: Axes = LAST_TWO) -> Array:
     """``|X|``, the modulus of the centred spectrum.
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal, real or complex.
+    axes
+        As for `centred`.
 
     Returns
     -------
@@ -73,11 +85,11 @@ def magnitude(x: Array) -> Array:
     array([[0., 0.],
            [0., 2.]])
     """
-    spectrum = centred(x)
+    spectrum = centred(x, axes)
     return array_namespace(spectrum).abs(spectrum)
 
 
-def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = None) -> Array:
+def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = None, axes: Axes = LAST_TWO) -> Array:
     """20 log₁₀ of ``|X|`` over a reference: decibels, never below a floor.
 
     Parameters
@@ -88,12 +100,14 @@ def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = Non
         The least value that is returned, in dB; zero magnitude stands there. Half of float32's digits are about
         −70 dB, its rounding noise about −140 dB.
     reference : float, optional
-        The magnitude at 0 dB; by default the largest of each image.
+        The magnitude at 0 dB; by default the largest of each signal.
+    axes
+        As for `centred`.
 
     Returns
     -------
     array (..., H, W)
-        Decibels, ``floor`` and above; everywhere ``floor`` where the image is zero.
+        Decibels, ``floor`` and above; everywhere ``floor`` where the signal is zero.
 
     Examples
     --------
@@ -101,30 +115,32 @@ def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = Non
     array([[-60., -60.],
            [  0.,   0.]])
     """
-    modulus = magnitude(x)
+    modulus = magnitude(x, axes)
     xp = array_namespace(modulus)
     if reference is None:
-        largest = xp.max(modulus, axis=(-2, -1), keepdims=True)
+        largest = xp.max(modulus, axis=signal_axes(x.shape, axes), keepdims=True)
         scale = xp.where(largest > 0, largest, xp.ones_like(largest))
     elif reference > 0:
         scale = reference
     else:
-        raise ValueError(f"reference, the magnitude at 0 dB, is positive; got {reference}")
+        raise UsageError(f"reference, the magnitude at 0 dB, is positive; got {reference}")
     least = 10 ** (floor / 20)
     ratio = modulus / scale
     return 20 * xp.log10(xp.where(ratio > least, ratio, xp.full_like(ratio, least)))
 
 
-def power(x: Array, *, onesided: bool = False) -> Array:
+def power(x: Array, axes: Axes = LAST_TWO, *, onesided: bool = False) -> Array:
     """``|X|²``, the energy at each frequency: its sum is the energy of the signal (Parseval).
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal, real or complex.
+    axes
+        As for `centred`.
     onesided : bool
-        Only the columns from 0 to 1/2 cycles per pixel of a real signal, each with the power of its mirror image on
-        top: half the work, the same sum. Rows are centred as ever.
+        Of the last of the axes only the frequencies from 0 to 1/2 cycles per pixel of a real signal, each with the
+        power of its mirror image on top: half the work, the same sum. The other axes are centred as ever.
 
     Returns
     -------
@@ -138,26 +154,28 @@ def power(x: Array, *, onesided: bool = False) -> Array:
            [0., 4.]])
     """
     if not onesided:
-        spectrum = centred(x)
+        spectrum = centred(x, axes)
         xp = array_namespace(spectrum)
         return xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2
-    xp = check_signal(x)
+    xp, axes = check_signal(x, axes)
     if xp.isdtype(x.dtype, "complex floating"):
         raise TypeError(f"a one-sided spectrum is of a real signal; got {x.dtype}")
-    spectrum = xp.fft.rfftn(x, axes=(-2, -1), norm="ortho")
-    _check_finite(xp, spectrum)
+    spectrum = xp.fft.rfftn(x, axes=axes, norm="ortho")
+    _check_finite(xp, spectrum, axes)
     energy = xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2
-    energy[..., 1 : (x.shape[-1] + 1) // 2] *= 2
-    return xp.fft.fftshift(energy, axes=(-2,))
+    energy[at(axes[-1:], [slice(1, (x.shape[axes[-1]] + 1) // 2)])] *= 2
+    return xp.fft.fftshift(energy, axes=axes[:-1]) if len(axes) > 1 else energy
 
 
-def phase(x: Array) -> Array:
+def phase(x: Array, axes: Axes = LAST_TWO) -> Array:
     """The argument of the centred spectrum.
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal, real or complex.
+    axes
+        As for `centred`.
 
     Returns
     -------
@@ -170,39 +188,40 @@ def phase(x: Array) -> Array:
     >>> phase(np.stack([wave, wave]))[1, [1, 3]].round(6)  # at −1/4 and 1/4 cycles per pixel
     array([ 1.570796, -1.570796])
     """
-    spectrum = centred(x)
+    spectrum = centred(x, axes)
     xp = array_namespace(spectrum)
     return xp.atan2(xp.imag(spectrum), xp.real(spectrum))
 
 
-def frequencies(x: Array, *, onesided: bool = False) -> tuple[Array, Array]:
-    """The frequencies of the rows and of the columns of the spectrum of ``x``.
+def frequencies(x: Array, axes: Axes = LAST_TWO, *, onesided: bool = False) -> tuple[Array, ...]:
+    """The frequencies along each axis of the spectrum of ``x``.
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal; only its shape, kind, precision and device matter.
-    onesided : bool
+    axes, onesided
         As for `power`.
 
     Returns
     -------
     array (H,), array (W,) or (W // 2 + 1,)
-        f_y and f_x in cycles per pixel.
+        One array an axis, f_y and f_x by default, in cycles per pixel.
 
     Examples
     --------
     >>> frequencies(np.zeros((2, 5)))[1]
     array([-0.4, -0.2,  0. ,  0.2,  0.4])
     """
-    xp = check_signal(x)
-    height, width = x.shape[-2:]
-    columns = np.arange(width // 2 + 1) / width if onesided else axis_frequencies(width)
-    like = {"dtype": real_dtype(xp, x), "device": device(x)}
-    return xp.asarray(axis_frequencies(height), **like), xp.asarray(columns, **like)
+    xp, axes = check_signal(x, axes)
+    each = [axis_frequencies(x.shape[axis]) for axis in axes]
+    if onesided:
+        size = x.shape[axes[-1]]
+        each[-1] = np.arange(size // 2 + 1) / size
+    return tuple(xp.asarray(one, dtype=real_dtype(xp, x), device=device(x)) for one in each)
 
 
-def radial_profile(x: Array, bins: int = 64) -> tuple[Array, Array]:
+def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO) -> tuple[Array, Array]:
     """Mean power in rings of equal width around zero frequency, up to 0.5 cycles per pixel.
 
     Parameters
@@ -211,6 +230,8 @@ def radial_profile(x: Array, bins: int = 64) -> tuple[Array, Array]:
         Signal, real or complex.
     bins : int
         Number of rings. The corners of the spectrum, beyond 0.5, belong to none; zero frequency to the first.
+    axes
+        As for `centred`.
 
     Returns
     -------
@@ -225,11 +246,11 @@ def radial_profile(x: Array, bins: int = 64) -> tuple[Array, Array]:
     >>> frequency
     array([0.0625, 0.1875, 0.3125, 0.4375])
     """
-    edges = np.linspace(0, 0.5, _positive(bins, "bins") + 1)
-    return _means(x, _rings(_shape(x), tuple(edges)), (edges[:-1] + edges[1:]) / 2)
+    edges = np.linspace(0, 0.5, whole(bins, "bins") + 1)
+    return _means(x, axes, _rings(_sizes(x, axes), tuple(edges)), (edges[:-1] + edges[1:]) / 2)
 
 
-def directional_profile(x: Array, bins: int = 36) -> tuple[Array, Array]:
+def directional_profile(x: Array, bins: int = 36, axes: Axes = LAST_TWO) -> tuple[Array, Array]:
     """Mean power in sectors of equal width, by the direction in which the waves run.
 
     Parameters
@@ -239,6 +260,8 @@ def directional_profile(x: Array, bins: int = 36) -> tuple[Array, Array]:
     bins : int
         Number of sectors of the half circle. Zero frequency, and what lies beyond 0.5 cycles per pixel, belong to
         none.
+    axes
+        As for `centred`; two of them.
 
     Returns
     -------
@@ -255,8 +278,11 @@ def directional_profile(x: Array, bins: int = 36) -> tuple[Array, Array]:
     >>> sector_power.round(3)
     array([5.818, 0.   , 0.   , 0.   ])
     """
-    middles = np.arange(_positive(bins, "bins")) * np.pi / bins
-    return _means(x, _sectors(_shape(x), bins), middles)
+    middles = np.arange(whole(bins, "bins")) * np.pi / bins
+    sizes = _sizes(x, axes)
+    if len(sizes) != 2:
+        raise UsageError(f"a direction needs two axes; got axes={axes!r}")
+    return _means(x, axes, _sectors(sizes, int(bins)), middles)
 
 
 class PowerLaw(NamedTuple):
@@ -267,7 +293,7 @@ class PowerLaw(NamedTuple):
     log_power: Array  #: natural logarithm of the power that the line has at 1 cycle per pixel
 
 
-def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int = 16) -> PowerLaw:
+def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int = 16, axes: Axes = LAST_TWO) -> PowerLaw:
     """The power law of an image: a line through the logarithms of its radial profile.
 
     Rings are of equal width in log frequency, so that every octave counts alike. An image that does not repeat has
@@ -284,6 +310,8 @@ def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int =
         Upper end, at most 0.5.
     bins : int
         Number of rings, at least 3; those without any frequency are left out.
+    axes
+        As for `centred`.
 
     Returns
     -------
@@ -292,8 +320,8 @@ def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int =
 
     Raises
     ------
-    ValueError
-        Where fewer than three rings hold a frequency.
+    UsageError
+        If fewer than three rings hold a frequency.
 
     Examples
     --------
@@ -303,19 +331,20 @@ def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int =
     >>> float(power_law(image).slope.round(1))
     -2.0
     """
-    xp = check_signal(x)
-    low = 2 / min(x.shape[-2:]) if low is None else low
+    xp, axes = check_signal(x, axes)
+    sizes = _sizes(x, axes)
+    low = 2 / min(sizes) if low is None else low
     if not 0 < low < high <= 0.5:
-        raise ValueError(f"the fit runs from low to high, 0 < low < high <= 0.5 cycles per pixel; got {low} and {high}")
-    groups = _rings(_shape(x), tuple(np.geomspace(low, high, _positive(bins, "bins") + 1)))
+        raise UsageError(f"the fit runs from low to high, 0 < low < high <= 0.5 cycles per pixel; got {low} and {high}")
+    groups = _rings(sizes, tuple(np.geomspace(low, high, whole(bins, "bins") + 1)))
     groups = [group for group in groups if group.size]
     if len(groups) < 3:
-        raise ValueError(f"a line with an error needs three rings; {_shape(x)} pixels hold {len(groups)}")
+        raise UsageError(f"a line with an error needs three rings; {sizes} pixels hold {len(groups)}")
     # A ring stands at the mean of the log frequencies in it, not at its middle: small rings are lopsided.
-    radius = _radius(_shape(x)).reshape(-1)
+    radius = _radius(sizes).reshape(-1)
     abscissa = np.array([np.log(radius[group]).mean() for group in groups])
     deviation = abscissa - abscissa.mean()
-    _, rings = _means(x, groups, abscissa)
+    _, rings = _means(x, axes, groups, abscissa)
     tiny = xp.finfo(rings.dtype).smallest_normal
     ordinate = xp.log(xp.where(rings > tiny, rings, xp.full_like(rings, tiny)))
     weights = xp.asarray(deviation / (deviation @ deviation), dtype=rings.dtype, device=device(x))
@@ -327,7 +356,7 @@ def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int =
     return PowerLaw(slope, error, centre - slope * float(abscissa.mean()))
 
 
-def energy_above(x: Array, cutoff: float, region: str = "square") -> Array:
+def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = LAST_TWO) -> Array:
     """Fraction of the energy at and above a frequency.
 
     Parameters
@@ -338,6 +367,8 @@ def energy_above(x: Array, cutoff: float, region: str = "square") -> Array:
         Cycles per pixel. 1 / (2·stride) is the Nyquist frequency after subsampling.
     region : {"square", "disc"}
         What lies below: a square, ``max(|f_y|, |f_x|) < cutoff``, or a disc, √(f_y² + f_x²) < cutoff.
+    axes
+        As for `centred`.
 
     Returns
     -------
@@ -350,28 +381,31 @@ def energy_above(x: Array, cutoff: float, region: str = "square") -> Array:
     1.0
     """
     if region not in ("square", "disc"):
-        raise ValueError(f"region is 'square' or 'disc'; got {region!r}")
+        raise UsageError(f"region is 'square' or 'disc'; got {region!r}")
     if not cutoff >= 0:
-        raise ValueError(f"cutoff is a frequency of at least 0 cycles per pixel; got {cutoff}")
-    energy = power(x)
+        raise UsageError(f"cutoff is a frequency of at least 0 cycles per pixel; got {cutoff}")
+    energy = last(power(x, axes), signal_axes(x.shape, axes))
     xp = array_namespace(energy)
-    shape = _shape(x)
-    distance = _radius(shape) if region == "disc" else np.maximum(*_grid(shape))
+    sizes = _sizes(x, axes)
+    distance = _radius(sizes) if region == "disc" else np.max(_grid(sizes), axis=0)
     above = xp.asarray(distance >= cutoff, dtype=energy.dtype, device=device(x))
-    total = xp.sum(energy, axis=(-2, -1))
-    return xp.sum(energy * above, axis=(-2, -1)) / xp.where(total > 0, total, xp.ones_like(total))
+    inner = tuple(range(-len(sizes), 0))
+    total = xp.sum(energy, axis=inner)
+    return xp.sum(energy * above, axis=inner) / xp.where(total > 0, total, xp.ones_like(total))
 
 
-def hann(x: Array) -> Array:
+def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
     """The signal under a Hann window, which takes the cross of the image's edges out of its spectrum.
 
-    The periodic window sin²(πn/N) along both axes, scaled so that it keeps the energy of white noise (its mean
+    The periodic window sin²(πn/N) along every axis, scaled so that it keeps the energy of white noise (its mean
     square is one). A constant spreads over the next frequency on each side and no further.
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal, real or complex.
+    axes
+        As for `centred`.
 
     Returns
     -------
@@ -383,19 +417,18 @@ def hann(x: Array) -> Array:
     >>> hann(np.ones((1, 4))).round(3)
     array([[0.   , 0.816, 1.633, 0.816]])
     """
-    xp = check_signal(x)
-    for axis in (-2, -1):
+    xp, axes = check_signal(x, axes)
+    for axis in axes:
         size = x.shape[axis]
         if size == 1:
             continue  # nothing to taper along an axis of one pixel
         window = np.sin(np.pi * np.arange(size) / size) ** 2
         window /= np.sqrt(np.mean(window**2))
-        column = window[:, None] if axis == -2 else window
-        x = x * xp.asarray(column, dtype=real_dtype(xp, x), device=device(x))
+        x = x * xp.asarray(along(x, axis, window), dtype=real_dtype(xp, x), device=device(x))
     return x
 
 
-def periodic(x: Array) -> Array:
+def periodic(x: Array, axes: Axes = LAST_TWO) -> Array:
     """The periodic part of an image: without the jump between opposite edges, and so without its cross.
 
     The image is the sum of a periodic and a smooth part (Moisan 2011); the smooth part solves Poisson's equation
@@ -406,6 +439,8 @@ def periodic(x: Array) -> Array:
     ----------
     x : array (..., H, W)
         Signal, real or complex.
+    axes
+        As for `centred`.
 
     Returns
     -------
@@ -418,24 +453,20 @@ def periodic(x: Array) -> Array:
     >>> periodic(ramp)[0, [0, -1]].round(6)  # the jump from edge to edge was 7
     array([3.0625, 3.9375])
     """
-    xp = check_signal(x)
-    height, width = x.shape[-2:]
-    rows = x[..., -1:, :] - x[..., :1, :]
-    columns = x[..., -1:] - x[..., :1]
+    xp, axes = check_signal(x, axes)
     jumps = xp.zeros_like(x)
-    jumps[..., :1, :] += rows
-    jumps[..., -1:, :] -= rows
-    jumps[..., :1] += columns
-    jumps[..., -1:] -= columns
-    f_y, f_x = np.arange(height) / height, np.arange(width) / width
-    # The eigenvalues of the discrete Laplacian: 2 cos θ − 2 = −4 sin²(θ/2), without cancellation.
-    laplacian = -4 * np.sin(np.pi * f_y)[:, None] ** 2 - 4 * np.sin(np.pi * f_x) ** 2
-    laplacian[0, 0] = 1
-    inverse = 1 / laplacian
-    inverse[0, 0] = 0  # the smooth part has mean zero
-    source = xp.fft.fftn(jumps, axes=(-2, -1))
-    _check_finite(xp, source)
-    smooth = xp.fft.ifftn(source * xp.asarray(inverse, dtype=real_dtype(xp, x), device=device(x)), axes=(-2, -1))
+    laplacian: Any = 0.0
+    for axis in axes:
+        first, end = at((axis,), [slice(0, 1)]), at((axis,), [slice(-1, None)])
+        jumps[first] += x[end] - x[first]
+        jumps[end] -= x[end] - x[first]
+        # The eigenvalues of the discrete Laplacian: 2 cos θ − 2 = −4 sin²(θ/2), without cancellation.
+        size = x.shape[axis]
+        laplacian = laplacian - along(x, axis, 4 * np.sin(np.pi * np.arange(size) / size) ** 2)
+    laplacian[laplacian == 0] = -np.inf  # zero frequency: the smooth part has mean zero
+    source = xp.fft.fftn(jumps, axes=axes)
+    _check_finite(xp, source, axes)
+    smooth = xp.fft.ifftn(source * xp.asarray(1 / laplacian, dtype=real_dtype(xp, x), device=device(x)), axes=axes)
     return x - (smooth if xp.isdtype(x.dtype, "complex floating") else xp.real(smooth))
 
 
@@ -444,80 +475,89 @@ def axis_frequencies(size: int) -> NDArray[np.float64]:
     return (np.arange(size) - size // 2) / size
 
 
-def check_signal(x: Array) -> Any:
-    """The array namespace of a signal that can be transformed; a one-line error for anything else."""
-    if not is_array_api_obj(x):
-        raise TypeError(f"a NumPy array or a torch tensor is needed; got {type(x).__name__}")
-    xp = array_namespace(x)
+def check_signal(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]:
+    """The array namespace of a signal that can be transformed, and its axes; a one-line error for anything else."""
+    xp, axes = check_array(x, axes)
     if not xp.isdtype(x.dtype, (xp.float32, xp.float64, xp.complex64, xp.complex128)):
         raise TypeError(
             f"a signal of float32, float64 or their complex kinds is needed, not {x.dtype}: convert it first"
         )
-    check_shape(x)
-    return xp
+    return xp, axes
 
 
-def check_shape(x: Array) -> None:
-    """Raise unless x has two axes that are not empty."""
-    if x.ndim < 2 or 0 in x.shape:
-        raise ValueError(f"an array (..., H, W) with no empty axis is needed; got shape {tuple(x.shape)}")
+def check_array(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]:
+    """The array namespace of samples of any dtype, and the axes of the signal, counted from the front."""
+    if not is_array_api_obj(x):
+        raise TypeError(f"a NumPy array or a torch tensor is needed; got {type(x).__name__}")
+    return array_namespace(x), signal_axes(x.shape, axes)
 
 
-def _check_finite(xp: Any, spectrum: Array) -> None:
+def at(axes: Sequence[int], places: Sequence[slice | int]) -> tuple[slice | int, ...]:
+    """The index that takes these places along these axes, and all of the others."""
+    index: list[slice | int] = [slice(None)] * (max(axes) + 1)
+    for axis, place in zip(axes, places, strict=True):
+        index[axis] = place
+    return tuple(index)
+
+
+def along(x: Array, axis: int, values: NDArray[Any]) -> NDArray[Any]:
+    """A row of numbers laid along one axis of an array."""
+    return values.reshape(-1, *(1,) * (x.ndim - axis - 1))
+
+
+def last(x: Array, axes: Sequence[int]) -> Array:
+    """The array with the axes of the signal last, in their order."""
+    return array_namespace(x).moveaxis(x, tuple(axes), tuple(range(-len(axes), 0)))
+
+
+def _check_finite(xp: Any, spectrum: Array, axes: Sequence[int]) -> None:
     # Whatever is not finite reaches every frequency, so that one is enough to look at.
-    if not bool(xp.all(xp.isfinite(spectrum[..., 0, 0]))):
-        raise ValueError("the signal holds NaN or infinity, or overflows: mask or rescale it first")
+    if not bool(xp.all(xp.isfinite(spectrum[at(axes, [0] * len(axes))]))):
+        raise InputError("the signal holds NaN or infinity, or overflows: mask or rescale it first")
 
 
 def real_dtype(xp: Any, x: Array) -> Any:
     return xp.float32 if x.dtype in (xp.float32, xp.complex64) else xp.float64
 
 
-def _positive(number: int, name: str) -> int:
-    if isinstance(number, bool) or not isinstance(number, int | np.integer) or number < 1:
-        raise ValueError(f"{name} is a whole number of at least 1; got {number!r}")
-    return int(number)
+def _sizes(x: Array, axes: Axes) -> tuple[int, ...]:
+    return tuple(int(x.shape[axis]) for axis in check_signal(x, axes)[1])
 
 
-def _shape(x: Array) -> tuple[int, int]:
-    check_signal(x)
-    return int(x.shape[-2]), int(x.shape[-1])
+def _grid(sizes: tuple[int, ...]) -> list[NDArray[np.float64]]:
+    """``|f|`` along each axis, at every pixel of the centred spectrum."""
+    return list(np.meshgrid(*(abs(axis_frequencies(size)) for size in sizes), indexing="ij"))
 
 
-def _grid(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """``|f_y|`` and ``|f_x|`` at every pixel of the centred spectrum."""
-    f_y, f_x = np.meshgrid(*(abs(axis_frequencies(size)) for size in shape), indexing="ij")
-    return f_y, f_x
-
-
-def _radius(shape: tuple[int, int]) -> NDArray[np.float64]:
-    return np.hypot(*_grid(shape))
+def _radius(sizes: tuple[int, ...]) -> NDArray[np.float64]:
+    return reduce(np.hypot, _grid(sizes))
 
 
 @lru_cache(maxsize=16)
-def _rings(shape: tuple[int, int], edges: tuple[float, ...]) -> list[NDArray[np.intp]]:
+def _rings(sizes: tuple[int, ...], edges: tuple[float, ...]) -> list[NDArray[np.intp]]:
     """For each ring, the pixels of the flat spectrum in it: lower edge within, upper not, but for the last."""
-    radius = _radius(shape).reshape(-1)
+    radius = _radius(sizes).reshape(-1)
     ring = np.searchsorted(edges, radius, side="right") - 1
     ring[radius == edges[-1]] = len(edges) - 2
     return [np.flatnonzero(ring == number) for number in range(len(edges) - 1)]
 
 
 @lru_cache(maxsize=16)
-def _sectors(shape: tuple[int, int], count: int) -> list[NDArray[np.intp]]:
+def _sectors(sizes: tuple[int, ...], count: int) -> list[NDArray[np.intp]]:
     """For each sector, the pixels of the flat spectrum in it."""
-    f_y, f_x = axis_frequencies(shape[0])[:, None], axis_frequencies(shape[1])
+    f_y, f_x = axis_frequencies(sizes[0])[:, None], axis_frequencies(sizes[1])
     sector = np.floor(np.arctan2(f_y, f_x) / np.pi * count + 0.5) % count
-    radius = _radius(shape)
+    radius = _radius(sizes)
     sector[(radius == 0) | (radius > 0.5)] = -1
     return [np.flatnonzero(sector == number) for number in range(count)]
 
 
-def _means(x: Array, groups: list[NDArray[np.intp]], middles: NDArray[np.float64]) -> tuple[Array, Array]:
+def _means(x: Array, axes: Axes, groups: list[NDArray[np.intp]], middles: NDArray[np.float64]) -> tuple[Array, Array]:
     """The mean power of x in each group of pixels of its spectrum, beside the middle of each group."""
-    energy = power(x)
+    axes = signal_axes(x.shape, axes)
+    energy = last(power(x, axes), axes)
     xp = array_namespace(energy)
-    flat = xp.reshape(energy, (*energy.shape[:-2], -1))
+    flat = xp.reshape(energy, (*energy.shape[: -len(axes)], -1))
     means = [
         xp.mean(xp.take(flat, xp.asarray(group, device=device(x)), axis=-1), axis=-1)
         if group.size

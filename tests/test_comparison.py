@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from scipy import ndimage
 
-from aliasing import filters, plots, sampling, spectrum
+from aliasing import downsample, filters, plots, sampling, spectrum
 from aliasing.cli import main
 from aliasing.downsample.comparison import OPERATORS, compare, gaussian_alias_fraction, prepare
 
@@ -69,6 +70,22 @@ def test_dense_forms_are_scipys(pixels, operator, channels):
         parts = sampling.decompose(expected, 4, before=picture)
         assert found.alias_fraction == pytest.approx(float(parts.alias_fraction[0]), abs=1e-12)
         assert found.baseband_kept == pytest.approx(float(parts.baseband_kept[0]), abs=1e-12)
+
+
+@pytest.mark.parametrize("operator", ["convolution", "blur"])
+@pytest.mark.parametrize("stride", [1, 2, 4])
+def test_a_name_is_stretched_and_numbers_are_not(pixels, operator, stride):
+    picture = prepare(pixels, 4)
+    for taps in ("binomial4", "box3", (1, 2, 1)):
+        row = torch.from_numpy(picture)
+        expected = downsample.low_pass(row, stride, taps, "circular").numpy()
+        found = compare(picture, operator, stride, taps)
+        np.testing.assert_array_equal(found.dense, expected)
+        if operator == "convolution" and stride > 1:
+            length = len(filters.get_taps(taps, stride))
+            assert found.label.startswith(f"{length}×{length} ")
+    # The seed's 5×5 box is five numbers: the same at every stride.
+    assert stride == 1 or compare(picture, "convolution", stride).label == "5×5 box convolution"
 
 
 def test_limits(pixels):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, signal
 from timm.layers import BlurPool2d as TimmBlurPool2d
 
-from aliasing import downsample, filters, sampling, spectrum
+from aliasing import downsample, filters, layers, sampling, spectrum
 from aliasing.downsample import unpadded
 
 SCIPY_MODE = {"reflect": "mirror", "replicate": "nearest", "circular": "wrap", "zero": "constant"}
@@ -19,10 +19,15 @@ PADDING = st.sampled_from(list(SCIPY_MODE))
 TAPS = st.sampled_from(["binomial2", "binomial3", "binomial4", "binomial5", "binomial7", "box1", (1.0, 2.0, 5.0, -1.0)])
 
 
+def made_for(taps, stride):
+    """The definition: a name is made for stride 2 and stretched, numbers are as they are, stride 1 has no filter."""
+    return filters.get_taps(taps, stride) if stride > 1 else np.ones(1)
+
+
 def blur_by_scipy(x, stride, taps, padding):
     """Filter along each axis with scipy, then slice."""
     for axis, (step, row) in enumerate(zip(stride, taps, strict=True), start=x.ndim - len(stride)):
-        weights = filters.get_taps(row)
+        weights = made_for(row, step)
         if len(weights) % 2 == 0:
             weights = np.concatenate([[0.0], weights])  # scipy centres even lengths one pixel further left
         x = ndimage.correlate1d(x, weights, axis, mode=SCIPY_MODE[padding])
@@ -38,7 +43,7 @@ def blur_by_scipy(x, stride, taps, padding):
     st.booleans(),
 )
 def test_blur_pool_is_filter_then_subsample(size, stride, taps, padding, channels_last):
-    lengths = [len(filters.get_taps(row)) for row in taps]
+    lengths = [len(made_for(row, step)) for row, step in zip(taps, stride, strict=True)]
     if padding in ("reflect", "circular"):
         assume(all(n // 2 < length for n, length in zip(lengths, size, strict=True)))
     x = torch.randn(2, 3, *size, dtype=torch.float64)
@@ -108,7 +113,8 @@ def test_the_unpadded_blur_is_the_definition(size, stride, taps, way, channels_l
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     if channels_last:
         x = x.to(memory_format=torch.channels_last)
-    row = torch.from_numpy(filters.get_taps(taps))
+    row = torch.from_numpy(made_for(taps, stride))
+    assume(len(row) // 2 < min(size))
     beyond = ((len(row) - 1) // 2, len(row) // 2) * 2
     kernel = torch.outer(row, row).expand(3, 1, -1, -1)
     for padding in ("reflect", "replicate", "circular"):
@@ -156,6 +162,65 @@ def test_forward_mode_and_per_sample_gradients(size, memory_format):
     torch.testing.assert_close(torch.func.vmap(downsample.blur_pool)(x[None]), y[None])
 
 
+# Taps and stride -----------------------------------------------------------------------------------------------------
+
+BLURS = {
+    "blur_pool": downsample.blur_pool,
+    "low_pass": downsample.low_pass,
+    "max_blur_pool": downsample.max_blur_pool,
+    "blur_upsample": downsample.blur_upsample,
+    "BlurPool2d": lambda x, stride, taps: layers.BlurPool2d(stride, taps)(x),
+    "MaxBlurPool2d": lambda x, stride, taps: layers.MaxBlurPool2d(stride, taps)(x),
+    "BlurUpsample2d": lambda x, stride, taps: layers.BlurUpsample2d(stride, taps)(x),
+}
+
+
+@pytest.mark.parametrize(
+    "name", ["binomial3", "binomial4", "box2", "box3", "gaussian5", "kaiser6", "lanczos4", "sinc5"]
+)
+@pytest.mark.parametrize("blur", BLURS.values(), ids=BLURS)
+def test_a_name_is_stretched_numbers_are_not_and_stride_one_has_no_filter(blur, name):
+    x = torch.randn(2, 3, 25, 26, dtype=torch.float64)
+    for stride in (2, 3, 4):
+        stretched = filters.get_taps(name, stride)
+        torch.testing.assert_close(blur(x, stride, name), blur(x, stride, stretched), atol=1e-13, rtol=0)
+        assert (stride == 2) == (len(stretched) == len(filters.get_taps(name)))
+        # An axis that is not subsampled is not filtered, whatever the taps.
+        one_axis = [filters.get_taps(name, stride), (1.0,)]
+        for taps in (name, stretched, [name, name], [name, "binomial9"], [stretched, (1, 5, 1)]):
+            torch.testing.assert_close(blur(x, (stride, 1), taps), blur(x, (stride, 1), one_axis), atol=1e-13, rtol=0)
+        across = blur(x.mT, (1, stride), name).mT
+        torch.testing.assert_close(blur(x, (stride, 1), name), across, atol=1e-13, rtol=0)
+    assert torch.equal(blur(x, 1, name), x)
+    assert torch.equal(blur(x, 1, (1, 2, 1)), x)
+
+
+@pytest.mark.parametrize("padding", list(SCIPY_MODE))
+@pytest.mark.parametrize("taps", ["binomial4", (1, 2, 1), ["box3", (1.0, 3.0)]])
+@pytest.mark.parametrize("stride", [2, (3, 2), (2, 1)])
+def test_blur_pool_is_the_low_pass_subsampled(stride, taps, padding):
+    x = torch.randn(2, 3, 13, 14, dtype=torch.float64)
+    dense = downsample.low_pass(x, stride, taps, padding)
+    assert dense.shape == x.shape
+    pooled = downsample.blur_pool(x, stride, taps, padding)
+    torch.testing.assert_close(downsample.subsample(dense, stride), pooled, atol=1e-14, rtol=0)
+
+
+def test_what_white_noise_folds_at_stride_four():
+    """BlurPool2d(stride=4) is as good at stride 4 as at stride 2, to what the frequencies of 64 pixels can tell."""
+    x = torch.randn(100, 1, 64, 64, dtype=torch.float64)
+    for taps, expected in (("binomial4", 0.130), ((1, 3, 3, 1), 0.573)):
+        row = filters.get_taps(taps, 4)
+        kept = abs(filters.response(row, np.fft.fftfreq(64))) ** 2
+        energy, below = np.outer(kept, kept), abs(np.fft.fftfreq(64)) < 1 / 8
+        energy[0, 0] = 0
+        fraction = 1 - energy[np.outer(below, below)].sum() / energy.sum()
+        found = sampling.decompose(downsample.low_pass(x, 4, taps, "circular"), 4).alias_fraction
+        # The mean of ratios is that of the expected energies to second order, a few thousandths here.
+        assert fraction == pytest.approx(expected, abs=0.002)
+        assert float(found.mean()) == pytest.approx(fraction, abs=4 * float(found.std()) / 10 + 0.003)
+
+
 # Max-blur ------------------------------------------------------------------------------------------------------------
 
 
@@ -195,9 +260,14 @@ def test_plain_operators_are_torchs():
 @given(st.integers(1, 20), st.integers(1, 20), st.tuples(st.integers(1, 4), st.integers(1, 4)))
 def test_fourier_pool_is_the_baseband(height, width, stride):
     x = torch.randn(2, 3, height, width, dtype=torch.float64)
-    torch.testing.assert_close(
-        downsample.fourier_pool(x, stride), sampling.decompose(x, stride).baseband, atol=1e-13, rtol=0
-    )
+    # An axis of stride 1 keeps its Nyquist frequency, for it is not subsampled.
+    f_y, f_x = (abs(np.fft.fftfreq(size)) < 1 / (2 * s) + (s == 1) for size, s in zip(x.shape[2:], stride, strict=True))
+    limited = np.fft.ifft2(np.fft.fft2(x.numpy()) * np.outer(f_y, f_x)).real
+    np.testing.assert_allclose(downsample.fourier_low_pass(x, stride).numpy(), limited, atol=1e-13)
+    pooled = downsample.fourier_pool(x, stride)
+    np.testing.assert_allclose(pooled.numpy(), limited[..., :: stride[0], :: stride[1]], atol=1e-13)
+    if min(stride) > 1:
+        torch.testing.assert_close(pooled, sampling.decompose(x, stride).baseband, atol=1e-13, rtol=0)
 
 
 @pytest.mark.parametrize("stride", [2, 3, 4])
@@ -291,7 +361,8 @@ def test_blur_upsample_is_the_transpose_of_blur_pool(size, stride, taps):
 
 @pytest.mark.parametrize("padding", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize(
-    ("stride", "taps"), [(2, "binomial4"), (2, "binomial3"), (3, "box3"), (4, "box8"), (1, "binomial5")]
+    ("stride", "taps"),
+    [(2, "binomial4"), (2, "binomial3"), (3, "box2"), (3, (1, 1, 1)), (4, "box4"), (4, (1,) * 8), (1, "binomial5")],
 )
 def test_blur_upsample_keeps_a_constant_and_is_scipys(stride, taps, padding):
     constant = torch.full((1, 2, 5, 6), 3.0, dtype=torch.float64)
@@ -299,7 +370,7 @@ def test_blur_upsample_keeps_a_constant_and_is_scipys(stride, taps, padding):
     torch.testing.assert_close(raised, torch.full((1, 2, 5 * stride, 6 * stride), 3.0, dtype=torch.float64))
     # Zeros, then a convolution: scipy.signal.upfirdn of the padded signal, cut to place.
     x = torch.randn(1, 9, dtype=torch.float64)
-    row = filters.get_taps(taps)
+    row = made_for(taps, stride)
     ends = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}[padding]
     expected = signal.upfirdn(row * stride, np.pad(x[0].numpy(), 4, mode=ends), up=stride)
     start = 4 * stride + (len(row) - 1) // 2

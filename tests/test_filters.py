@@ -67,6 +67,68 @@ def test_stretching_scales_the_width_with_the_stride(family):
         assert ratio == pytest.approx(stride / 2, rel=0.03)
 
 
+@pytest.mark.parametrize("family", filters.FAMILIES)
+def test_a_longer_name_and_a_larger_stride_never_give_fewer_taps(family):
+    """By the same rule in every family: the nearest whole number, and halfway the larger one."""
+    lengths = np.array(
+        [[len(filters.FAMILIES[family](taps, stride)) for taps in range(1, 14)] for stride in range(1, 11)]
+    )
+    assert (np.diff(lengths, axis=0) >= 0).all()
+    assert (np.diff(lengths, axis=1) >= 0).all()
+    assert (lengths[:, 0] == 1).all()  # one tap is no filter, at any stride
+    taps, stride = np.meshgrid(np.arange(2, 14), np.arange(1, 11))
+    exact = {
+        "binomial": (taps - 1) * (stride / 2) ** 2 + 1,
+        **dict.fromkeys(("kaiser", "sinc"), (taps - 1) * stride / 2 + 1),
+    }.get(family, taps * stride / 2)
+    np.testing.assert_array_equal(lengths[:, 1:], np.floor(exact + 0.5))  # halves and quarters are exact
+    np.testing.assert_array_equal(lengths[1], range(1, 14))  # at stride 2 the name says the length
+
+
+def test_boxes_between_two_lengths():
+    assert [len(filters.box(taps, stride=1)) for taps in (3, 5, 7, 9)] == [2, 3, 4, 5]
+    assert [len(filters.box(taps, stride=3)) for taps in (3, 5, 7, 9)] == [5, 8, 11, 14]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_stretched_and_numbers_are_not(name):
+    family, length = name.rstrip("0123456789"), int(name.lstrip("abcdefghijklmnopqrstuvwxyz"))
+    for stride in (2, 3, 4):
+        made = filters.FAMILIES[family](length, stride)
+        np.testing.assert_array_equal(filters.get_taps(name, stride), made)
+        np.testing.assert_array_equal(filters.taps_per_axis(name, (stride, 1))[0], made)
+        # Numbers are divided by their sum, which is one to rounding.
+        np.testing.assert_allclose(filters.get_taps(filters.get_taps(name), stride), filters.get_taps(name), rtol=1e-15)
+        for share in (filters.stopband_share, filters.passband_share, filters.imaging_fraction):
+            assert share(name, stride) == pytest.approx(share(made, stride), abs=1e-14)
+    # Along an axis of stride 1 there is no filter, whether it has a name or not.
+    for taps in (name, filters.get_taps(name)):
+        assert [len(row) for row in filters.taps_per_axis(taps, (1, 1, 1))] == [1, 1, 1]
+
+
+def test_taps_per_axis():
+    one, two = filters.taps_per_axis(["binomial3", (1, 1)], (2, 2))
+    np.testing.assert_array_equal(one, (0.25, 0.5, 0.25))
+    np.testing.assert_array_equal(two, (0.5, 0.5))
+    with pytest.raises(ValueError, match="no filter 'triangle3'"):
+        filters.taps_per_axis("triangle3", (1, 1))  # a wrong name is told, even where it would not be used
+    with pytest.raises(ValueError, match="one filter, or 2 of them"):
+        filters.taps_per_axis(("binomial3",), (2, 2))
+
+
+def test_stretched_filters_fold_alike_at_every_stride():
+    """Relative to the new Nyquist frequency: the share of white noise in two dimensions that folds, of what is left."""
+
+    def folds(taps, stride):
+        return 1 - (1 - filters.imaging_fraction(taps, stride)) ** 2
+
+    assert folds("binomial4", 4) == pytest.approx(0.0953, abs=5e-5)
+    assert folds((1, 3, 3, 1), 4) == pytest.approx(0.5231, abs=5e-5)  # the filter for stride 2, as it is
+    # The binomial filter tends to a Gaussian whose width is in proportion to the stride.
+    found = [folds("binomial4", stride) for stride in (2, 3, 4, 8, 16)]
+    assert found == pytest.approx([0.0652, 0.0803, 0.0953, 0.1031, 0.1051], abs=5e-5)
+
+
 @pytest.mark.parametrize("name", ["kaiser16", "lanczos16", "sinc17"])
 @pytest.mark.parametrize("stride", [2, 3, 4])
 def test_windowed_sincs_halve_the_new_nyquist_frequency(name, stride):

@@ -37,15 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=DEFAULT_OPERATORS,
         metavar="NAME",
-        help="subsample, max, average, convolution (taps as they are), blur (taps stretched to the stride), fourier;"
-        " default: max convolution blur",
+        help="subsample, max, average, convolution, blur, fourier; default: max convolution blur",
     )
     parser.add_argument("--stride", type=int, default=4, metavar="N", help="distance between samples kept (default 4)")
     parser.add_argument(
         "--taps",
         metavar="NAME",
-        help="filter of convolution and blur: box, binomial, gaussian, kaiser, lanczos or sinc, and a length"
-        " (default box5 and binomial4)",
+        help="filter of convolution and blur: box, binomial, gaussian, kaiser, lanczos or sinc, and a length at stride"
+        " 2, stretched to the stride (default: a 5×5 box as it is, and binomial4)",
     )
     parser.add_argument(
         "--channels",

@@ -55,7 +55,7 @@ class Energies:
 def energies(x: Tensor) -> Energies:
     """The energies of a map (H, W, C)."""
     height, width = x.shape[:2]
-    energy = spectrum.power(x.permute(2, 0, 1).contiguous(), onesided=True)
+    energy = spectrum.power(x.permute(2, 0, 1).contiguous(), axes=(1, 2), onesided=True)
     summed = energy.sum(0).cpu().double()  # mps has no float64
     mean = float(summed[height // 2, 0])
     summed[height // 2, 0] = 0

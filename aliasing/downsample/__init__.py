@@ -7,14 +7,17 @@ With :math:`x_0` the signal low-passed by the taps *h* (`aliasing.filters`), and
 
 (Zhang 2019); the Fourier pool takes the ideal low-pass (Grabinski et al. 2022), and the polyphase pool the phase
 that holds the most energy (Chaman & Dokmanić 2021). Each takes N×C×H×W or C×H×W, or with ``dims`` as many spatial
-axes as one says, keeps dtype, device and memory format, and can be differentiated, compiled and exported. Sizes are
-those of the plain operator: size L becomes ⌈L / s⌉, and for pooling windows ⌊L / s⌋.
+axes as one says, keeps dtype, device and memory format, and can be differentiated, compiled, traced and exported. Sizes
+are those of the plain operator: size L becomes ⌈L / s⌉, and for pooling windows ⌊L / s⌋.
+
+Filters act on the axes that are subsampled: an axis of stride 1 is not filtered.
 """
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -22,12 +25,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from aliasing.axes import PerAxis, channels_last, per_axis
 from aliasing.downsample import unpadded
+from aliasing.downsample.recording import constant, is_recorded, is_recorded_for_elsewhere, is_traced
 from aliasing.downsample.sliding import dense_maximum
-from aliasing.filters import Taps, get_taps
-
-PerAxis: TypeAlias = int | Sequence[int]
-TapsLike: TypeAlias = str | Sequence[float] | Sequence[str | Sequence[float]] | NDArray[Any]
+from aliasing.errors import UsageError
+from aliasing.filters import Taps, TapsLike, taps_per_axis
 
 # Our names of the paddings -> torch's.
 PADDINGS = {"reflect": "reflect", "replicate": "replicate", "circular": "circular", "zero": "constant"}
@@ -156,7 +159,7 @@ def convolve(x: Tensor, weight: Tensor, stride: PerAxis = 1, *, dims: int = 2) -
     elif weight.ndim == dims + 2:
         groups = 1
     else:
-        raise ValueError(f"weight has {dims} axes (one kernel) or {dims + 2}; got shape {tuple(weight.shape)}")
+        raise UsageError(f"weight has {dims} axes (one kernel) or {dims + 2}; got shape {tuple(weight.shape)}")
     return cast(Tensor, _convolution(dims)(x, weight.to(x), stride=steps, groups=groups))
 
 
@@ -235,7 +238,8 @@ def blur_pool(
     stride : int or one int an axis
         Distance between the samples kept, at least 1.
     taps : str, sequence of float, or one of these an axis
-        The filter, as `aliasing.filters.get_taps` takes it. It is not stretched to the stride.
+        The filter, as `aliasing.filters.taps_per_axis` takes it: a name is stretched to the stride, numbers are
+        taken as they are, and an axis of stride 1 is not filtered.
     padding : {"reflect", "replicate", "circular", "zero"}
         What lies beyond the border: ⌊(n − 1) / 2⌋ pixels before, ⌊n / 2⌋ after. Reflection does not repeat the
         border.
@@ -249,23 +253,50 @@ def blur_pool(
 
     Raises
     ------
-    ValueError
-        For an unknown filter or padding, a stride below 1, or taps longer than the padding allows.
+    UsageError
+        If the filter or padding is unknown, a stride is below 1, or the taps are longer than the padding allows.
 
     Examples
     --------
     >>> blur_pool(torch.arange(6.0)[None], taps="binomial3", dims=1)
     tensor([[0.5000, 2.0000, 4.0000]])
     """
-    _check(x, dims)
+    return _apply(x, _blur(_hashable(stride), _hashable(taps), padding, dims), padding)
+
+
+def low_pass(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    dims: int = 2,
+) -> Tensor:
+    """The low-pass of `blur_pool` alone, at every sample.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Of the subsampling that is to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x, stride)``.
+    taps, padding
+        As for `blur_pool`.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        Of the size and dtype of ``x``.
+
+    Examples
+    --------
+    >>> low_pass(torch.arange(6.0)[None], taps="binomial3", dims=1)
+    tensor([[0.5000, 1.0000, 2.0000, 3.0000, 4.0000, 4.5000]])
+    """
     blur = _blur(_hashable(stride), _hashable(taps), padding, dims)
-    _check_padding(x, blur.filters, padding, dims)
-    if blur.kernel.size == 1:
-        return subsample(x, blur.steps, dims=dims)  # one tap is one: the samples themselves, to the bit
-    batch = x if x.ndim == dims + 2 else x[None]
-    with _full_precision(x):
-        y = _filter_and_subsample(batch, blur, padding)
-    return y if x.ndim == dims + 2 else y[0]
+    return _apply(x, blur._replace(steps=(1,) * dims), padding)
 
 
 def max_blur_pool(
@@ -311,8 +342,8 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
 
     Bins at and above the new Nyquist frequency 1/(2·stride) are zero, strictly; the signal is taken to be periodic.
     What remains is a band-limited signal, so that a constant stays that constant, a cosine below the new Nyquist
-    frequency keeps its frequency and phase, and the result moves with its input, at any size. Computed in float32
-    at least, under autocast too.
+    frequency keeps its frequency and phase, and the result moves with its input, at any size. An axis of stride 1 is
+    not filtered. Computed in float32 at least, under autocast too.
 
     Parameters
     ----------
@@ -334,12 +365,7 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     >>> torch.allclose(fourier_pool(wave[None], dims=1), wave[None, ::2], atol=1e-6)
     True
     """
-    _check(x, dims)
-    with _full_precision(x):
-        y = x.to(torch.promote_types(x.dtype, torch.float32))
-        for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
-            y = _every(_low_passed(y, axis, step), axis, step)
-        return _like(y.to(x.dtype), x)
+    return _ideal(x, per_axis(stride, dims, "stride"), subsampled=True)
 
 
 def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
@@ -364,12 +390,7 @@ def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor
     >>> fourier_low_pass(torch.tensor([[1.0, -1.0, 1.0, -1.0]]), dims=1).abs().max() < 1e-6
     tensor(True)
     """
-    _check(x, dims)
-    with _full_precision(x):
-        y = x.to(torch.promote_types(x.dtype, torch.float32))
-        for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
-            y = _low_passed(y, axis, step)
-        return _like(y.to(x.dtype), x)
+    return _ideal(x, per_axis(stride, dims, "stride"), subsampled=False)
 
 
 def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = None, dims: int = 2) -> Tensor:
@@ -456,8 +477,8 @@ def blur_upsample(
     stride : int or one int an axis
         Samples out for each sample in, at least 1.
     taps : str, sequence of float, or one of these an axis
-        The filter, as `aliasing.filters.get_taps` takes it. Where each of its phases has the same sum (binomial: at
-        least 2 taps at stride 2), a constant stays that constant.
+        The filter, as for `blur_pool`. If each of its phases has the same sum (binomial: at least 2 taps at stride 2;
+        a box whose length the stride divides), a constant stays that constant.
     padding : {"reflect", "replicate", "circular", "zero"}
         What lies beyond the border of ``x``.
     dims : int
@@ -475,14 +496,14 @@ def blur_upsample(
     """
     channels = _check(x, dims)
     steps = per_axis(stride, dims, "stride")
-    filters = taps_per_axis(taps, dims)
+    filters = taps_per_axis(_hashable(taps), steps)
     # Sample i reaches the outputs s i − k₀ … s i + n − 1 − k₀, so this many samples beyond the border reach inside.
     reach = [-(-(len(row) // 2) // step) for row, step in zip(filters, steps, strict=True)]
     _check_padding(x, [np.ones(2 * far + 1) for far in reach], padding, dims)
     batch = x if x.ndim == dims + 2 else x[None]
     with _full_precision(x):
         padded = F.pad(batch, [far for far in reversed(reach) for _ in range(2)], PADDINGS[padding])
-        kernel = torch.as_tensor(_outer(filters) * np.prod(steps), dtype=x.dtype, device=x.device)
+        kernel = torch.as_tensor(_outer(filters) * math.prod(steps), dtype=x.dtype, device=x.device)
         transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dims - 1]
         weight = kernel.expand(channels, 1, *kernel.shape)
         rest = [step - 1 for step in steps]  # zeros after the last sample
@@ -492,41 +513,26 @@ def blur_upsample(
     return _like(y if x.ndim == dims + 2 else y[0], x)
 
 
-def per_axis(value: PerAxis, dims: int, name: str) -> tuple[int, ...]:
-    """One whole number an axis, each at least 1, from one for all or one each."""
-    values = (value,) * dims if isinstance(value, int) else tuple(value)
-    if len(values) != dims or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 1 for v in values):
-        raise ValueError(f"{name} is a whole number of at least 1, or {dims} of them; got {value!r}")
-    return values
-
-
-def taps_per_axis(taps: TapsLike, dims: int) -> list[Taps]:
-    """Taps of each axis, from one filter for all or one each."""
-    if isinstance(taps, str):
-        return [_named(taps)] * dims
-    if all(isinstance(tap, int | float | np.number) for tap in taps):
-        return [get_taps(cast("Sequence[float]", taps))] * dims
-    if len(taps) != dims:
-        raise ValueError(f"taps are one filter, or {dims} of them, one an axis; got {len(taps)}: {taps!r}")
-    return [get_taps(row) for row in cast("Sequence[str | Sequence[float]]", taps)]
-
-
-@lru_cache(maxsize=64)
-def _named(taps: str) -> Taps:
-    return get_taps(taps)
-
-
 def _check(x: Tensor, dims: int) -> int:
     """Raise unless x is a tensor that an operator can take; return its number of channels."""
     if dims not in (1, 2, 3):
-        raise ValueError(f"dims, the number of spatial axes, is 1, 2 or 3; got {dims!r}")
+        raise UsageError(f"dims, the number of spatial axes, is 1, 2 or 3; got {dims!r}")
     if not isinstance(x, Tensor):
         raise TypeError(f"a torch tensor is needed; got {type(x).__name__} (torch.as_tensor makes one)")
     if not x.is_floating_point():
         raise TypeError(f"a floating-point tensor is needed; got {x.dtype} (x.float() makes one)")
-    if x.ndim not in (dims + 1, dims + 2) or 0 in x.shape:
-        axes = ", ".join(("L", "HW", "DHW")[dims - 1])
-        raise ValueError(f"a tensor (N, C, {axes}) or (C, {axes}) with no empty axis is needed; got {tuple(x.shape)}")
+    axes = ", ".join(("L", "HW", "DHW")[dims - 1])
+    if x.ndim not in (dims + 1, dims + 2):
+        raise UsageError(f"a tensor (N, C, {axes}) or (C, {axes}) is needed; got {tuple(x.shape)}")
+    if is_traced():
+        return constant(x.shape[-dims - 1])  # and the others may differ when it runs
+    if 0 in x.shape:
+        raise UsageError(f"a tensor (N, C, {axes}) with no empty axis is needed; got {tuple(x.shape)}")
+    if dims == 2 and not is_recorded() and channels_last(x.shape):
+        raise UsageError(
+            f"{tuple(x.shape)} looks like a picture with its channels last: x.permute(2, 0, 1) puts them first; "
+            f"if these are {x.shape[0]} channels of {x.shape[1]}×{x.shape[2]} pixels, x[None] says so"
+        )
     return x.shape[-dims - 1]
 
 
@@ -541,42 +547,55 @@ class _Blur(NamedTuple):
 
 @lru_cache(maxsize=64, typed=True)
 def _blur(stride: PerAxis, taps: TapsLike, padding: str, dims: int) -> _Blur:
-    filters = tuple(taps_per_axis(taps, dims))
+    steps = per_axis(stride, dims, "stride")
+    filters = tuple(taps_per_axis(taps, steps))
     # A zero in front makes an even number of taps odd, so that as much is padded before as after.
     odd = [row if len(row) % 2 or padding != "zero" else np.concatenate(([0.0], row)) for row in filters]
     margin = tuple(len(row) // 2 if padding == "zero" else 0 for row in odd)
-    return _Blur(per_axis(stride, dims, "stride"), filters, _outer(odd), margin)
+    return _Blur(steps, filters, _outer(odd), margin)
 
 
 def _hashable(value: Any) -> Any:
-    """Lists and arrays as tuples."""
-    return (
-        tuple(map(_hashable, value))
-        if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-        else value
-    )
+    """Lists, arrays and tensors as tuples."""
+    if isinstance(value, np.ndarray | Tensor):
+        value = value.tolist()
+    return tuple(map(_hashable, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) -> None:
     if padding not in PADDINGS:
-        raise ValueError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
-    if padding in ("zero", "replicate") or torch.compiler.is_compiling():
-        return  # any length will do; and in a compiled program sizes are symbols, which torch checks when it runs
+        raise UsageError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
+    if padding in ("zero", "replicate") or torch.compiler.is_dynamo_compiling():
+        return  # any length will do; and sizes that differ from run to run are left to torch
     for size, row in zip(x.shape[-dims:], filters, strict=True):
+        if type(size) is not int:
+            continue  # a symbol, in a program that is exported or traced
         longest = 2 * size - 1 if padding == "reflect" else 2 * size + 1
         if len(row) > longest:
-            raise ValueError(
+            raise UsageError(
                 f"{len(row)} taps reach beyond what {padding} padding of {size} pixels allows, {longest} taps; "
                 "take fewer, or padding='replicate'"
             )
 
 
-def _filter_and_subsample(x: Tensor, blur: _Blur, padding: str) -> Tensor:
+def _apply(x: Tensor, blur: _Blur, padding: str) -> Tensor:
+    dims = len(blur.steps)
+    channels = _check(x, dims)
+    _check_padding(x, blur.filters, padding, dims)
+    if blur.kernel.size == 1:
+        return subsample(x, blur.steps, dims=dims)  # one tap is one: the samples themselves, to the bit
+    batch = x if x.ndim == dims + 2 else x[None]
+    with _full_precision(x):
+        y = _filter_and_subsample(batch, channels, blur, padding)
+    return y if x.ndim == dims + 2 else y[0]
+
+
+def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -> Tensor:
     dims = len(blur.steps)
     if padding != "zero":
-        if dims == 2 and not torch.compiler.is_compiling() and unpadded.pays(x):
-            # What comes after is the definition, for compiled and exported programs and for devices where a padded
-            # copy is cheap. In eager mode on a CPU it costs as much as the blur.
+        if dims == 2 and not is_recorded() and unpadded.pays(x):
+            # What comes after is the definition, for recorded programs and for devices where a padded copy is cheap.
+            # In eager mode on a CPU it costs as much as the blur.
             rows, columns = (
                 unpadded.Axis(tuple(row.tolist()), step, padding, size)
                 for row, step, size in zip(blur.filters, blur.steps, x.shape[2:], strict=True)
@@ -585,8 +604,8 @@ def _filter_and_subsample(x: Tensor, blur: _Blur, padding: str) -> Tensor:
         beyond = [side for row in reversed(blur.filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
         x = F.pad(x, beyond, PADDINGS[padding])
     kernel = torch.as_tensor(blur.kernel, dtype=x.dtype, device=x.device)
-    weight = kernel.expand(x.shape[1], 1, *kernel.shape)
-    return cast(Tensor, _convolution(dims)(x, weight, stride=blur.steps, padding=blur.margin, groups=x.shape[1]))
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    return cast(Tensor, _convolution(dims)(x, weight, stride=blur.steps, padding=blur.margin, groups=channels))
 
 
 def _full_precision(x: Tensor) -> AbstractContextManager[object]:
@@ -607,6 +626,23 @@ def _outer(filters: Sequence[Taps]) -> NDArray[np.float64]:
     return kernel
 
 
+def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:
+    """The ideal low-pass along every axis that is (to be) subsampled, and its samples."""
+    dims = len(steps)
+    _check(x, dims)
+    with _full_precision(x):
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        for axis, step in zip(range(-dims, 0), steps, strict=True):
+            if step == 1:
+                continue
+            if is_recorded_for_elsewhere():
+                y = _low_passed_by_matrix(y, axis, step, step if subsampled else 1)
+            else:
+                y = _low_passed(y, axis, step)
+                y = _every(y, axis, step) if subsampled else y
+        return _like(y.to(x.dtype), x)
+
+
 def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
     """Along one axis, what lies strictly below 1 / (2 step) cycles per pixel."""
     x = x.movedim(axis, -1)
@@ -614,6 +650,26 @@ def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
     below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step)
     y: Tensor = torch.fft.irfft(torch.fft.rfft(x) * below, n=size)
     return y.movedim(-1, axis)
+
+
+def _low_passed_by_matrix(x: Tensor, axis: int, step: int, every: int) -> Tensor:
+    """The same, and every so many of its samples, as a product with a matrix.
+
+    ONNX and Core ML have a Fourier transform in name only. The waves below the limit, cosines and sines, are an
+    orthonormal basis *B*, so that the low-pass is BᵀB, and its samples are those columns of *B*.
+    """
+    size = x.shape[axis]
+    pixels = torch.arange(size, device=x.device)
+    waves = torch.arange(size // 2 + 1, device=x.device)[:, None]
+    # Whole periods are taken off while the numbers are whole, as k·n is past what a float32 angle can hold.
+    turns = waves * pixels
+    turns = turns - torch.div(turns, size, rounding_mode="floor") * size
+    angle = (2 * torch.pi / size) * turns.to(x.dtype)
+    energy = torch.where(waves == 0, 1.0, 2.0) * (2 * step * waves < size)  # k / size < 1 / (2 step)
+    amplitude = energy.to(x.dtype).div(size).sqrt()
+    basis = torch.cat([amplitude * angle.cos(), amplitude * angle.sin()])
+    y = x.transpose(axis, -1) @ (basis.transpose(0, 1) @ basis[:, ::every])
+    return y.transpose(axis, -1)
 
 
 def _every(x: Tensor, axis: int, step: int) -> Tensor:
@@ -629,17 +685,18 @@ def _like(y: Tensor, x: Tensor) -> Tensor:
 
 
 def _components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
-    """Polyphase components, (N, phases, C, ...): all of ⌈L / s⌉ samples."""
+    """Polyphase components, (N, phases, C, ...): all of ⌈L / s⌉ samples, the phase of the last axis fastest."""
     _check(x, dims)
-    batch = x if x.ndim == dims + 2 else x[None]
-    for axis, step in reversed(list(zip(range(-dims, 0), steps, strict=True))):
-        size = batch.shape[axis]
-        samples = -(-size // step)
-        around = torch.arange(samples * step, device=x.device) % size
-        # The phases come out behind the samples of their axis, at its own (negative) place.
-        batch = batch.index_select(axis, around)
-        batch = batch.unflatten(axis, (samples, step)).movedim(axis, 1)  # type: ignore[no-untyped-call]
-    return batch.flatten(1, dims)
+    components = [x if x.ndim == dims + 2 else x[None]]
+    for axis, step in zip(range(-dims, 0), steps, strict=True):
+        size = x.shape[axis]
+        # Rounded up without negative numbers, and continued circularly without a remainder: what ONNX makes of the one
+        # rounds the other way, and of the other ends the process.
+        places = step * torch.arange((size + step - 1) // step, device=x.device)
+        phases = [places + phase for phase in range(step)]
+        phases = [place - torch.div(place, size, rounding_mode="floor") * size for place in phases]
+        components = [one.index_select(axis, place) for one in components for place in phases]
+    return torch.stack(components, 1)
 
 
 def _largest(components: Tensor) -> Tensor:

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from scipy import optimize
 from torch import Tensor
 
-from aliasing import downsample, filters, sampling, spectrum
+from aliasing import downsample, sampling, spectrum
+from aliasing.axes import whole
+from aliasing.errors import InputError, UsageError
+from aliasing.filters import TapsLike, taps_per_axis
 
 OPERATORS = ("subsample", "max", "average", "convolution", "blur", "fourier")
 
@@ -77,23 +80,26 @@ def prepare(pixels: NDArray[np.uint8], stride: int, channels: str = "luminance")
 
     Raises
     ------
-    ValueError
-        For a picture smaller than four strides, or another name of channels.
+    InputError
+        If the picture is smaller than four strides.
+    UsageError
+        If there are no such channels.
     """
+    stride = whole(stride, "stride")
     height, width = (size // stride * stride for size in pixels.shape[:2])
     if min(height, width) < 4 * stride:
-        raise ValueError(f"{pixels.shape[0]}×{pixels.shape[1]} pixels are too few for stride {stride}: take 4 strides")
+        raise InputError(f"{pixels.shape[0]}×{pixels.shape[1]} pixels are too few for stride {stride}: take 4 strides")
     colours = pixels[:height, :width].transpose(2, 0, 1) / 255
     if channels == "rgb":
         picture = colours
     elif channels == "luminance":
         picture = np.tensordot(_LUMINANCE, colours, 1)[None]
     else:
-        raise ValueError(f"channels is 'luminance' or 'rgb'; got {channels!r}")
+        raise UsageError(f"channels is 'luminance' or 'rgb'; got {channels!r}")
     return np.asarray(spectrum.periodic(picture))
 
 
-def compare(picture: Picture, operator: str, stride: int = 4, taps: str | None = None) -> Comparison:
+def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | None = None) -> Comparison:
     """Apply an operator and split what it leaves into baseband and alias.
 
     Parameters
@@ -101,13 +107,13 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: str | None =
     picture : array (channels, H, W)
         As `prepare` returns it.
     operator : str
-        One of `OPERATORS`: nothing, the maximum or the mean of stride×stride windows, a convolution with ``taps`` as
-        they are (default ``"box5"``), a blur-pool with ``taps`` stretched to the stride (default ``"binomial4"``), or
-        the ideal low-pass.
+        One of `OPERATORS`: nothing, the maximum or the mean of stride×stride windows, a convolution (by default with a
+        5×5 box), a blur-pool (by default ``"binomial4"``), or the ideal low-pass.
     stride : int
         Distance between the samples kept.
-    taps : str, optional
-        The filter of "convolution" and "blur".
+    taps : str or sequence of float, optional
+        The filter of "convolution" and "blur": a name is stretched to the stride, numbers are taken as they are, as
+        by `aliasing.downsample.blur_pool`.
 
     Returns
     -------
@@ -122,13 +128,14 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: str | None =
     >>> result.alias_fraction < compare(noise, "subsample", stride=2).alias_fraction
     True
     """
+    stride = whole(stride, "stride")
     row, label = _taps_and_label(operator, stride, taps)
     if operator == "max":
         dense = _dense_maximum(torch.from_numpy(picture), stride).numpy()
     elif operator == "fourier":
         dense = sampling.ideal_lowpass(picture, stride)
     else:
-        dense = downsample.blur_pool(torch.from_numpy(picture), 1, row, padding="circular").numpy()
+        dense = downsample.low_pass(torch.from_numpy(picture), stride, row, "circular").numpy()
     parts = sampling.decompose(dense, stride, before=picture)
     # Over all channels: energies, not fractions, are added.
     inside, total = _energies(dense, stride)
@@ -188,23 +195,25 @@ def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float)
     return float(1 - blurred[below].sum() / blurred.sum())
 
 
-def _taps_and_label(operator: str, stride: int, taps: str | None) -> tuple[list[float], str]:
+def _taps_and_label(operator: str, stride: int, taps: TapsLike | None) -> tuple[TapsLike, str]:
     window = f"{stride}×{stride}"
     if operator == "subsample":
         return [1.0], "subsampled"
     if operator == "max":
         return [1.0], f"{window} maximum"
     if operator == "average":
-        return filters.box(stride).tolist(), f"{window} average"
+        return [1.0] * stride, f"{window} average"
     if operator == "convolution":
-        row = filters.get_taps(taps or "box5")
-        return row.tolist(), f"{len(row)}×{len(row)} {(taps or 'box5').rstrip('0123456789')} convolution"
+        kernel = [1.0] * 5 if taps is None else taps
+        window = "×".join(str(len(row)) for row in taps_per_axis(kernel, (stride, stride)))
+        family = kernel.rstrip("0123456789") + " " if isinstance(kernel, str) else "box " if taps is None else ""
+        return kernel, f"{window} {family}convolution"
     if operator == "blur":
-        row = filters.get_taps(taps or "binomial4", stride)
-        return row.tolist(), f"blur-pool, {taps or 'binomial4'} for stride {stride}"
+        kernel = "binomial4" if taps is None else taps
+        return kernel, f"blur-pool, {kernel} for stride {stride}" if isinstance(kernel, str) else "blur-pool"
     if operator == "fourier":
         return [1.0], "ideal low-pass"
-    raise ValueError(f"operator is one of {', '.join(OPERATORS)}; got {operator!r}")
+    raise UsageError(f"operator is one of {', '.join(OPERATORS)}; got {operator!r}")
 
 
 def _dense_maximum(picture: Tensor, stride: int) -> Tensor:

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aliasing.downsample.recording import is_recorded
+
 # A comparison costs a pass over memory and a byte for the gradient, as many as the window is long. Torch's way is slow
 # for contiguous images; in channels_last, where it compares many channels at once, it is good for all but two by two.
 LARGEST, LARGEST_CHANNELS_LAST = 3, 2
@@ -42,7 +44,7 @@ def dense_maximum(
     >>> dense_maximum(torch.tensor([[[3.0, 1.0, 2.0, 5.0]]]), (1, 2))
     tensor([[[3., 2., 5.]]])
     """
-    if torch.compiler.is_compiling() or dilation != (1, 1) or not _pays(x, kernel):
+    if is_recorded() or dilation != (1, 1) or not _pays(x, kernel):
         return F.max_pool2d(x, kernel, 1, padding, dilation)
     if max(padding) > 0:
         (top, left) = padding

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from aliasing.downsample import blur_pool, fourier_low_pass, fourier_pool, largest_phase, polyphase_pool
+from aliasing.downsample import blur_pool, fourier_low_pass, fourier_pool, largest_phase, low_pass, polyphase_pool
 from aliasing.errors import UsageError
 from aliasing.filters import get_taps
 
@@ -43,7 +43,7 @@ class Blur:
         return blur_pool(x, stride, self.taps, self._padding_for(x))
 
     def smooth(self, x: Tensor, stride: Stride) -> Tensor:
-        return blur_pool(x, 1, self.taps, self._padding_for(x))
+        return low_pass(x, stride, self.taps, self._padding_for(x))
 
     def _padding_for(self, x: Tensor) -> str:
         """A map of fewer pixels than the taps reach has nothing to reflect: its border is repeated instead."""

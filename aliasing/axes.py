@@ -1,0 +1,167 @@
+"""Axes of a signal, and one whole number for each of them: strides, phases, kernels.
+
+Here is what every function that takes such a number accepts: Python's and NumPy's integers, one for all axes or one
+for each. A bool and a float are refused, because they are more often a slip than a stride. And here a picture whose
+channels stand last is told from a stack of signals.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from aliasing.errors import UsageError
+
+PerAxis: TypeAlias = int | Sequence[int]
+Axes: TypeAlias = int | Sequence[int]
+
+#: The axes of a signal where nothing else is said: those of pictures that stand one behind the other.
+LAST_TWO = (-2, -1)
+
+# A picture whose channels stand last: as many as colours have, behind two axes that are long enough for a picture.
+_CHANNELS, _SMALLEST_PICTURE = (3, 4), 8
+
+
+def whole(value: Any, name: str, least: int = 1) -> int:
+    """The value as a Python int.
+
+    Parameters
+    ----------
+    value : int or numpy.integer
+        At least ``least``.
+    name : str
+        What the error calls it.
+    least : int
+        The smallest value that makes sense.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    UsageError
+        If the value is not a whole number (a bool and a float are not), or is too small.
+
+    Examples
+    --------
+    >>> whole(np.int64(2), "stride")
+    2
+    """
+    if not _is_whole(value, least):
+        raise UsageError(f"{name} is a whole number of at least {least}; got {value!r}")
+    return int(value)
+
+
+def per_axis(value: Any, count: int, name: str, least: int = 1) -> tuple[int, ...]:
+    """One whole number an axis, from one for all or one each.
+
+    Parameters
+    ----------
+    value : int or sequence of int
+        Python's or NumPy's integers, each at least ``least``.
+    count : int
+        Number of axes.
+    name : str
+        What the error calls it.
+    least : int
+        The smallest value that makes sense.
+
+    Returns
+    -------
+    tuple of int
+        ``count`` numbers.
+
+    Raises
+    ------
+    UsageError
+        If there are more or fewer numbers than axes, or one of them is not a whole number, or is too small.
+
+    Examples
+    --------
+    >>> per_axis(2, 3, "stride"), per_axis(np.array([2, 1]), 2, "stride")
+    ((2, 2, 2), (2, 1))
+    """
+    values = tuple(value) if are_several(value) else (value,) * count
+    if len(values) != count or not all(_is_whole(number, least) for number in values):
+        many = f", or {count} of them" if count > 1 else ""
+        raise UsageError(f"{name} is a whole number of at least {least}{many}; got {value!r}")
+    return tuple(int(number) for number in values)
+
+
+def are_several(value: Any) -> bool:
+    """Whether a value is a sequence, one number an axis, and not one number for all.
+
+    Examples
+    --------
+    >>> are_several((2, 2)), are_several(np.array(2))
+    (True, False)
+    """
+    return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
+    """The axes of a signal, counted from the front of an array of a given shape.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    axes : int or sequence of int
+        One axis or several, from the front (0, 1, …) or from the end (−1, −2, …). What stands beside them is a batch.
+
+    Returns
+    -------
+    tuple of int
+        From 0 on, in the order given. (Asked again, they are not taken for the last two axes that nobody has named.)
+
+    Raises
+    ------
+    UsageError
+        If the array has no such axis, an axis is empty or named twice, or nothing but the last two axes are asked for
+        of an array that has the shape of a picture with its channels last.
+
+    Examples
+    --------
+    >>> signal_axes((480, 640, 3), axes=(-3, -2))
+    (0, 1)
+    """
+    named = (axes,) if isinstance(axes, int | np.integer) else tuple(axes)
+    if not named or not all(_is_whole(axis, -len(shape)) and axis < len(shape) for axis in named) or 0 in shape:
+        what = "(..., H, W)" if named == LAST_TWO else f"with axes {axes!r}"
+        raise UsageError(f"an array {what} with no empty axis is needed; got shape {tuple(shape)}")
+    if named == LAST_TWO and channels_last(shape):
+        raise UsageError(
+            f"an array of shape {tuple(shape)} looks like a picture with its channels last: axes=(0, 1) takes its rows "
+            f"and columns; if it holds {shape[0]} signals of {shape[1]}×{shape[2]}, axes=(1, 2) says so"
+        )
+    from_front = tuple(int(axis) % len(shape) for axis in named)
+    if len(set(from_front)) < len(from_front):
+        raise UsageError(f"each axis is named once; got {axes!r} of an array of shape {tuple(shape)}")
+    return from_front
+
+
+def channels_last(shape: Sequence[int]) -> bool:
+    """Whether an array has the shape of one picture with its channels last, H×W×3 or H×W×4.
+
+    Taken for H signals of W×3 such a picture gives numbers that mean nothing. An honest stack of signals has that
+    shape only if they are more than twice as long as they are wide, and three or four pixels wide.
+
+    Parameters
+    ----------
+    shape : sequence of int
+
+    Returns
+    -------
+    bool
+        True for three axes of which the last holds 3 or 4 and the others at least 8.
+
+    Examples
+    --------
+    >>> channels_last((480, 640, 3)), channels_last((3, 480, 640)), channels_last((64, 4, 4))
+    (True, False, False)
+    """
+    return len(shape) == 3 and shape[2] in _CHANNELS and min(shape[0], shape[1]) >= _SMALLEST_PICTURE
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool) and bool(value >= least)
