@@ -465,25 +465,27 @@ def test_a_network_that_makes_grey_itself_is_shown_colours() -> None:
 # --- left as it was --------------------------------------------------------------------------------------------------
 
 
-def test_a_classifier_leaves_the_network_in_its_mode() -> None:
+def test_a_classifier_is_the_network_itself_and_leaves_it_in_its_mode() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten())
     module[1].eval()
-    classifier = al.Classifier(module, "it", 8, HALF, HALF, "bilinear", 8, 1.0)
+    before = [buffer.clone() for buffer in module.buffers()]
+    classifier = al.load_model(al.Classifier(module, "it", 8, HALF, HALF, "bilinear", 8, 1.0), mean=(0.4, 0.4, 0.4))
+    assert classifier.module is module
     assert (module.training, module[0].training, module[1].training) == (True, True, False)
-    assert not any(inside.training for inside in classifier.module.modules())
-    with torch.no_grad():
-        module[0].weight.mul_(2)
-    assert torch.equal(classifier.module[0].weight, module[0].weight)  # one set of weights
+    assert all(map(torch.equal, module.buffers(), before))
 
 
-def test_a_network_in_training_mode_that_cannot_be_copied_is_one_line() -> None:
+def test_a_network_in_training_mode_that_cannot_be_copied_is_measured_where_it_is() -> None:
     class Uncopyable(Small):
         def __deepcopy__(self, memo: Any) -> Any:
             raise RuntimeError("holds an open\nfile")
 
-    with pytest.raises(UsageError, match=r"in training mode and cannot be copied \(holds an open\); call its eval"):
-        al.load_model(Uncopyable())
-    assert al.load_model(Uncopyable().eval()).input_size == 224
+    network = Uncopyable()
+    evaluated = al.measure_jitter(al.Classifier(network, "it", 24, HALF, HALF, "bilinear", 32, 0.75), "sample", limit=2)
+    assert network.training
+    network.eval()
+    again = al.measure_jitter(al.Classifier(network, "it", 24, HALF, HALF, "bilinear", 32, 0.75), "sample", limit=2)
+    assert again.records.equals(evaluated.records)
 
 
 # --- exported programs -----------------------------------------------------------------------------------------------
