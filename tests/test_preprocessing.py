@@ -476,14 +476,16 @@ def test_a_classifier_leaves_the_network_in_its_mode() -> None:
     assert torch.equal(classifier.module[0].weight, module[0].weight)  # one set of weights
 
 
-def test_a_network_in_training_mode_that_cannot_be_copied_is_one_line() -> None:
+def test_a_network_in_training_mode_that_cannot_be_copied_is_put_into_evaluation_mode_and_that_is_said() -> None:
     class Uncopyable(Small):
         def __deepcopy__(self, memo: Any) -> Any:
             raise RuntimeError("holds an open\nfile")
 
-    with pytest.raises(UsageError, match=r"in training mode and cannot be copied \(holds an open\); call its eval"):
-        al.load_model(Uncopyable())
-    assert al.load_model(Uncopyable().eval()).input_size == 224
+    note = "it cannot be copied (holds an open), so it itself was put into evaluation mode"
+    network = Uncopyable()
+    assert note in al.load_model(network).notes
+    assert not network.training
+    assert note not in al.load_model(network).notes
 
 
 # --- exported programs -----------------------------------------------------------------------------------------------

@@ -133,6 +133,7 @@ def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
         module = fewer_steps(model.module, model.blank(2))
     except Exception:  # it cannot be copied
         module = model.module
+    module.eval()  # what stands in for other modules is new, and in training mode
     module.to(execution.device)
     module.to(memory_format=torch.channels_last)
     if execution.compiled:

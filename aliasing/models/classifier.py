@@ -38,7 +38,7 @@ class Classifier:
     ----------
     module : torch.nn.Module
         Takes N×C×H×W, gives N×classes. A network in training mode is not changed: the classifier then holds a copy in
-        evaluation mode that shares its weights.
+        evaluation mode that shares its weights. One that cannot be copied is put into it, and the notes say so.
     name : str
         The canonical name, with its source: ``"torchvision:resnet50.IMAGENET1K_V1"``.
     input_size : int or (int, int)
@@ -67,7 +67,7 @@ class Classifier:
     Raises
     ------
     UsageError
-        If the sizes or the preprocessing make no sense, or a network in training mode cannot be copied.
+        If the sizes or the preprocessing make no sense.
 
     Examples
     --------
@@ -115,7 +115,18 @@ class Classifier:
             raise UsageError(f"{self.name}: mean {mean} and std {std}; expected as many of each, std positive")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
-        object.__setattr__(self, "module", _in_evaluation_mode(self.module, self.name))
+        if any(inside.training for inside in self.module.modules()):
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        """Hold a copy in evaluation mode; where there can be none, put the network itself into it, and say so."""
+        try:
+            object.__setattr__(self, "module", _evaluation_copy(self.module))
+        except Exception as error:  # whatever a network holds that cannot be copied
+            reason = one_line((str(error).splitlines() or [type(error).__name__])[0])
+            note = f"it cannot be copied ({reason}), so it itself was put into evaluation mode"
+            object.__setattr__(self, "notes", (*self.notes, note))
+            self.module.eval()
 
     @property
     def view_size(self) -> Size:
@@ -239,18 +250,11 @@ def _luma(views: Tensor) -> Tensor:
     return green + _LUMA_RED * (red - green) + _LUMA_BLUE * (blue - green)
 
 
-def _in_evaluation_mode(module: nn.Module, name: str) -> nn.Module:
-    """The network, or a copy in evaluation mode with the same parameters and buffers where it is in training mode."""
-    if not any(inside.training for inside in module.modules()):
-        return module
+def _evaluation_copy(module: nn.Module) -> nn.Module:
+    """A copy in evaluation mode with the same parameters and buffers."""
     shared: dict[int, Any] = {id(tensor): tensor for tensor in [*module.parameters(), *module.buffers()]}
-    try:
-        return copy.deepcopy(module, shared).eval()
-    except Exception as error:  # whatever a network holds that cannot be copied
-        reason = one_line((str(error).splitlines() or [type(error).__name__])[0])
-        raise UsageError(
-            f"{name} is in training mode and cannot be copied ({reason}); call its eval() before"
-        ) from error
+    copied: nn.Module = copy.deepcopy(module, shared)
+    return copied.eval()
 
 
 def fingerprint(module: nn.Module) -> str:
