@@ -67,7 +67,7 @@ class Classifier:
     Raises
     ------
     UsageError
-        If the sizes or the preprocessing make no sense, or a network in training mode cannot be copied.
+        If the sizes or the preprocessing make no sense.
 
     Examples
     --------
