@@ -484,6 +484,19 @@ def test_an_integer_of_hugging_face_means_its_name(tmp_path: Path) -> None:
     assert "no class of grey (12 classes without names)" in refusal(path, network(None, 12))
 
 
+def test_data_sets_that_number_the_same_classes_otherwise(tmp_path: Path) -> None:
+    """Side by side their numbers mean nothing, and their names do."""
+    names = [synonym for _, _, synonym in CLASSES]
+    first = _class_label(tmp_path / "a.parquet", names, list(zip(SHOWN, SAID, strict=True)))
+    second = _class_label(
+        tmp_path / "b.parquet", names[::-1], [(shown, 9 - said) for shown, said in zip(SHOWN, SAID, strict=True)]
+    )
+    assert accuracy([first, second]) == pytest.approx(ACCURACY)
+    assert accuracy([second, (picture(3), 3)]) == pytest.approx(6 / 7)
+    with pytest.raises(InputError, match="other columns or names of classes"):
+        open_images(str(tmp_path / "*.parquet"))
+
+
 def test_names_that_a_network_calls_otherwise_are_still_its_numbers(tmp_path: Path) -> None:
     """CIFAR's "airplane" is "plane" elsewhere: the eight others stand where they should."""
     theirs = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -231,13 +231,14 @@ def _open_items(items: list[Any]) -> ImageSource:
     if len(items) == 1 and sources:
         return sources[0]
     class_names = {source.class_names for source in sources.values()}
+    shared = class_names.pop() if len(class_names) == 1 and len(sources) == len(items) else None
 
     def entries() -> Iterator[Entry]:
         names = UniqueNames()
         for index, item in enumerate(items):
             if index in sources:
                 folder = names(shown(str(item)))
-                for entry in sources[index]:
+                for entry in sources[index] if shared is not None else _by_name(sources[index]):
                     yield replace(entry, name=f"{folder}/{entry.name}")
             else:
                 entry = _item_entry(f"{index:05d}", item)
@@ -246,8 +247,17 @@ def _open_items(items: list[Any]) -> ImageSource:
     return ImageSource(
         f"{len(items)} item{'s' if len(items) > 1 else ''}",
         entries,
-        class_names.pop() if len(class_names) == 1 and len(sources) == len(items) else None,
+        shared,
     )
+
+
+def _by_name(source: ImageSource) -> Iterator[Entry]:
+    """The entries with names in place of the numbers that a data set names: beside others, numbers mean nothing."""
+    names = source.class_names
+    for entry in source:
+        if names is not None and isinstance(entry.label, int) and 0 <= entry.label < len(names):
+            entry = replace(entry, label=names[entry.label])
+        yield entry
 
 
 def is_tensor(thing: Any) -> bool:

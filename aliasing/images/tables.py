@@ -28,8 +28,10 @@ def parquet_source(paths: list[Path]) -> ImageSource:
         _check(path)
     image, label, class_names = _columns(paths[0])
     for path in paths[1:]:
-        if _columns(path)[:2] != (image, label):
-            raise InputError(f"{path} has other columns than {paths[0]}; give Parquet files of one data set")
+        if _columns(path) != (image, label, class_names):
+            raise InputError(
+                f"{path} has other columns or names of classes than {paths[0]}; give Parquet files of one data set"
+            )
     where = f"Parquet file {paths[0]}" if len(paths) == 1 else f"{len(paths)} Parquet files in {paths[0].parent}"
     origin = f"labels from its column {label}" if label else "unlabelled"
     return ImageSource(
