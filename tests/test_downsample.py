@@ -209,7 +209,7 @@ def test_blur_pool_is_the_low_pass_subsampled(stride, taps, padding):
 def test_what_white_noise_folds_at_stride_four():
     """BlurPool2d(stride=4) is as good at stride 4 as at stride 2, to what the frequencies of 64 pixels can tell."""
     x = torch.randn(100, 1, 64, 64, dtype=torch.float64)
-    for taps, expected in (("binomial4", 0.130), ((1, 3, 3, 1), 0.573)):
+    for taps, expected in (("binomial4", 0.126), ((1, 3, 3, 1), 0.568)):
         row = filters.get_taps(taps, 4)
         kept = abs(filters.response(row, np.fft.fftfreq(64))) ** 2
         energy, below = np.outer(kept, kept), abs(np.fft.fftfreq(64)) < 1 / 8
