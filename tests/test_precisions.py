@@ -33,7 +33,7 @@ class TwoTypes(nn.Module):
         self.front, self.back = whole[:-1].half(), whole[-1]
 
     def forward(self, views: Tensor) -> Tensor:
-        assert views.dtype == torch.float16
+        assert views.dtype == self.front[0].weight.dtype
         answer: Tensor = self.back(self.front(views).float())
         return answer
 

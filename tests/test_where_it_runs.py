@@ -70,7 +70,7 @@ def test_a_verified_run_shows_what_float32_answers(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_lie_derivative_and_the_film_run_on_the_device(asked: list[Any], tmp_path: Path) -> None:
-    pytest.importorskip("imageio_ffmpeg")
+    pytest.importorskip("av")
     out = str(tmp_path / "out")
     command = ["depth", "--models", NAME, "--limit", "1", "--lie", "1", "--animate", "--protocol", "crop:span=2"]
     assert main([*command, "--out", out]) == 0
