@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier
-from aliasing.sites.trace import Trace, trace
+from aliasing.sites.trace import Trace, trace, twin_or_itself
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["SCALES", "Found", "Scale", "find_scale", "rows_of", "scale_of", "to_probabilities"]
@@ -162,9 +162,10 @@ def find_scale(model: Classifier) -> Found:
         if said not in SCALES:
             raise UsageError(f"{model.name}: no scale {said!r}; expected one of {', '.join(SCALES)}")
         return Found(said, "it was said")
+    module = twin_or_itself(model.module)
     try:
-        with in_evaluation(model.module), torch.inference_mode():
-            rows = rows_of(model.module(model.normalize(_pictures(model)).to(_device_of(model.module))), model.name)
+        with in_evaluation(module), torch.inference_mode():
+            rows = rows_of(module(model.normalize(_pictures(model)).to(_device_of(model.module))), model.name)
     except (KeyboardInterrupt, SystemExit):
         raise
     except Exception:  # what it fails on, and how, is said when it fails on an image

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from aliasing.models.classifier import Classifier
+from aliasing.sites.trace import twin_or_itself
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 
@@ -22,7 +23,7 @@ def penultimate_layer(classifier: Classifier) -> str | None:
     >>> penultimate_layer(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
     '3'
     """
-    module, size = classifier.module, classifier.input_size
+    module, size = twin_or_itself(classifier.module), classifier.input_size
     outputs: dict[str, Tensor] = {}
     hooks = [
         layer.register_forward_hook(lambda _layer, _inputs, output, name=name: outputs.__setitem__(name, output))

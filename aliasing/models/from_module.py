@@ -25,6 +25,7 @@ from aliasing.models.classifier import (
     record_weights,
     require_weights,
 )
+from aliasing.sites.trace import twin_or_itself
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 _ASSUMED = "no preprocessing was given: ImageNet's was assumed (256, centre 224, bilinear)"
@@ -117,8 +118,9 @@ def _require_answer(classifier: Classifier) -> None:
     example = next(classifier.module.parameters(), torch.zeros(()))
     image = torch.zeros(1, 3, size, size, device=example.device, dtype=classifier.dtype)
     try:
-        with torch.no_grad(), in_evaluation(classifier.module):
-            answer = classifier.module(image)
+        module = twin_or_itself(classifier.module)
+        with torch.no_grad(), in_evaluation(module):
+            answer = module(image)
     except SystemExit as error:
         raise UsageError(f"{classifier.name} calls sys.exit({error}) where it is asked for an answer") from error
     except Exception as error:  # whatever the person's own code raises

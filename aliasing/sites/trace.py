@@ -26,7 +26,18 @@ from torch.utils import _pytree as pytree
 from aliasing.errors import InputError, UsageError
 from aliasing.undisturbed import surroundings_kept
 
-__all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace", "trace_shapes", "twin"]
+__all__ = [
+    "COUNTED",
+    "Call",
+    "ModuleCall",
+    "Trace",
+    "Value",
+    "name_of",
+    "trace",
+    "trace_shapes",
+    "twin",
+    "twin_or_itself",
+]
 
 # Calls of these functions are recorded whether or not they handle the signal, so that each has a number to be known by.
 COUNTED = frozenset(
@@ -193,6 +204,14 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = lambda tensor: te
         placed = place(buffer)
         memo[id(buffer)] = placed.clone() if placed is buffer else placed  # a network may write to its buffers
     return copy.deepcopy(model, memo).eval()
+
+
+def twin_or_itself(model: nn.Module) -> nn.Module:
+    """The twin of a network; the network itself, where it cannot be copied."""
+    try:
+        return twin(model)
+    except Exception:  # whatever its parts raise
+        return model
 
 
 def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> Trace:

@@ -28,6 +28,7 @@ from aliasing.models.classifier import fingerprint
 from aliasing.progress import watched
 from aliasing.provenance import whole_file, write_json
 from aliasing.resizers import crop_centre, resize_shorter_side
+from aliasing.sites.trace import twin_or_itself
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
@@ -201,8 +202,9 @@ def _training_set(
             raise InputError(
                 f"no labelled images in {images.description}; give a folder with a folder a class, or a labels.csv"
             )
-        with torch.no_grad(), in_evaluation(model.module):
-            classes = model.module(model.normalize(model.preprocess(squares[0])[None])).shape[1]
+        module = twin_or_itself(model.module)
+        with torch.no_grad(), in_evaluation(module):
+            classes = module(model.normalize(model.preprocess(squares[0])[None])).shape[1]
         if not 0 <= min(labels) <= max(labels) < classes:
             raise InputError(
                 f"labels from {min(labels)} to {max(labels)} in {images.description}; {model.name} has {classes}"
