@@ -462,11 +462,11 @@ def _count_classes(model: "Classifier") -> int | None:
     """How many classes a network answers with, by one picture of its mean colour; None where it fails on that."""
     import torch
 
-    from aliasing.undisturbed import on_trial
+    from aliasing.sites.trace import on_trial
 
     try:
-        with on_trial(model.module):
-            answer = model.module(model.blank())
+        with on_trial(model.module) as module:
+            answer = module(model.blank())
     except (Exception, SystemExit):  # what is wrong with it is said when it is measured
         return None
     if not isinstance(answer, torch.Tensor) or answer.ndim not in (1, 2):

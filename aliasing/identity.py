@@ -7,8 +7,7 @@ parameters, another mean are another network; a copy, another name, another file
 
 import hashlib
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -19,7 +18,7 @@ from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from aliasing.models.classifier import Classifier, fingerprint
-from aliasing.undisturbed import on_trial
+from aliasing.sites.trace import on_trial
 
 __all__ = ["Identity", "computation", "identify"]
 
@@ -98,7 +97,8 @@ def computation(module: nn.Module, example: Tensor) -> str:
     str
         SHA-256, hexadecimal.
     """
-    with _as_evaluated(module) as (network, device):
+    with on_trial(module, _plainly_laid_out) as network:
+        device = next((p.device for p in network.parameters()), torch.device("cpu"))
         floating = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
         shown = example.to(device, floating)
         state = network.state_dict(keep_vars=True)
@@ -110,23 +110,6 @@ def computation(module: nn.Module, example: Tensor) -> str:
                 answer = network(shown)
             recorder.note("answer", answer)
     return recorder.digest.hexdigest()
-
-
-@contextmanager
-def _as_evaluated(module: nn.Module) -> Iterator[tuple[nn.Module, torch.device]]:
-    """A copy on the processor in evaluation mode that shares the weights; the network itself where it has no copy."""
-    from aliasing.sites.trace import twin
-
-    try:
-        copied = twin(module, _plainly_laid_out)
-    except Exception:  # networks refuse to be copied in their own ways
-        copied = None
-    if copied is not None:
-        with on_trial(copied):
-            yield copied, torch.device("cpu")
-    else:
-        with on_trial(module):
-            yield module, next((p.device for p in module.parameters()), torch.device("cpu"))
 
 
 def _plainly_laid_out(tensor: Tensor) -> Tensor:

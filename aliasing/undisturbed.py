@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["devices_in_use", "in_evaluation", "on_trial", "surroundings_kept"]
+__all__ = ["devices_in_use", "in_evaluation", "surroundings_kept"]
 
 
 @contextmanager
@@ -85,16 +85,3 @@ def surroundings_kept() -> Iterator[None]:
         now = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
         if now != deterministic:
             torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
-
-
-@contextmanager
-def on_trial(module: nn.Module) -> Iterator[None]:
-    """Around one run that asks what a network is: in evaluation mode, without gradients, and nothing is left of it."""
-    kept = [(buffer, buffer.clone()) for buffer in module.buffers()]
-    with surroundings_kept(), torch.no_grad(), in_evaluation(module):
-        try:
-            yield
-        finally:
-            for buffer, before in kept:
-                if not buffer.is_meta and not torch.equal(buffer, before):
-                    buffer.copy_(before)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import aliasing as al
+from aliasing.depth import lie_error
 from aliasing.depth.attribution import attribute
+from aliasing.depth.feature_maps import average_change
 from aliasing.errors import InputError
 from aliasing.jitter.dependence import Independence, difference
 from tests.networks import build
@@ -177,7 +179,7 @@ def test_it_is_said_in_every_precision_and_of_embeddings(kind: type[nn.Module], 
 
 @pytest.mark.parametrize("kind", [Noise, Counter, BatchMean])
 def test_depth_attribution_and_the_leaderboard_say_it_too(kind: type[nn.Module]) -> None:
-    for measure in (al.probe_depth, attribute):
+    for measure in (al.probe_depth, attribute, lie_error, average_change):
         with pytest.raises(InputError, match=rf"^the answer of known {SAID[kind]}"):
             measure(classifier(kind()), photographs(3))
     board = al.compare_networks([classifier(body(), "honest"), classifier(kind(), "known")], photographs(3))

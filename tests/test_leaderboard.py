@@ -25,6 +25,7 @@ from aliasing.leaderboard import _pareto_front, compare_networks, cost, views_pe
 from aliasing.leaderboard.entrants import choose, group_of, plain_sibling
 from aliasing.protocols import make_protocol
 from aliasing.runs import Ranks
+from aliasing.surgery import antialias
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = 16
@@ -384,3 +385,69 @@ def test_the_command(
         captured = capsys.readouterr()
         assert captured.out.startswith(start)
         assert "could not be measured" in captured.err
+
+
+# --- nothing is lost at the end -----------------------------------------------------------------------------------
+
+
+class NotANumber(nn.Module):
+    """NaN on all pictures, or on those that begin darker than a limit."""
+
+    def __init__(self, share: float = 1.0) -> None:
+        super().__init__()
+        self.body, self.share = small("own:n").module, share
+
+    def forward(self, views: Tensor) -> Tensor:
+        answer: Tensor = self.body(views)
+        return torch.where(views.mean((1, 2, 3))[:, None] < 2 * self.share - 1, torch.nan, answer)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_network_that_answers_nan_takes_nothing_down(first: bool, images: list[Any], tmp_path: Path) -> None:
+    networks = [small("own:a"), classifier(NotANumber(), "own:nan")]
+    board = compare_networks(networks[::-1] if first else networks, images, antialiased=["binomial3,all"], out=tmp_path)
+    summary = board.summary()
+    assert set(summary["models"]) == {"own:a", "antialiased:binomial3,all:own:a"}
+    assert board.unmeasured["own:nan"] == "its output is NaN or infinite on every image"
+    assert len(board.table()) == 2
+
+
+def test_networks_without_an_image_in_common_have_no_difference(images: list[Any]) -> None:
+    """Both answer some pictures in numbers, and never the same ones."""
+
+    class Other(NotANumber):
+        def forward(self, views: Tensor) -> Tensor:
+            answer = super().forward(views)
+            return torch.where(answer.isnan(), self.body(views), torch.nan)
+
+    middle = 0.5  # noise is about as often above as below the mean
+    networks = [
+        classifier(NotANumber(middle), "timm:resnet50.x"),
+        classifier(Other(middle), "antialiased:flc:timm:resnet50.x"),
+    ]
+    board = compare_networks(networks, images)
+    summary = board.summary()
+    assert all(0 < len(model["not_finite"]) < 12 for model in summary["models"].values())
+    al.plots.leaderboard(board)
+
+
+def test_a_generator_is_enough_to_recalibrate_every_conversion(images: list[Any]) -> None:
+    options: dict[str, Any] = {"antialiased": ["binomial3,all", "flc,all"]}
+    networks = [small("own:a"), small("own:b", 1)]
+    once = compare_networks(networks, images, recalibrate_on=(image for image in images), **options)
+    often = compare_networks(networks, images, recalibrate_on=images, **options)
+    assert not once.unmeasured
+    assert once.summary()["models"] == often.summary()["models"]
+    assert sum(measured.group == "recalibrated" for measured in once.networks.values()) == 4
+
+
+@pytest.mark.parametrize("converted_first", [True, False])
+def test_a_conversion_that_is_given_has_its_sibling(converted_first: bool, images: list[Any]) -> None:
+    plain = small("own:a")
+    given = [plain, antialias(plain, operator="flc", scheme="all")]
+    board = compare_networks(given[::-1] if converted_first else given, images)
+    asked = compare_networks(plain, images, antialiased=["flc,all"])
+    assert board.networks["antialiased:flc,all:own:a"].sibling == "own:a"
+    assert board.networks["own:a"].sibling is None
+    assert board.summary()["differences"] == asked.summary()["differences"]
+    assert len(board.summary()["differences"]) == 1

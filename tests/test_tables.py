@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import string
 
@@ -114,3 +115,22 @@ def test_the_commands_print_what_other_programs_read(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as exit_:
         main(["jitter", "--json", "--format", "csv"])
     assert exit_.value.code == 2
+
+
+def test_csv_has_the_paired_differences_too(capsys: pytest.CaptureFixture[str]) -> None:
+    models = [f"module:tests.small_network:{name}" for name in ("make", "another")]
+    assert main(["jitter", "--models", *models, "--limit", "3", "--format", "csv"]) == 0
+    first, second = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert main(["jitter", "--models", *models, "--limit", "3", "--json"]) == 0
+    (difference,) = json.loads(capsys.readouterr().out)["differences"]
+    assert (first["minus"], second["minus"]) == ("", models[0])
+    for measure in ("top1_change", "mac"):
+        assert first[f"{measure}_minus_first"] == ""
+        for key, end in (("value", ""), ("low", "_low"), ("high", "_high")):
+            assert float(second[f"{measure}_minus_first{end}"]) == difference[measure][key]
+        assert float(second[measure]) - float(first[measure]) == pytest.approx(difference[measure]["value"])
+
+
+def test_csv_of_one_network_has_no_differences(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["jitter", "--models", "module:tests.small_network:make", "--limit", "1", "--format", "csv"]) == 0
+    assert "minus" not in capsys.readouterr().out

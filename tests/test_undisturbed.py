@@ -49,6 +49,8 @@ class Network(nn.Module):
             self.open = (number for number in range(3))
 
     def forward(self, views: Tensor) -> Tensor:
+        self.calls += 1  # and it writes to a buffer
+        self.scale.copy_(torch.ones(()))
         torch.rand(1)
         np.random.rand()  # noqa: NPY002
         random.random()
@@ -78,7 +80,7 @@ def state_of(module: nn.Module) -> dict[str, Any]:
         },
         "modules": {name: id(inside) for name, inside in module.named_modules()},
         "tensors": {
-            name: (id(t), t.data_ptr(), t.stride(), t.dtype, t.device, t.requires_grad, t.grad, t.tolist())
+            name: (id(t), t._version, t.data_ptr(), t.stride(), t.dtype, t.device, t.requires_grad, t.grad, t.tolist())
             for name, t in tensors.items()
         },
     }
@@ -161,7 +163,14 @@ def test_everything_is_left_as_it_was(measure: str, fails: str, copyable: bool, 
     except (InputError, UsageError, ValueError):
         failed = True
     assert surroundings() == around
+    if not copyable:  # what cannot be copied is run itself, and counts
+        assert module.scale == 1
+        del before["tensors"]["scale"]
+    else:
+        assert module.calls == 0
     after = state_of(module)
+    if not copyable:
+        del after["tensors"]["scale"]
     for what in before:
         assert after[what] == before[what], what
     if copyable and fails != "on white":  # the scale is told from what there is; what fails is said by who shows images

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate, Mean
 from aliasing.images import BadImage, Clip, Image, ImageSource, open_images
-from aliasing.jitter.network import Execution, evaluated
+from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
 from aliasing.models.catalogue import did_you_mean
 from aliasing.protocols import Protocol, make_protocol
@@ -210,6 +210,7 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
     >>> [(found.layer, found.kind, found.maps.shape) for found in layer_outputs(net, np.zeros((2, 8, 8, 3)), ["0"])]
     [('0', 'map', (2, 10, 1, 1))]
     """
+    model = evaluated(model, _device_of(model.module).type)
     modules = dict(model.module.named_modules())
     outputs: dict[str, Any] = {}
     handles = []
@@ -327,8 +328,11 @@ def average_change(
         except BadImage as error:
             skipped[entry.name] = str(error)
             continue
+        pictures = np.stack([view.draw() for view in views.views])
+        if not count:
+            require_independence(network, pictures)
         count += 1
-        outputs = layer_outputs(network, np.stack([view.draw() for view in views.views]), names)
+        outputs = layer_outputs(network, pictures, names)
         for output in outputs:
             change = _relative_change(output.averages.astype(np.float64), views.pairs)
             if math.isfinite(change):

@@ -37,7 +37,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Mean
 from aliasing.images import BadImage, Image, ImageSource, open_images
 from aliasing.jitter.faults import at_work
-from aliasing.jitter.network import Execution, evaluated
+from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
 from aliasing.protocols.windowed import Crop, evaluation_view
 from aliasing.sites.find import probe_of
@@ -175,6 +175,8 @@ def lie_error(
     total, not_finite = Mean(), list[str]()
     for names, batch in _batches(classifier, source, limit, batch_size):
         with at_work(classifier.name, names):
+            if not total.images and not not_finite:
+                require_independence(classifier, batch, device)
             error, rows = network.measure(classifier.normalize(batch).to(device))
         usable = error.isfinite()
         not_finite += [name for name, finite in zip(names, usable.tolist(), strict=True) if not finite]

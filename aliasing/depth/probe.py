@@ -26,7 +26,7 @@ from aliasing.images import BadImage, Entry, ImageSource, open_images
 from aliasing.jitter.dependence import Independence
 from aliasing.jitter.engine import prepare_ahead
 from aliasing.jitter.faults import at_work, staying
-from aliasing.jitter.network import Execution, evaluated, rounding_unit
+from aliasing.jitter.network import Execution, answers_of, as_array, evaluated, rounding_unit
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
@@ -210,12 +210,8 @@ class Subject:
     def independence(self) -> Independence:
         """What sees to it that the network's answers follow from its views."""
 
-        def answer(views: Array) -> Array:
-            with torch.inference_mode(), in_evaluation(self.model.module):
-                shown = self.model.normalize(torch.from_numpy(views).to(self.device))
-                return _as_array(self.model.module(shown))
-
-        return Independence(self.model.name, answer, rounding_unit(self.model, self.device))
+        unit = rounding_unit(self.model, self.device)
+        return Independence(self.model.name, answers_of(self.model, self.device), unit)
 
     def describe(self) -> dict[str, Any]:
         """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
@@ -323,7 +319,7 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
             stack.enter_context(watching(module, met, list(image_of_first), note))
         answer = module(shown)
     if isinstance(answer, Tensor):
-        subject.independence.look(np.stack(pictures), _as_array(answer))
+        subject.independence.look(np.stack(pictures), as_array(answer))
     found: list[list[dict[str, Any]]] = []
     for number in range(len(batch)):
         rows = [
@@ -338,10 +334,6 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
             rows.append({"what": "site", "place": place.site.name, **finite})
         found.append([] if number in watch.not_finite else rows)
     return found
-
-
-def _as_array(answer: Tensor) -> Array:
-    return answer.flatten(1).float().cpu().numpy()
 
 
 def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:

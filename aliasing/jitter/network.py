@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from aliasing.errors import InputError, UsageError, one_line
+from aliasing.jitter.dependence import Independence
 from aliasing.jitter.scales import find_scale, to_probabilities
 from aliasing.models import Classifier, penultimate_features
 from aliasing.sites.trace import twin
@@ -176,9 +177,40 @@ def evaluated(model: Classifier, device: str = "cpu") -> Classifier:
     """
     try:
         return replace(model, module=twin(model.module).to(device))
-    except Exception as error:
+    except Exception as error:  # it cannot be copied
         _require_in_place(model, Execution(device), error)
         return model
+
+
+def as_array(answer: Tensor) -> Array:
+    """A network's answer as it is, a row of numbers a view."""
+    rows: Array = answer.reshape(len(answer), -1).float().cpu().numpy()
+    return rows
+
+
+def answers_of(running: Classifier, device: str = "cpu") -> Network:
+    """Views N×H×W×3 → the network's answers as they are, a row of numbers a view."""
+
+    def network(views: Array) -> Array:
+        with torch.inference_mode(), in_evaluation(running.module):
+            return as_array(running.module(running.normalize(torch.from_numpy(views).to(device))))
+
+    return network
+
+
+def require_independence(running: Classifier, views: Array, device: str = "cpu") -> None:
+    """Refuse a network whose answers to some views follow from more than the views; one look, for a short measurement.
+
+    Raises
+    ------
+    InputError
+        From what else they follow; see :mod:`aliasing.jitter.dependence`.
+    """
+    with torch.inference_mode(), in_evaluation(running.module):
+        answer = running.module(running.normalize(torch.from_numpy(views).to(device)))
+    if isinstance(answer, Tensor):  # of a network that answers with several, layers may be looked at all the same
+        unit = rounding_unit(running, device)
+        Independence(running.name, answers_of(running, device), unit).look(views, as_array(answer))
 
 
 def _require_in_place(model: Classifier, execution: Execution, error: Exception) -> None:

@@ -32,8 +32,8 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier
-from aliasing.sites.trace import Trace, trace
-from aliasing.undisturbed import in_evaluation, surroundings_kept
+from aliasing.sites.trace import Trace, on_trial, trace
+from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["SCALES", "Found", "Scale", "find_scale", "rows_of", "scale_of", "to_probabilities"]
 
@@ -163,8 +163,8 @@ def find_scale(model: Classifier) -> Found:
             raise UsageError(f"{model.name}: no scale {said!r}; expected one of {', '.join(SCALES)}")
         return Found(said, "it was said")
     try:
-        with in_evaluation(model.module), torch.inference_mode():
-            rows = rows_of(model.module(model.normalize(_pictures(model)).to(_device_of(model.module))), model.name)
+        with on_trial(model.module) as module:
+            rows = rows_of(module(model.normalize(_pictures(model)).to(_device_of(model.module))), model.name)
     except (KeyboardInterrupt, SystemExit):
         raise
     except Exception:  # what it fails on, and how, is said when it fails on an image

@@ -12,7 +12,7 @@ from aliasing.models.catalogue import did_you_mean
 from aliasing.models.checkpoints import first_line
 from aliasing.models.classifier import Classifier, read_size
 from aliasing.resizers import Size
-from aliasing.undisturbed import on_trial
+from aliasing.sites.trace import on_trial
 
 CHANGES = (
     "input_size",
@@ -130,8 +130,8 @@ def _answer(classifier: Classifier) -> int | None:
     for count in (1, 2) if isinstance(classifier.module, torch.fx.GraphModule) else (1,):
         images = classifier.blank(count)
         try:
-            with on_trial(classifier.module):
-                answer = classifier.module(images)
+            with on_trial(classifier.module) as module:
+                answer = module(images)
         except SystemExit as error:
             raise UsageError(f"{classifier.name} calls sys.exit({error}) where it is asked for an answer") from error
         except Exception as error:  # whatever the person's own code raises

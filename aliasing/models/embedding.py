@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from aliasing.models.classifier import Classifier
-from aliasing.undisturbed import on_trial
+from aliasing.sites.trace import on_trial
 
 
 def penultimate_layer(classifier: Classifier) -> str | None:
@@ -20,19 +20,18 @@ def penultimate_layer(classifier: Classifier) -> str | None:
     >>> penultimate_layer(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
     '3'
     """
-    module = classifier.module
     outputs: dict[str, Tensor] = {}
-    hooks = [
-        layer.register_forward_hook(lambda _layer, _inputs, output, name=name: outputs.__setitem__(name, output))
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Linear)
-    ]
-    try:
-        with on_trial(module):
+    with on_trial(classifier.module) as module:
+        hooks = [
+            layer.register_forward_hook(lambda _layer, _inputs, output, name=name: outputs.__setitem__(name, output))
+            for name, layer in module.named_modules()
+            if isinstance(layer, nn.Linear)
+        ]
+        try:
             answer = module(classifier.blank())
-    finally:
-        for hook in hooks:
-            hook.remove()
+        finally:
+            for hook in hooks:
+                hook.remove()
     # Flatten, Identity and Dropout after the layer pass the same memory on.
     return next((name for name, output in outputs.items() if _is_same_memory(output, answer)), None)
 

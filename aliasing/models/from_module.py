@@ -22,7 +22,7 @@ from aliasing.models.checkpoints import Checkpoint, first_line, load_weights, st
 from aliasing.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, record_weights, require_weights
 from aliasing.models.declared import built_for, channels_of
 from aliasing.resizers import Size
-from aliasing.undisturbed import on_trial
+from aliasing.sites.trace import on_trial
 
 _SIDE, _SHARE = 224, 224 / 256
 
@@ -78,8 +78,8 @@ def _pixels(size: Size) -> str:
 def _takes(classifier: Classifier) -> bool:
     """Whether the network runs on what it would be shown."""
     try:
-        with on_trial(classifier.module):
-            classifier.module(classifier.blank())
+        with on_trial(classifier.module) as module:
+            module(classifier.blank())
     except Exception:  # whatever the person's own code raises
         return False
     return True

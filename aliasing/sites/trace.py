@@ -14,7 +14,8 @@ device, which computes shapes only: whatever a network keeps from a run, the net
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,9 +25,20 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from aliasing.errors import InputError, UsageError
-from aliasing.undisturbed import surroundings_kept
+from aliasing.undisturbed import in_evaluation, surroundings_kept
 
-__all__ = ["COUNTED", "Call", "ModuleCall", "Trace", "Value", "name_of", "trace", "trace_shapes", "twin"]
+__all__ = [
+    "COUNTED",
+    "Call",
+    "ModuleCall",
+    "Trace",
+    "Value",
+    "name_of",
+    "on_trial",
+    "trace",
+    "trace_shapes",
+    "twin",
+]
 
 # Calls of these functions are recorded whether or not they handle the signal, so that each has a number to be known by.
 COUNTED = frozenset(
@@ -183,7 +195,11 @@ def trace_shapes(model: nn.Module, example: Any) -> Trace:
         return _record(model, twin(model, lambda tensor: tensor.to("meta")), on_meta)
 
 
-def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = lambda tensor: tensor) -> nn.Module:
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> nn.Module:
     """A copy in eval mode that may keep what it likes, without copies of the weights."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
@@ -194,6 +210,23 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = lambda tensor: te
         shared = not placed.is_meta and placed.data_ptr() == buffer.data_ptr()
         memo[id(buffer)] = placed.clone() if shared else placed  # a network may write to its buffers
     return copy.deepcopy(model, memo).eval()
+
+
+@contextmanager
+def on_trial(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> Iterator[nn.Module]:
+    """A network for one run that asks what it is: its twin, or itself if it cannot be copied. Nothing is left of it."""
+    try:
+        module = twin(model, place)
+    except Exception:  # whatever its parts raise
+        module = model
+    kept = [(buffer, buffer.clone()) for buffer in module.buffers()] if module is model else []
+    with surroundings_kept(), torch.no_grad(), in_evaluation(module):
+        try:
+            yield module
+        finally:
+            for buffer, before in kept:
+                if not torch.equal(buffer, before):
+                    buffer.copy_(before)
 
 
 def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> Trace:
