@@ -205,7 +205,7 @@ def _training_set(
             labels.append(label)
         if not labels:
             raise InputError(
-                f"no labelled images in {images.description}; give a folder with a folder a class, or a labels.csv"
+                f"no labelled images in {images.description}; give a folder for each class, or a labels.csv"
             )
         write_json(claim, settings)
         with whole_file(file) as partial:
