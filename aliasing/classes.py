@@ -36,6 +36,7 @@ _LONGEST_NUMBER = 18  # digits; more are no class
 _AGREEING = 0.9  # share of names that must fit a list of WordNet ids for the list to be the network's
 _UNKNOWN = frozenset({"", "-1", "-1.0", "\u22121", "null", "none", "nan", "n/a", "na", "<na>", "unknown"})
 _IMAGENET = 1000
+_NUMBER = re.compile(r"(?:(?:class|label)[ _-]?)?([+-]?)([0-9]+)(\.0*)?", re.IGNORECASE)
 _FRACTION = re.compile(r"[+-]?[0-9]*\.[0-9]+(e[+-]?[0-9]+)?")
 
 
@@ -475,14 +476,14 @@ def _count_classes(model: "Classifier") -> int | None:
 
 
 def as_number(label: str) -> int | None:
-    """The number that a text is ("7", "007", "7.0"), or None where it is none.
+    """The number that a text is ("7", "007", "7.0", "class 7", "LABEL_7"), or None where it is none.
 
     Examples
     --------
-    >>> as_number("007"), as_number("7.0"), as_number("7.5"), as_number("n7")
-    (7, 7, None, None)
+    >>> as_number("007"), as_number("7.0"), as_number("LABEL_7"), as_number("7.5"), as_number("n7")
+    (7, 7, 7, None, None)
     """
-    found = re.fullmatch(r"([+-]?)([0-9]+)(\.0*)?", label.strip().replace("\u2212", "-"))
+    found = _NUMBER.fullmatch(label.strip().replace("\u2212", "-"))
     if found is None:
         return None
     digits = found[2].lstrip("0") or "0"

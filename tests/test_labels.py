@@ -243,6 +243,8 @@ SPELLINGS: dict[str, tuple[Callable[[int], Any], str]] = {
     "7": (str, "number"),
     "007": (lambda index: f"{index:03d}", "number"),
     "7.0": (lambda index: f"{index}.0", "number"),
+    "LABEL_7": (lambda index: f"LABEL_{index}", "number"),  # as Hugging Face calls classes without names
+    "class 7": (lambda index: f"class {index:02d}", "number"),
     "WordNet id": (lambda index: CLASSES[index][0], "wnid"),
     "WordNet id and name": (lambda index: f"{CLASSES[index][0]}-{CLASSES[index][1].split(',')[0]}", "wnid"),
     "the network's label": (lambda index: CLASSES[index][1], "name"),
@@ -671,7 +673,9 @@ def test_numbers_are_the_same_however_they_are_written(number: int) -> None:
 
 
 def test_text_that_is_no_number() -> None:
-    assert [as_number(text) for text in ("", "7a", "0x10", "１", "1_000", "1e3", "--7", "7.5")] == [None] * 8
+    assert [as_number(text) for text in ("", "7a", "0x10", "１", "1_000", "1e3", "--7", "7.5", "class", "classy7")] == [
+        None
+    ] * 10
 
 
 def test_synonyms_are_timms() -> None:

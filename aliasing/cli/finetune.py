@@ -2,7 +2,8 @@
 
 examples:
   aliasing finetune antialiased:binomial4:resnet50 --data DIR --epochs 3 --out run
-      SGD from the weights that it has; DIR holds a folder a class, or images and a labels.csv
+      SGD from the weights that it has; DIR holds a folder for each class, called by its name or number in the network,
+      or images and a labels.csv
   aliasing finetune file:net.safetensors@module:networks:resnet20 --data cifar10/train.parquet --out run
 
 The folder keeps what is needed to go on: the same command goes on where it was stopped. At its end it leaves

@@ -288,7 +288,7 @@ def _training_set(model: Classifier, images: ImageSource, out: Path, settings: d
         labels.append(label)
     if not labels:
         raise InputError(
-            f"no labelled images in {images.description} ({told(0, unusable)}); give a folder with a folder a class,"
+            f"no labelled images in {images.description} ({told(0, unusable)}); give a folder for each class,"
             " or a labels.csv"
         )
     settings = {**settings, "images": str(inputs)}
