@@ -1,6 +1,8 @@
 """The weights that are meant, out of whatever a training script saved around them; and what was taken is said."""
 
+import ast
 import pickle
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
@@ -353,3 +355,20 @@ def test_the_source_says_which_part_of_the_file_was_taken(network: nn.Module, tm
     path = tmp_path / "net.pth"
     torch.save({"model": {"ema": network.state_dict(), "state_dict": other(network.state_dict())}}, path)
     assert read_checkpoint(path).source == f"{path} (ema)"
+
+
+def test_the_how_to_runs_and_says_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    weights = timm.create_model("mobilenetv3_small_050", num_classes=10).state_dict()
+    torch.save({"state_dict": other(weights), "ema_state_dict": weights}, "checkpoint.pth")
+    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=2).state_dict(), "transformer.pth")
+    page = (Path(__file__).parents[1] / "docs" / "how-to" / "own-checkpoint.md").read_text("utf-8")
+    first, second = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(first, names)
+    assert names["network"].notes == ast.literal_eval("".join(re.findall("^# (.*)$", first, re.MULTILINE)))
+    exec(second, names)
+    network = names["network"]
+    assert (network.input_size, network.resize_size, network.crop_mode) == (96, 96, "squash")
+    assert network.labels == ("cat", "dog")
+    assert network.module(network.blank()).shape == (1, 2)

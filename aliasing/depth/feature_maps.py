@@ -30,6 +30,7 @@ from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
 from aliasing.models.catalogue import did_you_mean
 from aliasing.protocols import Protocol, make_protocol
+from aliasing.resizers import Size
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import trace
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -59,7 +60,7 @@ class LayerMaps:
     Attributes
     ----------
     layer : the module's qualified name; ``input`` for the view itself, in 0…1.
-    kind : "map"; "tokens" laid out as the square that they come from, class tokens left out; "sequence", tokens that
+    kind : "map"; "tokens" laid out as the rectangle that they come from, class tokens left out; "sequence", tokens that
         make no square; or "vector", which has no positions.
     maps : float32 array, (views, channels, H, W)
     """
@@ -169,10 +170,12 @@ def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None
     """
     network = load_model(model) if isinstance(model, str) else model
     found: dict[tuple[int, ...], tuple[int, int, str]] = {}
-    for call in trace(*probe_of(network, example_input)).module_calls:
+    record = trace(*probe_of(network, example_input))
+    height, width = record.input_shapes[0][-2:]
+    for call in record.module_calls:
         if call.output is None or not call.name or not call.output.is_signal:
             continue
-        positions = _positions(call.output.shape)
+        positions = _positions(call.output.shape, (height, width))
         if positions is None or math.prod(positions) == 1:
             continue
         candidate = (-call.name.count("."), call.last, call.name)
@@ -234,7 +237,7 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
         if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != len(views):
             what = "is not run" if name not in outputs else "gives no tensor with a value for each view"
             raise UsageError(f"layer {name!r} of {model.name} {what}; choose another")
-        kind, maps = _as_map(output)
+        kind, maps = _as_map(output, views.shape[1:3])
         found.append(LayerMaps(name, kind, maps.float().cpu().numpy()))
     return found
 
@@ -358,29 +361,35 @@ def _keeper(outputs: dict[str, Any], name: str) -> Any:
     return keep
 
 
-def _as_map(output: Tensor) -> tuple[Kind, Tensor]:
+def _as_map(output: Tensor, view: tuple[int, ...]) -> tuple[Kind, Tensor]:
     """An output as N×C×H×W, and what it was."""
     if output.ndim == 2:
         return "vector", output[:, :, None, None]
     if output.ndim == 3:
-        tokens = output.shape[1]
-        side = math.isqrt(tokens)
-        if side > 1 and tokens - side * side <= 5:  # class, distillation and register tokens come first
-            square = output[:, tokens - side * side :].transpose(1, 2)
-            return "tokens", square.reshape(len(output), output.shape[2], side, side)
+        for first in range(6):  # class, distillation and register tokens come first
+            cells = _grid_of(output.shape[1] - first, view)
+            if cells is not None:
+                return "tokens", output[:, first:].transpose(1, 2).reshape(len(output), output.shape[2], *cells)
         return "sequence", output.transpose(1, 2)[:, :, None, :]
     if output.ndim > 4:
         return "sequence", output.flatten(2)[:, :, None, :]
-    return "map", output.permute(0, 3, 1, 2) if _channels_are_last(tuple(output.shape)) else output
+    return "map", output.permute(0, 3, 1, 2) if _channels_are_last(tuple(output.shape), view) else output
 
 
-def _channels_are_last(shape: tuple[int, ...]) -> bool:
-    """Is this N×H×W×C, as in Swin? The views are square, so that two axes of the same size are the positions."""
-    return shape[1] == shape[2] != shape[3]
+def _grid_of(tokens: int, view: tuple[int, ...]) -> Size | None:
+    """The rows and columns of the view's own aspect that so many tokens fill, more than one; else None."""
+    rows = math.isqrt(max(tokens, 0) * view[0] // view[1])
+    columns = rows * view[1] // view[0]
+    return (rows, columns) if rows * columns == tokens > 1 and rows * view[1] == columns * view[0] else None
 
 
-def _positions(shape: tuple[int, ...]) -> tuple[int, ...] | None:
+def _channels_are_last(shape: tuple[int, ...], view: tuple[int, ...]) -> bool:
+    """Is this N×H×W×C, as in Swin? Two axes that have the view's aspect are the positions."""
+    return shape[1] * view[1] == shape[2] * view[0] and shape[2] * view[1] != shape[3] * view[0]
+
+
+def _positions(shape: tuple[int, ...], view: tuple[int, ...]) -> tuple[int, ...] | None:
     """The sizes of the positions of an output; None for what has none."""
     if len(shape) == 4:
-        return shape[1:3] if _channels_are_last(shape) else shape[2:]
+        return shape[1:3] if _channels_are_last(shape, view) else shape[2:]
     return shape[1:2] if len(shape) == 3 else None

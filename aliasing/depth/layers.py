@@ -152,18 +152,18 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
         )
 
 
-def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[int]:
+def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[tuple[int, ...]]:
     """The sizes that maps of this network have: those of its input, and of what its convolutions and poolings give."""
-    sizes = {size for shape in record.input_shapes for size in shape[-2:]}
+    sizes = {shape[-2:] for shape in record.input_shapes}
     for value, grid in where.items():
         producer = value.producer
         if producer is None or grid.stride is None or len(value.shape) != 4:
             continue
         if "conv" in producer.name.lower() or "pool" in producer.name or producer.name == "new_empty":
-            sizes |= set(value.shape[-2:])
-        cells = {round(record.input_shapes[0][-1] / step) for step in grid.stride}
-        sizes |= cells
-    return {size for size in sizes if size > 1}
+            sizes.add(value.shape[-2:])
+        image = record.input_shapes[0][-2:]
+        sizes.add(tuple(round(side / step) for side, step in zip(image, grid.stride, strict=True)))
+    return {size for size in sizes if max(size) > 1}
 
 
 def _is_cut(record: Trace, value: Value) -> bool:
@@ -197,13 +197,13 @@ def _stride(
     return image[-2] / cells[0], image[-1] / cells[1]
 
 
-def _form(shape: tuple[int, ...], sizes: set[int], images: int) -> Form:
+def _form(shape: tuple[int, ...], sizes: set[tuple[int, ...]], images: int) -> Form:
     if shape[0] != images:
         return "other"
     if len(shape) == 4:
-        if shape[2] == shape[3] and shape[2] in sizes:
+        if shape[2:] in sizes:
             return "map"
-        if shape[1] == shape[2] and shape[1] in sizes:
+        if shape[1:3] in sizes:
             return "map, channels last"
         return "vector" if math.prod(shape[1:]) == max(shape[1:]) else "other"
     if len(shape) == 3:
