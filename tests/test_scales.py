@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import aliasing as al
 from aliasing.cli import main
+from aliasing.depth.across import NetworkDepth, compare_depths
 from aliasing.depth.attribution import attribute
 from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
@@ -396,3 +397,14 @@ def test_timm_networks_without_weights_are_told_from_probabilities() -> None:
             find_scale(replace(model, module=nn.Sequential(model.module, nn.Softmax(-1)).eval())).name
             == "probabilities"
         )
+
+
+def test_many_labels_are_not_set_against_depth() -> None:
+    models = [classifier(body(), "a"), classifier(body(seed=1), "b"), classifier(Ends(body(), nn.Sigmoid()), "labels")]
+    result = al.measure_jitter(models, photographs(4))
+    depths = {name: NetworkDepth(layers, 1, 4.0) for layers, name in enumerate(result.models, 2)}
+    summary = compare_depths([result], depths=depths).summary()
+    assert [network["name"] for network in summary["groups"][0]["networks"]] == ["a", "b"]
+    assert [(network["name"], network["reason"][:12]) for network in summary["not_measured"]] == [
+        ("labels", "no one class")
+    ]
