@@ -12,6 +12,7 @@ The run is made by a twin of the network, which shares its weights or, where the
 device, which computes shapes only: whatever a network keeps from a run, the network itself stays as it was.
 """
 
+import contextlib
 import copy
 import warnings
 from collections.abc import Callable
@@ -203,7 +204,10 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = lambda tensor: te
     for buffer in model.buffers():
         placed = place(buffer)
         memo[id(buffer)] = placed.clone() if placed is buffer else placed  # a network may write to its buffers
-    return copy.deepcopy(model, memo).eval()
+    copied = copy.deepcopy(model, memo)
+    with contextlib.suppress(NotImplementedError):  # an exported network: its mode is part of its graph
+        copied.eval()
+    return copied
 
 
 def twin_or_itself(model: nn.Module) -> nn.Module:
