@@ -28,20 +28,21 @@ def in_evaluation(module: nn.Module) -> Iterator[None]:
     >>> net.training, net[0].training, net[1].training
     (True, True, False)
     """
-    trained = [inside for inside in module.modules() if inside.training]
-    if not trained:
+    modes = {inside: inside.training for inside in module.modules()}
+    if not any(modes.values()):
         yield
         return
     try:
         module.eval()
-    except NotImplementedError:  # an exported program, which has one way to run
-        for inside in trained:
-            inside.training = False
+    except NotImplementedError:  # an exported network: its mode is part of its graph
+        yield
+        return
     try:
         yield
     finally:
-        for inside in trained:
-            inside.training = True
+        module.train(modes[module])
+        for inside, training in modes.items():
+            inside.training = training
 
 
 def devices_in_use() -> list[int]:

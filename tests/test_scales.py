@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 import aliasing as al
 from aliasing.cli import main
+from aliasing.depth.across import NetworkDepth, compare_depths
 from aliasing.depth.attribution import attribute
 from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
@@ -149,8 +150,12 @@ def test_published_architectures_give_logits_and_probabilities_behind_a_softmax(
 def test_an_exported_network_is_recognised_by_its_values() -> None:
     network = nn.Sequential(body(), nn.Softmax(1)).eval()
     x = torch.zeros(2, 3, 24, 24)
-    traced = torch.jit.trace(network, x)
-    assert find_scale(classifier(traced)).name == "probabilities"
+    assert find_scale(classifier(torch.jit.trace(network, x))).name == "probabilities"
+    exported = torch.export.export(network, (x,), dynamic_shapes=({0: torch.export.Dim("views")},)).module()
+    model = Classifier(exported, "known", 24, HALF, HALF, "bilinear", 32, 0.75)
+    assert find_scale(model).how == "its last call is softmax, and its rows sum to 1"
+    plain = measured(classifier(nn.Sequential(body(), nn.Softmax(1))), photographs(2))
+    assert measured(model, photographs(2))["mac"]["value"] == pytest.approx(plain["mac"]["value"], abs=1e-6)
 
 
 def test_a_network_of_torchvision_with_a_classifier_in_a_sequential_keeps_its_numbers() -> None:
@@ -396,3 +401,13 @@ def test_timm_networks_without_weights_are_told_from_probabilities() -> None:
             find_scale(replace(model, module=nn.Sequential(model.module, nn.Softmax(-1)).eval())).name
             == "probabilities"
         )
+
+
+def test_many_labels_are_not_set_against_depth() -> None:
+    models = [classifier(body(), "a"), classifier(body(seed=1), "b"), classifier(Ends(body(), nn.Sigmoid()), "labels")]
+    result = al.measure_jitter(models, photographs(4))
+    depths = {name: NetworkDepth(layers, 1, 4.0) for layers, name in enumerate(result.models, 2)}
+    summary = compare_depths([result], depths=depths).summary()
+    assert [network["name"] for network in summary["groups"][0]["networks"]] == ["a", "b"]
+    (left_out,) = summary["not_measured"]
+    assert (left_out["name"], left_out["reason"][:12]) == ("labels", "no one class")

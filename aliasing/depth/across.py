@@ -21,6 +21,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -242,15 +243,25 @@ def compare_depths(
                 raise InputError(f"{name} is in two of the runs on {run.images}; give it once")
             group[name] = run
     groups = []
+    unmeasured = dict(unmeasured or {})
     for members in opened.values():
+        for name in [name for name, run in members.items() if not _answers_by_class(run, name)]:
+            del members[name]
+            unmeasured[name] = "no one class is its answer: there is no top-1 change, nor a margin, to be compared"
+        if not members:
+            continue
         one = next(iter(members.values()))
         for name in members:
             if name not in depths:
                 depths[name] = network_depth(name)
         rows = {name: (families.get(name) or family_of(name), depths[name]) for name in members}
         groups.append({"images": one.images, "protocol": one.protocol, **_group(members, rows)})
-    unmeasured = dict(unmeasured or {})
     return AcrossDepth(groups, unmeasured, {name: depths[name] for name in unmeasured if name in depths})
+
+
+def _answers_by_class(run: Run, name: str) -> bool:
+    """Whether a network's records tell the class of each view: those of embeddings, and of many labels, do not."""
+    return all("first_top1" in table.column_names for table in islice(run.tables(name), 1))
 
 
 def _group(members: dict[str, Run], rows: dict[str, tuple[str, NetworkDepth]]) -> dict[str, Any]:

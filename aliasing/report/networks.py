@@ -32,6 +32,8 @@ _MEASURES = {
     "consistency": "consistency",
     "top1_change": "P(top-1 change)",
     "mac": "mean absolute change",
+    "any_change": "P(any label changes)",
+    "label_mac": "mean absolute change per label",
     "cosine_distance": "cosine distance",
     "neighbour_change": "P(neighbour change)",
     "worst_accuracy": "worst-case accuracy",
@@ -47,7 +49,7 @@ _COUNTS = {
     "multiply_adds": "multiply–adds",
     "views_per_second": "views per second",
 }
-_INTERVALS = ("top1_change", "mac", "cosine_distance", "neighbour_change", "accuracy")
+_INTERVALS = ("top1_change", "mac", "any_change", "label_mac", "cosine_distance", "neighbour_change", "accuracy")
 _MOST_TILES = 4
 # Networks of which the jitter by shift is drawn; a leaderboard has more.
 _MOST_MAPS = 8

@@ -15,7 +15,7 @@ device, which computes shapes only: whatever a network keeps from a run, the net
 import copy
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -209,7 +209,10 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> nn.
         placed = place(buffer)
         shared = not placed.is_meta and placed.data_ptr() == buffer.data_ptr()
         memo[id(buffer)] = placed.clone() if shared else placed  # a network may write to its buffers
-    return copy.deepcopy(model, memo).eval()
+    copied = copy.deepcopy(model, memo)
+    with suppress(NotImplementedError):  # an exported network: its mode is part of its graph
+        copied.eval()
+    return copied
 
 
 @contextmanager
