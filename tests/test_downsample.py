@@ -80,6 +80,13 @@ def test_the_peers_agree(taps, size):
         torch.testing.assert_close(zero, kornia.filters.blur_pool2d(x, taps, 2), **close)
 
 
+@pytest.mark.parametrize("stride", [3, 4])
+def test_a_peer_has_the_filter_for_stride_two_at_every_stride(stride):
+    x = torch.randn(2, 4, 16, 17)
+    theirs = antialiased_cnns.BlurPool(4, filt_size=4, stride=stride)(x)
+    torch.testing.assert_close(downsample.blur_pool(x, stride, (1, 3, 3, 1)), theirs, atol=1e-5, rtol=0)
+
+
 def test_one_tap_is_the_signal_to_the_bit():
     x = torch.randn(2, 3, 9, 9)
     assert torch.equal(downsample.blur_pool(x, 2, "binomial1"), x[:, :, ::2, ::2])

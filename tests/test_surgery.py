@@ -265,7 +265,7 @@ class PadsItself(nn.Conv2d):
 def test_what_a_convolution_pads_itself_is_low_passed_before_the_padding(kernel: int) -> None:
     network, x = nn.Sequential(PadsItself(3, 4, kernel, 2)).double(), image(32)
     before = al.antialias(network, taps="binomial3", scheme="all", placement="before", example_input=x)
-    assert torch.equal(before(x), network(al.downsample.blur_pool(x, 1, "binomial3")))
+    assert torch.equal(before(x), network(al.downsample.low_pass(x, 2, "binomial3")))
 
 
 class ReadsTwice(PadsItself):
@@ -279,7 +279,7 @@ class ReadsTwice(PadsItself):
 def test_what_else_a_convolution_does_with_its_input_is_left_alone() -> None:
     network, x = ReadsTwice(3, 4, 3, 2).double(), image(32)
     before = al.antialias(network, taps="binomial3", scheme="all", placement="before", example_input=x)
-    smooth = al.downsample.blur_pool(F.pad(x, (0, 1, 0, 1)), 1, "binomial3")
+    smooth = al.downsample.low_pass(F.pad(x, (0, 1, 0, 1)), 2, "binomial3")
     assert torch.equal(before(x), F.conv2d(smooth, network.weight, network.bias, 2) + x.amax())
 
 
@@ -300,7 +300,7 @@ def test_blur_stands_behind_the_activation_or_before_the_convolution(kernel: int
     before = al.antialias(network, taps=taps, scheme="all", placement="before", example_input=x)
     weight, bias = network[0].weight, network[0].bias
     dense = F.relu(F.conv2d(x, weight, bias, 1, pad))
-    smooth = al.downsample.blur_pool(x, 1, taps)
+    smooth = al.downsample.low_pass(x, 2, taps)
     assert torch.equal(after(x), network[2](al.downsample.blur_pool(dense, 2, taps)))
     # A 1×1 convolution reads the samples that it keeps only, so that no others are low-passed.
     assert difference(before(x), network[2](F.relu(F.conv2d(smooth, weight, bias, 2, pad)))) < 1e-14
