@@ -268,6 +268,42 @@ def blur_pool(
     return y if x.ndim == dims + 2 else y[0]
 
 
+def low_pass(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    dims: int = 2,
+) -> Tensor:
+    """The low-pass of `blur_pool` alone, at every sample.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Of the subsampling that is to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x, stride)``.
+    taps, padding
+        As for `blur_pool`.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        Of the size and dtype of ``x``.
+
+    Examples
+    --------
+    >>> low_pass(torch.arange(6.0)[None], taps="binomial3", dims=1)
+    tensor([[0.5000, 1.0000, 2.0000, 3.0000, 4.0000, 4.5000]])
+    """
+    steps = per_axis(stride, dims, "stride")
+    rows = [(1.0,) if step == 1 else tuple(row) for row, step in zip(taps_per_axis(taps, dims), steps, strict=True)]
+    return blur_pool(x, 1, rows, padding, dims=dims)
+
+
 def max_blur_pool(
     x: Tensor,
     stride: PerAxis = 2,
@@ -609,6 +645,8 @@ def _outer(filters: Sequence[Taps]) -> NDArray[np.float64]:
 
 def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
     """Along one axis, what lies strictly below 1 / (2 step) cycles per pixel."""
+    if step == 1:
+        return x  # an axis that is not subsampled is not filtered
     x = x.movedim(axis, -1)
     size = x.shape[-1]
     below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step)

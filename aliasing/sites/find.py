@@ -65,11 +65,15 @@ class Site:
 
 @dataclass(frozen=True)
 class LocatedSite:
-    """A site, and the calls that are it: number ``ordinal`` of its function in each call of its module."""
+    """A site, and the calls that are it: number ``ordinal`` of its function in each call of its module.
+
+    ``axes`` are those of space in what it is given, down and across.
+    """
 
     site: Site
     calls: tuple[Call, ...]
     ordinal: int
+    axes: tuple[int, ...] = (-2, -1)
 
 
 class Sites(list[Site]):
@@ -177,9 +181,10 @@ def locate(record: Trace) -> list[LocatedSite]:
         if place in found:
             known = found[place]
             site = replace(known.site, uses=known.site.uses + 1)
-            found[place] = LocatedSite(site, (*known.calls, call), ordinal)
+            found[place] = replace(known, site=site, calls=(*known.calls, call))
         else:
-            found[place] = LocatedSite(_site(call, description, names, strides), (call,), ordinal)
+            site = _site(call, description, names, strides)
+            found[place] = LocatedSite(site, (call,), ordinal, description.axes)
     return list(found.values())
 
 
@@ -191,6 +196,7 @@ class _Description:
     status: Status = "subsamples"
     note: str = ""
     source: Value | None = None  # where it is not the first input of the call
+    axes: tuple[int, ...] = (-2, -1)
 
 
 def _site(call: Call, description: _Description, own_calls: dict[int, int], strides: "_Strides") -> Site:
@@ -566,15 +572,15 @@ def _along(
     """A step along some of the axes of space; a note says why it is out of reach."""
     source = call.signals[0].shape
     steps = {axis: step for axis, step in steps.items() if source[axis] > 1}
-    places = sorted(axes or steps)
-    stride = tuple(steps.get(axis, Fraction(1)) for axis in places)
-    if max(stride, default=1) <= 1:
+    if max(steps.values(), default=1) <= 1:
         return None
-    if len(stride) == 1:
-        stride *= 2
-    if len(places) != 2 and not status:
+    if axes is None:  # two neighbours
+        axes = tuple(steps)
+    if len(axes) != 2 and not status:
         note = note or "only two-dimensional signals are treated"
-    return _Description(kind, (1, 1), (stride[-2], stride[-1]), status or ("out of reach" if note else "subsamples"), note)
+    down, across = (steps.get(axis, Fraction(1)) for axis in (axes[-2:] if len(axes) > 1 else axes * 2))
+    status = status or ("out of reach" if note else "subsamples")
+    return _Description(kind, (1, 1), (down, across), status, note, axes=axes)
 
 
 def slice_axes(index: Any, rank: int) -> list[slice] | None:

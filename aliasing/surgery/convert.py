@@ -9,7 +9,7 @@ from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.models import Classifier
-from aliasing.sites.find import Site, locate, probe_of
+from aliasing.sites.find import LocatedSite, Site, locate, probe_of
 from aliasing.sites.trace import trace
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, make_plan
@@ -157,24 +157,33 @@ def antialias_(
     """
     _refuse(module)
     treatment = _treatment(operator, taps, placement, padding)
-    if isinstance(scheme, str) and scheme not in SCHEMES:
+    if not callable(scheme) and not (isinstance(scheme, str) and scheme in SCHEMES):
         raise UsageError(f"no scheme {scheme!r}; expected {', '.join(map(repr, SCHEMES))}, or a function of a site")
     _, example = probe_of(module, example_input)
     record = trace(module, example)
     located = locate(record)
     if not any(place.site.status == "subsamples" for place in located):
-        raise UsageError(f"{type(module).__name__} never downsamples unfiltered: there is nothing to anti-alias")
-    decide = _decider(scheme, module, treatment)
+        raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
+    decide = _decider(scheme, treatment)
     plan = make_plan(module, record, located, decide, padding)
     _attach(module, plan, Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites)))
     return module
 
 
-def _decider(scheme: str | Scheme, module: nn.Module, treatment: Treatment) -> Callable[[Site], Treatment | None]:
+def _nothing_to_treat(module: nn.Module, sites: list[Site]) -> str:
+    beyond = [site for site in sites if site.status == "out of reach"]
+    if not beyond:
+        return f"{type(module).__name__} never downsamples unfiltered: there is nothing to anti-alias"
+    (first, *others) = beyond
+    what = f"{first.name} ({first.kind}): {first.note}" + (f"; and {len(others)} more" if others else "")
+    return f"{type(module).__name__} downsamples only where antialias does not reach: {what}; see find_sites"
+
+
+def _decider(scheme: str | Scheme, treatment: Treatment) -> Callable[[LocatedSite], Treatment | None]:
     if callable(scheme):
-        return scheme
+        return lambda place: scheme(place.site)
     named = SCHEMES[scheme]
-    return lambda site: named(site, module, treatment)
+    return lambda place: named(place, treatment)
 
 
 def _treatment(operator: str, taps: Any, placement: str, padding: str | None) -> Treatment:
