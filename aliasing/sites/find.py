@@ -333,12 +333,13 @@ def _average_pooling(call: Call) -> _Description | None:
 def _stands_for_a_stride(call: Call, description: _Description) -> bool:
     """Is this average a blur-pool, put where a layer had its stride?
 
-    It is one if nothing but the average reads a map that is complete: activated, summed or maximal. So timm's
-    ``resnetaa`` and ``darknetaa`` write their anti-aliasing. An average beside a strided convolution (the shortcuts of
-    ``resnet50d``), or behind a convolution without an activation (DenseNet), is a layer's own pooling.
+    It is one if it averages whole cells, and nothing else reads the map, which is complete: activated, summed or
+    maximal. So CLIP's ResNets and timm's ``resnetaa`` and ``darknetaa`` write their anti-aliasing. An average beside a
+    strided convolution (the shortcuts of ``resnet50d``), or behind a convolution without an activation (DenseNet), is
+    a layer's own pooling.
     """
     source = call.signals[0]
-    if min(description.kernel) < max(description.stride) or len(source.consumers) > 1 or source.producer is None:
+    if description.kernel != description.stride or len(source.consumers) > 1 or source.producer is None:
         return False
     producer = source.producer
     if producer.name == "max_pool2d":
