@@ -11,7 +11,15 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
-from aliasing.downsample import blur_pool, fourier_low_pass, fourier_pool, largest_phase, low_pass, polyphase_pool
+from aliasing.downsample import (
+    blur_pool,
+    convolve,
+    fourier_low_pass,
+    fourier_pool,
+    largest_phase,
+    low_pass,
+    polyphase_pool,
+)
 from aliasing.errors import UsageError
 from aliasing.filters import get_taps
 
@@ -51,10 +59,34 @@ class Blur:
         return max(map(len, self.taps)) > 1
 
     def pool(self, x: Tensor, stride: Stride) -> Tensor:
+        if self._needs_any_size():
+            return self._at_any_size(x, stride)
         return blur_pool(x, stride, self.taps, self._padding_for(x))
 
     def smooth(self, x: Tensor, stride: Stride) -> Tensor:
+        if self._needs_any_size():
+            return self._at_any_size(x, (1, 1))
         return low_pass(x, stride, self.taps, self._padding_for(x))
+
+    def _needs_any_size(self) -> bool:
+        """Is a program recorded that will run at other sizes, in which the choice of a padding would be frozen?"""
+        recorded = torch.jit.is_tracing() or torch.compiler.is_exporting()
+        return recorded and self.padding == "reflect" and self.filters
+
+    def _at_any_size(self, x: Tensor, stride: Stride) -> Tensor:
+        """The blur by its definition, with a padding that the program chooses when it runs."""
+        pixels = [torch.arange(x.shape[axis], device=x.device) for axis in (-2, -1)]
+        far = [len(row) // 2 for row in self.taps]
+        reaches = (pixels[0][-1:] < far[0]) | (pixels[1][-1:] < far[1])  # as `_padding_for` says, of tensors
+        for axis, inside, row in zip((-2, -1), pixels, self.taps, strict=True):
+            before, after = (torch.arange(n, device=x.device) for n in ((len(row) - 1) // 2, len(row) // 2))
+            last = inside[-1:]
+            places = torch.cat([before - len(before), inside, last + 1 + after])
+            reflected = (last - (last - places.abs()).abs()).clamp(min=0)
+            repeated = places.clamp(min=0).minimum(last)
+            x = x.index_select(axis, torch.where(reaches, repeated, reflected))
+        rows, columns = (torch.tensor(row, dtype=torch.float64) for row in self.taps)
+        return convolve(x, torch.outer(rows, columns), stride)
 
     def _padding_for(self, x: Tensor) -> str:
         """A map of fewer pixels than the taps reach has nothing to reflect: its border is repeated instead."""
