@@ -639,7 +639,15 @@ _DESCRIBE: dict[str, Any] = {
     "fold": _folding,
     **{
         f"{name}{dims}d": _other_dimensions
-        for name in ("conv", "conv_transpose", "max_pool", "avg_pool", "lp_pool", "adaptive_avg_pool", "adaptive_max_pool")
+        for name in (
+            "conv",
+            "conv_transpose",
+            "max_pool",
+            "avg_pool",
+            "lp_pool",
+            "adaptive_avg_pool",
+            "adaptive_max_pool",
+        )
         for dims in (1, 3)
     },
     "fractional_max_pool3d": _other_dimensions,
@@ -719,7 +727,9 @@ class _Reshapes:
         if stride is None:
             return None
         note = "a pooling written as a reshape, which is not treated; torch's own pooling of the same cells is"
-        return _Description(f"{call.name.strip('_')} of cells", stride, _fractions(stride), "out of reach", note, origin)
+        return _Description(
+            f"{call.name.strip('_')} of cells", stride, _fractions(stride), "out of reach", note, origin
+        )
 
     @staticmethod
     def _stride(before: tuple[int, ...], after: tuple[int, ...], *, keeps_channels: bool) -> tuple[int, int] | None:

@@ -169,7 +169,7 @@ def antialias_(
     if not any(place.site.status == "subsamples" for place in located):
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
     decide = _decider(scheme, treatment)
-    plan = make_plan(module, record, located, decide, padding)
+    plan = make_plan(record, located, decide, padding)
     _attach(module, plan, Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites)))
     return module
 

@@ -23,7 +23,17 @@ from aliasing.downsample import (
 from aliasing.errors import UsageError
 from aliasing.filters import get_taps
 
-__all__ = ["Blur", "Filter", "Fourier", "Operator", "PhaseChoice", "Polyphase", "Pooling", "filters_of", "make_operator"]
+__all__ = [
+    "Blur",
+    "Filter",
+    "Fourier",
+    "Operator",
+    "PhaseChoice",
+    "Polyphase",
+    "Pooling",
+    "filters_of",
+    "make_operator",
+]
 
 Stride = tuple[int, int]
 Filter: TypeAlias = str | tuple[float, ...]

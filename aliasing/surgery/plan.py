@@ -102,10 +102,17 @@ def _is_pool_of_a_resnet(call: Call) -> bool:
     """
     if call.name != "max_pool2d":
         return False
-    given = arguments(call, "input kernel_size stride padding dilation ceil_mode", padding=0, dilation=1, ceil_mode=False)
+    given = arguments(
+        call, "input kernel_size stride padding dilation ceil_mode", padding=0, dilation=1, ceil_mode=False
+    )
     form = [rewrite.two(given[name]) for name in ("kernel_size", "stride", "padding", "dilation")]
     before, pooled = call.signals[0].producer, call.outputs[0]
-    if form != [(3, 3), (2, 2), (1, 1), (1, 1)] or given["ceil_mode"] or before is None or before.name not in ACTIVATIONS:
+    if (
+        form != [(3, 3), (2, 2), (1, 1), (1, 1)]
+        or given["ceil_mode"]
+        or before is None
+        or before.name not in ACTIVATIONS
+    ):
         return False
     if not all(branch.name == "conv2d" or branch.name in SUMS for branch in pooled.consumers):
         return False
@@ -162,12 +169,20 @@ class _Step:
 
 
 def make_plan(
-    network: nn.Module, record: Trace, located: list[LocatedSite], scheme: Callable[[LocatedSite], Any], padding: str | None
+    network: nn.Module,
+    record: Trace,
+    located: list[LocatedSite],
+    scheme: Callable[[LocatedSite], Any],
+    padding: str | None,
 ) -> Plan:
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
     steps: list[_Step] = []
+    left: list[_Step] = []  # whose phase stays as it is
     for place in located:
+        if place.site.status in ("subsamples", "anti-aliased", "out of reach"):
+            call = place.calls[0]
+            left.append(_Step(place, Treatment("none"), "call", call.module.module, 0, call.index))
         if place.site.status != "subsamples":
             sites.append(place.site)
             continue
@@ -187,9 +202,14 @@ def make_plan(
             continue
         step, note = _place(record, place, treatment)
         steps.append(step)
+        left.pop()
         sites.append(replace(place.site, status="anti-aliased", note=note))
     circular = padding == "circular"
     pooled = {call for place in located if place.site.status == "keeps no position" for call in place.calls}
+    for step, fixed in _tied(record, steps, left, pooled).items():
+        steps.remove(step)
+        note = f"aps could choose another phase than {fixed.located.site.name} keeps, and the two branches meet"
+        sites[located.index(step.located)] = replace(step.located.site, status="out of reach", note=note)
     operators = _operators(record, steps, padding, pooled)
     modules: dict[nn.Module, TreatedForward] = {}
     rewritten: dict[Call, Any] = {}
@@ -371,6 +391,16 @@ def _is_inside(module: ModuleCall, outer: ModuleCall) -> bool:
 
 
 # --- one phase for all branches that meet ---------------------------------------------------------------------------
+
+
+def _tied(record: Trace, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, _Step]:
+    """The sites that could choose a phase, and meet a branch that keeps its own; and which of its sites does."""
+    choosing = [step for step in steps if step.treatment.operator == "aps"]
+    if not choosing:
+        return {}
+    groups = _phase_groups(record, [*steps, *left], pooled)
+    fixed = {groups[step]: step for step in [*steps, *left] if step.treatment.operator != "aps"}
+    return {step: fixed[groups[step]] for step in choosing if groups[step] in fixed}
 
 
 def _operators(record: Trace, steps: list[_Step], padding: str | None, pooled: set[Call]) -> dict[_Step, Operator]:
