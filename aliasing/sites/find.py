@@ -339,7 +339,11 @@ def _stands_for_a_stride(call: Call, description: _Description) -> bool:
     a layer's own pooling.
     """
     source = call.signals[0]
-    if description.kernel != description.stride or len(source.consumers) > 1 or source.producer is None:
+    if (
+        tuple(map(Fraction, description.kernel)) != description.stride
+        or len(source.consumers) > 1
+        or source.producer is None
+    ):
         return False
     producer = source.producer
     if producer.name == "max_pool2d":
@@ -421,7 +425,7 @@ def _interpolation(call: Call) -> _Description | None:
     if source == output or len(source) != len(output) or dims < 1:
         return None
     ratios = tuple(Fraction(size, kept) for size, kept in zip(source, output, strict=True))
-    stride = ratios[-2:] if dims > 1 else ratios * 2
+    stride = ratios[-min(dims, 2)], ratios[-1]
     if max(ratios) <= 1:
         return _Description("interpolation", (1, 1), stride, "upsampling")
     mode = arguments(call, "input size scale_factor mode", mode="nearest")["mode"]

@@ -80,7 +80,7 @@ class Blur:
 
     def _needs_any_size(self) -> bool:
         """Is a program recorded that will run at other sizes, in which the choice of a padding would be frozen?"""
-        recorded = torch.jit.is_tracing() or torch.compiler.is_exporting()
+        recorded = torch.jit.is_tracing() or torch.compiler.is_exporting()  # type: ignore[attr-defined, no-untyped-call]
         return recorded and self.padding == "reflect" and self.filters
 
     def _at_any_size(self, x: Tensor, stride: Stride) -> Tensor:

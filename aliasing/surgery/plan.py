@@ -169,11 +169,7 @@ class _Step:
 
 
 def make_plan(
-    network: nn.Module,
-    record: Trace,
-    located: list[LocatedSite],
-    scheme: Callable[[LocatedSite], Any],
-    padding: str | None,
+    record: Trace, located: list[LocatedSite], scheme: Callable[[LocatedSite], Any], padding: str | None
 ) -> Plan:
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
@@ -192,7 +188,7 @@ def make_plan(
             continue
         if not isinstance(treatment, Treatment):
             raise UsageError(f"a scheme gives a Treatment or None for a site; got {treatment!r} for {place.site.name}")
-        if any(s % treatment.kept_stride for s in place.site.stride if s > 1) or treatment.kept_stride < 1:
+        if treatment.kept_stride < 1 or any(s % treatment.kept_stride for s in place.site.stride if s > 1):
             raise UsageError(
                 f"{place.site.name} has stride {place.site.stride}, of which a convolution cannot keep "
                 f"{treatment.kept_stride}; kept_stride divides each stride above 1"
