@@ -25,7 +25,7 @@ TORCHVISION = (
     *("resnext50_32x4d", "shufflenet_v2_x0_5", "squeezenet1_0", "squeezenet1_1", "swin_t", "swin_v2_t", "vgg11"),
     *("vit_b_16", "wide_resnet50_2"),
 )
-SAMPLE = {"torchvision:resnet18": (32, 33, 65), "torchvision:mobilenet_v2": (32,), "timm:resnet26d": (32, 63)}
+SAMPLE = {"torchvision:resnet18": (32, 33), "torchvision:mobilenet_v2": (32,)}
 
 
 def assert_same_shapes_and_one_tap_identity(name: str, sizes: tuple[int, ...]) -> None:
@@ -68,11 +68,18 @@ def test_every_family_of_timm_at_every_size(name: str) -> None:
 OPERATORS = [("blur", "after"), ("blur", "before"), ("flc", "after"), ("flc", "before"), ("aps", "after")]
 
 
+@pytest.fixture(scope="module")
+def resnet18() -> nn.Module:
+    return build("torchvision:resnet18")
+
+
 @pytest.mark.parametrize("scheme", ["zhang2019", "all", "pool"])
 @pytest.mark.parametrize(("operator", "placement"), OPERATORS)
 @torch.no_grad()
-def test_every_operator_and_scheme_at_the_smallest_size(operator: Any, placement: Any, scheme: str) -> None:
-    network, x = build("torchvision:resnet18"), torch.randn(2, 3, 32, 32)
+def test_every_operator_and_scheme_at_the_smallest_size(
+    resnet18: nn.Module, operator: Any, placement: Any, scheme: str
+) -> None:
+    network, x = resnet18, torch.randn(2, 3, 32, 32)
     converted = al.antialias(network, operator=operator, placement=placement, scheme=scheme, example_input=x)
     for size in (32, 64):  # the size that it was converted at, and another
         y = torch.randn(2, 3, size, size)
@@ -85,8 +92,9 @@ def test_every_operator_and_scheme_at_the_smallest_size(operator: Any, placement
 def test_the_sites_of_a_network_do_not_depend_on_the_size_of_the_probe() -> None:
     network = build("torchvision:resnet18")
     small, large = (al.find_sites(network, torch.zeros(1, 3, size, size)) for size in (32, 224))
-    assert [(site.name, site.kind, site.status) for site in small] == [
-        (site.name, site.kind, site.status) for site in large
+    small, large = ([site for site in sites if site.status == "subsamples"] for sites in (small, large))
+    assert [(site.name, site.kind, site.stride) for site in small] == [
+        (site.name, site.kind, site.stride) for site in large
     ]
 
 
@@ -116,11 +124,11 @@ def test_branches_that_meet_in_a_few_pixels(kernel: int, padding: int, size: tup
         expected = network(x)
     except RuntimeError:
         pytest.skip("not enough pixels, or branches of different sizes")
-    try:
-        converted = al.antialias(network, taps=[1.0], scheme="all", example_input=x)
-    except UsageError as error:
-        assert "never downsamples" in str(error)
+    if max(size) == 1 or (kernel > max(size) and padding == 0):
+        with pytest.raises(UsageError, match="never downsamples"):
+            al.antialias(network, example_input=x)
         return
+    converted = al.antialias(network, taps=[1.0], scheme="all", example_input=x)
     assert difference(converted(x), expected) < 1e-14  # sums of up to 75 products in another order
     for operator in ("blur", "flc", "aps"):
         other = al.antialias(network, operator=operator, scheme="all", example_input=x)
