@@ -476,7 +476,7 @@ def _folding(call: Call) -> _Description | None:
 
 
 def _other_dimensions(call: Call) -> _Description | None:
-    dims = int(call.name.rstrip("d")[-1])
+    dims = 1 if "1d" in call.name else 3
     source, output = (_unpadded(value).shape[-dims:] for value in (call.signals[0], call.outputs[0]))
     note = "only two-dimensional signals are treated"
     if call.name.startswith("adaptive") or call.name.startswith("fractional"):
@@ -606,10 +606,9 @@ def _steps(call: Call, axes: Axes | None) -> dict[int, tuple[int, int]] | None:
     if items is None:
         return None
     stepped = [axis for axis, item in enumerate(items) if (item.step or 1) > 1]
-    if axes is None:
-        if len(source.shape) != 4 or stepped not in ([1, 2], [2, 3]):
-            return None
-    elif not set(stepped) <= set(axes):
+    if axes is not None:
+        stepped = [axis for axis in stepped if axis in axes]
+    elif len(source.shape) != 4 or stepped not in ([1, 2], [2, 3]):
         return None
     if not stepped:
         return None
@@ -654,7 +653,7 @@ _DESCRIBE: dict[str, Any] = {
         )
         for dims in (1, 3)
     },
-    "fractional_max_pool3d": _other_dimensions,
+    **dict.fromkeys(("fractional_max_pool3d", "max_pool1d_with_indices", "max_pool3d_with_indices"), _other_dimensions),
     "lp_pool2d": _norm_pooling,
     "fractional_max_pool2d": _exotic_pooling,
     "grid_sample": _exotic_pooling,
@@ -669,15 +668,17 @@ def _slices_that_keep_every_sample(record: Trace, axes: dict[Value, Axes]) -> di
 
     Along one axis only, that is how wavelets, rotary embeddings and mergings in two steps are written: no site.
     """
-    groups: dict[tuple[Value, tuple[tuple[int, int], ...]], dict[tuple[int, ...], Call]] = {}
+    groups: dict[tuple[Value, tuple[tuple[int, int], ...], str], dict[tuple[int, ...], Call]] = {}
     for call in record.calls:
         steps = _steps(call, axes.get(call.signals[0])) if call.name == "__getitem__" and call.signals else None
         if steps is not None:
-            key = call.signals[0], tuple((axis, step) for axis, (_, step) in steps.items())
+            items = slice_axes(call.args[1], len(call.signals[0].shape)) or []
+            others = repr([item for axis, item in enumerate(items) if axis not in steps])
+            key = call.signals[0], tuple((axis, step) for axis, (_, step) in steps.items()), others
             phase = tuple(start % step for start, step in steps.values())
             groups.setdefault(key, {})[phase] = call
     found: dict[Call, _Description | None] = {}
-    for (_, steps_of), phases in groups.items():
+    for (_, steps_of, _), phases in groups.items():
         if len(phases) == math.prod(step for _, step in steps_of):
             first, *others = sorted(phases.values(), key=lambda call: call.index)
             if len(steps_of) == 2:

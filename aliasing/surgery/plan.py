@@ -97,8 +97,9 @@ SCHEMES: dict[str, Callable[[LocatedSite, Treatment], Treatment | None]] = {
 def _is_pool_of_a_resnet(call: Call) -> bool:
     """Is this the padded 3×3 maximum of a ResNet, between the stem's activation and the first residual block?
 
-    It is known by what is around it: the block's branches, convolutions or the map itself, meet again in a sum (those
-    of DenseNet and ShuffleNet are concatenated, and those of pre-activated networks begin with a batch norm).
+    It is known by what is around it: the block's branches, convolutions (of all channels or of some) and the map
+    itself, meet again in a sum. Those of DenseNet and ShuffleNet are concatenated, and those of pre-activated networks
+    begin with a batch norm.
     """
     if call.name != "max_pool2d":
         return False
@@ -114,7 +115,7 @@ def _is_pool_of_a_resnet(call: Call) -> bool:
         or before.name not in ACTIVATIONS
     ):
         return False
-    if not all(branch.name == "conv2d" or branch.name in SUMS for branch in pooled.consumers):
+    if not all(branch.name in ("conv2d", "split", "chunk") or branch.name in SUMS for branch in pooled.consumers):
         return False
     meeting = _meeting(pooled)
     return meeting is not None and meeting.name in SUMS
