@@ -277,7 +277,7 @@ def make_variants(
 
     def plan_for(treated: Sequence[LocatedSite]) -> Plan:
         wanted = {place.site for place in treated}
-        return make_plan(module, record, located, lambda site: treatment if site in wanted else None, None)
+        return make_plan(record, located, lambda place: treatment if place.site in wanted else None, None)
 
     everything = plan_for([place for place, _ in chosen])
     notes = dict(zip((place.site for place in located), everything.sites, strict=True))

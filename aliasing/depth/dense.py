@@ -36,12 +36,14 @@ class Place:
     index : of the call that it is, in the record of the run; an operator's is that of a call beside it.
     call : the number of the site's call among the calls that are counted; None where it is not met.
     operator : the module whose operator it is, and where in it; None in a plain network.
+    axes : those of space, of the map that is subsampled.
     """
 
     site: Site
     index: int
     call: int | None = None
     operator: tuple[str, Any] | None = None
+    axes: tuple[int, ...] = (-2, -1)
 
     @property
     def is_met(self) -> bool:
@@ -57,7 +59,7 @@ def places(module: nn.Module, record: Trace) -> list[Place]:
         if located.site.status in ("subsamples", "anti-aliased", "out of reach"):
             call = located.calls[0]
             met = call.name in _MET and located.site.status != "out of reach"
-            found.append(Place(located.site, call.index, counted[call] if met else None))
+            found.append(Place(located.site, call.index, counted[call] if met else None, axes=located.axes))
     by_name: dict[str, list[ModuleCall]] = {}
     for module_call in record.module_calls:
         by_name.setdefault(module_call.name, []).append(module_call)
@@ -96,16 +98,18 @@ def watching(module: nn.Module, met: Sequence[Place], views: Sequence[int], note
                 stack.callback(_put, forward, key, pooling)
                 _put(forward, key, replace(pooling, operator=operator))
         if calls:
-            stack.enter_context(_Calls(calls, views, note))
+            stack.enter_context(_Calls(calls, [place.axes for place in met], views, note))
         yield
 
 
 class _Calls(TorchFunctionMode):
     """Meets the calls of a plain network."""
 
-    def __init__(self, numbers: dict[int, int], views: Sequence[int], note: Note) -> None:
+    def __init__(
+        self, numbers: dict[int, int], axes: Sequence[tuple[int, ...]], views: Sequence[int], note: Note
+    ) -> None:
         super().__init__()
-        self.numbers, self.views, self.note = numbers, views, note
+        self.numbers, self.axes, self.views, self.note = numbers, axes, views, note
         self.count = 0
 
     def __torch_function__(
@@ -138,7 +142,8 @@ class _Calls(TorchFunctionMode):
             elif name == "avg_pool2d":
                 DenseAverage(pool)(function, one, *args[1:], **rest)
             else:
-                DenseSlice(pool)(function, one, *args[1:], **rest)
+                down, across = self.axes[number]
+                DenseSlice(pool, (down, across))(function, one, *args[1:], **rest)
                 one = maps[0]
             dense = _one_map(maps[0])
             self.note(number, view, dense if one is maps[0] else _one_map(one), dense, name != "conv2d")
@@ -152,6 +157,10 @@ class _Watched:
     number: int
     views: Sequence[int]
     note: Note
+
+    @property
+    def filters(self) -> bool:
+        return self.operator.filters
 
     def pool(self, x: Tensor, stride: Stride) -> Tensor:
         self._tell(x, stride)

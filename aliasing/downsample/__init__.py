@@ -645,6 +645,8 @@ def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:
 
 def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
     """Along one axis, what lies strictly below 1 / (2 step) cycles per pixel."""
+    if step == 1:
+        return x  # an axis that is not subsampled is not filtered
     x = x.movedim(axis, -1)
     size = x.shape[-1]
     below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step)

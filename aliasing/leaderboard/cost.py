@@ -9,11 +9,12 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from aliasing.jitter.network import ON_CPU, Execution, black, evaluated, probabilities
+from aliasing.jitter.network import ON_CPU, Execution, evaluated, probabilities
 from aliasing.jitter.scales import SCALES, find_scale, rows_of
 from aliasing.models import Classifier
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -59,14 +60,13 @@ def cost(model: Classifier) -> Cost:
     >>> cost(Classifier(network, "tiny", 16, half, half, "bilinear", resize_size=16, crop_share=1.0))
     Cost(parameters=938, multiply_adds=3232, classes=10)
     """
-    picture = np.zeros((1, *model.view_size, 3), np.float32)
     run = evaluated(model)
     # Fused attention kernels are not all known to the counter; this one is made of matrix products.
     with ExitStack() as stack:
         for context in (torch.no_grad(), in_evaluation(run.module), sdpa_kernel(SDPBackend.MATH)):
             stack.enter_context(context)
         counter = stack.enter_context(FlopCounterMode(display=False))
-        answer = run.module(run.normalize(black(model, 1)))
+        answer = run.module(run.blank())
     classes = rows_of(answer, model.name).shape[1]
     parameters = sum(parameter.numel() for parameter in model.module.parameters())
     if classes == 1 and not SCALES[model.scale or find_scale(model).name].of_labels:

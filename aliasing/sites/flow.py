@@ -10,7 +10,7 @@ from typing import Any
 
 from aliasing.sites.trace import Call, Value
 
-__all__ = ["Continuation", "follow"]
+__all__ = ["ACTIVATIONS", "SUMS", "Continuation", "follow"]
 
 # fmt: off
 ACTIVATIONS = frozenset((
@@ -27,6 +27,7 @@ POINTWISE = ACTIVATIONS | frozenset((
     "__isub__", "__truediv__", "__rtruediv__", "__itruediv__", "__pow__", "__neg__",
 ))
 # fmt: on
+SUMS = frozenset(("add", "add_", "__add__", "__radd__", "__iadd__"))
 _PER_CHANNEL = frozenset(("batch_norm", "prelu"))
 # A reduction over the channels alone, as layer normalisation writes it out.
 _OVER_CHANNELS = frozenset(["mean", "var", "std", "sum", "norm", "var_mean"])
@@ -76,10 +77,12 @@ def follow(value: Value) -> Continuation:
 def _layout_behind(call: Call, layout: dict[Value, tuple[int, ...]]) -> dict[Value, tuple[int, ...]] | None:
     """Where the axes are in the outputs of a pointwise call; None if it is none, or mixes in something spatial."""
     ours = [value for value in call.inputs if value in layout]
-    if any(value.is_signal and value not in layout and _is_spatial(value) for value in call.inputs):
-        return None
     axes = layout[ours[0]]
     shape = ours[0].shape
+    # What has one position stands for all of them, unless there is one only: then it may be another branch's.
+    is_single = all(size == 1 for axis, size in zip(axes, shape, strict=True) if axis >= 2)
+    if any(value.is_signal and value not in layout and (is_single or _is_spatial(value)) for value in call.inputs):
+        return None
     if call.name in POINTWISE and all(layout[value] == axes for value in ours):
         per_channel = call.name in _PER_CHANNEL  # whose vectors do not broadcast from the right
         foreign = [value for value in call.inputs if value not in layout and not per_channel]

@@ -33,6 +33,7 @@ __all__ = [
     "ModuleCall",
     "Trace",
     "Value",
+    "copied",
     "name_of",
     "on_trial",
     "trace",
@@ -154,7 +155,7 @@ def trace(model: nn.Module, example: Any) -> Trace:
     InputError
         If the network fails on the example.
     UsageError
-        If the network is a scripted one, whose calls can't be seen.
+        If the network is a scripted one, whose calls can't be seen, or if it can't be copied.
 
     Examples
     --------
@@ -169,13 +170,14 @@ def trace(model: nn.Module, example: Any) -> Trace:
         where = f"its module {scripted} is" if scripted else "it is"
         raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
     arguments = example if isinstance(example, tuple) else (example,)
+    for_real = twin(model)
     try:
         return trace_shapes(model, example)
     except (Exception, SystemExit):  # whatever a network can't do on the meta device, it may do for real
         pass
     with torch.no_grad():
         try:
-            return _record(model, twin(model), arguments)
+            return _record(model, for_real, arguments)
         except (Exception, SystemExit) as error:
             shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -209,10 +211,10 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> nn.
         placed = place(buffer)
         shared = not placed.is_meta and placed.data_ptr() == buffer.data_ptr()
         memo[id(buffer)] = placed.clone() if shared else placed  # a network may write to its buffers
-    copied = copy.deepcopy(model, memo)
+    made = copied(model, memo, place)
     with suppress(NotImplementedError):  # an exported network: its mode is part of its graph
-        copied.eval()
-    return copied
+        made.eval()
+    return made
 
 
 @contextmanager
@@ -230,6 +232,42 @@ def on_trial(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) ->
             for buffer, before in kept:
                 if not torch.equal(buffer, before):
                     buffer.copy_(before)
+
+
+def copied(
+    model: nn.Module, memo: dict[int, Any] | None = None, place: Callable[[Tensor], Tensor] = torch.clone
+) -> nn.Module:
+    """A deep copy of a network, also where it holds tensors that it has computed.
+
+    Copying refuses a tensor with a history, and hooks leave such tensors as attributes: ``weight_norm``,
+    ``spectral_norm`` and pruning compute the weight anew before every run. Here the copy gets its value.
+
+    Parameters
+    ----------
+    model : nn.Module
+    memo : dict, optional
+        What stands in place of which objects, by their id, as `copy.deepcopy` takes it.
+    place : callable
+        What stands in place of a computed tensor's value.
+
+    Raises
+    ------
+    UsageError
+        If the network holds something else that can't be copied.
+    """
+    memo = {} if memo is None else memo
+    for module in model.modules():
+        for leaf in pytree.tree_leaves(vars(module)):
+            if isinstance(leaf, Tensor) and not leaf.is_leaf and id(leaf) not in memo:
+                memo[id(leaf)] = place(leaf.detach())
+    try:
+        return copy.deepcopy(model, memo)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UsageError(
+            f"{type(model).__name__} holds something that can't be copied ({reason}); take it out of the modules' "
+            "attributes, or give a network for which copy.deepcopy works"
+        ) from error
 
 
 def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> Trace:

@@ -1,6 +1,5 @@
 """Convert a network and restore it."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
@@ -9,9 +8,9 @@ from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.models import Classifier
-from aliasing.sites.find import Site, locate, probe_of
-from aliasing.sites.trace import trace
-from aliasing.surgery.operators import make_operator
+from aliasing.sites.find import LocatedSite, Site, locate, probe_of
+from aliasing.sites.trace import copied, trace
+from aliasing.surgery.operators import Filter, filters_of, make_operator
 from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
 
@@ -33,8 +32,8 @@ class Conversion:
 
     def __str__(self) -> str:
         """As it stands in a model's name; see `aliasing.surgery.specification`."""
-        taps = self.taps if isinstance(self.taps, str) else "-".join(map(_number, self.taps))
-        words = [taps if self.operator == "blur" else self.operator]
+        down, across = map(_written, filters_of(self.taps))
+        words = [(down if down == across else f"{down}/{across}") if self.operator == "blur" else self.operator]
         words += [self.placement] if self.placement != "after" else []
         if self.scheme != "zhang2019":
             words.append(
@@ -43,9 +42,13 @@ class Conversion:
         return ",".join([*words, self.padding] if self.padding else words)
 
 
-def _number(tap: Any) -> str:
+def _written(taps: Filter) -> str:
+    return taps if isinstance(taps, str) else "-".join(map(_number, taps))
+
+
+def _number(tap: float) -> str:
     """As short as can be, and exact."""
-    return repr(float(tap)).removesuffix(".0")
+    return repr(tap).removesuffix(".0")
 
 
 def antialias(
@@ -67,8 +70,9 @@ def antialias(
     operator : {"blur", "flc", "aps"}
         Blur-pool (Zhang 2019), the ideal low-pass (Grabinski et al. 2022), or adaptive polyphase sampling (Chaman &
         Dokmanić 2021), whose branches keep one phase where they meet again.
-    taps : str or sequence of float
-        The filter of "blur", as `aliasing.filters.get_taps` takes it.
+    taps : str or sequence of float, or two of these
+        The filter of "blur", for both axes or down and across. A name, as "binomial4", is a filter for stride 2 and is
+        stretched to another; numbers are taken as they are. An axis that is not subsampled is not filtered.
     placement : {"after", "before"}
         "after": convolution at stride 1, activation, operator; a convolution of stride s then costs s² as much.
         "before": low-pass, then the original strided convolution at its own cost. What the convolution and the
@@ -92,8 +96,8 @@ def antialias(
     Raises
     ------
     UsageError
-        For an unknown scheme, operator, filter or placement, a network that never downsamples, or one that is scripted
-        or converted already.
+        If the scheme, operator, filter or placement is unknown, if the network has nothing that can be treated, if it
+        is scripted or converted already, or if it can't be copied.
     InputError
         If the network fails on the example.
 
@@ -117,7 +121,7 @@ def antialias(
     module, example = probe_of(model, example_input)
     _refuse(module)
     converted = antialias_(
-        copy.deepcopy(module),
+        copied(module),
         operator=operator,
         taps=taps,
         placement=placement,
@@ -157,24 +161,33 @@ def antialias_(
     """
     _refuse(module)
     treatment = _treatment(operator, taps, placement, padding)
-    if isinstance(scheme, str) and scheme not in SCHEMES:
+    if not callable(scheme) and not (isinstance(scheme, str) and scheme in SCHEMES):
         raise UsageError(f"no scheme {scheme!r}; expected {', '.join(map(repr, SCHEMES))}, or a function of a site")
     _, example = probe_of(module, example_input)
     record = trace(module, example)
     located = locate(record)
     if not any(place.site.status == "subsamples" for place in located):
-        raise UsageError(f"{type(module).__name__} never downsamples unfiltered: there is nothing to anti-alias")
-    decide = _decider(scheme, module, treatment)
-    plan = make_plan(module, record, located, decide, padding)
+        raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
+    decide = _decider(scheme, treatment)
+    plan = make_plan(record, located, decide, padding)
     _attach(module, plan, Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites)))
     return module
 
 
-def _decider(scheme: str | Scheme, module: nn.Module, treatment: Treatment) -> Callable[[Site], Treatment | None]:
+def _nothing_to_treat(module: nn.Module, sites: list[Site]) -> str:
+    beyond = [site for site in sites if site.status == "out of reach"]
+    if not beyond:
+        return f"{type(module).__name__} never downsamples unfiltered: there is nothing to anti-alias"
+    (first, *others) = beyond
+    what = f"{first.name} ({first.kind}): {first.note}" + (f"; and {len(others)} more" if others else "")
+    return f"{type(module).__name__} downsamples only where antialias does not reach: {what}; see find_sites"
+
+
+def _decider(scheme: str | Scheme, treatment: Treatment) -> Callable[[LocatedSite], Treatment | None]:
     if callable(scheme):
-        return scheme
+        return lambda place: scheme(place.site)
     named = SCHEMES[scheme]
-    return lambda site: named(site, module, treatment)
+    return lambda place: named(place, treatment)
 
 
 def _treatment(operator: str, taps: Any, placement: str, padding: str | None) -> Treatment:
@@ -229,7 +242,7 @@ def restore(model: Network) -> Network:
         name = model.name.removeprefix(f"antialiased:{conversion_of(model.module)}:")
         notes = tuple(note for note in model.notes if not note.startswith("anti-aliased: "))
         return replace(model, module=restore(model.module), notes=notes, name=name)
-    return restore_(copy.deepcopy(model))
+    return restore_(copied(model))
 
 
 def restore_(module: nn.Module) -> nn.Module:

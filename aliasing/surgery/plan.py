@@ -26,7 +26,7 @@ from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.sites.find import LocatedSite, Site, arguments
-from aliasing.sites.flow import follow
+from aliasing.sites.flow import ACTIVATIONS, SUMS, follow
 from aliasing.sites.trace import Call, ModuleCall, Trace, Value
 from aliasing.surgery import rewrite
 from aliasing.surgery.operators import Operator, PhaseChoice, Polyphase, Pooling, make_operator
@@ -42,7 +42,7 @@ class Treatment:
     Attributes
     ----------
     operator : "blur", "flc" or "aps".
-    taps : the filter of a blur.
+    taps : the filter of a blur, or two of them, down and across.
     placement : "after" or "before" the convolution; pooling is the same in both.
     kept_stride : the part of the stride that the convolution keeps.
     window : the kernel that replaces a maximum's, unpadded.
@@ -60,8 +60,9 @@ class Treatment:
 Scheme: TypeAlias = Callable[[Site], "Treatment | None"]
 
 
-def _zhang2019(site: Site, network: nn.Module, treatment: Treatment) -> Treatment | None:
+def _zhang2019(place: LocatedSite, treatment: Treatment) -> Treatment | None:
     """The placement of the published networks, with their particulars."""
+    site = place.site
     if site.role == "patch embedding":
         return None
     if site.role == "stem":
@@ -71,29 +72,68 @@ def _zhang2019(site: Site, network: nn.Module, treatment: Treatment) -> Treatmen
         return replace(treatment, replaces=True)
     if _resamples(site):
         return None
-    parent = network.get_submodule(site.module.rpartition(".")[0])
-    if site.kind == "max pooling" and site.kernel == (3, 3) and type(parent).__name__ == "ResNet":
-        return replace(treatment, window=2)
-    return treatment
+    return replace(treatment, window=2) if _is_pool_of_a_resnet(place.calls[0]) else treatment
 
 
-def _pool(site: Site, network: nn.Module, treatment: Treatment) -> Treatment | None:
-    return treatment if site.kind in ("max pooling", "average pooling", "adaptive pooling") else None
+def _pool(place: LocatedSite, treatment: Treatment) -> Treatment | None:
+    return treatment if place.site.kind in ("max pooling", "average pooling", "adaptive pooling") else None
 
 
 def _resamples(site: Site) -> bool:
     return site.kind == "adaptive pooling" or site.kind.startswith("interpolation")
 
 
-def _all(site: Site, network: nn.Module, treatment: Treatment) -> Treatment | None:
+def _all(place: LocatedSite, treatment: Treatment) -> Treatment | None:
     return treatment
 
 
-SCHEMES: dict[str, Callable[[Site, nn.Module, Treatment], Treatment | None]] = {
+SCHEMES: dict[str, Callable[[LocatedSite, Treatment], Treatment | None]] = {
     "zhang2019": _zhang2019,
     "all": _all,
     "pool": _pool,
 }
+
+
+def _is_pool_of_a_resnet(call: Call) -> bool:
+    """Is this the padded 3×3 maximum of a ResNet, between the stem's activation and the first residual block?
+
+    It is known by what is around it: the block's branches, convolutions (of all channels or of some) and the map
+    itself, meet again in a sum. Those of DenseNet and ShuffleNet are concatenated, and those of pre-activated networks
+    begin with a batch norm.
+    """
+    if call.name != "max_pool2d":
+        return False
+    given = arguments(
+        call, "input kernel_size stride padding dilation ceil_mode", padding=0, dilation=1, ceil_mode=False
+    )
+    form = [rewrite.two(given[name]) for name in ("kernel_size", "stride", "padding", "dilation")]
+    before, pooled = call.signals[0].producer, call.outputs[0]
+    if (
+        form != [(3, 3), (2, 2), (1, 1), (1, 1)]
+        or given["ceil_mode"]
+        or before is None
+        or before.name not in ACTIVATIONS
+    ):
+        return False
+    if not all(branch.name in ("conv2d", "split", "chunk") or branch.name in SUMS for branch in pooled.consumers):
+        return False
+    meeting = _meeting(pooled)
+    return meeting is not None and meeting.name in SUMS
+
+
+def _meeting(value: Value) -> Call | None:
+    """The first call that brings two of the branches together that begin at a value."""
+    branch: dict[Value, Call] = {}
+    waiting = list(value.consumers)
+    while waiting:
+        call = min(waiting, key=lambda call: call.index)
+        waiting.remove(call)
+        origins = {call if v is value else branch[v] for v in call.signals if v is value or v in branch}
+        if len(origins) > 1:
+            return call
+        branch.update(dict.fromkeys(call.outputs, origins.pop()))
+        waiting += [c for output in call.outputs for c in output.consumers if c not in waiting]
+    return None
 
 
 @dataclass(frozen=True)
@@ -115,37 +155,64 @@ class _Step:
     position: int  # of the argument, for "input"
     when: int  # its place in the order of the run
 
+    @property
+    def kept(self) -> tuple[int, int]:
+        """The part of the stride that the convolution keeps, down and across."""
+        kept = self.treatment.kept_stride if "convolution" in self.located.site.kind else 1
+        down, across = self.located.site.stride
+        return (kept if down > 1 else 1), (kept if across > 1 else 1)
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        """The stride of the operator."""
+        (down, across), (kept_down, kept_across) = self.located.site.stride, self.kept
+        return down // kept_down, across // kept_across
+
 
 def make_plan(
-    network: nn.Module, record: Trace, located: list[LocatedSite], scheme: Callable[[Site], Any], padding: str | None
+    record: Trace, located: list[LocatedSite], scheme: Callable[[LocatedSite], Any], padding: str | None
 ) -> Plan:
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
     steps: list[_Step] = []
+    left: list[_Step] = []  # whose phase stays as it is
     for place in located:
+        if place.site.status in ("subsamples", "anti-aliased", "out of reach"):
+            call = place.calls[0]
+            left.append(_Step(place, Treatment("none"), "call", call.module.module, 0, call.index))
         if place.site.status != "subsamples":
             sites.append(place.site)
             continue
-        treatment = scheme(place.site)
+        treatment = scheme(place)
         if treatment is None:
             sites.append(replace(place.site, note=place.site.note or "left as it is by the scheme"))
             continue
         if not isinstance(treatment, Treatment):
             raise UsageError(f"a scheme gives a Treatment or None for a site; got {treatment!r} for {place.site.name}")
+        if treatment.kept_stride < 1 or any(s % treatment.kept_stride for s in place.site.stride if s > 1):
+            raise UsageError(
+                f"{place.site.name} has stride {place.site.stride}, of which a convolution cannot keep "
+                f"{treatment.kept_stride}; kept_stride divides each stride above 1"
+            )
         if _resamples(place.site) and treatment.operator == "aps":
             sites.append(replace(place.site, status="out of reach", note="aps needs a stride, and this has a size"))
             continue
         step, note = _place(record, place, treatment)
         steps.append(step)
+        left.pop()
         sites.append(replace(place.site, status="anti-aliased", note=note))
     circular = padding == "circular"
-    operators = _operators(record, steps, padding)
+    pooled = {call for place in located if place.site.status == "keeps no position" for call in place.calls}
+    for step, fixed in _tied(record, steps, left, pooled).items():
+        steps.remove(step)
+        note = f"aps could choose another phase than {fixed.located.site.name} keeps, and the two branches meet"
+        sites[located.index(step.located)] = replace(step.located.site, status="out of reach", note=note)
+    operators = _operators(record, steps, padding, pooled)
     modules: dict[nn.Module, TreatedForward] = {}
     rewritten: dict[Call, Any] = {}
     for step in steps:
-        site, treatment = step.located.site, step.treatment
-        remaining = tuple(s // treatment.kept_stride for s in site.stride)
-        pooling = Pooling(operators[step], (remaining[0], remaining[1]))
+        treatment = step.treatment
+        pooling = Pooling(operators[step], step.stride)
         if step.where == "output":
             _treated(modules, step.module).output = pooling
         elif step.where == "input":
@@ -178,17 +245,19 @@ def _rewrite(step: _Step, pooling: Pooling) -> Any:
             return rewrite.PooledConvolution(pooling)
         if treatment.placement == "before":
             return rewrite.SmoothedConvolution(pooling)
-        return rewrite.DenseConvolution(here, (treatment.kept_stride, treatment.kept_stride))
+        return rewrite.DenseConvolution(here, step.kept)
     if site.kind == "max pooling":
         return rewrite.DenseMaximum(pooling, treatment.window)
     if site.kind == "average pooling":
         # One tap is no filter, and a polyphase component neither: the average is the low-pass, and stays.
-        filters = not isinstance(pooling.operator, Polyphase) and getattr(pooling.operator, "taps", None) != (1.0,)
-        replaces = treatment.replaces and filters
+        # So it is along an axis that is averaged and not subsampled, which no operator filters.
+        covered = all(step > 1 or window == 1 for step, window in zip(site.stride, site.kernel, strict=True))
+        replaces = treatment.replaces and pooling.operator.filters and covered
         return rewrite.ReplacedAverage(pooling) if replaces else rewrite.DenseAverage(pooling)
     if _resamples(site):
         return rewrite.SmoothedResampling(pooling)
-    return rewrite.DenseSlice(pooling)
+    down, across = step.located.axes
+    return rewrite.DenseSlice(pooling, (down, across))
 
 
 def _pools_first(located: LocatedSite, treatment: Treatment) -> bool:
@@ -321,10 +390,20 @@ def _is_inside(module: ModuleCall, outer: ModuleCall) -> bool:
 # --- one phase for all branches that meet ---------------------------------------------------------------------------
 
 
-def _operators(record: Trace, steps: list[_Step], padding: str | None) -> dict[_Step, Operator]:
+def _tied(record: Trace, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, _Step]:
+    """The sites that could choose a phase, and meet a branch that keeps its own; and which of its sites does."""
+    choosing = [step for step in steps if step.treatment.operator == "aps"]
+    if not choosing:
+        return {}
+    groups = _phase_groups(record, [*steps, *left], pooled)
+    fixed = {groups[step]: step for step in [*steps, *left] if step.treatment.operator != "aps"}
+    return {step: fixed[groups[step]] for step in choosing if groups[step] in fixed}
+
+
+def _operators(record: Trace, steps: list[_Step], padding: str | None, pooled: set[Call]) -> dict[_Step, Operator]:
     operators: dict[Any, Operator] = {}
     made: dict[_Step, Operator] = {}
-    groups = _phase_groups(record, steps) if any(step.treatment.operator == "aps" for step in steps) else {}
+    groups = _phase_groups(record, steps, pooled) if any(step.treatment.operator == "aps" for step in steps) else {}
     leaders: dict[int, _Step] = {}
     choices: dict[int, PhaseChoice] = {}
     for step in sorted(steps, key=lambda step: step.when):
@@ -334,18 +413,19 @@ def _operators(record: Trace, steps: list[_Step], padding: str | None) -> dict[_
             leads = leaders.setdefault(group, step) is step
             made[step] = Polyphase(choices.setdefault(group, PhaseChoice()), leads)
             continue
-        key = treatment.operator, repr(treatment.taps)
+        key = treatment.operator, repr(treatment.taps), step.stride
         if key not in operators:
-            operators[key] = make_operator(treatment.operator, treatment.taps, padding)
+            operators[key] = make_operator(treatment.operator, treatment.taps, padding, step.stride)
         made[step] = operators[key]
     return made
 
 
-def _phase_groups(record: Trace, steps: list[_Step]) -> dict[_Step, int]:
+def _phase_groups(record: Trace, steps: list[_Step], pooled: set[Call]) -> dict[_Step, int]:
     """Sites on branches that meet again belong to one group, and keep the same phase.
 
     Every value carries the sites that lie behind it. Where an addition or a concatenation joins two ways, the sites of
-    the one are matched to those of the other, in their order.
+    the one are matched to those of the other, in their order. What has been pooled globally has no phase any more;
+    what has one position left has.
     """
     of_call = {call: step for step in steps for call in step.located.calls}
     parent = {step: step for step in steps}
@@ -357,7 +437,7 @@ def _phase_groups(record: Trace, steps: list[_Step]) -> dict[_Step, int]:
 
     ways: dict[Value, tuple[_Step, ...]] = {}
     for call in record.calls:
-        known = [ways[value] for value in call.signals if value in ways and _has_positions(value)]
+        known = [ways[value] for value in call.signals if value in ways and call not in pooled]
         way = max(known, key=len, default=())
         for other in known:
             for ours, theirs in zip(way, other, strict=False):
@@ -367,13 +447,8 @@ def _phase_groups(record: Trace, steps: list[_Step]) -> dict[_Step, int]:
         step = of_call.get(call)
         if step is not None:
             way = (*way, step)
-        for output in call.outputs:
-            ways[output] = way
+        ways.update({output: way for output in call.outputs if len(output.shape) >= 3})
     return {step: steps.index(root(step)) for step in steps}
-
-
-def _has_positions(value: Value) -> bool:
-    return len(value.shape) >= 3 and any(size > 1 for size in value.shape[2:])
 
 
 # --- every padding circular -----------------------------------------------------------------------------------------

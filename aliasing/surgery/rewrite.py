@@ -310,18 +310,22 @@ class ReplacedAverage:
 
 @dataclass(frozen=True)
 class DenseSlice:
-    """The slice without its steps, then ``pool``."""
+    """The slice without its steps, then ``pool``. ``axes`` are those of space, down and across, before and behind."""
 
     pool: Pooling
+    axes: tuple[int, int]
 
     def __call__(self, function: Function, input: Tensor, index: Any) -> Tensor:  # noqa: A002
-        axes = slice_axes(index, input.ndim)
-        if axes is None:
+        slices = slice_axes(index, input.ndim)
+        if slices is None:
             raise RuntimeError(f"a slice was expected here, not the index {index!r}")
-        dense = function(input, tuple(slice(axis.start, axis.stop) for axis in axes))
-        if (axes[-1].step or 1) > 1:
-            return self.pool(dense)
-        return self.pool(dense.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # channels last
+        dense = function(input, tuple(slice(axis.start, axis.stop) for axis in slices))
+        others = [slice(None)] * input.ndim
+        for axis, taken in enumerate(slices):
+            if axis not in self.axes:
+                others[axis] = slice(None, None, taken.step)  # of channels or images, as it was
+        ends = (-2, -1)
+        return self.pool(function(dense, tuple(others)).movedim(self.axes, ends)).movedim(ends, self.axes)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 ``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, with commas between,
 change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Taps of
-one's own stand as numbers, ``antialiased:1-2-1:…``.
+one's own stand as numbers, ``antialiased:1-2-1:…``; two filters, down and across, with a slash between,
+``antialiased:binomial4/1-2-1:…``.
 """
 
 import json
@@ -119,14 +120,18 @@ def reapply(model: Classifier, path: Path) -> Classifier:
     return record_weights(replace(converted, name=model.name), str(path))
 
 
-def read_taps(word: str) -> str | list[float]:
-    """Taps as a specification writes them: a filter's name, or numbers with hyphens between.
+def read_taps(word: str) -> str | list[float] | list[Any]:
+    """Taps as a specification writes them: a filter's name, numbers with hyphens between, or two of these.
 
     Examples
     --------
     >>> read_taps("binomial3"), read_taps("1-2-1"), read_taps("-1-9-9--1")
     ('binomial3', [1.0, 2.0, 1.0], [-1.0, 9.0, 9.0, -1.0])
+    >>> read_taps("binomial3/1-2-1")
+    ['binomial3', [1.0, 2.0, 1.0]]
     """
+    if "/" in word:
+        return [read_taps(part) for part in word.split("/")]
     if re.fullmatch(f"{_NUMBER}(-{_NUMBER})*", word):
         return [float(number) for number in re.findall(f"(?:^|-)({_NUMBER})", word)]
     return word
