@@ -499,6 +499,29 @@ def test_data_sets_that_number_the_same_classes_otherwise(tmp_path: Path) -> Non
         open_images(str(tmp_path / "*.parquet"))
 
 
+def test_examples_show_the_class_that_was_matched(tmp_path: Path) -> None:
+    from aliasing.jitter.examples import write_examples
+
+    class Moves(ReadsGrey):
+        """Its answer depends on the corner, so that some photographs move it."""
+
+        def forward(self, views: Tensor) -> Tensor:
+            return super().forward(views) / 1000 + 5 * views[:, :1, 0, 0] * torch.arange(10)
+
+    order = [7, 4, 0, 9, 2, 5, 8, 1, 3, 6]
+    noisy = PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8))
+    content = io.BytesIO()
+    noisy.save(content, "PNG")
+    table = pa.table({"image": [content.getvalue()], "label": [0]})
+    features = {"info": {"features": {"label": {"names": [CLASSES[index][2] for index in order]}}}}
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(features)}), tmp_path / "a.parquet")
+    model = replace(network(), module=Moves())
+    result = al.measure_jitter(model, tmp_path / "a.parquet", "consistency:canvas=16,largest_shift=4,draws=2")
+    write_examples(result, [model], tmp_path / "a.parquet", tmp_path / "examples")
+    (photograph,) = json.loads((tmp_path / "examples" / "examples.json").read_text())["photographs"]
+    assert photograph["label"] == NAMES[7]  # the data set's class 0
+
+
 def test_names_that_a_network_calls_otherwise_are_still_its_numbers(tmp_path: Path) -> None:
     """CIFAR's "airplane" is "plane" elsewhere: the eight others stand where they should."""
     theirs = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from torch import nn
 
-from aliasing.classes import Classes, Label
+from aliasing.classes import Label
 from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import OPERATORS, write_spectra
 from aliasing.errors import one_line
@@ -50,12 +50,15 @@ class Example:
         The mean absolute change of the probability over its pairs.
     pair : int
         The pair between whose views the probability jumps most.
+    label : int or None
+        Its class, as the first network numbers it.
     """
 
     kind: str
     name: str
     movement: float
     pair: int
+    label: int | None = None
 
 
 def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
@@ -90,9 +93,12 @@ def _examples_of(table: pa.Table) -> Iterator[Example]:
         return
     first, second = (table[f"{view}_probability"].to_numpy().astype(np.float64) for view in ("first", "second"))
     jumps = np.abs(first - second)
+    labels = table["label"].to_pylist()
     start = 0
     for name, total, pairs in zip(totals.names, totals.totals, totals.counts, strict=True):
-        yield Example("most", str(name), float(total / pairs), int(jumps[start : start + pairs].argmax()))
+        yield Example(
+            "most", str(name), float(total / pairs), int(jumps[start : start + pairs].argmax()), labels[start]
+        )
         start += pairs
 
 
@@ -131,7 +137,7 @@ def write_examples(
             seen = trace_by(network, model, image, result.protocol, batch_size=batch_size, seed=seed)
             if index == 0:
                 place = f"{number}-{example.kind}"
-                label = _label_in_words(model, image.label)
+                label = _label_in_words(model, example.label, image.label)
                 described[example.name] = _write_pictures(folder, place, example, seen) | {"label": label}
             _add_answers(described[example.name], seen)
             if number == 0:
@@ -162,12 +168,11 @@ def _load(names: set[str], images: Any) -> dict[str, Image | Clip]:
     return found
 
 
-def _label_in_words(model: Classifier, label: Label) -> str | None:
-    """What an image shows: the network's name for it, or the label as it is written."""
-    index = Classes(len(model.labels or ()), model.labels).match(label).index
+def _label_in_words(model: Classifier, index: int | None, written: Label) -> str | None:
+    """What an image shows: the network's name for its class, or the name that is written."""
     if index is not None:
         return answer_in_words(model.labels, index)
-    return None if label is None else one_line(str(label))
+    return one_line(written) if isinstance(written, str) else None
 
 
 def _write_pictures(folder: Path, place: str, example: Example, seen: Trace) -> dict[str, Any]:
