@@ -153,6 +153,10 @@ class _Watched:
     views: Sequence[int]
     note: Note
 
+    @property
+    def filters(self) -> bool:
+        return self.operator.filters
+
     def pool(self, x: Tensor, stride: Stride) -> Tensor:
         self._tell(x, stride)
         return self.operator.pool(x, stride)
