@@ -672,8 +672,8 @@ def _slices_that_keep_every_sample(record: Trace, axes: dict[Value, Axes]) -> di
         steps = _steps(call, axes.get(call.signals[0])) if call.name == "__getitem__" and call.signals else None
         if steps is not None:
             items = slice_axes(call.args[1], len(call.signals[0].shape)) or []
-            elsewhere = repr([item for axis, item in enumerate(items) if axis not in steps])
-            key = call.signals[0], tuple((axis, step) for axis, (_, step) in steps.items()), elsewhere
+            rest = repr([item for axis, item in enumerate(items) if axis not in steps])
+            key = call.signals[0], tuple((axis, step) for axis, (_, step) in steps.items()), rest
             phase = tuple(start % step for start, step in steps.values())
             groups.setdefault(key, {})[phase] = call
     found: dict[Call, _Description | None] = {}

@@ -310,22 +310,25 @@ class ReplacedAverage:
 
 @dataclass(frozen=True)
 class DenseSlice:
-    """The slice without its steps, then ``pool``. ``axes`` are those of space, down and across, before and behind."""
+    """The slice without its steps, then ``pool``.
+
+    ``axes`` are those of space, down and across; by default those of a map N×H×W×C where the slice has steps that fit
+    no other, and else of a map N×C×H×W.
+    """
 
     pool: Pooling
-    axes: tuple[int, int]
+    axes: tuple[int, int] | None = None
 
     def __call__(self, function: Function, input: Tensor, index: Any) -> Tensor:  # noqa: A002
         slices = slice_axes(index, input.ndim)
         if slices is None:
             raise RuntimeError(f"a slice was expected here, not the index {index!r}")
-        dense = function(input, tuple(slice(axis.start, axis.stop) for axis in slices))
-        others = [slice(None)] * input.ndim
-        for axis, taken in enumerate(slices):
-            if axis not in self.axes:
-                others[axis] = slice(None, None, taken.step)  # of channels or images, as it was
+        stepped = [axis for axis, taken in enumerate(slices) if (taken.step or 1) > 1]
+        axes = self.axes or ((1, 2) if 1 in stepped and 3 not in stepped else (2, 3))
+        # Of channels or images it takes what it took.
+        kept = (slice(s.start, s.stop) if axis in axes else s for axis, s in enumerate(slices))
         ends = (-2, -1)
-        return self.pool(function(dense, tuple(others)).movedim(self.axes, ends)).movedim(ends, self.axes)
+        return self.pool(function(input, tuple(kept)).movedim(axes, ends)).movedim(ends, axes)
 
 
 @dataclass(frozen=True)
