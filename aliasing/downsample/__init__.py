@@ -692,8 +692,8 @@ def _components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
     components = [x if x.ndim == dims + 2 else x[None]]
     for axis, step in zip(range(-dims, 0), steps, strict=True):
         size = x.shape[axis]
-        # Rounded up without negative numbers, and continued circularly without a remainder: what ONNX makes of the one
-        # rounds the other way, and of the other ends the process.
+        # Rounded up without a negative number, which ONNX rounds the other way, and continued circularly without a
+        # remainder by a size, which it has none for. (Splitting the axis instead ends the older exporter's process.)
         places = step * torch.arange((size + step - 1) // step, device=x.device)
         phases = [places + phase for phase in range(step)]
         phases = [place - torch.div(place, size, rounding_mode="floor") * size for place in phases]
