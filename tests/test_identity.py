@@ -436,8 +436,20 @@ def test_images_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     assert tuned.notes[-1].startswith("1 of 16 images; 15 could not be used")
     with pytest.raises(InputError, match=r"at least two images; .*: 1 of 16 images; 15 could not be used"):
         al.recalibrate(classifier(small()), images)
-    with pytest.raises(InputError, match="at least two images; 8 items: 1 images"):
+    with pytest.raises(InputError, match="at least two images; 8 items: 1 image"):
         al.recalibrate(classifier(small()), pictures(8), limit=1)
+
+
+@pytest.mark.parametrize("end", [nn.Softmax(1), nn.LogSoftmax(1)])
+def test_the_loss_is_of_the_probabilities_whatever_the_scale(end: nn.Module, tmp_path: Path) -> None:
+    expected = finetune(classifier(small()), labelled(), tmp_path / "logits", RECIPE)
+    found = finetune(classifier(nn.Sequential(small(), end)), labelled(), tmp_path / "end", RECIPE)
+    for one, other in zip(expected.module.parameters(), found.module.parameters(), strict=True):
+        # Two steps in float32; the softmax's gradient is computed by other sums, of some 10 roundings of 6e-8.
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    several = classifier(small(), scale="multi-label logits")
+    with pytest.raises(UsageError, match="multi-label logits; it is trained on images of one class each"):
+        finetune(several, labelled(), tmp_path / "several", RECIPE)
 
 
 class Auxiliary(nn.Module):

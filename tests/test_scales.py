@@ -22,9 +22,9 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
 from aliasing.jitter import trace
 from aliasing.jitter.examples import write_examples
-from aliasing.jitter.scales import SCALES, find_scale, scale_of, to_probabilities
 from aliasing.models import Classifier
 from aliasing.protocols import make_protocol
+from aliasing.scales import SCALES, find_scale, scale_of, to_probabilities
 from tests.networks import build
 from tests.test_jitter import HALF, photographs
 

@@ -19,9 +19,9 @@ from aliasing.explorer import Drag, depth_profile, follow
 from aliasing.images import open_images
 from aliasing.jitter import trace, trace_most_jittery
 from aliasing.jitter.examples import write_examples
-from aliasing.jitter.scales import find_scale
 from aliasing.leaderboard import cost, views_per_second
 from aliasing.models import Classifier, penultimate_features, penultimate_layer
+from aliasing.scales import find_scale
 from aliasing.surgery.finetune import Recipe, finetune
 
 HALF = (0.5, 0.5, 0.5)

@@ -39,13 +39,13 @@ from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, describe_scale
 from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
-from aliasing.jitter.scales import find_scale
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import PROBABILITIES, Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
+from aliasing.scales import find_scale
 from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, probe_of
 from aliasing.sites.trace import Trace, trace

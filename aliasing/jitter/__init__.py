@@ -49,7 +49,6 @@ from aliasing.jitter.network import (
     rounding_unit,
 )
 from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
-from aliasing.jitter.scales import SCALES, Found, find_scale
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
@@ -58,6 +57,7 @@ from aliasing.protocols.base import written
 from aliasing.provenance import command_line, versions
 from aliasing.records import EMBEDDINGS, LABELS, PROBABILITIES, InputsDigest, Part, Records, differing_input
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
+from aliasing.scales import SCALES, Found, find_scale
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]

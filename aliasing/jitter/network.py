@@ -19,8 +19,8 @@ from torch import Tensor
 
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.jitter.dependence import Independence
-from aliasing.jitter.scales import find_scale, to_probabilities
 from aliasing.models import Classifier, penultimate_features
+from aliasing.scales import find_scale, to_probabilities
 from aliasing.sites.trace import twin
 from aliasing.surgery.folding import fold_batch_norms
 from aliasing.surgery.fusing import fuse_convolutions

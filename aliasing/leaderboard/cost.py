@@ -15,8 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from aliasing.jitter.network import ON_CPU, Execution, evaluated, probabilities
-from aliasing.jitter.scales import SCALES, find_scale, rows_of
 from aliasing.models import Classifier
+from aliasing.scales import SCALES, find_scale, rows_of
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["Cost", "cost", "views_per_second"]

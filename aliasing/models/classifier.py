@@ -61,7 +61,7 @@ class Classifier:
         kept. "squash": both sides are, whatever the aspect. "border": its longer side is, and the rest of the input is
         filled with the mean colour.
     scale : str, optional
-        Of the answer, one of :data:`aliasing.jitter.scales.SCALES` (``"logits"``, ``"probabilities"``, …); recognised
+        Of the answer, one of :data:`aliasing.scales.SCALES` (``"logits"``, ``"probabilities"``, …); recognised
         where it is None.
 
     Raises

@@ -1,6 +1,7 @@
 """Getting the accuracy back: a few epochs of ordinary training, from where the network is.
 
-SGD with Nesterov momentum, the learning rate falling to zero along half a cosine, cross-entropy; random crops and
+SGD with Nesterov momentum, the learning rate falling to zero along half a cosine; the loss is the negative logarithm of
+the class's probability, on whichever scale the network answers (cross-entropy, for logits); random crops and
 mirror images. Whatever is needed to go on is on disk after every epoch, so a run that was stopped goes on there and
 ends as it would have. The images are read once, and kept beside it.
 """
@@ -34,6 +35,7 @@ from aliasing.provenance import whole_file, write_json
 from aliasing.records import InputsDigest, input_of
 from aliasing.resizers import crop_centre, fit
 from aliasing.runs import keep_apart
+from aliasing.scales import find_scale, to_log_probabilities
 from aliasing.surgery.recalibrate import told
 from aliasing.undisturbed import surroundings_kept
 
@@ -95,8 +97,8 @@ def finetune(
     Raises
     ------
     UsageError
-        For a recipe that makes no sense, a folder that holds another run, or a network that is frozen or answers with
-        several tensors in training.
+        For a recipe that makes no sense, a folder that holds another run, or a network that is frozen, answers with
+        several tensors in training or with several labels.
     InputError
         If there are no labelled images, labels are not this network's classes, or the loss is no number any more.
 
@@ -115,7 +117,11 @@ def finetune(
         raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
     network = load_model(model)
     _require_trainable(network)
+    scale = find_scale(network)
+    if scale.scale.of_labels:
+        raise UsageError(f"{network.name} gives {scale.name}; it is trained on images of one class each")
     settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": limit}))
+    given, network = network, replace(network, scale=scale.name)
     source = open_images(images)
     keep_apart(source, out)
     training = _training_set(network, source, out, settings)
@@ -142,7 +148,7 @@ def finetune(
         with whole_file(checkpoint) as file:
             torch.save({**state, "run": training.run}, file)
     module.eval()
-    same_kind: Any = module if isinstance(model, nn.Module) else retrained(network, module, "fine-tuned", training.told)
+    same_kind: Any = module if isinstance(model, nn.Module) else retrained(given, module, "fine-tuned", training.told)
     return same_kind  # type: ignore[no-any-return]
 
 
@@ -160,7 +166,7 @@ def _require_trainable(network: Classifier) -> None:
     grey = network.normalize(np.full((2, *network.view_size, 3), 127.5, np.float32)).to(_device(module))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         scores = module(grey)
-    if not isinstance(scores, torch.Tensor) or scores.ndim != 2:
+    if not isinstance(scores, torch.Tensor) or scores.ndim not in (1, 2):
         raise UsageError(
             f"{network.name} answers with a {type(scores).__name__} in training; expected one tensor N×classes: build"
             " it without what only training uses (aux_logits=False, say)"
@@ -194,7 +200,8 @@ def _epoch(
         views = _augment(pixels[np.sort(chosen)], model, random)
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             scores = model.module(model.normalize(views).to(device))
-        loss = F.cross_entropy(scores.float(), torch.from_numpy(labels[np.sort(chosen)]).to(device))
+        truth = torch.from_numpy(labels[np.sort(chosen)]).to(device)
+        loss = F.nll_loss(to_log_probabilities(scores, str(model.scale), model.name), truth)
         if not math.isfinite(loss.item()):
             raise InputError(f"the loss is {loss.item()} in epoch {epoch + 1}; a lower learning rate may help")
         optimizer.zero_grad()

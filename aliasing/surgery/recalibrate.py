@@ -171,7 +171,7 @@ def told(used: int, unusable: dict[str, str]) -> str:
     '15 of 16 images; 1 could not be used, a.png first: empty file'
     """
     if not unusable:
-        return f"{used} images"
+        return f"{used} image" if used == 1 else f"{used} images"
     name, reason = next(iter(unusable.items()))
     return f"{used} of {used + len(unusable)} images; {len(unusable)} could not be used, {name} first: {reason}"
 

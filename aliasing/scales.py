@@ -35,7 +35,7 @@ from aliasing.models import Classifier
 from aliasing.sites.trace import Trace, on_trial, trace
 from aliasing.undisturbed import surroundings_kept
 
-__all__ = ["SCALES", "Found", "Scale", "find_scale", "rows_of", "scale_of", "to_probabilities"]
+__all__ = ["SCALES", "Found", "Scale", "find_scale", "rows_of", "scale_of", "to_log_probabilities", "to_probabilities"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Scale:
     ----------
     convert : callable
         Answers N×D on this scale, in float32 or float64 → probabilities N×C.
+    logarithm : callable, optional
+        Answers → the logarithm of the probabilities, where that is had without the probabilities themselves.
     columns : range
         How many numbers a view there may be.
     is_bounded : bool
@@ -58,6 +60,7 @@ class Scale:
     columns: range
     is_bounded: bool = False
     of_labels: bool = False
+    logarithm: Callable[[Tensor], Tensor] | None = None
 
 
 def _of_two_logits(x: Tensor) -> Tensor:
@@ -67,8 +70,8 @@ def _of_two_logits(x: Tensor) -> Tensor:
 _SEVERAL, _ONE, _ANY = range(2, 2**31), range(1, 2), range(1, 2**31)
 
 SCALES = {
-    "logits": Scale(lambda x: x.softmax(1), _SEVERAL),
-    "log-probabilities": Scale(torch.exp, _SEVERAL),
+    "logits": Scale(lambda x: x.softmax(1), _SEVERAL, logarithm=lambda x: x.log_softmax(1)),
+    "log-probabilities": Scale(torch.exp, _SEVERAL, logarithm=lambda x: x),
     "probabilities": Scale(lambda x: x, _SEVERAL, is_bounded=True),
     "one logit": Scale(_of_two_logits, _ONE),
     "one probability": Scale(lambda x: torch.cat([1 - x, x], 1), _ONE, is_bounded=True),
@@ -111,13 +114,28 @@ def to_probabilities(answer: object, scale: str, model: str) -> Tensor:
             f"{model} gives {_described(answer)}, and its scale is {scale!r}; give another scale= to al.load_model"
         )
     if known.is_bounded:
-        beyond = float(torch.maximum(-rows, rows - 1).nan_to_num(0).amax()) if rows.numel() else 0.0
+        beyond = float(torch.maximum(-rows, rows - 1).detach().nan_to_num(0).amax()) if rows.numel() else 0.0
         if beyond > _tolerance(rows):
             raise InputError(
                 f"{model} gives numbers outside 0…1 (by {beyond:.3g}), and its scale is {scale!r}; give another scale="
                 " to al.load_model"
             )
     return known.convert(rows)
+
+
+def to_log_probabilities(answer: object, scale: str, model: str) -> Tensor:
+    """The logarithm of the probabilities N×C of a network's answer; it has gradients, and no −∞.
+
+    Raises
+    ------
+    InputError
+        The answer is none on this scale.
+    """
+    logarithm = SCALES[scale].logarithm
+    if logarithm is not None:
+        return logarithm(rows_of(answer, model))
+    found = to_probabilities(answer, scale, model)
+    return found.clamp_min(torch.finfo(found.dtype).tiny).log()
 
 
 def rows_of(answer: object, model: str) -> Tensor:
