@@ -507,6 +507,19 @@ def test_bare_modules_and_loaders_of_batches_work(tmp_path: Path) -> None:
         assert torch.equal(made[1].running_mean, expected[1].running_mean)
 
 
+def test_networks_whose_hooks_compute_weights_are_tuned_and_known(tmp_path: Path) -> None:
+    def normed() -> nn.Module:
+        module = small()
+        torch.nn.utils.weight_norm(module[0])
+        module(torch.zeros(1, 3, 32, 32))  # leaves a tensor with a history, which copy.deepcopy refuses
+        return module
+
+    network = classifier(normed())
+    assert network.identity == classifier(normed()).identity != classifier(small()).identity
+    tuned = finetune(network, labelled(), tmp_path, RECIPE)
+    assert len({network.identity, tuned.identity, al.recalibrate(network, pictures(4)).identity}) == 3
+
+
 def test_an_undisturbed_run_says_nothing(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -6,7 +6,6 @@ mirror images. Whatever is needed to go on is on disk after every epoch, so a ru
 ends as it would have. The images are read once, and kept beside it.
 """
 
-import copy
 import hashlib
 import json
 import math
@@ -36,6 +35,7 @@ from aliasing.records import InputsDigest, input_of
 from aliasing.resizers import crop_centre, fit
 from aliasing.runs import keep_apart
 from aliasing.scales import find_scale, to_log_probabilities
+from aliasing.sites.trace import copied
 from aliasing.surgery.recalibrate import told
 from aliasing.undisturbed import surroundings_kept
 
@@ -127,7 +127,7 @@ def finetune(
     training = _training_set(network, source, out, settings)
     if training.unused:
         warnings.warn(f"{network.name} is trained on {training.told}", stacklevel=2)
-    module = copy.deepcopy(network.module).to(memory_format=torch.channels_last)
+    module = copied(network.module).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         _groups(module, recipe.weight_decay), recipe.learning_rate, momentum=recipe.momentum, nesterov=True
     )
@@ -162,7 +162,7 @@ def _require_trainable(network: Classifier) -> None:
     """
     if not any(parameter.requires_grad for parameter in network.module.parameters()):
         raise UsageError(f"{network.name} is frozen: no parameter has requires_grad; unfreeze those to be trained")
-    module = copy.deepcopy(network.module).train()
+    module = copied(network.module).train()
     grey = network.normalize(np.full((2, *network.view_size, 3), 127.5, np.float32)).to(_device(module))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         scores = module(grey)

@@ -9,7 +9,6 @@ batch-normalised channel are taken again over all images, pooled over the batche
 while every layer is normalised by its batch, as in training. Nothing else changes, parameters least of all.
 """
 
-import copy
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
@@ -22,6 +21,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import retrained
+from aliasing.sites.trace import copied
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["recalibrate", "recalibrate_"]
@@ -65,9 +65,9 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     4.0
     """
     if not isinstance(model, Classifier):
-        return recalibrate_(copy.deepcopy(model), images if limit is None else islice(images, limit))
+        return recalibrate_(copied(model), images if limit is None else islice(images, limit))
     views = Views(model, images, limit)
-    module = recalibrate_(copy.deepcopy(model.module), in_batches(views, batch_size))
+    module = recalibrate_(copied(model.module), in_batches(views, batch_size))
     named: Any = retrained(model, module, "recalibrated", f"batch-norm statistics from {views.told()}")
     return named  # type: ignore[no-any-return]
 
