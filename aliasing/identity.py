@@ -6,6 +6,7 @@ parameters, another mean are another network; a copy, another name, another file
 """
 
 import hashlib
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
@@ -106,8 +107,14 @@ def computation(module: nn.Module, example: Tensor) -> str:
         recorder.know(shown, "input")
         with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with recorder:
-                answer = network(shown)
+            try:
+                with recorder:
+                    answer = network(shown)
+            except Exception:
+                network(shown)  # raises what the network itself raises
+                # Some of what it calls has no rule for being recorded: it is known by how it describes itself.
+                told = re.sub(r" at 0x[0-9a-f]+", "", f"{type(network).__qualname__} {network!r}")
+                return hashlib.sha256(told.encode()).hexdigest()
             recorder.note("answer", answer)
     return recorder.digest.hexdigest()
 

@@ -177,6 +177,22 @@ def test_any_weight_counts(data: st.DataObject) -> None:
     assert classifier(network).identity == before
 
 
+def test_a_network_that_cannot_be_recorded_is_known_by_how_it_describes_itself() -> None:
+    class Unrecorded(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+                raise NotImplementedError("there is no rule for this operator")
+            return super().forward(x)
+
+    def network(stride: int) -> al.Classifier:
+        torch.manual_seed(0)
+        return classifier(Unrecorded(nn.Conv2d(3, 4, 3, stride), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+
+    assert network(2).identity == network(2).identity != network(3).identity
+    with pytest.raises(RuntimeError, match="mat1 and mat2"):
+        _ = classifier(nn.Sequential(nn.Flatten(), nn.Linear(3, 2))).identity
+
+
 def test_real_networks_have_one_identity_however_they_are_had() -> None:
     lite = al.load_model("pypi:efficientnet_lite0")
     converted = al.antialias(lite)
