@@ -265,10 +265,13 @@ class Run:
             The folder holds another run.
         """
         images = self.listing
+        # The images are known by their bytes, wherever they lie; what is made of them depends on how they are turned.
+        kept = {name: value for name, value in settings.items() if name != "images"}
+        kept["orientation"] = self.source.orientation
 
         def begin() -> list[int]:
             for name in names:
-                self.records.begin(name, settings, images)
+                self.records.begin(name, kept, images)
             return sorted({block for name in names for block in self.records.missing(name)})
 
         missing = self.ranks.from_first(begin)

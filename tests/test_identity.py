@@ -315,6 +315,19 @@ def test_other_files_of_the_same_bytes_go_on(tmp_path: Path) -> None:
     assert again["images"]["identity"] == measure(tmp_path / "new", images)["images"]["identity"]
 
 
+def test_images_that_were_moved_go_on_and_those_that_are_turned_otherwise_do_not(tmp_path: Path) -> None:
+    images = write(tmp_path / "images")
+    first = measure(tmp_path / "out", images)
+    part = next((tmp_path / "out").rglob("*.parquet"))
+    written = part.stat().st_mtime_ns
+    moved = shutil.move(images, tmp_path / "moved")
+    again = measure(tmp_path / "out", moved)
+    assert (again["models"], again["images"]["identity"]) == (first["models"], first["images"]["identity"])
+    assert part.stat().st_mtime_ns == written
+    with pytest.raises(InputError, match="orientation was 'upright' and is now 'stored'"):
+        measure(tmp_path / "out", al.images.open_images(moved, orientation="stored"))
+
+
 def test_a_network_that_is_added_is_paired_on_the_same_pictures_only(tmp_path: Path) -> None:
     images = write(tmp_path / "images")
     measure(tmp_path / "out", images, al.load_model(NAME))

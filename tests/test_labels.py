@@ -997,7 +997,7 @@ def test_turned_photographs_are_counted(tmp_path: Path, capsys: pytest.CaptureFi
         taken = al.measure_jitter(network(), images, out=tmp_path / "run", **options)
         assert taken.summary()["images"]["turned"] == 3
     assert al.measure_jitter(network(), open_images(images, "stored"), **options).summary()["images"]["turned"] == 0
-    with pytest.raises(InputError, match="images was"):
+    with pytest.raises(InputError, match="orientation was"):
         al.measure_jitter(network(), open_images(images, "stored"), out=tmp_path / "run", **options)
 
 
