@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
@@ -59,7 +58,7 @@ def identify(model: Classifier) -> Identity:
     Parameters
     ----------
     model : Classifier
-        It is run once, in evaluation mode, on one grey picture, and is left as it was.
+        It is run once, in evaluation mode, on one blank picture, and is left as it was.
 
     Examples
     --------
@@ -76,8 +75,7 @@ def identify(model: Classifier) -> Identity:
     seen = {field.name: getattr(model, field.name) for field in fields(model) if field.name not in _NOT_SHOWN}
     if model.labels is not None:
         seen["labels"] = hashlib.blake2b(repr(model.labels).encode(), digest_size=16).hexdigest()
-    picture = model.normalize(np.full((1, *model.view_size, 3), 127.5, np.float32)).contiguous()
-    return Identity(fingerprint(model.module), computation(model.module, picture), seen)
+    return Identity(fingerprint(model.module), computation(model.module, model.blank()), seen)
 
 
 def computation(module: nn.Module, example: Tensor) -> str:
@@ -111,8 +109,8 @@ def computation(module: nn.Module, example: Tensor) -> str:
                 with recorder:
                     answer = network(shown)
             except Exception:
-                network(shown)  # raises what the network itself raises
-                # Some of what it calls has no rule for being recorded: it is known by how it describes itself.
+                # It has no rule for being recorded, or fails, which is said when it fails on a picture: then it is
+                # known by how it describes itself.
                 told = re.sub(r" at 0x[0-9a-f]+", "", f"{type(network).__qualname__} {network!r}")
                 return hashlib.sha256(told.encode()).hexdigest()
             recorder.note("answer", answer)

@@ -211,7 +211,7 @@ def attribute(
     if operator not in ("blur", "flc"):
         raise UsageError(f"sites are treated one at a time by 'blur' or 'flc'; got {operator!r}")
     treatment = Treatment(operator, taps, placement)
-    with at_work(given.name, ["a grey picture"], timeout):
+    with at_work(given.name, ["a picture of zeros"], timeout):
         identity = identify(given)
         scale = find_scale(given)
     if scale.scale.of_labels:

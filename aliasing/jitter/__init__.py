@@ -345,7 +345,7 @@ def measure_jitter(
                 raise UsageError(
                     f"{network.name} is given twice; give each network once, and your own under their own names"
                 )
-            with at_work(network.name, ["a grey picture"], timeout):
+            with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
             described[network.name] = describe_network(network, protocol, identity)
             if output == "probabilities":
