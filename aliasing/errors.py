@@ -1,6 +1,6 @@
 """What can be wrong with what a person gave us.
 
-Both are ``ValueError``s, so that a notebook can catch them as such. Their text is one line: what was given, what was
+Both are a ``ValueError``, so that a notebook can catch them as such. Their text is one line: what was given, what was
 expected, and how to mend it. The command line prints that line and nothing else.
 """
 

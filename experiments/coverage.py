@@ -86,8 +86,7 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
         return row
     for scheme in ("all", "zhang2019"):
         try:
-            decide = partial(SCHEMES[scheme], network=module, treatment=Treatment())
-            plan = make_plan(module, record, located, decide, None)
+            plan = make_plan(record, located, partial(SCHEMES[scheme], treatment=Treatment()), None)
             for forward in plan.modules.values():
                 forward.attach()
             row[scheme] = {

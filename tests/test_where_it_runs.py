@@ -74,7 +74,7 @@ def test_the_lie_derivative_and_the_film_run_on_the_device(asked: list[Any], tmp
     out = str(tmp_path / "out")
     command = ["depth", "--models", NAME, "--limit", "1", "--lie", "1", "--animate", "--protocol", "crop:span=2"]
     assert main([*command, "--out", out]) == 0
-    assert len(asked) == 3  # the profile, the Lie derivative, the film
+    assert len(asked) == 4  # the profile, the Lie derivative, the film, and the layers that it chooses
 
 
 @pytest.mark.parametrize("measure", [lie_error, follow_maps])

@@ -53,6 +53,7 @@ def penultimate_features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
 
     Examples
     --------
+    >>> import torch
     >>> half = (0.5, 0.5, 0.5)
     >>> network = nn.Sequential(nn.Conv2d(3, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
     >>> features = penultimate_features(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
