@@ -655,7 +655,7 @@ def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
 
 
 def _low_passed_by_matrix(x: Tensor, axis: int, step: int, every: int) -> Tensor:
-    """The same, and every so many of its samples, as a product with a matrix.
+    """The same, of every n-th of its samples, as a product with a matrix.
 
     ONNX and Core ML have a Fourier transform in name only. The waves below the limit, cosines and sines, are an
     orthonormal basis *B*, so that the low-pass is BᵀB, and its samples are those columns of *B*.

@@ -44,7 +44,7 @@ _ASSUMABLE = ("input_size", "mean", "std", "interpolation")
 
 
 def require_known(changes: dict[str, Any]) -> None:
-    """Refuse what is no part of how a network sees images.
+    """Refuse names that do not belong to how a network sees images.
 
     Raises
     ------

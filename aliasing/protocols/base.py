@@ -132,7 +132,7 @@ def written(size: Size) -> int | list[int]:
 
 
 def larger(size: Size, margin: int) -> Size:
-    """A size with so many pixels more in height and in width."""
+    """A size with this many pixels more in height and in width."""
     return size[0] + margin, size[1] + margin
 
 
