@@ -377,7 +377,7 @@ def _as_map(output: Tensor, view: tuple[int, ...]) -> tuple[Kind, Tensor]:
 
 
 def _grid_of(tokens: int, view: tuple[int, ...]) -> Size | None:
-    """The rows and columns, of the view's own aspect, that this number of tokens fills; None if there are none, or one."""
+    """The rows and columns, of the view's own aspect, that this number of tokens fills; None for one, or none."""
     rows = math.isqrt(max(tokens, 0) * view[0] // view[1])
     columns = rows * view[1] // view[0]
     return (rows, columns) if rows * columns == tokens > 1 and rows * view[1] == columns * view[0] else None
