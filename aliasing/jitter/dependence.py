@@ -77,6 +77,8 @@ class Independence:
         company = views[chosen]
         shown = self._network(company)
         self._first = company, shown
+        if difference(shown, self._network(company)) > _TOLERANCE:
+            self._refuse_if_changing(company, shown)
         other = self._network(np.concatenate([company[:1], (255 - company[1:]) / 2]))  # darker, and inside out
         found = difference(shown[0], other[0])
         if found > _TOLERANCE:
@@ -101,10 +103,10 @@ class Independence:
         found = difference(many, few)
         if found <= _TOLERANCE:
             return
+        self._refuse_if_changing(company, few)  # else what is random would pass for rounding
         sign = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), company.shape)
         rounded = self._network((company * (1 + self._unit * sign)).astype(np.float32))
         if found > max(_TOLERANCE, _LAYERS * difference(few, rounded)):
-            self._refuse_if_changing(company, few)
             self._refuse("depends on the rest of the batch: in a batch of another size", "company", found)
 
     def _refuse_if_changing(self, company: Array, before: Array) -> None:
