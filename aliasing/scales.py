@@ -8,17 +8,17 @@ become one that is nearly undecided between its classes. The scale is told by
 * and the numbers that it gives for a few pictures: rows in 0…1 that sum to 1 are probabilities, rows whose exponentials
   sum to 1 are their logarithms, whichever way they were computed.
 
-============================= ============ ===================================================================
-scale                         answer       probabilities
-============================= ============ ===================================================================
-``logits``                    N×classes    softmax
-``log-probabilities``         N×classes    exp
-``probabilities``             N×classes    as they are
-``one logit``                 N×1 or N     (1 − σ, σ): two classes
-``one probability``           N×1 or N     (1 − p, p): two classes
-``multi-label logits``        N×labels     σ of each: labels that are there or not, independently of one another
-``multi-label probabilities`` N×labels    as they are
-============================= ============ ===================================================================
+============================= ========= =====================================================================
+scale                         answer    probabilities
+============================= ========= =====================================================================
+``logits``                    N×classes softmax
+``log-probabilities``         N×classes exp
+``probabilities``             N×classes as they are
+``one logit``                 N×1 or N  (1 − σ, σ): two classes
+``one probability``           N×1 or N  (1 − p, p): two classes
+``multi-label logits``        N×labels  σ of each: labels that are there or not, independently of one another
+``multi-label probabilities`` N×labels  as they are
+============================= ========= =====================================================================
 """
 
 import math
