@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aliasing.models.classifier import Classifier, fingerprint
+from aliasing.models.classifier import Classifier, fingerprint, plain_bytes
 from aliasing.sites.trace import on_trial
 
 __all__ = ["Identity", "computation", "identify"]
@@ -166,6 +166,9 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._calls += 1
         fed = {storage.data_ptr() for tensor in tensors if (storage := _storage(tensor)) is not None}
         result = func(*args, **kwargs)
+        for number, leaf in enumerate(pytree.tree_leaves(_written(func, args, kwargs))):
+            if isinstance(leaf, Tensor):  # what it held is overwritten, of a copy too, which had the same name
+                self.know(leaf, f"{self._calls} in place {number}")
         for number, leaf in enumerate(pytree.tree_leaves(result)):
             if isinstance(leaf, Tensor):
                 self.digest.update(f"→ {tuple(leaf.shape)} {leaf.dtype}\n".encode())
@@ -187,6 +190,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return repr(leaf) if leaf is None or plain else type(leaf).__qualname__
 
 
+def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+    """The arguments that an operator changes in place."""
+    given = {**dict(zip((spec.name for spec in func._schema.arguments), args, strict=False)), **kwargs}
+    changed = (spec.name for spec in func._schema.arguments if spec.alias_info is not None and spec.alias_info.is_write)
+    return [given[name] for name in changed if name in given]
+
+
 def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
     try:
         return tensor.untyped_storage()
@@ -204,8 +214,4 @@ def _alive(tensor: Tensor) -> Callable[[], Any]:
 
 def _hash(tensor: Tensor) -> str:
     """The values of a tensor that no recorded call has made."""
-    try:
-        plain = tensor.detach().cpu().contiguous().reshape(-1)
-        return hashlib.blake2b(plain.view(torch.uint8).numpy().data, digest_size=16).hexdigest()
-    except (NotImplementedError, RuntimeError, TypeError):
-        return str(tensor.layout)
+    return hashlib.blake2b(plain_bytes(tensor), digest_size=16).hexdigest()

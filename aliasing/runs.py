@@ -377,11 +377,11 @@ def keep_apart(source: ImageSource, out: Path | None) -> None:
     UsageError
         The folder lies where images are looked for.
     """
-    if out is None or source.folder is None:
+    if out is None:
         return
-    images, out = source.folder.resolve(), out.resolve()
-    if out.is_relative_to(images):
-        raise UsageError(f"--out {out} lies in the images' folder {images}, where its figures would be measured next")
+    for folder in source.folders:
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(f"--out {out} lies in the images' folder {folder}; its figures would be measured next")
 
 
 def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:

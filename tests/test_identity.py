@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import shutil
+import tarfile
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -75,6 +76,16 @@ class Doubled(torch.autograd.Function):
         return gradients[0], None
 
 
+def _of_a_copy(x: Tensor, which: int) -> Tensor:
+    copied = x.clone()
+    copied.relu_()
+    return (x, copied)[which] + 1
+
+
+def _sparse(value: float) -> Tensor:
+    return (value * torch.eye(5)).to_sparse()
+
+
 def with_buffer(value: float) -> nn.Module:
     module = small()
     module.register_buffer("scale", torch.full((1,), value), persistent=False)
@@ -103,6 +114,10 @@ COMPUTATIONS = {
     "an own function otherwise": lambda: Wired(lambda x: Doubled.apply(x, 3.5)),
     "softmax": lambda: Wired(lambda x: x.softmax(1)),
     "in place": lambda: Wired(lambda x: x.relu_()),
+    "of what a copy was": lambda: Wired(lambda x: _of_a_copy(x, which=0)),
+    "of the copy that was changed": lambda: Wired(lambda x: _of_a_copy(x, which=1)),
+    "by sparse numbers": lambda: Wired(lambda x: torch.sparse.mm(_sparse(2.0), x.T).T),
+    "by other sparse numbers": lambda: Wired(lambda x: torch.sparse.mm(_sparse(3.0), x.T).T),
     "leaky": lambda: Wired(lambda x: F.leaky_relu(x, 0.1)),
     "leakier": lambda: Wired(lambda x: F.leaky_relu(x, 0.2)),
     "a buffer that no state_dict holds": lambda: with_buffer(2),
@@ -385,6 +400,40 @@ def test_results_are_kept_apart_from_the_images(
     assert main([command, *network, "--images", str(images), "--out", str(images / out)]) == 2
     assert "lies in the images' folder" in capsys.readouterr().err
     assert sorted(path.name for path in images.iterdir()) == ["000.png", "001.png", "002.png", "labels.csv"]
+
+
+def test_results_are_kept_apart_from_each_of_several_folders_and_from_shards(tmp_path: Path) -> None:
+    folders = [write(tmp_path / name, labels=False) for name in ("a", "b")]
+    for out in folders:
+        with pytest.raises(UsageError, match="lies in the images' folder"):
+            measure(out / "run", folders)
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    with tarfile.open(shards / "0.tar", "w") as archive:
+        archive.add(folders[0] / "000.png", "0.png")
+    with pytest.raises(UsageError, match="lies in the images' folder"):
+        measure(shards / "run", shards)
+
+
+def test_every_command_says_the_same_identities(tmp_path: Path) -> None:
+    images = write(tmp_path / "images")
+    for command in ("jitter", "compare", "depth", "attribute", "features"):
+        network = [NAME] if command in ("attribute", "features") else ["--models", NAME]
+        given = [str(images)] if command == "features" else ["--images", str(images)]
+        assert main([command, *network, *given, "--out", str(tmp_path / command)]) == 0
+    summaries = {
+        folder.name: json.loads((folder / "summary.json").read_text())
+        for folder in tmp_path.iterdir()
+        if (folder / "summary.json").exists()
+    }
+    inputs = {name: found["images"]["identity"] for name, found in summaries.items() if name != "features"}
+    assert len(inputs) == 4
+    assert len({*inputs.values()}) == 1
+    networks = [summaries[name]["models"][NAME]["identity"] for name in ("jitter", "compare", "depth")]
+    networks += [summaries["attribute"]["variants"]["as it is"]["identity"], summaries["features"]["identity"]]
+    assert {*networks} == {al.load_model(NAME).identity}
+    depths = {NAME: NetworkDepth(3, 2, 4.0)}
+    assert len(compare_depths([tmp_path / "compare"], depths=depths).groups) == 1
 
 
 def test_two_networks_of_one_name_are_two(tmp_path: Path) -> None:

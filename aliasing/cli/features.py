@@ -65,6 +65,7 @@ def run(arguments: argparse.Namespace) -> None:
     change = average_change(model, source, protocol, layers, limit=arguments.limit, seed=arguments.seed)
     summary = {
         "model": model.name,
+        "identity": model.identity,
         "weights": model.weights,
         "layers": {name: estimate.as_dict() for name, estimate in change.layers.items()},
         "measure": "relative change of the global averages from one view to the next, mean over images",

@@ -178,8 +178,6 @@ def named(models: Sequence[str], labels: Path | None) -> Sequence[Any]:
     """The networks; with the names of their classes where a file gives them."""
     if labels is None:
         return models
-    from dataclasses import replace
-
     from aliasing.errors import InputError
     from aliasing.models import load_model
 
@@ -187,7 +185,7 @@ def named(models: Sequence[str], labels: Path | None) -> Sequence[Any]:
         names = tuple(labels.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{labels} cannot be read ({error}); expected a class's name on each line") from None
-    return [replace(load_model(model), labels=names) for model in models]
+    return [load_model(model, labels=names) for model in models]
 
 
 def source_of(arguments: argparse.Namespace) -> Any:

@@ -115,15 +115,15 @@ class ImageSource:
         The names that the data set itself gives to its integer labels, in their order.
     orientation : {"upright", "stored"}
         Whether EXIF orientations are applied.
-    folder : Path, or None
-        What it walks through: whatever is put there becomes one of its images.
+    folders : tuple of Path
+        What it walks through: whatever is put there may become one of its images.
     """
 
     description: str
     _entries: Callable[[], Iterator[Entry]] = field(repr=False)
     class_names: tuple[str, ...] | None = None
     orientation: str = UPRIGHT
-    folder: Path | None = None
+    folders: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", one_line(self.description))

@@ -41,7 +41,7 @@ def folder_source(root: Path) -> ImageSource | None:
     if not labels.listed and next(walk(root, labels.prefix), None) is None:
         return None
     where = f"folder {root / labels.prefix}" if labels.prefix else f"folder {root}"
-    return ImageSource(f"{where}, {labels.origin}", lambda: _entries(root, labels), folder=root)
+    return ImageSource(f"{where}, {labels.origin}", lambda: _entries(root, labels), folders=(root,))
 
 
 @dataclass(frozen=True)

@@ -195,6 +195,7 @@ def _open_shards(path: Path, shards: list[Path]) -> ImageSource:
             for shard, source in zip(shards, sources, strict=True)
             for entry in source
         ),
+        folders=(path,),
     )
 
 
@@ -213,7 +214,7 @@ def _open_pattern(pattern: Path) -> ImageSource:
     return ImageSource(
         f"pattern {pattern}, unlabelled",
         lambda: (media_entry(str(path.relative_to(base)), None, path) for path in images),
-        folder=base if "**" in pattern.parts else None,
+        folders=(base,) if "**" in pattern.parts else (),
     )
 
 
@@ -248,6 +249,7 @@ def _open_items(items: list[Any]) -> ImageSource:
         f"{len(items)} item{'s' if len(items) > 1 else ''}",
         entries,
         shared,
+        folders=tuple(folder for source in sources.values() for folder in source.folders),
     )
 
 

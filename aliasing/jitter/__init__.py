@@ -347,10 +347,9 @@ def measure_jitter(
                 )
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
+                found = find_scale(network) if output == "probabilities" else None
             described[network.name] = describe_network(network, protocol, identity)
-            if output == "probabilities":
-                with at_work(network.name, ["a picture of zeros"], timeout):
-                    found = find_scale(network)
+            if found is not None:
                 network = replace(network, scale=found.name)
                 described[network.name] |= describe_scale(found)
                 if found.scale.of_labels and precision == "verified":
@@ -443,7 +442,7 @@ def _labels_of(model: Classifier, run: Run, output: str, timeout: float | None) 
     """What the labels of the images mean to a network."""
     if output == "embedding":
         return None
-    with at_work(model.name, ["a picture of its mean colour"], timeout):
+    with at_work(model.name, ["a picture of zeros"], timeout):
         return match_labels(model, run.labels, defined=run.source.class_names, source=run.source.description)
 
 

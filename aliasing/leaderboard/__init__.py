@@ -119,11 +119,11 @@ class Leaderboard:
         """
         models: dict[str, Any] = {}
         skipped: dict[str, str] = {}
-        images = turned = 0
+        images, turned, inputs = 0, 0, ""
         for name, measured in self.networks.items():
             whole = measured.jitter.summary()
             images, skipped = max(images, whole["images"]["found"]), skipped | whole["images"]["skipped"]
-            turned = max(turned, whole["images"]["turned"])
+            turned, inputs = max(turned, whole["images"]["turned"]), whole["images"]["identity"]
             models[name] = {
                 **whole["models"][name],
                 **_consistency(measured.shifted.metrics(name)),
@@ -141,7 +141,13 @@ class Leaderboard:
             ],
             "pareto": _pareto_front(models),
             "unmeasured": dict(self.unmeasured),
-            "images": {"source": self.settings["images"], "found": images, "turned": turned, "skipped": skipped},
+            "images": {
+                "source": self.settings["images"],
+                "identity": inputs,
+                "found": images,
+                "turned": turned,
+                "skipped": skipped,
+            },
             "settings": self.settings,
             "versions": versions(),
             "command": command_line(),

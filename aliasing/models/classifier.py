@@ -274,12 +274,18 @@ def fingerprint(module: nn.Module) -> str:
             if not isinstance(value, Tensor):
                 digest.update(f"{key} {value!r}\n".encode() if isinstance(value, (int, float, str, bytes)) else b"")
                 continue
-            tensor = value.detach().cpu()
-            tensor = tensor.dequantize() if tensor.is_quantized else tensor
-            tensor = (tensor if tensor.layout == torch.strided else tensor.to_dense()).contiguous()
-            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+            digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(plain_bytes(value))
     return digest.hexdigest()
+
+
+def plain_bytes(tensor: Tensor) -> memoryview:
+    """The values of a tensor, row by row, whatever its device and its layout."""
+    with torch.no_grad():
+        plain = tensor.detach().cpu()
+        plain = plain.dequantize() if plain.is_quantized else plain
+        plain = (plain if plain.layout == torch.strided else plain.to_dense()).resolve_conj().resolve_neg()
+        return plain.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
 def weight_notes(module: nn.Module) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from aliasing.downsample import (
     low_pass,
     polyphase_pool,
 )
+from aliasing.downsample.recording import is_recorded_for_elsewhere
 from aliasing.errors import UsageError
 from aliasing.filters import get_taps
 
@@ -80,8 +81,7 @@ class Blur:
 
     def _needs_any_size(self) -> bool:
         """Is a program recorded that will run at other sizes, in which the choice of a padding would be frozen?"""
-        recorded = torch.jit.is_tracing() or torch.compiler.is_exporting()  # type: ignore[attr-defined, no-untyped-call]
-        return recorded and self.padding == "reflect" and self.filters
+        return self.padding == "reflect" and self.filters and is_recorded_for_elsewhere()
 
     def _at_any_size(self, x: Tensor, stride: Stride) -> Tensor:
         """The blur by its definition, with a padding that the program chooses when it runs."""

@@ -310,25 +310,19 @@ class ReplacedAverage:
 
 @dataclass(frozen=True)
 class DenseSlice:
-    """The slice without its steps, then ``pool``.
-
-    ``axes`` are those of space, down and across; by default those of a map N×H×W×C where the slice has steps that fit
-    no other, and else of a map N×C×H×W.
-    """
+    """The slice without its steps, then ``pool``. ``axes`` are those of space, down and across."""
 
     pool: Pooling
-    axes: tuple[int, int] | None = None
+    axes: tuple[int, int]
 
     def __call__(self, function: Function, input: Tensor, index: Any) -> Tensor:  # noqa: A002
         slices = slice_axes(index, input.ndim)
         if slices is None:
             raise RuntimeError(f"a slice was expected here, not the index {index!r}")
-        stepped = [axis for axis, taken in enumerate(slices) if (taken.step or 1) > 1]
-        axes = self.axes or ((1, 2) if 1 in stepped and 3 not in stepped else (2, 3))
         # Of channels or images it takes what it took.
-        kept = (slice(s.start, s.stop) if axis in axes else s for axis, s in enumerate(slices))
+        kept = (slice(s.start, s.stop) if axis in self.axes else s for axis, s in enumerate(slices))
         ends = (-2, -1)
-        return self.pool(function(input, tuple(kept)).movedim(axes, ends)).movedim(ends, axes)
+        return self.pool(function(input, tuple(kept)).movedim(self.axes, ends)).movedim(ends, self.axes)
 
 
 @dataclass(frozen=True)
