@@ -7,13 +7,13 @@ that the network's strides lead to; anything else of three axes is tokens, of tw
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from torch import nn
 
 from aliasing.depth.geometry import Grid, grids
 from aliasing.errors import UsageError
+from aliasing.registry import did_you_mean
 from aliasing.sites.find import locate
 from aliasing.sites.trace import Trace, Value
 
@@ -111,9 +111,8 @@ def choose_layers(record: Trace, wanted: str | Sequence[str] = "blocks") -> list
     else:
         chosen = {wanted} if isinstance(wanted, str) else set(wanted)
         for name in chosen - names.keys():
-            near = get_close_matches(name, names, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else "give blocks, leaves, or names of modules"
-            raise UsageError(f"no module {name!r} runs in this network; {hint}")
+            hint = did_you_mean(name, names) or "; give blocks, leaves, or names of modules"
+            raise UsageError(f"no module {name!r} runs in this network{hint}")
     found = list(_layers(record, chosen))
     if not found:
         raise UsageError(f"no tensor comes out of {wanted!r}")

@@ -26,11 +26,12 @@ from typing import Any
 from torch import nn
 
 from aliasing.errors import UsageError
-from aliasing.models.catalogue import AvailableModel, did_you_mean
+from aliasing.models.catalogue import AvailableModel
 from aliasing.models.changes import apply_changes, require_known, size_of
 from aliasing.models.checkpoints import read_checkpoint
 from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.embedding import penultimate_features, penultimate_layer
+from aliasing.registry import did_you_mean
 
 __all__ = [
     "AvailableModel",

@@ -1,7 +1,5 @@
-"""An entry in the list of what can be loaded, and the nearest names to one that is not in it."""
+"""An entry in the list of networks that can be loaded."""
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -22,17 +20,3 @@ class AvailableModel:
     name: str
     origin: str
     installed: bool
-
-
-def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The nearest names, as the end of a message.
-
-    Examples
-    --------
-    >>> did_you_mean("resnet5", ["resnet50", "vgg16"])
-    '; did you mean resnet50?'
-    >>> did_you_mean("quark", ["resnet50", "vgg16"])
-    ''
-    """
-    nearest = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(nearest)}?" if nearest else ""

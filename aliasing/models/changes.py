@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from aliasing.errors import UsageError
-from aliasing.models.catalogue import did_you_mean
 from aliasing.models.checkpoints import first_line
 from aliasing.models.classifier import Classifier, read_size
+from aliasing.registry import did_you_mean
 from aliasing.resizers import Size
 from aliasing.sites.trace import on_trial
 

@@ -19,7 +19,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
-from aliasing.models.catalogue import AvailableModel, did_you_mean
+from aliasing.models.catalogue import AvailableModel
 from aliasing.models.changes import BORDER, BUILT, EVALUATED, for_one_channel
 from aliasing.models.checkpoints import (
     Checkpoint,
@@ -34,6 +34,7 @@ from aliasing.models.checkpoints import (
 from aliasing.models.classifier import Classifier, one_number, record_weights
 from aliasing.models.declared import built_for
 from aliasing.models.downloads import cached_file, cached_hub_file, fetch, fetch_hub_file
+from aliasing.registry import did_you_mean
 from aliasing.resizers import Size
 
 TEST = "@test"

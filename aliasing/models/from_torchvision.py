@@ -13,7 +13,7 @@ import torchvision
 from torch import nn
 
 from aliasing.errors import UsageError
-from aliasing.models.catalogue import AvailableModel, did_you_mean
+from aliasing.models.catalogue import AvailableModel
 from aliasing.models.checkpoints import (
     Checkpoint,
     class_note,
@@ -25,6 +25,7 @@ from aliasing.models.checkpoints import (
 )
 from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.downloads import cached_file, fetch
+from aliasing.registry import did_you_mean
 from aliasing.resizers import Size
 
 _FIRST = "IMAGENET1K_V1"

@@ -1,0 +1,132 @@
+"""Registries: what comes in kinds, by name; the package's own, and those that other packages add.
+
+A registry knows the names of its kinds without importing them; a kind is imported when it is asked for. Another package
+adds one by an entry point of the registry's group, in its ``pyproject.toml``,
+
+.. code-block:: toml
+
+   [project.entry-points."aliasing.resamplers"]
+   nearest = "their_package.nearest:Nearest"
+
+and a script or a notebook by `Registry.add`.
+"""
+
+import difflib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Generic, TypeVar, cast
+
+from aliasing.errors import InputError, UsageError
+
+Kind = TypeVar("Kind")
+
+
+class Registry(Generic[Kind]):
+    """Kinds of one thing, by name.
+
+    Parameters
+    ----------
+    what : str
+        What one of them is called in a message: ``"protocol"``.
+    group : str
+        The entry points by which other packages add kinds: ``"aliasing.protocols"``.
+    own : mapping of str to str
+        The package's own: name → ``"module:attribute"``, in the order in which they are listed.
+
+    Examples
+    --------
+    >>> numbers = Registry("number", "aliasing.examples", {"pi": "math:pi", "e": "math:e"})
+    >>> list(numbers), numbers["e"]
+    (['pi', 'e'], 2.718281828459045)
+    >>> numbers["pie"]
+    Traceback (most recent call last):
+    ...
+    aliasing.errors.UsageError: unknown number 'pie'; did you mean pi?
+    >>> numbers.add("tau", 6.28)
+    >>> ", ".join(numbers)
+    'pi, e, tau'
+    """
+
+    def __init__(self, what: str, group: str, own: Mapping[str, str]) -> None:
+        self.what, self.group = what, group
+        self._own = dict(own)
+        self._added: dict[str, Kind] = {}
+
+    def add(self, name: str, kind: Kind) -> None:
+        """Add a kind under a name that is free.
+
+        Raises
+        ------
+        UsageError
+            The name is taken.
+        """
+        if name in self:
+            raise UsageError(f"there is a {self.what} {name!r} already; choose another name")
+        self._added[name] = kind
+
+    def __iter__(self) -> Iterator[str]:
+        """The names: the package's own first, in their order, then those of entry points, then those added."""
+        yield from self._own
+        yield from self._entry_points
+        yield from self._added
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._own or name in self._added or name in self._entry_points
+
+    def __getitem__(self, name: str) -> Kind:
+        """The kind of that name.
+
+        Raises
+        ------
+        UsageError
+            There is none; the message has the nearest names.
+        InputError
+            Another package adds it, and cannot be imported.
+        """
+        if name in self._own:
+            module, _, attribute = self._own[name].partition(":")
+            return cast(Kind, getattr(import_module(module), attribute))
+        if name in self._added:
+            return self._added[name]
+        if name in self._entry_points:
+            return self._load(self._entry_points[name])
+        nearest = did_you_mean(name, self) or f"; choose one of {', '.join(self)}"
+        raise UsageError(f"unknown {self.what} {name!r}{nearest}")
+
+    def _load(self, point: EntryPoint) -> Kind:
+        try:
+            return cast(Kind, point.load())
+        except Exception as error:  # somebody else's module may fail in any way
+            package = point.dist.name if point.dist else "another package"
+            raise InputError(
+                f"{self.what} {point.name!r} comes from {package}, which cannot be imported ({error}); mend it"
+            ) from error
+
+    @cached_property
+    def _entry_points(self) -> dict[str, EntryPoint]:
+        """What other packages add, by name; the package's own names stay the package's own."""
+        found: dict[str, EntryPoint] = {}
+        for point in sorted(entry_points(group=self.group), key=lambda point: (point.name, point.value)):
+            if point.name in self._own or point.name in found:
+                taken = "the package's own" if point.name in self._own else found[point.name].value
+                warnings.warn(f"{self.what} {point.name!r} is {taken}; {point.value} is left out", stacklevel=2)
+            else:
+                found[point.name] = point
+        return found
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """The nearest names, as the end of a message; empty where none is near.
+
+    Examples
+    --------
+    >>> did_you_mean("resnet5", ["resnet50", "vgg16"])
+    '; did you mean resnet50?'
+    >>> did_you_mean("quark", ["resnet50", "vgg16"])
+    ''
+    """
+    nearest = difflib.get_close_matches(name, list(names), n=3, cutoff=0.6)
+    return f"; did you mean {' or '.join(nearest)}?" if nearest else ""
