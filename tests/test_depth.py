@@ -290,7 +290,7 @@ def test_layers_by_name_and_modules_that_are_called_twice() -> None:
         ("pool#2", [4, 4]),
     ]
     assert [site["depth"] for site in network["sites"]] == [0]  # one site, passed twice
-    with pytest.raises(UsageError, match="no module 'pol' runs in this network; did you mean 'pool'"):
+    with pytest.raises(UsageError, match="no module 'pol' runs in this network; did you mean pool"):
         probe(Twice(), layers=["pol"])
 
 
