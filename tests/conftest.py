@@ -17,8 +17,16 @@ settings.load_profile("aliasing")
 DATA = Path(os.environ.get("ALIASING_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-def pytest_configure() -> None:
-    torch.manual_seed(0)
+class OneSeed:
+    """Each test and each doctest draws the same random numbers, whichever were run before it."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self) -> None:
+        torch.manual_seed(0)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(OneSeed())  # of this file alone, a hook would not see the package's doctests
 
 
 def _folder(name: str) -> Path:

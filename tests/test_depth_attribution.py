@@ -237,6 +237,14 @@ def test_what_too_few_images_cannot_tell_is_not_drawn(
     monkeypatch.setattr(type(result), "summary", lambda self, by: summary)
     figure = plots.attribution(result)
     figure.canvas.draw()
+    panel = next(axes for axes in figure.axes if "mean absolute change" in axes.get_xlabel())
+    for bars in panel.containers:
+        marks, _, (segments,) = bars.lines
+        changed = "this site treated" in bars.get_label()
+        drawn = np.isfinite(marks.get_xdata())
+        spread = [len(segment) == 2 for segment in segments.get_segments()]  # one that is not finite has no ends
+        assert list(drawn) == [not (changed and "value" in measured), *[True] * (len(drawn) - 1)]
+        assert spread == [not changed, *[True] * (len(drawn) - 1)]
     plt.close(figure)
 
 
