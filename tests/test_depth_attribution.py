@@ -240,7 +240,7 @@ def test_what_too_few_images_cannot_tell_is_not_drawn(
     panel = next(axes for axes in figure.axes if "mean absolute change" in axes.get_xlabel())
     for bars in panel.containers:
         marks, _, (segments,) = bars.lines
-        changed = "this site treated" in bars.get_label()
+        changed = "minus none" in bars.get_label()
         drawn = np.isfinite(marks.get_xdata())
         spread = [len(segment) == 2 for segment in segments.get_segments()]  # one that is not finite has no ends
         assert list(drawn) == [not (changed and "value" in measured), *[True] * (len(drawn) - 1)]
