@@ -74,7 +74,7 @@ def test_the_lie_derivative_beside(photographs: str, tmp_path: Path, capsys: pyt
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--layers", "layr1.0"], 2, "no module 'layr1.0' runs in this network; did you mean layer1.0?"),
+        (["--layers", "layr1.0"], 2, "no module 'layr1.0' runs in this network; did you mean layer1.0"),
         (["--protocol", "scale"], 2, "is no small shift of the image"),
         (["--limit", "0"], 2, "limit is 0"),
         (["--batch-size", "0"], 2, "batch size is 0"),

@@ -70,6 +70,22 @@ def test_slices_along_any_axis_of_space_are_sites_and_are_treated(name: str) -> 
     assert difference(blurred(x), network(x)) > 0.01
 
 
+def test_a_list_of_points_is_no_map() -> None:
+    """The values at some places, as a detector reads off its key points: nothing is left that could alias."""
+
+    class Points(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x[:, :, every(x), every(x)].mean(2)
+
+    assert al.find_sites(Points(), torch.zeros(1, 3, 64, 64)) == []
+
+
+def test_what_stands_before_the_first_convolution_may_make_channels() -> None:
+    """As timm's TResNets do: the probe has the channels of a picture, not of the convolution."""
+    network = nn.Sequential(nn.PixelUnshuffle(4), nn.Conv2d(48, 8, 3, stride=2), nn.AdaptiveAvgPool2d(1))
+    assert "convolution" in [site.kind for site in al.find_sites(network)]
+
+
 @pytest.mark.parametrize(
     ("function", "kind", "stride", "reason"),
     [

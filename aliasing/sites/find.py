@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aliasing.models.declared import built_for, channels_of
 from aliasing.sites.axes import Axes, index_items, spatial_axes
 from aliasing.sites.flow import ACTIVATIONS, SUMS, follow
-from aliasing.sites.trace import Call, Trace, Value, trace
+from aliasing.sites.trace import Call, Trace, Value, on_trial, trace
 from aliasing.tables import render
 
 if TYPE_CHECKING:
@@ -132,9 +132,26 @@ def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Mo
         return module, model.blank()
     config = getattr(module, "pretrained_cfg", None) or {}
     published = config.get("input_size") if isinstance(config, dict) else None
-    size = built_for(module) or (published or (3, 224, 224))[1:]
+    expected, *usual = published or (3, 224, 224)
+    size = built_for(module) or usual
     parameter = next(module.parameters(), torch.zeros(()))
-    return module, torch.zeros(1, channels_of(module), *size, device=parameter.device, dtype=parameter.dtype)
+    probes = (
+        torch.zeros(1, channels, *size, device=parameter.device, dtype=parameter.dtype)
+        for channels in (channels_of(module), expected)
+    )
+    probe = next(probes)
+    if probe.shape[1] not in (1, expected) and not _runs(module, probe):
+        probe = next(probes)  # what is in front of the first convolution makes channels: a space-to-depth, a DCT
+    return module, probe
+
+
+def _runs(module: nn.Module, probe: Tensor) -> bool:
+    try:
+        with on_trial(module) as network:
+            network(probe)
+    except Exception:  # whatever the network raises
+        return False
+    return True
 
 
 def table(sites: Sequence[Site]) -> list[dict[str, str]]:
@@ -532,6 +549,8 @@ def _indexing(call: Call, axes: Axes | None) -> _Description | None:
     if picked:
         # Where several axes are picked from together, they come out as one, or as many as the index has.
         kept = [axis for axis in axes if axis not in picked and isinstance(items[axis], slice)]
+        if not kept and max(len(getattr(items[axis], "shape", "1")) for axis in picked) < len(picked):
+            return None  # a list of points, as of a detector's key points, is no map
         share = Fraction(math.prod(source), math.prod(output)) if not kept and len(picked) == 1 else None
         ratios = {axis: share or Fraction(2) for axis in picked}
         return _along("indexing", ratios, call, axes, "its positions are picked by an index, and not by a step")
