@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.antialiased_networks`` prints a Markdown table of ratios: the time of antialiased-cnns and of the
 plain network over ours (above 1: we are faster), for an inference and a training step, in both memory layouts. The
-*floor* is our network with subsampling in place of the filter: the same dense convolutions, maxima and copies, and no
-blur, which is what nothing that keeps the network and the placement can be faster than.
-Every time is the median of several runs, taken turn by turn, so that what else the machine does falls on all alike.
+*floor* is our network with subsampling in place of the filter: the same dense convolutions, maxima and copies, without
+a blur. Nothing that keeps the network and the placement can be faster.
+Every time is the median of several runs, taken turn by turn, so that other work on the machine slows all of them alike.
 """
 
 import argparse
@@ -49,7 +49,7 @@ class Subsampling:
     """The operator of the floor: no low-pass."""
 
     def pool(self, x: torch.Tensor, stride: tuple[int, int]) -> torch.Tensor:
-        """Keep every so manyth sample."""
+        """Keep every ``stride``-th sample."""
         layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
         return x[..., :: stride[0], :: stride[1]].contiguous(memory_format=layout)
 
@@ -115,8 +115,8 @@ def main() -> None:
     parser.add_argument("--steps", nargs="+", default=["inference", "training"], choices=["inference", "training"])
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--keep-memory", action="store_true", help="let the allocator keep freed memory, for all alike")
-    parser.add_argument("--memory", action="store_true", help="measure peak memory instead, in a process each")
+    parser.add_argument("--keep-memory", action="store_true", help="let the allocator keep freed memory for all")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory instead, one process each")
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:

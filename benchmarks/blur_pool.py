@@ -4,9 +4,9 @@
 
 Forward, and forward and backward, on feature maps of a ResNet, in both memory layouts, all in one run. The peers that
 compute the same output (reflect padding) are antialiased-cnns and timm; kornia pads with zeros. A plain copy of the
-input is the floor of what moves that much memory. In each cell the contenders take turns of some consecutive calls, and
-each number is the median of its own. The allocator is as it comes: a padded copy then costs fresh pages besides, as it
-does in anyone's program; ``--keep-memory`` takes that out (`aliasing.memory`).
+input is the lower bound for moving that much memory. In each cell the contenders take turns of several consecutive
+calls, and each number is the median of one contender. With the default allocator a padded copy also costs fresh pages,
+as it does in any program; ``--keep-memory`` removes that cost (`aliasing.memory`).
 """
 
 import argparse

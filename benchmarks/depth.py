@@ -1,9 +1,9 @@
-"""What does it cost to look at the layers of a network while it runs?
+"""What does it cost to observe the layers of a network while it runs?
 
-``python benchmarks/depth.py [--rounds N] [--images N] [NETWORK …]`` prints a Markdown table: the time of one batch (so
-many photographs, two views each) through the bare network, and with the layers and sites looked at, as a ratio; in each
-round one after the other, so that a machine that slows down slows down both. Beside it the peak memory of the same two,
-each in a process of its own.
+``python benchmarks/depth.py [--rounds N] [--images N] [NETWORK …]`` prints a Markdown table: the time of one batch (N
+photographs, two views each) through the bare network, and with the layers and sites observed, as a ratio. In each round
+one runs after the other, so that a machine that slows down slows down both. The table also gives the peak memory of
+both, each in a separate process.
 
 Networks of torchvision get random weights here: their speed is measured, not their answers.
 """

@@ -8,9 +8,9 @@ down slows down all:
 - *the authors' way*: the same views, one image at a time, both windows of every pair through the network, contiguous
   layout; in float32 its numbers are checked against ours;
 - *the shift loop*: what ``antialiased-cnns --evaluate-shift`` is described to do (Zhang 2019): a batch of images is
-  decoded, cut at two random corners, and both batches go through the network, for one pair an image;
+  decoded, cut at two random corners, and both batches go through the network, for one pair per image;
 - *ceiling*: the bare network on ready full batches in channels_last, batch norms folded, each distinct view once. A
-  measurement can be above it, as its convolutions clamp and pad too.
+  measurement can exceed it, because its convolutions also clamp and pad.
 
 The authors' way and the loop are measured on the first ``--few`` images.
 
@@ -84,7 +84,7 @@ def shift_loop(model: Classifier, images: str, limit: int, batch_size: int, exec
 
 
 def ceiling(model: Classifier, views: int, batch_size: int, execution: Execution) -> float:
-    """Seconds of the bare network, batch norms folded, for so many views, in ready full batches."""
+    """Seconds of the bare network, batch norms folded, for N views in ready full batches."""
     size = model.input_size
     module = fold_batch_norms(model.module, torch.zeros(2, 3, size, size)).to(memory_format=torch.channels_last)
     batch = model.normalize(np.random.default_rng(0).uniform(0, 255, (batch_size, size, size, 3)).astype(np.float32))

@@ -1,7 +1,7 @@
 """Peak memory of whole measurements, by the number of images and of views.
 
 ``python benchmarks/memory.py [--images DIR] [--few N] [--many N] [COMMAND …]`` prints two Markdown tables. Each
-measurement is a process of its own, of EfficientNet-Lite0, with its records in a folder.
+measurement runs EfficientNet-Lite0 in a separate process, with its records in a folder.
 """
 
 import argparse
@@ -32,7 +32,7 @@ sys.exit(code)
 
 
 def peak_memory(words: Sequence[str], images: str, limit: int) -> float:
-    """Peak resident memory in MiB of a command on so many images."""
+    """Peak resident memory in MiB of a command on N images."""
     with tempfile.TemporaryDirectory() as out:
         run = subprocess.run(
             [sys.executable, "-c", MEASURE, *words, "--images", images, "--limit", str(limit), "--out", out],

@@ -1,9 +1,8 @@
 """Seconds and peak memory of the summary of many records.
 
-``python benchmarks/records.py [--networks 10] [--images 62500] [--folder DIR]`` writes synthetic records, as a run
-leaves them (eight pairs an image, 32 images a part), and makes their summary in a process of its own. With
-``--folder`` the
-records are kept there, and found there the next time. ``--readers`` times what DuckDB, Polars and pandas need for
+``python benchmarks/records.py [--networks 10] [--images 62500] [--folder DIR]`` writes synthetic records in the layout
+of a run (eight pairs per image, 32 images per part) and summarises them in a separate process. With ``--folder`` the
+records are kept there and found there the next time. ``--readers`` times how long DuckDB, Polars and pandas need for
 P(top-1 change) of every network.
 """
 

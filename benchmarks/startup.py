@@ -1,7 +1,7 @@
 """Seconds until a command answers, beside an interpreter that does nothing.
 
-``python benchmarks/startup.py [--rounds N]`` prints a Markdown table: medians of processes of their own, started in
-turn, and what each takes beyond the empty interpreter.
+``python benchmarks/startup.py [--rounds N]`` prints a Markdown table: medians over separate processes, started in
+turn, and how much longer each takes than the empty interpreter.
 """
 
 import argparse

@@ -1,5 +1,5 @@
-"""The paper and every seed, reproduced: ``python -m experiments NAME`` draws a figure and leaves its numbers beside it.
+"""Reproductions of the paper and every seed: ``python -m experiments NAME`` draws a figure and writes its numbers.
 
-One module an experiment. The first line of its docstring is what it asks or claims; ``run`` measures, draws and returns
-what stands in ``summary.json``. Modules that begin with an underscore are shared by several.
+There is one module per experiment. The first line of its docstring states its question or claim; ``run`` measures,
+draws and returns what goes into ``summary.json``. Several experiments share the modules that begin with an underscore.
 """

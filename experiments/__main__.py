@@ -1,7 +1,7 @@
 """``python -m experiments`` lists the experiments; ``python -m experiments NAME [--quick] [--out DIR]`` runs one.
 
-It leaves PNGs and ``summary.json`` in ``figures/NAME`` (or in DIR): the numbers with their intervals, the settings, the
-versions, the data and the weights by hash, and the command line. ``--quick`` is a small honest version of some seconds.
+It writes PNGs and ``summary.json`` to ``figures/NAME`` (or DIR): the numbers with their intervals, the settings, the
+versions, the data and the weights by hash, and the command line. ``--quick`` runs a small honest version in seconds.
 """
 
 import argparse
@@ -33,8 +33,8 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=f"experiments:\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", nargs="?", help="which; none lists them")
-    parser.add_argument("--quick", action="store_true", help="a small honest version, for a look and for CI")
+    parser.add_argument("name", nargs="?", help="the experiment; without one, all are listed")
+    parser.add_argument("--quick", action="store_true", help="run a small honest version, for a look and for CI")
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the figures go (default figures/NAME)")
     parser.add_argument(
         "--data",
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"python -m experiments {arguments.name}: {error}", file=sys.stderr)
         return 1 if isinstance(error, InputError) else 2
     except KeyboardInterrupt:
-        print(f"{arguments.name}: interrupted; the same command goes on with what it had trained", file=sys.stderr)
+        print(f"{arguments.name}: interrupted; the same command resumes with what it had trained", file=sys.stderr)
         return 130
     print(f"written to {out}: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
     return 0

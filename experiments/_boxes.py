@@ -1,4 +1,4 @@
-"""Where objects stand and how large they are, from box annotations: VOC, COCO, ImageNet."""
+"""Readers of where objects are and how large they are, from the box annotations of VOC, COCO and ImageNet."""
 
 import json
 import xml.etree.ElementTree as ElementTree
@@ -46,7 +46,7 @@ def read_voc(folder: Path) -> Iterator[Box]:
 
 
 def read_imagenet(folder: Path) -> Iterator[Box]:
-    """ImageNet's localisation: VOC's format, pixels counted from 0, classes by WordNet id, one folder a class."""
+    """ImageNet's localisation: VOC's format, pixels counted from 0, classes by WordNet id, one folder per class."""
     yield from _read_xml(folder, first_pixel=0)
 
 
@@ -108,7 +108,7 @@ def _text(element: ElementTree.Element, path: str) -> str:
 def _relative(
     image: str, category: str, left: float, top: float, right: float, bottom: float, width: float, height: float
 ) -> Box:
-    """Relative to the image; what lies outside is cut off."""
+    """Return the box relative to the image; what lies outside is cut off."""
     if not (width > 0 and height > 0):
         raise ValueError(f"{image} is {width}×{height} pixels")
     x = [min(max(edge / width, 0.0), 1.0) for edge in (left, right)]

@@ -12,14 +12,14 @@ from experiments._run import Run, hash_files
 
 
 def cifar_resnet(run: Run, layers: int) -> Classifier:
-    """The trained network of so many layers; its architecture stands with the tests."""
+    """Return the trained network with this number of layers; its architecture is in the tests."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
     path = run.folder("cifar10-resnets") / f"resnet{layers}.safetensors"
     return replace(load_model(f"file:{path}@module:cifar_resnet:resnet{layers}"), name=f"CIFAR ResNet{layers}")
 
 
 def cifar_test(run: Run, full: int, quick: int) -> tuple[ImageSource, dict[str, Any]]:
-    """So many CIFAR-10 test images, evenly over the file, and what a summary says of them."""
+    """Return N CIFAR-10 test images, evenly over the file, and what a summary says about them."""
     path = run.folder("cifar10") / "test.parquet"
     source = open_images(path)
     chosen, of = evenly(source, quick if run.quick else full)

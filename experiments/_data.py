@@ -37,7 +37,7 @@ class Labelled:
 
     Attributes
     ----------
-    name : what they are, and how many of how many.
+    name : what they are, and how many of the total.
     pixels : uint8, N×H×W×3; N×H×W for grey ones.
     labels : int64, N.
     """
@@ -50,13 +50,13 @@ class Labelled:
         return len(self.labels)
 
     def description(self) -> dict[str, Any]:
-        """As it stands in ``summary.json``: which images, by hash of their pixels and labels."""
+        """What ``summary.json`` says: which images, by the hash of their pixels and labels."""
         digest = hashlib.sha256(np.ascontiguousarray(self.pixels).tobytes() + self.labels.tobytes())
         return {"name": self.name, "images": len(self), "sha256": digest.hexdigest()}
 
 
 def cifar10(run: Run, split: str, limit: int | None = None) -> Labelled:
-    """CIFAR-10's ``"train"`` or ``"test"`` images; with a limit, so many of them at even steps."""
+    """CIFAR-10's ``"train"`` or ``"test"`` images; with a limit, that many of them at even steps."""
     file = run.data / "cifar10" / f"{split}.parquet"
     if file.exists():
         return _from_entries(f"CIFAR-10 {split}, cifar10/{split}.parquet", file, limit)
@@ -65,7 +65,7 @@ def cifar10(run: Run, split: str, limit: int | None = None) -> Labelled:
 
 
 def fashion_mnist(run: Run, split: str) -> Labelled:
-    """Fashion-MNIST's ``"train"`` or ``"test"`` images: all, where they are or may be downloaded, else the sample's."""
+    """Fashion-MNIST's ``"train"`` or ``"test"`` images: all if present or downloadable, else the sample's."""
     sample = run.data / "fashion-mnist-sample"
     if sample.exists() and not run.download and not (run.data / "FashionMNIST" / "raw").exists():
         prefix = "train" if split == "train" else "t10k"
@@ -114,7 +114,7 @@ def _chosen(name: str, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[Any], 
 
 
 def _even(count: int, limit: int | None) -> npt.NDArray[np.int64]:
-    """Indices of ``limit`` of ``count`` things at even steps: each class keeps its share where classes are sorted."""
+    """Indices of ``limit`` of ``count`` things at even steps: each class keeps its share if classes are sorted."""
     wanted = count if limit is None else min(limit, count)
     return np.arange(wanted) * count // wanted
 

@@ -1,4 +1,4 @@
-"""A small residual network for CIFAR-10, that can be trained in minutes."""
+"""A small residual network for CIFAR-10 that trains in minutes."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

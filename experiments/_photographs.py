@@ -26,9 +26,9 @@ FLATTERED = "many of these photographs are training images: the accuracy is flat
 
 
 def photographs(run: Run, full: int, quick: int) -> tuple[ImageSource, dict[str, Any]]:
-    """So many of the ImageNet photographs, evenly over their classes, and what a summary says of them.
+    """Return N of the ImageNet photographs, evenly over their classes, and what a summary says about them.
 
-    Where they are not there, a quick run takes those that scikit-image bundles, which have no labels.
+    If they are not there, a quick run takes those that scikit-image bundles, which have no labels.
     """
     count = quick if run.quick else full
     if run.quick and not (run.data / "imagenet-sample").exists():
@@ -48,14 +48,14 @@ def photographs(run: Run, full: int, quick: int) -> tuple[ImageSource, dict[str,
 
 
 def evenly(source: ImageSource, count: int) -> tuple[list[Entry], int]:
-    """So many entries, evenly over the stream and so over its classes, and how many there are in all."""
+    """Return N entries, evenly over the stream and so over its classes, and how many there are in all."""
     entries = list(source)
     count = min(count, len(entries))
     return [entries[k * len(entries) // count] for k in range(count)], len(entries)
 
 
 def others(run: Run, source: ImageSource, count: int) -> ImageSource:
-    """So many photographs that are not among these, evenly: for statistics that must not see what is measured."""
+    """Return N photographs that are not among these, evenly: for statistics that must not see what is measured."""
     folder = run.data / "imagenet-sample"
     used = {entry.name for entry in source}
     rest = [entry for entry in open_images(folder if folder.exists() else "sample") if entry.name not in used]
@@ -64,7 +64,7 @@ def others(run: Run, source: ImageSource, count: int) -> ImageSource:
 
 
 def obtainable(run: Run, networks: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Of torchvision's networks those whose weights are here or may be downloaded, and the others."""
+    """Split torchvision's networks into those whose weights are here or may be downloaded, and the others."""
     had = [name for name in networks if run.download or next(available_models(f"{name}.IMAGENET1K_V1")).installed]
     return had, [name for name in networks if name not in had]
 
@@ -72,7 +72,7 @@ def obtainable(run: Run, networks: Sequence[str]) -> tuple[list[str], list[str]]
 def measure(
     run: Run, key: str, networks: Sequence[str | Classifier], source: ImageSource, protocol: Any, **options: Any
 ) -> Jitter:
-    """`measure_jitter` on one thread; a full run keeps its records and goes on where it was stopped."""
+    """`measure_jitter` on one thread; a full run keeps its records and resumes where it was stopped."""
     torch.set_num_threads(1)
     out = None if run.quick else run.out / "records" / key
     return measure_jitter(networks, source, protocol, out=out, progress=True, **options)

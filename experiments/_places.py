@@ -1,4 +1,4 @@
-"""A small photograph on a background, at many places of the frame: what the library's protocols do not hold."""
+"""A small photograph on a background, at many places of the frame: views that the library's protocols do not have."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,7 +14,7 @@ from aliasing.resizers import crop_centre
 
 
 def square(protocol: Embedded, image: Image, model: Classifier) -> Array:
-    """The photograph's centre square, as small as it stands in the paper (100 pixels in a view of 224)."""
+    """The photograph's centre square, as small as in the paper (100 pixels in a view of 224)."""
     side = protocol.shorter_side(model)
     return crop_centre(protocol.resized(image, (side, side), model, "center"), side, side)
 

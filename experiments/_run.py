@@ -1,4 +1,4 @@
-"""One run of an experiment: where its data is, where its pictures go, and what stands beside them."""
+"""One run of an experiment: where its data is, where its pictures go, and what is written beside them."""
 
 import hashlib
 import shlex
@@ -18,13 +18,13 @@ PARTS = ("settings", "data", "weights", "numbers")
 
 @dataclass(frozen=True)
 class Run:
-    """What an experiment is told.
+    """The settings that an experiment is given.
 
     Attributes
     ----------
     name : of the experiment.
     out : the folder for pictures and ``summary.json``; it exists.
-    quick : measure a small honest version, of some seconds.
+    quick : measure a small honest version in seconds.
     data : the folder of data sets.
     download : torchvision may download a data set that is not there.
     arguments : the command line behind ``python -m experiments``.

@@ -1,7 +1,7 @@
-"""Training that can be stopped at any moment: it goes on from its last whole epoch, to the same weights.
+"""Training that can be stopped at any moment: it resumes from its last complete epoch and ends at the same weights.
 
-Everything that chance decides in an epoch (order, augmentation, dropout) follows from the seed and the epoch's number
-alone, and what is needed to go on is one safetensors file, replaced whole after every epoch.
+Everything random in an epoch (order, augmentation, dropout) follows from the seed and the epoch's number alone. One
+safetensors file, replaced whole after every epoch, holds what is needed to resume.
 """
 
 import json
@@ -40,8 +40,8 @@ class Recipe:
     epochs : passes over the images.
     optimizer : "adam", or "sgd" with Nesterov momentum 0.9.
     learning_rate : of the first step.
-    batch_size : images a step; an incomplete last batch is left out.
-    cosine : the learning rate falls to zero along half a cosine; else it stays.
+    batch_size : images per step; an incomplete last batch is left out.
+    cosine : the learning rate falls to zero along half a cosine; otherwise it is constant.
     weight_decay : of weights of convolutions and linear layers.
     bf16 : matrix products of training in bfloat16 (autocast); measuring is always in float32.
     seed : of order, augmentation and dropout; the first weights are the caller's.
@@ -79,20 +79,20 @@ def train(
         Normalises pixels for measuring.
     recipe : Recipe
     file : Path
-        ``NAME.safetensors``, for the weights in the end. Beside it ``NAME.checkpoint.safetensors`` has, after every
-        epoch, the weights, the optimizer's state and the history: training goes on from it.
+        ``NAME.safetensors``, for the final weights. After every epoch ``NAME.checkpoint.safetensors`` beside it holds
+        the weights, the optimizer's state and the history; training resumes from it.
 
     Returns
     -------
     list of dict
-        An epoch each: ``loss`` (mean over the steps), ``test_accuracy``.
+        One per epoch: ``loss`` (mean over the steps), ``test_accuracy``.
 
     Raises
     ------
     UsageError
-        If the file is of a run with other settings.
+        If the file comes from a run with other settings.
     InputError
-        If the loss is no number any more.
+        If the loss becomes NaN or infinite.
     """
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(module, recipe)

@@ -1,11 +1,11 @@
 """What does anti-aliasing do to networks with real weights, and does a little training bring their accuracy back?
 
-CIFAR ResNets (He et al. 2016) on the CIFAR-10 test images, and EfficientNet-Lite0 on ImageNet photographs: plain,
-converted, recalibrated and (CIFAR) fine-tuned, the operator behind and before the convolution. The plain network is
-fine-tuned by the same recipe, since training on these images helps by itself.
+This measures CIFAR ResNets (He et al. 2016) on the CIFAR-10 test images, and EfficientNet-Lite0 on ImageNet
+photographs: plain, converted, recalibrated and (CIFAR) fine-tuned, with the operator after and before the convolution.
+The plain network is fine-tuned with the same recipe, since training on these images helps by itself.
 
-``python -m experiments.antialias_effect --data ../shared/data --work runs/effect`` goes on where it stopped: a network
-whose numbers are there is done, and its training goes on from its last epoch.
+``python -m experiments.antialias_effect --data ../shared/data --work runs/effect`` resumes where it stopped: a network
+whose numbers are there is done, and training resumes from its last epoch.
 """
 
 import argparse
@@ -91,7 +91,7 @@ def lite0_variants(photographs: list[str]) -> Made:
 
 
 def measure(made: Made, images: Any, protocol: str, limit: int | None) -> dict[str, Any]:
-    """Every variant, and its paired differences to the plain network and to the plain one that was trained as long."""
+    """Measure every variant, and its paired differences from the plain network and the plain one trained as long."""
     result = al.measure_jitter(
         [classifier for classifier, _ in made.values()], images, protocol, batch_size=100, limit=limit
     )
@@ -107,7 +107,7 @@ def measure(made: Made, images: Any, protocol: str, limit: int | None) -> dict[s
 
 
 def differences(result: Jitter, first: str) -> dict[str, Any]:
-    """Each variant minus one of them, on the same images, with the paired interval."""
+    """Each variant minus a reference, on the same images, with the paired interval."""
     pairs = {title: result.difference(first, title).estimates() for title in result.models if title != first}
     return {title: {key: pair[key].as_dict() for key in MEASURES} for title, pair in pairs.items()}
 
@@ -242,11 +242,11 @@ def main() -> None:
     cifar = [f"resnet{layers}" for layers in (20, 32, 44, 56)]
     parser.add_argument("--networks", nargs="+", default=["lite0", *cifar], choices=["lite0", *cifar])
     parser.add_argument("--epochs", type=int, default=1)
-    parser.add_argument("--limit", type=int, default=25_600, help="train on the first so many images")
+    parser.add_argument("--limit", type=int, default=25_600, help="train on the first N images")
     parser.add_argument("--learning-rate", type=float, default=0.01)
-    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="of the training")
-    parser.add_argument("--test-limit", type=int, help="measure on the first so many images")
-    parser.add_argument("--threads", type=int, help="torch's; one where the cores are shared")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="precision of the training")
+    parser.add_argument("--test-limit", type=int, help="measure on the first N images")
+    parser.add_argument("--threads", type=int, help="torch's threads; use one if the cores are shared")
     arguments = parser.parse_args()
     if arguments.threads:
         torch.set_num_threads(arguments.threads)

@@ -1,16 +1,16 @@
 """Trained or fine-tuned with blur-pool, FLC or APS, does a network become more consistent at no loss of accuracy?
 
-Zhang 2019 says that it becomes both more consistent and more accurate: on ImageNet in every network of his table. Here
+Zhang 2019 says that it becomes both more consistent and more accurate, for every network of his table on ImageNet. Here
 a ResNet of 8 layers learns CIFAR-10, reduced to 16 pixels, plain and with each operator at every place where it
-downsamples, from scratch and, shorter, from the plain network's weights; the plain network is trained on for as long.
-Consistency is that of the answers under a shift by one pixel, over zero padding. Three seeds; the interval of a mean is
-over seeds.
+downsamples. It is trained from scratch and, for less time, from the plain network's weights; the plain network gets as
+much further training. Consistency compares the answers under a shift by one pixel, over zero padding. There are three
+seeds; the interval of a mean is over seeds.
 
 APS is exact for circular shifts of a network with circular padding. Here neither is circular, so its guarantee is void.
 
 Measured here (``figures/antialias_training``), minus plain, from scratch: consistency with blur-pool +0.027 [+0.004,
 +0.049], FLC +0.064 [+0.026, +0.101], APS +0.012 [−0.027, +0.052]; accuracy +0.032, +0.041, −0.015. The networks are far
-from trained out.
+from fully trained.
 """
 
 from pathlib import Path
@@ -145,7 +145,7 @@ def show(pixels: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def minus_plain(numbers: dict[str, Any], name: str) -> dict[str, Any]:
-    """Mean difference to the plain network of the same seed, trained as long, with its t interval over seeds."""
+    """Mean difference from the plain network of the same seed, trained as long, with its t interval over seeds."""
     plain = numbers[name.replace(name.split(",")[0], "plain")]
 
     def differences(measure: str) -> list[float]:
@@ -196,6 +196,6 @@ def draw(numbers: dict[str, Any], caption: str, path: Path) -> None:
 
 
 def half(estimate: al.estimates.Estimate) -> float:
-    """Half the width of an interval; zero where one seed cannot tell it."""
+    """Half the width of an interval; zero if it is not finite, as with one seed."""
     width = (estimate.high - estimate.low) / 2
     return width if np.isfinite(width) else 0.0

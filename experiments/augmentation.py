@@ -1,14 +1,15 @@
 """Augmentation teaches invariance only for images that are placed and sized as in training (Azulay & Weiss 2019).
 
-CIFAR-10 images, reduced to 20 pixels, stand on a mean-colour canvas of 36. Each network is trained twice: with every
-image in the middle, and with random shifts by up to 4 pixels from there. Tested where the image stands along the
-diagonal, within those 4 pixels and beyond, and how large it is: P(top-1 change) between neighbouring positions, and
-accuracy. Two architectures, because one brings along what the other must learn: a ResNet averages its last map over all
-places; a network that ends in linear layers on the flattened map does not. Published: a claim without a number.
+CIFAR-10 images, reduced to 20 pixels, lie on a mean-colour canvas of 36. Each network is trained twice: with every
+image in the middle, and with random shifts by up to 4 pixels from there. The test moves the image along the diagonal,
+within those 4 pixels and beyond, and changes its size; it measures P(top-1 change) between neighbouring positions, and
+accuracy. There are two architectures, because one has built in what the other must learn: a ResNet averages its last
+map over all places; a network that ends in linear layers on the flattened map does not. Published: a claim without a
+number.
 
-Measured here (``figures/augmentation``), three seeds: of the network that flattens, shifts in training halve P(top-1
-change) where images stand as in training (0.306 to 0.161) and gain nothing elsewhere (0.246 and 0.253); of the one that
-averages they gain as much everywhere (0.457 to 0.144, and 0.417 to 0.150).
+Measured here (``figures/augmentation``), three seeds: for the network that flattens, shifts in training halve P(top-1
+change) where images are placed as in training (0.306 to 0.161) and gain nothing elsewhere (0.246 and 0.253). For the
+one that averages they gain as much everywhere (0.457 to 0.144, and 0.417 to 0.150).
 """
 
 from itertools import product
@@ -149,7 +150,7 @@ def compared(arms: dict[str, list[Answers]], labels: npt.NDArray[np.int64]) -> d
 def counted(
     answers: Answers, places: list[tuple[int, int]], labels: npt.NDArray[np.int64]
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """For each test image: at how many places the next pixel changes the answer, and at how many it is right."""
+    """Count for each test image the places where the next pixel changes the answer, and those where it is right."""
     return {
         "top1_change": np.sum([answers[size, k] != answers[size, k + 1] for size, k in places], axis=0),
         "accuracy": np.sum([answers[place] == labels for place in places], axis=0),
@@ -157,7 +158,7 @@ def counted(
 
 
 def shared(hits: npt.NDArray[np.int64], of: int) -> Estimate:
-    """The share of hits, so many chances an image."""
+    """The share of hits, given the number of chances per image."""
     share = Share(binary=True)
     share.add(hits, of)
     return share.estimate()
@@ -205,7 +206,7 @@ def draw(answers: dict[str, dict[str, list[Answers]]], labels: npt.NDArray[np.in
 
 
 def _means(curves: list[list[dict[str, npt.NDArray[np.int64]]]], measure: str) -> npt.NDArray[np.float64]:
-    """The mean hits an image: seeds × points of the curve."""
+    """The mean hits per image: seeds × points of the curve."""
     return np.array([[point[measure].mean() for point in curve] for curve in curves])
 
 

@@ -1,10 +1,10 @@
-"""Seed 003's CIFAR-10 network of 5,852,170 parameters: trained, tested, and every layer and filter looked at.
+"""Seed 003's CIFAR-10 network of 5,852,170 parameters: trained, tested, with every layer and filter drawn.
 
 Six 3×3 convolutions in three blocks, each ending in max pooling, and three linear layers; Adam 1e-4, batch 128, random
 crop with a margin of 4 and mirror images. Published (seed 003): 5,852,170 parameters, 22.33 MB, 86.47 % on the test set
-after 20 epochs, and its log of every epoch. Here: matrix products in bfloat16; the images are compressed to JPEG again,
-and the test images half as many. The learning rate is constant, so that fewer epochs are the first ones of the longer
-run, and a stopped run goes on.
+after 20 epochs, and its log of every epoch. Here matrix products run in bfloat16, the images are compressed to JPEG
+again, and there are half as many test images. The learning rate is constant, so fewer epochs are the first ones of the
+longer run, and a stopped run resumes.
 
 Measured here (``figures/cifar_cnn``): 5,852,170 parameters, 22.33 MB; after 20 epochs 0.837 [0.826, 0.847] on 5,000
 test images.

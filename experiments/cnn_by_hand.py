@@ -5,14 +5,14 @@ tell two 4×4 images apart (BCE, Adam 1e-2, 2,000 epochs); its forward pass, rec
 Convolution and cross-correlation in one and two dimensions, by the defining sums, against torch and scipy in float64.
 Parameters of a dense layer on 224×224×3 inputs against a 3×3 convolution; four kernels on a checkerboard; receptive
 fields. Published: 12 parameters (10 and 2); 77,070,336 against 1,728 parameters; receptive field 7 of three 3×3 layers
-and of one 7×7; size 28 behind a 5×5 convolution of padding 2, and 14 behind the pooling.
+and of one 7×7; size 28 after a 5×5 convolution of padding 2, and 14 after the pooling.
 
-Two readings of the seeds that the numbers do not bear out. Seed 002 calls 4×4 the "receptive field" of a cell behind
-two convolutions and poolings: that is the cumulative stride, the receptive field is 10 for 3×3 kernels. And seed 004's
-edge kernels do not find the edges of its checkerboard, which lies at the Nyquist frequency, where [1, 2, 1] is zero:
-what they find is the border of zero padding.
+The numbers do not bear out two readings of the seeds. Seed 002 calls 4×4 the "receptive field" of a cell after two
+convolutions and poolings; 4 is the cumulative stride, and the receptive field is 10 for 3×3 kernels. Seed 004's edge
+kernels do not find the edges of its checkerboard, which lies at the Nyquist frequency, where [1, 2, 1] is zero: they
+find the border of the zero padding.
 
-Measured here (``figures/cnn_by_hand``): all of it; by hand and by torch or scipy at most 9e-16 apart.
+Measured here (``figures/cnn_by_hand``): all of it; by hand and by torch or scipy the numbers are at most 9e-16 apart.
 """
 
 import copy
@@ -95,7 +95,7 @@ def run(run: Run) -> dict[str, Any]:
 
 
 def trained(epochs: int) -> nn.Sequential:
-    """The seed's network of 12 parameters, trained as there: one image a step, in order."""
+    """The seed's network of 12 parameters, trained as in the seed: one image per step, in order."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 1, 3), nn.MaxPool2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(1, 1), nn.Sigmoid())
     optimizer = torch.optim.Adam(module.parameters(), 1e-2)

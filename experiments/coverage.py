@@ -1,10 +1,10 @@
 """How many of torchvision's and timm's networks can be anti-aliased, and at how many of their sites?
 
 Every classification network of torchvision and timm is built on the meta device (no weights, no arithmetic), its sites
-are found, it is converted at every site, and run again: output shapes and state_dict keys must stay. A network counts
-if it downsamples by more than its patch embedding, and not low-passed by itself everywhere.
+are found, it is converted at every site, and run again: output shapes and state_dict keys must stay the same. A network
+counts if it downsamples beyond its patch embedding and does not already low-pass everywhere itself.
 
-A run goes on where it stopped, from the rows in ``networks.jsonl``.
+A run resumes where it stopped, from the rows in ``networks.jsonl``.
 
 Measured here (``figures/coverage``): 1,069 of the 1,072 networks of torchvision and timm that count (99.7 %) are
 treated at every site; the three others pool their tokens in one dimension.
@@ -64,7 +64,7 @@ def build(name: str) -> nn.Module:
 
 
 def examine(name: str, module: nn.Module | None = None, example: Any = None) -> dict[str, Any]:
-    """One row: what was found, treated, treated by the fallback, and left alone and why."""
+    """Return one row: what was found, treated, treated by the fallback, and left alone with the reason."""
     row: dict[str, Any] = {"name": name}
     try:
         module = build(name) if module is None else module
@@ -105,7 +105,7 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
 
 
 def _shapes(record: Trace, example: Any) -> list[tuple[int, ...]]:
-    """The shapes of what comes out; a detector finds as many boxes as it finds."""
+    """The shapes of the outputs; the number of a detector's boxes may vary."""
     return [shape[1:] if isinstance(example, list) else shape for shape in record.output_shapes]
 
 
@@ -114,7 +114,7 @@ def _first_line(error: Exception) -> str:
 
 
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Shares and counts a library, and every network that falls short, with the reason."""
+    """Shares and counts per library, and every network that falls short, with the reason."""
     summary: dict[str, Any] = {}
     for library in ("torchvision", "timm", "others"):
         ours = [row for row in rows if row["name"].startswith(library)]
@@ -137,7 +137,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def shortcoming(row: dict[str, Any]) -> str:
-    """Why a network does not count as wholly treated; empty where it does."""
+    """Why a network does not count as wholly treated; empty if it does."""
     if "error" in row:
         return str(row["error"])
     reasons = list(row.get("out_of_reach", []))
@@ -172,7 +172,7 @@ def draw(summary: dict[str, Any]) -> Figure:
 
 
 def others() -> Iterator[tuple[str, nn.Module, Any]]:
-    """Networks that are no classifiers, with an example each: segmentation, detection, features at every depth."""
+    """Networks that are not classifiers, with an example each: segmentation, detection, features at every depth."""
     image = torch.zeros(1, 3, 64, 64)
     for name in torchvision.models.list_models(module=torchvision.models.segmentation):
         with torch.device("meta"):

@@ -1,9 +1,9 @@
 """Jitter against the size of the object: the authors' sweep over the crop size, three curves.
 
-Claim (Azulay & Weiss 2019): a one-pixel shift changes the answer of a modern network often, and the more often the
-smaller the part that is enlarged (s < 1, share of the area that is cropped and resized) or the smaller the photograph
-stands on a background of the mean colour (s > 1, shrunk to input size ÷ s). Nine windows along the diagonal, eight
-pairs a photograph.
+Claim (Azulay & Weiss 2019): a one-pixel shift often changes the answer of a modern network, and the smaller the part
+that is enlarged (s < 1, share of the area that is cropped and resized) or the smaller the photograph on a background of
+the mean colour (s > 1, shrunk to input size ÷ s), the more often it does. Each photograph has nine windows along the
+diagonal, which make eight pairs.
 
 Published, read off the plot of a public rerun of the authors' script on about 1,000 photographs: P(top-1 change) from
 0.12–0.13 at s = 0.1 down to 0.05–0.06 at 0.7 and up to 0.165–0.187 at 1.9, accuracy 0.73–0.77 at 0.7, for VGG16,

@@ -1,19 +1,19 @@
-"""Photographers put the object in the middle: where objects stand, against what invariance would need.
+"""Photographers put the object in the middle: where objects are, against what invariance would need.
 
-Claim (Azulay & Weiss 2019): data sets are biased by photographers in where objects stand and how large they are, so
-that a network need not be invariant to do well on them, and augmentation by shifts teaches only what such images show.
-Were the place free, objects would be found everywhere alike.
+Claim (Azulay & Weiss 2019): photographers bias data sets in where objects are and how large they are, so a network need
+not be invariant to do well on them, and augmentation by shifts teaches only what such images show. If the place were
+free, objects would be equally frequent everywhere.
 
 Published: histograms of the distance between a dog's eyes and of the place of the eyes; no number that could be
 compared.
 
-Measured: from box annotations where they are found beside the photographs (``VOC2012/Annotations``,
-``coco/annotations/instances_val2017.json``, ``imagenet/Annotations``); here there are none, so from the saliency of 500
+Measured: from box annotations if they are found beside the photographs (``VOC2012/Annotations``,
+``coco/annotations/instances_val2017.json``, ``imagenet/Annotations``). There are none here, so from the saliency of 500
 ImageNet photographs (``figures/dataset_bias``): the most salient point of 39 % of them lies in the middle quarter.
 
 Saliency is the spectral residual (Hou & Zhang 2007): the log spectrum minus its local mean, with the phase of the
-picture, back in space and squared. The mean of such a map lies near the middle for any broad map; therefore the same
-maps rolled around by random distances stand beside them: that is what photographs without a preferred place would give.
+picture, back in space and squared. The mean of any broad map lies near the middle. So the same maps, rolled around by
+random distances, are shown beside them: photographs without a preferred place would give these.
 """
 
 from typing import Any
@@ -46,7 +46,8 @@ Map = NDArray[np.float64]
 def saliency(pixels: NDArray[np.uint8]) -> Map:
     """The spectral residual of a photograph, SIZE×SIZE, its sum one.
 
-    The picture is made periodic first, so that its edges are no event; smoothed by 2.5 of 64 pixels, as published.
+    The picture is made periodic first, so that its edges do not stand out, and smoothed by 2.5 of 64 pixels, as
+    published.
     """
     grey = resize(pixels, SIZE, SIZE, "bilinear").astype(np.float64).mean(2)
     transform = spectrum.centred(spectrum.periodic(grey))
@@ -172,7 +173,7 @@ def draw(maps: Map, rolled: Map, boxes: dict[str, list[Box]], numbers: dict[str,
 
 
 def _middle(axes: Axes, numbers: dict[str, Any]) -> None:
-    """What lies in the middle quarter, against the quarter that a free place would give."""
+    """The share in the middle quarter, against the quarter that a free place would give."""
     rows: list[tuple[str, Estimate]] = []
     for name, found in (("photographs", "photographs"), ("rolled", "the same rolled at random")):
         of = numbers["saliency"][found]

@@ -4,16 +4,16 @@ Claims (Azulay & Weiss 2019): the deeper and the more subsampled a network, the 
 crops 0.062 for VGG16, 0.061 for ResNet50, 0.068 for DenseNet121); and in deep layers a small shift of the image does
 not shift the feature map: it changes it.
 
-Against the first claim stand the consistencies that Zhang (2019) published, which rise with depth within a family
-(resnet18 to resnet152 85.1 to 90.9 %, vgg11 to vgg19 86.6 to 89.2 %). Deeper networks are more accurate too, so that
-jitter is given also for pairs whose first view is right, and matched on the first view's top-1 margin.
+The consistencies that Zhang (2019) published contradict the first claim: they rise with depth within a family (resnet18
+to resnet152 85.1 to 90.9 %, vgg11 to vgg19 86.6 to 89.2 %). Deeper networks are more accurate too, so jitter is also
+given for pairs whose first view is right, and matched on the first view's top-1 margin.
 
 Measured here (``figures/depth``): EfficientNet-Lite0/1/2 on photographs, the CIFAR ResNets of 20 to 56 layers on
 CIFAR-10, both plain and converted (batch-norm statistics re-estimated, nothing trained). The paper's networks are
-measured where their weights can be had; else the figure says that they could not be. The first claim does not hold:
+measured if their weights are available; otherwise the figure says that they are not. The first claim does not hold:
 P(top-1 change) falls by 0.017 [0.005, 0.030] per doubling of the CIFAR ResNets' layers, and not at equal margin (−0.001
-[−0.014, +0.013]); nothing can be told within EfficientNet-Lite. The second does: the share of a map's change that the
-shift does not explain rises by 0.33 and 0.22 at ResNet20's two stages of sites.
+[−0.014, +0.013]); the data do not decide within EfficientNet-Lite. The second does: the share of a map's change that
+the shift does not explain rises by 0.33 and 0.22 at ResNet20's two stages of sites.
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,11 @@
 """Do deeper networks jitter more? Jitter against depth, within a family before between families.
 
 Claim (Azulay & Weiss 2019): the deeper and the more subsampled, the more a network jitters: P(top-1 change) on crops
-0.062 for VGG16, 0.061 for ResNet50, 0.068 for DenseNet121. Against it stand the consistencies that Zhang (2019)
-published, which rise with depth within a family (resnet18 to resnet152 85.1 to 90.9 %, vgg11 to vgg19 86.6 to 89.2 %).
-The paper's networks are measured where their weights can be had; else the figure says that they could not be.
+0.062 for VGG16, 0.061 for ResNet50, 0.068 for DenseNet121. The consistencies that Zhang (2019) published contradict it:
+they rise with depth within a family (resnet18 to resnet152 85.1 to 90.9 %, vgg11 to vgg19 86.6 to 89.2 %). The paper's
+networks are measured if their weights are available; otherwise the figure says that they are not.
 
-The runs are those that ``aliasing jitter --out`` leaves:
+It reads the runs that ``aliasing jitter --out`` writes:
 
 ``python -m experiments.depth_across --runs figures/jitter RUN… --out figures/depth_across``
 """
@@ -39,7 +39,7 @@ def unmeasured(names: tuple[str, ...]) -> dict[str, str]:
 def main() -> None:
     """Compare, draw, and write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders that `aliasing jitter` left")
+    parser.add_argument("--runs", nargs="+", type=Path, required=True, help="folders that `aliasing jitter` wrote")
     parser.add_argument("--out", type=Path, default=Path("figures/depth_across"))
     arguments = parser.parse_args()
     missing = unmeasured(PAPERS)

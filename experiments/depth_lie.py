@@ -1,4 +1,4 @@
-"""How far is a network from moving with its input, for an infinitely small shift, and which layer adds how much?
+"""How far is a network from moving with its input, for an infinitely small shift, and how much does each layer add?
 
 Gruver, Finzi, Goldblum & Wilson (2022): the Lie-derivative error of a whole network is a sum over its layers, and most
 of it comes from where the signal is subsampled and from activations. Measured here on real weights, each network plain

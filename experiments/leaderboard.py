@@ -1,9 +1,9 @@
-"""Which of the networks that can be had here is right, stays right when the image moves, and at what price?
+"""Which of the networks available here is right, stays right when the image moves, and at what price?
 
-Every network whose weights can be had without a download, plain, anti-aliased (a binomial filter of 3 taps in the
-published placement), and with its batch-norm statistics taken again from other images. Published for networks
-that were *trained* anti-aliased: consistency +1 to +3 points at no loss of accuracy (Zhang 2019); nobody trained these,
-so a gain is not to be expected, and the question is what converting costs.
+This measures every network whose weights need no download: plain, anti-aliased (a binomial filter of 3 taps in the
+published placement), and with its batch-norm statistics re-estimated from other images. Published for networks that
+were *trained* anti-aliased: consistency +1 to +3 points at no loss of accuracy (Zhang 2019). These networks were not
+trained so, so we do not expect a gain and ask what converting costs.
 
 EfficientNet-Lite on ImageNet photographs: all shifts within a pixel, and two random windows for consistency. The CIFAR
 ResNets (He et al. 2016) on CIFAR-10 test images: ``pad``, for both.
@@ -71,5 +71,5 @@ def _board(
 
 
 def _markdown(board: Leaderboard) -> str:
-    """Without the speeds, which are another number in every run."""
+    """The table without the speeds, which differ in every run."""
     return "\n\n".join(tables.leaderboard_tables(board.summary(), {}, "markdown"))

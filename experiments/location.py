@@ -1,7 +1,7 @@
-"""Is the answer the same wherever the object stands? P(correct) as a function of its place in the frame.
+"""Is the answer the same wherever the object is? P(correct) as a function of its place in the frame.
 
-Claim (Azulay & Weiss 2019): networks are not invariant to where an object stands, and learn the places at which
-photographers put it. A photograph whose centre square is 100 pixels wide (of 224) stands on black at 7 × 7 places.
+Claim (Azulay & Weiss 2019): networks are not invariant to where an object is, and learn the places at which
+photographers put it. Here a photograph's centre square, 100 pixels wide (of 224), lies on black at 7 × 7 places.
 
 Published: no such map in the paper; its figures show the same photograph right at one place and wrong at the next.
 

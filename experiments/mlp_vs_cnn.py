@@ -4,7 +4,7 @@ Seeds 000 and 002: an MLP 784-1000-10 and a CNN (two 3×3 convolutions with max 
 (Adam 1e-3, batch 32). A training image (24300, trousers; 24150, a pullover) is rolled by −5 … +5 pixels: the ten
 probabilities at each shift are an 11×10 heat map. Published (seed 000, image 24300, the MLP): shirt at −5 and −4, dress
 at −3, trousers from −2 to 2, ankle boot from 3 to 5; the CNN is said to stay right. Beyond the seeds: accuracy against
-shift over the test set. Where the whole data set is not there, the sample of 900 images stands in for it, with 20
+shift over the test set. If the whole data set is not there, the sample of 900 images replaces it, with 20
 epochs instead of 5, three pairs of networks instead of one, and its own first trousers and pullover.
 
 Measured here (``figures/mlp_vs_cnn``), on the sample: rolled by two pixels the MLP falls from 0.83 to 0.52 and 0.45,
@@ -133,7 +133,7 @@ def falls(correct: dict[str, npt.NDArray[np.int64]], seeds: int) -> dict[int, An
 
 
 def shared(hits: npt.NDArray[np.int64], of: int) -> Any:
-    """The share of right answers, so many networks an image."""
+    """The share of right answers, given the number of networks per image."""
     share = Share(binary=True)
     share.add(hits, of)
     return share.estimate()
@@ -169,7 +169,7 @@ def draw(histories: dict[str, list[Any]], accuracy: dict[str, dict[int, Any]], n
 def draw_maps(
     maps: dict[str, dict[str, npt.NDArray[np.float32]]], labels: dict[str, str], title: str, path: Path
 ) -> None:
-    """The 11×10 heat maps: a row a network, a column an image."""
+    """The 11×10 heat maps: one row per network, one column per image."""
     figure, grid = plt.subplots(2, 2, figsize=(10, 8), sharex=True, sharey=True)
     for row, (name, found) in zip(grid, maps.items(), strict=True):
         for axes, (image, heat) in zip(row, found.items(), strict=True):

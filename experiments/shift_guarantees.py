@@ -1,10 +1,10 @@
-"""Adaptive polyphase sampling promises invariance to circular shifts: what is left of it when the window really moves?
+"""Adaptive polyphase sampling promises invariance to circular shifts: how much remains when the window really moves?
 
 APS (Chaman & Dokmanić 2021) makes a network with circular padding exactly invariant to circular shifts, where no pixel
-enters or leaves; FLC (Grabinski et al. 2022) makes its linear operators so, and not what the ReLUs between them fold.
-Neither says anything of a window that moves over a scene. A trained CIFAR ResNet-20 (He et al. 2016), converted at
-every site and its batch-norm statistics taken again, is shown both: `circular`, the image rolled by 0 … 8 pixels along
-the diagonal, and `pad`, the padded image seen through a window that moves by one pixel.
+enters or leaves. FLC (Grabinski et al. 2022) does this for linear operators, but not for what the ReLUs between them
+fold. Neither says anything about a window that moves over a scene. A trained CIFAR ResNet-20 (He et al. 2016),
+converted at every site and with its batch-norm statistics re-estimated, is shown both: `circular`, the image rolled by
+0 … 8 pixels along the diagonal, and `pad`, the padded image seen through a window that moves by one pixel.
 
 Measured here (``figures/shift_guarantees``), 5,000 test images, P(top-1 change) under circular shifts and under a
 window that moves: plain 0.150 and 0.121, blur-pool 0.081 and 0.186, FLC 0.095 and 0.169, APS 0 and 0.200.

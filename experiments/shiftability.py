@@ -7,8 +7,8 @@ networks are not so: in deep layers a small shift of the image changes the map, 
 Published: maps of VGG16, ResNet50 and InceptionResNetV2 while a dog moves, and the sums of their maps, pictures only.
 
 Measured here (``figures/shiftability``): EfficientNet-Lite0 as it is, with blur-pooling, and with the ideal low-pass
-(FLC) at every site, converted and not trained. On circular shifts and with circular padding nothing enters or leaves
-the picture, so that every change of an average is the network's own. Per pixel it grows from 0.4 % behind the stem to
+(FLC) at every site, converted and not trained. With circular shifts and circular padding nothing enters or leaves
+the picture, so every change of an average comes from the network. Per pixel it grows from 0.4 % after the stem to
 30 % at the end; with blur-pooling from 0 to 10 %, with FLC from 0 to 19 %.
 """
 
@@ -74,7 +74,7 @@ def converted(plain: Classifier) -> dict[str, Classifier]:
 
 
 def draw(changes: dict[str, AverageChange], layers: list[str]) -> Figure:
-    """How much the averages change in each layer, a line a network."""
+    """How much the averages change in each layer, with one line per network."""
     with style():
         figure, axes = plt.subplots(figsize=(8.2, 4.4))
         for index, (name, change) in enumerate(changes.items()):

@@ -4,7 +4,7 @@ Claim (Azulay & Weiss 2019, table 1): P(top-1 change) of 0.05–0.07 for a rando
 small on black; mean absolute change (MAC) of the chosen class's probability of 0.03–0.09. Two views a photograph.
 
 Published: VGG16, ResNet50 and DenseNet121, torchvision weights and (the first two) Keras weights. They are measured
-here where their weights can be had, and marked as not measured where not.
+here if their weights are available, and otherwise marked as not measured.
 
 Measured here (``figures/table1``): EfficientNet-Lite0, 1 and 2 on 500 photographs: P(top-1 change) 0.05–0.06 for the
 random crop and 0.17–0.20 on black, MAC 0.036–0.042 and 0.054–0.075.
