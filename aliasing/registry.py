@@ -1,4 +1,4 @@
-"""Registries: what comes in kinds, by name; the package's own, and those that other packages add.
+"""Registries of kinds by name: the package's own kinds, and those that other packages add.
 
 A registry knows the names of its kinds without importing them; a kind is imported when it is asked for. Another package
 adds one by an entry point of the registry's group, in its ``pyproject.toml``,
@@ -19,7 +19,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar, cast
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, one_line
 
 Kind = TypeVar("Kind")
 
@@ -61,7 +61,7 @@ class Registry(Generic[Kind]):
         Raises
         ------
         UsageError
-            The name is taken.
+            If the name is taken.
         """
         if name in self:
             raise UsageError(f"there is a {self.what} {name!r} already; choose another name")
@@ -82,9 +82,9 @@ class Registry(Generic[Kind]):
         Raises
         ------
         UsageError
-            There is none; the message has the nearest names.
+            If there is none; the message has the nearest names.
         InputError
-            Another package adds it, and cannot be imported.
+            If another package adds it and cannot be imported.
         """
         if name in self._own:
             module, _, attribute = self._own[name].partition(":")
@@ -99,10 +99,11 @@ class Registry(Generic[Kind]):
     def _load(self, point: EntryPoint) -> Kind:
         try:
             return cast(Kind, point.load())
-        except Exception as error:  # somebody else's module may fail in any way
+        except (Exception, SystemExit) as error:  # somebody else's module may fail in any way
             package = point.dist.name if point.dist else "another package"
+            reason = one_line(str(error))
             raise InputError(
-                f"{self.what} {point.name!r} comes from {package}, which cannot be imported ({error}); mend it"
+                f"{self.what} {point.name!r} comes from {package}, which cannot be imported ({reason}); mend it"
             ) from error
 
     @cached_property
@@ -119,7 +120,7 @@ class Registry(Generic[Kind]):
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The nearest names, as the end of a message; empty where none is near.
+    """The nearest names, as the end of a message; empty if none is near.
 
     Examples
     --------

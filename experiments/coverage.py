@@ -179,7 +179,7 @@ def others() -> Iterator[tuple[str, nn.Module, Any]]:
             yield f"segmentation {name}", torchvision.models.get_model(name, weights=None, weights_backbone=None), image
     for name in torchvision.models.list_models(module=torchvision.models.detection):
         options = {} if "ssd" in name else {"min_size": 64, "max_size": 96}
-        torch.manual_seed(0)  # on which it depends how many boxes are found, and so how many masks are resized
+        torch.manual_seed(0)  # the weights decide how many boxes are found, and so how many maps are resized
         network = torchvision.models.get_model(name, weights=None, weights_backbone=None, **options)
         yield f"detection {name}", network, [torch.zeros(3, 64, 80)]
     for name in ("resnet18", "densenet121", "mobilenetv3_small_050", "regnetx_002", "convnext_atto", "hrnet_w18_small"):

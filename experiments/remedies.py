@@ -12,9 +12,8 @@ Measured here (``figures/remedies``): the share of 1,000 CIFAR-10 images on whic
 0.309, converted 0.211, fine-tuned 0.168, averaged 0.186, chosen crop 0.223; of 128 photographs, EfficientNet-Lite0
 plain 0.047, chosen crop 0.008, but converted 0.141 and half as accurate.
 
-- *converted*: binomial filter of 3 taps, published placement; *recalibrated*: with batch-norm statistics re-estimated
-from
-  other images; *fine-tuned* (CIFAR; there is no training set of ImageNet here): one epoch, the plain network as well.
+- *converted*: binomial filter of 3 taps, published placement; *recalibrated*: with batch-norm statistics from other
+  images; *fine-tuned* (CIFAR; there is no training set of ImageNet here): one epoch, the plain network as well.
 - *averaged*: the mean of the probabilities over the nine shifts within ±1 pixel.
 - *chosen crop*: of all crops of the network's size in the picture, the one whose centre has the largest Laplacian. The
   score depends only on the crop, so a shifted picture chooses the same crop unless that crop left the picture at the

@@ -48,7 +48,7 @@ def randomise(network: nn.Module) -> nn.Module:
 def settle(network: nn.Module, x: torch.Tensor) -> None:
     """Give batch norms the statistics of a batch, so that a signal keeps its size and roundings stay roundings.
 
-    Of random statistics, a deep network (timm's legacy_senet154) makes 0.4 of a last bit.
+    With random statistics, a deep network (timm's legacy_senet154) turns a change in the last bit into one of 0.4.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]

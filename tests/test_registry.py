@@ -13,8 +13,10 @@ GROUP = "aliasing.test_registry"
 
 
 def install(folder: Path, *points: str) -> None:
-    """What a wheel leaves in site-packages: a module, and metadata that name its entry points."""
+    """What a wheel leaves in site-packages: modules, and metadata that name its entry points."""
     (folder / "other.py").write_text("three = 3\n")
+    (folder / "failing.py").write_text("raise RuntimeError('built for\\nanother version')\n")
+    (folder / "leaving.py").write_text("raise SystemExit('no licence')\n")
     metadata = folder / "other-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: other\nVersion: 1.0\n")
@@ -36,9 +38,9 @@ def test_another_package_adds_a_kind(other_package: Path) -> None:
 
 
 def test_a_broken_package_is_told_in_one_line_when_its_kind_is_asked_for(other_package: Path) -> None:
-    install(other_package, "four = other:four", "five = absent_module:five")
+    install(other_package, "1 = absent_module:one", "2 = failing:two", "3 = leaving:three", "4 = other:four")
     registry = Registry[int]("number", GROUP, {})
-    assert list(registry) == ["five", "four"]
+    assert list(registry) == ["1", "2", "3", "4"]
     for name in registry:
         with pytest.raises(InputError, match=f"^number '{name}' comes from other, which cannot be imported") as error:
             registry[name]

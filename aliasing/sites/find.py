@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -135,13 +136,10 @@ def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Mo
     expected, *usual = published or (3, 224, 224)
     size = built_for(module) or usual
     parameter = next(module.parameters(), torch.zeros(()))
-    probes = (
-        torch.zeros(1, channels, *size, device=parameter.device, dtype=parameter.dtype)
-        for channels in (channels_of(module), expected)
-    )
-    probe = next(probes)
-    if probe.shape[1] not in (1, expected) and not _runs(module, probe):
-        probe = next(probes)  # what is in front of the first convolution makes channels: a space-to-depth, a DCT
+    probe = torch.zeros(1, channels_of(module), *size, device=parameter.device, dtype=parameter.dtype)
+    if probe.shape[1] != expected and not _runs(module, probe):
+        # What is in front of the first convolution makes its channels: a space-to-depth, a DCT.
+        probe = probe.new_zeros(1, expected, *size)
     return module, probe
 
 
@@ -549,7 +547,7 @@ def _indexing(call: Call, axes: Axes | None) -> _Description | None:
     if picked:
         # Where several axes are picked from together, they come out as one, or as many as the index has.
         kept = [axis for axis in axes if axis not in picked and isinstance(items[axis], slice)]
-        if not kept and max(len(getattr(items[axis], "shape", "1")) for axis in picked) < len(picked):
+        if not kept and max(_rank(items[axis]) for axis in picked) < len(picked):
             return None  # a list of points, as of a detector's key points, is no map
         share = Fraction(math.prod(source), math.prod(output)) if not kept and len(picked) == 1 else None
         ratios = {axis: share or Fraction(2) for axis in picked}
@@ -558,6 +556,11 @@ def _indexing(call: Call, axes: Axes | None) -> _Description | None:
     if max(stepped.values(), default=1) > 1:
         return _along("slicing", stepped, call, axes, "its index picks single positions too")
     return None
+
+
+def _rank(index: Any) -> int:
+    """How many axes an index has: a recorded value's, an array's or a list's."""
+    return len(index.shape) if hasattr(index, "shape") else np.ndim(index)
 
 
 def _index_select(call: Call, axes: Axes | None) -> _Description | None:
