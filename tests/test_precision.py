@@ -3,9 +3,11 @@
 import weakref
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import Tensor, nn
@@ -15,6 +17,7 @@ import aliasing.jitter as jitter
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Image, open_images
 from aliasing.jitter.engine import Shown, in_batches
+from aliasing.jitter.examples import choose_examples
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.metrics import PairMetrics
 from aliasing.jitter.network import Execution, probabilities
@@ -232,6 +235,26 @@ def test_audits_merge_and_two_networks_are_compared_on_the_same_pairs() -> None:
     halves[2].add(table[80:])
     halves[1].merge(halves[2])
     assert halves[0].audit == halves[1].audit
+
+
+@pytest.mark.usefixtures("fast_bfloat16")
+def test_an_example_of_a_verified_run_has_its_own_pair_and_label() -> None:
+    """The measure skips images without an audited pair; what is said of an image is read from its own rows."""
+    result = al.measure_jitter(small_network(), photographs(70), precision="verified")
+    rows = result.records.to_pandas()
+    labels = rows.groupby("name", sort=False).ngroup() % 7
+    rows["label"] = labels
+    table = result.records.set_column(3, "label", pa.array(labels, pa.int32()))
+    shown = SimpleNamespace(models=result.models, tables=lambda name: [table])
+    found = choose_examples(cast(al.jitter.Jitter, shown), 70)
+    assert {example.name for example in found} == {*rows.name[rows.audited.astype(bool)]}
+    assert len(found) < 70
+    for example in found:
+        own = rows[rows.name == example.name]
+        jumps = (own.first_probability.astype(float) - own.second_probability.astype(float)).abs().to_numpy()
+        assert example.movement == pytest.approx(jumps[own.audited.astype(bool)].mean())
+        assert example.pair == jumps.argmax()
+        assert example.label == own.label.iloc[0]
 
 
 def test_where_bfloat16_is_not_fast_float32_is_used_and_the_notes_say_so(monkeypatch: pytest.MonkeyPatch) -> None:

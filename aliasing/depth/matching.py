@@ -26,7 +26,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aliasing.estimates import Estimate, Share, contrast
-from aliasing.jitter.metrics import ImageTotals
+from aliasing.jitter.metrics import ImageTotals, image_starts
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Parts: TypeAlias = Callable[[], Iterable[pa.Table]]
@@ -145,7 +145,7 @@ def _totals(parts: Parts, selection: Selection, weights: Array) -> dict[Measure,
         if not len(table):
             continue
         name = table["name"].to_numpy()
-        starts = np.flatnonzero(np.concatenate([[True], name[1:] != name[:-1]]))
+        starts = image_starts(table)
         weight = _weight(table, selection, weights)
         names.append(name[starts])
         counts.append(np.add.reduceat(weight, starts))

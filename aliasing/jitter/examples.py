@@ -9,6 +9,7 @@ The photographs are few, and so are their views: a run's folder stays small.
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from aliasing.errors import one_line
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.images.preview import write_preview
 from aliasing.jitter import Jitter
-from aliasing.jitter.metrics import image_totals
+from aliasing.jitter.metrics import image_starts, image_totals
 from aliasing.jitter.network import execution_of, probabilities
 from aliasing.jitter.trace import Trace, answer_in_words, trace_by
 from aliasing.models import Classifier, load_model
@@ -93,13 +94,12 @@ def _examples_of(table: pa.Table) -> Iterator[Example]:
         return
     first, second = (table[f"{view}_probability"].to_numpy().astype(np.float64) for view in ("first", "second"))
     jumps = np.abs(first - second)
-    labels = table["label"].to_pylist()
-    start = 0
+    starts = image_starts(table)
+    # An image's own rows, wherever they are: in a verified run the measure leaves out pairs, and whole images.
+    rows = {table["name"][start].as_py(): slice(start, end) for start, end in pairwise([*starts.tolist(), len(table)])}
     for name, total, pairs in zip(totals.names, totals.totals, totals.counts, strict=True):
-        yield Example(
-            "most", str(name), float(total / pairs), int(jumps[start : start + pairs].argmax()), labels[start]
-        )
-        start += pairs
+        pair, label = int(jumps[rows[name]].argmax()), table["label"][rows[name].start].as_py()
+        yield Example("most", str(name), float(total / pairs), pair, label)
 
 
 @surroundings_kept()

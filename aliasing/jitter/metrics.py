@@ -63,7 +63,7 @@ def image_totals(table: pa.Table) -> dict[str, ImageTotals]:
     if not len(table):
         return {}
     names = _column(table, "name")
-    starts = np.flatnonzero(np.concatenate([[True], names[1:] != names[:-1]]))
+    starts = image_starts(table)
 
     def over_pairs(values: Column, counted: Column | None = None) -> ImageTotals:
         counted = np.ones(len(values), bool) if counted is None else counted
@@ -107,6 +107,12 @@ def image_totals(table: pa.Table) -> dict[str, ImageTotals]:
         for name, totals in (("accuracy", over_pairs(right)), ("worst_accuracy", over_images(all_right))):
             measures[name] = ImageTotals(*(column[labelled] for column in (totals.names, totals.totals, totals.counts)))
     return measures
+
+
+def image_starts(table: pa.Table) -> npt.NDArray[np.intp]:
+    """The first row of each image in a table of records, in which the rows of an image stand together."""
+    names = _column(table, "name")
+    return np.flatnonzero(np.concatenate([[len(names) > 0], names[1:] != names[:-1]]))
 
 
 _BINARY = ("top1_change", "any_change", "worst_change", "accuracy", "worst_accuracy", "neighbour_change")
