@@ -11,9 +11,8 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -21,7 +20,7 @@ import numpy.typing as npt
 import PIL.Image
 from matplotlib.figure import Figure
 
-from aliasing import plots, sampling
+from aliasing import plots
 from aliasing.depth import Profile, probe_depth
 from aliasing.downsample.comparison import compare, prepare
 from aliasing.errors import InputError, UsageError
@@ -31,59 +30,19 @@ from aliasing.jitter import Trace, trace
 from aliasing.models import Classifier, load_model
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS
-from aliasing.protocols.base import Array, Protocol, View, Views, larger, sizes_of
-from aliasing.resizers import crop_centre
+from aliasing.protocols import Drag
+from aliasing.protocols.base import Array
 
-__all__ = ["FILTERS", "REACH", "Drag", "depth_profile", "follow", "serve", "spectra"]
+__all__ = ["FILTERS", "REACH", "depth_profile", "follow", "serve", "spectra"]
 
 HOST = "127.0.0.1"
-REACH = 16  # pixels each way
+REACH = Drag.reach  # pixels each way
 STEP = 0.125
 STRIDE = 2
 FILTERS = ("binomial3", "binomial4", "binomial5", "box3", "flc", "aps")
 _LARGEST_UPLOAD = 50_000_000  # bytes
 # One computation at a time: hooks on a network that two pages share would see each other's views.
 _TURN = threading.Lock()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Drag(Protocol):
-    """The centre window, and the same with its content moved: by whole pixels exactly, by fractions as Fourier has it.
-
-    Parameters
-    ----------
-    down, right : float
-        Pixels, at most ``REACH`` each way: so much wider than the window is the canvas, so that content enters.
-
-    Examples
-    --------
-    >>> Drag(down=0.5, right=-3).parameters()["down"]
-    0.5
-    """
-
-    name: ClassVar[str] = "drag"
-    is_path: ClassVar[bool] = True
-    down: float = 0.0
-    right: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (abs(self.down) <= REACH and abs(self.right) <= REACH):
-            raise UsageError(f"drag: by ({self.down}, {self.right}) pixels; at most {REACH} each way")
-
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model, larger(model.view_size, 2 * REACH))
-
-    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = self.centre(image, larger(model.view_size, 2 * REACH), model)
-
-        def moved(shift: tuple[float, float]) -> Array:
-            whole: Array = sampling.shift(np.ascontiguousarray(canvas.transpose(2, 0, 1)), shift).transpose(1, 2, 0)
-            return crop_centre(whole, *model.view_size)
-
-        shifts = ((0.0, 0.0), (self.down, self.right))
-        views = [View(shift, max(map(abs, shift)), lambda shift=shift: moved(shift)) for shift in shifts]  # type: ignore[misc]
-        return Views(tuple(views), ((0, 1),))
 
 
 def follow(networks: Sequence[Classifier], image: Image, drag: Drag) -> list[Trace]:

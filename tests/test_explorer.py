@@ -18,9 +18,10 @@ from torch import nn
 
 from aliasing.cli import main
 from aliasing.errors import UsageError
-from aliasing.explorer import FILTERS, REACH, Drag, depth_profile, follow, spectra
+from aliasing.explorer import FILTERS, REACH, depth_profile, follow, spectra
 from aliasing.images import Image, open_images
 from aliasing.models import Classifier
+from aliasing.protocols import Drag, make_protocol
 from tests.browser import asked_outside, chromium, complaints
 
 ROOT = Path(__file__).parents[1]
@@ -66,6 +67,7 @@ def test_a_whole_drag_is_a_window_of_the_same_pixels() -> None:
 def test_a_drag_has_an_end() -> None:
     with pytest.raises(UsageError, match="at most 16 each way"):
         Drag(down=REACH + 0.5)
+    assert make_protocol("drag:down=0.5,right=-3") == Drag(down=0.5, right=-3)
 
 
 def test_answers_and_depth_follow_the_same_drag() -> None:

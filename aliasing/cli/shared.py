@@ -38,7 +38,7 @@ __all__ = [
 # Those of `aliasing.protocols`, which help and completion name without loading it.
 PROTOCOLS = (
     *("crop", "crop-random", "black", "mean", "inpaint", "consistency", "consistency-cifar", "pad", "grid"),
-    *("horizontal", "vertical", "circular", "subpixel", "scale", "rotate", "frames"),
+    *("horizontal", "vertical", "circular", "subpixel", "drag", "scale", "rotate", "frames"),
 )
 _SKIPPED_SHOWN = 10
 

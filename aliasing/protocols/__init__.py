@@ -16,6 +16,7 @@ image's identity alone, whatever the order, the batch size or the number of proc
 ``vertical``
 ``circular``           rolled around the edges
 ``subpixel``           by fractions of a pixel
+``drag``               moved once, down and right, by pixels or fractions
 ``scale``, ``rotate``  resized by one pixel, turned by small angles
 ``frames``             consecutive frames of a video
 ====================== ==================================================================================
@@ -29,7 +30,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from aliasing.errors import UsageError
 from aliasing.protocols.base import Protocol, View, Views
 from aliasing.protocols.embedded import Black, Embedded, Inpaint, Mean, grow_outward
-from aliasing.protocols.transformed import Circular, Frames, Rotate, Scale, Subpixel
+from aliasing.protocols.transformed import Circular, Drag, Frames, Rotate, Scale, Subpixel
 from aliasing.protocols.windowed import (
     Consistency,
     ConsistencyCifar,
@@ -49,6 +50,7 @@ __all__ = [
     "ConsistencyCifar",
     "Crop",
     "CropRandom",
+    "Drag",
     "Embedded",
     "Frames",
     "Grid",
@@ -83,6 +85,7 @@ PROTOCOLS: dict[str, type[Protocol]] = {
         Vertical,
         Circular,
         Subpixel,
+        Drag,
         Scale,
         Rotate,
         Frames,

@@ -82,18 +82,56 @@ class Subpixel(Protocol):
 
         def moved(shift: float) -> Array:
             if self.interpolation == "fourier":
-                channels_first = np.ascontiguousarray(canvas.transpose(2, 0, 1))
-                whole: Array = sampling.shift(channels_first, (shift, shift)).transpose(1, 2, 0)
-            else:
-                matrix = np.array([[1, 0, shift], [0, 1, shift]], np.float64)
-                whole = _warp(canvas, matrix)
-            return crop_centre(whole, *model.view_size)
+                return crop_centre(_shift(canvas, shift, shift), *model.view_size)
+            matrix = np.array([[1, 0, shift], [0, 1, shift]], np.float64)
+            return crop_centre(_warp(canvas, matrix), *model.view_size)
 
         def view(k: int) -> View:
             shift = k * self.step
             return View((shift, shift), shift, lambda: moved(shift))
 
         return Views(tuple(view(k) for k in range(self.steps + 1)), steps(self.steps + 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drag(Protocol):
+    """The centre window, and the same window with its content moved once: whole pixels exactly, fractions by Fourier.
+
+    The canvas is ``reach`` pixels wider than the window on each side, so that content enters, and is periodic.
+
+    Parameters
+    ----------
+    down, right : float
+        How far the content moves, in pixels, at most ``reach`` each way.
+
+    Examples
+    --------
+    >>> Drag(down=0.5, right=-3).parameters()["down"]
+    0.5
+    """
+
+    name: ClassVar[str] = "drag"
+    is_path: ClassVar[bool] = True
+    reach: ClassVar[int] = 16
+    down: float = 0.0
+    right: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (abs(self.down) <= self.reach and abs(self.right) <= self.reach):
+            raise UsageError(f"drag: by ({self.down}, {self.right}) pixels; at most {self.reach} each way")
+
+    def geometry(self, model: Classifier) -> dict[str, Any]:
+        return sizes_of(model, larger(model.view_size, 2 * self.reach))
+
+    def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        canvas = self.centre(image, larger(model.view_size, 2 * self.reach), model)
+
+        def view(down: float, right: float) -> View:
+            distance = max(abs(down), abs(right))
+            return View((down, right), distance, lambda: crop_centre(_shift(canvas, down, right), *model.view_size))
+
+        return Views((view(0.0, 0.0), view(self.down, self.right)), steps(2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,6 +247,12 @@ class Frames(Protocol):
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         raise BadImage("a photograph; the protocol `frames` takes videos")
+
+
+def _shift(picture: Array, down: float, right: float) -> Array:
+    channels_first = np.ascontiguousarray(picture.transpose(2, 0, 1))
+    moved: Array = sampling.shift(channels_first, (down, right)).transpose(1, 2, 0)
+    return moved
 
 
 def _warp(picture: Array, matrix: npt.NDArray[Any]) -> Array:
