@@ -17,14 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar, cast
+from typing import TypeVar, cast
 
 from aliasing.errors import InputError, UsageError, one_line
 
 Kind = TypeVar("Kind")
 
 
-class Registry(Generic[Kind]):
+class Registry(Mapping[str, Kind]):
     """Kinds of one thing, by name.
 
     Parameters
@@ -72,6 +72,9 @@ class Registry(Generic[Kind]):
         yield from self._own
         yield from self._entry_points
         yield from self._added
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
 
     def __contains__(self, name: object) -> bool:
         return name in self._own or name in self._added or name in self._entry_points

@@ -31,11 +31,11 @@ import torch
 import torchvision
 
 import aliasing as al
+from aliasing.fitting import crop_centre, fit
 from aliasing.images import open_images
 from aliasing.jitter.network import Execution, running_on
 from aliasing.models import Classifier
 from aliasing.protocols import make_protocol
-from aliasing.resizers import crop_centre, resize_shorter_side
 from aliasing.surgery.folding import fold_batch_norms
 
 NETWORKS = ("pypi:efficientnet_lite0", "resnet50", "vgg16", "densenet201")
@@ -74,7 +74,7 @@ def shift_loop(model: Classifier, images: str, limit: int, batch_size: int, exec
     with running_on(execution):
         for start in range(0, limit, batch_size):
             pictures = [entry.load().pixels for entry in entries[start : start + batch_size]]
-            resized = (resize_shorter_side(pixels, size + 32, model.interpolation) for pixels in pictures)
+            resized = (fit(pixels, (size + 32,) * 2, interpolation=model.interpolation) for pixels in pictures)
             canvas = model.normalize(np.stack([crop_centre(picture, size + 32, size + 32) for picture in resized]))
             answers = []
             for y, x in random.integers(0, 32, (2, 2)):

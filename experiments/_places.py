@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from aliasing.fitting import crop_centre
 from aliasing.images import Image
 from aliasing.models import Classifier
 from aliasing.protocols.base import Array, Views, larger, windows
 from aliasing.protocols.embedded import Black, Embedded, Inpaint
-from aliasing.resizers import crop_centre
 
 
 def square(protocol: Embedded, image: Image, model: Classifier) -> Array:

@@ -29,7 +29,7 @@ from aliasing import spectrum
 from aliasing.estimates import Estimate, mean, share
 from aliasing.images import Image
 from aliasing.plots.style import COLOURS, save, style
-from aliasing.resizers import resize
+from aliasing.resamplers import resize
 from experiments._boxes import Box, read_coco, read_imagenet, read_voc
 from experiments._photographs import bounds, photographs
 from experiments._run import Run

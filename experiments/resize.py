@@ -26,7 +26,7 @@ from aliasing import spectrum as spectra
 from aliasing.estimates import mean, share
 from aliasing.images import Image
 from aliasing.plots.style import COLOURS, save, style
-from aliasing.resizers import RESIZERS, resize
+from aliasing.resamplers import resize
 from experiments._photographs import FLATTERED, LITE, bounds, measure, photographs, title, weights
 from experiments._run import Run
 
@@ -46,9 +46,9 @@ PROTOCOLS = {"crop": "crop:span=2", "black": "black"}
 def run(run: Run) -> dict[str, Any]:
     """Reduce every photograph with every resizer, and show them to the network."""
     source, data = photographs(run, full=96, quick=4)
-    alias: dict[str, list[float]] = {name: [] for name in RESIZERS}
-    kept: dict[str, list[float]] = {name: [] for name in RESIZERS}
-    spectrum: dict[str, list[NDArray[np.float64]]] = {name: [] for name in RESIZERS}
+    alias: dict[str, list[float]] = {name: [] for name in WORDS}
+    kept: dict[str, list[float]] = {name: [] for name in WORDS}
+    spectrum: dict[str, list[NDArray[np.float64]]] = {name: [] for name in WORDS}
     for entry in source:
         image = entry.load()
         assert isinstance(image, Image)
@@ -56,7 +56,7 @@ def run(run: Run) -> dict[str, Any]:
         below = _rounded(sampling.ideal_lowpass(picture.astype(np.float64).transpose(2, 0, 1), FACTOR))
         ideal = sampling.subsample(below.astype(np.float64).transpose(2, 0, 1), FACTOR)
         size = picture.shape[0] // FACTOR
-        for name in RESIZERS:
+        for name in WORDS:
             whole = resize(picture, size, size, "bilinear", name).astype(np.float64)
             folded = whole - resize(below, size, size, "bilinear", name)
             alias[name].append(_energy(folded) / _energy(whole))
@@ -71,11 +71,11 @@ def run(run: Run) -> dict[str, Any]:
             "baseband_kept": mean(kept[name]),
             "spectrum": np.median(spectrum[name], axis=0),
         }
-        for name in RESIZERS
+        for name in WORDS
     }
     protocols = {"black": "black"} if run.quick else PROTOCOLS
     for key, protocol in protocols.items():
-        for name in RESIZERS:
+        for name in WORDS:
             separator = "," if ":" in protocol else ":"
             result = measure(run, f"{key}-{name}", [NETWORK], source, f"{protocol}{separator}resizer={name}")
             estimates = result.metrics(NETWORK).estimates(is_path=True)
@@ -98,10 +98,10 @@ def run(run: Run) -> dict[str, Any]:
 
 def draw(found: dict[str, dict[str, Any]], protocols: list[str], data: dict[str, Any]) -> Figure:
     """Aliased energy, spectra, and the network's accuracy and jitter."""
-    colours = dict(zip(RESIZERS, COLOURS, strict=False))
+    colours = dict(zip(WORDS, COLOURS, strict=False))
     with style():
         figure, panels = plt.subplots(1, 4, figsize=(12.5, 3.9), width_ratios=[1, 1.25, 1, 1])
-        rows = list(RESIZERS)
+        rows = list(WORDS)
         for axes in (panels[0], panels[2], panels[3]):
             axes.set_ylim(len(rows) - 0.5, -0.5)
             axes.grid(axis="x", alpha=0.3)

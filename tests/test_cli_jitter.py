@@ -203,7 +203,7 @@ def cifar10_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--models", "module:no.such:thing"], "no.such"),
         (["--protocol", "crops"], "did you mean crop"),
         (["--protocol", "crop:span=-1"], "at least 1"),
-        (["--resizer", "magick"], "unknown resizer"),
+        (["--resizer", "magick"], "unknown resampler"),
         (["--limit", "0"], "limit is 0"),
         (["--batch-size", "-4"], "batch size is -4"),
         (["--precision", "verified", "--output", "embedding"], "no answer that could be verified"),

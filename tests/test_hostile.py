@@ -32,12 +32,12 @@ import aliasing as al
 from aliasing import plots
 from aliasing.cli import main
 from aliasing.errors import InputError
+from aliasing.fitting import crop_centre
 from aliasing.images import BadImage, decode, entries, open_images
 from aliasing.images.entries import shown
 from aliasing.jitter.trace import Trace
 from aliasing.plots.jitter import _path as draw_path
 from aliasing.plots.style import plain
-from aliasing.resizers import crop_centre
 from tests.hostile import ELONGATED, MALFORMED, PHOTO, UNUSUAL, encode, patched
 from tests.test_images import BAD_BYTES, _tar_bytes, _zip_bytes, outcome
 from tests.test_jitter import CornerParity, network

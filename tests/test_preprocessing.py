@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 import aliasing as al
 from aliasing.errors import InputError, UsageError
+from aliasing.fitting import CROP_MODES
 from aliasing.models import from_timm, from_torchvision
 from aliasing.models.declared import built_for
-from aliasing.resizers import CROP_MODES, INTERPOLATIONS
+from aliasing.resamplers import INTERPOLATIONS
 
 HALF = (0.5, 0.5, 0.5)
 PHOTOGRAPHS = {

@@ -15,10 +15,10 @@ from PIL import Image as Pillow
 from torch import nn
 
 from aliasing.errors import UsageError
+from aliasing.fitting import CROP_MODES
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.protocols import PROTOCOLS, Views, grow_outward, make_protocol
-from aliasing.resizers import CROP_MODES
 
 HALF = (0.5, 0.5, 0.5)
 STILL = [name for name in PROTOCOLS if name not in ("frames", "consistency-cifar")]
@@ -362,7 +362,7 @@ def test_what_cannot_be_shown_is_refused_with_the_reason() -> None:
         ("crop:size=3", "has no parameter 'size'; it has resizer, span"),
         ("crop:span=x", "span='x' is not a valid int"),
         ("crop:span=0", "span is 0; it must be at least 1"),
-        ("crop:resizer=magick", "unknown resizer 'magick'"),
+        ("crop:resizer=magick", "unknown resampler 'magick'"),
         ("crop-random:crop_size=1.3", "above 0 and at most 1"),
         ("black:crop_size=0.4", "must be above 1"),
         ("black:crop_size=1.3,side=50", "side or crop_size, not both"),

@@ -30,6 +30,7 @@ COMMANDS = (
     "finetune",
     "report",
     "models",
+    "resamplers",
     "explore",
 )
 

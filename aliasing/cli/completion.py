@@ -13,6 +13,7 @@ from typing import Any
 
 from aliasing.cli.jitter import DEFAULT_MODELS
 from aliasing.cli.shared import PROTOCOLS
+from aliasing.kinds import RESAMPLERS
 
 __all__ = ["PrintCompletion", "complete"]
 
@@ -22,7 +23,7 @@ _CHOICES = {
     "placement": ("after", "before"),
     "scheme": ("zhang2019", "all", "pool"),
     "padding": ("reflect", "replicate", "zero", "circular"),
-    "resizer": ("pil", "torch", "torch-aliased", "opencv-linear", "opencv-area"),
+    "resizer": RESAMPLERS,
 }
 
 

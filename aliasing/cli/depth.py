@@ -25,6 +25,7 @@ from aliasing.cli.shared import (
     add_animate,
     add_device,
     add_images,
+    add_resizer,
     add_run,
     cell,
     check_animate,
@@ -63,9 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:KEY=VALUE,…]",
         help="how the image is shifted: crop:span=1 (default), circular:pixels=1, pad, black, subpixel, …",
     )
-    parser.add_argument(
-        "--resizer", default="pil", help="pil (default), torch, torch-aliased, opencv-linear or opencv-area"
-    )
+    add_resizer(parser)
     parser.add_argument(
         "--lie",
         type=int,

@@ -25,6 +25,7 @@ from aliasing.cli.shared import (
     add_execution,
     add_images,
     add_labels,
+    add_resizer,
     add_run,
     check_animate,
     film_numbers,
@@ -54,9 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:KEY=VALUE,…]",
         help=f"how an image becomes views: {', '.join(PROTOCOLS)} (default crop)",
     )
-    parser.add_argument(
-        "--resizer", default="pil", help="pil (default), torch, torch-aliased, opencv-linear or opencv-area"
-    )
+    add_resizer(parser)
     parser.add_argument(
         "--output",
         choices=("probabilities", "embedding"),

@@ -8,6 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aliasing.kinds import RESAMPLERS
 from aliasing.tables import FORMATS, cell
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = [
     "add_format",
     "add_images",
     "add_labels",
+    "add_resizer",
     "add_run",
     "cell",
     "check_animate",
@@ -59,6 +61,12 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         help="turn photographs as their EXIF data say (default), or leave them as they are stored: torchvision's and"
         " timm's readers, and so published accuracies, do not turn them",
     )
+
+
+def add_resizer(parser: argparse.ArgumentParser) -> None:
+    """What brings photographs to another size."""
+    names = ", ".join(RESAMPLERS)
+    parser.add_argument("--resizer", default="pil", metavar="NAME", help=f"the resampler: {names} (default pil)")
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:

@@ -25,12 +25,12 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate, Mean
+from aliasing.fitting import Size
 from aliasing.images import BadImage, Clip, Image, ImageSource, open_images
 from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import Protocol, make_protocol
 from aliasing.registry import did_you_mean
-from aliasing.resizers import Size
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import trace
 from aliasing.undisturbed import in_evaluation, surroundings_kept

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from aliasing.errors import UsageError
+from aliasing.fitting import Size
 from aliasing.models.checkpoints import first_line
 from aliasing.models.classifier import Classifier, read_size
 from aliasing.registry import did_you_mean
-from aliasing.resizers import Size
 from aliasing.sites.trace import on_trial
 
 CHANGES = (

@@ -19,7 +19,8 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from aliasing.errors import UsageError
-from aliasing.resizers import CROP_MODES, INTERPOLATIONS, Size, crop_centre, fit
+from aliasing.fitting import CROP_MODES, Size, crop_centre, fit
+from aliasing.resamplers import INTERPOLATIONS
 
 IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
 IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from aliasing.resizers import Size
+from aliasing.fitting import Size
 
 # timm's and torchvision's transformers keep under these what they were built for.
 _SIZES = ("img_size", "image_size")

@@ -16,12 +16,12 @@ from typing import Any
 from torch import nn
 
 from aliasing.errors import UsageError
+from aliasing.fitting import Size
 from aliasing.models import from_timm
 from aliasing.models.changes import ASSUMED, for_one_channel
 from aliasing.models.checkpoints import Checkpoint, first_line, load_weights, strip_prefix
 from aliasing.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, record_weights, require_weights
 from aliasing.models.declared import built_for, channels_of
-from aliasing.resizers import Size
 from aliasing.sites.trace import on_trial
 
 _SIDE, _SHARE = 224, 224 / 256

@@ -13,11 +13,11 @@ from pathlib import Path
 import timm
 
 from aliasing.errors import InputError, UsageError
+from aliasing.fitting import Size
 from aliasing.models import from_timm
 from aliasing.models.catalogue import AvailableModel
 from aliasing.models.checkpoints import Checkpoint, load_weights, read_checkpoint
 from aliasing.models.classifier import Classifier, record_weights
-from aliasing.resizers import Size
 
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 

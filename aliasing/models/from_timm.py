@@ -19,6 +19,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
+from aliasing.fitting import Size
 from aliasing.models.catalogue import AvailableModel
 from aliasing.models.changes import BORDER, BUILT, EVALUATED, for_one_channel
 from aliasing.models.checkpoints import (
@@ -35,7 +36,6 @@ from aliasing.models.classifier import Classifier, one_number, record_weights
 from aliasing.models.declared import built_for
 from aliasing.models.downloads import cached_file, cached_hub_file, fetch, fetch_hub_file
 from aliasing.registry import did_you_mean
-from aliasing.resizers import Size
 
 TEST = "@test"
 

@@ -13,6 +13,7 @@ import torchvision
 from torch import nn
 
 from aliasing.errors import UsageError
+from aliasing.fitting import Size
 from aliasing.models.catalogue import AvailableModel
 from aliasing.models.checkpoints import (
     Checkpoint,
@@ -26,7 +27,6 @@ from aliasing.models.checkpoints import (
 from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.downloads import cached_file, fetch
 from aliasing.registry import did_you_mean
-from aliasing.resizers import Size
 
 _FIRST = "IMAGENET1K_V1"
 # These two are published with their inputs rescaled inside and with auxiliary heads that only training uses.

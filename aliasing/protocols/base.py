@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from aliasing.errors import UsageError
+from aliasing.fitting import CROP_MODES, Size, crop_centre, fit
 from aliasing.images import BadImage, Clip, Image
+from aliasing.kinds import RESAMPLERS
 from aliasing.models import Classifier
-from aliasing.resizers import CROP_MODES, RESIZERS, Size, crop_centre, describe, fit
 
 Array = npt.NDArray[np.float32]
 
@@ -60,12 +61,11 @@ class Protocol(ABC):
     resizer: str = "pil"
 
     def __post_init__(self) -> None:
-        if self.resizer not in RESIZERS:
-            raise UsageError(f"unknown resizer {self.resizer!r}; choose one of {', '.join(RESIZERS)}")
+        RESAMPLERS[self.resizer]  # refuses an unknown one
 
     def parameters(self) -> dict[str, Any]:
         """Name and parameters, as they stand in the summary."""
-        return {"name": self.name, **asdict(self), "resizer": describe(self.resizer)}
+        return {"name": self.name, **asdict(self), "resizer": RESAMPLERS[self.resizer].provenance()}
 
     def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
         """The views of an image for a network.
@@ -99,7 +99,7 @@ class Protocol(ABC):
         """
 
     def resized(self, image: Image, size: Size, model: Classifier, crop_mode: str | None = None) -> Array:
-        """The photograph brought to a size by this protocol's resizer, in the network's own crop mode or another."""
+        """The photograph brought to a size by this protocol's resampler, in the network's own crop mode or another."""
         mode = crop_mode or model.crop_mode
         height, width = image.pixels.shape[:2]
         reached = CROP_MODES[mode]((height, width), size)

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from aliasing.errors import UsageError
+from aliasing.fitting import Size, crop_centre
 from aliasing.images import Image
 from aliasing.models import Classifier
 from aliasing.protocols.base import Array, Protocol, Views, check_at_least, larger, windows, written
 from aliasing.protocols.windowed import aspect_of, centre_box
-from aliasing.resizers import Size, crop_centre, resize
+from aliasing.resamplers import resize
 
 
 @dataclass(frozen=True, kw_only=True)

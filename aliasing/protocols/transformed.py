@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from aliasing import sampling
 from aliasing.errors import UsageError
+from aliasing.fitting import Size, crop_centre
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
 from aliasing.protocols.base import Array, Protocol, View, Views, check_at_least, larger, sizes_of, steps
 from aliasing.protocols.windowed import evaluation_view
-from aliasing.resizers import Size, crop_centre
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from aliasing.errors import UsageError
+from aliasing.fitting import Size, crop_centre
 from aliasing.images import Image
 from aliasing.models import Classifier
 from aliasing.protocols.base import Array, Protocol, Views, check_at_least, larger, sizes_of, windows, written
-from aliasing.resizers import Size, crop_centre, resize
+from aliasing.resamplers import resize
 
 
 @dataclass(frozen=True, kw_only=True)

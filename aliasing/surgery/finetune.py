@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 
 from aliasing.classes import count_labels, match_labels
 from aliasing.errors import InputError, UsageError
+from aliasing.fitting import crop_centre, fit
 from aliasing.identity import identify
 from aliasing.images import BadImage, Image, ImageSource, open_images
 from aliasing.models import Classifier, load_model
@@ -32,7 +33,6 @@ from aliasing.models.classifier import retrained
 from aliasing.progress import watched
 from aliasing.provenance import whole_file, write_json
 from aliasing.records import InputsDigest, input_of
-from aliasing.resizers import crop_centre, fit
 from aliasing.runs import keep_apart
 from aliasing.scales import find_scale, to_log_probabilities
 from aliasing.sites.trace import copied

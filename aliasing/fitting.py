@@ -1,0 +1,94 @@
+"""Fitting a photograph into a size: timm's crop modes, and the crop of the centre."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from aliasing.resamplers import Pixels, View, resize
+
+Size: TypeAlias = tuple[int, int]
+"""(height, width) in pixels."""
+
+
+def fit(
+    pixels: Pixels, size: Size, crop_mode: str = "center", interpolation: str = "bicubic", resampler: str = "pil"
+) -> View:
+    """Bring an image to a size, or near it with its aspect kept, as one of timm's crop modes does.
+
+    Parameters
+    ----------
+    pixels : uint8 array, H×W×3
+    size : (int, int)
+        The height and the width to reach.
+    crop_mode : {"center", "squash", "border"}
+        "center": the image covers the size, and one of its sides is longer. "squash": it has that size; its aspect is
+        not kept. "border": it lies within the size, and one of its sides is shorter.
+    interpolation, resampler : str
+        As for :func:`aliasing.resamplers.resize`.
+
+    Returns
+    -------
+    float32 array, 0…255
+
+    Examples
+    --------
+    >>> wide = np.zeros((30, 50, 3), np.uint8)
+    >>> [fit(wide, (8, 8), mode).shape[:2] for mode in CROP_MODES]
+    [(8, 13), (8, 8), (5, 8)]
+    """
+    height, width = CROP_MODES[crop_mode]((pixels.shape[0], pixels.shape[1]), size)
+    return resize(pixels, height, width, interpolation, resampler)
+
+
+def _cover(image: Size, size: Size) -> Size:
+    """The smallest size of the image's aspect that covers a size; torchvision truncates the longer side of a square."""
+    if size[0] == size[1]:
+        shorter = min(image)
+        return size[0] * image[0] // shorter, size[0] * image[1] // shorter
+    return _scaled(image, min(image[0] / size[0], image[1] / size[1]))
+
+
+def _squash(image: Size, size: Size) -> Size:
+    """The size itself."""
+    return size
+
+
+def _lie_within(image: Size, size: Size) -> Size:
+    """The largest size of the image's aspect that lies within a size."""
+    return _scaled(image, max(image[0] / size[0], image[1] / size[1]))
+
+
+def _scaled(image: Size, ratio: float) -> Size:
+    """The image's size ÷ ratio, rounded as timm rounds it."""
+    return max(round(image[0] / ratio), 1), max(round(image[1] / ratio), 1)
+
+
+# A crop mode: the image's size and the size to reach -> the size that the image is resized to.
+CROP_MODES: dict[str, Callable[[Size, Size], Size]] = {"center": _cover, "squash": _squash, "border": _lie_within}
+
+
+def crop_centre(picture: View, height: int, width: int, colour: Sequence[float] | View = (0, 0, 0)) -> View:
+    """The middle of a picture; where half a pixel is over, the corner is rounded as torchvision rounds it (to even).
+
+    A side that is too short is filled up with a colour, where half a pixel is over on its far end, as torchvision does.
+    The result is a copy, so that it does not keep what was cut off in memory.
+
+    Examples
+    --------
+    >>> crop_centre(np.arange(25, dtype=np.float32).reshape(5, 5, 1), 2, 2)[..., 0]
+    array([[12., 13.],
+           [17., 18.]], dtype=float32)
+    >>> crop_centre(np.ones((1, 2, 3), np.float32), 1, 5)[0, :, 0]
+    array([0., 1., 1., 0., 0.], dtype=float32)
+    """
+    missing = max(height - picture.shape[0], 0), max(width - picture.shape[1], 0)
+    if any(missing):
+        above, left = missing[0] // 2, missing[1] // 2
+        filled = np.empty((picture.shape[0] + missing[0], picture.shape[1] + missing[1], picture.shape[2]), np.float32)
+        filled[:] = colour
+        filled[above : above + picture.shape[0], left : left + picture.shape[1]] = picture
+        picture = filled
+    top = round((picture.shape[0] - height) / 2)
+    left = round((picture.shape[1] - width) / 2)
+    return picture[top : top + height, left : left + width].copy()

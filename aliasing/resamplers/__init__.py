@@ -1,0 +1,100 @@
+"""Resamplers: how a photograph is brought to another size, one file a library.
+
+The step before the network is a subsampling too, and libraries differ in it: Pillow widens its kernel with the
+reduction (it low-passes), torch does so only with ``antialias=True``, OpenCV's linear interpolation never does and
+its area interpolation averages (Parmar, Zhang & Zhu 2022). So the resampler has a name, and every summary says which
+one was used. `aliasing.kinds.RESAMPLERS` holds them all.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from aliasing.errors import UsageError
+from aliasing.kinds import RESAMPLERS
+
+__all__ = ["INTERPOLATIONS", "Pixels", "Resampler", "View", "resize"]
+
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+View: TypeAlias = npt.NDArray[np.float32]
+
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampler:
+    """A way to bring an image to another size.
+
+    Parameters
+    ----------
+    name : str
+        As it is registered: ``"opencv-area"``.
+    library, version : str
+        What computes it.
+    antialias : bool
+        Whether it low-passes what it reduces.
+    function : callable
+        ``function(pixels, height, width, interpolation)`` takes uint8 H×W×3 and gives float32 height×width×3, 0…255.
+    interpolations : tuple of str
+        The kernels that it can use, of :data:`INTERPOLATIONS`. Empty if its kernel is its own: it then ignores the one
+        that is asked for.
+    axes : int
+        How many axes it resamples: 2 for pictures.
+    dtypes : tuple of str
+        The types of the grey levels that it gives: ``"uint8"`` if it rounds them, else ``"float32"``.
+    """
+
+    name: str
+    library: str
+    version: str
+    antialias: bool
+    function: Callable[[Pixels, int, int, str], View]
+    interpolations: tuple[str, ...] = ()
+    axes: int = 2
+    dtypes: tuple[str, ...] = ("float32",)
+
+    def provenance(self) -> dict[str, str | bool]:
+        """The library, its version and whether it low-passes, as a summary gives them."""
+        return {"name": self.name, "library": self.library, "version": self.version, "antialias": self.antialias}
+
+
+def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic", resampler: str = "pil") -> View:
+    """Bring an image to a size.
+
+    Parameters
+    ----------
+    pixels : uint8 array, H×W×3
+    height, width : int
+        The size to reach, in pixels, at least 1.
+    interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}
+        The kernel. OpenCV's resamplers carry theirs in their name and ignore it.
+    resampler : str
+        A name in `aliasing.kinds.RESAMPLERS`. ``"pil"`` rounds to whole grey levels, as the evaluation transforms of
+        torchvision and timm do; the package's others give floats.
+
+    Returns
+    -------
+    float32 array, height×width×3, 0…255
+
+    Raises
+    ------
+    UsageError
+        If there is no such resampler or interpolation, or the resampler does not have that interpolation.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> resize(np.full((8, 6, 3), 7, np.uint8), 4, 3).shape
+    (4, 3, 3)
+    """
+    chosen = RESAMPLERS[resampler]
+    if interpolation not in INTERPOLATIONS:
+        raise UsageError(f"unknown interpolation {interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}")
+    if pixels.shape[:2] == (height, width):
+        return pixels.astype(np.float32)
+    if chosen.interpolations and interpolation not in chosen.interpolations:
+        raise UsageError(f"{resampler} cannot resize with {interpolation!r}; use --resizer pil")
+    return chosen.function(pixels, height, width, interpolation)
