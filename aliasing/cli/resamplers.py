@@ -1,10 +1,11 @@
 """List the resamplers that --resizer takes: what brings a photograph to another size before the network sees it.
 
 examples:
-  aliasing resamplers
-      each with its library, its version, and whether it low-passes
-  aliasing jitter --resizer opencv-area
-      measure with one of them
+  aliasing resamplers                      each with its library and version, and whether it low-passes
+  aliasing resamplers --format markdown    the same, for a text
+  aliasing resamplers --json               for a program
+
+`aliasing jitter --resizer opencv-area` then measures with one of them.
 """
 
 import argparse
