@@ -1,0 +1,283 @@
+r"""Blur-pool and max-blur-pool (Zhang 2019), and the blur-upsampling that is their dual.
+
+With the taps *h* (`aliasing.filters`) along every axis, and *s* the stride,
+
+.. math:: y_i = \sum_k h_k x_{si + k - k_0}, \quad k_0 = \lfloor (n - 1) / 2 \rfloor
+
+R. Zhang: Making Convolutional Networks Shift-Invariant Again. ICML 2019.
+"""
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from aliasing.axes import PerAxis, per_axis
+from aliasing.downsample import unpadded
+from aliasing.downsample.plain import max_pool, subsample
+from aliasing.downsample.recording import is_recorded
+from aliasing.downsample.tensors import checked, convolution, full_precision, laid_out_like
+from aliasing.errors import UsageError
+from aliasing.filters import Taps, TapsLike, taps_per_axis
+
+# Our names of the paddings -> torch's.
+PADDINGS = {"reflect": "reflect", "replicate": "replicate", "circular": "circular", "zero": "constant"}
+
+
+def blur_pool(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    dims: int = 2,
+) -> Tensor:
+    """Low-pass, then subsample (Zhang 2019): y_i = Σ_k h_k x_{si + k − k₀}, along every axis.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    taps : str, sequence of float, or one of these an axis
+        The filter, as `aliasing.filters.taps_per_axis` takes it: a name is stretched to the stride, numbers are
+        taken as they are, and an axis of stride 1 is not filtered.
+    padding : {"reflect", "replicate", "circular", "zero"}
+        What lies beyond the border: ⌊(n − 1) / 2⌋ pixels before, ⌊n / 2⌋ after. Reflection does not repeat the
+        border.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌈L / stride⌉ samples an axis.
+
+    Raises
+    ------
+    UsageError
+        If the filter or padding is unknown, a stride is below 1, or the taps are longer than the padding allows.
+
+    Examples
+    --------
+    >>> blur_pool(torch.arange(6.0)[None], taps="binomial3", dims=1)
+    tensor([[0.5000, 2.0000, 4.0000]])
+    """
+    return _apply(x, _blur(_hashable(stride), _hashable(taps), padding, dims), padding)
+
+
+def low_pass(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    dims: int = 2,
+) -> Tensor:
+    """The low-pass of `blur_pool` alone, at every sample.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Of the subsampling that is to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x, stride)``.
+    taps, padding
+        As for `blur_pool`.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        Of the size and dtype of ``x``.
+
+    Examples
+    --------
+    >>> low_pass(torch.arange(6.0)[None], taps="binomial3", dims=1)
+    tensor([[0.5000, 1.0000, 2.0000, 3.0000, 4.0000, 4.5000]])
+    """
+    blur = _blur(_hashable(stride), _hashable(taps), padding, dims)
+    return _apply(x, blur._replace(steps=(1,) * dims), padding)
+
+
+def max_blur_pool(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    kernel: PerAxis | None = None,
+    dims: int = 2,
+) -> Tensor:
+    """Max-pool at stride 1, then blur-pool: Zhang's replacement (2019) of a strided max-pool.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    taps, padding
+        As for `blur_pool`.
+    kernel : int or one int an axis, optional
+        Size of the window of the maximum; by default the stride.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        As many samples as `max_pool` gives, ⌊(L − kernel) / stride⌋ + 1 an axis.
+
+    Examples
+    --------
+    >>> max_blur_pool(torch.tensor([[3.0, 1.0, 2.0, 5.0]]), taps="binomial3", dims=1)
+    tensor([[2.5000, 3.5000]])
+    """
+    window = per_axis(stride if kernel is None else kernel, dims, "kernel")
+    return blur_pool(max_pool(x, 1, window, dims=dims), stride, taps, padding, dims=dims)
+
+
+def blur_upsample(
+    x: Tensor,
+    stride: PerAxis = 2,
+    taps: TapsLike = "binomial4",
+    padding: str = "reflect",
+    *,
+    dims: int = 2,
+) -> Tensor:
+    """Insert zeros, then low-pass: the dual of `blur_pool`, for decoders.
+
+    Zeros between the samples repeat the spectrum (imaging) and the filter takes the repetitions away; what it
+    leaves of white noise is `aliasing.filters.imaging_fraction`, and of a given signal ``decompose(y,
+    stride).alias_fraction``. It is the transpose of the blur-pool times the stride along every axis, so that a
+    filter of even length puts back the half pixel that the blur-pool moved.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Samples out for each sample in, at least 1.
+    taps : str, sequence of float, or one of these an axis
+        The filter, as for `blur_pool`. If each of its phases has the same sum (binomial: at least 2 taps at stride 2;
+        a box whose length the stride divides), a constant stays that constant.
+    padding : {"reflect", "replicate", "circular", "zero"}
+        What lies beyond the border of ``x``.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        L · stride samples an axis.
+
+    Examples
+    --------
+    >>> blur_upsample(torch.tensor([[0.0, 4.0, 8.0]]), taps="binomial3", padding="replicate", dims=1)
+    tensor([[0., 2., 4., 6., 8., 8.]])
+    """
+    channels = checked(x, dims)
+    steps = per_axis(stride, dims, "stride")
+    filters = taps_per_axis(_hashable(taps), steps)
+    # Sample i reaches the outputs s i − k₀ … s i + n − 1 − k₀, so this many samples beyond the border reach inside.
+    reach = [-(-(len(row) // 2) // step) for row, step in zip(filters, steps, strict=True)]
+    _check_padding(x, [np.ones(2 * far + 1) for far in reach], padding, dims)
+    batch = x if x.ndim == dims + 2 else x[None]
+    with full_precision(x):
+        padded = F.pad(batch, [far for far in reversed(reach) for _ in range(2)], PADDINGS[padding])
+        kernel = torch.as_tensor(_outer(filters) * math.prod(steps), dtype=x.dtype, device=x.device)
+        transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dims - 1]
+        weight = kernel.expand(channels, 1, *kernel.shape)
+        rest = [step - 1 for step in steps]  # zeros after the last sample
+        y = transpose(padded, weight, stride=steps, output_padding=rest, groups=channels)
+    for axis, row, step, far in zip(range(-dims, 0), filters, steps, reach, strict=True):
+        y = y.narrow(axis, step * far + (len(row) - 1) // 2, step * x.shape[axis])
+    return laid_out_like(y if x.ndim == dims + 2 else y[0], x)
+
+
+class _Blur(NamedTuple):
+    """All of a blur-pool that does not depend on what is pooled. Made once, as it takes as long as a small pooling."""
+
+    steps: tuple[int, ...]
+    filters: tuple[Taps, ...]
+    kernel: NDArray[np.float64]
+    margin: tuple[int, ...]  # zeros around the image, for that kernel
+
+
+@lru_cache(maxsize=64, typed=True)
+def _blur(stride: PerAxis, taps: TapsLike, padding: str, dims: int) -> _Blur:
+    steps = per_axis(stride, dims, "stride")
+    filters = tuple(taps_per_axis(taps, steps))
+    # A zero in front makes an even number of taps odd, so that as much is padded before as after.
+    odd = [row if len(row) % 2 or padding != "zero" else np.concatenate(([0.0], row)) for row in filters]
+    margin = tuple(len(row) // 2 if padding == "zero" else 0 for row in odd)
+    return _Blur(steps, filters, _outer(odd), margin)
+
+
+def _hashable(value: Any) -> Any:
+    """Lists, arrays and tensors as tuples."""
+    if isinstance(value, np.ndarray | Tensor):
+        value = value.tolist()
+    return tuple(map(_hashable, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
+
+
+def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) -> None:
+    if padding not in PADDINGS:
+        raise UsageError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
+    if padding in ("zero", "replicate") or torch.compiler.is_dynamo_compiling():
+        return  # any length will do; and sizes that differ from run to run are left to torch
+    for size, row in zip(x.shape[-dims:], filters, strict=True):
+        if type(size) is not int:
+            continue  # a symbol, in a program that is exported or traced
+        longest = 2 * size - 1 if padding == "reflect" else 2 * size + 1
+        if len(row) > longest:
+            raise UsageError(
+                f"{len(row)} taps reach beyond what {padding} padding of {size} pixels allows, {longest} taps; "
+                "take fewer, or padding='replicate'"
+            )
+
+
+def _apply(x: Tensor, blur: _Blur, padding: str) -> Tensor:
+    dims = len(blur.steps)
+    channels = checked(x, dims)
+    _check_padding(x, blur.filters, padding, dims)
+    if blur.kernel.size == 1:
+        return subsample(x, blur.steps, dims=dims)  # one tap is one: the samples themselves, to the bit
+    batch = x if x.ndim == dims + 2 else x[None]
+    with full_precision(x):
+        y = _filter_and_subsample(batch, channels, blur, padding)
+    return y if x.ndim == dims + 2 else y[0]
+
+
+def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -> Tensor:
+    dims = len(blur.steps)
+    if padding != "zero":
+        if dims == 2 and not is_recorded() and unpadded.pays(x):
+            # What comes after is the definition, for recorded programs and for devices where a padded copy is cheap.
+            # In eager mode on a CPU it costs as much as the blur.
+            rows, columns = (
+                unpadded.Axis(tuple(row.tolist()), step, padding, size)
+                for row, step, size in zip(blur.filters, blur.steps, x.shape[2:], strict=True)
+            )
+            return unpadded.blur(x, rows, columns)
+        beyond = [side for row in reversed(blur.filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
+        x = F.pad(x, beyond, PADDINGS[padding])
+    kernel = torch.as_tensor(blur.kernel, dtype=x.dtype, device=x.device)
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    return cast(Tensor, convolution(dims)(x, weight, stride=blur.steps, padding=blur.margin, groups=channels))
+
+
+def _outer(filters: Sequence[Taps]) -> NDArray[np.float64]:
+    kernel = np.ones(())
+    for row in filters:
+        kernel = kernel[..., None] * row
+    return kernel

@@ -1,0 +1,120 @@
+r"""The Fourier pool: the ideal low-pass, then subsampling. FrequencyLowCut pooling, FLC (Grabinski et al. 2022).
+
+.. math:: y_i = (F^{-1} M F x)_{si}, \qquad M_k = [\, |f_k| < 1 / (2 s) \,]
+
+J. Grabinski, S. Jung, J. Keuper, M. Keuper: FrequencyLowCut Pooling – Plug & Play against Catastrophic Overfitting.
+ECCV 2022.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aliasing.axes import PerAxis, per_axis
+from aliasing.downsample.recording import is_recorded_for_elsewhere
+from aliasing.downsample.tensors import checked, every, full_precision, laid_out_like
+
+
+def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
+    """Ideal low-pass, then subsample: FrequencyLowCut pooling, FLC (Grabinski et al. 2022).
+
+    Bins at and above the new Nyquist frequency 1/(2·stride) are zero, strictly; the signal is taken to be periodic.
+    What remains is a band-limited signal, so that a constant stays that constant, a cosine below the new Nyquist
+    frequency keeps its frequency and phase, and the result moves with its input, at any size. An axis of stride 1 is
+    not filtered. Computed in float32 at least, under autocast too.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌈L / stride⌉ samples an axis, of the dtype of ``x``.
+
+    Examples
+    --------
+    >>> wave = torch.cos(2 * torch.pi * torch.arange(14) / 14)
+    >>> torch.allclose(fourier_pool(wave[None], dims=1), wave[None, ::2], atol=1e-6)
+    True
+    """
+    return _ideal(x, per_axis(stride, dims, "stride"), subsampled=True)
+
+
+def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
+    """The ideal low-pass of `fourier_pool` alone: bins at and above the Nyquist frequency 1/(2·stride) are zero.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    stride : int or one int an axis
+        Of the subsampling that is to come.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        Of the size and dtype of ``x``; computed in float32 at least.
+
+    Examples
+    --------
+    >>> fourier_low_pass(torch.tensor([[1.0, -1.0, 1.0, -1.0]]), dims=1).abs().max() < 1e-6
+    tensor(True)
+    """
+    return _ideal(x, per_axis(stride, dims, "stride"), subsampled=False)
+
+
+def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:
+    """The ideal low-pass along every axis that is (to be) subsampled, and its samples."""
+    dims = len(steps)
+    checked(x, dims)
+    with full_precision(x):
+        y = x.to(torch.promote_types(x.dtype, torch.float32))
+        for axis, step in zip(range(-dims, 0), steps, strict=True):
+            if step == 1:
+                continue
+            if is_recorded_for_elsewhere():
+                y = _low_passed_by_matrix(y, axis, step, step if subsampled else 1)
+            else:
+                y = _low_passed(y, axis, step)
+                y = every(y, axis, step) if subsampled else y
+        return laid_out_like(y.to(x.dtype), x)
+
+
+def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
+    """Along one axis, what lies strictly below 1 / (2 step) cycles per pixel."""
+    if step == 1:
+        return x  # an axis that is not subsampled is not filtered
+    x = x.movedim(axis, -1)
+    size = x.shape[-1]
+    below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step)
+    y: Tensor = torch.fft.irfft(torch.fft.rfft(x) * below, n=size)
+    return y.movedim(-1, axis)
+
+
+def _low_passed_by_matrix(x: Tensor, axis: int, step: int, every: int) -> Tensor:
+    """The same, of every n-th of its samples, as a product with a matrix.
+
+    ONNX and Core ML have a Fourier transform in name only. The waves below the limit, cosines and sines, are an
+    orthonormal basis *B*, so that the low-pass is BᵀB, and its samples are those columns of *B*.
+    """
+    size = x.shape[axis]
+    pixels = torch.arange(size, device=x.device)
+    waves = torch.arange(size // 2 + 1, device=x.device)[:, None]
+    # Whole periods are taken off while the numbers are whole, as k·n is past what a float32 angle can hold.
+    turns = waves * pixels
+    turns = turns - torch.div(turns, size, rounding_mode="floor") * size
+    angle = (2 * torch.pi / size) * turns.to(x.dtype)
+    energy = torch.where(waves == 0, 1.0, 2.0) * (2 * step * waves < size)  # k / size < 1 / (2 step)
+    amplitude = energy.to(x.dtype).div(size).sqrt()
+    basis = torch.cat([amplitude * angle.cos(), amplitude * angle.sin()])
+    y = x.transpose(axis, -1) @ (basis.transpose(0, 1) @ basis[:, ::every])
+    return y.transpose(axis, -1)

@@ -1,0 +1,96 @@
+r"""The polyphase pool: of the polyphase components the one with the largest norm. APS (Chaman & Dokmanić 2021).
+
+.. math:: y_i = x_{si + p}, \qquad p = \arg\max_q \sum_i x_{si + q}^2
+
+A. Chaman, I. Dokmanić: Truly Shift-Invariant Convolutional Neural Networks. CVPR 2021.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aliasing.axes import PerAxis, per_axis
+from aliasing.downsample.tensors import checked, laid_out_like
+
+
+def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = None, dims: int = 2) -> Tensor:
+    """Adaptive polyphase sampling, APS: the phase with the largest norm (Chaman & Dokmanić 2021).
+
+    A circular shift of ``x`` permutes its phases and rolls them, so the result holds the same values, rolled,
+    wherever the largest norm is unique beyond rounding. A size that the stride does not divide is first continued
+    circularly, so that all phases are as long.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    phase : Tensor, optional
+        The phase to take, as `largest_phase` gives it: a shortcut must follow the branch that it is added to.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        ⌈L / stride⌉ samples an axis.
+
+    Examples
+    --------
+    >>> polyphase_pool(torch.tensor([[0.0, 3.0, 1.0, 2.0]]), dims=1)
+    tensor([[3., 2.]])
+    """
+    components = _components(x, per_axis(stride, dims, "stride"), dims)
+    if phase is None:
+        phase = _largest(components)
+    index = phase.reshape(-1, *(1,) * (dims + 2)).expand(-1, 1, *components.shape[2:])
+    y = components.gather(1, index).squeeze(1)
+    return laid_out_like(y, x) if x.ndim == dims + 2 else y[0]
+
+
+def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
+    """The phase that `polyphase_pool` takes: that with the largest Euclidean norm over channels and pixels.
+
+    Parameters
+    ----------
+    x : Tensor
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    stride : int or one int an axis
+        Distance between the samples kept, at least 1.
+    dims : int
+        Number of spatial axes: 1, 2 or 3.
+
+    Returns
+    -------
+    Tensor
+        (N,) or (), int64: the phases of the axes as one number, the last axis fastest.
+
+    Examples
+    --------
+    >>> largest_phase(torch.tensor([[0.0, 3.0, 1.0, 2.0]]), dims=1)
+    tensor(1)
+    """
+    phase = _largest(_components(x, per_axis(stride, dims, "stride"), dims))
+    return phase if x.ndim == dims + 2 else phase[0]
+
+
+def _components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
+    """Polyphase components, (N, phases, C, ...): all of ⌈L / s⌉ samples, the phase of the last axis fastest."""
+    checked(x, dims)
+    components = [x if x.ndim == dims + 2 else x[None]]
+    for axis, step in zip(range(-dims, 0), steps, strict=True):
+        size = x.shape[axis]
+        # Rounded up without a negative number, which ONNX rounds the other way, and continued circularly without a
+        # remainder by a size, which it has none for. (Splitting the axis instead ends the older exporter's process.)
+        places = step * torch.arange((size + step - 1) // step, device=x.device)
+        phases = [places + phase for phase in range(step)]
+        phases = [place - torch.div(place, size, rounding_mode="floor") * size for place in phases]
+        components = [one.index_select(axis, place) for one in components for place in phases]
+    return torch.stack(components, 1)
+
+
+def _largest(components: Tensor) -> Tensor:
+    exact = components.to(torch.promote_types(components.dtype, torch.float32))
+    return exact.square().flatten(2).sum(-1).argmax(1)
