@@ -1,8 +1,8 @@
-"""Axes of a signal, and one whole number for each of them: strides, phases, kernels.
+"""The axes of a signal, and one number for each of them: strides, phases, kernels, rates.
 
-Here is what every function that takes such a number accepts: Python's and NumPy's integers, one for all axes or one
-for each. A bool and a float are refused, because they are more often a slip than a stride. And here a picture whose
-channels stand last is told from a stack of signals.
+Every function that takes a stride accepts Python's and NumPy's integers, one for all axes or one for each. A bool and
+a float are refused, because they are more often a slip than a stride. A rate is any positive number. A picture whose
+channels stand last is told from a stack of signals here, too.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,9 @@ from aliasing.errors import UsageError
 
 PerAxis: TypeAlias = int | Sequence[int]
 Axes: TypeAlias = int | Sequence[int]
+Rate: TypeAlias = float | Sequence[float]
 
-#: The axes of a signal where nothing else is said: those of pictures that stand one behind the other.
+#: The axes of a signal where nothing else is said: those of a stack of pictures, and the only axis of a 1-D array.
 LAST_TWO = (-2, -1)
 
 # A picture whose channels stand last: as many as colours have, behind two axes that are long enough for a picture.
@@ -89,6 +90,49 @@ def per_axis(value: Any, count: int, name: str, least: int = 1) -> tuple[int, ..
     return tuple(int(number) for number in values)
 
 
+def rate_per_axis(rate: Any, count: int) -> tuple[float, ...]:
+    """One sampling rate an axis, from one for all or one each.
+
+    Parameters
+    ----------
+    rate : float or sequence of float
+        Samples per second, or per whatever the axis is measured in; positive and finite.
+    count : int
+        Number of axes.
+
+    Returns
+    -------
+    tuple of float
+        ``count`` numbers.
+
+    Raises
+    ------
+    UsageError
+        If there are more or fewer numbers than axes, or one of them is not a positive number.
+
+    Examples
+    --------
+    >>> rate_per_axis(44100, 1), rate_per_axis((25, 1, 1), 3)
+    ((44100.0,), (25.0, 1.0, 1.0))
+    """
+    values = tuple(rate) if are_several(rate) else (rate,) * count
+    if len(values) != count or not all(is_real(value) and value > 0 for value in values):
+        many = f", or {count} of them" if count > 1 else ""
+        raise UsageError(f"rate is a positive number of samples per second{many}; got {rate!r}")
+    return tuple(float(value) for value in values)
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is a finite real number, of Python's or NumPy's kinds; a bool is not.
+
+    Examples
+    --------
+    >>> is_real(np.float32(0.5)), is_real(True), is_real(float("nan"))
+    (True, False, False)
+    """
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
+
+
 def are_several(value: Any) -> bool:
     """Whether a value is a sequence, one number an axis, and not one number for all.
 
@@ -108,6 +152,7 @@ def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
     shape : sequence of int
     axes : int or sequence of int
         One axis or several, from the front (0, 1, …) or from the end (−1, −2, …). What stands beside them is a batch.
+        The last two, which are the default, are the only axis of a 1-D array.
 
     Returns
     -------
@@ -122,12 +167,14 @@ def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
 
     Examples
     --------
-    >>> signal_axes((480, 640, 3), axes=(-3, -2))
-    (0, 1)
+    >>> signal_axes((480, 640, 3), axes=(-3, -2)), signal_axes((44100,))
+    ((0, 1), (0,))
     """
     named = (axes,) if isinstance(axes, int | np.integer) else tuple(axes)
+    if named == LAST_TWO and len(shape) == 1:
+        named = (-1,)
     if not named or not all(_is_whole(axis, -len(shape)) and axis < len(shape) for axis in named) or 0 in shape:
-        what = "(..., H, W)" if named == LAST_TWO else f"with axes {axes!r}"
+        what = "(..., H, W) or (N,)" if named in (LAST_TWO, (-1,)) else f"with axes {axes!r}"
         raise UsageError(f"an array {what} with no empty axis is needed; got shape {tuple(shape)}")
     if named == LAST_TWO and channels_last(shape):
         raise UsageError(

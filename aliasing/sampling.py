@@ -10,36 +10,41 @@ are the samples, their exact split into baseband and alias, and the test of what
 the input by one pixel, and the output is not the shifted output (Simoncelli et al. 1992).
 
 NumPy arrays and torch tensors go through the same code and come back as they were: same kind, dtype and device. The
-signal lies along ``axes``, which are the last two where nothing else is said; whatever stands beside them is a batch.
-Strides, phases and shifts are one number for all axes, or one an axis. Signals are periodic.
+signal lies along ``axes``, one or several: the last two where nothing else is said, and the only one of a 1-D array;
+whatever stands beside them is a batch. Strides, phases and shifts are one number for all axes, or one an axis.
+Frequencies are in hertz where a ``rate`` says how many samples there are in a second. Signals are periodic.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import product
 from typing import Any, overload
 
 import numpy as np
 from array_api_compat import array_namespace, device
 from numpy.typing import ArrayLike, NDArray
 
-from aliasing.axes import LAST_TWO, Axes, PerAxis, are_several, per_axis, whole
+from aliasing.axes import LAST_TWO, Axes, PerAxis, Rate, are_several, is_real, per_axis, rate_per_axis, whole
 from aliasing.errors import InputError, UsageError
 from aliasing.spectrum import Array, along, at, axis_frequencies, check_array, check_signal, last, power, real_dtype
 
 
 @overload
-def nyquist(stride: int) -> float: ...
+def nyquist(stride: int, rate: float = ...) -> float: ...
 @overload
-def nyquist(stride: Sequence[int]) -> tuple[float, ...]: ...
-def nyquist(stride: PerAxis) -> float | tuple[float, ...]:
-    """The Nyquist frequency after subsampling, in cycles per pixel of the original: 1 / (2·stride).
+def nyquist(stride: Sequence[int], rate: Rate = ...) -> tuple[float, ...]: ...
+def nyquist(stride: PerAxis, rate: Rate = 1.0) -> float | tuple[float, ...]:
+    """The Nyquist frequency after subsampling: rate / (2·stride).
 
     Parameters
     ----------
     stride : int or sequence of int
         Distance between the samples kept, at least 1; one number, or one an axis.
+    rate : float, or one an axis
+        Samples of the original per second; with it the result is in hertz. By default it is in cycles per sample of
+        the original.
 
     Returns
     -------
@@ -48,38 +53,47 @@ def nyquist(stride: PerAxis) -> float | tuple[float, ...]:
 
     Examples
     --------
-    >>> nyquist(4)
-    0.125
+    >>> nyquist(4), nyquist(2, rate=44100)
+    (0.125, 11025.0)
     >>> nyquist((2, 4))
     (0.25, 0.125)
     """
     if isinstance(stride, int | np.integer) or not are_several(stride):
-        return 1 / (2 * whole(stride, "stride"))
-    return tuple(1 / (2 * step) for step in per_axis(stride, len(stride), "stride"))
+        return rate_per_axis(rate, 1)[0] / (2 * whole(stride, "stride"))
+    steps = per_axis(stride, len(stride), "stride")
+    return tuple(each / (2 * step) for each, step in zip(rate_per_axis(rate, len(steps)), steps, strict=True))
 
 
-def fold(frequency: ArrayLike, stride: int) -> NDArray[np.float64]:
+def fold(frequency: ArrayLike, stride: int, rate: float | None = None) -> NDArray[np.float64]:
     """Where frequencies come out after subsampling, along one axis.
 
     Parameters
     ----------
     frequency : array_like of float
-        Cycles per pixel of the original.
+        Hertz with a rate, and cycles per sample of the original without.
     stride : int
         Distance between the samples kept, at least 1.
+    rate : float, optional
+        Samples of the original per second.
 
     Returns
     -------
     numpy.ndarray
-        Cycles per pixel of the result, −1/2 ≤ f' < 1/2, of the shape of ``frequency``.
+        Of the shape of ``frequency``. Hertz with a rate, −rate / (2·stride) ≤ f' < rate / (2·stride); without one
+        cycles per sample of the *result*, −1/2 ≤ f' < 1/2.
 
     Examples
     --------
     >>> fold([0.1, 0.3, 0.5], stride=2).round(6)
     array([ 0.2, -0.4,  0. ])
+    >>> float(fold(7000, stride=4, rate=48000))
+    -5000.0
     """
-    scaled = np.asarray(frequency, dtype=np.float64) * whole(stride, "stride, along one axis,")
-    return scaled - np.floor(scaled + 0.5)
+    new_rate = None if rate is None else rate_per_axis(rate, 1)[0] / whole(stride, "stride, along one axis,")
+    cycles = np.asarray(frequency, dtype=np.float64)
+    scaled = cycles * whole(stride, "stride, along one axis,") if new_rate is None else cycles / new_rate
+    folded: NDArray[np.float64] = (scaled - np.floor(scaled + 0.5)) * (new_rate or 1.0)
+    return folded
 
 
 def folding_map(size: int, stride: int) -> NDArray[np.intp]:
@@ -88,7 +102,7 @@ def folding_map(size: int, stride: int) -> NDArray[np.intp]:
     Parameters
     ----------
     size : int
-        Pixels of the original. The stride must divide it: at other sizes the frequencies of the result fall between
+        Samples of the original. The stride must divide it: at other sizes the frequencies of the result fall between
         its bins.
     stride : int
         Distance between the samples kept, at least 1.
@@ -96,7 +110,7 @@ def folding_map(size: int, stride: int) -> NDArray[np.intp]:
     Returns
     -------
     numpy.ndarray
-        (size,) of int; entry *k* is the bin of the centred spectrum of ``size // stride`` pixels to which bin *k*
+        (size,) of int; entry *k* is the bin of the centred spectrum of ``size // stride`` samples to which bin *k*
         of the original adds. Each is reached by ``stride`` bins.
 
     Raises
@@ -127,8 +141,8 @@ def subsample(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_T
     phase : int or one int an axis
         The first sample, 0 … stride − 1.
     axes : int or sequence of int
-        Where the signal lies: by default the last two axes; (0, 1) for a picture with its channels last, −1 for one
-        dimension.
+        Where the signal lies: by default the last two axes, or the only one of a 1-D array; (0, 1) for a picture with
+        its channels last, −1 for a batch of sounds, (−3, −2, −1) for volumes and clips.
 
     Returns
     -------
@@ -182,13 +196,15 @@ def polyphase(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
     return xp.moveaxis(split, tuple(range(1 - 2 * count, 0, 2)), tuple(range(-2 * count, -count)))
 
 
-def from_polyphase(components: Array) -> Array:
+def from_polyphase(components: Array, dims: int | None = None) -> Array:
     """The signal of which these are the polyphase components: the inverse of `polyphase`.
 
     Parameters
     ----------
     components : array (..., s_y, s_x, h, w)
         As `polyphase` returns them.
+    dims : int, optional
+        The number of axes of the signal: by default 2, and 1 for an array of two axes, one for the phases.
 
     Returns
     -------
@@ -201,11 +217,13 @@ def from_polyphase(components: Array) -> Array:
     True
     """
     xp, _ = check_array(components, -1)
-    if components.ndim < 4:
-        raise UsageError(f"components (..., s, s, h, w) are needed; got shape {tuple(components.shape)}")
-    s_y, s_x, height, width = components.shape[-4:]
-    woven = xp.moveaxis(components, (-4, -3), (-3, -1))
-    return xp.reshape(woven, (*components.shape[:-4], s_y * height, s_x * width))
+    count = whole(dims, "dims") if dims is not None else 1 if components.ndim == 2 else 2
+    if components.ndim < 2 * count:
+        raise UsageError(f"{count} axes of phases before {count} of samples are needed; got {tuple(components.shape)}")
+    steps, sizes = components.shape[-2 * count : -count], components.shape[-count:]
+    woven = xp.moveaxis(components, tuple(range(-2 * count, -count)), tuple(range(1 - 2 * count, 0, 2)))
+    whole_sizes = [step * size for step, size in zip(steps, sizes, strict=True)]
+    return xp.reshape(woven, (*components.shape[: -2 * count], *whole_sizes))
 
 
 def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_TWO) -> Array:
@@ -356,9 +374,9 @@ def decompose(
 
 
 def shift(x: Array, by: float | Sequence[float], axes: Axes = LAST_TWO) -> Array:
-    """Move the content of a periodic signal by whole or fractional pixels; what is real stays real.
+    """Move the content of a periodic signal by whole or fractional samples; what is real stays real.
 
-    Whole pixels roll. A fraction turns the phase of every frequency, e^(−2πi·f·d): the interpolation that is exact
+    Whole samples roll. A fraction turns the phase of every frequency, e^(−2πi·f·d): the interpolation that is exact
     for band-limited signals. At an even size the Nyquist frequency ±1/2 has no side to turn to and is multiplied by
     cos(πd), so that shifts add up where the size is odd, where there is no energy at that frequency, or where one
     of them is whole.
@@ -368,7 +386,7 @@ def shift(x: Array, by: float | Sequence[float], axes: Axes = LAST_TWO) -> Array
     x : array (..., H, W)
         Signal; floating point, real or complex, but for whole shifts, which take any dtype.
     by : (float, float), or one float an axis
-        (dy, dx) in pixels, positive down and right.
+        (dy, dx) in samples, positive down and right; one number for one axis.
     axes
         As for `subsample`.
 
@@ -405,10 +423,11 @@ def shift(x: Array, by: float | Sequence[float], axes: Axes = LAST_TWO) -> Array
 def equivariance_error(
     operator: Callable[[Array], Array],
     x: Array,
-    shifts: Sequence[tuple[float, float]],
+    shifts: Sequence[float | Sequence[float]],
     stride: PerAxis | None = None,
     *,
     margin: int = 0,
+    axes: Axes = LAST_TWO,
 ) -> Array:
     r"""How far an operator is from moving its output with its input.
 
@@ -423,18 +442,20 @@ def equivariance_error(
         From (..., H, W) to (..., h, w), of the kind of ``x``.
     x : array (..., H, W)
         Signal of floating point.
-    shifts : sequence of (float, float)
-        (dy, dx) in pixels of the input.
-    stride : int or (int, int), optional
+    shifts : sequence of (float, float), or of one float an axis
+        (dy, dx) in samples of the input.
+    stride : int or one int an axis, optional
         The operator's; by default the ratio of its sizes in and out, where it is whole.
     margin : int
         Cells of the output to leave out on every side. With paddings other than circular one cell is the least, and
         the number is still contaminated by the boundary.
+    axes
+        As for `subsample`; those of the output are the same.
 
     Returns
     -------
     array (len(shifts),)
-        The error of each shift, over all axes of the output; the mean is that of the last two axes. NaN where the
+        The error of each shift, over all axes of the output; the mean is that of the signal's axes. NaN where the
         output is constant.
 
     Examples
@@ -443,23 +464,25 @@ def equivariance_error(
     >>> equivariance_error(lambda x: subsample(x, 2), x, [(2, 4)])
     array([0.])
     """
-    xp, _ = check_signal(x)
+    xp, axes = check_signal(x, axes)
     original = operator(x)
-    steps = _ratio(x, original) if stride is None else per_axis(stride, 2, "stride")
-    height, width = original.shape[-2:]
-    if 2 * whole(margin, "margin", least=0) >= min(height, width):
-        raise UsageError(f"a margin of {margin} leaves nothing of {height}×{width} cells")
-    inner = (..., slice(margin, height - margin), slice(margin, width - margin))
+    steps = _ratio(x, original, axes) if stride is None else per_axis(stride, len(axes), "stride")
+    sizes = [original.shape[axis] for axis in axes]
+    if 2 * whole(margin, "margin", least=0) >= min(sizes):
+        raise UsageError(f"a margin of {margin} leaves nothing of {'×'.join(map(str, sizes))} cells")
+    inner = at(axes, [slice(margin, size - margin) for size in sizes])
     errors = []
-    for d_y, d_x in (_distances(by, 2) for by in shifts):
-        moved = operator(shift(x, (d_y, d_x)))[inner]
-        expected = shift(original, (d_y / steps[0], d_x / steps[1]))[inner]
-        energy = xp.sum((moved - xp.mean(moved, axis=(-2, -1), keepdims=True)) ** 2)
-        errors.append(xp.sum((moved - expected) ** 2) / energy)
+    for by in (_distances(each, len(axes)) for each in shifts):
+        moved = operator(shift(x, by, axes))[inner]
+        expected = shift(original, [d / step for d, step in zip(by, steps, strict=True)], axes)[inner]
+        energy = xp.sum(xp.abs(moved - xp.mean(moved, axis=axes, keepdims=True)) ** 2)
+        errors.append(xp.sum(xp.abs(moved - expected) ** 2) / energy)
     return xp.stack(errors)
 
 
-def shiftability(operator: Callable[[Array], Array], x: Array, stride: PerAxis | None = None) -> float:
+def shiftability(
+    operator: Callable[[Array], Array], x: Array, stride: PerAxis | None = None, axes: Axes = LAST_TWO
+) -> float:
     """Simoncelli's test: how well do the samples of an operator predict its samples in between?
 
     A representation is shiftable (Simoncelli et al. 1992) where its values for a shifted input follow, by one and
@@ -472,14 +495,16 @@ def shiftability(operator: Callable[[Array], Array], x: Array, stride: PerAxis |
         From (..., H, W) to (..., h, w), of the kind of ``x``.
     x : array (..., H, W)
         Signal of floating point.
-    stride : int or (int, int), optional
+    stride : int or one int an axis, optional
         The operator's; by default the ratio of its sizes in and out, where it is whole.
+    axes
+        As for `equivariance_error`.
 
     Returns
     -------
     float
-        1 − the mean `equivariance_error` over the stride² shifts: 1 for a shiftable operator. Subsampled white
-        noise has about −0.5 at stride 2: three of four shifts are predicted by unrelated samples.
+        1 − the mean `equivariance_error` over the shifts within one stride: 1 for a shiftable operator. Subsampled
+        white noise has about −0.5 at stride 2: three of four shifts are predicted by unrelated samples.
 
     Examples
     --------
@@ -487,10 +512,9 @@ def shiftability(operator: Callable[[Array], Array], x: Array, stride: PerAxis |
     >>> round(shiftability(lambda x: subsample(ideal_lowpass(x, 2), 2), x), 9)
     1.0
     """
-    check_signal(x)
-    steps = _ratio(x, operator(x)) if stride is None else per_axis(stride, 2, "stride")
-    shifts = [(float(d_y), float(d_x)) for d_y in range(steps[0]) for d_x in range(steps[1])]
-    errors = equivariance_error(operator, x, shifts, steps)
+    _, axes = check_signal(x, axes)
+    steps = _ratio(x, operator(x), axes) if stride is None else per_axis(stride, len(axes), "stride")
+    errors = equivariance_error(operator, x, list(product(*map(range, steps))), steps, axes=axes)
     return 1 - float(array_namespace(errors).mean(errors))
 
 
@@ -554,15 +578,14 @@ def _kept(stride: PerAxis, phase: PerAxis, count: int) -> list[slice]:
 
 def _distances(by: float | Sequence[float], count: int) -> list[float]:
     distances: list[Any] = list(by) if isinstance(by, Sequence | np.ndarray) and are_several(by) else [by]
-    real = all(isinstance(d, int | float | np.number) and not isinstance(d, bool) and np.isfinite(d) for d in distances)
-    if len(distances) != count or not real:
-        what = "(dy, dx)" if count == 2 else f"{count} distances"
-        raise UsageError(f"a shift is {what} in pixels, finite; got {by!r}")
+    if len(distances) != count or not all(map(is_real, distances)):
+        what = "(dy, dx)" if count == 2 else "one distance" if count == 1 else f"{count} distances"
+        raise UsageError(f"a shift is {what} in samples, finite; got {by!r}")
     return [float(distance) for distance in distances]
 
 
-def _ratio(x: Array, y: Array) -> tuple[int, ...]:
-    sizes_in, sizes_out = tuple(x.shape[-2:]), tuple(y.shape[-2:])
+def _ratio(x: Array, y: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
+    sizes_in, sizes_out = (tuple(one.shape[axis] for axis in axes) for one in (x, y))
     if any(size % out for size, out in zip(sizes_in, sizes_out, strict=True)):
         raise UsageError(f"sizes {sizes_in} in and {sizes_out} out have no whole ratio: say the stride")
     return tuple(size // out for size, out in zip(sizes_in, sizes_out, strict=True))

@@ -9,8 +9,10 @@ at the frequencies k/H and l/W in cycles per pixel, from −1/2 up to but withou
 centred: zero frequency at row ⌊H/2⌋, column ⌊W/2⌋.
 
 NumPy arrays and torch tensors go through the same code (the array API standard) and come back as they were: same
-kind, dtype and device. The signal lies along ``axes``, which are the last two where nothing else is said; whatever
-stands beside them is a batch. With ``axes=-1`` it has one dimension.
+kind, dtype and device. The signal lies along ``axes``, one or several: the last two where nothing else is said, and
+the only one of a 1-D array; whatever stands beside them is a batch. Frequencies are in cycles per sample, or in hertz
+where a ``rate`` says how many samples there are in a second (of a volume: in cycles per millimetre, where it says how
+many there are in a millimetre).
 """
 
 from collections.abc import Sequence
@@ -21,7 +23,7 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj
 from numpy.typing import NDArray
 
-from aliasing.axes import LAST_TWO, Axes, signal_axes, whole
+from aliasing.axes import LAST_TWO, Axes, Rate, rate_per_axis, signal_axes, whole
 from aliasing.errors import InputError, UsageError
 
 Array: TypeAlias = Any  # an array of any library that follows the array API standard
@@ -35,8 +37,8 @@ def centred(x: Array, axes: Axes = LAST_TWO) -> Array:
     x : array (..., H, W)
         Signal, real or complex, of floating point.
     axes : int or sequence of int
-        Where the signal lies: by default the last two axes; (0, 1) for a picture with its channels last, −1 for one
-        dimension.
+        Where the signal lies: by default the last two axes, or the only one of a 1-D array; (0, 1) for a picture with
+        its channels last, −1 for a batch of sounds, (−3, −2, −1) for volumes and clips.
 
     Returns
     -------
@@ -129,7 +131,7 @@ def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = Non
     return 20 * xp.log10(xp.where(ratio > least, ratio, xp.full_like(ratio, least)))
 
 
-def power(x: Array, axes: Axes = LAST_TWO, *, onesided: bool = False) -> Array:
+def power(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: bool = False) -> Array:
     """``|X|²``, the energy at each frequency: its sum is the energy of the signal (Parseval).
 
     Parameters
@@ -138,8 +140,10 @@ def power(x: Array, axes: Axes = LAST_TWO, *, onesided: bool = False) -> Array:
         Signal, real or complex.
     axes
         As for `centred`.
+    rate
+        As for `frequencies`, which it scales. The energies are the same at any rate.
     onesided : bool
-        Of the last of the axes only the frequencies from 0 to 1/2 cycles per pixel of a real signal, each with the
+        Of the last of the axes only the frequencies from 0 to 1/2 cycles per sample of a real signal, each with the
         power of its mirror image on top: half the work, the same sum. The other axes are centred as ever.
 
     Returns
@@ -153,11 +157,11 @@ def power(x: Array, axes: Axes = LAST_TWO, *, onesided: bool = False) -> Array:
     array([[0., 0.],
            [0., 4.]])
     """
+    xp, axes = check_signal(x, axes)
+    rate_per_axis(rate, len(axes))
     if not onesided:
         spectrum = centred(x, axes)
-        xp = array_namespace(spectrum)
         return xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2
-    xp, axes = check_signal(x, axes)
     if xp.isdtype(x.dtype, "complex floating"):
         raise TypeError(f"a one-sided spectrum is of a real signal; got {x.dtype}")
     spectrum = xp.fft.rfftn(x, axes=axes, norm="ortho")
@@ -193,7 +197,7 @@ def phase(x: Array, axes: Axes = LAST_TWO) -> Array:
     return xp.atan2(xp.imag(spectrum), xp.real(spectrum))
 
 
-def frequencies(x: Array, axes: Axes = LAST_TWO, *, onesided: bool = False) -> tuple[Array, ...]:
+def frequencies(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: bool = False) -> tuple[Array, ...]:
     """The frequencies along each axis of the spectrum of ``x``.
 
     Parameters
@@ -202,41 +206,45 @@ def frequencies(x: Array, axes: Axes = LAST_TWO, *, onesided: bool = False) -> t
         Signal; only its shape, kind, precision and device matter.
     axes, onesided
         As for `power`.
+    rate : float, or one an axis
+        Samples per second; with it frequencies are in hertz. By default they are in cycles per sample.
 
     Returns
     -------
     array (H,), array (W,) or (W // 2 + 1,)
-        One array an axis, f_y and f_x by default, in cycles per pixel.
+        One array an axis, f_y and f_x by default, in the unit of ``rate``.
 
     Examples
     --------
     >>> frequencies(np.zeros((2, 5)))[1]
     array([-0.4, -0.2,  0. ,  0.2,  0.4])
+    >>> frequencies(np.zeros(4), rate=8000)
+    (array([-4000., -2000.,     0.,  2000.]),)
     """
     xp, axes = check_signal(x, axes)
-    each = [axis_frequencies(x.shape[axis]) for axis in axes]
-    if onesided:
-        size = x.shape[axes[-1]]
-        each[-1] = np.arange(size // 2 + 1) / size
+    each = _along_each(_sizes(x, axes), rate_per_axis(rate, len(axes)), onesided)
     return tuple(xp.asarray(one, dtype=real_dtype(xp, x), device=device(x)) for one in each)
 
 
-def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO) -> tuple[Array, Array]:
-    """Mean power in rings of equal width around zero frequency, up to 0.5 cycles per pixel.
+def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO, rate: Rate = 1.0) -> tuple[Array, Array]:
+    """Mean power in rings of equal width around zero frequency, up to the Nyquist frequency rate / 2.
+
+    Along one axis a ring is a band of frequencies and its mirror image, along three a shell.
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal, real or complex.
     bins : int
-        Number of rings. The corners of the spectrum, beyond 0.5, belong to none; zero frequency to the first.
-    axes
-        As for `centred`.
+        Number of rings. The corners of the spectrum, beyond 0.5 cycles per sample of the slowest axis, belong to none;
+        zero frequency to the first.
+    axes, rate
+        As for `frequencies`.
 
     Returns
     -------
     frequency : array (bins,)
-        Middle of each ring, in cycles per pixel.
+        Middle of each ring, in the unit of ``rate``: cycles per sample by default.
     power : array (..., bins)
         Mean of `power` in each ring; NaN where a small image has no frequency in a ring.
 
@@ -246,11 +254,13 @@ def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO) -> tuple[Arr
     >>> frequency
     array([0.0625, 0.1875, 0.3125, 0.4375])
     """
+    sizes = _sizes(x, axes)
+    relative, slowest = _relative(rate, len(sizes))
     edges = np.linspace(0, 0.5, whole(bins, "bins") + 1)
-    return _means(x, axes, _rings(_sizes(x, axes), tuple(edges)), (edges[:-1] + edges[1:]) / 2)
+    return _means(x, axes, _rings(sizes, relative, tuple(edges)), (edges[:-1] + edges[1:]) / 2 * slowest)
 
 
-def directional_profile(x: Array, bins: int = 36, axes: Axes = LAST_TWO) -> tuple[Array, Array]:
+def directional_profile(x: Array, bins: int = 36, axes: Axes = LAST_TWO, rate: Rate = 1.0) -> tuple[Array, Array]:
     """Mean power in sectors of equal width, by the direction in which the waves run.
 
     Parameters
@@ -258,10 +268,10 @@ def directional_profile(x: Array, bins: int = 36, axes: Axes = LAST_TWO) -> tupl
     x : array (..., H, W)
         Signal, real or complex.
     bins : int
-        Number of sectors of the half circle. Zero frequency, and what lies beyond 0.5 cycles per pixel, belong to
-        none.
-    axes
-        As for `centred`; two of them.
+        Number of sectors of the half circle. Zero frequency, and what lies beyond 0.5 cycles per sample of the slower
+        axis, belong to none.
+    axes, rate
+        As for `frequencies`; two axes.
 
     Returns
     -------
@@ -282,7 +292,7 @@ def directional_profile(x: Array, bins: int = 36, axes: Axes = LAST_TWO) -> tupl
     sizes = _sizes(x, axes)
     if len(sizes) != 2:
         raise UsageError(f"a direction needs two axes; got axes={axes!r}")
-    return _means(x, axes, _sectors(sizes, int(bins)), middles)
+    return _means(x, axes, _sectors(sizes, _relative(rate, 2)[0], int(bins)), middles)
 
 
 class PowerLaw(NamedTuple):
@@ -290,10 +300,17 @@ class PowerLaw(NamedTuple):
 
     slope: Array
     error: Array  #: standard error of the slope, from the scatter about the line
-    log_power: Array  #: natural logarithm of the power that the line has at 1 cycle per pixel
+    log_power: Array  #: natural logarithm of the power that the line has at 1 cycle per sample, or at 1 Hz with a rate
 
 
-def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int = 16, axes: Axes = LAST_TWO) -> PowerLaw:
+def power_law(
+    x: Array,
+    low: float | None = None,
+    high: float | None = None,
+    bins: int = 16,
+    axes: Axes = LAST_TWO,
+    rate: Rate = 1.0,
+) -> PowerLaw:
     """The power law of an image: a line through the logarithms of its radial profile.
 
     Rings are of equal width in log frequency, so that every octave counts alike. An image that does not repeat has
@@ -305,13 +322,13 @@ def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int =
     x : array (..., H, W)
         Signal, real or complex.
     low : float, optional
-        Lower end of the fit in cycles per pixel; by default two periods in the shorter side.
-    high : float
-        Upper end, at most 0.5.
+        Lower end of the fit, in the unit of ``rate``; by default two periods in the shorter side.
+    high : float, optional
+        Upper end; by default the Nyquist frequency rate / 2 of the slowest axis, which is the most that it may be.
     bins : int
         Number of rings, at least 3; those without any frequency are left out.
-    axes
-        As for `centred`.
+    axes, rate
+        As for `frequencies`.
 
     Returns
     -------
@@ -333,15 +350,18 @@ def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int =
     """
     xp, axes = check_signal(x, axes)
     sizes = _sizes(x, axes)
-    low = 2 / min(sizes) if low is None else low
-    if not 0 < low < high <= 0.5:
-        raise UsageError(f"the fit runs from low to high, 0 < low < high <= 0.5 cycles per pixel; got {low} and {high}")
-    groups = _rings(sizes, tuple(np.geomspace(low, high, whole(bins, "bins") + 1)))
+    relative, slowest = _relative(rate, len(sizes))
+    lowest = 2 / min(size / each for size, each in zip(sizes, relative, strict=True))
+    first, end = (given if f is None else f / slowest for f, given in ((low, lowest), (high, 0.5)))
+    if not 0 < first < end <= 0.5:
+        unit = "cycles per sample" if slowest == 1 else "times the rate"
+        raise UsageError(f"the fit runs from low to high, 0 < low < high <= 0.5 {unit}; got {first:g} and {end:g}")
+    groups = _rings(sizes, relative, tuple(np.geomspace(first, end, whole(bins, "bins") + 1)))
     groups = [group for group in groups if group.size]
     if len(groups) < 3:
-        raise UsageError(f"a line with an error needs three rings; {sizes} pixels hold {len(groups)}")
+        raise UsageError(f"a line with an error needs three rings; {sizes} samples hold {len(groups)}")
     # A ring stands at the mean of the log frequencies in it, not at its middle: small rings are lopsided.
-    radius = _radius(sizes).reshape(-1)
+    radius = _radius(sizes, relative).reshape(-1)
     abscissa = np.array([np.log(radius[group]).mean() for group in groups])
     deviation = abscissa - abscissa.mean()
     _, rings = _means(x, axes, groups, abscissa)
@@ -353,10 +373,10 @@ def power_law(x: Array, low: float | None = None, high: float = 0.5, bins: int =
     line = centre[..., None] + slope[..., None] * xp.asarray(deviation, dtype=rings.dtype, device=device(x))
     variance = xp.sum((ordinate - line) ** 2, axis=-1) / (len(groups) - 2)
     error = xp.sqrt(variance / float(deviation @ deviation))
-    return PowerLaw(slope, error, centre - slope * float(abscissa.mean()))
+    return PowerLaw(slope, error, centre - slope * float(abscissa.mean() + np.log(slowest)))
 
 
-def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = LAST_TWO) -> Array:
+def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = LAST_TWO, rate: Rate = 1.0) -> Array:
     """Fraction of the energy at and above a frequency.
 
     Parameters
@@ -364,11 +384,13 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
     x : array (..., H, W)
         Signal, real or complex. Its mean counts as energy at zero frequency; take it off to leave that out.
     cutoff : float
-        Cycles per pixel. 1 / (2·stride) is the Nyquist frequency after subsampling.
+        In the unit of ``rate``: cycles per sample by default. rate / (2·stride) is the Nyquist frequency after
+        subsampling.
     region : {"square", "disc"}
-        What lies below: a square, ``max(|f_y|, |f_x|) < cutoff``, or a disc, √(f_y² + f_x²) < cutoff.
-    axes
-        As for `centred`.
+        What lies below: a square, ``max(|f_y|, |f_x|) < cutoff``, or a disc, √(f_y² + f_x²) < cutoff; a cube or a ball
+        of three axes.
+    axes, rate
+        As for `frequencies`.
 
     Returns
     -------
@@ -383,12 +405,15 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
     if region not in ("square", "disc"):
         raise UsageError(f"region is 'square' or 'disc'; got {region!r}")
     if not cutoff >= 0:
-        raise UsageError(f"cutoff is a frequency of at least 0 cycles per pixel; got {cutoff}")
+        raise UsageError(f"cutoff is a frequency of at least 0; got {cutoff}")
     energy = last(power(x, axes), signal_axes(x.shape, axes))
     xp = array_namespace(energy)
     sizes = _sizes(x, axes)
-    distance = _radius(sizes) if region == "disc" else np.max(_grid(sizes), axis=0)
-    above = xp.asarray(distance >= cutoff, dtype=energy.dtype, device=device(x))
+    relative, slowest = _relative(rate, len(sizes))
+    distance = _radius(sizes, relative) if region == "disc" else np.max(_grid(sizes, relative), axis=0)
+    # A cutoff in hertz is rounded twice on its way here: by itself, and by the division.
+    least = cutoff if slowest == 1 else cutoff / slowest * (1 - 2 * np.finfo(np.float64).eps)
+    above = xp.asarray(distance >= least, dtype=energy.dtype, device=device(x))
     inner = tuple(range(-len(sizes), 0))
     total = xp.sum(energy, axis=inner)
     return xp.sum(energy * above, axis=inner) / xp.where(total > 0, total, xp.ones_like(total))
@@ -470,9 +495,37 @@ def periodic(x: Array, axes: Axes = LAST_TWO) -> Array:
     return x - (smooth if xp.isdtype(x.dtype, "complex floating") else xp.real(smooth))
 
 
-def axis_frequencies(size: int) -> NDArray[np.float64]:
-    """The frequencies of an axis of ``size`` pixels, centred, each k/size correctly rounded."""
-    return (np.arange(size) - size // 2) / size
+def axis_frequencies(size: int, *, onesided: bool = False) -> NDArray[np.float64]:
+    """The frequencies of an axis of ``size`` samples, centred or from 0 to 1/2, each k/size correctly rounded."""
+    return np.arange(size // 2 + 1) / size if onesided else (np.arange(size) - size // 2) / size
+
+
+@lru_cache(maxsize=64)
+def ring_of_each(
+    sizes: tuple[int, ...], relative: tuple[float, ...], edges: tuple[float, ...], *, onesided: bool = False
+) -> NDArray[np.intp]:
+    """The ring in which each frequency of a spectrum lies; its lower edge is in it, its upper is not, but for the last.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Samples along each axis.
+    relative : tuple of float
+        The rate of each axis ÷ that of the slowest: all ones where space is the same along all of them.
+    edges : tuple of float
+        Of the rings, in cycles per sample of the slowest axis.
+    onesided : bool
+        As for `power`.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of the spectrum; −1 and ``len(edges) − 1`` for what lies below and beyond all rings.
+    """
+    radius = _radius(sizes, relative, onesided=onesided)
+    ring = np.searchsorted(edges, radius, side="right") - 1
+    ring[radius == edges[-1]] = len(edges) - 2
+    return ring
 
 
 def check_signal(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]:
@@ -524,30 +577,48 @@ def _sizes(x: Array, axes: Axes) -> tuple[int, ...]:
     return tuple(int(x.shape[axis]) for axis in check_signal(x, axes)[1])
 
 
-def _grid(sizes: tuple[int, ...]) -> list[NDArray[np.float64]]:
-    """``|f|`` along each axis, at every pixel of the centred spectrum."""
-    return list(np.meshgrid(*(abs(axis_frequencies(size)) for size in sizes), indexing="ij"))
+def _relative(rate: Rate, count: int) -> tuple[tuple[float, ...], float]:
+    """The rate of each axis ÷ that of the slowest, and the slowest.
+
+    Frequencies are compared in cycles per sample of the slowest axis, where those of one rate are exact: what lies on
+    an edge in cycles per sample lies on it in hertz.
+    """
+    rates = rate_per_axis(rate, count)
+    slowest = min(rates)
+    return tuple(each / slowest for each in rates), slowest
 
 
-def _radius(sizes: tuple[int, ...]) -> NDArray[np.float64]:
-    return reduce(np.hypot, _grid(sizes))
+def _along_each(sizes: tuple[int, ...], rates: tuple[float, ...], onesided: bool = False) -> list[NDArray[np.float64]]:
+    """The frequencies along each axis."""
+    final = len(sizes) - 1
+    return [
+        axis_frequencies(size, onesided=onesided and place == final) * rate
+        for place, (size, rate) in enumerate(zip(sizes, rates, strict=True))
+    ]
+
+
+def _grid(sizes: tuple[int, ...], relative: tuple[float, ...], onesided: bool = False) -> list[NDArray[np.float64]]:
+    """``|f|`` along each axis, at every frequency of the spectrum."""
+    return list(np.meshgrid(*map(abs, _along_each(sizes, relative, onesided)), indexing="ij"))
+
+
+def _radius(sizes: tuple[int, ...], relative: tuple[float, ...], *, onesided: bool = False) -> NDArray[np.float64]:
+    return reduce(np.hypot, _grid(sizes, relative, onesided))
 
 
 @lru_cache(maxsize=16)
-def _rings(sizes: tuple[int, ...], edges: tuple[float, ...]) -> list[NDArray[np.intp]]:
-    """For each ring, the pixels of the flat spectrum in it: lower edge within, upper not, but for the last."""
-    radius = _radius(sizes).reshape(-1)
-    ring = np.searchsorted(edges, radius, side="right") - 1
-    ring[radius == edges[-1]] = len(edges) - 2
+def _rings(sizes: tuple[int, ...], relative: tuple[float, ...], edges: tuple[float, ...]) -> list[NDArray[np.intp]]:
+    """For each ring, the frequencies of the flat spectrum in it."""
+    ring = ring_of_each(sizes, relative, edges).reshape(-1)
     return [np.flatnonzero(ring == number) for number in range(len(edges) - 1)]
 
 
 @lru_cache(maxsize=16)
-def _sectors(sizes: tuple[int, ...], count: int) -> list[NDArray[np.intp]]:
-    """For each sector, the pixels of the flat spectrum in it."""
-    f_y, f_x = axis_frequencies(sizes[0])[:, None], axis_frequencies(sizes[1])
-    sector = np.floor(np.arctan2(f_y, f_x) / np.pi * count + 0.5) % count
-    radius = _radius(sizes)
+def _sectors(sizes: tuple[int, ...], relative: tuple[float, ...], count: int) -> list[NDArray[np.intp]]:
+    """For each sector, the frequencies of the flat spectrum in it."""
+    f_y, f_x = _along_each(sizes, relative)
+    sector = np.floor(np.arctan2(f_y[:, None], f_x) / np.pi * count + 0.5) % count
+    radius = _radius(sizes, relative)
     sector[(radius == 0) | (radius > 0.5)] = -1
     return [np.flatnonzero(sector == number) for number in range(count)]
 

@@ -187,17 +187,6 @@ def test_one_dimension_is_a_picture_of_one_row(name: str, axis: int) -> None:
     np.testing.assert_allclose(found, two[:, 0] if name in KEEPS else two, atol=1e-12)
 
 
-def test_parseval_in_one_two_and_three_dimensions() -> None:
-    x = np.random.default_rng(0).normal(size=(5, 6, 7, 8))
-    for chosen in (-1, 0, (0, 2), (1, 2, 3), (-2, 0)):
-        for onesided in (False, True):
-            total = spectrum.power(x, chosen, onesided=onesided).sum(chosen)
-            np.testing.assert_allclose(total, (x**2).sum(chosen), rtol=1e-13)
-        parts = sampling.decompose(x, 2, 1, axes=chosen)
-        np.testing.assert_allclose(parts.baseband + parts.alias, sampling.subsample(x, 2, 1, chosen), atol=1e-14)
-    assert [len(f) for f in spectrum.frequencies(x, (1, 3), onesided=True)] == [6, 5]
-
-
 @given(st.permutations(range(4)), st.integers(1, 3))
 def test_any_order_of_axes_is_the_transposed_array(order: list[int], count: int) -> None:
     x = np.random.default_rng(0).normal(size=(4, 5, 6, 7))

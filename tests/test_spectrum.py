@@ -252,7 +252,7 @@ def test_torch_and_numpy_agree_and_dtype_is_kept(function, dtype):
         ("photo.png", TypeError, "str"),
         (np.ones((4, 4), dtype=np.uint8), TypeError, "uint8"),
         (torch.ones(4, 4, dtype=torch.bfloat16), TypeError, "bfloat16"),
-        (np.ones(4), ValueError, "shape"),
+        (np.array(4.0), ValueError, "shape"),
         (np.ones((3, 0, 4)), ValueError, "shape"),
     ],
 )
