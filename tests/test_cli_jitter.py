@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 from aliasing.cli import main
 from aliasing.estimates import Share
 from tests.cifar_resnet import resnet20
-from tests.test_images import BAD_BYTES
-from tests.test_models import BAD_CHECKPOINTS
+from tests.image_files import BAD_BYTES
+from tests.model_files import BAD_CHECKPOINTS
 
 ROOT = Path(__file__).parents[1]
 RESNET20 = "module:tests.cifar_resnet:resnet20"  # untrained: for paths and messages, never for numbers

@@ -37,7 +37,7 @@ from aliasing.errors import InputError
 from aliasing.images import BadImage, decode, open_images
 from aliasing.models.checkpoints import read_checkpoint
 from tests.hostile import PHOTO, animation, encode, grey_tiff, png, rle8_bmp
-from tests.test_images import _idx, _tar_bytes, _zip_bytes
+from tests.image_files import idx, tar_bytes, zip_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -93,16 +93,16 @@ def _sources() -> dict[str, bytes]:
     members = {"a/1.png": picture, "b/2.png": picture, "labels.csv": b"file,label\na/1.png,3\nb/2.png,0\n"}
     table = io.BytesIO()
     pq.write_table(pa.table({"image": [picture] * 3, "label": [0, 1, 2]}), table)
-    tar = _tar_bytes(members)
+    tar = tar_bytes(members)
     return {
-        "a.zip": _zip_bytes(members),
-        "stored.zip": _zip_bytes(members, zipfile.ZIP_STORED),
+        "a.zip": zip_bytes(members),
+        "stored.zip": zip_bytes(members, zipfile.ZIP_STORED),
         "a.tar": tar,
         "a.tar.gz": gzip.compress(tar),
         "a.tar.bz2": bz2.compress(tar),
         "a.tar.xz": lzma.compress(tar),
         "a.parquet": table.getvalue(),
-        "t10k-images-idx3-ubyte": _idx(0x803, (3, 4, 5), bytes(60)),
+        "t10k-images-idx3-ubyte": idx(0x803, (3, 4, 5), bytes(60)),
         "labels.csv": members["labels.csv"],
     }
 

@@ -39,7 +39,7 @@ from aliasing.jitter.trace import Trace
 from aliasing.plots.jitter import _path as draw_path
 from aliasing.plots.style import plain
 from tests.hostile import ELONGATED, MALFORMED, PHOTO, UNUSUAL, encode, patched
-from tests.test_images import BAD_BYTES, _tar_bytes, _zip_bytes, outcome
+from tests.image_files import BAD_BYTES, outcome, tar_bytes, zip_bytes
 from tests.test_jitter import CornerParity, network
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:UserWarning:PIL")
@@ -138,14 +138,14 @@ def _header(name: str, size: int, kind: bytes) -> bytes:
 
 def _zip_patched(signature: bytes, offset: int, new: bytes, *, second: bool = False) -> bytes:
     """A zip of two images, a field of whose directory lies."""
-    content = _zip_bytes({"good.png": PNG, "z.png": PNG}, zipfile.ZIP_STORED)
+    content = zip_bytes({"good.png": PNG, "z.png": PNG}, zipfile.ZIP_STORED)
     place = content.index(signature)
     if second:
         place = content.index(signature, place + 4)
     return patched(content, place + offset, new)
 
 
-_ONE = _tar_bytes({"good.png": PNG})[: 512 + -(-len(PNG) // 512) * 512]  # a tar without its end
+_ONE = tar_bytes({"good.png": PNG})[: 512 + -(-len(PNG) // 512) * 512]  # a tar without its end
 _DIRECTORY = b"PK\x01\x02"
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -160,17 +160,17 @@ BAD_MEMBERS: dict[str, tuple[bytes, int]] = {
     "a damaged header.tar": (_ONE + patched(_header("b.png", 9, tarfile.REGTYPE), 148, b"0000000") + _ONE, 1),
     "cut within a header.tar": (_ONE + _header("b.png", 9, tarfile.REGTYPE)[:300], 1),
     "slips.zip": (
-        _zip_bytes(dict.fromkeys(("good.png", "../up.png", "/root.png", "a/../../b.png", "x\ny.png"), PNG)),
+        zip_bytes(dict.fromkeys(("good.png", "../up.png", "/root.png", "a/../../b.png", "x\ny.png"), PNG)),
         3,
     ),
-    "backslashes.zip": (_zip_bytes({"good.png": PNG, "..\\..\\up.png": PNG, "C:\\root.png": PNG}), 0),
+    "backslashes.zip": (zip_bytes({"good.png": PNG, "..\\..\\up.png": PNG, "C:\\root.png": PNG}), 0),
     "overlapping.zip": (_zip_patched(_DIRECTORY, 42, bytes(4), second=True), 1),
     "an entry beyond its end.zip": (_zip_patched(_DIRECTORY, 42, b"\xff\xff\xff\x7f", second=True), 1),
     "an unknown compression.zip": (_zip_patched(_DIRECTORY, 10, b"\x63\0", second=True), 1),
     "encrypted.zip": (_zip_patched(_DIRECTORY, 8, b"\1\0", second=True), 1),
     "a size of 4 GiB.zip": (_zip_patched(_DIRECTORY, 24, b"\xfe\xff\xff\xff", second=True), 1),
     "a checksum that is wrong.zip": (_zip_patched(_DIRECTORY, 16, b"\1\2\3\4", second=True), 1),
-    "an archive within.zip": (_zip_bytes({"good.png": PNG, "inner.png": _zip_bytes({"a.png": PNG})}), 1),
+    "an archive within.zip": (zip_bytes({"good.png": PNG, "inner.png": zip_bytes({"a.png": PNG})}), 1),
 }
 
 
@@ -237,10 +237,10 @@ def _twice() -> bytes:
 # What is damaged as a whole, so that there is nothing beside it: a file's name and content.
 BAD_SOURCES: dict[str, bytes] = {
     "empty.zip": b"",
-    "half.zip": _zip_bytes({"a.png": PNG})[:-30],
+    "half.zip": zip_bytes({"a.png": PNG})[:-30],
     "a directory beyond its end.zip": _zip_patched(b"PK\x05\x06", 12, b"\xff\xff\xff\x7f"),
-    "names that are no unicode.zip": _zip_bytes({"é.png": PNG}).replace("é".encode(), b"\xff\xfe"),
-    "nul names.zip": _zip_bytes({"aXb.png": PNG}).replace(b"aXb", b"a\0b"),
+    "names that are no unicode.zip": zip_bytes({"é.png": PNG}).replace("é".encode(), b"\xff\xfe"),
+    "nul names.zip": zip_bytes({"aXb.png": PNG}).replace(b"aXb", b"a\0b"),
     "empty.tar": b"",
     "zeros.tar": bytes(10_240),
     "noise.tar": np.random.default_rng(0).bytes(10_240),

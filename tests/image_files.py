@@ -1,0 +1,161 @@
+"""Images made for the tests: every kind of good one and bad one, in every container."""
+
+import io
+import json
+import struct
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pyarrow as pa
+
+from aliasing.images import BadImage, Image, open_images
+
+RNG = np.random.default_rng(0)
+
+
+PHOTO = RNG.integers(0, 256, (13, 17, 3), dtype=np.uint8)  # odd and unequal sides: a wrong turn changes the shape
+
+
+def encode(image: PIL.Image.Image | np.ndarray, file_format: str = "PNG", **options: Any) -> bytes:
+    if isinstance(image, np.ndarray):
+        image = PIL.Image.fromarray(image)
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+PNG = encode(PHOTO)
+
+
+def pixels(value: int) -> bytes:
+    """A PNG that can be told from others."""
+    return encode(np.full((4, 5, 3), value, np.uint8))
+
+
+def loaded(source: Any) -> list[Image]:
+    images = [entry.load() for entry in open_images(source)]
+    assert all(isinstance(image, Image) for image in images)
+    return images
+
+
+def outcome(source: Any) -> dict[str, str | None]:
+    """By name, None for an image that loads, else the reason why not."""
+    result: dict[str, str | None] = {}
+    for entry in open_images(source):
+        assert entry.name not in result
+        try:
+            entry.load()
+            result[entry.name] = None
+        except BadImage as error:
+            result[entry.name] = str(error)
+    return result
+
+
+def png(width: int, height: int, depth: int = 8, colour: int = 2, data: bytes = b"", interlace: int = 0) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
+def flip(content: bytes, position: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 0xFF]) + content[position + 1 :]
+
+
+JPEG = encode(np.tile(PHOTO, (8, 8, 1)), "JPEG")
+
+
+BAD_BYTES: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "empty file"),
+    "one byte": (b"\xff", "not an image"),
+    "text": (b"hello, world\n" * 100, "not an image"),
+    "html": (b"<!DOCTYPE html><html><body>404</body></html>", "not an image"),
+    "json": (b'{"error": "not found"}', "not an image"),
+    "zeros": (bytes(10_000), "not an image"),
+    "noise": (RNG.bytes(10_000), "not an image"),
+    "pdf": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n", "not an image"),
+    "svg": (b'<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>', "not an image"),
+    "eps, which would start another program": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "not an image"),
+    "git lfs pointer": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "not an image"),
+    "mp4 called png": (b"\0\0\0\x20ftypisom" + bytes(100), "not an image"),
+    "jpeg, only its start marker": (b"\xff\xd8\xff", "not an image"),
+    "jpeg, header cut": (JPEG[:100], ""),
+    "jpeg, half": (JPEG[: len(JPEG) // 2], "truncated"),
+    "jpeg, no scan": (JPEG[: JPEG.index(b"\xff\xda") + 2], ""),
+    "png, half": (PNG[: len(PNG) // 2], "truncated"),
+    "png, signature only": (PNG[:8], "not an image"),
+    "png, header checksum wrong": (flip(PNG, 30), ""),
+    "png, pixels damaged": (flip(PNG, 60), "cannot be decoded"),
+    "png, no pixels": (png(0, 0), ""),
+    "png, 20000 × 20000": (png(20_000, 20_000), "179 megapixels"),
+    "png, 2^31 − 1 wide": (png(2**31 - 1, 1), "179 megapixels"),
+    "png, depth of 3 bits": (png(4, 4, depth=3), ""),
+    "gif, half": (encode(np.tile(PHOTO, (4, 4, 1)), "GIF")[:800], ""),
+    "gif, no frame": (b"GIF89a\x04\0\x04\0\0\0\0;", ""),
+    "bmp, half": (encode(PHOTO, "BMP")[:300], "truncated"),
+    "bmp, height of 2^31 − 1": (
+        encode(PHOTO, "BMP")[:22] + struct.pack("<i", 2**31 - 1) + encode(PHOTO, "BMP")[26:],
+        "179 megapixels",
+    ),
+    "tiff, half": (encode(PHOTO, "TIFF")[:200], ""),
+    "tiff, directory out of reach": (b"II*\0\xff\xff\xff\x7f", ""),
+    "tiff of floats": (encode(PIL.Image.fromarray(np.ones((4, 4), np.float32)), "TIFF"), "no agreed white level"),
+    "tiff of 32-bit integers": (
+        encode(PIL.Image.fromarray(np.ones((4, 4), np.int32)), "TIFF"),
+        "no agreed white level",
+    ),
+    "webp, half": (encode(np.tile(PHOTO, (4, 4, 1)), "WEBP")[:200], ""),
+    "webp, header only": (b"RIFF\x24\0\0\0WEBPVP8 ", ""),
+    "avif, half": (encode(np.tile(PHOTO, (4, 4, 1)), "AVIF")[:400], ""),
+    "jpeg2000, half": (encode(np.tile(PHOTO, (4, 4, 1)), "JPEG2000")[:400], ""),
+    "ppm, no pixels given": (b"P6 4 4 255\n", "truncated"),
+    "ppm, 0 × 0": (b"P6 0 0 255\n", ""),
+    "ppm, text for a size": (b"P6 four 4 255\n", ""),
+    "ico, empty": (b"\0\0\1\0\0\0", ""),
+}
+
+
+def write_tree(root: Path, names: list[str]) -> None:
+    for index, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(pixels(index))
+
+
+def tar_bytes(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zip_bytes(members: dict[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def parquet_table(
+    images: list[bytes | None], labels: list[int | None] | None = None, names: list[str] | None = None
+) -> pa.Table:
+    cells = [{"bytes": content, "path": f"{i}.png"} for i, content in enumerate(images)]
+    column = pa.array(cells, pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    table = pa.table({"image": column, "label": pa.array(labels or [0] * len(images), pa.int64())})
+    if names:
+        features = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+    return table
+
+
+def idx(magic: int, shape: tuple[int, ...], content: bytes) -> bytes:
+    return struct.pack(f">{len(shape) + 1}I", magic, *shape) + content
