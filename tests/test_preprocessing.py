@@ -35,7 +35,7 @@ PHOTOGRAPHS = {
 
 
 def rounding(std: Any) -> float:
-    """Of the normalisation in float32, as in test_models_classifier.py: far below one grey level, which is 1 / (255 std)."""
+    """Of the normalisation in float32, as in test_models_classifier.py: far below a grey level, 1 / (255 std)."""
     return 8 * 2.0**-24 / min(std)
 
 
