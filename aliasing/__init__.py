@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         surgery,
     )
     from aliasing.depth import probe_depth
+    from aliasing.depth.features import probe_features
+    from aliasing.downsample.survey import compare_operators
     from aliasing.jitter import measure_jitter
     from aliasing.leaderboard import compare_networks
     from aliasing.models import Classifier, load_model
@@ -72,6 +74,8 @@ _FUNCTIONS = {
     "restore": "surgery",
     "measure_jitter": "jitter",
     "probe_depth": "depth",
+    "probe_features": "depth.features",
+    "compare_operators": "downsample.survey",
     "compare_networks": "leaderboard",
     "write_report": "report",
 }
@@ -104,6 +108,8 @@ __all__ = [  # noqa: RUF022 - the order of the story, not of the alphabet
     "restore",
     "measure_jitter",
     "probe_depth",
+    "probe_features",
+    "compare_operators",
     "compare_networks",
     "write_report",
     "__version__",

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from aliasing import plots
 from aliasing.depth import Profile, probe_depth
 from aliasing.downsample.comparison import compare, prepare
+from aliasing.downsample.spectra import Spectra
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, decode
 from aliasing.images.entries import hash_bytes, shown
@@ -65,7 +66,7 @@ def spectra(view: Array, anti_aliasing: str) -> Figure:
         results.append(compare(picture, "fourier", STRIDE))
     elif anti_aliasing != "aps":  # which chooses samples, and filters nothing
         results.append(compare(picture, "blur", STRIDE, anti_aliasing))
-    return plots.spectrum(picture, results, STRIDE)
+    return plots.spectrum(Spectra.of(picture, results, STRIDE))
 
 
 @lru_cache(maxsize=8)

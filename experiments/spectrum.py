@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from aliasing import plots
 from aliasing import spectrum as spectra
 from aliasing.downsample.comparison import OPERATORS, compare, prepare
+from aliasing.downsample.spectra import Spectra
 from aliasing.estimates import mean, share
 from aliasing.images import Image
 from aliasing.plots.style import COLOURS, save, style
@@ -58,7 +59,7 @@ def run(run: Run) -> dict[str, Any]:
         if len(slopes) == 1:
             whole = prepare(image.pixels, max(STRIDES))
             results = [compare(whole, name, max(STRIDES)) for name in SEED_001]
-            save(plots.spectrum(whole, results, max(STRIDES)), run.out / "seed001.png")
+            save(plots.spectrum(Spectra.of(whole, results, max(STRIDES))), run.out / "seed001.png")
     operators: dict[str, Any] = {
         f"stride {stride}": {
             name: {

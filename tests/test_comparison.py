@@ -10,9 +10,13 @@ import pytest
 import torch
 from scipy import ndimage
 
+import aliasing as al
 from aliasing import downsample, filters, plots, sampling, spectrum
 from aliasing.cli import main
 from aliasing.downsample.comparison import OPERATORS, compare, gaussian_alias_fraction, prepare
+from aliasing.downsample.spectra import Spectra
+from aliasing.downsample.survey import OperatorSurvey
+from aliasing.errors import InputError, UsageError
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +124,59 @@ def test_gaussian_of_equal_baseband_keeps_that_much(pixels):
 def test_the_figure_has_its_numbers_written_on_it(pixels, channels):
     picture = prepare(pixels, 4, channels)
     results = [compare(picture, name) for name in ("max", "fourier")]
-    figure = plots.spectrum(picture, results, 4)
+    figure = plots.spectrum(Spectra.of(picture, results, 4))
     written = [axes.get_title() for axes in figure.axes]
     assert f"aliased {100 * results[0].alias_fraction:.2f} %" in "\n".join(written)
     assert f"baseband kept {100 * results[0].baseband_kept:.1f} %" in "\n".join(written)
+    with pytest.warns(DeprecationWarning, match=r"Spectra\.of"):
+        before = plots.spectrum(picture, results, 4)
+    assert [axes.get_title() for axes in before.axes] == written
+
+
+def test_spectra_come_back_from_a_folder(pixels, tmp_path):
+    """To the numbers exactly; to the pictures as small and as coarse as they are kept."""
+    picture = prepare(pixels, 4)
+    spectra = Spectra.of(picture, [compare(picture, "max")], 4, "photo")
+    spectra.write(tmp_path)
+    found = Spectra.open(tmp_path)
+    assert (found.photograph, found.size, found.stride) == ("photo", (60, 88), 4)
+    assert found.power_law == spectra.power_law
+    for before, after in zip(spectra.looks, found.looks, strict=True):
+        assert (before.label, before.power, before.alias_fraction) == (after.label, after.power, after.alias_fraction)
+        # Half of the distance between two of the 256 levels of 100 decibels.
+        np.testing.assert_allclose(after.decibels, before.decibels, atol=100 / 255 / 2 + 1e-9)
+        assert after.samples.shape == before.samples.shape
+    plots.spectrum(found)
+
+
+# The survey ----------------------------------------------------------------------------------------------------------
+
+
+def test_operators_are_compared_by_one_call(pixels, tmp_path):
+    pictures = [np.roll(pixels, 9 * index, 0)[: 50 + 4 * index] for index in range(3)]
+    result = al.compare_operators(pictures, stride=2, operators=["max", "blur"], taps="box3")
+    each = [compare(prepare(picture, 2), "blur", 2, "box3") for picture in pictures]
+    estimate = result.summary()["operators"]["blur"]["alias_fraction"]
+    assert estimate["value"] == pytest.approx(np.mean([one.alias_fraction for one in each]))
+    assert estimate["low"] < estimate["value"] < estimate["high"]
+    row = result.table().to_pylist()[1]
+    assert (row["operator"], row["alias_fraction"]) == ("blur", estimate["value"])
+    assert f"{estimate['value']:.4f} [{estimate['low']:.4f}" in repr(result)
+    written = "\n".join(axes.get_title() for axes in result.plot().axes)
+    assert f"aliased {100 * each[0].alias_fraction:.2f} %" in written
+    result.write(tmp_path)
+    again = OperatorSurvey.open(tmp_path)
+    assert again.summary()["operators"] == result.summary()["operators"]
+    assert written == "\n".join(axes.get_title() for axes in again.plot().axes)
+
+
+def test_what_cannot_be_compared_is_refused(pixels):
+    with pytest.raises(UsageError, match="no operator 'median'"):
+        al.compare_operators(pixels, operators=["max", "median"])
+    with pytest.raises(UsageError, match="stride is 1"):
+        al.compare_operators(pixels, stride=1)
+    with pytest.raises(InputError, match="no image could be used"):
+        al.compare_operators(pixels[:9])
 
 
 # The command ---------------------------------------------------------------------------------------------------------

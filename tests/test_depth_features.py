@@ -109,12 +109,24 @@ def test_the_command(cifar10: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert list(json.loads(capsys.readouterr().out)["layers"]) == ["layer2"]
 
 
+def test_the_library_does_what_the_command_does(cifar10: Path) -> None:
+    network = cifar_resnet.resnet20()
+    found = al.probe_features(network, cifar10 / "test.parquet", "horizontal:pixels=4", filters="linear", limit=2)
+    alone = average_change(network, cifar10 / "test.parquet", "horizontal:pixels=4", limit=2)
+    assert found.summary()["layers"] == {name: estimate.as_dict() for name, estimate in alone.layers.items()}
+    assert found.table()["change"].to_pylist() == [estimate.value for estimate in alone.layers.values()]
+    assert [layer.layer for layer in found.outputs] == convolutions(network)
+    assert found.filters.layer == found.drawn["filters_of"] == "linear"
+    assert "layer3" in repr(found)
+    assert "feature maps while the image moves" in found.plot().get_suptitle()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
         (["sample", "--layers", "layer9"], 2, "has no layer 'layer9'"),
         (["sample", "--limit", "0"], 2, "limit is 0"),
-        (["sample", "--channel", "-1"], 2, "--channel is -1"),
+        (["sample", "--channel", "-1"], 2, "channel is -1"),
         (["/no/such/folder"], 1, "/no/such/folder"),
     ],
 )

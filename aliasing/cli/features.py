@@ -12,9 +12,12 @@ examples:
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import cell, print_json, source_of
+from aliasing.cli.shared import print_json, source_of
+
+if TYPE_CHECKING:
+    from aliasing.depth.features import Features
 
 SUMMARY = "look at a network's feature maps while the image moves"
 
@@ -51,63 +54,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, draw, print."""
-    from aliasing.depth.feature_maps import INPUT, average_change, choose_layers
-    from aliasing.errors import UsageError
-    from aliasing.models import load_model
-    from aliasing.protocols import make_protocol
-    from aliasing.provenance import command_line, versions, write_json
+    from aliasing.depth.features import probe_features
 
-    if arguments.channel is not None and arguments.channel < 0:
-        raise UsageError(f"--channel is {arguments.channel}; channels are numbered from 0")
-    model, protocol = load_model(arguments.model), make_protocol(arguments.protocol)
-    source = source_of(arguments)
-    layers = arguments.layers or [INPUT, *choose_layers(model)]
-    change = average_change(model, source, protocol, layers, limit=arguments.limit, seed=arguments.seed)
-    summary = {
-        "model": model.name,
-        "identity": model.identity,
-        "weights": model.weights,
-        "layers": {name: estimate.as_dict() for name, estimate in change.layers.items()},
-        "measure": "relative change of the global averages from one view to the next, mean over images",
-        "images": {"source": source.description, "used": change.images, "skipped": change.skipped},
-        "settings": {"protocol": protocol.parameters(), "limit": arguments.limit, "seed": arguments.seed},
-        "versions": versions(),
-        "command": command_line(),
-    }
+    result = probe_features(
+        arguments.model,
+        source_of(arguments),
+        arguments.protocol,
+        arguments.layers,
+        filters=arguments.filters,
+        channel=arguments.channel,
+        limit=arguments.limit,
+        seed=arguments.seed,
+    )
     if arguments.out:
-        summary["drawn"] = _draw(arguments, model, protocol, source, layers, change)
-        write_json(arguments.out / "summary.json", summary)
+        result.write(arguments.out)
     if arguments.json:
-        print_json(summary)
+        print_json(result.summary() | ({"drawn": result.drawn} if arguments.out else {}))
     else:
-        print("\n".join(_report(summary, arguments.out)))
+        print("\n".join(_report(result, arguments.out)))
 
 
-def _draw(arguments: argparse.Namespace, model: Any, protocol: Any, source: Any, layers: list[str], change: Any) -> Any:
-    """The three figures of the first image that can be shown; what they show."""
-    from aliasing import plots
-    from aliasing.depth.feature_maps import INPUT, convolutions, follow_maps, layer_outputs
-
-    image = next(entry for entry in source if entry.name not in change.skipped).load()
-    moving = follow_maps(model, image, protocol, layers, seed=arguments.seed)
-    plots.save(plots.moving_maps(moving, change, arguments.channel), arguments.out / "figure.png")
-    first = moving.pictures[:1]
-    every = convolutions(model)
-    chosen = arguments.filters or next((name for name in layers if name != INPUT), every[0] if every else INPUT)
-    plots.save(plots.filters(layer_outputs(model, first, [chosen])[0], model.name), arguments.out / "filters.png")
-    outputs = layer_outputs(model, first, arguments.layers or every or layers)
-    plots.save(plots.layers(outputs, model.name), arguments.out / "layers.png")
-    channels = {layer.layer: layer.typical_channel() for layer in moving.layers}
-    return {"image": image.name, "channels": channels, "filters_of": chosen}
-
-
-def _report(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """The summary for a person."""
-    from tabulate import tabulate
-
-    rows = [[name, cell(estimate, digits=4)] for name, estimate in summary["layers"].items()]
-    yield tabulate(rows, ["layer", "change of the global averages per step"])
-    images = summary["images"]
+def _report(result: "Features", out: Path | None) -> Iterable[str]:
+    """The result for a person."""
+    yield repr(result)
+    images = result.images
     yield f"(relative to their size; {images['used']} images" + (
         ", in brackets the 95 % interval)" if images["used"] > 1 else "; one image has no interval)"
     )

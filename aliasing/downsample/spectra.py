@@ -1,75 +1,180 @@
-"""The spectra of one picture before and after each way of downsampling, kept beside a run's numbers to be looked at.
+"""The spectra of one picture before and after each way of downsampling: what the figure draws and a folder keeps.
 
 The folder holds ``spectra.json`` (for the original and for each operator: which share of its energy is aliased, how
 much of the baseband it keeps, and its power by frequency) and two pictures of each: its samples, and its spectrum. The
 spectrum is kept as numbers: grey level 255 is the original's strongest frequency, 0 lies `FLOOR` decibels below it.
 """
 
+import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aliasing import sampling, spectrum
 from aliasing.downsample.comparison import Comparison, Picture
-from aliasing.images.preview import write_preview
+from aliasing.images.preview import read_preview, write_preview
 from aliasing.provenance import write_json
 
 FILE = "spectra.json"
 OPERATORS = ("subsample", "max", "average", "blur", "fourier")
 FLOOR = -100.0  # decibels
 
+Profile: TypeAlias = list[list[float]]
 
-def write_spectra(folder: Path, name: str, picture: Picture, results: Sequence[Comparison], stride: int) -> None:
-    """Leave the spectra of a picture, and of what operators make of it, in a folder.
 
-    Parameters
+@dataclass(frozen=True)
+class Look:
+    """A picture, or what an operator makes of it.
+
+    Attributes
     ----------
-    folder : Path
-    name : str
-        The picture's.
-    picture : array (channels, H, W)
-        As :func:`aliasing.downsample.comparison.prepare` returns it.
-    results : sequence of Comparison
-        What each operator makes of it.
-    stride : int
-        Distance between the samples kept.
+    operator, label : str
+        The operator's name ("original" for the picture itself), and what it is called in a figure.
+    samples : array (H, W) or (H, W, channels), 0…1
+    decibels : array (H, W)
+        Centred log spectrum before subsampling, relative to the original's strongest frequency.
+    power : dict of str to list
+        Mean power by frequency: "power" of the original, "baseband" and "alias" of an operator's samples, each a list
+        of pairs (cycles per pixel of the original, power).
+    alias_fraction, baseband_kept : float or None
+        As of `Comparison`; None for the original.
     """
-    reference = float(spectrum.magnitude(picture - picture.mean((-2, -1), keepdims=True)).max()) or 1.0
 
-    def look(key: str, label: str, dense: Picture, samples: Picture) -> dict[str, Any]:
-        decibels = spectrum.log_magnitude(dense.mean(0), floor=FLOOR, reference=reference)
-        write_preview(folder / f"{key}-spectrum.png", 255 * (1 - decibels / FLOOR))
-        write_preview(folder / f"{key}.webp", 255 * (samples[0] if len(samples) == 1 else np.moveaxis(samples, 0, -1)))
-        return {"operator": key, "label": label, "samples": f"{key}.webp", "spectrum": f"{key}-spectrum.png"}
+    operator: str
+    label: str
+    samples: NDArray[Any]
+    decibels: NDArray[Any]
+    power: dict[str, Profile]
+    alias_fraction: float | None = None
+    baseband_kept: float | None = None
 
-    looks = [look("original", "original", picture, picture) | {"power": _profile(picture, 1)}]
-    for result in results:
-        looks.append(
-            look(result.operator, result.label, result.dense, result.samples)
-            | {
-                "alias_fraction": result.alias_fraction,
-                "baseband_kept": result.baseband_kept,
-                "baseband": _profile(result.baseband, stride),
-                "alias": _profile(result.alias, stride),
-            }
-        )
-    write_json(
-        folder / FILE,
-        {
-            "photograph": name,
-            "size": list(picture.shape[-2:]),
-            "stride": stride,
-            "nyquist": sampling.nyquist(stride),
+
+@dataclass(frozen=True)
+class Spectra:
+    """One picture before (first of the looks) and after each way of downsampling.
+
+    Attributes
+    ----------
+    photograph : str
+    size : (int, int)
+        Height and width of the original.
+    stride : int
+    power_law : (float, float) or None
+        Exponent of the original's power by frequency, and its standard error.
+    looks : list of Look
+    """
+
+    photograph: str
+    size: tuple[int, int]
+    stride: int
+    power_law: tuple[float, float] | None
+    looks: list[Look]
+
+    @classmethod
+    def of(cls, picture: Picture, results: Sequence[Comparison], stride: int, photograph: str = "") -> "Spectra":
+        """The spectra of a picture, and of what operators make of it.
+
+        Parameters
+        ----------
+        picture : array (channels, H, W)
+            As :func:`aliasing.downsample.comparison.prepare` returns it.
+        results : sequence of Comparison
+            What each operator makes of it.
+        stride : int
+            Distance between the samples kept.
+        photograph : str
+            The picture's name.
+        """
+        reference = float(spectrum.magnitude(picture - picture.mean((-2, -1), keepdims=True)).max()) or 1.0
+
+        def decibels(dense: Picture) -> NDArray[Any]:
+            return np.minimum(spectrum.log_magnitude(dense.mean(0), floor=FLOOR, reference=reference), 0)
+
+        original = Look("original", "original", _shown(picture), decibels(picture), {"power": _profile(picture, 1)})
+        looks = [
+            Look(
+                result.operator,
+                result.label,
+                _shown(result.samples),
+                decibels(result.dense),
+                {"baseband": _profile(result.baseband, stride), "alias": _profile(result.alias, stride)},
+                result.alias_fraction,
+                result.baseband_kept,
+            )
+            for result in results
+        ]
+        fit = spectrum.power_law(picture.mean(0))
+        height, width = picture.shape[-2:]
+        law = float(fit.slope), float(fit.error)
+        return cls(photograph, (height, width), stride, law, [original, *looks])
+
+    @property
+    def nyquist(self) -> float:
+        """The Nyquist frequency of the samples, in cycles per pixel of the original."""
+        return sampling.nyquist(self.stride)
+
+    def write(self, folder: Path) -> None:
+        """Leave the spectra in a folder."""
+        described = []
+        for look in self.looks:
+            files = {"samples": f"{look.operator}.webp", "spectrum": f"{look.operator}-spectrum.png"}
+            write_preview(folder / files["spectrum"], 255 * (1 - look.decibels / FLOOR))
+            write_preview(folder / files["samples"], 255 * look.samples)
+            shares = {"alias_fraction": look.alias_fraction, "baseband_kept": look.baseband_kept}
+            described.append(
+                {"operator": look.operator, "label": look.label, **files}
+                | {name: share for name, share in shares.items() if share is not None}
+                | look.power
+            )
+        content = {
+            "photograph": self.photograph,
+            "size": list(self.size),
+            "stride": self.stride,
+            "nyquist": self.nyquist,
+            "power_law": self.power_law,
             "floor": FLOOR,
-            "looks": looks,
-        },
-    )
+            "looks": described,
+        }
+        write_json(folder / FILE, content)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Spectra":
+        """Read what :meth:`write` has left: the pictures as small as they were kept, the spectra in 256 levels.
+
+        Raises
+        ------
+        ValueError, KeyError, TypeError
+            The folder holds something else.
+        """
+        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        looks = [
+            Look(
+                str(look["operator"]),
+                str(look["label"]),
+                read_preview(folder, look["samples"]) / 255,
+                content["floor"] * (1 - read_preview(folder, look["spectrum"]) / 255),
+                {part: look[part] for part in ("power", "baseband", "alias") if part in look},
+                look.get("alias_fraction"),
+                look.get("baseband_kept"),
+            )
+            for look in content["looks"]
+        ]
+        height, width = map(int, content["size"])
+        law = content.get("power_law")
+        return cls(str(content["photograph"]), (height, width), int(content["stride"]), law and tuple(law), looks)
 
 
-def _profile(samples: Picture, stride: int) -> list[list[float]]:
+def _shown(samples: Picture) -> Picture:
+    """Channels last, or none where there is one."""
+    return samples[0] if len(samples) == 1 else np.moveaxis(samples, 0, -1)
+
+
+def _profile(samples: Picture, stride: int) -> Profile:
     """Mean power by frequency, in cycles per pixel of the original, without the mean: pairs (frequency, power)."""
     bins = max(6, min(48 // stride, min(samples.shape[-2:]) // 4))
     frequency, power = spectrum.radial_profile(samples - samples.mean((-2, -1), keepdims=True), bins=bins)

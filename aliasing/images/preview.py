@@ -1,4 +1,4 @@
-"""A picture small enough to keep beside a run's numbers, to be looked at and not to be measured."""
+"""Pictures small enough to keep beside a run's numbers, to be looked at and not to be measured."""
 
 import io
 from pathlib import Path
@@ -8,9 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
+from aliasing.errors import InputError
 from aliasing.provenance import write_bytes
 
 LARGEST = 256  # pixels of the longer side; what is larger is averaged down
+_FORMATS = ("WEBP", "PNG", "JPEG")
 _LOSSLESS = 64  # a picture as small as this is enlarged for the eye, which then sees the marks of compression
 
 
@@ -45,3 +47,31 @@ def write_preview(path: Path, pixels: npt.NDArray[Any], largest: int = LARGEST) 
     content = io.BytesIO()
     picture.save(content, path.suffix[1:].upper(), **options)
     write_bytes(path, content.getvalue())
+
+
+def read_preview(folder: Path, name: str) -> npt.NDArray[np.uint8]:
+    """A picture of a run's folder as an array, (H, W) or (H, W, 3)."""
+    picture, _ = open_preview(folder, name)
+    return np.asarray(picture)
+
+
+def open_preview(folder: Path, name: str) -> tuple[PIL.Image.Image, bytes]:
+    """A picture of a run's folder, and its file's content.
+
+    Raises
+    ------
+    InputError
+        There is no such picture, or it lies outside the folder, whatever the run's JSON says.
+    """
+    path = folder / name
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{path} lies outside the run's folder")
+        content = path.read_bytes()
+        picture = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
+        picture.load()
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} is no picture ({str(error).splitlines()[0]}); measure again") from None
+    return picture, content

@@ -19,7 +19,7 @@ from torch import nn
 
 from aliasing.classes import Label
 from aliasing.downsample.comparison import compare, prepare
-from aliasing.downsample.spectra import OPERATORS, write_spectra
+from aliasing.downsample.spectra import OPERATORS, Spectra
 from aliasing.errors import one_line
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.images.preview import write_preview
@@ -229,4 +229,5 @@ def _write_spectra(folder: Path, seen: Trace) -> None:
     if min(view.shape[:2]) < 4 * STRIDE:
         return
     picture = prepare(view, STRIDE)
-    write_spectra(folder, seen.image, picture, [compare(picture, name, STRIDE) for name in OPERATORS], STRIDE)
+    results = [compare(picture, name, STRIDE) for name in OPERATORS]
+    Spectra.of(picture, results, STRIDE, seen.image).write(folder)

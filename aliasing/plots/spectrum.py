@@ -1,9 +1,10 @@
 """The figure of the signal core: pictures, their spectra with what folds, and baseband against alias."""
 
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -12,25 +13,22 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
-from aliasing import sampling
-from aliasing import spectrum as spectra
 from aliasing.downsample.comparison import Comparison
+from aliasing.downsample.spectra import FLOOR, Look, Spectra
 from aliasing.plots.style import COLOURS, style
 
-_FLOOR = -100.0  # decibels below the brightest frequency of the original
+_LEAST = 1e-9  # of the strongest power; below it a profile is rounding
 
 
-def spectrum(picture: NDArray[np.float64], results: Sequence[Comparison], stride: int) -> Figure:
+def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = (), stride: int | None = None) -> Figure:
     """Draw a picture and what operators make of it.
 
     Parameters
     ----------
-    picture : array (channels, H, W)
-        The original, as `aliasing.downsample.comparison.prepare` returns it.
-    results : sequence of Comparison
-        What each operator makes of it; one column each.
-    stride : int
-        Distance between the samples kept.
+    spectra : Spectra
+        One column for the picture, and one for each operator (:func:`aliasing.compare_operators`).
+    results, stride
+        For one release more: ``spectra`` may be a picture, with its comparisons and their stride.
 
     Returns
     -------
@@ -38,32 +36,30 @@ def spectrum(picture: NDArray[np.float64], results: Sequence[Comparison], stride
         Top: the pictures. Middle: log spectra before subsampling, in cycles per pixel of the original; outside the
         square folds. Bottom: power of the samples by frequency, split into baseband and alias.
     """
-    columns = 1 + len(results)
+    if not isinstance(spectra, Spectra):
+        warnings.warn(
+            "plots.spectrum(picture, results, stride) is now plots.spectrum(Spectra.of(picture, results, stride))",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        spectra = Spectra.of(spectra, results, stride or 4)
+    columns = len(spectra.looks)
+    height, width = spectra.size
     with style():
-        aspect = picture.shape[-2] / picture.shape[-1]
+        aspect = height / width
         figure = plt.figure(figsize=(3.1 * columns, 6.4 + 2.6 * aspect))
         grid = figure.subplots(3, columns, squeeze=False, gridspec_kw={"height_ratios": [aspect, 1, 0.85]})
-        reference = float(spectra.magnitude(picture - picture.mean((-2, -1), keepdims=True)).max())
-        norm = Normalize(_FLOOR, 0)
-        _show(grid[0][0], picture, f"original, {picture.shape[-2]}×{picture.shape[-1]}")
-        image = _show_spectrum(grid[1][0], picture, stride, norm, reference)
+        for panels, look in zip(grid.T, spectra.looks, strict=True):
+            _show(panels[0], look, f"original, {height}×{width}" if look is spectra.looks[0] else look.label)
+            image = log_spectrum(panels[1], look, spectra)
+            profile(panels[2], look, spectra)
         grid[1][0].set_title("its spectrum", fontsize=9.5)
-        _show_original_profile(grid[2][0], picture, stride)
-        for column, result in enumerate(results, start=1):
-            _show(grid[0][column], result.samples, result.label)
-            _show_spectrum(grid[1][column], result.dense, stride, norm, reference)
-            grid[1][column].set_title(
-                f"aliased {100 * result.alias_fraction:.2f} % of its energy\n"
-                f"baseband kept {100 * result.baseband_kept:.1f} %",
-                fontsize=9.5,
-            )
-            _show_profiles(grid[2][column], result, stride)
         for axes in grid[1][1:]:
             axes.set_yticklabels([])
-        lowest = min(axes.get_ylim()[0] for axes in grid[2][1:])
-        highest = max(axes.get_ylim()[1] for axes in grid[2][1:])
+        lowest = min((axes.get_ylim()[0] for axes in grid[2][1:]), default=0)
+        highest = max((axes.get_ylim()[1] for axes in grid[2][1:]), default=1)
         for axes in grid[2][1:]:
-            axes.set_ylim(max(lowest, highest * 1e-9), highest)
+            axes.set_ylim(max(lowest, highest * _LEAST), highest)
         for axes in grid[2][2:]:
             axes.tick_params(labelleft=False)
         grid[1][0].set_ylabel("cycles per pixel of the original")
@@ -73,49 +69,50 @@ def spectrum(picture: NDArray[np.float64], results: Sequence[Comparison], stride
         return figure
 
 
-def _show(axes: Axes, picture: NDArray[np.float64], title: str) -> None:
-    shown = picture[0] if len(picture) == 1 else np.moveaxis(picture, 0, -1)
-    axes.imshow(np.clip(shown, 0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+def _show(axes: Axes, look: Look, title: str) -> None:
+    axes.imshow(look.samples.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_title(title)
     axes.set_axis_off()
 
 
-def _show_spectrum(
-    axes: Axes, picture: NDArray[np.float64], stride: int, norm: Normalize, reference: float
-) -> AxesImage:
-    decibels = spectra.log_magnitude(picture.mean(0), floor=_FLOOR, reference=reference)
-    image = axes.imshow(decibels, norm=norm, cmap="magma", extent=(-0.5, 0.5, 0.5, -0.5), interpolation="antialiased")
-    edge = sampling.nyquist(stride)
+def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
+    """A spectrum before subsampling, with the square that stays, and the two numbers of what folds."""
+    shown = {"cmap": "magma", "extent": (-0.5, 0.5, 0.5, -0.5), "interpolation": "antialiased"}
+    image = axes.imshow(look.decibels, norm=Normalize(FLOOR, 0), **shown)  # type: ignore[arg-type]
+    edge = spectra.nyquist
     axes.add_patch(Rectangle((-edge, -edge), 2 * edge, 2 * edge, fill=False, edgecolor="white", linewidth=1.4))
     axes.text(0, edge + 0.02, "stays", color="white", ha="center", va="top", fontsize=9)
     axes.text(0, 0.47, "outside the square: folds", color="white", ha="center", va="bottom", fontsize=9)
     ticks = [-0.5, -edge, 0, edge, 0.5]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+    if look.alias_fraction is not None and look.baseband_kept is not None:
+        axes.set_title(
+            f"aliased {100 * look.alias_fraction:.2f} % of its energy\nbaseband kept {100 * look.baseband_kept:.1f} %",
+            fontsize=9.5,
+        )
     return image
 
 
-def _show_original_profile(axes: Axes, picture: NDArray[np.float64], stride: int) -> None:
-    frequency, power = spectra.radial_profile(picture, bins=48)
-    power = power.mean(0)
-    edge = sampling.nyquist(stride)
-    axes.axvspan(edge, 0.5, color=COLOURS[1], alpha=0.12, linewidth=0)
-    axes.loglog(frequency[1:], power[1:], color=COLOURS[6])
-    axes.text(edge * 1.06, float(np.nanmax(power[1:])), "folds", color=COLOURS[1], va="top", fontsize=9)
-    fit = spectra.power_law(picture.mean(0))
-    axes.set_title(f"power ∝ frequency$^{{{float(fit.slope):.2f} ± {1.96 * float(fit.error):.2f}}}$", fontsize=9.5)
-    axes.set_xlabel("cycles per pixel")
-    axes.set_xlim(frequency[1], 0.5)
-    axes.set_xticks([0.02, 0.05, edge, 0.5], ["0.02", "0.05", f"{edge:g}", "0.5"], fontsize=8)
-    axes.xaxis.set_minor_locator(NullLocator())
-
-
-def _show_profiles(axes: Axes, result: Comparison, stride: int) -> None:
-    bins = max(6, min(24, min(result.samples.shape[-2:]) // 4))
-    for part, label, colour in ((result.baseband, "baseband", COLOURS[0]), (result.alias, "alias", COLOURS[1])):
-        frequency, power = spectra.radial_profile(part - part.mean((-2, -1), keepdims=True), bins=bins)
-        axes.semilogy(frequency / stride, power.mean(0), color=colour, label=label)
-    edge = sampling.nyquist(stride)
+def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
+    """Power by frequency: of the picture, with what folds shaded; or of an operator's samples, baseband and alias."""
+    edge = spectra.nyquist
+    if "power" in look.power:
+        frequency, power = zip(*look.power["power"][1:], strict=True)
+        axes.axvspan(edge, 0.5, color=COLOURS[1], alpha=0.12, linewidth=0)
+        axes.loglog(frequency, power, color=COLOURS[6])
+        axes.text(edge * 1.06, max(power), "folds", color=COLOURS[1], va="top", fontsize=9)
+        if spectra.power_law:
+            slope, error = spectra.power_law
+            axes.set_title(f"power ∝ frequency$^{{{slope:.2f} ± {1.96 * error:.2f}}}$", fontsize=9.5)
+        axes.set_xlabel("cycles per pixel")
+        axes.set_xlim(frequency[0], 0.5)
+        axes.set_xticks([0.02, 0.05, edge, 0.5], ["0.02", "0.05", f"{edge:g}", "0.5"], fontsize=8)
+        axes.xaxis.set_minor_locator(NullLocator())
+        return
+    for part, colour in (("baseband", COLOURS[0]), ("alias", COLOURS[1])):
+        frequency, power = zip(*look.power[part], strict=True)
+        axes.semilogy(frequency, power, color=colour, label=part)
     axes.set_xlim(0, edge)
     axes.set_xticks([0, edge / 2, edge], ["0", f"{edge / 2:g}", f"{edge:g}"], fontsize=8)
     axes.set_xlabel("cycles per pixel of the original")

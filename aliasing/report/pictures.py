@@ -9,9 +9,7 @@ import matplotlib
 import numpy as np
 import PIL.Image
 
-from aliasing.errors import InputError
-
-_FORMATS = ("WEBP", "PNG", "JPEG")
+from aliasing.images.preview import open_preview
 
 
 def embed(folder: Path, name: str, largest: int | None = None) -> str:
@@ -30,8 +28,7 @@ def embed(folder: Path, name: str, largest: int | None = None) -> str:
     InputError
         There is no such picture.
     """
-    path = folder / name
-    picture, content = _read(folder, path)
+    picture, content = open_preview(folder, name)
     if largest is None:
         return _address(content, str(picture.format))
     picture = picture.convert("RGB")
@@ -41,21 +38,9 @@ def embed(folder: Path, name: str, largest: int | None = None) -> str:
 
 def embed_spectrum(folder: Path, name: str) -> str:
     """A spectrum that was kept as grey levels, as a picture in false colours (matplotlib's magma)."""
-    picture, _ = _read(folder, folder / name)
+    picture, _ = open_preview(folder, name)
     colours = (np.asarray(matplotlib.colormaps["magma"](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
     return _encoded(PIL.Image.fromarray(colours[np.asarray(picture.convert("L"))]))
-
-
-def _read(folder: Path, path: Path) -> tuple[PIL.Image.Image, bytes]:
-    try:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path} lies outside the run's folder")
-        content = path.read_bytes()
-        picture = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
-        picture.load()
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is no picture ({str(error).splitlines()[0]}); measure again") from None
-    return picture, content
 
 
 def _encoded(picture: PIL.Image.Image) -> str:

@@ -1,0 +1,259 @@
+"""`compare_operators`: what each way of downsampling folds of photographs, with intervals, and the figure of it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from aliasing.axes import whole
+from aliasing.downsample.comparison import OPERATORS, compare, prepare
+from aliasing.downsample.spectra import FILE, Spectra
+from aliasing.errors import InputError, UsageError
+from aliasing.estimates import mean, share
+from aliasing.filters import TapsLike, get_taps
+from aliasing.images import BadImage, Image, open_images
+from aliasing.provenance import command_line, versions, write_json
+from aliasing.tables import cell, flat, render
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["DEFAULT_OPERATORS", "MEASURES", "OperatorSurvey", "compare_operators"]
+
+DEFAULT_OPERATORS = ("max", "convolution", "blur")
+MEASURES = {
+    "alias_fraction": "aliased energy",
+    "baseband_kept": "baseband kept",
+    "gaussian_alias_fraction": "Gaussian of equal baseband",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class OperatorSurvey:
+    """What operators fold of photographs, and keep.
+
+    Attributes
+    ----------
+    labels : dict of str to str
+        What each operator is called in a figure, by its name.
+    images : list of dict
+        For each photograph its name, identity, size and, for each operator, the measures.
+    skipped : dict of str to str
+        Images that could not be used, and why.
+    settings : dict
+        What was asked for.
+    spectra : Spectra or None
+        Those of the first photograph; None if a folder holds none.
+    """
+
+    labels: dict[str, str]
+    images: list[dict[str, Any]]
+    skipped: dict[str, str]
+    settings: dict[str, Any]
+    spectra: Spectra | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Each operator's shares of energy as ``{"value", "low", "high"}`` with the 95 % interval, and the settings."""
+        operators = {name: {"label": label, **self._estimates(name)} for name, label in self.labels.items()}
+        return {
+            "command": command_line(),
+            "settings": self.settings,
+            "operators": operators,
+            "images": {"used": len(self.images), "skipped": self.skipped, "each": self.images},
+            "versions": versions(),
+            "reading": list(_reading(operators, self.settings["stride"])),
+        }
+
+    def table(self) -> pa.Table:
+        """A row an operator: its name and label, and each measure with the ends of its interval."""
+        rows = ({"operator": name, "label": label, **self._estimates(name)} for name, label in self.labels.items())
+        return pa.Table.from_pylist(flat(rows))
+
+    def plot(self) -> "Figure":
+        """The figure of the first photograph (:func:`aliasing.plots.spectrum`).
+
+        Raises
+        ------
+        InputError
+            The folder that this was opened from holds no spectra.
+        """
+        from aliasing import plots
+
+        if self.spectra is None:
+            raise InputError("this folder holds no spectra to draw; run `aliasing spectrum` again with --out")
+        return plots.spectrum(self.spectra)
+
+    def write(self, folder: str | Path) -> None:
+        """Leave ``summary.json``, ``spectra/`` and ``figure.png`` in a folder."""
+        from aliasing import plots
+
+        folder = Path(folder)
+        write_json(folder / "summary.json", self.summary())
+        if self.spectra is not None:
+            self.spectra.write(folder / "spectra")
+            plots.save(self.plot(), folder / "figure.png")
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "OperatorSurvey":
+        """Read what `aliasing spectrum --out FOLDER` has left."""
+        folder = Path(folder)
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        images = summary["images"]
+        labels = {name: found["label"] for name, found in summary["operators"].items()}
+        spectra = Spectra.open(folder / "spectra") if (folder / "spectra" / FILE).is_file() else None
+        return cls(labels, images["each"], images["skipped"], summary["settings"], spectra)
+
+    def __repr__(self) -> str:
+        return render(self._rows())
+
+    def _repr_html_(self) -> str:
+        return render(self._rows(), "html")
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """What a person reads."""
+        return [
+            {f"stride {self.settings['stride']}": label}
+            | {MEASURES[name]: cell(estimate, 4) for name, estimate in self._estimates(operator).items()}
+            for operator, label in self.labels.items()
+        ]
+
+    def _estimates(self, operator: str) -> dict[str, Any]:
+        """A mean over the photographs, with its interval; one photograph tells a value and no spread."""
+        found: dict[str, Any] = {}
+        for measure in MEASURES:
+            values = [image["operators"][operator][measure] for image in self.images]
+            values = [value for value in values if value is not None]
+            if len(values) > 1:
+                # A maximum is no filter: it can raise the energy of the baseband above one.
+                found[measure] = (mean if measure == "baseband_kept" else share)(values).as_dict()
+            else:
+                found[measure] = {"value": values[0] if values else None, "low": None, "high": None}
+        return found
+
+
+def compare_operators(
+    images: Any = "sample",
+    stride: int = 4,
+    operators: Sequence[str] = DEFAULT_OPERATORS,
+    taps: TapsLike | None = None,
+    *,
+    channels: str = "luminance",
+) -> OperatorSurvey:
+    """See aliasing: what each way of downsampling folds of photographs, and what it keeps of their baseband.
+
+    Each photograph is made periodic (Moisan 2011) and filtered with circular padding, so that the split of its samples
+    into baseband and alias is exact (:func:`aliasing.sampling.decompose`).
+
+    Parameters
+    ----------
+    images : array (H, W, 3), or as in :func:`aliasing.images.open_images`
+        One photograph, or many; the first is drawn.
+    stride : int
+        Distance between samples kept, at least 2.
+    operators : sequence of str
+        Names out of `aliasing.downsample.comparison.OPERATORS`.
+    taps : str or sequence of float, optional
+        The filter of "convolution" and "blur" (:func:`aliasing.downsample.comparison.compare`).
+    channels : {"luminance", "rgb"}
+        One weighted sum (Rec. 709), or each colour by itself.
+
+    Returns
+    -------
+    OperatorSurvey
+        With ``summary()``, ``table()`` and ``plot()``.
+
+    Raises
+    ------
+    InputError
+        If no image can be used.
+    UsageError
+        If there is no such operator or filter, or the stride is below 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    >>> compare_operators(noise, stride=2, operators=["subsample", "average"])
+    stride 2     aliased energy    baseband kept    Gaussian of equal baseband
+    -----------  ----------------  ---------------  ----------------------------
+    subsampled   0.7566            1.0000           0.7566
+    2×2 average  0.3434            0.6869           0.4250
+    """
+    stride, names = whole(stride, "stride"), list(dict.fromkeys(operators))
+    if stride < 2:
+        raise UsageError(f"stride is {stride}; it must be at least 2")
+    unknown = [name for name in names if name not in OPERATORS]
+    if unknown or not names:
+        raise UsageError(f"no operator {', '.join(map(repr, unknown))}; there are {', '.join(OPERATORS)}")
+    if taps is not None:
+        get_taps(taps)  # a wrong name is said before any image is read
+    measured: list[dict[str, Any]] = []
+    skipped: dict[str, str] = {}
+    labels: dict[str, str] = {}
+    spectra = None
+    for entry in open_images(images):
+        try:
+            image = entry.load()
+            if not isinstance(image, Image):
+                raise BadImage("a video; give its frames as images")
+            picture = prepare(image.pixels, stride, channels)
+        except InputError as error:
+            skipped[entry.name] = str(error)
+            continue
+        results = [compare(picture, name, stride, taps) for name in names]
+        spectra = spectra or Spectra.of(picture, results, stride, image.name)
+        labels = {result.operator: result.label for result in results}
+        height, width = picture.shape[-2:]
+        shares = {
+            result.operator: {measure: _number(getattr(result, measure)) for measure in MEASURES} for result in results
+        }
+        described = {"name": image.name, "identity": image.identity, "height": height, "width": width}
+        measured.append(described | {"operators": shares})
+    if not measured:
+        first = next((f"no image could be used: {name}: {reason}" for name, reason in skipped.items()), None)
+        raise InputError(first or "no image was found")
+    settings = {
+        "stride": stride,
+        "operators": names,
+        "taps": taps if taps is None or isinstance(taps, str) else get_taps(taps).tolist(),
+        "channels": channels,
+        "periodic": "the periodic part of each image (Moisan 2011), circular padding",
+    }
+    return OperatorSurvey(labels, measured, skipped, settings, spectra)
+
+
+def _reading(operators: Mapping[str, Any], stride: int) -> Iterable[str]:
+    """What the numbers say of the picture, and of the seed's "pooling keeps high and drops low frequencies"."""
+
+    def percent(name: str, measure: str) -> str:
+        value = operators[name][measure]["value"]
+        return "–" if value is None else f"{100 * value:.3g} %"
+
+    if "max" not in operators:
+        return
+    kept, alias = operators["max"]["baseband_kept"]["value"], operators["max"]["alias_fraction"]["value"]
+    edge = f"{1 / (2 * stride):g} cycles per pixel"
+    verb = "does not drop" if kept > 0.9 else "loses part of"
+    yield (
+        f"Max-pooling {verb} the low frequencies: below {edge}, the new Nyquist frequency, their energy is"
+        f" {percent('max', 'baseband_kept')} of the original's."
+    )
+    yield (
+        f"Nor does it keep high ones: nothing above {edge} outlives a stride of {stride}. Of the energy that"
+        f" it samples {percent('max', 'alias_fraction')} lies there and comes out as false low frequencies, which"
+        " is what its spectrum shows as high."
+    )
+    for name in ("convolution", "blur"):
+        if name in operators and operators[name]["alias_fraction"]["value"] < alias:
+            yield (
+                f"{operators[name]['label'].capitalize()}: {percent(name, 'alias_fraction')} aliased, with"
+                f" {percent(name, 'baseband_kept')} of the baseband kept; a Gaussian that keeps as much aliases"
+                f" {percent(name, 'gaussian_alias_fraction')}. Compare filters at equal baseband only."
+            )
+
+
+def _number(value: float) -> float | None:
+    return value if value == value else None  # NaN is no JSON
