@@ -93,7 +93,8 @@ class Spectra:
         reference = float(spectrum.magnitude(picture - picture.mean((-2, -1), keepdims=True)).max()) or 1.0
 
         def decibels(dense: Picture) -> NDArray[Any]:
-            return np.minimum(spectrum.log_magnitude(dense.mean(0), floor=FLOOR, reference=reference), 0)
+            found = spectrum.log_magnitude(dense.mean(0), floor=FLOOR, reference=reference)
+            return np.asarray(found).clip(None, 0)
 
         original = Look("original", "original", _shown(picture), decibels(picture), {"power": _profile(picture, 1)})
         looks = [
