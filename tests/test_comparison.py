@@ -145,7 +145,7 @@ def test_spectra_come_back_from_a_folder(pixels, tmp_path):
         assert (before.label, before.power, before.alias_fraction) == (after.label, after.power, after.alias_fraction)
         # Half of the distance between two of the 256 levels of 100 decibels.
         np.testing.assert_allclose(after.decibels, before.decibels, atol=100 / 255 / 2 + 1e-9)
-        assert after.samples.shape == before.samples.shape
+        assert after.samples.shape[:2] == before.samples.shape[:2]  # WebP keeps grey as three channels
     plots.spectrum(found)
 
 
