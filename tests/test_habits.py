@@ -76,6 +76,21 @@ def test_each_shell_gets_something_to_evaluate(shell: str, capsys: pytest.Captur
     assert "aliasing" in capsys.readouterr().out
 
 
+def test_completion_is_an_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "argcomplete", None)  # not installed
+    monkeypatch.setitem(sys.modules, "argcomplete.shell_integration", None)
+    with pytest.raises(SystemExit) as exit_:
+        main(["--print-completion", "bash"])
+    assert exit_.value.code == 2
+    printed = capsys.readouterr()
+    assert printed == ("", 'aliasing: completion needs argcomplete; pip install "aliasing[completion]"\n')
+    monkeypatch.setenv("_ARGCOMPLETE", "1")  # the shell asks all the same
+    with pytest.raises(SystemExit) as exit_:
+        make_parser()
+    assert exit_.value.code == 1
+    assert capsys.readouterr() == ("", "")
+
+
 # --- the progress bar ---------------------------------------------------------------------------------------------
 
 

@@ -1,13 +1,18 @@
 """The package as a whole: cheap to import, lazy, and honest about what it lacks."""
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import aliasing
 
 HEAVY = ("torch", "torchvision", "timm", "matplotlib", "scipy", "cv2", "pyarrow", "numpy")
+IMPORTED_AS = {"opencv-python-headless": "cv2", "pillow": "PIL"}
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("statement", ["import aliasing", "import aliasing.cli; aliasing.cli.make_parser()"])
@@ -15,6 +20,21 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     code = f"import sys\n{statement}\nprint([name for name in {HEAVY!r} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", ["filters", "downsample", "layers"])
+def test_signals_need_numpy_scipy_and_torch_alone(module: str) -> None:
+    """Of what the package depends on, they load these, and what these load themselves (torch tqdm, where it is there)."""
+    requirements = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    names = {re.split(r"[^\w-]", requirement)[0] for requirement in requirements}
+    assert len(names) >= 14
+    names = {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names} - {"numpy", "scipy", "torch"}
+    code = (
+        "import sys, numpy, scipy, torch\n"
+        f"before = set(sys.modules)\nimport aliasing.{module}\nprint(*({names!r} & (set(sys.modules) - before)))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split() == []
 
 
 @pytest.mark.parametrize("name", aliasing.__all__)

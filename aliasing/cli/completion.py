@@ -31,16 +31,20 @@ class PrintCompletion(argparse.Action):
     """Print what a shell is to evaluate, and stop."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, shell: Any, option: str | None = None) -> None:
-        from argcomplete.shell_integration import shellcode
-
+        try:
+            from argcomplete.shell_integration import shellcode
+        except ModuleNotFoundError:
+            parser.exit(2, 'aliasing: completion needs argcomplete; pip install "aliasing[completion]"\n')
         print(shellcode(["aliasing"], shell=shell))
         parser.exit()
 
 
 def complete(parser: argparse.ArgumentParser, commands: dict[str, argparse.ArgumentParser]) -> None:
     """Answer the shell, if it is the shell that asks, and stop."""
-    import argcomplete
-
+    try:
+        import argcomplete
+    except ModuleNotFoundError:
+        parser.exit(1)  # pressing Tab is no place for an error
     for command in commands.values():
         for action in command._actions:
             if action.dest in ("model", "models", "pattern"):
