@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 import aliasing as al
 from aliasing import sampling
+from aliasing.depth import folding
 from aliasing.depth.dense import places, watching
 from aliasing.depth.equivariance import follows, moved
-from aliasing.depth.folding import energies, fold
+from aliasing.depth.folding import energies, measure_site
 from aliasing.errors import InputError, UsageError
 from aliasing.sites.trace import trace
 from tests.networks import randomise
@@ -171,7 +172,7 @@ def test_folding_is_that_of_decompose(shape: tuple[int, int]) -> None:
     before = torch.randn(1, *shape, dtype=torch.float64, generator=RANDOM)
     dense = sampling.ideal_lowpass(before, 2) + 0.3 * before
     expected = sampling.decompose(dense, 2, before=before)
-    found = fold(before.permute(1, 2, 0), dense.permute(1, 2, 0), (2, 2), compares=True)
+    found = measure_site(before.permute(1, 2, 0), dense.permute(1, 2, 0), (2, 2), compares=True)
     assert found["alias_fraction"] == pytest.approx(float(expected.alias_fraction), rel=1e-10)
     assert found["baseband_kept"] == pytest.approx(float(expected.baseband_kept), rel=1e-10)
     assert found["energy_above"] == pytest.approx(float(sampling.decompose(before, 2).alias_fraction), rel=1e-10)
@@ -190,7 +191,7 @@ def test_the_radial_spectrum_is_that_of_spectrum(shape: tuple[int, int]) -> None
 
 
 def test_a_constant_map_has_no_energy() -> None:
-    found = fold(torch.full((8, 8, 1), 3.0), torch.full((8, 8, 1), 3.0), (2, 2), compares=True)
+    found = measure_site(torch.full((8, 8, 1), 3.0), torch.full((8, 8, 1), 3.0), (2, 2), compares=True)
     assert np.isnan(found["alias_fraction"])
     assert found["spectrum"] == [None] * 16
 
@@ -441,3 +442,8 @@ def test_a_network_runs_as_if_nobody_looked() -> None:
     before = converted(x)
     probe(converted)
     assert torch.equal(converted(x), before)
+
+
+def test_fold_is_measure_site_now() -> None:
+    with pytest.warns(DeprecationWarning, match="measure_site"):
+        assert folding.fold is measure_site

@@ -16,6 +16,7 @@ from aliasing.depth.attribution import attribute
 from aliasing.depth.feature_maps import average_change, choose_layers, follow_maps, layer_outputs
 from aliasing.errors import InputError, UsageError
 from aliasing.explorer import Drag, depth_profile, follow
+from aliasing.hooks import seen
 from aliasing.images import open_images
 from aliasing.jitter import trace, trace_most_jittery
 from aliasing.jitter.examples import write_examples
@@ -202,3 +203,20 @@ def test_threads_that_a_network_sets_are_set_back(threads: int) -> None:
 def test_features_are_of_the_network_as_it_is() -> None:
     model = Classifier(Network().eval(), "known", 24, HALF, HALF, "bilinear", 32, 0.75)
     assert penultimate_features(model)(torch.zeros(2, 3, 24, 24)).shape == (2, 8)
+
+
+def test_hooks_are_gone_though_the_network_raises_and_count_the_calls_of_each_module() -> None:
+    shared = nn.Linear(2, 2)
+    network = nn.Sequential(shared, shared, nn.ReLU(), nn.Linear(3, 1))
+    met: list[tuple[str, int, float]] = []
+
+    def see(name: str, call: int, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        met.append((name, call, float(output.detach().sum())))
+        return torch.ones_like(output) if name == "2" else None
+
+    with pytest.raises(RuntimeError, match="shapes"), seen(network, {"0", "2"}, see):
+        network(torch.zeros(1, 2))
+    assert [(name, call) for name, call, _ in met] == [("0", 0), ("0", 1), ("2", 0)]
+    assert not any(module._forward_hooks for module in network.modules())
+    with seen(network[:3], {"2"}, see):
+        assert network[:3](torch.zeros(1, 2)).tolist() == [[1, 1]]  # what the function returns is the output

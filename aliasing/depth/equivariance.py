@@ -86,23 +86,9 @@ def follows(first: Tensor, second: Tensor, by: tuple[float, float], margin: int 
         raise ValueError(f"a margin of {margin} leaves nothing of {height}×{width} cells")
     inner = slice(margin, height - margin), slice(margin, width - margin)
     found = second[inner]
-    missed = _energy(moved(first, by)[inner] - found)
-    energy = _energy(found - _mean(found))
-    change = _energy(first[inner] - found)
+    missed, energy = map(float, sampling.residual(found, moved(first, by)[inner], (0, 1)))
+    change = float(sampling.squared_norm(first[inner] - found))
     return missed / energy if energy > 0 else math.nan, missed / change if change > 0 else math.nan
-
-
-def _energy(x: Tensor) -> float:
-    flat = x.reshape(-1)
-    return float(flat @ flat)
-
-
-def _mean(x: Tensor) -> Tensor:
-    """Over the first two of (H, W, C), as a product with ones: several times as fast as a reduction of strided axes."""
-    height, width, channels = x.shape
-    ones = x.new_full((height * width,), 1 / (height * width))
-    mean: Tensor = ones @ x.reshape(height * width, channels)
-    return mean
 
 
 def moved(x: Tensor, by: tuple[float, float]) -> Tensor:

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate, Mean
 from aliasing.fitting import Size
+from aliasing.hooks import seen
 from aliasing.images import BadImage, Clip, Image, ImageSource, open_images
 from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
@@ -216,20 +217,20 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
     model = evaluated(model, _device_of(model.module).type)
     modules = dict(model.module.named_modules())
     outputs: dict[str, Any] = {}
-    handles = []
-    for name in dict.fromkeys(layers):
+    for name in layers:
         if name != INPUT and name not in modules:
             raise UsageError(
                 f"{model.name} has no layer {name!r}{did_you_mean(name, list(modules)) or '; its layers are modules'}"
             )
-        if name != INPUT:
-            handles.append(modules[name].register_forward_hook(_keeper(outputs, name)))
-    try:
-        with torch.inference_mode(), in_evaluation(model.module):
-            model.module(model.normalize(views).to(_device_of(model.module)))
-    finally:
-        for handle in handles:
-            handle.remove()
+
+    def keep(name: str, call: int, args: Any, output: Any) -> None:
+        if name not in outputs:  # the first use; a copy, as what comes next may work in place
+            outputs[name] = (
+                output.clone() if isinstance(output, Tensor) else output
+            )  # what comes next may work in place
+
+    with seen(model.module, layers, keep), torch.inference_mode(), in_evaluation(model.module):
+        model.module(model.normalize(views).to(_device_of(model.module)))
     outputs[INPUT] = torch.from_numpy(np.asarray(views, np.float32) / 255).permute(0, 3, 1, 2)
     found = []
     for name in layers:
@@ -351,14 +352,6 @@ def _relative_change(averages: npt.NDArray[np.float64], pairs: Sequence[tuple[in
     size = np.abs(averages).mean(0).sum()
     change = np.abs(averages[second] - averages[first]).sum(1).mean()
     return float(change / size) if size else math.nan
-
-
-def _keeper(outputs: dict[str, Any], name: str) -> Any:
-    def keep(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if name not in outputs:  # a copy: what comes next may work in place
-            outputs[name] = output.clone() if isinstance(output, Tensor) else output
-
-    return keep
 
 
 def _as_map(output: Tensor, view: tuple[int, ...]) -> tuple[Kind, Tensor]:

@@ -10,6 +10,7 @@ Where the maps come from is the business of `aliasing.depth.dense`.
 """
 
 import math
+import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor
 
 from aliasing import spectrum
+from aliasing.sampling import below_nyquist, rounding_share
 
-__all__ = ["BINS", "Energies", "energies", "fold"]
+__all__ = ["BINS", "Energies", "energies", "measure_site"]
 
 BINS = 16  # rings of the radial spectrum, up to 0.5 cycles per cell
 
@@ -39,7 +41,7 @@ class Energies:
 
     def below(self, stride: tuple[int, int]) -> float:
         """The energy below the Nyquist frequency of a stride."""
-        return float(self.by_frequency[_below(self.shape, stride)].sum())
+        return float(self.by_frequency[torch.from_numpy(below_nyquist(self.shape, stride, onesided=True))].sum())
 
     def radial(self) -> list[float | None]:
         """The mean energy of a frequency in each ring, in units of what it would be were the spectrum white."""
@@ -59,35 +61,23 @@ def energies(x: Tensor) -> Energies:
     summed = energy.sum(0).cpu().double()  # mps has no float64
     mean = float(summed[height // 2, 0])
     summed[height // 2, 0] = 0
-    # Rounding of the transform leaves about eps · log₂(N) of the mean's magnitude in other frequencies.
-    if float(summed.sum()) <= mean * (torch.finfo(energy.dtype).eps * (2 + math.log2(height * width))) ** 2:
+    if float(summed.sum()) <= mean * rounding_share(torch.finfo(energy.dtype).eps, (height, width)):
         summed.zero_()
     return Energies((height, width), summed)
 
 
 @lru_cache(maxsize=64)
-def _below(shape: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    height, width = shape
-    down = abs(spectrum.axis_frequencies(height)) < 1 / (2 * stride[0])
-    across = np.arange(width // 2 + 1) / width < 1 / (2 * stride[1])
-    return torch.from_numpy(np.logical_and.outer(down, across))
-
-
-@lru_cache(maxsize=64)
 def _rings(shape: tuple[int, int]) -> tuple[Tensor, list[int]]:
     """The ring of every frequency of a one-sided spectrum (the last is for what lies beyond), and their sizes."""
-    height, width = shape
-    f_y, f_x = spectrum.axis_frequencies(height)[:, None], np.arange(width // 2 + 1)[None] / width
-    radius = np.hypot(f_y, f_x)
-    ring = np.minimum((radius * 2 * BINS).astype(int), BINS - 1)
-    ring[radius > 0.5] = BINS
-    ring[(radius == 0)] = BINS  # the mean is no part of it
+    ring = spectrum.ring_of_each(shape, (1.0, 1.0), tuple(np.linspace(0, 0.5, BINS + 1)), onesided=True).copy()
+    ring[shape[0] // 2, 0] = BINS  # the mean is no part of it
+    f_x = spectrum.axis_frequencies(shape[1], onesided=True)
     mirrored = np.where((f_x > 0) & (f_x < 0.5), 2, 1) * np.ones_like(ring)
     counts = np.bincount(ring.reshape(-1), mirrored.reshape(-1), minlength=BINS + 1)[:BINS]
     return torch.from_numpy(ring.reshape(-1)), [int(count) for count in counts]
 
 
-def fold(before: Tensor, dense: Tensor, stride: tuple[int, int], compares: bool) -> dict[str, Any]:
+def measure_site(before: Tensor, dense: Tensor, stride: tuple[int, int], compares: bool) -> dict[str, Any]:
     """The measures of a site on one image.
 
     Parameters
@@ -108,7 +98,7 @@ def fold(before: Tensor, dense: Tensor, stride: tuple[int, int], compares: bool)
     Examples
     --------
     >>> x = torch.tensor([1.0, -1.0] * 4).expand(8, 8)[..., None]
-    >>> found = fold(x, x, (2, 2), compares=True)
+    >>> found = measure_site(x, x, (2, 2), compares=True)
     >>> round(found["alias_fraction"], 6)
     1.0
     """
@@ -121,3 +111,10 @@ def fold(before: Tensor, dense: Tensor, stride: tuple[int, int], compares: bool)
         "baseband_kept": behind.below(stride) / inside if compares and inside > 0 else math.nan,
         "spectrum": in_front.radial(),
     }
+
+
+def __getattr__(name: str) -> Any:
+    if name != "fold":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.fold is {__name__}.measure_site now", DeprecationWarning, stacklevel=2)
+    return measure_site

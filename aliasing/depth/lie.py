@@ -20,7 +20,7 @@ double precision.
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
@@ -35,6 +35,7 @@ from torch.autograd import forward_ad as untyped_forward_ad
 from aliasing.depth.layers import Layer, choose_layers
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Mean
+from aliasing.hooks import seen
 from aliasing.images import BadImage, Image, ImageSource, open_images
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, evaluated, require_independence
@@ -325,25 +326,11 @@ class _Differentiated:
         change: Tensor = ((ahead - behind) / (2 * _STEP)).flatten(1)
         return change
 
-    @contextmanager
-    def _hooked(self, hook: Callable[[Layer, Tensor], Tensor | None]) -> Iterator[None]:
-        calls: dict[str, int] = {}
+    def _hooked(self, hook: Callable[[Layer, Tensor], Tensor | None]) -> AbstractContextManager[None]:
         layers = {(layer.module, layer.call): layer for layer in self.layers}
 
-        def hook_of(name: str) -> Any:
-            def on(module: nn.Module, args: Any, output: Tensor) -> Tensor | None:
-                calls[name] = calls.get(name, -1) + 1
-                layer = layers.get((name, calls[name]))
-                return None if layer is None else hook(layer, output)
+        def see(name: str, call: int, args: Any, output: Tensor) -> Tensor | None:
+            layer = layers.get((name, call))
+            return None if layer is None else hook(layer, output)
 
-            return on
-
-        names = {layer.module for layer in self.layers}
-        handles = [
-            inside.register_forward_hook(hook_of(name)) for name, inside in self.module.named_modules() if name in names
-        ]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        return seen(self.module, {layer.module for layer in self.layers}, see)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aliasing.depth.dense import Place, places, watching
-from aliasing.depth.folding import fold
+from aliasing.depth.folding import measure_site
 from aliasing.depth.geometry import pads_circularly
 from aliasing.depth.layers import Layer, choose_layers
 from aliasing.depth.profile import Profile, schema
@@ -307,7 +307,7 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
             watch.not_finite.add(number)
         elif (place, number) not in folded:  # of a place that is passed again, the first time
             before, dense = (x if x.dtype == torch.float64 else x.float() for x in (before, dense))
-            folded[place, number] = fold(before, dense, met[place].site.stride, compares)
+            folded[place, number] = measure_site(before, dense, met[place].site.stride, compares)
 
     module = subject.model.module
     shown = subject.model.normalize(torch.from_numpy(np.stack(pictures)).to(subject.device))

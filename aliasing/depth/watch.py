@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from aliasing.depth.equivariance import cosine_similarity, follows, relative_change
 from aliasing.depth.layers import Layer
+from aliasing.hooks import seen
 
 __all__ = ["Pair", "Watch", "averages", "maps_of"]
 
@@ -52,27 +53,15 @@ class Watch:
     def on(self, module: nn.Module) -> Iterator[None]:
         """Watch the module while it runs."""
         numbers: dict[tuple[str, int], int] = {(layer.module, layer.call): i for i, layer in enumerate(self.layers)}
-        calls: dict[str, int] = {}
-        handles = []
 
-        def hook_of(name: str) -> Any:
-            def hook(module: nn.Module, args: Any, output: Any) -> None:
-                call = calls[name] = calls.get(name, -1) + 1
-                number = numbers.get((name, call))
-                if number is not None:
-                    with torch._C.DisableTorchFunction():  # whatever counts the network's calls must not count these
-                        self.look(number, output)
+        def see(name: str, call: int, args: Any, output: Any) -> None:
+            number = numbers.get((name, call))
+            if number is not None:
+                with torch._C.DisableTorchFunction():  # whatever counts the network's calls must not count these
+                    self.look(number, output)
 
-            return hook
-
-        for name, inside in module.named_modules():
-            if any(layer.module == name for layer in self.layers):
-                handles.append(inside.register_forward_hook(hook_of(name)))
-        try:
+        with seen(module, {layer.module for layer in self.layers}, see):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def look(self, number: int, output: Tensor) -> None:
         """Compare the views of each image in the output of one layer."""

@@ -138,8 +138,8 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
         dense = downsample.low_pass(torch.from_numpy(picture), stride, row, "circular").numpy()
     parts = sampling.decompose(dense, stride, before=picture)
     # Over all channels: energies, not fractions, are added.
-    inside, total = _energies(dense, stride)
-    before, _ = _energies(picture, stride)
+    inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(dense, stride))
+    before = float(sampling.baseband_energy(picture, stride)[0].sum())
     kept = inside / before if before else 1.0
     return Comparison(
         operator,
@@ -174,7 +174,7 @@ def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float)
     power = spectrum.power(picture).sum(0)
     f_y, f_x = spectrum.frequencies(picture)
     squared = f_y[:, None] ** 2 + f_x**2
-    below = (abs(f_y) < sampling.nyquist(stride))[:, None] & (abs(f_x) < sampling.nyquist(stride))
+    below = sampling.below_nyquist(power.shape, (stride, stride))
     power[squared == 0] = 0  # without the mean
     energy = power[below].sum()
     if abs(baseband_kept - 1) < 1e-9:
@@ -218,11 +218,3 @@ def _taps_and_label(operator: str, stride: int, taps: TapsLike | None) -> tuple[
 
 def _dense_maximum(picture: Tensor, stride: int) -> Tensor:
     return F.max_pool2d(F.pad(picture[None], (0, stride - 1) * 2, "circular"), stride, 1)[0]
-
-
-def _energies(picture: Picture, stride: int) -> tuple[float, float]:
-    """Energy below the new Nyquist frequency, and in all, of all channels, without their means."""
-    deviation = picture - picture.mean((-2, -1), keepdims=True)
-    total = float((deviation**2).sum())
-    inside = float((sampling.ideal_lowpass(deviation, stride) ** 2).sum())
-    return inside, total

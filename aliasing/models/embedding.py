@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from aliasing.hooks import seen
 from aliasing.models.classifier import Classifier
 from aliasing.sites.trace import on_trial
 
@@ -22,16 +23,9 @@ def penultimate_layer(classifier: Classifier) -> str | None:
     """
     outputs: dict[str, Tensor] = {}
     with on_trial(classifier.module) as module:
-        hooks = [
-            layer.register_forward_hook(lambda _layer, _inputs, output, name=name: outputs.__setitem__(name, output))
-            for name, layer in module.named_modules()
-            if isinstance(layer, nn.Linear)
-        ]
-        try:
+        linear = {name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
+        with seen(module, linear, lambda name, call, args, output: outputs.__setitem__(name, output)):
             answer = module(classifier.blank())
-        finally:
-            for hook in hooks:
-                hook.remove()
     # Flatten, Identity and Dropout after the layer pass the same memory on.
     return next((name for name, output in outputs.items() if _is_same_memory(output, answer)), None)
 
@@ -63,15 +57,11 @@ def penultimate_features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
     name = penultimate_layer(classifier)
     if name is None:
         return lambda batch: _pool(classifier.module(batch))
-    layer = classifier.module.get_submodule(name)
 
     def features(batch: Tensor) -> Tensor:
         inputs: list[Tensor] = []
-        hook = layer.register_forward_pre_hook(lambda _layer, arguments: inputs.append(arguments[0]))
-        try:
+        with seen(classifier.module, {name}, lambda name, call, args, output: inputs.append(args[0])):
             classifier.module(batch)
-        finally:
-            hook.remove()
         return _pool(inputs[-1])
 
     return features

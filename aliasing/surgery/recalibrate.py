@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from aliasing.errors import InputError, UsageError
+from aliasing.hooks import seen
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import retrained
@@ -74,34 +75,36 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
 
 def recalibrate_(module: nn.Module, batches: Iterable[Any]) -> nn.Module:
     """Recalibrate the network itself; see `recalibrate`."""
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.running_mean is not None]
+    named = {
+        name: layer
+        for name, layer in module.named_modules()
+        if isinstance(layer, _BatchNorm) and layer.running_mean is not None
+    }
+    layers = list(named.values())
     if not layers:
         raise UsageError(f"{type(module).__name__} keeps no batch-norm statistics: there is nothing to re-estimate")
     modes = {inside: inside.training for inside in module.modules()}
     kept = [(layer.momentum, _clone(layer.num_batches_tracked)) for layer in layers]
-    sums = {layer: _Moments() for layer in layers}
-    handles = [layer.register_forward_pre_hook(lambda layer, args: sums[layer].add(args[0])) for layer in layers]
+    sums = {name: _Moments() for name in named}
     module.eval()
     for layer in layers:
         layer.training, layer.momentum = True, 0.0  # normalise by the batch, and leave the running statistics
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     try:
-        with torch.no_grad():
-            seen = 0
+        with torch.no_grad(), seen(module, sums, lambda name, call, args, output: sums[name].add(args[0])):
+            count = 0
             for batch in batches:
                 pictures = batch[0] if isinstance(batch, (tuple, list)) else batch  # a DataLoader's labels stay beside
                 module(pictures.to(device))
-                seen += 1
-            if not seen:
+                count += 1
+            if not count:
                 raise InputError("there are no images to take the batch-norm statistics from")
-            for layer in layers:
-                if sums[layer].count > 1:  # a layer that was never run keeps what it has
-                    mean, variance = sums[layer].result()
+            for name, layer in named.items():
+                if sums[name].count > 1:  # a layer that was never run keeps what it has
+                    mean, variance = sums[name].result()
                     layer.running_mean.copy_(mean)  # type: ignore[union-attr]
                     layer.running_var.copy_(variance)  # type: ignore[union-attr]
     finally:
-        for handle in handles:
-            handle.remove()
         for layer, (momentum, tracked) in zip(layers, kept, strict=True):
             layer.momentum = momentum
             if tracked is not None and layer.num_batches_tracked is not None:
