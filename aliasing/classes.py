@@ -1,9 +1,9 @@
-"""Which of a network's classes does a label mean? What is written, turned into the network's own number, or left alone.
+"""Matching labels, however they are written, to a network's classes.
 
 A label is written in many ways: a number ("7", "007", 7.0), a WordNet id ("n02111889"), the name of a class or one of
-its synonyms ("Samoyed", "samoyede"), or not at all (empty, −1, null). Only the network can say which of its classes is
-meant: by its ``labels`` and by how many classes it has. Nothing is ever numbered by its place in a list: what means no
-class of this network is unmatched, and counted as such.
+its synonyms ("Samoyed", "samoyede"), or not at all (empty, −1, null). Only the network can say which class is meant, by
+its ``labels`` and its number of classes. No label is numbered by its place in a list: one that means no class of this
+network is unmatched, and is counted as such.
 
 ImageNet's WordNet ids and synonyms are timm's tables, read without importing timm.
 """
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from aliasing.models import Classifier
 
 Label: TypeAlias = int | str | None
-"""A label as it is written: an integer of a data set, a text, or None where nothing is written."""
+"""A label as it is written: an integer of a data set, a text, or None if there is none."""
 
 MAX_LABEL = 2**31 - 1  # as records hold them
 HOWS = ("number", "wnid", "name", "unknown", "unmatched")
 EXAMPLES = 3  # of each way in which labels were matched, in a summary
 _SHOWN = 60  # characters of a label in a message
-_LONGEST_NUMBER = 18  # digits; more are no class
+_LONGEST_NUMBER = 18  # digits; a longer number is not a class
 _AGREEING = 0.9  # share of names that must fit a list of WordNet ids for the list to be the network's
 _UNKNOWN = frozenset({"", "-1", "-1.0", "\u22121", "null", "none", "nan", "n/a", "na", "<na>", "unknown"})
 _IMAGENET = 1000
@@ -41,17 +41,17 @@ _FRACTION = re.compile(r"[+-]?[0-9]*\.[0-9]+(e[+-]?[0-9]+)?")
 
 
 def written(value: Any) -> Label:
-    """A label as a file, a table or a data set holds it, as an int, a text or None.
+    """Convert a label from a file, a table or a data set to an int, a text or None.
 
     Parameters
     ----------
     value : anything
-        A number of Python, NumPy or torch (an array or a tensor of one element, too), a text, bytes, None.
+        A number of Python, NumPy or torch (also an array or a tensor of one element), a text, bytes or None.
 
     Returns
     -------
     int, str or None
-        None for None, NaN, −1 and an empty text. What is no label (a list, a fraction) is given as text.
+        None for None, NaN, −1 and an empty text. Anything that is not a label (a list, a fraction) becomes text.
 
     Examples
     --------
@@ -78,16 +78,7 @@ def written(value: Any) -> Label:
 
 @dataclass(frozen=True)
 class Match:
-    """What a label means to a network.
-
-    Attributes
-    ----------
-    how : {"number", "wnid", "name", "unknown", "unmatched"}
-    index : int or None
-        The network's class.
-    reason : str
-        Why it is unmatched.
-    """
+    """What a label means to a network: how it was matched, the index of the class, or why it is unmatched."""
 
     how: str
     index: int | None = None
@@ -101,7 +92,6 @@ class Classes:
     Parameters
     ----------
     count : int
-        How many there are.
     names : sequence of str, optional
         The name of each; synonyms are separated by commas, as in ImageNet's ("Samoyed, Samoyede").
 
@@ -130,7 +120,7 @@ class Classes:
 
     @property
     def described(self) -> str:
-        """Its first classes, in words."""
+        """The first classes, in words."""
         if self.names is None:
             return f"{self.count} classes without names"
         first = ", ".join(repr(_shown(name)) for name in self.names[:3])
@@ -148,7 +138,7 @@ class Classes:
         return self._by_number(number)
 
     def _own(self, label: str) -> Match | None:
-        """The very text of one of the network's labels."""
+        """Match the exact text of one of the network's labels."""
         return self._only(self._spellings[0].get(label.strip()))
 
     def _by_name(self, label: str) -> Match | None:
@@ -169,12 +159,12 @@ class Classes:
             return None
         index = self._index_of_wnid.get(wnid)
         if index is None:
-            return Match("unmatched", reason="a WordNet id that is none of its classes")
+            return Match("unmatched", reason="a WordNet id that is not one of its classes")
         return Match("wnid", index)
 
     @cached_property
     def wnids(self) -> tuple[str | None, ...]:
-        """The WordNet id of each class, where it is known."""
+        """The WordNet id of each class, or None if it is not known."""
         if self.names is None:
             return imagenet_synsets() if self.count == _IMAGENET else ()
         given = tuple(wnid_of(name) for name in self.names)
@@ -188,7 +178,7 @@ class Classes:
                 )
                 if fitting >= _AGREEING * len(wnids):
                     return wnids
-        # Some of ImageNet's classes in an order of their own: each by a name that only one of the thousand has.
+        # Some of ImageNet's classes in another order: find each by a name that only one of the thousand has.
         found = [
             {wnid for part in _parts(name, plain=True) for wnid in _imagenet_wnids().get(part, ())}
             for name in self.names
@@ -202,7 +192,7 @@ class Classes:
 
     @cached_property
     def _spellings(self) -> tuple[dict[str, set[int]], dict[str, set[int]], dict[str, set[int]]]:
-        """The classes by their whole label, by a part of it as it is written, and by any part in plain letters."""
+        """The classes by their whole label, by a part of it as written, and by any part in plain letters."""
         whole: dict[str, set[int]] = {}
         exact: dict[str, set[int]] = {}
         plain: dict[str, set[int]] = {}
@@ -228,8 +218,8 @@ class Classes:
 class MatchedLabels:
     """The labels of a stream of images, as one network's classes.
 
-    A network is asked about all labels at once: one number that it has no class for says that the numbers are not
-    this network's, and then none of them counts; so with names, where most of them mean nothing to it.
+    All labels are judged together: if the network has no class for one of the numbers, then the numbers are not this
+    network's and none of them counts. The same holds for names if it does not know most of them.
 
     Parameters
     ----------
@@ -237,11 +227,11 @@ class MatchedLabels:
         Its name, for messages.
     classes : Classes
     images : mapping of Label to int
-        How many images have each label, as it is written.
+        The number of images with each label, as it is written.
     defined : sequence of str, optional
         The names that the data set itself gives to its integers.
     source : str
-        What the images are, for messages.
+        Where the images come from, for messages.
 
     Examples
     --------
@@ -266,7 +256,7 @@ class MatchedLabels:
         self._matches.update({label: self._match(label) for label in self.images})
         if self.unused_names:
             self._cautions.append(
-                f"has {self.classes.count} classes and {self.unused_names} labels, which are left aside: give it as"
+                f"has {self.classes.count} classes and {self.unused_names} labels, which are not used: give it as"
                 " many labels as classes"
             )
         reason = self._refusal()
@@ -279,27 +269,27 @@ class MatchedLabels:
             self._cautions.extend(self._doubts())
 
     def __call__(self, label: Label) -> int | None:
-        """The network's class, or None where the label means none."""
+        """The network's class, or None if the label does not mean one."""
         match = self._matches.get(label)
         return None if match is None else match.index
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What must be known of the accuracy, or why there is none."""
+        """What to know about the accuracy, or why there is none."""
         return tuple(self._cautions)
 
     @property
     def labelled(self) -> int:
-        """How many images have a label, whatever it means."""
+        """The number of images that have a label, whatever it means."""
         return sum(count for label, count in self.images.items() if self._matches[label].how != "unknown")
 
     @property
     def matched(self) -> int:
-        """How many images have a label that means a class of this network."""
+        """The number of images whose label means a class of this network."""
         return sum(count for label, count in self.images.items() if self(label) is not None)
 
     def summary(self) -> dict[str, Any]:
-        """How many images were matched in which way, with a few examples of each."""
+        """The number of images matched in each way, with a few examples."""
         counts = dict.fromkeys(HOWS, 0)
         examples: list[dict[str, Any]] = []
         shown: Counter[str] = Counter()
@@ -321,7 +311,7 @@ class MatchedLabels:
         return self.classes.match(label)
 
     def _by_definition(self, number: int) -> Match:
-        """An integer that the data set itself gives a name."""
+        """Match an integer to which the data set itself gives a name."""
         assert self.defined is not None
         if not 0 <= number < len(self.defined):
             return Match("unmatched", reason=f"the data set names {len(self.defined)} classes only")
@@ -333,7 +323,7 @@ class MatchedLabels:
 
     @cached_property
     def _same_numbering(self) -> bool:
-        """Whether the data set's numbers are the network's: most names that both know stand at the same place."""
+        """Whether the data set numbers its classes as the network does: most shared names have the same number."""
         if self.defined is None or len(self.defined) != self.classes.count:
             return False
         found = [self.classes.match(name).index for name in self.defined]
@@ -342,16 +332,16 @@ class MatchedLabels:
         return agreeing == known and 2 * agreeing > len(found)
 
     def _refusal(self) -> str:
-        """Why no label counts; empty where they do."""
+        """Why no label counts; empty if they do."""
         numbers = [number for number in map(_number_of, self._unnamed()) if number is not None and number != -1]
         count = self.classes.count
         if not self.labelled:
             return ""
         if not count:
-            return f"{self.network} fails on a plain picture, and how many classes it has is not known"
+            return f"{self.network} fails on a plain picture, so its number of classes is not known"
         fractions = [label for label in self._unnamed() if _is_fraction(label)]
         if fractions:
-            return f"labels such as {_quoted(fractions[:1])} in {self.source} are no numbers of classes"
+            return f"labels such as {_quoted(fractions[:1])} in {self.source} are not numbers of classes"
         if numbers and not 0 <= min(numbers) <= max(numbers) < count:
             hint = "; they seem to begin at 1" if min(numbers) == 1 and max(numbers) == count else ""
             return (
@@ -366,7 +356,7 @@ class MatchedLabels:
         return ""
 
     def _unnamed(self) -> Iterator[Label]:
-        """The labels that are numbers, and not the names of classes."""
+        """The labels that are numbers and not the names of classes."""
         for label in self.images:
             if self._matches[label].how not in ("name", "wnid", "unknown") and (
                 self.defined is None or isinstance(label, str)
@@ -374,7 +364,7 @@ class MatchedLabels:
                 yield label
 
     def _doubts(self) -> Iterator[str]:
-        """What is to be known of labels that count."""
+        """What to know about labels that count."""
         if self.matched < self.labelled:
             yield (
                 f"accuracy over {self.matched} of {self.labelled} labelled images: {self._unmatched_words()} mean no"
@@ -386,7 +376,7 @@ class MatchedLabels:
             if match.how == "name" and isinstance(label, str) and as_number(label) not in (None, match.index)
         ]
         if both:
-            yield f"label {_quoted(both[:1])} is the name of one class and the number of another: taken for the name"
+            yield f"label {_quoted(both[:1])} is the name of one class and the number of another: read as the name"
         if self.classes.names is None and any(match.how == "wnid" for match in self._matches.values()):
             yield f"{self.classes.count} classes without names, taken for ImageNet's in the order of their WordNet ids"
         numbers = {match.index for match in self._matches.values() if match.how == "number"}
@@ -421,22 +411,22 @@ def match_labels(
     defined: Sequence[str] | None = None,
     source: str = "these images",
 ) -> MatchedLabels:
-    """The labels of a stream of images, as the classes of a network.
+    """Match the labels of a stream of images to the classes of a network.
 
     Parameters
     ----------
     model : Classifier
     images : mapping of Label to int
-        How many images have each label (see :func:`count_labels`).
+        The number of images with each label (see :func:`count_labels`).
     defined : sequence of str, optional
         The names that the data set itself gives to its integers (``ImageSource.class_names``).
     source : str
-        What the images are, for messages.
+        Where the images come from, for messages.
     """
     said = any(label is not None for label in images)
     count = _count_classes(model) if said else None
     names = model.labels
-    if count is None:  # it fails on any picture, and says so when it is measured
+    if count is None:  # it fails on any picture, which measuring it will report
         count = len(names) if names is not None else 0
     fits = names is None or len(names) == count
     return MatchedLabels(
@@ -450,17 +440,17 @@ def match_labels(
 
 
 def count_labels(entries: Iterable["Entry"]) -> Counter[Label]:
-    """How many entries have each label, as it is written."""
+    """Count the entries with each label, as it is written."""
     return Counter(entry.label for entry in entries)
 
 
 def in_classes(entries: Iterable["Entry"], labels: MatchedLabels | None) -> list["Entry"]:
-    """The entries with a network's classes in place of what is written; without labels where it has no classes."""
+    """The entries with a network's classes in place of what is written; without labels if it has no classes."""
     return [replace(entry, label=None if labels is None else labels(entry.label)) for entry in entries]
 
 
 def _count_classes(model: "Classifier") -> int | None:
-    """How many classes a network answers with, by one picture of its mean colour; None where it fails on that."""
+    """The number of classes in a network's answer to a picture of its mean colour; None if it fails on that."""
     import torch
 
     from aliasing.sites.trace import on_trial
@@ -468,7 +458,7 @@ def _count_classes(model: "Classifier") -> int | None:
     try:
         with on_trial(model.module) as module:
             answer = module(model.blank())
-    except (Exception, SystemExit):  # what is wrong with it is said when it is measured
+    except (Exception, SystemExit):  # measuring it reports what is wrong
         return None
     if not isinstance(answer, torch.Tensor) or answer.ndim not in (1, 2):
         return None
@@ -476,7 +466,7 @@ def _count_classes(model: "Classifier") -> int | None:
 
 
 def as_number(label: str) -> int | None:
-    """The number that a text is ("7", "007", "7.0", "class 7", "LABEL_7"), or None where it is none.
+    """The number that a text stands for ("7", "007", "7.0", "class 7", "LABEL_7"), or None if it is not a number.
 
     Examples
     --------
@@ -492,7 +482,7 @@ def as_number(label: str) -> int | None:
 
 
 def wnid_of(label: str) -> str | None:
-    """The WordNet id that a text is or begins with, as ImageNet's folders are named; None where there is none.
+    """The WordNet id that a text is or begins with, as the names of ImageNet's folders do; None if there is none.
 
     Examples
     --------
@@ -504,7 +494,7 @@ def wnid_of(label: str) -> str | None:
 
 
 def imagenet_synsets() -> tuple[str, ...]:
-    """ImageNet-1k's WordNet ids in the order of its labels, from timm's list (read without importing timm)."""
+    """ImageNet-1k's WordNet ids in the order of its labels, from timm's list, read without importing timm."""
     return _wordnet_list("imagenet_synsets.txt")
 
 
@@ -517,13 +507,13 @@ def _number_of(label: Label) -> int | None:
 
 
 def _parts(name: str, plain: bool = False) -> frozenset[str]:
-    """A class's label and its synonyms: its parts between commas, and the whole."""
+    """A class's label and its synonyms: the parts between commas, and the whole."""
     parts = {name.strip(), *(part.strip() for part in name.split(","))} - {""}
     return frozenset(map(_plain, parts)) if plain else frozenset(parts)
 
 
 def _plain(name: str) -> str:
-    """A name without what is written sometimes so and sometimes otherwise: case, accents' form, spaces and dashes."""
+    """A name without what may be written in several ways: case, the form of accents, spaces and dashes."""
     return " ".join(re.sub(r"[\s_\-\u2010-\u2015]+", " ", unicodedata.normalize("NFKC", name)).casefold().split())
 
 
@@ -555,14 +545,14 @@ def _wordnet_list(name: str) -> tuple[str, ...]:
 
 @cache
 def _wordnet_lists() -> tuple[tuple[str, ...], ...]:
-    """ImageNet's classes in every order and choice that networks are trained on; the thousand first."""
+    """ImageNet's classes in every selection and order that networks are trained on; the thousand first."""
     others = sorted(path.name for path in _tables().glob("*_synsets.txt") if path.name != "imagenet_synsets.txt")
     return tuple(_wordnet_list(name) for name in ("imagenet_synsets.txt", *others))
 
 
 @cache
 def _synonyms() -> dict[str, frozenset[str]]:
-    """The names of every WordNet id, in plain letters."""
+    """The names of each WordNet id, in plain letters."""
     rows = (_tables() / "imagenet_synset_to_lemma.txt").read_text(encoding="utf-8").splitlines()
     pairs = (row.split("\t", 1) for row in rows if "\t" in row)
     return {wnid: _parts(lemmas.strip('"'), plain=True) for wnid, lemmas in pairs}
@@ -570,7 +560,7 @@ def _synonyms() -> dict[str, frozenset[str]]:
 
 @cache
 def _imagenet_wnids() -> dict[str, set[str]]:
-    """Of ImageNet's thousand classes, the WordNet ids by each of their names."""
+    """The WordNet ids of ImageNet's thousand classes, by each of their names."""
     found: dict[str, set[str]] = {}
     for wnid in imagenet_synsets():
         for part in _synonyms()[wnid]:

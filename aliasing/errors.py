@@ -1,7 +1,7 @@
-"""What can be wrong with what a person gave us.
+"""The errors that a user can cause.
 
-Both are a ``ValueError``, so that a notebook can catch them as such. Their text is one line: what was given, what was
-expected, and how to mend it. The command line prints that line and nothing else.
+All are ``ValueError``s, so that a notebook can catch them as such. Their text is one line: what was given, what was
+expected, and how to fix it. The command line prints that line and nothing else.
 """
 
 import traceback
@@ -16,17 +16,17 @@ class UsageError(ValueError):
 
 
 class ElsewhereError(InputError):
-    """Another process of the same run is at fault, and says so itself."""
+    """Another process of the same run is at fault, and reports it itself."""
 
 
 def who_exits(error: SystemExit) -> str:
-    """The function that called ``sys.exit``: in somebody's network, images or protocol, where it ends nothing."""
+    """The function that called ``sys.exit``, in a user's network, images or protocol; the run does not exit."""
     frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].name} in {frames[-1].filename}" if frames else "something"
 
 
 def one_line(text: str) -> str:
-    """The text with everything that is not printable (line breaks, control characters, surrogates) escaped.
+    """Escape everything that is not printable: line breaks, control characters, surrogates.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""How sure are we? Estimates with 95 % intervals, from images that each give several values.
+r"""Estimates with their 95 % intervals, from images that each give several values.
 
 The pairs of views of one image are not independent, so the image is the unit of sampling. With :math:`x_i` the sum of
 the values of image *i* and :math:`n_i` their number, the estimate is the ratio of sums and its variance is the
@@ -12,22 +12,22 @@ A value bounded by 0 and 1 gets the beta interval of a proportion on the *effect
 zero width: where no variation was seen, *n\** is the number of images, so that "no change in *m* images" reads as
 "at most about 3.7 / m".
 
-Means that are not bounded, and differences, get Student's t interval corrected for skewness. Of skewed values the mean
-and its error are dependent: where the few large ones are missing from the sample, both are too small, and the plain
-t interval misses the truth above it far too often. With :math:`e_i = x_i - r n_i`, :math:`g` their skewness without
-bias and :math:`a = g / \sqrt m`, the statistic :math:`T = (r - \rho) / \sqrt v` is made symmetric by a monotone cubic
-(Hall 1992), whose inverse takes the quantiles of Student's t back:
+Unbounded means, and differences, get Student's t interval corrected for skewness. The mean of skewed values and its
+error are dependent: if the few large ones are missing from the sample, both are too small, and the plain t interval
+misses a truth above it far too often. With :math:`e_i = x_i - r n_i`, :math:`g` their unbiased skewness and
+:math:`a = g / \sqrt m`, a monotone cubic (Hall 1992) makes the statistic :math:`T = (r - \rho) / \sqrt v` symmetric,
+and its inverse takes the quantiles of Student's t back:
 
 .. math:: x = T + \frac{a T^2}{3} + \frac{a^2 T^3}{27} + \frac a 6
           \quad\Longleftrightarrow\quad T = \frac{3\,(x - a/6)}{u^2 + u + 1},\quad
           u = \sqrt[3]{1 + a\,(x - a/6)}
 
-Their degrees of freedom are those of a variance of skewed values (Satterthwaite 1946): with the kurtosis
+The degrees of freedom are those of a variance of skewed values (Satterthwaite 1946): with the kurtosis
 :math:`3 + \frac32 g^2` of a gamma distribution of that skewness, :math:`(m - 1) / (1 + \frac34 g^2)`. Without skewness
-this is Student's interval. So it is for fewer than ten images, whose skewness is chance: of normal values it has a
-standard error above 0.7, and would make the interval of three up to twice as wide as needed.
+this is Student's interval. Fewer than ten images get Student's interval too, because their skewness is chance: that of
+normal values has a standard error above 0.7, and would make the interval of three up to twice as wide as needed.
 
-Everything is kept as sums, so that estimates stream, merge, and need no memory.
+Everything is kept as sums, so that estimates can stream and merge in constant memory.
 """
 
 import math
@@ -46,14 +46,14 @@ _SKEWNESS_FROM = 10  # images
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number and its 95 % interval. ``low`` and ``high`` are NaN where one value cannot tell its spread."""
+    """A number and its 95 % interval; ``low`` and ``high`` are NaN if a single value does not show any spread."""
 
     value: float
     low: float
     high: float
 
     def as_dict(self) -> dict[str, float | None]:
-        """As it stands in ``summary.json``: ``{"value", "low", "high"}``, null for what is not a number."""
+        """As in ``summary.json``: ``{"value", "low", "high"}``, with null for NaN and infinity."""
         return {name: _finite(getattr(self, name)) for name in ("value", "low", "high")}
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Estimate:
 
 @dataclass
 class _ImageSums:
-    """What the ratio of sums and its variance need, image by image; accumulates and merges."""
+    """The sums over images that the ratio of sums and its variance need; accumulates and merges."""
 
     binary: bool = False
     images: int = 0
@@ -73,7 +73,7 @@ class _ImageSums:
     count_squared: float = 0.0
 
     def add(self, total: npt.ArrayLike, count: npt.ArrayLike) -> None:
-        """Take in images: for each (or for one) the sum of its values, and how many they are."""
+        """Add images: the sum and the number of the values of each (or of one)."""
         totals, counts = np.broadcast_arrays(np.asarray(total, np.float64), np.asarray(count, np.float64))
         self.images += totals.size
         self.total += float(totals.sum())
@@ -83,17 +83,17 @@ class _ImageSums:
         self.count_squared += float((counts * counts).sum())
 
     def merge(self, other: Self) -> None:
-        """Take in what another process has accumulated."""
+        """Add what another process has accumulated."""
         for name in (one.name for one in fields(_ImageSums) if one.name != "binary"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def variance(self) -> float:
-        """The linearised variance of the ratio of sums; 0 where the images do not vary."""
+        """The linearised variance of the ratio of sums; 0 if the images do not vary."""
         if self.images < 2:
             return 0.0
         ratio = self.total / self.count
         residual = self.total_squared - 2 * ratio * self.total_count + ratio * ratio * self.count_squared
-        # Where the images do not vary at all, the three terms cancel to their rounding: a few 1e-16 of the largest.
+        # If the images do not vary, the three terms cancel up to rounding: a few 1e-16 of the largest.
         if residual <= 1e-12 * max(self.total_squared, ratio * ratio * self.count_squared):
             return 0.0
         return self.images / (self.images - 1) * residual / self.count**2
@@ -101,7 +101,7 @@ class _ImageSums:
 
 @dataclass
 class Share(_ImageSums):
-    """The mean of values between 0 and 1, several of them an image; a metric that accumulates and merges.
+    """The mean of values between 0 and 1, several per image; a metric that accumulates and merges.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ class Share(_ImageSums):
     """
 
     def estimate(self) -> Estimate:
-        """The ratio of sums with its Korn–Graubard beta interval; NaN where there is no value."""
+        """The ratio of sums with its Korn–Graubard beta interval; NaN if there are no values."""
         if not self.count:
             return Estimate(math.nan, math.nan, math.nan)
         value = min(max(self.total / self.count, 0.0), 1.0)
@@ -128,7 +128,7 @@ class Share(_ImageSums):
         return Estimate(value, low, high)
 
     def per_image(self) -> "Share":
-        """The same images as if each had equally many values: for the mean of their totals, where their counts vary."""
+        """The same images as if each had the same number of values: for the mean of totals whose counts vary."""
         if not self.images:
             return Share(self.binary)
         count = self.count / self.images
@@ -139,9 +139,9 @@ class Share(_ImageSums):
     def _effective_size(self, value: float) -> float:
         """The number of independent values that would have this variance.
 
-        The variance is known only as well as the images that carry the total (or what is missing to 1, if that is
-        less) are many: their participation ratio gives the degrees of freedom. And however dependent the values of an
-        image are, the images are independent, so the size is at least their number (Kish 1965).
+        How well the variance is known depends on how many images carry the total (or what is missing to 1, if that is
+        less): their participation ratio gives the degrees of freedom. However dependent the values of an image are, the
+        images are independent, so the size is at least their number (Kish 1965).
         """
         images = self.count**2 / self.count_squared
         variance = self.variance()
@@ -158,11 +158,11 @@ class Share(_ImageSums):
 
 @dataclass
 class _Moments:
-    """What the ratio of sums, its variance and its skewness need; accumulates and merges.
+    """The moments that the ratio of sums, its variance and its skewness need; accumulates and merges.
 
     ``about[p, q]`` is the sum over the images of (x − mean of x)^p (n − mean of n)^q, with x the sum of an image's
-    values and n their number. Sums about the mean do not cancel where the values are large and vary little (Welford
-    1962). Two of them merge by the binomial theorem, once both are about the common mean (Pébay 2008).
+    values and n their number. Sums about the mean do not cancel if the values are large and vary little (Welford 1962).
+    Two of them merge by the binomial theorem, once both are about the common mean (Pébay 2008).
     """
 
     mean_total: float = 0.0
@@ -171,7 +171,7 @@ class _Moments:
 
     @property
     def images(self) -> int:
-        """How many were taken in."""
+        """The number of images."""
         return round(float(self.about[0, 0]))
 
     def _add(self, total: npt.ArrayLike, count: npt.ArrayLike) -> None:
@@ -180,12 +180,12 @@ class _Moments:
         if not totals.size:
             return
         x, n = totals.mean(), counts.mean()
-        # einsum adds in one order whatever the threads, unlike a matrix product.
+        # Unlike a matrix product, einsum adds in the same order for any number of threads.
         about = np.einsum("pi,qi->pq", _powers(totals - x), _powers(counts - n))
         self.merge(_Moments(float(x), float(n), about))
 
     def merge(self, other: "_Moments") -> None:
-        """Take in what another process has accumulated."""
+        """Add what another process has accumulated."""
         if not other.images:
             return
         part = other.images / (self.images + other.images)
@@ -199,10 +199,10 @@ class _Moments:
         return _shifted_powers(self.mean_total - total) @ self.about @ _shifted_powers(self.mean_count - count).T
 
     def _residuals(self) -> tuple[float, float]:
-        """Sums of the squares and cubes of x − r n, whose mean is 0; (0, 0) where the images do not vary."""
+        """The sums of the squares and cubes of x − r n, whose mean is 0; (0, 0) if the images do not vary."""
         ratio, s = self.mean_total / self.mean_count, self.about
         squares = s[2, 0] - 2 * ratio * s[1, 1] + ratio**2 * s[0, 2]
-        # The three terms cancel to their rounding, and the mean has its own: a few 1e-16 of the largest.
+        # The three terms cancel up to rounding, and so does the mean: a few 1e-16 of the largest.
         if squares <= 1e-12 * max(s[2, 0], ratio**2 * s[0, 2]) + 1e-24 * self.images * self.mean_total**2:
             return 0.0, 0.0
         return float(squares), float(s[3, 0] - 3 * ratio * s[2, 1] + 3 * ratio**2 * s[1, 2] - ratio**3 * s[0, 3])
@@ -219,13 +219,10 @@ def _shifted_powers(step: float) -> npt.NDArray[np.float64]:
 
 
 def _t_interval(value: float, scale: float, images: int, squares: float, cubes: float) -> tuple[float, float]:
-    """Student's interval corrected for skewness, from the sums of the residuals' squares and cubes, in units of scale.
-
-    The error of the value is √(m/(m − 1) · squares) · scale.
-    """
+    """Student's interval corrected for skewness; the value's standard error is √(m/(m − 1) · squares) · scale."""
     skewness = 0.0
     if images >= _SKEWNESS_FROM and squares:
-        largest = (images - 2) / math.sqrt(images - 1)  # that many values can have; rounding must not go beyond
+        largest = (images - 2) / math.sqrt(images - 1)  # of any such values; rounding must not exceed it
         plain = cubes / images / (squares / images) ** 1.5
         skewness = min(max(plain, -largest), largest) * math.sqrt(images * (images - 1)) / (images - 2)
     freedom = max((images - 1) / (1 + 0.75 * skewness**2), 1)
@@ -244,9 +241,9 @@ def _t_interval(value: float, scale: float, images: int, squares: float, cubes: 
 class Difference(_Moments):
     """The difference of two means of values between 0 and 1 on the same images: a paired metric.
 
-    The interval is Student's t on the linearised variance, corrected for skewness. For binary values one image is added
-    that goes wholly one way and one that goes wholly the other (Bonett & Price 2012), in place of the correction: this
-    holds the level where changes are rare, and gives the interval a width where no difference was seen.
+    The interval is Student's t on the linearised variance, corrected for skewness. For binary values two images are
+    added instead, one wholly one way and one wholly the other (Bonett & Price 2012): this keeps the level if changes
+    are rare, and gives the interval a width if no difference was seen.
 
     Examples
     --------
@@ -259,11 +256,11 @@ class Difference(_Moments):
     binary: bool = field(default=False, kw_only=True)
 
     def add(self, total: npt.ArrayLike, count: npt.ArrayLike) -> None:
-        """Take in images: the second's sum of values minus the first's, and how many values each has."""
+        """Add images: the second's sum of values minus the first's, and the number of values of each."""
         self._add(total, count)
 
     def estimate(self) -> Estimate:
-        """The difference with its paired interval; NaN where there is no value."""
+        """The difference with its paired interval; NaN if there are no values."""
         if not self.mean_count:
             return Estimate(math.nan, math.nan, math.nan)
         value = self.mean_total / self.mean_count
@@ -280,10 +277,10 @@ class Difference(_Moments):
 
 @dataclass
 class Mean(_Moments):
-    """The mean of one unbounded value an image, with Student's t interval corrected for skewness.
+    """The mean of one unbounded value per image, with Student's t interval corrected for skewness.
 
-    A metric that accumulates and merges. Of values that do not vary the interval has no width, and of two, and up to
-    nine, it is Student's.
+    A metric that accumulates and merges. With two to nine values the interval is Student's; if the values do not vary,
+    it has no width.
 
     Examples
     --------
@@ -292,11 +289,11 @@ class Mean(_Moments):
     """
 
     def add(self, value: npt.ArrayLike) -> None:
-        """Take in the value of one image, or those of several."""
+        """Add the value of one image, or those of several."""
         self._add(value, 1.0)
 
     def estimate(self) -> Estimate:
-        """The mean with its interval; that of a single value is NaN."""
+        """The mean with its interval, which is NaN for a single value."""
         if self.images < 2:
             return Estimate(self.mean_total if self.images else math.nan, math.nan, math.nan)
         low, high = _t_interval(self.mean_total, 1 / self.images, self.images, *self._residuals())
@@ -309,19 +306,17 @@ def contrast(
     r"""A weighted sum of several networks' means on the same images, with its paired interval.
 
     With :math:`r_k = \sum_i x_{ki} / \sum_i n_{ki}` the mean of network *k*, the contrast is :math:`\sum_k c_k r_k` and
-    its variance, linearised as above, keeps what the networks share on an image:
+    its linearised variance keeps what the networks have in common on an image:
 
     .. math:: v = \frac{m}{m-1} \sum_i \Big(\sum_k c_k \frac{x_{ki} - r_k n_{ki}}{\sum_j n_{kj}}\Big)^2
 
-    Coefficients (−1, 1) are the difference of two networks; those of a regression are its slope. The interval is
-    that of :class:`Difference`: Student's t corrected for skewness; for binary values, and where no variation was
-    seen, two images that go wholly one way and the other are added in place of the correction.
+    Coefficients (−1, 1) give the difference of two networks; those of a regression give its slope. The interval is
+    that of :class:`Difference`, with the two added images for binary values and if no variation was seen.
 
     Parameters
     ----------
     totals, counts : array (networks, images)
-        For each image the sum of a network's values between 0 and 1, and how many (or how heavy) they are; 0 where an
-        image has none.
+        For each image the sum of a network's values between 0 and 1, and their number (or weight); 0 if it has none.
     coefficients : array (networks,)
     binary : bool
         True for values that are 0 or 1.
@@ -329,7 +324,7 @@ def contrast(
     Returns
     -------
     Estimate
-        NaN where a network has no value.
+        NaN if a network has no values.
 
     Examples
     --------
@@ -347,7 +342,7 @@ def contrast(
         return Estimate(value, math.nan, math.nan)
     influence = weights @ ((sums - ratios[:, None] * sizes) / sizes.sum(1)[:, None])
     largest, smallest = float(np.maximum(weights, 0).sum()), float(np.minimum(weights, 0).sum())
-    values = value + images * influence  # one an image, whose mean is the contrast
+    values = value + images * influence  # one per image; their mean is the contrast
     padded = binary or float(influence @ influence) < 1e-24
     if padded:
         values = np.append(values, [largest, smallest])
@@ -359,14 +354,14 @@ def contrast(
 
 
 def mean(values: Iterable[float]) -> Estimate:
-    """The mean of one value an image, with Student's t interval corrected for skewness."""
+    """The mean of one value per image, with Student's t interval corrected for skewness."""
     accumulator = Mean()
     accumulator.add(list(values))
     return accumulator.estimate()
 
 
 def share(values: Iterable[float], *, binary: bool = False) -> Estimate:
-    """The mean of one value between 0 and 1 an image, with the beta interval of a proportion."""
+    """The mean of one value between 0 and 1 per image, with the beta interval of a proportion."""
     accumulator = Share(binary=binary)
     for value in values:
         accumulator.add(value, 1)

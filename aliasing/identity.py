@@ -1,8 +1,8 @@
 """The identity of a network: its weights, what it computes with them, and how it is shown a picture.
 
 A name is for people. Whatever is resumed, cached, paired or put on a page is looked up by identity, which is computed
-when it is asked for and stored nowhere that it could go stale: a changed weight, another stride, a filter without
-parameters, another mean are another network; a copy, another name, another file or another device are not.
+anew each time so that it cannot go stale. A changed weight, another stride, a filter without parameters or another mean
+make another network; a copy, another name, another file or another device do not.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from aliasing.sites.trace import on_trial
 
 __all__ = ["Identity", "computation", "identify"]
 
-# They keep the values, or show them in another shape; which of them torch calls depends on the layout in memory.
+# Calls that keep the values, or give them another shape; which of them torch makes depends on the layout in memory.
 _SAME = ("clone", "contiguous", "detach", "alias", "lift", "lift_fresh")
 _RESHAPED = ("view", "_unsafe_view", "_reshape_alias", "reshape", "_reshape_copy")
 _NOT_SHOWN = ("module", "name", "origin", "notes")
@@ -37,9 +37,9 @@ class Identity:
     weights : str
         SHA-256 of the state_dict.
     computation : str
-        SHA-256 of the calls that one picture takes: operator, stride, padding, taps, shapes, and what each is fed.
+        SHA-256 of the calls made for one picture: operator, stride, padding, taps, shapes and inputs.
     preprocessing : dict
-        Everything else that decides what the network sees, and what its answer means.
+        Everything else that decides what the network sees and what its answer means.
     """
 
     weights: str
@@ -48,7 +48,7 @@ class Identity:
 
     @property
     def digest(self) -> str:
-        """One word for all of it: BLAKE2b, 128 bits, hexadecimal."""
+        """One hash of everything: BLAKE2b, 128 bits, hexadecimal."""
         return hashlib.blake2b(repr(sorted(asdict(self).items())).encode(), digest_size=16).hexdigest()
 
 
@@ -58,7 +58,7 @@ def identify(model: Classifier) -> Identity:
     Parameters
     ----------
     model : Classifier
-        It is run once, in evaluation mode, on one blank picture, and is left as it was.
+        It runs once, in evaluation mode, on one blank picture, and stays as it was.
 
     Examples
     --------
@@ -79,22 +79,11 @@ def identify(model: Classifier) -> Identity:
 
 
 def computation(module: nn.Module, example: Tensor) -> str:
-    """Hash the calls that a network makes of torch's operators on an example.
+    """Hash the calls that a network makes to torch's operators on an example input (SHA-256, hexadecimal).
 
-    Each call is known by its operator, its plain arguments, and the tensors that it takes: a weight by its name, the
-    output of an earlier call by that call, anything else (taps, say) by its values. It runs on the processor, whichever
-    device the network is on, and in evaluation mode.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    example : Tensor
-        What the network takes.
-
-    Returns
-    -------
-    str
-        SHA-256, hexadecimal.
+    A call is identified by its operator, its plain arguments and its tensors: a weight by its name, the output of an
+    earlier call by that call, anything else (taps, for example) by its values. The network runs on the CPU, whichever
+    device it is on, and in evaluation mode.
     """
     with on_trial(module, _plainly_laid_out) as network:
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
@@ -109,8 +98,7 @@ def computation(module: nn.Module, example: Tensor) -> str:
                 with recorder:
                     answer = network(shown)
             except Exception:
-                # It has no rule for being recorded, or fails, which is said when it fails on a picture: then it is
-                # known by how it describes itself.
+                # It cannot be recorded, or it fails, which measuring reports: then its own description identifies it.
                 told = re.sub(r" at 0x[0-9a-f]+", "", f"{type(network).__qualname__} {network!r}")
                 return hashlib.sha256(told.encode()).hexdigest()
             recorder.note("answer", answer)
@@ -118,31 +106,31 @@ def computation(module: nn.Module, example: Tensor) -> str:
 
 
 def _plainly_laid_out(tensor: Tensor) -> Tensor:
-    """On the processor, row by row: torch's calls follow the layout, down to the strides of axes of length one."""
+    """On the CPU, row by row: torch's calls depend on the layout, down to the strides of axes of length one."""
     tensor = tensor.cpu().contiguous()
     return tensor.as_strided(tensor.shape, torch.empty(tensor.shape, device="meta").stride())
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Hashes every call of an operator of torch's, below modules, functions and autograd, whoever makes it."""
+    """Hashes every call to one of torch's operators, below modules, functions and autograd, whoever makes it."""
 
     def __init__(self, known: Mapping[str, Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.digest = hashlib.sha256()
         self._calls = 0
-        # A storage is known by its address for as long as it lives.
+        # A storage is identified by its address as long as it lives.
         self._names: dict[int, tuple[Callable[[], Any], str]] = {}
         for name, tensor in known.items():
             self.know(tensor, name)
 
     def know(self, tensor: Tensor, name: str) -> None:
-        """Give what a tensor holds a name."""
+        """Name the contents of a tensor."""
         storage = _storage(tensor)
         if storage is not None and storage.data_ptr():
             self._names[storage.data_ptr()] = (_alive(tensor), name)
 
     def note(self, word: str, *arguments: Any) -> None:
-        """Hash a word, and what it is said of."""
+        """Hash a word and its arguments."""
         leaves, structure = pytree.tree_flatten(arguments)
         said = [word, str(structure), *map(self._said, leaves)]
         self.digest.update(("\0".join(said) + "\n").encode())
@@ -167,13 +155,13 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         fed = {storage.data_ptr() for tensor in tensors if (storage := _storage(tensor)) is not None}
         result = func(*args, **kwargs)
         for number, leaf in enumerate(pytree.tree_leaves(_written(func, args, kwargs))):
-            if isinstance(leaf, Tensor):  # what it held is overwritten, of a copy too, which had the same name
+            if isinstance(leaf, Tensor):  # its contents are overwritten; a copy had the same name
                 self.know(leaf, f"{self._calls} in place {number}")
         for number, leaf in enumerate(pytree.tree_leaves(result)):
             if isinstance(leaf, Tensor):
                 self.digest.update(f"→ {tuple(leaf.shape)} {leaf.dtype}\n".encode())
                 storage = _storage(leaf)
-                if storage is not None and storage.data_ptr() not in fed:  # else it goes on under the name that it has
+                if storage is not None and storage.data_ptr() not in fed:  # otherwise it keeps its name
                     self.know(leaf, f"{self._calls}.{number}")
         return result
 
@@ -200,12 +188,12 @@ def _written(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[A
 def _storage(tensor: Tensor) -> torch.UntypedStorage | None:
     try:
         return tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):  # sparse, or with no storage of its own
+    except (NotImplementedError, RuntimeError):  # sparse, or without a storage of its own
         return None
 
 
 def _alive(tensor: Tensor) -> Callable[[], Any]:
-    """Gives None as soon as what the tensor holds was freed."""
+    """A function that returns None once the tensor's storage has been freed."""
     from torch.multiprocessing.reductions import StorageWeakRef
 
     reference: Any = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
@@ -213,5 +201,5 @@ def _alive(tensor: Tensor) -> Callable[[], Any]:
 
 
 def _hash(tensor: Tensor) -> str:
-    """The values of a tensor that no recorded call has made."""
+    """Hash the values of a tensor that no recorded call made."""
     return hashlib.blake2b(plain_bytes(tensor), digest_size=16).hexdigest()

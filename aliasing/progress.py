@@ -1,8 +1,8 @@
-"""Does anybody watch? A progress bar is for a person: on a terminal, or in a notebook."""
+"""Whether a progress bar has somebody to see it: on a terminal or in a notebook."""
 
 import sys
 
 
 def watched() -> bool:
-    """Whether standard error is shown to a person: a terminal, or the stream of a Jupyter kernel, which is none."""
+    """Whether a person sees standard error: it is a terminal, or the stream of a Jupyter kernel, which is not one."""
     return sys.stderr.isatty() or type(sys.stderr).__module__.startswith("ipykernel")

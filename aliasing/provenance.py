@@ -1,4 +1,4 @@
-"""What was this made with? Versions, machine and command line, and files that are whole or not there at all."""
+"""Versions, machine and command line of a result, and writing files that are complete or absent."""
 
 import errno
 import json
@@ -31,7 +31,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str | None]:
-    """The version of Python and of every package that numbers can depend on; None where one is not installed."""
+    """The versions of Python and of every package that numbers can depend on; None if one is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -42,11 +42,11 @@ def versions() -> dict[str, str | None]:
 
 
 def command_line() -> str:
-    """The command that is running, as a shell would take it: ``python -m MODULE …``, or the program by its name."""
+    """The running command as one would type it in a shell: ``python -m MODULE …``, or the program's name."""
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     if spec is not None:
         module = spec.name.removesuffix(".__main__")
-        given = sys.orig_argv  # a module may have changed sys.argv for another that it runs
+        given = sys.orig_argv  # a module may have changed sys.argv for another module that it runs
         for place, word in enumerate(given):
             if word.endswith(module):
                 return shlex.join(["python", "-m", module, *given[place + 1 :]])
@@ -55,12 +55,9 @@ def command_line() -> str:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to that is there whole or not at all: a temporary one beside it, renamed when it is on the disk.
+    """Open a file that will be complete or absent: a temporary one beside it, renamed once it is on disk.
 
-    Raises
-    ------
-    InputError
-        The disk is full, or the folder cannot be written to.
+    Raises InputError if the disk is full or the folder cannot be written to.
     """
     temporary = None
     try:
@@ -83,20 +80,20 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 def cannot_write(path: Path, error: OSError) -> InputError:
-    """What to tell a person whose disk is full, or whose folder cannot be written to."""
+    """The error for a full disk, or for a folder that cannot be written to."""
     reason = error.strerror or str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return InputError(f"{path} cannot be written ({reason}); make room, and the same command goes on")
+        return InputError(f"{path} cannot be written ({reason}); free some space, and the same command continues")
     return InputError(f"{path} cannot be written ({reason}); choose another --out")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all; see `whole_file`."""
+    """Write a file completely or not at all; see `whole_file`."""
     with whole_file(path) as file:
         file.write(content)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON whole or not at all. NaN and infinity are refused: they are not JSON."""
+    """Write JSON completely or not at all. NaN and infinity are refused: they are not JSON."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(path, text.encode(errors="backslashreplace"))  # a name that is no Unicode: JSON's own escape
+    write_bytes(path, text.encode(errors="backslashreplace"))  # JSON's own escape for a name that is not Unicode

@@ -1,14 +1,14 @@
-"""What was seen, pair by pair, durably: Parquet parts that are on disk whole or not at all.
+"""Records of every pair of views, as Parquet parts that are complete or absent.
 
 A run's folder holds::
 
-    records/MODEL/settings.json   what was asked for, of which images: a run is only resumed with the same ones
-    records/MODEL/00000.parquet   one row a pair of views, one part a block of images
-    gallery/                      of embeddings: a run of its own, with those among which neighbours are looked for
-    summary.json                  what follows from the records, and from nothing else
+    records/MODEL/settings.json   the settings and images: a run is only resumed with the same ones
+    records/MODEL/00000.parquet   one row per pair of views, one part per block of images
+    gallery/                      for embeddings: a run of its own, on the images among which neighbours are searched
+    summary.json                  what follows from the records alone
 
 A part's metadata holds what did not become a row: the block's images, those that were skipped and why, and those for
-which the network's output was not a number. The columns have the same types in every part, so that anything that reads
+which the network's output was not finite. The columns have the same types in every part, so that anything that reads
 Parquet reads ``records/*/*.parquet`` as one table.
 """
 
@@ -27,17 +27,17 @@ from aliasing.errors import InputError
 from aliasing.images import BadImage, Entry
 from aliasing.provenance import cannot_write, write_bytes, write_json
 
-# Images in a block: a network's output depends, in its last bits, on what else is in the batch, so blocks are fixed.
+# Images per block: the last bits of a network's output depend on what else is in the batch, so blocks are fixed.
 BLOCK_SIZE = 32
 
 Input: TypeAlias = tuple[str, str, str | None]
-"""The name of a picture, its identity, and what was written as its label."""
+"""The name of a picture, its identity, and its label as it was written."""
 
 _VIEW_PAIR = [
     ("model", pa.string()),
     ("image", pa.string()),  # identity: hash of the image's bytes
-    ("name", pa.string()),  # name in its source: unique, where an image may stand twice
-    ("label", pa.int32()),  # null where it is not known
+    ("name", pa.string()),  # name in its source: unique, even if the same image is there twice
+    ("label", pa.int32()),  # null if it is not known
     ("pair", pa.int32()),
     ("first_dy", pa.float32()),
     ("first_dx", pa.float32()),
@@ -52,21 +52,21 @@ PROBABILITIES = pa.schema(
         *_VIEW_PAIR,
         ("first_top1", pa.int32()),
         ("second_top1", pa.int32()),
-        # The probability of the first view's top class, in both views: MAC is the mean of their distance.
+        # The probability of the first view's top class in both views: MAC is the mean of their distance.
         ("first_probability", pa.float32()),
         ("second_probability", pa.float32()),
         ("first_label_probability", pa.float32()),
         ("second_label_probability", pa.float32()),
-        # Top-1 minus top-2 probability: where it is tiny, rounding decides the answer.
+        # Top-1 minus top-2 probability: if it is tiny, rounding decides the answer.
         ("first_margin", pa.float32()),
         ("second_margin", pa.float32()),
-        # Half the sum of |Δp| over all classes: 0 the same, 1 disjoint.
+        # Half the sum of |Δp| over all classes: 0 if equal, 1 if disjoint.
         ("total_variation", pa.float32()),
-        # The run that each view's answer and probabilities are from: float32 or bfloat16.
+        # The precision in which each view's answer and probabilities were computed: float32 or bfloat16.
         ("first_precision", pa.string()),
         ("second_precision", pa.string()),
-        # In a verified run, whether the pair was drawn for the audit, and how many of its two answers that would have
-        # been kept from bfloat16 float32 gives otherwise. Null in a run of one precision.
+        # In a verified run, whether the pair was drawn for the audit, and how many of its two answers in bfloat16 would
+        # have been kept although float32 disagrees. Null in a run of one precision.
         ("audited", pa.bool_()),
         ("disagreements", pa.int32()),
     ]
@@ -76,7 +76,7 @@ EMBEDDINGS = pa.schema(
     [
         *_VIEW_PAIR,
         ("cosine_distance", pa.float32()),
-        # The image among the others whose embedding is nearest, by name.
+        # The name of the other image whose embedding is nearest.
         ("first_neighbour", pa.string()),
         ("second_neighbour", pa.string()),
     ]
@@ -85,13 +85,13 @@ EMBEDDINGS = pa.schema(
 LABELS = pa.schema(
     [
         *_VIEW_PAIR,
-        # Labels whose probability is at least 0.5 in the first view, and in the second.
+        # The number of labels whose probability is at least 0.5 in each view.
         ("first_labels", pa.int32()),
         ("second_labels", pa.int32()),
-        # Labels that are there in one of the two views alone, and the mean of |Δp| over all labels.
+        # The number of labels that are present in only one of the two views, and the mean of |Δp| over all labels.
         ("labels_changed", pa.int32()),
         ("label_change", pa.float32()),
-        # The distance of the nearest label's probability from 0.5: where it is tiny, rounding decides.
+        # The distance of the nearest label's probability from 0.5: if it is tiny, rounding decides.
         ("first_margin", pa.float32()),
         ("second_margin", pa.float32()),
         ("first_precision", pa.string()),
@@ -102,17 +102,7 @@ LABELS = pa.schema(
 
 @dataclass(frozen=True)
 class Listing:
-    """Which images a run is about.
-
-    Attributes
-    ----------
-    images : int
-        How many.
-    names : str
-        A hash of their names, in order.
-    block_size : int
-        How many of them stand in a part.
-    """
+    """The images of a run: their number, a hash of their names in order, and how many make a block."""
 
     images: int
     names: str
@@ -120,12 +110,12 @@ class Listing:
 
     @property
     def blocks(self) -> int:
-        """How many parts they fill."""
+        """The number of blocks."""
         return -(-self.images // self.block_size)
 
 
 def list_images(names: Iterable[str], block_size: int = BLOCK_SIZE) -> Listing:
-    """What is to be known of a run's images before any of them is read.
+    """List a run's images before any of them is read.
 
     Examples
     --------
@@ -146,21 +136,21 @@ class Part:
     Attributes
     ----------
     table : pyarrow.Table
-        One row a pair; the rows of an image stand together.
+        One row per pair; the rows of an image are consecutive.
     images : list of str
         The names of all images of the block, in order.
     skipped : dict
-        Name and reason of images that could not be shown.
+        The images that could not be shown, and why.
     not_finite : list of str
-        Names of images for which the network's output held a NaN or an infinity; they have no rows.
+        The images for which the network's output held a NaN or an infinity; they have no rows.
     turned : list of str
-        Names of images whose EXIF orientation was applied.
+        The images whose EXIF orientation was applied.
     bound : float or None
         In a verified run, the margin in logits below which float32 decided (see `aliasing.jitter.precision`).
     identities : list of str
-        The identity of each of ``images``: a hash of its bytes, empty where they could not be read.
+        The hash of the bytes of each of ``images``, empty if they could not be read.
     labels : list of str or None
-        What was written as the label of each.
+        The label of each, as it was written.
     """
 
     table: pa.Table
@@ -173,24 +163,24 @@ class Part:
     labels: list[str | None] = field(default_factory=list)
 
     def note_image(self, entry: Entry, identity: str | None) -> None:
-        """Say that this is the block's next image; one without an identity, which did not load, is asked for it."""
+        """Append the block's next image; one that did not load has no identity yet and is asked for it."""
         self.images.append(entry.name)
         self.identities.append(identity_of(entry) if identity is None else identity)
 
     @property
     def inputs(self) -> list[Input]:
-        """Which pictures these are: each one's name, identity and label."""
+        """The name, identity and label of each image."""
         unknown = len(self.images)
         return list(zip(self.images, self.identities or [""] * unknown, self.labels or [None] * unknown, strict=True))
 
 
 def input_of(entry: Entry, identity: str | None = None) -> Input:
-    """Which picture an entry is; its bytes are read where their identity is not known yet."""
+    """The name, identity and label of an entry; its bytes are read if the identity is not known yet."""
     return entry.name, identity_of(entry) if identity is None else identity, written_label(entry)
 
 
 def identity_of(entry: Entry) -> str:
-    """The hash of an entry's bytes; empty where they cannot be read."""
+    """The hash of an entry's bytes; empty if they cannot be read."""
     try:
         return entry.identify()
     except BadImage:
@@ -198,38 +188,38 @@ def identity_of(entry: Entry) -> str:
 
 
 def written_label(entry: Entry) -> str | None:
-    """What is written as an entry's label, as text: 3 and "3" are one."""
+    """An entry's label as text, so that 3 and "3" are the same."""
     return None if entry.label is None else str(entry.label)
 
 
 def differing_input(before: Sequence[Input], now: Sequence[Input]) -> str | None:
-    """Say how the first of these pictures that is another one differs; None if all are the same.
+    """Describe the first difference between two lists of pictures; None if there is none.
 
     Examples
     --------
     >>> differing_input([("cat.png", "1f", "3")], [("cat.png", "1f", "5")])
-    "cat.png had the label '3' and has '5'"
+    "cat.png had the label '3' and now has '5'"
     """
     for (name, identity, label), (name_now, identity_now, label_now) in zip(before, now, strict=False):
         if name != name_now:
-            return f"{name_now} stands where {name} stood"
+            return f"{name_now} is now in the place of {name}"
         if identity != identity_now:
             if not identity_now:
-                return f"{name} cannot be read any more"
-            return f"{name} holds other bytes" if identity else f"{name} could not be read and now can"
+                return f"{name} can no longer be read"
+            return f"{name} holds other bytes" if identity else f"{name} could not be read then, and now it can"
         if label != label_now:
-            return f"{name} had the label {label!r} and has {label_now!r}"
-    return None if len(before) == len(now) else f"there were {len(before)} images and there are {len(now)}"
+            return f"{name} had the label {label!r} and now has {label_now!r}"
+    return None if len(before) == len(now) else f"there were {len(before)} images and now there are {len(now)}"
 
 
 class InputsDigest:
-    """The identity of a run's inputs, from their names, bytes and labels in their order; accumulates."""
+    """The identity of a run's inputs, from their names, bytes and labels in order; accumulates."""
 
     def __init__(self) -> None:
         self._digest = hashlib.blake2b(digest_size=16)
 
     def add(self, inputs: Iterable[Input]) -> None:
-        """Take in the next pictures."""
+        """Add the next pictures."""
         for one in inputs:
             self._digest.update(json.dumps(one).encode() + b"\n")
 
@@ -238,7 +228,7 @@ class InputsDigest:
 
 
 class Records:
-    """The parts of a run: in a folder, or in memory where there is none.
+    """The parts of a run, in a folder or, without one, in memory.
 
     Parameters
     ----------
@@ -262,12 +252,12 @@ class Records:
         self._runs: dict[str, str] = {}
 
     def begin(self, model: str, settings: dict[str, Any], images: Listing) -> None:
-        """Begin a network's run with these settings on these images, or go on with one that has the same.
+        """Begin a network's run with these settings on these images, or resume one that has the same.
 
         Raises
         ------
         InputError
-            The folder holds a run with other settings or of other images; the difference is named.
+            The folder holds a run with other settings or of other images; the message names the difference.
         """
         self._listings[model] = images
         if self.directory is None:
@@ -297,7 +287,7 @@ class Records:
             raise InputError(f"{how}: the images are not those that {self.directory} began with; choose another --out")
 
     def blocks(self, model: str) -> list[int]:
-        """The numbers of the blocks that have been measured, in order."""
+        """The numbers of the measured blocks, in order."""
         if self.directory is None:
             return sorted(block for name, block in self._memory if name == model)
         try:
@@ -307,13 +297,7 @@ class Records:
         return sorted(int(name) for name in parts if name.isdecimal())
 
     def missing(self, model: str) -> list[int]:
-        """The numbers of the blocks that have not been measured yet.
-
-        Raises
-        ------
-        InputError
-            No run of this network has begun.
-        """
+        """The numbers of the blocks that have not been measured yet; InputError if the network has no run here."""
         if model not in self._listings:
             path = self._folder(model) / "settings.json" if self.directory else None
             if path is None or not _exists(path):
@@ -325,9 +309,9 @@ class Records:
         return sorted({*range(self._listings[model].blocks)} - {*self.blocks(model)})
 
     def write(self, model: str, block: int, part: Part) -> None:
-        """Keep a measured block."""
+        """Store a measured block."""
         if self.directory is None:
-            # A table that was put together from each image's rows takes many times the memory of its numbers.
+            # A table that is concatenated from each image's rows takes many times the memory of its numbers.
             self._memory[model, block] = replace(part, table=part.table.combine_chunks())
             return
         notes = {field.name: getattr(part, field.name) for field in fields(part) if field.name != "table"}
@@ -338,7 +322,7 @@ class Records:
         write_bytes(self._path(model, block), sink.getvalue().to_pybytes())
 
     def read(self, model: str, block: int, without: Collection[str] = ()) -> Part:
-        """A block that has been measured, without the columns that are not needed."""
+        """Read a measured block, without the columns that are not needed."""
         if self.directory is None:
             part = self._memory[model, block]
             return replace(part, table=part.table.drop_columns([*{*without} & {*part.table.column_names}]))
@@ -349,14 +333,14 @@ class Records:
                 table = file.read(columns, use_threads=False)
             notes = json.loads(table.schema.metadata[b"aliasing"])
             if (notes.pop("run"), notes.pop("block")) != (self._run(model), block):
-                raise ValueError("it is of another run, or another block")
+                raise ValueError("it belongs to another run or another block")
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is not a part of a run ({reason}); delete it and it is measured again") from None
         return Part(table.replace_schema_metadata(None), **notes)
 
     def _run(self, model: str) -> str:
-        """What a network's parts say of the run that they belong to: a hash of all that was asked for."""
+        """The hash of a network's settings, by which its parts name the run that they belong to."""
         if model not in self._runs:
             path = self._folder(model) / "settings.json"
             settings = _read_settings(path) if _exists(path) else {}
@@ -365,22 +349,16 @@ class Records:
         return self._runs[model]
 
     def parts(self, model: str, without: Collection[str] = ()) -> Iterator[Part]:
-        """The blocks of a network, in order, one in memory at a time.
-
-        Raises
-        ------
-        InputError
-            Not all of its blocks have been measured, or one is damaged.
-        """
+        """The blocks of a network, in order, one in memory at a time; InputError if one is missing or damaged."""
         if missing := self.missing(model):
             raise InputError(
-                f"{self.directory or 'this run'} is not finished: of {model} {len(missing)} of"
-                f" {self._listings[model].blocks} blocks are missing; the same command measures them"
+                f"{self.directory or 'this run'} is not finished: {len(missing)} of {self._listings[model].blocks}"
+                f" blocks of {model} are missing; the same command measures them"
             )
         return (self.read(model, block, without) for block in range(self._listings[model].blocks))
 
     def table(self, models: list[str]) -> pa.Table:
-        """All rows of these networks as one table; null where a network has no such column."""
+        """All rows of these networks as one table, with null if a network does not have a column."""
         parts = [part.table for model in models for part in self.parts(model)]
         return pa.concat_tables(parts, promote_options="default")
 
@@ -405,12 +383,12 @@ def _read_settings(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); choose another --out") from None
     if not isinstance(settings, dict):
-        raise InputError(f"{path} is no run's settings; choose another --out")
+        raise InputError(f"{path} does not hold a run's settings; choose another --out")
     return settings
 
 
 def folder_name(model: str) -> str:
-    """A network's name as a folder's: what could be a path or markup replaced, and unique all the same.
+    """A network's name as the name of a folder: unique, without characters that could be a path or markup.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""Whose turn is it? A folder belongs to one run, a run to the processes that share it, a block to one of them.
+"""Sharing a run among processes: a folder belongs to one run, and each block of images to one process.
 
 ``torchrun`` starts the processes and tells each its *rank*; there may be many, on many machines, as long as they see
-the same folder. Before a network is measured they agree on which blocks of images are missing, each takes every
-so-many-th of those, and after it they wait for one another. Blocks are fixed and on disk whole or not at all, so it
-makes no difference how many processes there are, in which order they work, and how often they are stopped.
+the same folder. Before a network is measured they agree on which blocks of images are missing; with N processes each
+takes every N-th of those, and afterwards they wait for one another. Blocks are fixed, and complete or absent on disk,
+so the number of processes, their order and interruptions make no difference.
 """
 
 import json
@@ -35,18 +35,18 @@ from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input
 T = TypeVar("T")
 Blocks: TypeAlias = Iterator[tuple[int, list[Entry]]]
 Work: TypeAlias = Callable[[Blocks, Callable[..., Any]], Iterator[tuple[int, Part]]]
-"""From numbered blocks of images, and what is called once an image is done, to their parts."""
+"""A function of numbered blocks of images, and of a callback for each finished image, that yields their parts."""
 
-# A machine that loses power closes no connection. Shares are equal, so who takes four times as long is taken for lost.
+# A machine that loses power closes no connection. Shares are equal: one that takes four times as long counts as lost.
 _PATIENCE = 3600.0
 _SLOWEST = 4
-# What another machine has written may be seen this many seconds late (NFS keeps a folder's listing for up to 60).
+# What another machine has written may become visible this many seconds late (NFS caches a listing for up to 60).
 _SEEN_LATE = 90
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """The processes that share a run: this one's number, and the machine of each.
+    """The processes that share a run: this one's rank, and the host of each.
 
     Examples
     --------
@@ -60,20 +60,17 @@ class Ranks:
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """The number of processes."""
         return len(self.hosts)
 
     def share(self, items: Iterable[T]) -> list[T]:
-        """What of a list that all of them have is this one's to do."""
+        """This process's share of a list that all of them have."""
         return list(islice(items, self.rank, None, self.size))
 
     def wait(self, longest: float = _PATIENCE) -> None:
-        """Wait until all have come this far.
+        """Wait until all processes arrive here.
 
-        Raises
-        ------
-        InputError
-            One of them has died, or has not come in so many seconds: its number and machine.
+        Raises InputError, with its rank and host, if one of them died or did not arrive within ``longest`` seconds.
         """
         if self.size == 1:
             return
@@ -90,7 +87,7 @@ class Ranks:
             ) from None
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What the first of them makes, given to all; where it fails, it fails for all."""
+        """Make something in the first process and give it to all; if that fails, it fails for all."""
         if self.size == 1:
             return make()
         from torch import distributed
@@ -118,18 +115,12 @@ ALONE = Ranks()
 
 
 def join_ranks() -> Ranks:
-    """The processes that ``torchrun`` has started, this one among them; this one alone where it has not.
-
-    Raises
-    ------
-    InputError
-        The others cannot be reached.
-    """
+    """The processes that ``torchrun`` started, or this one alone; InputError if the others cannot be reached."""
     if int(os.environ.get("WORLD_SIZE", 1)) == 1:
         return ALONE
     from torch import cuda, distributed
 
-    if cuda.is_available():  # "cuda" is then each process's own, of those that its machine has
+    if cuda.is_available():  # so that "cuda" means a different device to each process on a machine
         cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)) % cuda.device_count())
     try:
         if not distributed.is_initialized():
@@ -144,16 +135,11 @@ def join_ranks() -> Ranks:
 
 @contextmanager
 def hold(directory: Path | None, ranks: Ranks) -> Iterator[None]:
-    """Keep a run's folder to the processes of one run, and clear away what a killed one left half written.
+    """Lock a run's folder for the processes of one run, and remove what a killed one left half written.
 
     The lock is the operating system's (``flock``), so that it ends with the process that holds it, however that ends;
-    a file system that has no locks gets a file that names its owner (see the library ``filelock``). A process may hold
-    a folder several times over.
-
-    Raises
-    ------
-    InputError
-        Another run holds the folder, or it cannot be written to.
+    a file system without locks gets a file that names its owner (see the library ``filelock``). A process may lock a
+    folder several times. Raises InputError if another run holds the folder or it cannot be written to.
     """
     if directory is None:
         yield
@@ -187,7 +173,7 @@ def hold(directory: Path | None, ranks: Ranks) -> Iterator[None]:
 
 
 def _who(holder: Path) -> str:
-    """Who holds a folder, in words."""
+    """Describe the process that holds a folder."""
     try:
         found = json.loads(holder.read_text(encoding="utf-8"))
         return f"process {found['process']} on {found['host']} since {found['since']}"
@@ -196,7 +182,7 @@ def _who(holder: Path) -> str:
 
 
 def _clear(directory: Path) -> None:
-    """Remove what was being written when a run was killed."""
+    """Remove files that were being written when a run was killed."""
     for folder in ("", "records/*/"):
         for path in directory.glob(f"{folder}.*.????????{PARTIAL}"):
             path.unlink(missing_ok=True)
@@ -209,10 +195,10 @@ class Run:
     ----------
     source : ImageSource
     limit : int, optional
-        Look at the first so many images.
+        Use the first N images only.
     records : Records
     ranks : Ranks
-        The processes that share it; they all make the same calls.
+        The processes that share the run; all make the same calls.
     progress : bool
         Show a progress bar, on a terminal and in a notebook.
     """
@@ -234,15 +220,15 @@ class Run:
 
     @property
     def listing(self) -> Listing:
-        """Which images they are."""
+        """Which images these are."""
         if self._listing is None:
             self._listing = list_images(self._noted(entry) for entry in self.entries())
         return self._listing
 
     @property
     def labels(self) -> Counter[Label]:
-        """How many of the images have each label, as it is written."""
-        self.listing  # noqa: B018 - they are counted while it is made
+        """The number of images with each label, as it is written."""
+        self.listing  # noqa: B018 - making it counts them
         return self._labels
 
     def _noted(self, entry: Entry) -> str:
@@ -250,22 +236,16 @@ class Run:
         return entry.name
 
     def within(self, folder: str, limit: int) -> "Run":
-        """A run of its own on at most so many of the same images, which this one needs, in a folder of this one's."""
+        """A run that this one needs, on at most ``limit`` of the same images, in a subfolder."""
         directory = self.records.directory
         records = Records(None if directory is None else directory / folder)
         limit = limit if self.limit is None else min(limit, self.limit)
         return Run(self.source, limit, records, self.ranks, progress=not self._hidden)
 
     def begin(self, names: list[str], settings: dict[str, Any]) -> list[int]:
-        """Begin, or go on with, the run of these networks: the blocks that are missing.
-
-        Raises
-        ------
-        InputError
-            The folder holds another run.
-        """
+        """Begin or resume the run of these networks: the missing blocks; InputError if the folder holds another run."""
         images = self.listing
-        # The images are known by their bytes, wherever they lie; what is made of them depends on how they are turned.
+        # Images are identified by their bytes, wherever they lie; how they are rotated changes what is measured.
         kept = {name: value for name, value in settings.items() if name != "images"}
         kept["orientation"] = self.source.orientation
 
@@ -282,22 +262,18 @@ class Run:
     def measure(self, title: str, names: list[str], settings: dict[str, Any], work: Work) -> None:
         """Measure what has not been measured yet.
 
+        Raises InputError if the folder holds another run, a process has died, or no image is usable.
+
         Parameters
         ----------
         title : str
-            For the progress bar.
+            The title of the progress bar.
         names : list of str
-            Whose records they are: a network's; or those of several that ``work`` measures together, in which case
-            each has the rows in which it is the ``model``.
+            The network whose records these are; or several that ``work`` measures together, in which case each gets the
+            rows in which it is the ``model``.
         settings : dict
-            What was asked for.
         work : callable
-            What measures blocks of images.
-
-        Raises
-        ------
-        InputError
-            The folder holds another run, a process has died, or no image is usable.
+            Measures blocks of images.
         """
         images, missing = self.listing, self.begin(names, settings)
         mine = {*self.ranks.share(missing), *self._damaged(names, missing)}
@@ -308,7 +284,7 @@ class Run:
             title = f"{title} (rank 0 of {self.ranks.size})"
         start = time.monotonic()
         with tqdm(total=total, initial=done, desc=title, unit="image", disable=self._hidden) as bar:
-            labels: dict[int, list[str | None]] = {}  # as they are written, whatever a network takes them for
+            labels: dict[int, list[str | None]] = {}  # as written, whatever they mean to a network
 
             def todo() -> Blocks:
                 for index, entries in blocks(self.entries()):
@@ -325,13 +301,7 @@ class Run:
         self._check(names)
 
     def _damaged(self, names: list[str], missing: list[int]) -> Iterator[int]:
-        """The blocks on disk that cannot be read, which are measured again; each process looks at its share.
-
-        Raises
-        ------
-        InputError
-            A block was measured on other pictures than those that are there now.
-        """
+        """The unreadable blocks in this process's share; InputError if one was measured on other pictures than now."""
         present = {*self.ranks.share(sorted({*range(self.listing.blocks)} - {*missing}))}
         if self.records.directory is None or not present:
             return
@@ -354,7 +324,7 @@ class Run:
                     )
 
     def _check(self, names: list[str]) -> None:
-        """Is everything there, and anything usable?"""
+        """Check that every block is there and that some image is usable."""
         for name in names:
             deadline = time.monotonic() + (_SEEN_LATE if self.ranks.size > 1 else 0)
             while self.records.missing(name) and time.monotonic() < deadline:
@@ -370,22 +340,16 @@ class Run:
 
 
 def keep_apart(source: ImageSource, out: Path | None) -> None:
-    """Refuse a folder for the results that is one of the images': the next run would take its figures for some.
-
-    Raises
-    ------
-    UsageError
-        The folder lies where images are looked for.
-    """
+    """Raise UsageError if the results' folder is among the images': the next run would take its figures for images."""
     if out is None:
         return
     for folder in source.folders:
         if out.resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"--out {out} lies in the images' folder {folder}; its figures would be measured next")
+            raise UsageError(f"--out {out} is inside the images' folder {folder}; its figures would be measured next")
 
 
 def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:
-    """Number and content of each block of a stream."""
+    """The number and content of each block of a stream."""
     iterator, index = iter(entries), 0
     while block := list(islice(iterator, size)):
         yield index, block

@@ -1,12 +1,12 @@
-r"""On which scale does a network answer: logits, log-probabilities, probabilities; of classes, of two, or of labels?
+r"""The scale of a network's answers: logits, log-probabilities or probabilities, of classes or of labels.
 
-Every measure is of probabilities, and a second softmax would flatten them: a network that is sure, (1, 0, …, 0), would
-become one that is nearly undecided between its classes. The scale is told by
+Every measure needs probabilities, and a second softmax would flatten them: a network that is sure, (1, 0, …, 0), would
+seem nearly undecided between its classes. The scale follows from
 
-* the last call that makes the answer (``softmax``, ``log_softmax``, ``sigmoid``), whether it is a module, a function or
-  a method, and whatever reshapes it afterwards (`aliasing.sites.trace`),
-* and the numbers that it gives for a few pictures: rows in 0…1 that sum to 1 are probabilities, rows whose exponentials
-  sum to 1 are their logarithms, whichever way they were computed.
+* the last call that makes the answer (``softmax``, ``log_softmax``, ``sigmoid``), as a module, a function or a method,
+  whatever reshapes it afterwards (`aliasing.sites.trace`),
+* and the numbers for a few pictures: rows in 0…1 that sum to 1 are probabilities, and rows whose exponentials sum to 1
+  are their logarithms, however they were computed.
 
 ============================= ========= =====================================================================
 scale                         answer    probabilities
@@ -47,13 +47,13 @@ class Scale:
     convert : callable
         Answers N×D on this scale, in float32 or float64 → probabilities N×C.
     logarithm : callable, optional
-        Answers → the logarithm of the probabilities, where that is had without the probabilities themselves.
+        Answers → the logarithm of the probabilities, if it can be computed without the probabilities themselves.
     columns : range
-        How many numbers a view there may be.
+        The number of values that a view may have.
     is_bounded : bool
         The answers themselves must lie in 0…1.
     of_labels : bool
-        Each number is of a label of its own, which is there or not; otherwise one class is the answer.
+        Each number belongs to a label, which is present or not; otherwise one class is the answer.
     """
 
     convert: Callable[[Tensor], Tensor]
@@ -82,7 +82,7 @@ SCALES = {
 
 @dataclass(frozen=True)
 class Found:
-    """The scale of a network's answers, how it was found, and what there is to doubt about it."""
+    """The scale of a network's answers, how it was found, and what is doubtful about it."""
 
     name: str
     how: str
@@ -90,11 +90,11 @@ class Found:
 
     @property
     def scale(self) -> Scale:
-        """What is computed with it."""
+        """The conversion to probabilities."""
         return SCALES[self.name]
 
     def as_dict(self) -> dict[str, str]:
-        """As it stands in a summary."""
+        """As the summary holds it."""
         doubt = {} if self.caution is None else {"caution": self.caution}
         return {"name": self.name, "found_by": self.how, **doubt}
 
@@ -105,7 +105,7 @@ def to_probabilities(answer: object, scale: str, model: str) -> Tensor:
     Raises
     ------
     InputError
-        The answer is none on this scale.
+        The answer cannot be on this scale.
     """
     rows = rows_of(answer, model)
     known = SCALES[scale]
@@ -124,12 +124,12 @@ def to_probabilities(answer: object, scale: str, model: str) -> Tensor:
 
 
 def to_log_probabilities(answer: object, scale: str, model: str) -> Tensor:
-    """The logarithm of the probabilities N×C of a network's answer; it has gradients, and no −∞.
+    """The logarithm of the probabilities N×C of a network's answer; it has gradients and is never −∞.
 
     Raises
     ------
     InputError
-        The answer is none on this scale.
+        The answer cannot be on this scale.
     """
     logarithm = SCALES[scale].logarithm
     if logarithm is not None:
@@ -139,31 +139,31 @@ def to_log_probabilities(answer: object, scale: str, model: str) -> Tensor:
 
 
 def rows_of(answer: object, model: str) -> Tensor:
-    """A network's answer as N×D, in float32 or float64: axes of one element are left out.
+    """A network's answer as N×D, in float32 or float64, without axes of one element.
 
     Raises
     ------
     InputError
-        It is no tensor with one row of numbers a view.
+        It is not a tensor with one row of numbers per view.
     """
     if isinstance(answer, Tensor) and answer.ndim >= 1 and not answer.is_complex():
         rows = answer if answer.dtype == torch.float64 else answer.float()
         if math.prod(answer.shape[1:]) == max(answer.shape[1:], default=1):
             return rows.reshape(len(rows), -1)
     raise InputError(
-        f"{model} gives {_described(answer)}, not N×classes; if it is no classifier, measure its embedding"
+        f"{model} gives {_described(answer)}, not N×classes; if it is not a classifier, measure its embedding"
         " (--output embedding)"
     )
 
 
 @surroundings_kept()
 def find_scale(model: Classifier) -> Found:
-    """The scale of a network's answers: the one that its classifier says, or the one that its run shows.
+    """Find the scale of a network's answers: the one that its classifier states, or the one that a run shows.
 
     Raises
     ------
     UsageError
-        The classifier says one that there is not.
+        The classifier states a scale that does not exist.
 
     Examples
     --------
@@ -185,13 +185,13 @@ def find_scale(model: Classifier) -> Found:
             rows = rows_of(module(model.normalize(_pictures(model)).to(_device_of(model.module))), model.name)
     except (KeyboardInterrupt, SystemExit):
         raise
-    except Exception:  # what it fails on, and how, is said when it fails on an image
+    except Exception:  # measuring reports how it fails
         rows = None
     return scale_of(rows, last_call(model), _unit_of(model.module))
 
 
 def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
-    """The scale of answers N×D to several pictures, made by a last call; either may be unknown.
+    """The scale of answers N×D to several pictures, and of the last call that made them; either may be unknown.
 
     Parameters
     ----------
@@ -199,7 +199,7 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
     call : str, optional
         The name of the torch function.
     unit : float
-        The rounding unit of the network, where that is more than that of ``rows``.
+        The rounding unit of the network, if it is larger than that of ``rows``.
     """
     called = "its calls cannot be recorded" if call is None else f"its last call is {call}"
     kind = _KINDS.get(call or "")
@@ -227,7 +227,7 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
             return Found("probabilities", f"{called}, and its rows sum to 1")
         lowest, highest = float(numbers.sum(1).min()), float(numbers.sum(1).max())
         doubt = (
-            f"its rows sum to {lowest:.4g}…{highest:.4g} behind a softmax; they are taken for probabilities as they are"
+            f"its rows sum to {lowest:.4g}…{highest:.4g} after a softmax; they are taken for probabilities as they are"
         )
         return Found("probabilities", called, doubt)
     exponents = numbers.logsumexp(1).abs()
@@ -237,24 +237,23 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
         return Found(
             "multi-label probabilities",
             f"{called}, and its rows do not sum to 1",
-            "it ends in a sigmoid: each of its numbers is taken for the probability of a label of its own, so that no"
-            " one class is the answer; if one is, give scale='probabilities' to al.load_model",
+            "it ends in a sigmoid: each number is taken for the probability of its own label, so no single class is"
+            " the answer; if one is, give scale='probabilities' to al.load_model",
         )
     doubt = None
     if kind is not None:
         doubt = (
-            f"{called}, and its numbers are no probabilities: they are taken for logits; give scale= to al.load_model"
+            f"{called}, and its numbers are not probabilities: they are taken for logits; give scale= to al.load_model"
         )
     elif inside and not _is_free(call):
         doubt = _DOUBT.format(what="numbers in 0…1 that do not sum to 1", taken="logits")
     elif bool((numbers <= 0).all()) and not _is_free(call):
-        doubt = _DOUBT.format(what="numbers below 0 alone", taken="logits")
+        doubt = _DOUBT.format(what="no number above 0", taken="logits")
     return Found("logits", f"{called}, and its rows are neither probabilities nor their logarithms", doubt)
 
 
 _DOUBT = (
-    "it gives {what}, and on which scale cannot be told: taken for {taken}; if that is wrong, give scale= to"
-    " al.load_model"
+    "it gives {what}, which does not tell the scale: taken for {taken}; if that is wrong, give scale= to al.load_model"
 )
 
 
@@ -268,7 +267,7 @@ _KINDS = {
     "special_expit": "sigmoid",
     "expit": "sigmoid",
 }
-# What gives the same numbers in another order, shape or type.
+# Calls that give the same numbers in another order, shape or type.
 _PASSES = frozenset(
     (
         *("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "movedim", "t"),
@@ -277,14 +276,14 @@ _PASSES = frozenset(
         *("dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d", "native_dropout"),
     )
 )
-# What gives numbers of any size, whatever comes in: rows of these lie in 0…1 by chance.
+# Calls that give numbers of any size, whatever their input: their rows lie in 0…1 only by chance.
 _FREE = frozenset(("linear", "addmm", "matmul", "mm", "bmm", "conv2d", "convolution", "einsum", "batch_norm", "matmul"))
 
 
 def last_call(model: Classifier) -> str | None:
-    """The name of the last torch function that makes the answer, but for what only moves or reshapes it.
+    """The name of the last torch function that makes the answer, apart from those that only move or reshape it.
 
-    None where the network's run cannot be recorded.
+    None if the network's run cannot be recorded.
 
     Examples
     --------
@@ -316,7 +315,7 @@ def _last_call(record: Trace) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """``sigmoid`` for ``sigmoid_`` and for ``sigmoid.default``, as an exported network calls it."""
+    """``sigmoid`` for ``sigmoid_`` and for ``sigmoid.default``, as it is called in an exported network."""
     return name.partition(".")[0].strip("_")
 
 
@@ -330,7 +329,7 @@ _SIDE = 64
 
 
 def _pictures(model: Classifier) -> Any:
-    """Black, a ramp and noise, as the network sees pictures: its answers to them differ."""
+    """Black, a ramp and noise, preprocessed for the network: its answers to them differ."""
     pictures = np.zeros((4, _SIDE, _SIDE, 3), np.uint8)
     pictures[1] = np.random.default_rng(1).integers(0, 128, pictures.shape[1:], np.uint8)
     pictures[2] = np.linspace(0, 255, _SIDE).astype(np.uint8)[:, None, None]
@@ -349,7 +348,7 @@ def _unit_of(module: nn.Module) -> float:
 
 
 def _tolerance(rows: Tensor) -> float:
-    """Of a sum of D probabilities, each rounded by itself: errors of a few units that add like a random walk."""
+    """The tolerance of a sum of D rounded probabilities: errors of a few units add like a random walk."""
     return float(torch.finfo(rows.dtype).eps * (8 + math.sqrt(rows.shape[1])))
 
 
@@ -358,5 +357,5 @@ def _described(answer: object) -> str:
 
 
 def with_scale(model: Classifier, found: Found) -> Classifier:
-    """The same classifier, which says its scale."""
+    """The same classifier, which states its scale."""
     return replace(model, scale=found.name)

@@ -1,7 +1,7 @@
-"""Measuring leaves everything as it was: a network's modes, and the process's random numbers, threads and flags.
+"""Context managers that leave everything as it was: a network's modes, and the process's random states and flags.
 
-Networks are run in evaluation mode, and where it can be had on a copy that shares their weights
-(`aliasing.jitter.network.evaluated`); both end with the measurement, also where it fails.
+Networks run in evaluation mode and, if possible, as a copy that shares their weights
+(`aliasing.jitter.network.evaluated`); both end with the measurement, even if it fails.
 """
 
 import random
@@ -17,7 +17,7 @@ __all__ = ["devices_in_use", "in_evaluation", "surroundings_kept"]
 
 @contextmanager
 def in_evaluation(module: nn.Module) -> Iterator[None]:
-    """A network in evaluation mode, and each of its modules in its own mode again afterwards.
+    """Put a network in evaluation mode, and each of its modules back in its own mode afterwards.
 
     Examples
     --------
@@ -46,17 +46,17 @@ def in_evaluation(module: nn.Module) -> Iterator[None]:
 
 
 def devices_in_use() -> list[int]:
-    """The CUDA devices that have random numbers in this process: none before the first of them is used."""
+    """The CUDA devices that have random states in this process: none before the first of them is used."""
     in_use: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return [*range(torch.cuda.device_count())] if in_use else []
 
 
 @contextmanager
 def surroundings_kept() -> Iterator[None]:
-    """Whatever networks, images and protocols do meanwhile: global random numbers, threads and flags are as before.
+    """Restore the global state afterwards, whatever networks, images and protocols did to it.
 
-    Torch's random numbers on the processor and on devices in use, NumPy's and Python's global ones, torch's number of
-    threads, its deterministic and gradient modes.
+    This covers torch's random states on the CPU and on devices in use, NumPy's and Python's global ones, and torch's
+    number of threads and its deterministic and gradient modes.
 
     Examples
     --------

@@ -312,7 +312,7 @@ def test_files_that_changed_are_told_and_no_old_number_is_given(
             expected = "000.png holds other bytes"
         case "label":
             (images / "labels.csv").write_text("file,label\n000.png,0\n001.png,4\n002.png,2\n")
-            expected = "001.png had the label '1' and has '4'"
+            expected = "001.png had the label '1' and now has '4'"
         case "missing":
             second.unlink()
             (images / "labels.csv").write_text("file,label\n000.png,0\n002.png,2\n")
@@ -324,7 +324,7 @@ def test_files_that_changed_are_told_and_no_old_number_is_given(
         case "unreadable":
             second.unlink()
             os.mkfifo(second)
-            expected = "001.png cannot be read any more"
+            expected = "001.png can no longer be read"
     capsys.readouterr()
     assert main(words) == 1
     told = capsys.readouterr().err
@@ -384,7 +384,7 @@ def test_a_part_in_the_place_of_another_is_measured_again(tmp_path: Path) -> Non
     good = {path: path.read_bytes() for path in (*first, *second)}
     for place, other in ((first[0], second[0]), (first[1], first[0]), (second[0], first[0])):
         place.write_bytes(good[other])
-        with pytest.warns(UserWarning, match="it is of another run, or another block"):
+        with pytest.warns(UserWarning, match="it belongs to another run or another block"):
             again = measure(tmp_path / "out", images, [NAME, ANOTHER])
         assert again["models"] == whole["models"]
         assert {path: path.read_bytes() for path in good} == good
@@ -398,20 +398,20 @@ def test_results_are_kept_apart_from_the_images(
     images = write(tmp_path / "images")
     network = [NAME] if command == "attribute" else ["--models", NAME]
     assert main([command, *network, "--images", str(images), "--out", str(images / out)]) == 2
-    assert "lies in the images' folder" in capsys.readouterr().err
+    assert "is inside the images' folder" in capsys.readouterr().err
     assert sorted(path.name for path in images.iterdir()) == ["000.png", "001.png", "002.png", "labels.csv"]
 
 
 def test_results_are_kept_apart_from_each_of_several_folders_and_from_shards(tmp_path: Path) -> None:
     folders = [write(tmp_path / name, labels=False) for name in ("a", "b")]
     for out in folders:
-        with pytest.raises(UsageError, match="lies in the images' folder"):
+        with pytest.raises(UsageError, match="is inside the images' folder"):
             measure(out / "run", folders)
     shards = tmp_path / "shards"
     shards.mkdir()
     with tarfile.open(shards / "0.tar", "w") as archive:
         archive.add(folders[0] / "000.png", "0.png")
-    with pytest.raises(UsageError, match="lies in the images' folder"):
+    with pytest.raises(UsageError, match="is inside the images' folder"):
         measure(shards / "run", shards)
 
 

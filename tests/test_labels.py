@@ -378,7 +378,7 @@ def test_a_network_without_names_and_folders_that_are_names(tmp_path: Path) -> N
         (["0", "3", "700"], "labels from 0 to 700 .*; grey has 10 classes"),
         ([1, 5, 10], "they seem to begin at 1"),
         ([-5, 1, 2], "labels from -5 to 2"),
-        ([0.5, 1.5, 2.0], r"labels such as '0\.5' .* are no numbers of classes"),
+        ([0.5, 1.5, 2.0], r"labels such as '0\.5' .* are not numbers of classes"),
         (["9" * 5000], "labels from 9+ to 9+"),
         (["holiday", "garden", "kitchen"], r"3 of 3 labels \('holiday', 'garden', 'kitchen'\)"),
         (["n01484850", "n01491361"], "2 of 2 labels"),  # of ImageNet, and none of these ten

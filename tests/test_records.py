@@ -70,7 +70,7 @@ def test_a_summary_over_missing_blocks_is_impossible(records: Records) -> None:
         records.write("net", index, Part(rows("net", ["a"]), ["a"]))
     assert records.blocks("net") == [0, 2]
     assert records.missing("net") == [1, 3]
-    with pytest.raises(InputError, match=r"not finished: of net 2 of 4 blocks are missing; the same command measures"):
+    with pytest.raises(InputError, match=r"not finished: 2 of 4 blocks of net are missing; the same command measures"):
         records.parts("net")
     if records.directory is not None:  # so says a folder too that another process has left
         assert Records(records.directory).missing("net") == [1, 3]
@@ -142,7 +142,7 @@ def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("aliasing.provenance.os.fsync", disk_full)
-    with pytest.raises(InputError, match=r"00001.parquet cannot be written \(No space left on device\); make room"):
+    with pytest.raises(InputError, match=r"00001.parquet cannot be written \(No space left on device\); free some space"):
         records.write("net", 1, Part(rows("net", ["b"]), ["b"]))
     assert records.blocks("net") == [0]
     assert [path.name for path in (tmp_path / "records" / folder_name("net")).iterdir()] == ["00000.parquet"]

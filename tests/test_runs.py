@@ -226,7 +226,7 @@ def labelled(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_full_disk_and_a_folder_that_cannot_be_written_to_are_one_line(
     name: str, fault: str, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    number, what = {"full": (errno.ENOSPC, "make room"), "read-only": (errno.EROFS, "choose another --out")}[fault]
+    number, what = {"full": (errno.ENOSPC, "free some space"), "read-only": (errno.EROFS, "choose another --out")}[fault]
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
@@ -269,7 +269,7 @@ def test_a_run_goes_on_when_there_is_room_again(
     try:
         run = ["jitter", "--models", NAME, "--images", str(photographs), "--out"]
         assert main([*run, str(disk / "run")]) == 1
-        assert "No space left on device); make room, and the same command goes on\n" in capsys.readouterr().err
+        assert "No space left on device); free some space, and the same command continues\n" in capsys.readouterr().err
         parts = {path: path.stat().st_mtime_ns for path in disk.rglob("*.parquet")}
         assert 0 < len(parts) < 4
         mount("-o", "remount,size=4m,ro")

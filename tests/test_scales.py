@@ -237,7 +237,7 @@ def test_many_labels_have_measures_of_their_own(end: Any) -> None:
     model, pictures = classifier(Ends(body(), end)), photographs(8)
     found = measured(model, pictures)
     assert found["scale"]["name"] == "multi-label probabilities"
-    assert "each of its numbers is taken for the probability of a label of its own" in " ".join(found["cautions"])
+    assert "each number is taken for the probability of its own label" in " ".join(found["cautions"])
     assert not found.keys() & {"top1_change", "mac", "accuracy", "total_variation"}
     # By hand, a picture at a time.
     protocol = make_protocol("crop")
@@ -316,8 +316,8 @@ def test_a_scale_that_cannot_be_is_one_line() -> None:
     [
         (lambda x: x.clamp(0, 1), "numbers in 0…1 that do not sum to 1"),
         (lambda x: 1 / (1 + (-x).exp()), "numbers in 0…1 that do not sum to 1"),
-        (lambda x: -x.relu(), "numbers below 0 alone"),
-        (F.logsigmoid, "numbers below 0 alone"),
+        (lambda x: -x.relu(), "no number above 0"),
+        (F.logsigmoid, "no number above 0"),
     ],
 )
 def test_what_cannot_be_told_is_said(end: Any, text: str) -> None:
@@ -330,7 +330,7 @@ def test_what_cannot_be_told_is_said(end: Any, text: str) -> None:
 def test_a_softmax_of_which_a_class_is_dropped_gives_probabilities_and_a_caution() -> None:
     found = find_scale(classifier(Ends(body(), lambda x: x.softmax(1)[:, 1:])))
     assert found.name == "probabilities"
-    assert "behind a softmax; they are taken for probabilities as they are" in str(found.caution)
+    assert "after a softmax; they are taken for probabilities as they are" in str(found.caution)
 
 
 @given(st.integers(2, 300), st.integers(0, 2**31), st.floats(0.01, 1e3))
