@@ -142,7 +142,7 @@ def test_a_part_that_cannot_be_written_leaves_nothing(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("aliasing.provenance.os.fsync", disk_full)
-    with pytest.raises(InputError, match=r"00001.parquet cannot be written \(No space left on device\); free some space"):
+    with pytest.raises(InputError, match=r"00001.parquet cannot be written \(No space left on device\); free some"):
         records.write("net", 1, Part(rows("net", ["b"]), ["b"]))
     assert records.blocks("net") == [0]
     assert [path.name for path in (tmp_path / "records" / folder_name("net")).iterdir()] == ["00000.parquet"]

@@ -226,7 +226,7 @@ def labelled(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 def test_a_full_disk_and_a_folder_that_cannot_be_written_to_are_one_line(
     name: str, fault: str, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    number, what = {"full": (errno.ENOSPC, "free some space"), "read-only": (errno.EROFS, "choose another --out")}[fault]
+    number, what = {"full": (errno.ENOSPC, "free some"), "read-only": (errno.EROFS, "choose another --out")}[fault]
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
