@@ -100,7 +100,7 @@ AMONG = r"one of 33\.png, 34\.png, 35\.png"
 FAULTS = {
     Raises: rf"known fails on {AMONG}: ValueError: no white$",
     OutOfMemory: rf"known fails on {AMONG}: MemoryError: no reason given$",
-    OtherClasses: rf"known gives 4 numbers a view for {AMONG}, and gave 2 before$",
+    OtherClasses: rf"known gives 4 numbers per view for {AMONG}, and gave 2 before$",
     FewerRows: rf"known gives 15 answers to 16 views, of {AMONG}$",
     ADict: r"known gives a dict, not N×classes",
     AMap: r"known gives 16×3×24×24, not N×classes",

@@ -45,7 +45,7 @@ def test_mnist_as_torchvision_leaves_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels", "message"),
     [
-        (b"", None, "no IDX file"),
+        (b"", None, "not a readable IDX file"),
         (idx(0x802, (1, 1, 1), b"a"), None, "expected an IDX file"),
         (idx(0x803, (1, 0, 5), b""), None, "0×5 pixels"),
         (idx(0x803, (1, 2**31, 2**31), b""), None, "pixels"),

@@ -1,7 +1,7 @@
-"""Which images are measured? A stream from a file, a folder, an archive, a table, a data set, a sample or memory.
+"""Streams of images from a file, a folder, an archive, a table, a data set, a bundled sample or memory.
 
-A source is iterated entry by entry, always in the same order; an entry costs nothing until it is loaded, and then
-gives uint8 RGB pixels, upright unless it is said otherwise, or the reason why it cannot. Labels are what is written.
+A source is iterated entry by entry, always in the same order. An entry costs nothing until it is loaded, and then gives
+uint8 RGB pixels, upright by default, or the reason why it cannot. Labels are kept as they are written.
 """
 
 from aliasing.images.entries import Clip, Entry, Image, ImageSource

@@ -1,11 +1,11 @@
-"""Which images are in this archive? Zip and tar, read in memory one member at a time; nothing is ever written.
+"""The images in zip and tar archives, read in memory one member at a time; nothing is ever written.
 
-Labels are written in a table or in the folders' names, as in a folder; or, in a shard of WebDataset, beside each image
-in a member of the same name that ends in ``.cls``.
+Labels are in a table or in the folders' names, as in a folder; or, in a shard of WebDataset, beside each image in a
+member of the same name that ends in ``.cls``.
 
-An archive that unpacks to more than 200 times its size, and more than 256 MiB, is a bomb: photographs do not compress
-so. A tar is read in its own order, and a compressed one from front to back; where a header is damaged it ends, and
-says so (tarfile alone would take that for the end).
+An archive that unpacks to more than 200 times its size and more than 256 MiB is taken for a bomb: photographs do not
+compress so well. A tar is read in its own order, and a compressed one from front to back; at a damaged header it ends
+with a message (tarfile alone would take that for the normal end).
 """
 
 import bz2
@@ -33,7 +33,7 @@ from aliasing.images.labels import TABLES, Labels, find_labels
 from aliasing.images.pixels import MAX_BYTES, BadImage
 
 MAX_EXPANSION = 200
-_MAX_HEADER = 2**20  # of a tar: a name or a table of attributes, which tarfile reads whole
+_MAX_HEADER = 2**20  # of a tar: a name or a table of attributes, which tarfile reads into memory
 _LABEL_ENDING = ".cls"
 _MAX_LABEL_BYTES = 4096
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError)
@@ -47,7 +47,7 @@ class Members:
 
     names: list[str] = field(default_factory=list)
     tables: dict[str, bytes] = field(default_factory=dict)
-    classes: dict[str, Label] = field(default_factory=dict)  # of WebDataset, by what an image and its label share
+    classes: dict[str, Label] = field(default_factory=dict)  # WebDataset's labels, by the key of the sample
 
     def children(self, prefix: str) -> tuple[bool, list[str]]:
         images_here = False
@@ -72,7 +72,7 @@ class Members:
         return frozenset(self.names)
 
     def note(self, name: str, size: int, read: Callable[[], bytes]) -> None:
-        """Keep what a member says of labels."""
+        """Keep what a member says about labels."""
         if posixpath.basename(name) in TABLES:
             self.tables[name] = read()
         elif name.endswith(_LABEL_ENDING) and size <= _MAX_LABEL_BYTES:
@@ -99,7 +99,7 @@ def zip_source(path: Path) -> ImageSource:
             for info in _zip_members(archive):
                 members.note(info.filename, info.file_size, partial(_read_zip, archive, info, threading.Lock()))
     except _DAMAGE_ZIP as error:
-        raise InputError(f"{path} is no zip file that can be read: {_say(error)}") from error
+        raise InputError(f"{path} is not a readable zip file: {_say(error)}") from error
     return _archive_source("zip file", path, members, partial(_zip_entries, path, members))
 
 
@@ -111,9 +111,9 @@ def _zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 def _zip_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry]:
     try:
-        archive = zipfile.ZipFile(path)  # closed when the last entry is forgotten: they read from it
+        archive = zipfile.ZipFile(path)  # closed when the last entry, which reads from it, is freed
     except _DAMAGE_ZIP as error:
-        yield bad_entry(path.name, None, f"archive cannot be read any more: {_say(error)}")
+        yield bad_entry(path.name, None, f"archive can no longer be read: {_say(error)}")
         return
     lock = threading.Lock()
     names = UniqueNames()
@@ -148,13 +148,13 @@ def tar_source(path: Path) -> ImageSource:
                     members.note(info.name, info.size, partial(_read_tar, archive, info))
     except _DAMAGE_TAR as error:
         if not members.names:
-            raise InputError(f"{path} is no tar file that can be read: {_say(error)}") from error
+            raise InputError(f"{path} is not a readable tar file: {_say(error)}") from error
     return _archive_source("tar file", path, members, partial(_tar_entries, path, members))
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (info := archive.next()) is not None:
-        vars(archive)["members"].clear()  # else tarfile remembers every header
+        vars(archive)["members"].clear()  # otherwise tarfile keeps every header
         info.name = _plain(info.name)
         if not info.isdir() and not is_hidden(info.name):
             yield info
@@ -200,7 +200,7 @@ def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
 
 @contextmanager
 def _open_tar(path: Path) -> Iterator[tarfile.TarFile]:
-    """Open a tar as a stream that stops where it expands like a bomb."""
+    """Open a tar as a stream that stops if it expands like a bomb."""
     with path.open("rb") as file:
         head = file.read(6)
         file.seek(0)
@@ -224,12 +224,12 @@ _COMPRESSIONS: dict[bytes, Callable[[IO[bytes]], Any]] = {
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header; a damaged or an absurd one ends the archive with an error."""
+    """A member's header; a damaged or absurd one ends the archive with an error."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str | None, errors: str) -> Self:
         if not any(buf):
-            return super().frombuf(buf, encoding or "utf-8", errors)  # the end: tarfile's to tell
+            return super().frombuf(buf, encoding or "utf-8", errors)  # the end, which tarfile recognises
         try:
             header = super().frombuf(buf, encoding or "utf-8", errors)
         except tarfile.HeaderError as error:
@@ -240,7 +240,7 @@ class _Header(tarfile.TarInfo):
 
 
 class _Watched(io.RawIOBase):
-    """A decompressed stream that ends where it is damaged, and is refused as soon as it has expanded too much."""
+    """A decompressed stream that ends where it is damaged, and fails as soon as it has expanded too much."""
 
     damage: Exception | None = None
 
@@ -271,7 +271,7 @@ def _check_size(size: int) -> None:
 
 def _check_expansion(size: int, compressed: int) -> None:
     if size > MAX_BYTES and size > MAX_EXPANSION * compressed:
-        raise BadImage(f"expands more than {MAX_EXPANSION} times: taken for a decompression bomb")
+        raise BadImage(f"expands by more than {MAX_EXPANSION} times: taken for a decompression bomb")
 
 
 def _archive_source(
@@ -293,14 +293,14 @@ def _archive_source(
 
 def _member_entry(name: str, path: str, labels: Labels, read: Callable[[], bytes]) -> Entry:
     if path.startswith("/") or ".." in path.split("/"):
-        return bad_entry(name, labels.of(path), "its path leads out of its archive")
+        return bad_entry(name, labels.of(path), "its path leads out of the archive")
     if posixpath.splitext(path)[1].lower() in video.EXTENSIONS:
         return bad_entry(name, labels.of(path), "video in an archive; unpack it to measure it")
     return image_entry(name, labels.of(path), read)
 
 
 def _key(name: str) -> str:
-    """What the files of one sample of WebDataset share: the path up to the first dot of the file's name."""
+    """The key of a WebDataset sample: the path up to the first dot of the file's name."""
     folder, file = posixpath.split(name)
     return posixpath.join(folder, file.partition(".")[0])
 

@@ -1,9 +1,9 @@
-"""Which images are in these data-set files? MNIST's IDX files and CIFAR's batches, as torchvision leaves them on disk.
+"""The images in MNIST's IDX files and CIFAR's batches, as torchvision leaves them on disk.
 
 - IDX (LeCun): big-endian magic 0x00000803, number of images, height, width, then the uint8 pixels; labels 0x00000801.
 - CIFAR (Krizhevsky 2009): records of 1 or 2 label bytes and 3×32×32 uint8 pixels, in binary (``*.bin``) or in Python 2
-  pickles. Of a pickle only numbers, strings and a uint8 array are admitted: whatever else it names is refused, and
-  nothing in it is run.
+  pickles. A pickle may hold only numbers, strings and a uint8 array: anything else is refused, and nothing in it is
+  executed.
 """
 
 import gzip
@@ -31,7 +31,7 @@ _MAX_PICKLE = 2**28  # the largest of torchvision's is 155 MB
 
 
 def array_entry(name: str, label: Label, pixels: Pixels) -> Entry:
-    """An entry for pixels that are at hand; their identity is the hash of their shape and values."""
+    """An entry for pixels in memory; their identity is the hash of their shape and values."""
 
     def identify(_: Entry) -> str:
         return hash_bytes(repr((pixels.dtype.str, pixels.shape)).encode(), np.ascontiguousarray(pixels).tobytes())
@@ -43,7 +43,7 @@ def array_entry(name: str, label: Label, pixels: Pixels) -> Entry:
 
 
 def dataset_source(path: Path) -> ImageSource | None:
-    """The data set in this folder or file, by the names of its files; None where there is none that we know."""
+    """The data set in this folder or file, recognised by the names of its files, or None."""
     if path.is_dir():
         return _idx_in(path) or _cifar_in(path)
     if _IDX_NAME.fullmatch(path.name):
@@ -64,7 +64,7 @@ def _idx_in(folder: Path) -> ImageSource | None:
 
 
 def idx_source(path: Path) -> ImageSource:
-    """The images of an IDX file, with the labels that lie beside it."""
+    """The images of an IDX file, with labels from the file beside it."""
     count, height, width = _idx_header(path, 0x803, 3)
     if height * width > MAX_PIXELS or not height * width:
         raise InputError(f"{path} says that its images are {height}×{width} pixels")
@@ -94,7 +94,7 @@ def _idx_header(path: Path, magic: int, axes: int) -> tuple[int, ...]:
         with closing(_open_idx(path)) as file:
             found, *shape = struct.unpack(f">{axes + 1}I", file.read(4 * (axes + 1)))
     except (OSError, EOFError, struct.error) as error:
-        raise InputError(f"{path} is no IDX file that can be read: {one_line(str(error))}") from error
+        raise InputError(f"{path} is not a readable IDX file: {one_line(str(error))}") from error
     if found != magic:
         raise InputError(f"{path} begins with {found:#010x}; expected an IDX file, {magic:#010x}")
     return tuple(shape)
@@ -167,9 +167,9 @@ def _read_pickle(path: Path) -> tuple[list[int], bytes]:
     labels = batch.get(b"fine_labels", batch.get(b"labels"))
     data = batch.get(b"data")
     if not isinstance(data, _PickledArray) or not isinstance(labels, list):
-        raise InputError(f"{path} holds no data and labels, as a CIFAR batch does")
+        raise InputError(f"{path} does not hold data and labels, as a CIFAR batch does")
     if not all(isinstance(label, int) and 0 <= label <= MAX_LABEL for label in labels):
-        raise InputError(f"{path} holds labels that are no indices")
+        raise InputError(f"{path} holds labels that are not indices")
     if len(data.content) != len(labels) * _CIFAR_PIXELS:
         raise InputError(f"{path} holds {len(labels)} labels for {len(data.content) / _CIFAR_PIXELS:g} images")
     return labels, data.content
@@ -183,7 +183,7 @@ def _load_pickle(path: Path) -> dict[bytes, Any]:
     except OSError:
         raise
     except Exception as error:  # an unpickler raises anything on damaged data
-        raise InputError(f"{path} is no CIFAR batch that can be read: {one_line(str(error))}") from error
+        raise InputError(f"{path} is not a readable CIFAR batch: {one_line(str(error))}") from error
     if not isinstance(batch, dict):
         raise InputError(f"{path} holds a {type(batch).__name__}, not a CIFAR batch")
     return {key.encode() if isinstance(key, str) else key: value for key, value in batch.items()}
@@ -202,7 +202,7 @@ def _cifar_class_names(path: Path, fine: bool) -> tuple[str, ...] | None:
 
 
 class _PickledArray:
-    """Stands for a NumPy array in a pickle, and takes of its state only the bytes of a uint8 array."""
+    """Stands in for a NumPy array in a pickle, and takes only the bytes of a uint8 array from its state."""
 
     content = b""
 
@@ -215,7 +215,7 @@ class _PickledArray:
 
 
 class _PickledType:
-    """Stands for a NumPy dtype in a pickle."""
+    """Stands in for a NumPy dtype in a pickle."""
 
     def __init__(self, name: object = None, *_: object) -> None:
         self.name = name
@@ -225,7 +225,7 @@ class _PickledType:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Admits what CIFAR's batches are made of, and builds even that from our own harmless stand-ins."""
+    """Accepts only what CIFAR's batches consist of, and builds even that from harmless stand-ins."""
 
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":

@@ -1,4 +1,4 @@
-"""What does a stream of images consist of? Entries, which cost nothing until they are loaded."""
+"""Images, clips and the entries of a stream, which cost nothing until they are loaded."""
 
 import hashlib
 import os
@@ -22,13 +22,13 @@ class Image:
     pixels : numpy.ndarray
         uint8, H×W×3, RGB, upright.
     name : str
-        Where it is inside its source: unique there, one printable line.
+        Its path inside its source: unique there, one printable line.
     identity : str
         Hash of the image's bytes (BLAKE2b, 128 bits, hexadecimal); for an array, of its shape and values.
     label : int, str or None
         Its class, as it is written (see :mod:`aliasing.classes`).
     turned : bool
-        Whether its EXIF orientation was applied: as it is stored, it lies.
+        Whether the EXIF orientation rotated or flipped it.
     """
 
     pixels: Pixels
@@ -40,7 +40,7 @@ class Image:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A video: what the protocol ``frames`` looks at. Attributes as of :class:`Image`."""
+    """A video, for the protocol ``frames``; the attributes are those of :class:`Image`."""
 
     name: str
     identity: str
@@ -48,7 +48,7 @@ class Clip:
     _open: Callable[[], Iterator[Pixels]] = field(repr=False)
 
     def frames(self) -> Iterator[Pixels]:
-        """The frames in order, uint8 H×W×3 RGB, decoded one at a time; a new iterator at every call."""
+        """The frames in order, uint8 H×W×3 RGB, decoded one at a time; each call returns a new iterator."""
         return self._open()
 
 
@@ -59,7 +59,7 @@ class Entry:
     Attributes
     ----------
     name : str
-        Where it is inside its source: unique there, one printable line.
+        Its path inside its source: unique there, one printable line.
     label : int, str or None
         Its class, as it is written (see :mod:`aliasing.classes`).
     orientation : {"upright", "stored"}
@@ -73,26 +73,14 @@ class Entry:
     orientation: str = UPRIGHT
 
     def load(self) -> Image | Clip:
-        """Read and decode it. Threads may load different entries, or the same one, at the same time.
-
-        Raises
-        ------
-        BadImage
-            It cannot be used; the text is the reason.
-        """
+        """Read and decode it; BadImage says why it cannot be used. This is safe to call from several threads."""
         try:
             return self._load(self)
         except OSError as error:
             raise BadImage(_reason(error)) from error
 
     def identify(self) -> str:
-        """Its ``identity``, as the loaded image has it, without decoding: the hash of its bytes.
-
-        Raises
-        ------
-        BadImage
-            It cannot be read; the text is the reason.
-        """
+        """The ``identity`` of the image, the hash of its bytes, without decoding; BadImage if it cannot be read."""
         try:
             return self._identify(self)
         except OSError as error:
@@ -105,18 +93,18 @@ Identify: TypeAlias = Callable[[Entry], str]
 
 @dataclass(frozen=True, eq=False)
 class ImageSource:
-    """A stream of entries, always in the same order, that can be iterated again and again.
+    """A stream of entries, always in the same order, that can be iterated repeatedly.
 
     Attributes
     ----------
     description : str
         What it is and where its labels come from, in one line.
     class_names : tuple of str, or None
-        The names that the data set itself gives to its integer labels, in their order.
+        The names that the data set itself gives to its integer labels, in order.
     orientation : {"upright", "stored"}
         Whether EXIF orientations are applied.
     folders : tuple of Path
-        What it walks through: whatever is put there may become one of its images.
+        The folders that it walks: any file put there may become one of its images.
     """
 
     description: str
@@ -135,7 +123,7 @@ class ImageSource:
 
 
 class UniqueNames:
-    """Makes the names of a stream unique: the second of the same name is marked as such."""
+    """Makes the names of a stream unique by marking the second of the same name."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
@@ -146,7 +134,7 @@ class UniqueNames:
 
 
 def image_entry(name: str, label: Label, read: Callable[[], bytes]) -> Entry:
-    """An entry for an encoded image, whose bytes `read` brings."""
+    """An entry for an encoded image, whose bytes `read` returns."""
 
     def load(entry: Entry) -> Image:
         content = read()
@@ -188,7 +176,7 @@ def hash_bytes(*contents: bytes) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file of bearable size; never waits for a pipe or a device."""
+    """The bytes of a regular file of acceptable size; never waits for a pipe or a device."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as file:
         check_regular(os.fstat(descriptor))
@@ -196,7 +184,7 @@ def read_file(path: Path) -> bytes:
 
 
 def read_bounded(read: Callable[[int], bytes]) -> bytes:
-    """Everything that `read` gives, or BadImage where that is more than one image can need."""
+    """Everything that `read` gives; BadImage if that is more than one image can need."""
     content = read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
         raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
@@ -204,7 +192,7 @@ def read_bounded(read: Callable[[int], bytes]) -> bytes:
 
 
 def check_regular(status: os.stat_result) -> None:
-    """Raise BadImage for what is no regular file, naming what it is."""
+    """Raise BadImage if it is not a regular file, and say what it is."""
     if not stat.S_ISREG(status.st_mode):
         raise BadImage(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'special file')}, not a regular file")
 

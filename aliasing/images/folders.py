@@ -1,4 +1,4 @@
-"""Which images are in this folder? A sorted walk that opens nothing, and is stopped by no loop, pipe or device."""
+"""The images in a folder: a sorted walk that opens nothing and that no loop, pipe or device can stop."""
 
 import os
 import posixpath
@@ -19,12 +19,12 @@ EXTENSIONS = frozenset(
 
 
 def is_media(path: str) -> bool:
-    """Whether the name says that this is an image or a video."""
+    """Whether the name is that of an image or a video."""
     return posixpath.splitext(path)[1].lower() in EXTENSIONS | video.EXTENSIONS
 
 
 def is_hidden(path: str) -> bool:
-    """Whether a part of the path is a hidden file or folder, or what macOS puts into archives."""
+    """Whether a part of the path is a hidden file or folder, or one that macOS puts into archives."""
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
 
 
@@ -36,7 +36,7 @@ def media_entry(name: str, label: Label, path: Path) -> Entry:
 
 
 def folder_source(root: Path) -> ImageSource | None:
-    """All images and videos below a folder, with the labels that are found there; None where there is none."""
+    """All images and videos below a folder, with the labels that are found there; None if there are none."""
     labels = find_labels(Folder(root))
     if not labels.listed and next(walk(root, labels.prefix), None) is None:
         return None
@@ -72,10 +72,10 @@ class Folder:
 
 
 def walk(root: Path, prefix: str = "") -> Iterator[tuple[str, str | None]]:
-    """The paths of all files below root/prefix, relative to the root, sorted in every folder by name.
+    """The paths of all files below root/prefix, relative to the root, sorted by name in every folder.
 
-    With each comes None, or the reason why it is a folder that cannot be read. A folder that several links lead to
-    is visited once. Only names are kept, and only those of folders on the way.
+    With each comes None, or the reason why it is a folder that cannot be read. A folder with several links to it is
+    visited once. Only the names of the folders on the current path are kept.
     """
     return ((path, reason) for path, reason in _walk_all(root, prefix) if reason or is_media(path))
 
@@ -95,7 +95,7 @@ def _walk_all(root: Path, prefix: str) -> Iterator[tuple[str, str | None]]:
                 waiting.extend(below + name for name in reversed(_listing(root / path)))
                 continue
         except OSError as error:
-            # A file that cannot be read says so when it is loaded; for a folder there is no other occasion.
+            # A file that cannot be read is reported when it is loaded; a folder must be reported here.
             if not is_media(path):
                 if not isinstance(error, FileNotFoundError):
                     yield path, f"folder cannot be read: {error.strerror}"

@@ -1,6 +1,6 @@
-"""Where are the labels of a folder or an archive written? In a table beside the images, or in the folders' names.
+"""The labels of a folder or an archive, from a table beside the images or from the folders' names.
 
-A label is given as it is written; which class of a network it means is :mod:`aliasing.classes`'s to say.
+A label is kept as it is written; :mod:`aliasing.classes` decides which class of a network it means.
 """
 
 import csv
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 from aliasing.classes import Label, wnid_of, written
 from aliasing.errors import InputError, one_line
 
-# A table of labels by its name, and the column that names the file: the package's own, and Hugging Face's two.
+# The tables of labels, by name, and the column that names the file: the package's own, and Hugging Face's two.
 TABLES = {"labels.csv": "file", "metadata.csv": "file_name", "metadata.jsonl": "file_name"}
-# Which share of a data set is measured where it holds several: ImageNet's "test" has no labels, so "val" goes first.
+# The split that is measured if a data set holds several: ImageNet's "test" has no labels, so "val" comes first.
 SPLITS = ("val", "valid", "validation", "test", "train")
 _MAX_WRAPPERS = 8  # folders that hold nothing but one other folder; nobody has more on purpose
 
@@ -25,7 +25,7 @@ class Tree(Protocol):
     """What a folder and an archive have in common. A prefix is "" or ends in "/"."""
 
     def children(self, prefix: str) -> tuple[bool, list[str]]:
-        """Whether images lie directly below the prefix, and the sorted names of the folders there that hold images."""
+        """Whether there are images directly below the prefix, and the sorted names of the folders there with images."""
         ...
 
     def read(self, path: str) -> bytes | None:
@@ -39,7 +39,7 @@ class Tree(Protocol):
 
 @dataclass(frozen=True)
 class Labels:
-    """The labels of a tree: where its images begin, and a label by path (from a table) or by class folder."""
+    """The labels of a tree: the prefix of its images, and a label by path (from a table) or by class folder."""
 
     origin: str
     prefix: str = ""
@@ -54,17 +54,17 @@ class Labels:
 
     @property
     def listed(self) -> Mapping[str, Label]:
-        """The images that the table names, whatever their endings; none where there is no table."""
+        """The images that the table names, whatever their suffixes; empty without a table."""
         return self.by_path or {}
 
     @property
     def missing(self) -> str:
-        """What is wrong with an image that is not there."""
+        """The reason for an image that is missing."""
         return f"listed in {self.origin.removeprefix('labels from ')}, but not there"
 
 
 def find_labels(tree: Tree) -> Labels:
-    """Look for a table or class folders, below folders that hold nothing but one other folder, or splits."""
+    """Look for a table or class folders, inside splits and folders that hold only one other folder."""
     prefix = ""
     for _ in range(_MAX_WRAPPERS):
         for table in TABLES:
@@ -87,10 +87,10 @@ def find_labels(tree: Tree) -> Labels:
 
 
 def read_table(name: str, content: bytes, tree: Tree, prefix: str = "") -> dict[str, Label] | None:
-    """Read a table of labels: one row a file, its path relative to the table, and its ``label``.
+    """Read a table of labels: one row per file, with its path relative to the table and its ``label``.
 
-    Returns the label by path (with the prefix before it; None where nothing is written). Of Hugging Face's tables,
-    which may be about anything, None where there are no labels in it.
+    Returns the label by path, including the prefix (None if it is empty); None for a table of Hugging Face, which may
+    be about anything, without labels.
     """
     file_column = TABLES[name]
     labels: dict[str, Label] = {}
@@ -108,7 +108,7 @@ def read_table(name: str, content: bytes, tree: Tree, prefix: str = "") -> dict[
 
 
 def _rows(name: str, content: bytes) -> Iterator[dict[str, Any]]:
-    """The rows of a table; of a CSV table without rows, one that has its columns."""
+    """The rows of a table; for a CSV table without rows, one empty row with its columns."""
     try:
         text = io.StringIO(content.decode("utf-8-sig"), newline="")
         if name.endswith(".jsonl"):
@@ -122,13 +122,13 @@ def _rows(name: str, content: bytes) -> Iterator[dict[str, Any]]:
         else:
             yield from rows
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{name} is no CSV file in UTF-8: {one_line(str(error))}") from error
+        raise InputError(f"{name} is not a CSV file in UTF-8: {one_line(str(error))}") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{name} is no file of one JSON object a line: {one_line(str(error))}") from error
+        raise InputError(f"{name} does not hold one JSON object per line: {one_line(str(error))}") from error
 
 
 def _path(text: str, tree: Tree, prefix: str) -> str:
-    """The path of a file that a table names, of which a backslash may be Windows's separator or part of a name."""
+    """The path of a file that a table names; a backslash may be Windows's separator or part of the name."""
     path = prefix + posixpath.normpath(text.strip())
     if "\\" in path and not tree.has(path):
         return prefix + posixpath.normpath(text.strip().replace("\\", "/"))

@@ -1,17 +1,17 @@
-"""What does this file look like? Bytes in, uint8 H×W×3 RGB out, or the reason why not.
+"""Decoding an image file to uint8 H×W×3 RGB, or saying why it cannot be decoded.
 
-Choices that a reader could have made otherwise:
+These choices could have been made differently:
 
 - transparency is straight alpha over white: :math:`c = \\alpha c + (1 - \\alpha) 255`;
 - 16-bit grey is divided by 257, which maps 0…65535 onto 0…255 exactly at both ends, and is rounded, not clipped;
-- CMYK follows Adobe's polarity where a JPEG carries Adobe's marker, else the JPEG standard's;
-- a colour profile (ICC) is left alone: the networks were trained on decoders that ignore it;
-- of an animation, the first frame;
-- 32-bit integers and floats (TIFF, HDR) have no agreed white level, and are refused.
+- CMYK follows Adobe's polarity if a JPEG carries Adobe's marker, otherwise the JPEG standard's;
+- a colour profile (ICC) is ignored: the networks were trained on decoders that ignore it;
+- an animation gives its first frame;
+- 32-bit integers and floats (TIFF, HDR) have no agreed white level and are refused.
 
-Nothing larger than Pillow's own limit against decompression bombs (179 megapixels) is decoded: the header decides.
-Nor is what has more than 16 megapixels and more than a thousand pixels a byte: no photograph is so empty, and a
-kilobyte of run lengths can take half a minute.
+Images above Pillow's own limit against decompression bombs (179 megapixels) are refused by their header. So are images
+with more than 16 megapixels and more than a thousand pixels per byte: no photograph is so empty, and a kilobyte of run
+lengths can take half a minute.
 """
 
 import io
@@ -28,11 +28,11 @@ from aliasing.images.quiet import pillow_is_quiet
 
 Pixels = npt.NDArray[np.uint8]
 
-# The formats in which photographs come. Left out on purpose: formats that start another program (EPS), and those
-# without a signature, for which any file may pass.
+# The formats of photographs. Formats that start another program (EPS), and those without a signature, which any file
+# may pass for, are left out on purpose.
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000", "PPM", "ICO", "QOI", "SGI", "PCX")
-MAX_PIXELS = 2 * 89_478_485  # twice Pillow's MAX_IMAGE_PIXELS: where Pillow itself refuses
-MAX_BYTES = 2**28  # of one encoded image; an uncompressed photograph of 89 megapixels
+MAX_PIXELS = 2 * 89_478_485  # twice Pillow's MAX_IMAGE_PIXELS, where Pillow itself refuses
+MAX_BYTES = 2**28  # of one encoded image: an uncompressed photograph of 89 megapixels
 MAX_PIXELS_PER_BYTE = 1000  # JPEG at its lowest quality stays below 400
 UNSUSPECTED_PIXELS = 2**24
 
@@ -40,7 +40,7 @@ UPRIGHT, STORED = "upright", "stored"
 ORIENTATIONS = (UPRIGHT, STORED)
 
 
-class BadImage(InputError):  # noqa: N818 - what it is, as the user knows it
+class BadImage(InputError):  # noqa: N818 - the user's word for it
     """One image cannot be used. The text is the reason: one line, without control characters.
 
     Examples
@@ -59,7 +59,7 @@ def decode(content: bytes, orientation: str = UPRIGHT) -> Pixels:
     Parameters
     ----------
     content : bytes
-        A whole file: JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000, PPM, ICO, QOI, SGI or PCX.
+        A complete file: JPEG, PNG, GIF, BMP, TIFF, WebP, AVIF, JPEG 2000, PPM, ICO, QOI, SGI or PCX.
     orientation : {"upright", "stored"}
         Whether the EXIF orientation is applied. torchvision's and timm's own readers do not apply it.
 
@@ -71,7 +71,7 @@ def decode(content: bytes, orientation: str = UPRIGHT) -> Pixels:
     Raises
     ------
     BadImage
-        The bytes are empty, no image, truncated, damaged or too large; its text says which.
+        The bytes are empty, not an image, truncated, damaged or too large; its text says which.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def decode(content: bytes, orientation: str = UPRIGHT) -> Pixels:
         raise BadImage("not an image that Pillow can read") from None
     except PIL.Image.DecompressionBombError:
         raise BadImage(_TOO_LARGE) from None
-    except Exception as error:  # decoders raise a dozen kinds on damaged data, none of them ours
+    except Exception as error:  # decoders raise a dozen kinds of errors on damaged data
         raise BadImage(f"cannot be decoded: {str(error) or type(error).__name__}") from error
 
 
@@ -104,14 +104,14 @@ _TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels"
 
 
 def lies(content: bytes) -> bool:
-    """Whether the EXIF orientation of an image file asks for a turn: as it is stored, the picture lies.
+    """Whether the EXIF orientation of an image file asks for a rotation or flip.
 
-    Of TIFF it never does, because Pillow itself turns it, for every reader.
+    It never does for a TIFF, because Pillow itself rotates it for every reader.
     """
     try:
         with pillow_is_quiet(), PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
             return image.format != "TIFF" and turn_of(image) is not None
-    except Exception:  # what is wrong with it is said by `decode`
+    except Exception:  # `decode` reports what is wrong
         return False
 
 
@@ -132,11 +132,11 @@ def _from_pil(image: PIL.Image.Image, orientation: str) -> Pixels:
     turn = turn_of(image) if orientation == UPRIGHT else None
     image = image if turn is None else image.transpose(turn)
     if image.mode.startswith("I;16") or (image.mode == "I" and file_format == "PPM"):
-        return _grey16(np.asarray(image))  # of Netpbm's formats Pillow maps white, whichever it is, to 65535
+        return _grey16(np.asarray(image))  # Pillow maps the white of Netpbm's formats to 65535
     if image.mode in ("I", "F"):
         raise BadImage(f"pixels of mode {image.mode} (32 bits) have no agreed white level; save it with 8 or 16 bits")
     if image.mode == "CMYK" and file_format == "JPEG" and "adobe" not in image.info:
-        image = ImageChops.invert(image)  # Pillow takes every JPEG for Adobe's, whose polarity is inverted
+        image = ImageChops.invert(image)  # Pillow takes every JPEG for one of Adobe's, whose polarity is inverted
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = PIL.Image.alpha_composite(PIL.Image.new("RGBA", image.size, "white"), image)
@@ -146,7 +146,7 @@ def _from_pil(image: PIL.Image.Image, orientation: str) -> Pixels:
 
 
 def from_array(array: npt.NDArray[Any]) -> Pixels:
-    """An array as uint8 H×W×3 RGB: uint8 H×W (grey), H×W×3, H×W×4 (alpha over white), or uint16 H×W (grey)."""
+    """Convert uint8 H×W (grey), H×W×3, H×W×4 (alpha over white) or uint16 H×W (grey) to uint8 H×W×3 RGB."""
     if array.dtype == np.uint16 and array.ndim == 2 and array.size:
         return _grey16(array)
     if array.dtype == np.uint8 and array.size:
@@ -160,15 +160,15 @@ def from_array(array: npt.NDArray[Any]) -> Pixels:
 
 
 def from_tensor(tensor: Any) -> Pixels:
-    """A tensor of torch as an array that :func:`from_array` takes: C×H×W, uint8, or floats in 0…1 as ToTensor gives."""
+    """Convert a torch tensor C×H×W, uint8 or floats in 0…1 as from ToTensor, to an array for :func:`from_array`."""
     array = tensor.detach().cpu().numpy()
     if array.ndim == 3 and array.shape[0] in (1, 3, 4):
         array = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
     elif array.ndim != 2:
-        raise BadImage(f"tensor of shape {array.shape}; expected C×H×W, of one, three or four channels")
+        raise BadImage(f"tensor of shape {array.shape}; expected C×H×W with one, three or four channels")
     if array.dtype.kind == "f":
         if not (array.size and 0 <= array.min() <= array.max() <= 1):
-            raise BadImage("tensor of floats beyond 0…1; give the picture before it is normalised")
+            raise BadImage("tensor of floats outside 0…1; give the picture before it is normalised")
         array = np.rint(255 * array.astype(np.float64)).astype(np.uint8)
     return array  # type: ignore[no-any-return]
 
@@ -179,7 +179,7 @@ def _grey16(grey: npt.NDArray[Any]) -> Pixels:
 
 
 def turn_of(image: PIL.Image.Image) -> PIL.Image.Transpose | None:
-    """What its EXIF orientation asks for. Damaged EXIF says nothing about the pixels: the image is taken as it lies."""
+    """The transpose that the EXIF orientation asks for; None if the EXIF data is damaged."""
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
@@ -199,6 +199,6 @@ _TURNS = {
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Those of FORMATS that this Pillow can read."""
+    """The FORMATS that this Pillow can read."""
     PIL.Image.init()
     return tuple(name for name in FORMATS if name in PIL.Image.OPEN)

@@ -17,16 +17,16 @@ _LOSSLESS = 64  # a picture as small as this is enlarged for the eye, which then
 
 
 def write_preview(path: Path, pixels: npt.NDArray[Any], largest: int = LARGEST) -> None:
-    """Write a picture as WebP or PNG (by the path's suffix), whole or not at all.
+    """Write a picture as WebP or PNG (by the path's suffix), completely or not at all.
 
     Parameters
     ----------
     path : Path
-        ``….webp`` for photographs (lossy, but for the smallest), ``….png`` for what must stay exact.
+        ``….webp`` for photographs (lossy, except for the smallest), ``….png`` for what must stay exact.
     pixels : array (H, W) or (H, W, 3)
         0…255; rounded and clipped.
     largest : int
-        The longer side is averaged down to it.
+        The longer side is averaged down to this.
 
     Examples
     --------

@@ -1,8 +1,8 @@
-"""Pillow and OpenCV are kept quiet while they decode for us, and are left as they were at all other times.
+"""Keeping Pillow and OpenCV quiet while they decode for us, and only then.
 
-What is wrong with a file is said by ``BadImage``; what the libraries say beside it would tear up a progress bar. A
-filter of warnings, a handler of a logger and OpenCV's log level belong to the whole process: so they are there only
-while a thread decodes, and the last thread takes them away.
+``BadImage`` says what is wrong with a file; what the libraries print besides would tear up a progress bar. Warning
+filters, log handlers and OpenCV's log level belong to the whole process, so they are set only while a thread decodes,
+and the last thread removes them.
 """
 
 import logging
@@ -19,12 +19,12 @@ Undo = Callable[[], None]
 
 
 class WhileAnyone:
-    """Something that holds for the process while any thread is inside, and is undone when the last has left.
+    """A setting of the process that holds while any thread is inside, and is undone when the last one leaves.
 
     Parameters
     ----------
     begin : callable
-        Makes it hold, and gives what undoes it.
+        Makes the setting, and returns the function that undoes it.
 
     Examples
     --------
@@ -58,8 +58,8 @@ class WhileAnyone:
 
 
 def _silence_pillow() -> Undo:
-    # The list itself is changed, and not by `filterwarnings`, which would make Python forget which of the caller's
-    # warnings it has shown already. `catch_warnings` swaps the list: ours is looked for where it was put, too.
+    # Change the list itself: `filterwarnings` would make Python forget which of the caller's warnings it has shown.
+    # `catch_warnings` swaps the list, so ours is also removed from the list where it was put.
     ours = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
     filters: list[Any] = warnings.filters  # type: ignore[assignment]
     filters.insert(0, ours)
@@ -87,7 +87,7 @@ def _silence_opencv() -> Undo:
         get, put, silent = log.getLogLevel, log.setLogLevel, log.LOG_LEVEL_SILENT
     level, ours = get(), _FFMPEG_LEVEL not in os.environ
     if ours:
-        os.environ[_FFMPEG_LEVEL] = "-8"  # what its FFmpeg reads when it opens its first file
+        os.environ[_FFMPEG_LEVEL] = "-8"  # read by FFmpeg when it opens its first file
     put(silent)
 
     def undo() -> None:

@@ -1,8 +1,7 @@
-"""Which images are in this Parquet file? Rows as Hugging Face writes them, one at a time.
+"""The images in Parquet files as Hugging Face writes them, read row by row.
 
 A row has the image's bytes in a column ``image`` or ``img`` (a struct of ``bytes`` and ``path``, or plain binary), and
-its class in ``label``, ``labels`` or ``fine_label``: a number or a text. What the data set calls its numbers stands in
-the schema's metadata.
+its class in ``label``, ``labels`` or ``fine_label``, as a number or a text. The schema's metadata names the classes.
 """
 
 import json
@@ -16,14 +15,14 @@ from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry
 from aliasing.images.labels import SPLITS
 
-_BUFFER = 2**20  # of a column chunk that is read at once; without it, Arrow reads the whole chunk
-_UNSUSPECTED = 2**24  # bytes of a row group; images are compressed already, so that more does not come of a small file
+_BUFFER = 2**20  # bytes of a column chunk that are read at once; without it, Arrow reads the whole chunk
+_UNSUSPECTED = 2**24  # bytes of a row group; images are compressed already, so a small file cannot hold more
 IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
 def parquet_source(paths: list[Path]) -> ImageSource:
-    """The images of Parquet files of one schema, row by row."""
+    """The images of Parquet files with the same schema, row by row."""
     for path in paths:
         _check(path)
     image, label, class_names = _columns(paths[0])
@@ -42,7 +41,7 @@ def parquet_source(paths: list[Path]) -> ImageSource:
 
 
 def choose_split(paths: list[Path]) -> list[Path]:
-    """Of the files in a folder, those of the split that is measured: validation or test before train."""
+    """The files of the split that is measured: validation or test before train."""
     for split in SPLITS:
         chosen = [path for path in paths if re.search(rf"(?<![a-z]){split}(?![a-z])", path.name)]
         if chosen:
@@ -64,9 +63,9 @@ def _check(path: Path) -> None:
             for group in range(file.metadata.num_row_groups):
                 size = file.metadata.row_group(group).total_byte_size
                 if size > _UNSUSPECTED and size > 200 * path.stat().st_size:
-                    raise InputError(f"{path} expands more than 200 times: taken for a decompression bomb")
+                    raise InputError(f"{path} expands by more than 200 times: taken for a decompression bomb")
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path} is no Parquet file that can be read: {one_line(str(error))}") from error
+        raise InputError(f"{path} is not a readable Parquet file: {one_line(str(error))}") from error
 
 
 def _columns(path: Path) -> tuple[str, str | None, tuple[str, ...] | None]:
@@ -95,7 +94,7 @@ def _entries(path: Path, image: str, label: str | None) -> Iterator[Entry]:
     try:
         with _open(path) as file:
             columns = [image] if label is None else [image, label]
-            # One row at once costs microseconds; several that share one huge value could fill the memory.
+            # Reading single rows costs microseconds; several that share one huge value could fill the memory.
             for batch in file.iter_batches(1, columns=columns, use_threads=False):
                 cell = batch.column(label)[0].as_py() if label is not None else None
                 yield _entry(f"{path.name}/{row:06d}", written(cell), batch.column(image)[0].as_py())
@@ -106,7 +105,7 @@ def _entries(path: Path, image: str, label: str | None) -> Iterator[Entry]:
 
 def _entry(name: str, label: Label, cell: object) -> Entry:
     if isinstance(label, int) and abs(label) > MAX_LABEL:
-        return bad_entry(name, None, f"label {label} is no index of a class")
+        return bad_entry(name, None, f"label {label} is not the index of a class")
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     if not isinstance(content, bytes):
         return bad_entry(name, label, "the row holds no image bytes")

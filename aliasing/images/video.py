@@ -1,7 +1,7 @@
-"""What does this video show? Its frames, one at a time, by OpenCV.
+"""The frames of a video, decoded one at a time by OpenCV.
 
-Only files that begin like MP4/QuickTime, AVI or Matroska/WebM reach the decoder: its library would also follow play
-lists, and those can name hosts.
+Only files that begin like MP4/QuickTime, AVI or Matroska/WebM reach the decoder: its library would also follow
+playlists, which can name hosts.
 """
 
 import hashlib

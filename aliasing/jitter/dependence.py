@@ -1,9 +1,9 @@
-"""Does a network's answer depend on the view alone, or on chance, on what it has seen before, on the rest of its batch?
+"""The check that a network's answer depends on the view alone: not on chance, memory or the rest of the batch.
 
-A number that says how an answer changes with the view means nothing where it changes without. So a view of the first
-batch is shown again: twice in one company, and once in another. Beside others the same numbers are added in the same
-order, whatever the others show, so that its answer must be the same to the bit; and now and then, as long as the run
-lasts, the first view is shown once more. Some views in a thousand are shown for it.
+How an answer changes with the view means nothing if it changes without the view. So a view of the first batch is shown
+again: twice in the same batch, and once beside other pictures. In a batch of the same size the same numbers are added
+in the same order, so its answer must be the same to the bit. From time to time the first view is shown once more. This
+costs a few views in a thousand.
 """
 
 from collections.abc import Callable
@@ -20,15 +20,15 @@ __all__ = ["Independence"]
 Array = npt.NDArray[np.float32]
 Answer = Callable[[Array], Array]
 
-# A relative difference of answers that is less than this is left to rounding: it moves no top class whose margin is
-# above the one of a near tie (`aliasing.jitter.metrics`).
+# A smaller relative difference of answers counts as rounding: it changes no top class beyond a near tie
+# (`aliasing.jitter.metrics`).
 _TOLERANCE = 1e-4
-# Batches of other sizes are multiplied in another order. What that does to an answer is what the rounding of the input
-# does, times the root of the number of layers, of which there are up to some thousands.
+# Batches of other sizes are multiplied in another order. Its effect on an answer is that of rounding the input, times
+# the root of the number of layers, of which there may be thousands.
 _LAYERS = 64
 _REMEMBERS = "depends on what it saw before: shown the same picture again"
-_REPEATS = 8  # what is random may be the same once
-_CALLS = (4, 16, 64)  # behind which the first view is shown again; then every 64
+_REPEATS = 8  # random answers may be equal once
+_CALLS = (4, 16, 64)  # after which the first view is shown again; then after every 64
 _ADVICE = {
     "chance": "switch off what is random in evaluation (dropout, noise, stochastic depth)",
     "memory": "a network that is measured must not count or remember what it sees",
@@ -37,12 +37,12 @@ _ADVICE = {
 
 
 class Independence:
-    """What shows a network's views again, and refuses one whose answers to the same view differ.
+    """Shows some views again, and refuses a network whose answers to the same view differ.
 
     Parameters
     ----------
     name : str
-        The network's.
+        The network's name.
     network : callable
         Views N×H×W×C → answers N×….
     unit : float
@@ -55,12 +55,9 @@ class Independence:
         self._first: tuple[Array, Array] | None = None  # the views of the first check, and the answer to the last
 
     def look(self, views: Array, answers: Array) -> None:
-        """Called behind each batch, with the answers that were given to it.
+        """Check a batch and its answers, after each batch.
 
-        Raises
-        ------
-        InputError
-            Answers differ that are to the same view: from what, by how much, and what to do.
+        Raises InputError if answers to the same view differ; it says why, by how much, and what to do.
         """
         self._calls += 1
         if self._calls == 1:
@@ -69,7 +66,7 @@ class Independence:
             self._again(views, answers)
 
     def _begin(self, views: Array, answers: Array) -> None:
-        if len(views) == 1:  # each view is shown alone, and has no company to depend on
+        if len(views) == 1:  # each view is shown alone, so there is no batch to depend on
             self._first = views, answers
             self._again(views, answers)
             return
@@ -79,7 +76,7 @@ class Independence:
         self._first = company, shown
         if difference(shown, self._network(company)) > _TOLERANCE:
             self._refuse_if_changing(company, shown)
-        other = self._network(np.concatenate([company[:1], (255 - company[1:]) / 2]))  # darker, and inside out
+        other = self._network(np.concatenate([company[:1], (255 - company[1:]) / 2]))  # darker and inverted
         found = difference(shown[0], other[0])
         if found > _TOLERANCE:
             self._refuse_if_changing(company, shown)
@@ -103,14 +100,14 @@ class Independence:
         found = difference(many, few)
         if found <= _TOLERANCE:
             return
-        self._refuse_if_changing(company, few)  # else what is random would pass for rounding
+        self._refuse_if_changing(company, few)  # otherwise randomness would pass for rounding
         sign = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), company.shape)
         rounded = self._network((company * (1 + self._unit * sign)).astype(np.float32))
         if found > max(_TOLERANCE, _LAYERS * difference(few, rounded)):
             self._refuse("depends on the rest of the batch: in a batch of another size", "company", found)
 
     def _refuse_if_changing(self, company: Array, before: Array) -> None:
-        """Refuse a network that goes on changing its answer to the same batch: is it by chance?"""
+        """Refuse a network that keeps changing its answer to the same batch."""
         found = max(difference(before, self._network(company)) for _ in range(_REPEATS))
         if found <= _TOLERANCE:
             return
@@ -132,17 +129,14 @@ class Independence:
 
 
 def _least_sure(answers: Array) -> npt.NDArray[np.intp]:
-    """The numbers of two views whose answers would show a change most: that of the surest, 1, hardly moves.
-
-    They stand in another order than in the batch.
-    """
+    """The two views whose answers would show a change most, in another order than in the batch."""
     largest = np.nan_to_num(np.abs(answers).reshape(len(answers), -1), nan=np.inf).max(1)
     found: npt.NDArray[np.intp] = np.sort(np.argsort(largest, kind="stable")[:2])[::-1]
     return found
 
 
 def difference(first: Array, second: Array) -> float:
-    """The largest difference of two answers, relative to the largest number in them; what is not finite is equal.
+    """The largest difference of two answers, relative to the largest number in them; non-finite numbers are equal.
 
     Examples
     --------

@@ -1,9 +1,8 @@
-"""Show a network the views of a stream of images, block by block, and compare its outputs pair by pair.
+"""Running a network on the views of a stream of images, block by block, and comparing its outputs pair by pair.
 
-The blocks are fixed (32 images, in the source's order), because a network's output depends, in its last bits, on what
-else is in the batch. Within a block the batches mix images, so that the network always sees full ones; the images are
-decoded some at a time by all cores, or beside a network that runs on another device; and nothing is kept longer than
-its block.
+Blocks are fixed (32 images, in the source's order), because the last bits of a network's output depend on what else is
+in the batch. Within a block the batches mix images, so that the network always sees full ones. The images are decoded a
+few at a time by all cores, or beside a network that runs on another device. Nothing is kept longer than its block.
 """
 
 from collections import deque
@@ -32,13 +31,13 @@ ViewsOf: TypeAlias = Callable[[Image | Clip], Views]
 T = TypeVar("T")
 R = TypeVar("R")
 
-_VIEWS_BETWEEN_RETURNS = 2048  # of freed memory: a few hundred megabytes at most, and some 1 % of the time
+_VIEWS_BETWEEN_RETURNS = 2048  # of freed memory: a few hundred megabytes at most, and about 1 % of the time
 _AHEAD = 8  # images that are prepared before the network asks for them
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 class Shown(NamedTuple):
-    """A picture that the network is shown: which view of which image it is."""
+    """A picture that the network sees, and which view of which image it is."""
 
     picture: Array
     image: Image | Clip
@@ -47,11 +46,11 @@ class Shown(NamedTuple):
 
 
 Show: TypeAlias = Callable[[Iterator[Shown]], Iterator[Array]]
-"""Gives the output of each picture, in their order."""
+"""A function that yields the output of each picture, in order."""
 
 
 def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, precision: str = "float32") -> Columns:
-    """What changes from the first to the second view of each pair.
+    """What changes from the first to the second view of each pair: the columns of ``records.PROBABILITIES``.
 
     Parameters
     ----------
@@ -59,19 +58,9 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, pre
         The class probabilities of each view.
     views : Views
     image : Image or Clip
-        Its label is the number of a class, where it has one (see `aliasing.classes.in_classes`).
+        Its label, if any, is the number of a class (see `aliasing.classes.in_classes`); InputError if there is no such.
     precision : str
-        Of the network that gave the outputs.
-
-    Returns
-    -------
-    dict of str to array
-        A column for each field of ``records.PROBABILITIES`` that depends on the output.
-
-    Raises
-    ------
-    InputError
-        The label is not one of the network's classes.
+        The precision in which the network gave the outputs.
     """
     classes = outputs.shape[1]
     label = image.label
@@ -99,7 +88,7 @@ def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, pre
 
 
 def compare_labels(outputs: Array, views: Views, image: Image | Clip, precision: str = "float32") -> Columns:
-    """Which labels come or go from the first to the second view of each pair: those that cross a probability of 0.5.
+    """Which labels cross a probability of 0.5 between the views of each pair: the columns of ``records.LABELS``.
 
     Parameters
     ----------
@@ -107,11 +96,6 @@ def compare_labels(outputs: Array, views: Views, image: Image | Clip, precision:
         The probability of each label in each view, independently of the others.
     views, image, precision
         As for :func:`compare_probabilities`.
-
-    Returns
-    -------
-    dict of str to array
-        A column for each field of ``records.LABELS`` that depends on the output.
     """
     first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
     there = outputs >= 0.5
@@ -138,23 +122,23 @@ def measure_blocks(
     seen: Callable[[], Any],
     device: str = "cpu",
 ) -> Iterator[tuple[int, Part]]:
-    """Measure blocks of images; one part at a time, with its number.
+    """Measure blocks of images, and yield one numbered part at a time.
 
     Parameters
     ----------
     numbered_blocks : iterable of (int, list of Entry)
     views_of : callable
-        The views of an image; raises BadImage where it has none.
+        Image → its views; raises BadImage if it has none.
     show : callable
-        Gives the outputs of a stream of pictures: a network in full batches is ``in_batches(network, batch_size)``.
+        Pictures → outputs; a network in full batches is ``in_batches(network, batch_size)``.
     tabulate : callable
-        The name of an image, itself, its views and their outputs → its rows.
+        The name of an image, the image, its views and their outputs → its rows.
     schema : pyarrow.Schema
-        Of the rows.
+        The schema of the rows.
     seen : callable
-        Called once an image, when it is done.
+        Called when an image is done.
     device : str
-        On which the network runs.
+        The device on which the network runs.
     """
 
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
@@ -162,7 +146,7 @@ def measure_blocks(
             with staying():
                 image = item[1].load()
                 views = views_of(image)
-            # What the views show they hold; a photograph of any size need not wait for its turn in memory.
+            # The views hold what they show, so a large photograph need not wait in memory.
             return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
         except BadImage as error:
             return error
@@ -175,7 +159,7 @@ def measure_blocks(
 
 
 def _returning_memory(show: Show) -> Show:
-    """The same, but freed memory goes back to the system every so many views."""
+    """The same, but freed memory is returned to the system every `_VIEWS_BETWEEN_RETURNS` views."""
     number = 0
 
     def show_and_return(pictures: Iterator[Shown]) -> Iterator[Array]:
@@ -229,7 +213,7 @@ def _measure_block(
 
 
 def in_batches(network: Guarded, batch_size: int) -> Show:
-    """A network that is shown all pictures, in full batches."""
+    """Show a network all pictures, in full batches."""
 
     def show(pictures: Iterator[Shown]) -> Iterator[Array]:
         while batch := list(islice(pictures, batch_size)):
@@ -251,16 +235,16 @@ def predict(network: Network, pictures: Iterable[Array], batch_size: int) -> Ite
 
 
 def prepare_ahead(items: Iterable[T], prepare: Callable[[T], R], device: str = "cpu") -> Iterator[tuple[T, R]]:
-    """Each item with what ``prepare`` makes of it: by turns with a network on the processor, beside one elsewhere."""
+    """Each item with its ``prepare(item)``: in turns with a network on the CPU, in parallel to one elsewhere."""
     return prepare_by_turns(items, prepare) if device == "cpu" else prepare_beside(items, prepare)
 
 
 def prepare_by_turns(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-    """Each item with what ``prepare`` makes of it, in order, some at a time, by as many threads as torch has.
+    """Each item with its ``prepare(item)``, in order, a few at a time, by as many threads as torch has.
 
-    A network on the processor takes all of its cores. A thread that prepared the next images meanwhile would take one
-    away from a layer whose other parts then wait for it; so the network and the images have the cores by turns
-    (1.15 times as fast on two cores, in bfloat16).
+    A network on the CPU uses all cores. A thread that prepared the next images meanwhile would take one away from a
+    layer, and the layer's other threads would wait for it. So the network and the images take turns (1.15 times as fast
+    on two cores, in bfloat16).
     """
     iterator, threads = iter(items), torch.get_num_threads()
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
@@ -271,7 +255,7 @@ def prepare_by_turns(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[
 
 
 def prepare_beside(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-    """Each item with what ``prepare`` makes of it, in order, made in another thread before it is asked for."""
+    """Each item with its ``prepare(item)``, in order, computed ahead in another thread."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
     waiting: deque[tuple[T, Future[R]]] = deque()
     try:
@@ -288,7 +272,7 @@ def prepare_beside(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tu
 
 
 def table_of(model: str, name: str, image: Image | Clip, views: Views, columns: Columns, schema: pa.Schema) -> pa.Table:
-    """The rows of one image: one a pair, with the columns that depend on the network's outputs."""
+    """The rows of one image, one per pair, with the columns that depend on the network's outputs."""
     count = len(views.pairs)
     columns = {
         "model": [model] * count,

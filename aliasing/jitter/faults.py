@@ -1,4 +1,4 @@
-"""What if a network fails? Its faults end the run in one line that names the images it was shown."""
+"""Guards around users' networks, images and protocols: a fault ends the run in one line that names the images."""
 
 import os
 import sys
@@ -16,17 +16,16 @@ from aliasing.models import Classifier
 
 Array = npt.NDArray[np.float32]
 
-_NAMED = 16  # images, in a message: the one that is at fault must be found among them
-_LONGEST = 300  # characters of what a person's own code has to say
+_NAMED = 16  # images in a message, among which one is at fault
+_LONGEST = 300  # characters of a message from a user's own code
 
 
 @contextmanager
 def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> Iterator[None]:
-    """A network's work on one batch.
+    """Turn whatever a network raises on one batch into an InputError of one line, with the error as its cause.
 
-    Whatever it raises becomes an InputError of one line. A network that hangs cannot be stopped from within: after
-    ``timeout`` seconds that is said in one line and the process ends. What was measured before is on disk, and the same
-    command goes on there.
+    A network that hangs cannot be stopped from within: after ``timeout`` seconds one line says so and the process ends.
+    What was measured before is on disk, and the same command continues from there.
 
     Parameters
     ----------
@@ -35,12 +34,7 @@ def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> 
     images : sequence of str
         The names of the images in the batch.
     timeout : float, optional
-        Seconds that the batch may take.
-
-    Raises
-    ------
-    InputError
-        The network failed; its error is the cause.
+        The longest time that the batch may take, in seconds.
 
     Examples
     --------
@@ -62,7 +56,7 @@ def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> 
         raise
     except SystemExit as error:
         raise InputError(f"{model} calls sys.exit({error}) on {_one_of(images)}") from error
-    except Exception as error:  # whatever the person's own code raises
+    except Exception as error:  # whatever the user's own code raises
         text = one_line((str(error).splitlines() or ["no reason given"])[0])[:_LONGEST]
         raise InputError(f"{model} fails on {_one_of(images)}: {type(error).__name__}: {text}") from error
     finally:
@@ -72,12 +66,7 @@ def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> 
 
 @contextmanager
 def staying() -> Iterator[None]:
-    """Around what a person's own images and protocols do: it may not end the process.
-
-    Raises
-    ------
-    InputError
-        It calls ``sys.exit``, and where.
+    """Raise InputError if a user's images or protocol call ``sys.exit``: they may not end the process.
 
     Examples
     --------
@@ -93,7 +82,7 @@ def staying() -> Iterator[None]:
 
 
 class Guarded:
-    """A network that is held to its word: a row a view, always of the same length, that follows from the view alone.
+    """A network whose answers are checked: one row per view, always of the same length, that depends on the view alone.
 
     Parameters
     ----------
@@ -101,7 +90,7 @@ class Guarded:
     network : callable
         Views N×H×W×3 → outputs N×D.
     timeout : float, optional
-        Seconds that a batch may take (see :func:`at_work`).
+        The longest time that a batch may take, in seconds (see :func:`at_work`).
     unit : float
         The rounding unit of its arithmetic (see :class:`aliasing.jitter.dependence.Independence`).
     """
@@ -122,26 +111,23 @@ class Guarded:
     def __call__(self, views: Array, images: Sequence[str]) -> Array:
         """The outputs for a batch of views.
 
-        Raises
-        ------
-        InputError
-            The network failed on them, gave rows of another number or length, wrote to its own weights, or answers the
-            same view otherwise at another time or in another batch.
+        Raises InputError if the network failed, gave another number of rows or rows of another length, wrote to its
+        own weights, or answers the same view differently at another time or in another batch.
         """
         name = self._model.name
         with at_work(name, images, self._timeout):
             outputs = self._network(views)
         if len(outputs) != len(views):
-            raise InputError(f"{name} gives {len(outputs)} answers to {len(views)} views, of {_one_of(images)}")
+            raise InputError(f"{name} gives {len(outputs)} answers to {len(views)} views of {_one_of(images)}")
         if self._shape is not None and outputs.shape[1:] != self._shape:
             before, now = ("×".join(map(str, shape)) for shape in (self._shape, outputs.shape[1:]))
-            raise InputError(f"{name} gives {now} numbers a view for {_one_of(images)}, and gave {before} before")
+            raise InputError(f"{name} gives {now} numbers per view for {_one_of(images)}, and gave {before} before")
         self._shape = outputs.shape[1:]
         changed = [key for key, writes in self._tensors.writes().items() if self._state.get(key) != writes]
         if changed:
             raise InputError(
-                f"{name} changes its own state ({one_line(changed[0])}) while it answers, so that an answer depends on"
-                " what it saw before; a network that is measured must stay as it is"
+                f"{name} changes its own state ({one_line(changed[0])}) while it answers, so an answer depends on what"
+                " it saw before; a network must not change while it is measured"
             )
         with at_work(name, images, self._timeout):
             self._independence.look(views, outputs)
@@ -149,7 +135,7 @@ class Guarded:
 
 
 class _Tensors:
-    """The parameters and persistent buffers of a network: those of its state_dict, looked at in a tenth of the time."""
+    """A network's parameters and persistent buffers, as in its state_dict but ten times as fast."""
 
     def __init__(self, module: nn.Module) -> None:
         self._holders: list[tuple[str, dict[str, Tensor | None], set[str]]] = []
@@ -159,7 +145,7 @@ class _Tensors:
             self._holders.append((prefix, part._buffers, part._non_persistent_buffers_set))
 
     def writes(self) -> dict[str, tuple[int, int]]:
-        """Where each tensor lies, and torch's count of how often it was written to."""
+        """The address of each tensor, and torch's count of the writes to it."""
         return {
             prefix + key: (tensor.data_ptr(), tensor._version)
             for prefix, tensors, left_out in self._holders

@@ -1,9 +1,8 @@
-"""How does a network give its answer, on this machine: which copy of it, on which device, in which precision?
+"""Functions from views to a network's outputs, on a device and in a precision.
 
-What is shown to it, and in which order, is `aliasing.jitter.engine`'s; this is the function from views to outputs. It
-runs a copy in which batch norms are folded (`aliasing.surgery.folding`) and, on a processor, convolutions pad and clamp
-(`aliasing.surgery.fusing`), in channels_last; the network itself stays untouched. The copy shares what it can of the
-weights: convolutions are there twice.
+`aliasing.jitter.engine` decides what a network is shown, and in which order. What runs here is a copy in channels_last
+in which batch norms are folded (`aliasing.surgery.folding`) and, on a CPU, convolutions pad and clamp
+(`aliasing.surgery.fusing`); the network itself stays untouched. The copy shares all weights but those of convolutions.
 """
 
 import re
@@ -37,16 +36,11 @@ class Execution:
     Attributes
     ----------
     device : str
-        "cpu", "cuda" (or "cuda:1"), "mps".
+        "cpu", "cuda" (or "cuda:1") or "mps"; UsageError if it is another or this machine does not have it.
     compiled : bool
-        By torch.compile.
+        Compile it with torch.compile.
     half : bool
-        In bfloat16, where torch's autocast takes that for safe.
-
-    Raises
-    ------
-    UsageError
-        An unknown device, or one that this machine does not have.
+        Run it in bfloat16 wherever torch's autocast considers that safe.
     """
 
     device: str = "cpu"
@@ -69,7 +63,7 @@ ON_CPU = Execution()
 
 
 def execution_of(settings: dict[str, Any]) -> Execution:
-    """How a run's networks were run, by its settings: for what is looked at once more, a few views of them.
+    """The execution to look at a few views of a finished run again, from its settings.
 
     The answers of a verified run are float32's; compiling does not pay for a few views.
     """
@@ -79,7 +73,7 @@ def execution_of(settings: dict[str, Any]) -> Execution:
 def has_fast_bfloat16(device: str = "cpu") -> bool:
     """Whether a device multiplies bfloat16 in hardware, faster than float32.
 
-    A processor with AVX512-BF16 or AMX, a CUDA device that does not emulate it; of MPS it is not known.
+    CPUs with AVX512-BF16 or AMX do, and CUDA devices that do not emulate it; for MPS it is not known.
     """
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -100,7 +94,7 @@ def probabilities(model: Classifier, execution: Execution = ON_CPU) -> Network:
 
 
 def probabilities_of(running: Classifier, execution: Execution) -> Network:
-    """As :func:`probabilities`, of a copy that is prepared already."""
+    """Like :func:`probabilities`, for a copy that is already prepared."""
 
     def network(views: Array) -> Array:
         with running_on(execution), in_evaluation(running.module):
@@ -110,10 +104,7 @@ def probabilities_of(running: Classifier, execution: Execution) -> Network:
 
 
 def class_probabilities(model: Classifier, views: Array | Tensor) -> Array:
-    """The class probabilities of one batch of views, of a network whose scale is known.
-
-    Gradients and the evaluation mode are the caller's to see to.
-    """
+    """The class probabilities of one batch of views; the scale must be known, and the network in evaluation mode."""
     assert model.scale is not None
     answer = model.module(model.normalize(views))
     outputs: Array = to_probabilities(answer, model.scale, model.name).float().cpu().numpy()
@@ -126,7 +117,7 @@ def embeddings(model: Classifier, execution: Execution = ON_CPU) -> Network:
 
 
 def embeddings_of(running: Classifier, execution: Execution) -> Network:
-    """As :func:`embeddings`, of a copy that is prepared already."""
+    """Like :func:`embeddings`, for a copy that is already prepared."""
     features = penultimate_features(running)
 
     def network(views: Array) -> Array:
@@ -139,21 +130,17 @@ def embeddings_of(running: Classifier, execution: Execution) -> Network:
 
 
 def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
-    """The copy of a network that is run, on its device; the network itself is left untouched.
+    """The copy of a network that runs, on its device; the network itself stays untouched.
 
-    A network that cannot be copied is run as it is and where it is.
-
-    Raises
-    ------
-    InputError
-        A network that cannot be copied, and would have to be: for another device, or to be compiled.
+    A network that cannot be copied runs as it is and where it is; if it would have to be copied, for another device or
+    to be compiled, this raises InputError.
     """
-    # torch.compile fuses by itself what oneDNN's operators would hide from it.
+    # torch.compile does its own fusing, which oneDNN's operators would prevent.
     fewer_steps = fuse_convolutions if execution.device == "cpu" and not execution.compiled else fold_batch_norms
     try:
         if model.dtype in (torch.float32, torch.float64):
             module = fewer_steps(model.module, model.blank(2))
-        else:  # folded weights would be rounded once more, which is no small thing in 8 or 11 bits
+        else:  # folded weights would be rounded once more, which matters in 8 or 11 bits
             module = twin(model.module)
     except Exception as error:
         _require_in_place(model, execution, error)
@@ -166,14 +153,10 @@ def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
 
 
 def evaluated(model: Classifier, device: str = "cpu") -> Classifier:
-    """A copy in evaluation mode that shares what it can of the weights, on a device; for what hooks into a network.
+    """A copy on a device, in evaluation mode, that shares the weights where possible, for code that adds hooks.
 
-    A network that cannot be copied is given back as it is: run it in :func:`aliasing.undisturbed.in_evaluation`.
-
-    Raises
-    ------
-    InputError
-        It cannot be copied, and is on another device.
+    A network that cannot be copied is returned as it is: run it in :func:`aliasing.undisturbed.in_evaluation`. If it is
+    on another device, this raises InputError.
     """
     try:
         return replace(model, module=twin(model.module).to(device))
@@ -183,13 +166,13 @@ def evaluated(model: Classifier, device: str = "cpu") -> Classifier:
 
 
 def as_array(answer: Tensor) -> Array:
-    """A network's answer as it is, a row of numbers a view."""
+    """A network's unconverted answer, one row of numbers per view."""
     rows: Array = answer.reshape(len(answer), -1).float().cpu().numpy()
     return rows
 
 
 def answers_of(running: Classifier, device: str = "cpu") -> Network:
-    """Views N×H×W×3 → the network's answers as they are, a row of numbers a view."""
+    """Views N×H×W×3 → the network's unconverted answers, one row of numbers per view."""
 
     def network(views: Array) -> Array:
         with torch.inference_mode(), in_evaluation(running.module):
@@ -199,31 +182,28 @@ def answers_of(running: Classifier, device: str = "cpu") -> Network:
 
 
 def require_independence(running: Classifier, views: Array, device: str = "cpu") -> None:
-    """Refuse a network whose answers to some views follow from more than the views; one look, for a short measurement.
+    """Raise InputError if a network's answers depend on more than the views: one check, for a short measurement.
 
-    Raises
-    ------
-    InputError
-        From what else they follow; see :mod:`aliasing.jitter.dependence`.
+    See :mod:`aliasing.jitter.dependence`.
     """
     with torch.inference_mode(), in_evaluation(running.module):
         answer = running.module(running.normalize(torch.from_numpy(views).to(device)))
-    if isinstance(answer, Tensor):  # of a network that answers with several, layers may be looked at all the same
+    if isinstance(answer, Tensor):  # the layers of a network with several answers can still be measured
         unit = rounding_unit(running, device)
         Independence(running.name, answers_of(running, device), unit).look(views, as_array(answer))
 
 
 def _require_in_place(model: Classifier, execution: Execution, error: Exception) -> None:
-    """Refuse what could not be done to a network that is not copied without changing it for its owner."""
+    """Refuse to move or compile a network that cannot be copied, which would change it for its owner."""
     where = {tensor.device for tensor in (*model.module.parameters(), *model.module.buffers())}
     if execution.compiled or any(place.type != execution.device.partition(":")[0] for place in where):
         reason = one_line((str(error).splitlines() or [type(error).__name__])[0])
         todo = "leave out --compile" if execution.compiled else f"put it on {execution.device} yourself"
-        raise InputError(f"{model.name} cannot be copied ({reason}), and is left as it is; {todo}") from error
+        raise InputError(f"{model.name} cannot be copied ({reason}) and stays as it is; {todo}") from error
 
 
 def rounding_unit(model: Classifier, device: str = "cpu", half: bool = False) -> float:
-    """The distance from 1 to the next number in the arithmetic that a network is run in."""
+    """The distance from 1 to the next number in the arithmetic in which a network runs."""
     multiplied = [model.dtype, *([torch.bfloat16] if half else [])]
     unit = max(torch.finfo(dtype).eps for dtype in multiplied)
     tensor_float = device.startswith("cuda") and (
@@ -234,13 +214,7 @@ def rounding_unit(model: Classifier, device: str = "cpu", half: bool = False) ->
 
 @contextmanager
 def running_on(execution: Execution) -> Iterator[None]:
-    """Without gradients, in the precision that was asked for.
-
-    Raises
-    ------
-    InputError
-        The network cannot be compiled here.
-    """
+    """Run without gradients, in the given precision; InputError if the network cannot be compiled here."""
     kind = execution.device.partition(":")[0]
     try:
         with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=execution.half):

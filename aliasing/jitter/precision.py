@@ -1,19 +1,18 @@
 r"""Answers at the speed of bfloat16, verified by float32.
 
-bfloat16 has 8 bits of precision, and is about twice as fast where a processor or GPU multiplies it in hardware. Most
-answers do not care. With *k* the class that bfloat16 answers, its rounding takes
+bfloat16 has 8 bits of precision and is about twice as fast on a CPU or GPU that multiplies it in hardware. Most answers
+are the same. With *k* the top class in bfloat16, its rounding takes
 
 .. math:: d = \Big(\log p_k - \max_{j \ne k} \log p_j\Big)_{16} - \Big(\log p_k - \max_{j \ne k} \log p_j\Big)_{32}
 
-from the margin in logits between *k* and the next class, and the answer changes where *d* is more than the margin. The
-size of *d* depends little on the margin or the image, so it is taken from some views of the run itself, the first ones
-of the first images: every view whose margin is below 4.5 times their root mean square (or the largest *d*, if that is
-more) is run again in float32, and keeps float32's answer. Every process of a run, and a run that goes on, comes to the
-same bound by itself.
+from the margin in logits between *k* and the next class, and the answer changes if *d* exceeds the margin. The size of
+*d* depends little on the margin or the image, so it is estimated from the first views of the run's first images: every
+view whose margin is below 4.5 times the root mean square of *d* (or below the largest *d*, if that is more) runs again
+in float32 and keeps float32's answer. Every process of a run, and a resumed run, computes the same bound by itself.
 
-How well that holds is audited: pairs drawn at random by the seed and the image's identity are run in float32 whatever
-their margin, and answers that differ are counted. The same pairs give the measures that need probabilities. Pairs, and
-not images, because forty images say less of the mean than forty pairs of as many images, at an eighth of the cost.
+An audit checks this: pairs drawn at random from the seed and the image's identity run in float32 whatever their margin,
+and answers that differ are counted. The same pairs give the measures that need probabilities. Pairs are drawn and not
+images, because one pair from each of forty images says more about the mean than all pairs of five, at the same cost.
 """
 
 from collections import deque
@@ -35,12 +34,12 @@ from aliasing.protocols.base import generator
 
 PRECISIONS = ("float32", "bfloat16", "verified")
 
-# The share of pairs that is audited: about 5 % of the views, since a pair has two.
+# The share of pairs that are audited: about 5 % of the views, since a pair has two.
 AUDITED = 1 / 40
-# Views that show how large d is, and the multiple of its root mean square that bounds it.
+# The number of views from which d is estimated, and the multiple of its root mean square that bounds it.
 CALIBRATION_VIEWS = 64
 SAFETY = 4.5
-# Views that may wait for a batch of float32 to fill, in batches.
+# The views that may wait for a float32 batch to fill, in batches.
 _WAITING = 32
 
 
@@ -51,11 +50,11 @@ class Verification:
     Attributes
     ----------
     fast, exact : Guarded
-        The network, giving probabilities in bfloat16 and in float32.
+        The network, which gives probabilities in bfloat16 and in float32.
     bound : float
-        In logits.
+        The margin, in logits.
     seed : int
-        Of the audit.
+        The seed of the audit.
     batch_size : int
     """
 
@@ -66,7 +65,7 @@ class Verification:
     batch_size: int
 
     def show(self, pictures: Iterator[Shown]) -> Iterator[Array]:
-        """The probabilities of each view, 2×classes: bfloat16's, then float32's where it was run, else the same."""
+        """The probabilities of each view, 2×classes: bfloat16's, then float32's if it ran, else the same."""
         waiting: deque[_View] = deque()
         again: list[_View] = []
 
@@ -93,7 +92,7 @@ class Verification:
         yield from (view.both for view in waiting)
 
     def compare(self, outputs: Array, views: Views, image: Image | Clip) -> Columns:
-        """As ``compare_probabilities``, with which precision the answers are of and what the audit found."""
+        """Like ``compare_probabilities``, with the precision of each answer and the result of the audit."""
         fast, exact = outputs[:, 0], outputs[:, 1]
         close = self._is_close(fast)
         first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
@@ -121,7 +120,7 @@ class Verification:
 
 @dataclass(eq=False)
 class _View:
-    """The outputs of a view, and the view itself as long as it waits for float32."""
+    """The outputs of a view, and the view itself while it waits for float32."""
 
     fast: Array
     exact: Array
@@ -134,20 +133,20 @@ class _View:
 
 @lru_cache(maxsize=64)
 def audited_pairs(identity: str, seed: int, count: int) -> npt.NDArray[np.bool_]:
-    """Which of an image's pairs are audited: each with the same chance, whatever the network, order or process."""
+    """Which of an image's pairs are audited: each with the same probability, whatever the network, order or process."""
     return generator(seed, f"audit of {identity}").random(count) < AUDITED
 
 
 def log_margin(probabilities: Array) -> Array:
-    """log p of the top class minus that of the next: the margin in logits, (views, classes) → (views,)."""
+    """log p of the top class minus that of the next, the margin in logits: (views, classes) → (views,)."""
     two_largest = np.partition(probabilities, -2, axis=1)[:, -2:]
     with np.errstate(divide="ignore", invalid="ignore"):
         margin: Array = np.log(two_largest[:, 1]) - np.log(two_largest[:, 0])
-    return np.nan_to_num(margin, nan=0.0)  # what is no number is run again
+    return np.nan_to_num(margin, nan=0.0)  # NaN runs again
 
 
 def rounding_of_margin(fast: Array, exact: Array) -> Array:
-    """*d* of each view, what the rounding of ``fast`` took from the margin of its answer; NaN where it is no number."""
+    """*d* of each view: what the rounding of ``fast`` took from the margin of its answer; NaN if it is not finite."""
     views = np.arange(len(fast))
     answers = fast.argmax(1)
     others = exact.copy()
@@ -168,12 +167,9 @@ def calibrate(
     seed: int,
     batch_size: int,
 ) -> float:
-    """The margin in logits below which float32 is asked, from views of the first images in both precisions.
+    """The margin in logits below which float32 decides, from views of the first images in both precisions.
 
-    Returns
-    -------
-    float
-        Infinity where no view of these images gives a number.
+    It is infinite if no view of these images gives a finite number.
     """
     first = list(islice(entries, CALIBRATION_VIEWS))
     each = -(-CALIBRATION_VIEWS // max(1, len(first)))

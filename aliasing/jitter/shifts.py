@@ -1,4 +1,4 @@
-"""How does the jitter depend on the shift? From records alone, shift by shift."""
+"""The jitter at each shift, from the records alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from aliasing.estimates import Share
 
-MOST_SHIFTS = 441  # a square of 21×21; beyond that there are too few pairs of each to say anything
+MOST_SHIFTS = 441  # a square of 21×21; with more, each has too few pairs
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ByShift:
     Attributes
     ----------
     along_path : bool
-        True where a shift is a step (from, to) on the protocol's path, False where it is (dy, dx) in pixels.
+        True if a shift is a step (from, to) on the protocol's path, False if it is (dy, dx) in pixels.
     rows : list of dict
         ``shift`` (two numbers), ``pairs``, and ``top1_change`` and ``mac``, each as ``{"value", "low", "high"}``.
     """
@@ -36,20 +36,19 @@ class _Jitter:
 
 
 def by_shift(tables: Iterable[pa.Table], along_path: bool) -> ByShift:
-    """Change and mean absolute change of a network's answers at every shift, with their 95 % intervals.
+    """The top-1 change and mean absolute change of a network's answers at every shift, with 95 % intervals.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
         A network's records (``records.PROBABILITIES``), one block at a time.
     along_path : bool
-        Tell the steps of the protocol's path apart, rather than how far the content moves from the first to the
-        second view.
+        Group by steps of the protocol's path, instead of by how far the content moves between the two views.
 
     Returns
     -------
     ByShift
-        Without rows where the records hold no answers (embeddings), or more than `MOST_SHIFTS` different shifts.
+        Without rows if the records hold no answers (embeddings) or more than `MOST_SHIFTS` different shifts.
 
     Examples
     --------
