@@ -129,60 +129,60 @@ def endless() -> dict[str, Any]:
 BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path, dict[str, Tensor]], Path], str]] = {
     "no file": (lambda f, w: f / "none.pth", "no such file"),
     "a folder": (lambda f, w: made_folder(f / "a.pth"), "is a folder"),
-    "a pipe": (lambda f, w: made_pipe(f / "a.pth"), "no regular file"),
+    "a pipe": (lambda f, w: made_pipe(f / "a.pth"), "not a regular file"),
     "empty .pth": (lambda f, w: written(f / "a.pth", b""), "is empty"),
     "empty .safetensors": (lambda f, w: written(f / "a.safetensors", b""), "is empty"),
-    "text": (lambda f, w: written(f / "a.pth", b"Not Found\n"), "no whole PyTorch checkpoint"),
-    "a web page": (lambda f, w: written(f / "a.safetensors", b"<!DOCTYPE html><html>"), "no whole .safetensors"),
-    "a picture": (lambda f, w: written(f / "a.pth", b"\x89PNG\r\n\x1a\n" + bytes(99)), "no whole PyTorch checkpoint"),
-    "truncated .pth": (lambda f, w: truncated(saved(w, f / "a.pth"), 0.6), "no whole PyTorch checkpoint"),
+    "text": (lambda f, w: written(f / "a.pth", b"Not Found\n"), "not a complete PyTorch checkpoint"),
+    "a web page": (lambda f, w: written(f / "a.safetensors", b"<!DOCTYPE html><html>"), "not a complete .safetensors"),
+    "a picture": (lambda f, w: written(f / "a.pth", b"\x89PNG\r\n\x1a\n" + bytes(99)), "complete PyTorch checkpoint"),
+    "truncated .pth": (lambda f, w: truncated(saved(w, f / "a.pth"), 0.6), "not a complete PyTorch checkpoint"),
     "truncated old .pth": (
         lambda f, w: truncated(saved(w, f / "a.pth", _use_new_zipfile_serialization=False), 0.6),
-        "no whole PyTorch checkpoint",
+        "not a complete PyTorch checkpoint",
     ),
     "truncated .safetensors": (lambda f, w: truncated(safetensors_file(w, f / "a.safetensors"), 0.6), "no whole"),
-    "a pickle in a .safetensors": (lambda f, w: saved(w, f / "a.safetensors"), "no whole .safetensors"),
-    "a .safetensors called .pth": (lambda f, w: safetensors_file(w, f / "a.pth"), "no whole PyTorch checkpoint"),
+    "a pickle in a .safetensors": (lambda f, w: saved(w, f / "a.safetensors"), "not a complete .safetensors"),
+    "a .safetensors called .pth": (lambda f, w: safetensors_file(w, f / "a.pth"), "not a complete PyTorch checkpoint"),
     "a header longer than the file": (
         lambda f, w: lying_safetensors(f / "a.safetensors", b"{}", length=1 << 40),
-        "no whole .safetensors",
+        "not a complete .safetensors",
     ),
-    "a header that is no JSON": (lambda f, w: lying_safetensors(f / "a.safetensors", b"{]"), "no whole .safetensors"),
+    "a header that is no JSON": (lambda f, w: lying_safetensors(f / "a.safetensors", b"{]"), "a complete .safetensors"),
     "offsets beyond the file": (
         lambda f, w: lying_safetensors(
             f / "a.safetensors", header_of(a={"dtype": "F32", "shape": [99], "data_offsets": [0, 396]}), body=bytes(8)
         ),
-        "no whole .safetensors",
+        "not a complete .safetensors",
     ),
     "a shape that its bytes do not fill": (
         lambda f, w: lying_safetensors(
             f / "a.safetensors", header_of(a={"dtype": "F32", "shape": [99], "data_offsets": [0, 8]}), body=bytes(8)
         ),
-        "no whole .safetensors",
+        "not a complete .safetensors",
     ),
-    "code in torch's format": (lambda f, w: saved(CreatesFile(f / "ran"), f / "a.pth"), "needs code to be run"),
+    "code in torch's format": (lambda f, w: saved(CreatesFile(f / "ran"), f / "a.pth"), "would have to execute code"),
     "code in the old format": (
         lambda f, w: saved(CreatesFile(f / "ran"), f / "a.pth", _use_new_zipfile_serialization=False),
-        "needs code to be run",
+        "would have to execute code",
     ),
     "code in a bare pickle": (
         lambda f, w: written(f / "a.pth", pickle.dumps(CreatesFile(f / "ran"), 2)),
-        "needs code to be run",
+        "would have to execute code",
     ),
     "code beside the weights": (
         lambda f, w: saved({"state_dict": w, "args": CreatesFile(f / "ran")}, f / "a.pth"),
-        "needs code to be run",
+        "would have to execute code",
     ),
-    "a whole network": (lambda f, w: saved(nn.Conv2d(3, 4, 1), f / "a.pth"), "needs code to be run"),
+    "a whole network": (lambda f, w: saved(nn.Conv2d(3, 4, 1), f / "a.pth"), "would have to execute code"),
     "TorchScript": (lambda f, w: torchscript(f / "a.pt"), "TorchScript archive"),
     "a lone tensor": (lambda f, w: saved(torch.zeros(3), f / "a.pth"), "holds a Tensor"),
     "a list": (lambda f, w: saved(list(w.values()), f / "a.pth"), "holds a list"),
     "nothing in it": (lambda f, w: saved({}, f / "a.pth"), "holds nothing"),
     "an optimiser's state": (
         lambda f, w: saved({"epoch": 1, "optimizer": {"state": {}}}, f / "a.pth"),
-        "other things than tensors (epoch, optimizer)",
+        "more than tensors (epoch, optimizer)",
     ),
-    "numbers for names": (lambda f, w: saved(dict(enumerate(w.values())), f / "a.pth"), "other things than tensors"),
+    "numbers for names": (lambda f, w: saved(dict(enumerate(w.values())), f / "a.pth"), "more than tensors"),
     "keys missing": (lambda f, w: saved(without(w, "features.0"), f / "a.pth"), "2 of 52 keys missing (features.0"),
     "keys too many": (
         lambda f, w: saved({**w, "a": torch.ones(1), "b": torch.ones(1)}, f / "a.pth"),
@@ -235,27 +235,27 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path, dict[str, Tensor]], Path], str]
         lambda f, w: saved({"\x1b[2J\n<b>": torch.zeros(1), "y" * 1_000_000: torch.zeros(1)}, f / "a.pth"),
         r"2 unexpected (\x1b[2J\n<b>, yyy",
     ),
-    "names that hold themselves": (lambda f, w: saved(endless(), f / "a.pth"), "other things than tensors"),
+    "names that hold themselves": (lambda f, w: saved(endless(), f / "a.pth"), "more than tensors"),
     "an archive that expands a thousand times": (
         lambda f, w: zipped(f / "a.pth", {"archive/data.pkl": bytes(2**28 + 1), "archive/version": b"3"}),
         "decompression bomb",
     ),
     "an archive that leads out": (
         lambda f, w: zipped(f / "a.pth", {"../../ran": b"x", "archive/data.pkl": b"}.", "archive/version": b"3"}),
-        "no whole PyTorch checkpoint",
+        "not a complete PyTorch checkpoint",
     ),
     "code in a compressed archive": (
         lambda f, w: zipped(f / "a.pth", {"archive/data.pkl": pickle.dumps(CreatesFile(f / "ran"), 2)}),
         "",
     ),
-    "code in the tar of old": (lambda f, w: tarred(f / "a.pth", CreatesFile(f / "ran")), "no whole PyTorch checkpoint"),
+    "code in the tar of old": (lambda f, w: tarred(f / "a.pth", CreatesFile(f / "ran")), "complete PyTorch checkpoint"),
     "a name of 2^40 bytes": (
         lambda f, w: written(f / "a.pth", b"\x80\x04\x8e" + (2**40).to_bytes(8, "little") + b"abc."),
-        "no whole PyTorch checkpoint",
+        "not a complete PyTorch checkpoint",
     ),
     "a header that is nested without end": (
         lambda f, w: lying_safetensors(f / "a.safetensors", b"[" * 100_000),
-        "no whole .safetensors",
+        "not a complete .safetensors",
     ),
     "a header of 2^63 bytes": (lambda f, w: lying_safetensors(f / "a.safetensors", b"{}", length=1 << 63), "no whole"),
     "the same name twice": (
@@ -269,13 +269,13 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path, dict[str, Tensor]], Path], str]
     ),
     "tensors that lie on one another": (
         lambda f, w: lying_safetensors(f / "a.safetensors", header_of(a=ONE, b=ONE), body=bytes(8)),
-        "no whole .safetensors",
+        "not a complete .safetensors",
     ),
     "a shape that overflows": (
         lambda f, w: lying_safetensors(
             f / "a.safetensors", header_of(a={**ONE, "shape": [2**40, 2**40]}), body=bytes(8)
         ),
-        "no whole .safetensors",
+        "not a complete .safetensors",
     ),
     "another network": (
         lambda f, w: safetensors_file(torchvision.models.resnet18().state_dict(), f / "a.safetensors"),

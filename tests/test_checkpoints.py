@@ -170,7 +170,7 @@ def test_lightning_with_a_foreign_key_loads(network: nn.Module, tmp_path: Path) 
 
 def test_two_networks_in_one_file_are_refused(network: nn.Module, tmp_path: Path) -> None:
     weights = network.state_dict()
-    with pytest.raises(InputError, match=r"several times, under student\., teacher\.; save the one alone"):
+    with pytest.raises(InputError, match=r"several times, under student\., teacher\.; save only one of them"):
         loaded({**prefixed("student.", other(weights)), **prefixed("teacher.", weights)}, tmp_path)
     with pytest.raises(InputError, match=r"52 unexpected \(teacher\."):
         loaded({**weights, **prefixed("teacher.", other(weights))}, tmp_path)

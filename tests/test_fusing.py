@@ -378,7 +378,7 @@ def test_a_failure_does_not_stay_with_the_network() -> None:
 def test_an_input_of_another_size_is_refused_where_the_padding_would_differ() -> None:
     module = build("pypi:efficientnet_lite0").eval()
     fused = fuse_convolutions(module, torch.zeros(2, 3, 64, 64))
-    reason = r"a map of \(33, 33\), where the copy was made for one of \(32, 32\)"
+    reason = r"got a map of \(33, 33\); the copy was made for one of \(32, 32\)"
     with torch.inference_mode(), pytest.raises(ValueError, match=reason):
         fused(torch.zeros(2, 3, 65, 65))
 

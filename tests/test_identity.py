@@ -517,7 +517,7 @@ def test_a_file_of_another_run_is_refused(file: str, tmp_path: Path) -> None:
     finetune(network, labelled(), tmp_path / "a", RECIPE)
     finetune(network, labelled(seed=1), tmp_path / "b", RECIPE)
     shutil.copy(tmp_path / "b" / file, tmp_path / "a" / file)
-    with pytest.raises(UsageError, match=f"{file} is of another run; delete it, or give another folder"):
+    with pytest.raises(UsageError, match=f"{file} belongs to another run; delete it, or give another folder"):
         finetune(network, labelled(), tmp_path / "a", RECIPE)
 
 
@@ -542,7 +542,7 @@ def test_the_loss_is_of_the_probabilities_whatever_the_scale(end: nn.Module, tmp
         # Two steps in float32; the softmax's gradient is computed by other sums, of some 10 roundings of 6e-8.
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
     several = classifier(small(), scale="multi-label logits")
-    with pytest.raises(UsageError, match="multi-label logits; it is trained on images of one class each"):
+    with pytest.raises(UsageError, match="multi-label logits; training needs one class per image"):
         finetune(several, labelled(), tmp_path / "several", RECIPE)
 
 

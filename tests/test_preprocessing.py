@@ -386,7 +386,7 @@ def test_a_converted_network_is_changed_before_it_is_converted() -> None:
         ({"interpolation": "cubic"}, "interpolation 'cubic'; expected nearest, bilinear"),
         ({"crop_mode": "centre"}, "crop_mode 'centre'; expected center, squash, border"),
         ({"labels": ["a", "b"]}, "answers with 4 numbers and has 2 labels"),
-        ({"resize_size": 256, "crop_share": 0.9}, "say the same"),
+        ({"resize_size": 256, "crop_share": 0.9}, "mean the same"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_one_line(changes: dict[str, Any], message: str) -> None:

@@ -1,7 +1,7 @@
 """Shell completion of options, networks and protocols (``argcomplete``).
 
-Completing must not take the seconds that torch takes to load, so the names of torchvision's and timm's networks are
-read from the text of their modules, where each stands behind ``@register_model``.
+Completion must not take the seconds that torch takes to load, so the names of torchvision's and timm's networks are
+read from the text of their modules, where each follows ``@register_model``.
 """
 
 import argparse
@@ -28,7 +28,7 @@ _CHOICES = {
 
 
 class PrintCompletion(argparse.Action):
-    """Print what a shell is to evaluate, and stop."""
+    """Print the code for the shell to evaluate, and exit."""
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: Any, shell: Any, option: str | None = None) -> None:
         try:
@@ -40,11 +40,11 @@ class PrintCompletion(argparse.Action):
 
 
 def complete(parser: argparse.ArgumentParser, commands: dict[str, argparse.ArgumentParser]) -> None:
-    """Answer the shell, if it is the shell that asks, and stop."""
+    """Answer the shell and exit, if the shell is asking for completions."""
     try:
         import argcomplete
     except ModuleNotFoundError:
-        parser.exit(1)  # pressing Tab is no place for an error
+        parser.exit(1)  # pressing Tab should not print an error
     for command in commands.values():
         for action in command._actions:
             if action.dest in ("model", "models", "pattern"):
@@ -55,7 +55,7 @@ def complete(parser: argparse.ArgumentParser, commands: dict[str, argparse.Argum
 
 
 def networks(prefix: str, **others: Any) -> Iterator[str]:
-    """The names that may follow a prefix: sources first, then the networks of the source that is named.
+    """The names that may follow a prefix: sources first, then the networks of the given source.
 
     Examples
     --------
@@ -71,13 +71,13 @@ def networks(prefix: str, **others: Any) -> Iterator[str]:
     for package in ("torchvision", "timm"):
         if inner.startswith(f"{package}:"):
             names = [f"{package}:{name}" for name in architectures(package)]
-        elif inner and ":" not in inner:  # a bare name is torchvision's, else timm's
+        elif inner and ":" not in inner:  # a bare name is torchvision's, or else timm's
             names += architectures(package)
     yield from (f"{head}{name}" for name in dict.fromkeys(names) if name.startswith(inner))
 
 
 def architectures(package: str) -> Iterator[str]:
-    """The networks that a package's modules register, by the text of the modules."""
+    """The networks that a package's modules register, read from the text of the modules."""
     spec = find_spec(package)
     for folder in spec.submodule_search_locations or [] if spec else []:
         for file in sorted((Path(folder) / "models").glob("*.py")):

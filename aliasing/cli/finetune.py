@@ -2,12 +2,12 @@
 
 examples:
   aliasing finetune antialiased:binomial4:resnet50 --data DIR --epochs 3 --out run
-      SGD from the weights that it has; DIR holds a folder for each class, called by its name or number in the network,
-      or images and a labels.csv
+      SGD from its current weights; DIR holds one folder per class, named by the class's name or number, or images and
+      a labels.csv
   aliasing finetune file:net.safetensors@module:networks:resnet20 --data cifar10/train.parquet --out run
 
-The folder keeps what is needed to go on: the same command goes on where it was stopped. At its end it leaves
-weights.safetensors, which brings a conversion back when it is loaded.
+The folder keeps the state of the run: the same command resumes where it was stopped. At the end it holds
+weights.safetensors, which restores the conversion too when it is loaded.
 """
 
 import argparse
@@ -24,23 +24,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_labels(parser)
     parser.add_argument("--data", required=True, metavar="PATH", help="labelled images")
     parser.add_argument(
-        "--out", required=True, type=Path, metavar="DIR", help="what is needed to go on, and the result"
+        "--out", required=True, type=Path, metavar="DIR", help="folder for the state of the run and the result"
     )
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="passes over the images (default 3)")
     parser.add_argument(
-        "--learning-rate", type=float, default=0.01, metavar="R", help="of the first step (default 0.01)"
+        "--learning-rate", type=float, default=0.01, metavar="R", help="that of the first step (default 0.01)"
     )
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images a step (default 128)")
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default 128)")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of order, crops and mirror images (default 0)"
+        "--seed", type=int, default=0, metavar="N", help="for the order, crops and mirroring (default 0)"
     )
     parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="of convolutions in training, weights stay float32; bfloat16: faster on new processors (default float32)",
+        help="that of convolutions; weights stay float32; bfloat16 is faster on recent CPUs (default float32)",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="take the first N images")
+    parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -2,11 +2,11 @@
 
 examples:
   aliasing models                    PyPI's and torchvision's; timm's are counted
-  aliasing models 'timm:resnet*'     those that match a pattern, or hold a word
-  aliasing models --installed        those whose weights are on this machine already
+  aliasing models 'timm:resnet*'     those that match a pattern or contain a word
+  aliasing models --installed        those whose weights are already on this machine
 
-Networks of your own need no list: file:PATH@ARCHITECTURE loads a .pth, .pt or .safetensors file into an architecture
-of torchvision or timm, or into module:package.path:factory, which also loads by itself.
+Your own networks are not listed: file:PATH@ARCHITECTURE loads a .pth, .pt or .safetensors file into an architecture of
+torchvision or timm, or into module:package.path:factory, which also loads by itself.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Write one self-contained HTML page from the results of one or several runs.
 
-Networks compared, a photograph to move pixel by pixel, the most and the least stable photographs, jitter by shift,
-depth profiles, attribution, spectra, and how it was all made. The page opens from disk, asks for nothing from a
-network, and can be sent to others. Nothing is measured: it shows what the runs' folders hold.
+The page compares networks and shows a photograph to move pixel by pixel, the most and the least stable photographs,
+jitter by shift, depth profiles, attribution, spectra, and how everything was made. It opens from disk, needs no
+internet access, and can be sent to others. Nothing is measured: the page shows what is in the runs' folders.
 
 examples:
   aliasing report jitter --out report.html
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="the folder that `--out DIR` of jitter, depth, attribute, spectrum or features left",
+        help="the --out folder of a finished jitter, depth, attribute, spectrum or features run",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, for example report.html")
     parser.add_argument("--title", default="", metavar="TEXT", help="its heading (default: the networks)")

@@ -1,10 +1,10 @@
-"""Say where a network downsamples, and what there is to do about it.
+"""List where a network downsamples, and what can be done about it.
 
 examples:
   aliasing sites resnet50
       every place where torchvision's resnet50 changes its sampling grid
   aliasing sites antialiased:binomial4:resnet50
-      the same, with what was done at each
+      the same places, with what was done at each
   aliasing sites timm:convnext_tiny --size 256 --json
 """
 
@@ -14,7 +14,7 @@ import sys
 
 from aliasing.cli.shared import add_format
 
-SUMMARY = "say where a network downsamples"
+SUMMARY = "list where a network downsamples"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.tables import render
 
     if arguments.size is not None and arguments.size < 1:
-        raise UsageError(f"--size is {arguments.size}; it must be a positive number of pixels")
+        raise UsageError(f"--size is a number of pixels, at least 1; got {arguments.size}")
     probe = None if arguments.size is None else torch.zeros(1, 3, arguments.size, arguments.size)
     sites = find_sites(load_model(arguments.model), probe)
     if arguments.json:

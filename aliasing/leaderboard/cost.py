@@ -1,7 +1,7 @@
-"""What does a network cost? Its parameters, its arithmetic, and how fast this machine runs it.
+"""The cost of a network: its parameters, its arithmetic, and its speed on this machine.
 
-Multiply–adds are counted in one run on one image: those of convolutions (blur-pooling among them), matrix products
-and attention. Poolings, activations and Fourier transforms are left out, as in torchvision's own counts.
+Multiply–adds are counted in one run on one image: those of convolutions (including blur-pooling), matrix products and
+attention. Poolings, activations and Fourier transforms are left out, as in torchvision's own counts.
 """
 
 import statistics
@@ -26,16 +26,16 @@ _TIMED = 3
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs wherever it runs.
+    """The cost of a network on any machine.
 
     Attributes
     ----------
     parameters : int
-        Learned numbers.
+        The number of learned values.
     multiply_adds : int
         For one image of the network's input size.
     classes : int
-        Classes, or labels, that it answers with; two for a network that gives one number.
+        The number of classes or labels; two for a network that gives one number.
     """
 
     parameters: int
@@ -50,7 +50,7 @@ def cost(model: Classifier) -> Cost:
     Raises
     ------
     InputError
-        If it is no classifier.
+        If it is not a classifier.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def cost(model: Classifier) -> Cost:
     Cost(parameters=938, multiply_adds=3232, classes=10)
     """
     run = evaluated(model)
-    # Fused attention kernels are not all known to the counter; this one is made of matrix products.
+    # The counter does not know all fused attention kernels; this one consists of matrix products.
     with ExitStack() as stack:
         for context in (torch.no_grad(), in_evaluation(run.module), sdpa_kernel(SDPBackend.MATH)):
             stack.enter_context(context)
@@ -76,9 +76,9 @@ def cost(model: Classifier) -> Cost:
 
 @surroundings_kept()
 def views_per_second(model: Classifier, batch_size: int, execution: Execution = ON_CPU) -> float:
-    """How many views a second the network answers on this machine, in batches of this size: the median of three.
+    """The number of views per second on this machine, in batches of this size: the median of three.
 
-    Decoding and resizing are left out. Unlike everything else, it is another number in every run.
+    Decoding and resizing are not included. Unlike everything else, this number differs from run to run.
     """
     network = probabilities(model, execution)
     pictures = np.zeros((batch_size, *model.view_size, 3), np.float32)

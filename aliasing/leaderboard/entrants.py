@@ -1,7 +1,7 @@
-"""Which networks are compared, in which group does each stand, and which is its plain sibling?
+"""The networks of a comparison, the group of each, and its plain sibling.
 
-A network is *trained anti-aliased* if it has a site that is low-passed by the network itself (`aliasing.sites`), and
-not by its name: timm's ``tf_efficientnet_b0.aa_in1k`` was trained with AutoAugment, and folds like any other.
+A network counts as *trained anti-aliased* if the network itself low-passes one of its sites (`aliasing.sites`),
+whatever its name: timm's ``tf_efficientnet_b0.aa_in1k`` was trained with AutoAugment and aliases like any other.
 """
 
 import re
@@ -36,20 +36,20 @@ CONVERTED: Group = "converted"
 RECALIBRATED: Group = "recalibrated"
 TRAINED: Group = "trained anti-aliased"
 
-# How timm names what it trained anti-aliased: resnetblur50, resnetaa50d, mobilenetv4_conv_aa_large.
+# How timm names networks that it trained anti-aliased: resnetblur50, resnetaa50d, mobilenetv4_conv_aa_large.
 _ANTIALIASED = re.compile(r"_?(?:aa|blur)(?=\d|_)")
-# Paths and names of one's own, in which * and ? are no pattern.
+# Users' own paths and names, in which * and ? are not patterns.
 _OWN = ("file:", "module:", "antialiased:")
 
 
 def choose(models: Sequence[Given], installed: bool = False) -> list[Given]:
-    """Every network that is meant, once: a name with ``*``, ``?`` or ``[`` stands for all that match it.
+    """Each network once; a name with ``*``, ``?`` or ``[`` means all that match it.
 
     Parameters
     ----------
     models : sequence of str, nn.Module or Classifier
     installed : bool
-        Of those that match a pattern, only the ones whose weights are on this machine.
+        Of those that match a pattern, use only the ones whose weights are on this machine.
 
     Raises
     ------
@@ -80,7 +80,7 @@ def choose(models: Sequence[Given], installed: bool = False) -> list[Given]:
 
 
 def group_of(model: Classifier) -> Group:
-    """In which group a network stands, as it is given."""
+    """The group of a network as it is given."""
     if conversion_of(model.module) is not None:
         return CONVERTED
     by_itself = any(
@@ -90,9 +90,9 @@ def group_of(model: Classifier) -> Group:
 
 
 def sibling_of(name: str, group: Group, plain: Sequence[str]) -> str | None:
-    """The plain network that another one is compared with; None for one that is plain, or whose sibling is not there.
+    """The plain network with which another one is compared; None if it is plain itself or its sibling is absent.
 
-    A conversion carries its name, however it came to be.
+    The name of a conversion contains that of its original.
 
     Examples
     --------
@@ -113,9 +113,10 @@ def sibling_of(name: str, group: Group, plain: Sequence[str]) -> str | None:
 
 
 def plain_sibling(name: str, plain: Iterable[str]) -> str | None:
-    """The plain network that one trained anti-aliased is a variant of; None where it is not among those compared.
+    """The plain network of which an anti-aliased one is a variant; None if it is not among those compared.
 
-    Of several sets of weights the one with the same tag, else the first: then the two differ in their training too.
+    If there are several sets of weights, it is the one with the same tag, or else the first; the two then also differ
+    in their training.
 
     Examples
     --------

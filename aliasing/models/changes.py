@@ -1,4 +1,4 @@
-"""A network that is shown images in another way than its source says."""
+"""Changing how a network is shown images: input size, normalisation, crop, labels, scale."""
 
 import math
 from dataclasses import replace
@@ -28,12 +28,12 @@ CHANGES = (
 )
 
 
-# How the notes on preprocessing begin: those on what is changed are left out.
+# How the notes on preprocessing begin; notes on what was changed are dropped.
 ASSUMED = "no preprocessing was given"
 BUILT = "built for an input of"
 EVALUATED = "evaluated at the input size"
 BORDER = "the view has a black border: a crop share"
-_GREY = "one channel: it is shown the luma"
+_GREY = "one channel: the network is shown the luma"
 _STALE = {
     "input_size": (BUILT, EVALUATED),
     "resize_size": (BORDER,),
@@ -44,12 +44,7 @@ _ASSUMABLE = ("input_size", "mean", "std", "interpolation")
 
 
 def require_known(changes: dict[str, Any]) -> None:
-    """Refuse names that do not belong to how a network sees images.
-
-    Raises
-    ------
-    UsageError
-        With the nearest name, or all.
+    """Refuse unknown keywords, with the nearest name or all of them.
 
     Examples
     --------
@@ -61,21 +56,18 @@ def require_known(changes: dict[str, Any]) -> None:
         if name not in CHANGES:
             raise UsageError(f"load_model has no {name!r}{did_you_mean(name, CHANGES) or f'; it has {_listed()}'}")
     if {"resize_size", "crop_share"} <= set(changes):
-        raise UsageError("load_model: resize_size and crop_share say the same; give one of them")
+        raise UsageError("load_model: resize_size and crop_share mean the same; give only one of them")
 
 
 def size_of(changes: dict[str, Any]) -> Size | None:
-    """The input size that a network is to be built for, if one is given."""
+    """The input size for which to build a network, if one is given."""
     return read_size("load_model", "input_size", changes["input_size"]) if "input_size" in changes else None
 
 
 def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier:
-    """The network that sees images in another way, tried on one image.
+    """The network with changed preprocessing, tried on one image.
 
-    Raises
-    ------
-    UsageError
-        If the changes make no sense, or the network does not answer one image of that size with one tensor.
+    Raises UsageError if the changes make no sense, or the network does not answer such an image with one tensor.
     """
     changed = dict(changes)
     size = size_of(changes) or classifier.view_size
@@ -97,19 +89,19 @@ def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier
     told = f"{classifier.name} answers with {classes} numbers and has {len(classifier.labels)} labels"
     if "labels" in changes:
         raise UsageError(f"{told}; give one label for each")
-    return replace(classifier, labels=None, notes=(*classifier.notes, f"{told}, which were left out"))
+    return replace(classifier, labels=None, notes=(*classifier.notes, f"{told}, which are not used"))
 
 
 def for_one_channel(
     mean: tuple[float, ...], std: tuple[float, ...]
 ) -> tuple[tuple[float, ...], tuple[float, ...], str]:
-    """Mean and std for a network of one channel from those of three, and the note that says so."""
+    """The mean and std for one channel from those of three, and the note that says so."""
     note = f"{_GREY}, normalised by the average of the three channels' mean and std"
     return (sum(mean) / len(mean),), (sum(std) / len(std),), note
 
 
 def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
-    """The notes that still hold, what was given, and what of it all is still assumed."""
+    """The notes that still hold, with what was given and what is still assumed."""
     stale = tuple(start for name in changes for start in _STALE.get(name, ()))
     is_assumed = any(note.startswith(ASSUMED) for note in classifier.notes)
     notes = [note for note in classifier.notes if not note.startswith((*stale, ASSUMED))]
@@ -125,21 +117,21 @@ def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _answer(classifier: Classifier) -> int | None:
-    """Show the network blank images, and see that it answers each with a row; of how many numbers, if of numbers."""
-    # An exported program may be made for batches of one size.
+    """Check that the network answers blank images with one row each; the number of values in a row, if any."""
+    # An exported program may only accept batches of one size.
     for count in (1, 2) if isinstance(classifier.module, torch.fx.GraphModule) else (1,):
         images = classifier.blank(count)
         try:
             with on_trial(classifier.module) as module:
                 answer = module(images)
         except SystemExit as error:
-            raise UsageError(f"{classifier.name} calls sys.exit({error}) where it is asked for an answer") from error
-        except Exception as error:  # whatever the person's own code raises
+            raise UsageError(f"{classifier.name} calls sys.exit({error}) when it is shown an image") from error
+        except Exception as error:  # whatever the user's own code raises
             shape = "×".join(map(str, images.shape))
             if isinstance(classifier.module, torch.fx.GraphModule):
                 mend = "export it with a batch of any size: dynamic_shapes=({0: torch.export.Dim.AUTO},)"
             else:
-                mend = "say what it takes: load_model(network, input_size=…, mean=…, std=…), of one channel mean=(0.5,)"
+                mend = "state its input: load_model(network, input_size=…, mean=…, std=…), for one channel mean=(0.5,)"
             raise UsageError(f"{classifier.name} does not take {shape} ({first_line(error)}); {mend}") from error
         if not isinstance(answer, Tensor) or answer.ndim < 1 or len(answer) != count:
             found = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"

@@ -1,8 +1,8 @@
-"""Weights from a file, without running anything that the file says.
+"""Weights from a file, without executing anything in it.
 
-A ``.safetensors`` file holds tensors only. A ``.pth`` or ``.pt`` file is a pickle, a small program; it is read by
-``torch.load(weights_only=True)``, which builds tensors and containers and refuses everything else. NumPy's scalars (an
-epoch's accuracy) are read as well, by functions of this module that take numbers and nothing else.
+A ``.safetensors`` file holds only tensors. A ``.pth`` or ``.pt`` file is a pickle, a small program; it is read by
+``torch.load(weights_only=True)``, which builds tensors and containers and refuses everything else. NumPy scalars (an
+epoch's accuracy) are read as well, by functions of this module that accept nothing but numbers.
 """
 
 import pickle
@@ -33,15 +33,15 @@ _WRAPPERS = (
     "weights",
     "shadow",
 )
-# Averages over training, which are meant for evaluation: model_ema, state_dict_ema, ema_state_dict, swa_model …
+# Averages over training, meant for evaluation: model_ema, state_dict_ema, ema_state_dict, swa_model …
 _AVERAGED = re.compile(r"(?<![a-z])(ema|swa|averaged?)(?![a-z])", re.IGNORECASE)
-# What wrapping a network puts before its parameters' names: DataParallel and AveragedModel, Lightning, torch.compile.
-# They are taken away where no name of the architecture is found behind any prefix (an older format).
+# The prefixes that wrappers put before parameters' names: DataParallel and AveragedModel, Lightning, torch.compile.
+# They are removed if no name of the architecture is found after any prefix (an older format).
 _PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
 _DEEPEST = 3
 _LISTED = 3
-_LONGEST = 300  # of what a file says about itself
-# torch.save does not compress: what expands to more than this, and to many times its size, is a bomb.
+_LONGEST = 300  # characters of a message from a file
+# torch.save does not compress: a file that expands to more than this, and to many times its size, is a bomb.
 _UNSUSPECTED_BYTES, _MAX_EXPANSION = 2**28, 10
 
 
@@ -54,9 +54,9 @@ class Checkpoint:
     tensors : dict of Tensor
         By their names.
     source : str
-        The file, and the part of it where it holds several, for messages.
+        The file, and the part of it if it holds several, for messages.
     notes : tuple of str
-        What whoever reads a result should know of the file.
+        What a reader of a result should know about the file.
     """
 
     tensors: dict[str, Tensor]
@@ -67,21 +67,13 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read the state_dict in a ``.pth``, ``.pt`` or ``.safetensors`` file, whatever it is wrapped in.
 
-    Averaged weights are taken rather than those of the last step: they are the ones that were meant for evaluation.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Checkpoint
-        Names as they stand in the file; the notes say which weights were taken of several.
+    If the file holds averaged weights, these are read, because they are meant for evaluation; the notes say so. Names
+    are those in the file.
 
     Raises
     ------
     InputError
-        If there is no such file, it cannot be read, it is no checkpoint, or it needs code to be run to be read.
+        If the file does not exist, cannot be read, is not a checkpoint, or would have to execute code.
     """
     content: Any = _read_content(path)
     taken, notes = list[str](), list[str]()
@@ -98,20 +90,20 @@ def read_checkpoint(path: Path) -> Checkpoint:
             notes.append(f"{what} were taken from the file, under {wrapper}{also}")
             taken.append(wrapper)
         content = content[wrapper]
-    content.pop("n_averaged", None)  # a counter that torch's AveragedModel keeps beside the weights
+    content.pop("n_averaged", None)  # a counter beside the weights in torch's AveragedModel
     others = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if others:
-        raise InputError(f"{path}: holds other things than tensors ({_some(others)}); expected a network's state_dict")
+        raise InputError(f"{path}: holds more than tensors ({_some(others)}); expected a network's state_dict")
     if not content:
         raise InputError(f"{path}: holds nothing; expected a network's state_dict")
     odd = [f"{key}: {kind}" for key, value in content.items() if (kind := _oddity(value))]
     if odd:
-        raise InputError(f"{path}: holds tensors that are no plain arrays of numbers ({_some(odd)}); save them as such")
+        raise InputError(f"{path}: holds tensors that are not arrays of numbers ({_some(odd)}); save them as such")
     return Checkpoint(content, f"{path} ({'.'.join(taken)})" if taken else str(path), tuple(notes))
 
 
 def _wrappers(content: Mapping[Any, Any]) -> tuple[list[str], list[str]]:
-    """The keys under which a checkpoint holds weights: averaged ones, and others."""
+    """The keys under which a checkpoint holds averaged weights, and those under which it holds others."""
     inside = [
         key
         for key, value in content.items()
@@ -122,7 +114,7 @@ def _wrappers(content: Mapping[Any, Any]) -> tuple[list[str], list[str]]:
 
 
 def _holds_tensors(content: Mapping[Any, Any], depth: int = _DEEPEST) -> bool:
-    """Whether there are tensors in a mapping, or not far inside it; it may hold itself."""
+    """Whether there are tensors in a mapping, or a few levels below; it may contain itself."""
     return any(
         isinstance(value, Tensor) or (depth > 0 and isinstance(value, Mapping) and _holds_tensors(value, depth - 1))
         for value in content.values()
@@ -130,15 +122,15 @@ def _holds_tensors(content: Mapping[Any, Any], depth: int = _DEEPEST) -> bool:
 
 
 def strip_prefix(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> Checkpoint:
-    """Take the weights under the one prefix behind which the file has all names of an architecture's own weights.
+    """Take the weights under the one prefix after which the file has all names of the architecture's own weights.
 
-    Whatever stands elsewhere in the file (a criterion's weight, a metric's buffer) is left out, and noted. Weights of
-    an architecture's older names stand under the prefix behind which most of its names are found.
+    Anything else in the file (a criterion's weight, a metric's buffer) is left out, with a note. If the file uses older
+    names of the architecture, the prefix is the one after which most of its names are found.
 
     Raises
     ------
     InputError
-        If the whole architecture stands under several prefixes, and none says that its weights are averaged.
+        If several prefixes hold the whole architecture, and none is that of averaged weights.
 
     Examples
     --------
@@ -160,7 +152,7 @@ def strip_prefix(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> Checkpoin
     averaged = [prefix for prefix in whole if _AVERAGED.search(prefix)]
     if len(averaged or whole) > 1 and "" not in whole:
         under = ", ".join(averaged or whole)
-        raise InputError(f"{checkpoint.source}: holds such a network several times, under {under}; save the one alone")
+        raise InputError(f"{checkpoint.source}: holds this network several times, under {under}; save only one of them")
     if averaged:
         prefix = averaged[0]
     elif found:
@@ -181,7 +173,7 @@ def strip_prefix(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> Checkpoin
 
 
 def _wrapped(names: Iterable[str]) -> str:
-    """The usual prefixes that all names have, one behind the other."""
+    """The usual prefixes that all names have, joined."""
     names, prefix = list(names), ""
     while True:
         longer = [prefix + usual for usual in _PREFIXES if all(name.startswith(prefix + usual) for name in names)]
@@ -191,7 +183,7 @@ def _wrapped(names: Iterable[str]) -> str:
 
 
 def classes_in(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> int | None:
-    """How many classes the head in a file has, where that is all in which the file's weights are others; else None.
+    """The number of classes of the head in a file, if nothing else in the file has another shape; otherwise None.
 
     Examples
     --------
@@ -206,23 +198,23 @@ def classes_in(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> int | None:
     if not others or any(not a or not b or a[1:] != b[1:] for a, b in others):
         return None
     if any(tensor.numel() * tensor.element_size() > _stored(tensor) for tensor in checkpoint.tensors.values()):
-        return None  # one number that says it is a head of 2⁴⁰ classes
+        return None  # a single stored number that claims to be a head with 2⁴⁰ classes
     before, after = ({shape[0] for shape in shapes} for shapes in zip(*others, strict=True))
     return after.pop() if len(before) == len(after) == 1 else None
 
 
 def _stored(tensor: Tensor) -> int:
-    """Bytes that a tensor has in memory: fewer than its elements where they lie on one another."""
+    """The bytes of a tensor in memory, fewer than those of its elements if they overlap."""
     return tensor.untyped_storage().nbytes()
 
 
 def class_note(classes: int, checkpoint: Checkpoint) -> str:
-    """What is said of a network whose number of classes was taken from a file."""
-    return f"{classes} classes, as in {checkpoint.source}; their names are not known (labels=… says them)"
+    """The note on a network whose number of classes was taken from a file."""
+    return f"{classes} classes, as in {checkpoint.source}; their names are not known (give labels=…)"
 
 
 def rename(checkpoint: Checkpoint, name: Callable[[str], str | None]) -> Checkpoint:
-    """Give tensors their new names, and leave out those that get none."""
+    """Rename tensors, and leave out those whose new name is None."""
     named = {name(key): value for key, value in checkpoint.tensors.items()}
     return replace(checkpoint, tensors={key: value for key, value in named.items() if key is not None})
 
@@ -230,19 +222,11 @@ def rename(checkpoint: Checkpoint, name: Callable[[str], str | None]) -> Checkpo
 def load_weights(module: nn.Module, checkpoint: Checkpoint) -> None:
     """Load weights into a network: all of them, and nothing else.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-    checkpoint : Checkpoint
-
-    Raises
-    ------
-    InputError
-        Naming the first missing and unexpected keys and wrong shapes, and how many more there are.
+    The InputError names the first missing and unexpected keys and wrong shapes, and how many more there are.
     """
     state_dict = checkpoint.tensors
     versioned = OrderedDict(state_dict)
-    # Some layers read older formats by the version that torch keeps beside a state_dict; .safetensors files have none.
+    # Some layers read older formats by the version beside a state_dict, which .safetensors files do not have.
     metadata = getattr(state_dict, "_metadata", None) or getattr(module.state_dict(), "_metadata", None)
     setattr(versioned, "_metadata", metadata)  # noqa: B010 - torch's own attribute, unknown to the type
     try:
@@ -275,7 +259,7 @@ def differences(module: nn.Module, state_dict: Mapping[str, Tensor]) -> str:
 
 
 def _of_the_wrong_kind(module: nn.Module, state_dict: Mapping[str, Tensor]) -> list[str]:
-    """Weights whose numbers torch would cut down without a word: whole or complex ones for real ones."""
+    """Weights that torch would silently truncate: integer or complex ones where real ones belong."""
     return [
         f"{key}: {_dtype(state_dict[key])}, expected {_dtype(value)}"
         for key, value in module.state_dict().items()
@@ -284,23 +268,23 @@ def _of_the_wrong_kind(module: nn.Module, state_dict: Mapping[str, Tensor]) -> l
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line."""
+    """The first line of an error's message."""
     return one_line((str(error).splitlines() or [type(error).__name__])[0])[:_LONGEST]
 
 
 def _is_counter(key: str) -> bool:
-    """Batch normalisation counts training steps; old checkpoints lack the count and inference ignores it."""
+    """Whether it is batch normalisation's count of training steps, which old checkpoints lack and inference ignores."""
     return key.endswith("num_batches_tracked")
 
 
 def _read_content(path: Path) -> Any:
-    """Whatever is in the file, by the reader that its name or its first bytes ask for."""
+    """The content of the file, read according to its name or its first bytes."""
     if path.is_dir():
         raise InputError(f"{path}: is a folder; expected a .pth, .pt or .safetensors file")
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_file():
-        raise InputError(f"{path}: is no regular file; expected a .pth, .pt or .safetensors file")
+        raise InputError(f"{path}: is not a regular file; expected a .pth, .pt or .safetensors file")
     try:
         with path.open("rb") as file:
             start = file.read(16)
@@ -314,9 +298,9 @@ def _read_content(path: Path) -> Any:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
-    except Exception as error:  # a reader of damaged bytes fails in as many ways as there are damages
+    except Exception as error:  # a reader of damaged bytes may fail in any way
         raise InputError(
-            f"{path}: is no whole .safetensors file ({first_line(error)}); copy or download it again"
+            f"{path}: is not a complete .safetensors file ({first_line(error)}); copy or download it again"
         ) from error
 
 
@@ -326,24 +310,24 @@ def _read_pickle(path: Path, start: bytes) -> Any:
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a reader of damaged bytes fails in as many ways as there are damages
+    except Exception as error:  # a reader of damaged bytes may fail in any way
         refused = _refused_code(path, error)
         if refused is not None:
             raise InputError(
-                f"{path}: needs code to be run to be read ({one_line(refused)[:_LONGEST]}), which is refused; "
-                "save the weights alone, by torch.save(model.state_dict(), …) or as .safetensors"
+                f"{path}: would have to execute code ({one_line(refused)[:_LONGEST]}), which is refused; "
+                "save only the weights, with torch.save(model.state_dict(), …) or as .safetensors"
             ) from error
         raise InputError(
-            f"{path}: is no whole PyTorch checkpoint ({type(error).__name__}); copy or download it again"
+            f"{path}: is not a complete PyTorch checkpoint ({type(error).__name__}); copy or download it again"
         ) from error
 
 
 class _NumberType:
-    """Stands for ``numpy.dtype`` while a file is read: the name of a kind of number, and its byte order."""
+    """Stands in for ``numpy.dtype`` while a file is read: the name of a type of number, and its byte order."""
 
     def __init__(self, code: str, *_copying: bool) -> None:
         if not (isinstance(code, str) and re.fullmatch("[biufc][0-9]{1,2}", code)):
-            raise pickle.UnpicklingError(f"a NumPy scalar of the type {code!r} is no number")
+            raise pickle.UnpicklingError(f"a NumPy scalar of the type {code!r} is not a number")
         self.code, self.order = code, "|"
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
@@ -351,18 +335,18 @@ class _NumberType:
 
 
 def _number(kind: _NumberType, content: bytes) -> Any:
-    """Stands for NumPy's ``scalar``: the number that these bytes are."""
+    """Stands in for NumPy's ``scalar``: the number in these bytes."""
     return np.frombuffer(content, kind.order + kind.code, count=1)[0]
 
 
 def _latin_bytes(text: str, encoding: str) -> bytes:
-    """Stands for ``_codecs.encode``, by which older pickles write bytes."""
+    """Stands in for ``_codecs.encode``, with which older pickles write bytes."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"bytes in {encoding}; expected latin1")
     return text.encode("latin1")
 
 
-# What the pickle of a NumPy scalar calls, by name, and what is called instead: none of it can do more than a number.
+# The functions that the pickle of a NumPy scalar calls, and their stand-ins, which can only make a number.
 _NUMPY_SCALARS: list[Any] = [
     (_NumberType, "numpy.dtype"),
     (_number, "numpy.core.multiarray.scalar"),
@@ -372,7 +356,7 @@ _NUMPY_SCALARS: list[Any] = [
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse an archive that is a program, or a bomb; what is damaged is left to torch to say."""
+    """Refuse an archive that is a program or a bomb; torch reports damage."""
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
@@ -380,7 +364,7 @@ def _check_archive(path: Path) -> None:
         return
     if any(member.filename.endswith("/constants.pkl") for member in members):
         raise InputError(
-            f"{path}: is a TorchScript archive, a program; save the weights alone by torch.save(model.state_dict(), …)"
+            f"{path}: is a TorchScript archive, a program; save the weights alone: torch.save(model.state_dict(), …)"
         )
     expanded = sum(member.file_size for member in members)
     if expanded > max(_UNSUSPECTED_BYTES, _MAX_EXPANSION * path.stat().st_size):
@@ -388,19 +372,19 @@ def _check_archive(path: Path) -> None:
 
 
 def _refused_code(path: Path, error: Exception) -> str | None:
-    """What the pickle wanted to run, or None where it is merely damaged."""
+    """The code that the pickle would execute, or None if it is only damaged."""
     if not isinstance(error, pickle.UnpicklingError):
         return None
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             return ", ".join(sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))) or None
-    except Exception:  # not in torch's zip format, which is all that this function of torch's reads
+    except Exception:  # not in torch's zip format, the only one that this function of torch reads
         found = re.search(r"GLOBAL (\S+)", str(error))
         return found.group(1) if found else None
 
 
 def _oddity(tensor: Tensor) -> str | None:
-    """What keeps a tensor from being an array of numbers, if anything does."""
+    """Why a tensor is not an array of numbers, or None."""
     if tensor.is_meta:
         return "no values"
     if tensor.is_nested:

@@ -1,8 +1,8 @@
-"""A network together with everything that is needed to show it a photograph and to read its answer.
+"""A network with everything that is needed to show it a photograph and to read its answer.
 
-Preprocessing at evaluation, as torchvision's and timm's own transforms do it: the photograph is resized by Pillow
-(antialiased) as the crop mode says, then the centre of ``input_size`` pixels is taken, then (x / 255 − mean) / std. A
-network of one channel sees the luma of that picture (ITU-R BT.601, as Pillow's conversion to grey has it).
+Preprocessing is that of torchvision's and timm's own transforms at evaluation: Pillow resizes the photograph
+(antialiased) according to the crop mode, the centre of ``input_size`` pixels is cropped, and (x / 255 − mean) / std
+normalises it. A network with one channel sees the luma (ITU-R BT.601, as in Pillow's conversion to grey).
 """
 
 import hashlib
@@ -24,46 +24,45 @@ from aliasing.resamplers import INTERPOLATIONS
 
 IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
 IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
-# Luma of red and blue; green's share is the rest.
+# The weights of red and blue in luma; green has the rest.
 _LUMA_RED, _LUMA_BLUE = 0.299, 0.114
 
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A network, and how it was meant to see images. It is measured in evaluation mode, and left in its own.
+    """A network, and how it was meant to see images. It is measured in evaluation mode, and keeps its own mode.
 
-    Make a changed copy with ``dataclasses.replace(classifier, module=..., name=...)``, and one that sees images in
-    another way with ``load_model(classifier, input_size=..., mean=...)``, which tries it.
+    Make a changed copy with ``dataclasses.replace(classifier, module=..., name=...)``, and one that sees images
+    differently with ``load_model(classifier, input_size=..., mean=...)``, which tries it.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Takes N×C×H×W, gives N×classes.
+        Maps N×C×H×W to N×classes.
     name : str
         The canonical name, with its source: ``"torchvision:resnet50.IMAGENET1K_V1"``.
     input_size : int or (int, int)
         The side of the square input in pixels, or its height and width.
     mean, std : tuple of three floats, or of one
-        Of inputs scaled to 0…1. One number each means that the network takes one channel: it is shown the luma.
+        Of inputs scaled to 0…1. A single number means that the network has one channel and is shown the luma.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}
     resize_size : int or (int, int)
-        What the photograph is resized to before the centre is cropped: of a square input the shorter side in pixels.
-        At least ``input_size``, unless ``crop_share`` is above 1: what is missing is then black.
+        The size of the photograph before the centre is cropped; for a square input, its shorter side in pixels. At
+        least ``input_size``, unless ``crop_share`` is above 1: what is missing is then black.
     crop_share : float
         input_size / resize_size as published (timm's ``crop_pct``).
     labels : tuple of str, or None
         The name of each class.
     origin : dict of str
-        ``source`` and ``version`` of the weights: where they come from.
+        ``source`` and ``version`` of the weights.
     notes : tuple of str
-        What whoever reads a result should know ("no preprocessing was given: ImageNet's was assumed").
+        What a reader of a result should know ("no preprocessing was given: ImageNet's was assumed").
     crop_mode : {"center", "squash", "border"}
-        How the photograph is brought to ``resize_size``, as timm names it. "center": its shorter side is; the aspect is
-        kept. "squash": both sides are, whatever the aspect. "border": its longer side is, and the rest of the input is
-        filled with the mean colour.
+        What is resized to ``resize_size``, in timm's terms. "center": the shorter side, at the same aspect ratio.
+        "squash": both sides. "border": the longer side, and the rest of the input gets the mean colour.
     scale : str, optional
-        Of the answer, one of :data:`aliasing.scales.SCALES` (``"logits"``, ``"probabilities"``, …); recognised
-        where it is None.
+        The scale of the answer, one of :data:`aliasing.scales.SCALES` (``"logits"``, ``"probabilities"``, …);
+        recognised if None.
 
     Raises
     ------
@@ -119,38 +118,35 @@ class Classifier:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the numbers that the network takes: that of its first floating-point parameter."""
+        """The dtype of the network's input: that of its first floating-point parameter."""
         parameters = (p.dtype for p in self.module.parameters() if p.dtype.is_floating_point)
         return next(parameters, torch.float32)
 
     @property
     def weights(self) -> dict[str, str]:
-        """The weights' ``source`` and ``version``, and the ``sha256`` of the state_dict as it is now."""
+        """The weights' ``source`` and ``version``, and the current ``sha256`` of the state_dict."""
         return {**self.origin, "sha256": fingerprint(self.module)}
 
     @property
     def identity(self) -> str:
-        """What it is as it is now, whatever it is called: one word for :class:`aliasing.identity.Identity`.
-
-        It is computed at every access, by one run on one picture.
-        """
-        from aliasing.identity import identify  # identity looks at recorded calls, which stand behind models
+        """The hash of the network as it is now (:class:`aliasing.identity.Identity`); each access runs it once."""
+        from aliasing.identity import identify  # which imports recorded calls, and those import models
 
         return identify(self).digest
 
     @property
     def view_size(self) -> Size:
-        """Height and width of a view in pixels."""
+        """The height and width of a view in pixels."""
         return two_numbers(self.input_size)
 
     @property
     def resized_size(self) -> Size:
-        """Height and width that the photograph is brought to, as the crop mode says."""
+        """The height and width to which the photograph is resized, according to the crop mode."""
         return two_numbers(self.resize_size)
 
     @property
     def channels(self) -> int:
-        """How many channels the network takes: three, or one."""
+        """The number of channels of the network's input: three or one."""
         return len(self.mean)
 
     @property
@@ -160,14 +156,14 @@ class Classifier:
 
     @property
     def border_colour(self) -> npt.NDArray[np.float32]:
-        """The colour in 0…255 beyond a photograph that does not fill the view, shape (3,); whole levels, as timm's."""
+        """The colour in 0…255 around a photograph that does not fill the view, shape (3,); whole levels, as in timm."""
         return np.rint(self.mean_colour) if self.crop_mode == "border" else np.zeros(3, np.float32)
 
     def room_for(self, canvas: Size) -> Size:
-        """What the photograph is resized to where windows into a canvas, larger than a view, are to be cut from it.
+        """The size to which the photograph is resized if windows are cut from a canvas larger than a view.
 
-        It is the network's own size, or the canvas where that is larger; but a photograph that does not fill the
-        view keeps its size, and the canvas is filled up as the view is.
+        It is the network's own size, or the canvas if that is larger; but a photograph that does not fill the view
+        keeps its size, and the canvas is filled up like the view.
         """
         if self.crop_mode == "border" or self.crop_share > 1:
             return self.resized_size
@@ -175,7 +171,7 @@ class Classifier:
         return height, width
 
     def blank(self, count: int = 1) -> Tensor:
-        """Zeros as the network takes them, N×C×H×W, in the type and on the device of its weights."""
+        """Zeros N×C×H×W with the dtype and on the device of the network's weights."""
         device = next(self.module.parameters(), torch.zeros(())).device
         return torch.zeros(count, self.channels, *self.view_size, device=device, dtype=self.dtype)
 
@@ -189,7 +185,7 @@ class Classifier:
         Returns
         -------
         float32 array, height×width×3
-            In 0…255; whole numbers, since Pillow's resize rounds.
+            In 0…255; whole numbers, because Pillow's resize rounds.
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"got {pixels.dtype} of shape {pixels.shape}; expected a uint8 image H×W×3")
@@ -197,7 +193,7 @@ class Classifier:
         return crop_centre(resized, *self.view_size, self.border_colour)
 
     def normalize(self, views: npt.NDArray[np.float32] | Tensor) -> Tensor:
-        """Turn views in 0…255 into the network's input, (x − 255 mean) / (255 std); of one channel x is the luma.
+        """Turn views in 0…255 into the network's input, (x − 255 mean) / (255 std); with one channel, x is the luma.
 
         Parameters
         ----------
@@ -206,15 +202,14 @@ class Classifier:
         Returns
         -------
         Tensor, N×3×H×W, or N×1×H×W
-            Of the network's ``dtype``, in channels_last memory: the layout of the views is kept, so that nothing is
-            transposed.
+            In the network's ``dtype``, and in channels_last memory like the views, so that nothing is transposed.
         """
         batch = torch.as_tensor(views, dtype=torch.float32)
         if batch.ndim != 4 or batch.shape[3] != 3:
             raise ValueError(f"got views of shape {tuple(batch.shape)}; expected N×H×W×3")
         if self.channels == 1:
             batch = _luma(batch)
-        # Row by row and not pixel by pixel: three numbers at a time are too few for a processor's wide registers.
+        # Row by row and not pixel by pixel: three numbers at a time are too few for wide registers.
         rows = batch.flatten(2)
         colour = torch.tensor(self.mean_colour[: self.channels])
         mean = colour.to(batch.device).repeat(batch.shape[2])
@@ -228,12 +223,12 @@ def one_number(size: Size) -> int | Size:
 
 
 def two_numbers(size: int | Size) -> Size:
-    """Height and width, of a square from its side."""
+    """The height and width, which for a square are its side."""
     return size if isinstance(size, tuple) else (size, size)
 
 
 def read_size(name: str, what: str, given: Any) -> Size:
-    """A size as anyone may write it: a whole number, or two in a tuple or list."""
+    """Read a size: a whole number, or two in a tuple or list."""
     sides = given if isinstance(given, Sequence) and not isinstance(given, str) else (given, given)
     try:
         height, width = (operator.index(side) for side in sides)
@@ -256,7 +251,7 @@ def _read_channels(name: str, what: str, given: Any) -> tuple[float, ...]:
 
 
 def _luma(views: Tensor) -> Tensor:
-    """ITU-R BT.601 luma, N×H×W×1; written so that grey stays exactly what it is."""
+    """ITU-R BT.601 luma, N×H×W×1, computed so that grey stays exactly the same."""
     red, green, blue = views[..., :1], views[..., 1:2], views[..., 2:]
     return green + _LUMA_RED * (red - green) + _LUMA_BLUE * (blue - green)
 
@@ -271,7 +266,7 @@ def fingerprint(module: nn.Module) -> str:
     """
     digest = hashlib.sha256()
     for key, entry in sorted(module.state_dict().items()):
-        for value in pytree.tree_leaves(entry):  # quantised layers keep pairs of tensors, others what they like
+        for value in pytree.tree_leaves(entry):  # quantised layers keep pairs of tensors, others anything
             if not isinstance(value, Tensor):
                 digest.update(f"{key} {value!r}\n".encode() if isinstance(value, (int, float, str, bytes)) else b"")
                 continue
@@ -281,7 +276,7 @@ def fingerprint(module: nn.Module) -> str:
 
 
 def plain_bytes(tensor: Tensor) -> memoryview:
-    """The values of a tensor, row by row, whatever its device and its layout."""
+    """The values of a tensor, row by row, whatever its device and layout."""
     with torch.no_grad():
         plain = tensor.detach().cpu()
         plain = plain.dequantize() if plain.is_quantized else plain
@@ -290,7 +285,7 @@ def plain_bytes(tensor: Tensor) -> memoryview:
 
 
 def weight_notes(module: nn.Module) -> tuple[str, ...]:
-    """What is wrong with the weights, if anything: values that are NaN or infinite."""
+    """A note if any weights are NaN or infinite."""
     tensors = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
     bad = [key for key, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
     return (f"NaN or infinite weights in {len(bad)} of {len(tensors)} tensors, {bad[0]} first",) if bad else ()
@@ -304,13 +299,13 @@ def require_weights(module: nn.Module, name: str) -> None:
 
 
 def record_weights(classifier: Classifier, source: str, release: str = "unversioned") -> Classifier:
-    """Say in the classifier where its weights are from; note what is wrong with them."""
+    """Record in the classifier where its weights come from, and what is wrong with them."""
     origin = {"source": source, "version": release}
     return replace(classifier, origin=origin, notes=classifier.notes + weight_notes(classifier.module))
 
 
 def retrained(classifier: Classifier, module: nn.Module, how: str, note: str) -> Classifier:
-    """The classifier around weights that were changed: its name and its origin say how, and a note on what."""
+    """The classifier with changed weights: its name and its origin say how, and a note from which images."""
     name = classifier.name if classifier.name.endswith(f", {how}") else f"{classifier.name}, {how}"
     origin = {"source": f"{classifier.name}, {how}", "version": "unversioned"}
     return replace(classifier, module=module, name=name, origin=origin, notes=(*classifier.notes, note))

@@ -1,4 +1,4 @@
-"""What a network says of its own input: how many channels, and of what size it was built for."""
+"""What a network's modules say about its input: the number of channels, and the size that it was built for."""
 
 from typing import Any
 
@@ -6,12 +6,12 @@ from torch import nn
 
 from aliasing.fitting import Size
 
-# timm's and torchvision's transformers keep under these what they were built for.
+# The attributes in which timm's and torchvision's transformers keep the size that they were built for.
 _SIZES = ("img_size", "image_size")
 
 
 def built_for(module: nn.Module) -> Size | None:
-    """Height and width that a network was built for, where it or the first of its parts to do so keeps them.
+    """The height and width for which a network was built, if it or one of its parts records them.
 
     Examples
     --------
@@ -30,7 +30,7 @@ def built_for(module: nn.Module) -> Size | None:
 
 
 def channels_of(module: nn.Module) -> int:
-    """How many channels the first convolution takes; three where there is none.
+    """The number of input channels of the first convolution; three if there is none.
 
     Examples
     --------

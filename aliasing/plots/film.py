@@ -1,4 +1,4 @@
-"""Films on disk: MP4 for browsers (H.264, 4:2:0, by PyAV) and GIF for everything else (by Pillow), from one drawing."""
+"""Writing films: MP4 for browsers (H.264, 4:2:0, by PyAV) and GIF for everything else (by Pillow), from one drawing."""
 
 import importlib.util
 import io
@@ -28,21 +28,21 @@ _DOTS_PER_INCH = 100
 
 
 def require_encoder() -> None:
-    """Raise InputError where no film can be encoded, with what to install."""
+    """Raise InputError, which says what to install, if no film can be encoded."""
     if importlib.util.find_spec("av") is None:
         raise InputError('films are encoded by PyAV, which is not installed: pip install "aliasing[film]"')
 
 
 def save_film(film: FuncAnimation, path: Path, *, progress: bool = False) -> None:
-    """Write a film as MP4 and as GIF, each whole or not at all, and close its figure.
+    """Write a film as MP4 and as GIF, each completely or not at all, and close its figure.
 
     Parameters
     ----------
     film : matplotlib.animation.FuncAnimation
     path : Path
-        Without ending: ``.mp4`` and ``.gif`` are added.
+        The path without suffix: ``.mp4`` and ``.gif`` are added.
     progress : bool
-        Show a progress bar where standard error is a terminal.
+        Show a progress bar if standard error is a terminal.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def save_film(film: FuncAnimation, path: Path, *, progress: bool = False) -> Non
             bar.update()
 
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph")  # a script that the font lacks: boxes stand for it
+            warnings.filterwarnings("ignore", message="Glyph")  # boxes replace a script that the font lacks
             film.save(str(path), writer=drawn, dpi=_DOTS_PER_INCH, progress_callback=seen)
     plt.close(drawn.fig)
     encoded = {".mp4": mp4(drawn.frames, FRAMES_PER_SECOND), ".gif": gif(drawn.frames, FRAMES_PER_SECOND)}
@@ -67,12 +67,12 @@ def save_film(film: FuncAnimation, path: Path, *, progress: bool = False) -> Non
 
 
 def mp4(frames: Frames, frames_per_second: int) -> bytes:
-    """The frames as an MP4 file that every browser plays: H.264 with 4:2:0 chroma, its index in front.
+    """The frames as an MP4 file that every browser plays: H.264 with 4:2:0 chroma and its index in front.
 
     Parameters
     ----------
     frames : sequence of uint8 arrays, H×W×3
-        All of one size; of an odd height or width the last row or column is left out, which 4:2:0 has no room for.
+        All of one size; the last row or column of an odd height or width is dropped, because 4:2:0 needs even sizes.
     frames_per_second : int
     """
     import av
@@ -92,7 +92,7 @@ def mp4(frames: Frames, frames_per_second: int) -> bytes:
 
 
 def gif(frames: Frames, frames_per_second: int) -> bytes:
-    """The frames as a GIF that loops for ever, each with its own 256 colours, undithered so that it stays small."""
+    """The frames as a GIF that loops forever, each with its own 256 colours, undithered to keep it small."""
     pictures = [
         PIL.Image.fromarray(frame).quantize(256, PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
         for frame in frames
@@ -124,4 +124,4 @@ class _Drawn(AbstractMovieWriter):
         self.frames.append(np.frombuffer(content.getvalue(), np.uint8).reshape(height, width, 4)[..., :3])
 
     def finish(self) -> None:
-        """Nothing is left to do."""
+        """Nothing to do."""

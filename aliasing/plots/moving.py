@@ -1,5 +1,4 @@
-"""Moving pictures: a photograph along its path, with what networks answer or with their feature maps (Azulay & Weiss
-2019 show both as films). What is drawn was measured before; a frame a view."""
+"""Films of a moving photograph, with networks' answers or feature maps, one frame per view (Azulay & Weiss 2019)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
@@ -21,15 +20,15 @@ from aliasing.plots.feature_maps import bare, named, show
 from aliasing.plots.jitter import fit, mark_jumps, short_name
 from aliasing.plots.style import COLOURS, style
 
-# Slow enough that a change from one pixel to the next is seen as one.
+# Slow enough to see each change from one pixel to the next.
 FRAMES_PER_SECOND = 4
-_WIDTH = 9.0  # inches; at 100 dots an inch what a README has room for
+_WIDTH = 9.0  # inches; at 100 dots per inch this fits a README
 _BARS_IN_A_ROW = 3
-_CHANGED = "#F0E442"  # Okabe & Ito's yellow, which no line has
+_CHANGED = "#F0E442"  # Okabe & Ito's yellow, which no line uses
 
 
 def animation(traces: Sequence[Trace]) -> FuncAnimation:
-    """A photograph along its path: the view, the probabilities of the leading classes, and that of the first answer.
+    """A film of a photograph along its path, with the probabilities of the leading classes and of the first answer.
 
     Parameters
     ----------
@@ -39,8 +38,8 @@ def animation(traces: Sequence[Trace]) -> FuncAnimation:
     Returns
     -------
     matplotlib.animation.FuncAnimation
-        A frame a view; :func:`aliasing.plots.save_film` writes it. A network's name stands on yellow in the frame in
-        which its answer is not that of the frame before; in the curve such places have a ring.
+        One frame per view; :func:`aliasing.plots.save_film` writes it. When a network's answer changes, its name turns
+        yellow for a frame; rings mark these places on the curve.
 
     Raises
     ------
@@ -77,7 +76,7 @@ def animation(traces: Sequence[Trace]) -> FuncAnimation:
 
 
 def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
-    """Feature maps at several depths while the photograph moves, and below each map its global average.
+    """A film of feature maps at several depths while the photograph moves, each with its global average below.
 
     Parameters
     ----------
@@ -87,8 +86,8 @@ def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
     Returns
     -------
     matplotlib.animation.FuncAnimation
-        A frame a view. Two rows a network, a column a layer: one channel's map, its grey scale fixed along the path;
-        the channel's average relative to its mean along the path.
+        One frame per view, with one column per layer and two rows per network: one channel's map, with the same grey
+        scale in all frames, and the channel's average relative to its mean along the path.
 
     Raises
     ------
@@ -172,7 +171,7 @@ class _Bars:
 
 
 class _Curves:
-    """The probability of the first view's answer along the path, and where on it we are."""
+    """The probability of the first view's answer along the path, and the current position."""
 
     def __init__(self, axes: Axes, traces: Sequence[Trace], names: Sequence[str]) -> None:
         self.traces = traces
@@ -200,7 +199,7 @@ class _Curves:
 
 
 class _Map:
-    """One channel of one layer: its map, and below it its average."""
+    """The map of one channel of one layer, and its average below."""
 
     def __init__(self, map_axes: Axes, average_axes: Axes, result: MovingMaps, layer: LayerMaps, channel: int) -> None:
         self.positions = result.positions
@@ -223,7 +222,7 @@ class _Map:
 
 
 def _share_scale(panels: list[Axes]) -> None:
-    """One scale for the averages of all layers and networks, so that those that change more are seen to."""
+    """Use one scale for the averages of all layers and networks, so that they can be compared."""
     spread = max(abs(limit - 1) for axes in panels for limit in axes.get_ylim())
     for axes in panels:
         axes.set_ylim(1 - spread, 1 + spread)
@@ -231,7 +230,7 @@ def _share_scale(panels: list[Axes]) -> None:
 
 
 def _names(models: Sequence[str]) -> list[str]:
-    """The networks' short names; where two have the same, with the file that their weights come from."""
+    """The networks' short names, with the file of their weights if two have the same name."""
     short = [short_name(model) for model in models]
     return [
         f"{name}, {fit(PurePath(model.removeprefix('file:').rpartition('@')[0]).stem, 24)}"
@@ -246,7 +245,7 @@ def _colour(number: int) -> str:
 
 
 def _film(figure: Figure, draw: Callable[[int], None], frames: int) -> FuncAnimation:
-    """The animation, laid out once: a layout of its own for every frame would tremble."""
+    """The animation, laid out once: laying out every frame would make it tremble."""
     draw(0)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -1,4 +1,4 @@
-"""One look for every figure: colours that the colour-blind can tell apart, quiet axes, readable at README width."""
+"""The style of every figure: colours for the colour-blind, quiet axes, text that is readable at a README's width."""
 
 import io
 import warnings
@@ -30,14 +30,14 @@ _SETTINGS: Any = {
 }
 
 
-# What the figures' arrangement needs, whatever the user has set.
+# Settings that the figures' layout needs, whatever the user has set.
 _ARRANGEMENT: Any = {"figure.constrained_layout.use": True}
 
 _LINES = ("-", "--", ":", "-.")
 
 
 def line_of(index: int) -> str:
-    """How the line of a network is drawn, by its number: another way each time that the colours begin again.
+    """The line style of a network, by its number; it changes each time the colours repeat.
 
     Examples
     --------
@@ -49,18 +49,17 @@ def line_of(index: int) -> str:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The project's look, under whatever the user has set: by ``plt.rcParams``, a style sheet or a matplotlibrc.
+    """The project's style, below the user's settings in ``plt.rcParams``, a style sheet or a matplotlibrc.
 
-    A setting that differs from matplotlib's own default is the user's and stays. The colours of networks and groups
-    stay ours (:data:`COLOURS`): they mean the same in every figure.
+    A setting that differs from matplotlib's default is the user's and stays. The colours of networks and groups are
+    always ours (:data:`COLOURS`), because they mean the same in every figure.
     """
     with plt.rc_context({**_unset(), **_ARRANGEMENT}):
         yield
 
 
 def plain(text: str) -> str:
-    r"""A name as it stands: matplotlib would read mathematics between dollars, and leave out of a legend what begins
-    with an underscore.
+    r"""Escape a name: matplotlib reads dollars as mathematics, and omits names with a leading underscore from legends.
 
     Examples
     --------
@@ -72,16 +71,16 @@ def plain(text: str) -> str:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG, whole or not at all, and close it; at the user's ``savefig.dpi`` where that is set."""
+    """Write a figure as PNG, completely or not at all, at the user's ``savefig.dpi`` if set, and close it."""
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # a script that the font lacks: boxes stand for it
+        warnings.filterwarnings("ignore", message="Glyph")  # boxes replace a script that the font lacks
         figure.savefig(content, format="png", dpi=_unset().get("savefig.dpi"))
     plt.close(figure)
     write_bytes(path, content.getvalue())
 
 
 def _unset() -> Any:
-    """Of the project's settings those that the user has left at matplotlib's default."""
+    """The project's settings that the user has left at matplotlib's default."""
     default = matplotlib.rcParamsDefault
     return {key: value for key, value in _SETTINGS.items() if plt.rcParams[key] == default[key]}

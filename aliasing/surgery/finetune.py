@@ -1,9 +1,9 @@
-"""Getting the accuracy back: a few epochs of ordinary training, from where the network is.
+"""Fine-tuning: a few epochs of ordinary training, so that a converted network regains its accuracy.
 
-SGD with Nesterov momentum, the learning rate falling to zero along half a cosine; the loss is the negative logarithm of
-the class's probability, on whichever scale the network answers (cross-entropy, for logits); random crops and
-mirror images. Whatever is needed to go on is on disk after every epoch, so a run that was stopped goes on there and
-ends as it would have. The images are read once, and kept beside it.
+The optimizer is SGD with Nesterov momentum, and the learning rate falls to zero along half a cosine. The loss is the
+negative logarithm of the class's probability, on whichever scale the network answers (cross-entropy, for logits).
+Images are cropped and mirrored at random. After every epoch the state is on disk, so an interrupted run resumes there
+and gives the same result. The images are read once and kept beside it.
 """
 
 import hashlib
@@ -52,13 +52,13 @@ class Recipe:
     Attributes
     ----------
     epochs : passes over the images.
-    learning_rate : of the first step.
-    batch_size : images a step.
-    momentum, weight_decay : of SGD; the decay acts on weights of convolutions and linear layers only.
-    seed : of the order, the crops and the mirror images.
+    learning_rate : that of the first step.
+    batch_size : images per step.
+    momentum, weight_decay : those of SGD; only weights of convolutions and linear layers decay.
+    seed : for the order, the crops and the mirroring.
     precision : {"float32", "bfloat16"}
-        What convolutions and matrix products are computed in. Weights, their updates and the loss stay float32, and the
-        result is a float32 network; bfloat16 is about twice as fast where the processor has instructions for it.
+        The precision of convolutions and matrix products. Weights, their updates and the loss stay float32, and the
+        result is a float32 network; bfloat16 is about twice as fast on a CPU that has instructions for it.
     """
 
     epochs: int = 3
@@ -74,33 +74,33 @@ class Recipe:
 def finetune(
     model: Network, images: Any, out: Path, recipe: Recipe | None = None, *, limit: int | None = None
 ) -> Network:
-    """Fine-tune a network on labelled images, in steps that can be taken up again.
+    """Fine-tune a network on labelled images; an interrupted run can be resumed.
 
     Parameters
     ----------
     model : Classifier or nn.Module
-        It is copied; converted or not. A bare module is shown images as `aliasing.load_model` would show them.
+        It is copied, and may be converted or not. A bare module sees images as after `aliasing.load_model`.
     images : Any
-        What `aliasing.images.open_images` takes or gives, with labels; see `aliasing.classes` for what these may be.
+        What `aliasing.images.open_images` takes or returns, with labels (see `aliasing.classes`).
     out : Path
-        A folder for what is needed to go on.
+        The folder for the state of the run.
     recipe : Recipe, optional
     limit : int, optional
-        Take the first so many images.
+        Use the first N images only.
 
     Returns
     -------
     Classifier or nn.Module
-        Of the same kind, in evaluation mode. A Classifier's name, origin and notes say that it was fine-tuned, and on
-        how many images.
+        The same kind as ``model``, in evaluation mode. A Classifier's name, origin and notes say that it was
+        fine-tuned, and on how many images.
 
     Raises
     ------
     UsageError
-        For a recipe that makes no sense, a folder that holds another run, or a network that is frozen, answers with
-        several tensors in training or with several labels.
+        If the recipe makes no sense, the folder holds another run, or the network is frozen, returns several tensors in
+        training or answers with several labels.
     InputError
-        If there are no labelled images, labels are not this network's classes, or the loss is no number any more.
+        If there are no labelled images, labels are not this network's classes, or the loss is no longer finite.
 
     Warns
     -----
@@ -119,7 +119,7 @@ def finetune(
     _require_trainable(network)
     scale = find_scale(network)
     if scale.scale.of_labels:
-        raise UsageError(f"{network.name} gives {scale.name}; it is trained on images of one class each")
+        raise UsageError(f"{network.name} gives {scale.name}; training needs one class per image")
     settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": limit}))
     given, network = network, replace(network, scale=scale.name)
     source = open_images(images)
@@ -136,7 +136,7 @@ def finetune(
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if state.get("run") != training.run:
-            raise UsageError(f"{checkpoint} is of another run; delete it, or give another folder")
+            raise UsageError(f"{checkpoint} belongs to another run; delete it, or give another folder")
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
         first = state["epoch"]
@@ -153,15 +153,9 @@ def finetune(
 
 
 def _require_trainable(network: Classifier) -> None:
-    """Show a copy of the network two grey pictures in training, before any image is read.
-
-    Raises
-    ------
-    UsageError
-        It has no parameter that may change, or does not answer as it does in evaluation.
-    """
+    """Raise UsageError if no parameter is trainable, or the answer in training mode is not like that in evaluation."""
     if not any(parameter.requires_grad for parameter in network.module.parameters()):
-        raise UsageError(f"{network.name} is frozen: no parameter has requires_grad; unfreeze those to be trained")
+        raise UsageError(f"{network.name} is frozen: no parameter has requires_grad; unfreeze those to train")
     module = copied(network.module).train()
     grey = network.normalize(np.full((2, *network.view_size, 3), 127.5, np.float32)).to(_device(module))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -169,7 +163,7 @@ def _require_trainable(network: Classifier) -> None:
     if not isinstance(scores, torch.Tensor) or scores.ndim not in (1, 2):
         raise UsageError(
             f"{network.name} answers with a {type(scores).__name__} in training; expected one tensor N×classes: build"
-            " it without what only training uses (aux_logits=False, say)"
+            " it without the parts that only training uses (such as aux_logits=False)"
         )
 
 
@@ -185,7 +179,7 @@ def _epoch(
     recipe: Recipe,
     epoch: int,
 ) -> None:
-    """One pass; its order, crops and mirror images follow from the seed and its number alone."""
+    """Train for one epoch; its order, crops and mirroring follow from the seed and its number alone."""
     random = np.random.default_rng((recipe.seed, epoch))
     torch.manual_seed(recipe.seed + 1_000_003 * epoch)  # dropout
     order = random.permutation(len(labels))
@@ -211,7 +205,7 @@ def _epoch(
 
 
 def _augment(pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random.Generator) -> npt.NDArray[np.float32]:
-    """Random windows, each mirrored or not; beyond the image there is the mean colour."""
+    """Random windows, each mirrored or not, with the mean colour around the image."""
     sides, size = np.array(pixels.shape[1:3]), np.array(model.view_size)
     margins = np.where(sides == size, size // 8, 0)
     views = np.empty((len(pixels), *size, 3), np.float32)
@@ -237,14 +231,14 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _TrainingSet:
-    """What is trained on.
+    """The images to train on.
 
     Attributes
     ----------
     pixels : uint8 array, images×side×side×3
     labels : int64 array
-    run : the run that it was read for: a hash of the network, the images and the recipe.
-    told : how many images there are, and what became of the others.
+    run : the run for which it was read: a hash of the network, the images and the recipe.
+    told : how many images there are, and why others could not be used.
     unused : how many could not be used.
     """
 
@@ -256,10 +250,7 @@ class _TrainingSet:
 
 
 def _training_set(model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]) -> _TrainingSet:
-    """The centres at the size that the network resizes to, and their labels; read once.
-
-    The folder belongs to the run from when there are any: wrong images leave it to the next.
-    """
+    """The centres of the images, resized for the network, and their labels; wrong images leave the folder free."""
     file, claim = out / "images.npz", out / "settings.json"
     entries = partial(islice, images, settings["limit"])
     if claim.exists():
@@ -315,7 +306,7 @@ def _training_set(model: Classifier, images: ImageSource, out: Path, settings: d
 def _read(file: Path, settings: dict[str, Any]) -> _TrainingSet:
     content = np.load(file)
     if "run" not in content or str(content["run"]) != _digest(settings):
-        raise UsageError(f"{file} is of another run; delete it, or give another folder")
+        raise UsageError(f"{file} belongs to another run; delete it, or give another folder")
     return _TrainingSet(
         content["pixels"], content["labels"], str(content["run"]), str(content["told"]), int(content["unused"])
     )

@@ -1,17 +1,16 @@
-r"""The same network with fewer steps: batch norms folded into the convolutions in front of them, for evaluation only.
+r"""Folding batch norms into the convolutions in front of them, for evaluation only.
 
-In evaluation a batch norm is an affine map of each channel, so behind a convolution (or a linear layer) with weight *W*
-and bias *b* it needs no step of its own (Jacob et al. 2018, §3.2):
+In evaluation a batch norm is an affine map of each channel, so after a convolution (or a linear layer) with weight *W*
+and bias *b* it does not need its own step (Jacob et al. 2018, §3.2):
 
 .. math:: \gamma \frac{W x + b - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
           = \Big(\frac{\gamma}{\sqrt{\sigma^2 + \epsilon}} W\Big) x
           + \Big(\gamma \frac{b - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta\Big)
 
-What is folded is read from a run on the meta device (`aliasing.sites.trace`), by the functions that are called and not
-by the names of classes: the weights and the statistics are parameters and buffers as they stand, the convolution's
-output goes to the batch norm and nowhere else, and both are called once. A network in which values decide what is
-called cannot run on the meta device and stays as it is; so does a convolution that an anti-aliased operator stands
-behind, since its calls are hidden from the run.
+A run on the meta device (`aliasing.sites.trace`) shows what can be folded, by the functions that are called and not by
+the names of classes: the weights and the statistics are unmodified parameters and buffers, the convolution's output
+goes only to the batch norm, and both are called once. A network in which values decide what is called cannot run on the
+meta device and stays as it is; so does a convolution followed by an anti-aliased operator, whose calls are hidden.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,35 +28,30 @@ from aliasing.surgery.rewrite import TreatedForward
 
 __all__ = ["Folding", "Nothing", "Step", "arguments_of", "fold_batch_norms", "foldings", "rewritten_copy"]
 
-# The linear maps, and the rank of the output whose axis 1 is that of their channels.
+# The linear maps, and the rank of the output whose axis 1 holds the channels.
 _RANKS = {torch.conv1d: 3, torch.conv2d: 4, torch.conv3d: 5, F.linear: 2}
 _MAP = ("input", "weight", "bias")
 _BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
 
 Weights: TypeAlias = dict[str, Tensor]
 Rewrites: TypeAlias = dict[Call, nn.Module]
-"""What stands in place of a call."""
+"""The replacement of each call."""
 
 
 def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
-    """A copy of a network for evaluation, in which batch norms are folded into what stands in front of them.
+    """A copy of a network for evaluation, in which batch norms are folded into the layers in front of them.
 
     Parameters
     ----------
     model : nn.Module
-        Left as it is. The copy shares its weights; those that are folded it has once more.
+        It stays as it is. The copy shares all weights but the folded ones.
     example : Tensor
-        One batch of two or more inputs, of the shape that the network will be shown.
+        One batch of two or more inputs, with the shape of those that the network will be shown.
 
     Returns
     -------
     nn.Module
-        In evaluation mode; its outputs are equal to rounding. Where nothing can be folded, the copy of what there is.
-
-    Raises
-    ------
-    Exception
-        Whatever a network raises that cannot be copied.
+        In evaluation mode; its outputs are equal up to rounding. If nothing can be folded, a plain copy.
 
     Examples
     --------
@@ -77,19 +71,14 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
 
 
 def rewritten_copy(model: nn.Module, example: Tensor, rewrites: Callable[[Trace, Weights], Rewrites]) -> nn.Module:
-    """A copy for evaluation with other steps in place of some calls, or with none where its run cannot be recorded.
+    """A copy for evaluation with some calls replaced, or with none if its run cannot be recorded.
 
-    Parameters
-    ----------
-    model : nn.Module
-    example : Tensor
-    rewrites : callable
-        The record of a run and the network's parameters and buffers by name → what stands in place of which calls.
+    ``rewrites`` maps the record of a run, and the parameters and buffers by name, to the replacements.
     """
     copied = twin(model)
     try:
         record = trace_shapes(model, example)
-    except Exception:  # it cannot be watched, or its values decide what is called
+    except Exception:  # it cannot be recorded, or its values decide what is called
         return copied
     found = rewrites(record, {**dict(copied.named_parameters()), **dict(copied.named_buffers())})
     holders = {call: _holder(record, call) for call in found}
@@ -113,14 +102,7 @@ def rewritten_copy(model: nn.Module, example: Tensor, rewrites: Callable[[Trace,
 
 @dataclass(frozen=True)
 class Folding:
-    """A convolution or a linear layer with the batch norm behind it, if there is one.
-
-    Attributes
-    ----------
-    map, batch_norm : Call
-    weight, bias : Tensor
-        Of both in one; the bias is None where neither has one.
-    """
+    """A convolution or linear layer, the batch norm after it if any, and the weight and bias of both in one."""
 
     map: Call
     batch_norm: Call | None
@@ -129,18 +111,18 @@ class Folding:
 
     @property
     def last(self) -> Call:
-        """The call whose output is theirs."""
+        """The call that gives the output."""
         return self.batch_norm or self.map
 
     def rewrites(self) -> Rewrites:
-        """What stands in place of the calls where the batch norm is folded."""
+        """The replacements of the calls if the batch norm is folded."""
         if self.batch_norm is None:
             return {}
         return {self.map: _Folded(self.weight, self.bias), self.batch_norm: Nothing()}
 
 
 def foldings(record: Trace, weights: Weights) -> Iterator[Folding]:
-    """The linear maps whose weights are as they stand and which are called once, in the order of their calls."""
+    """The linear maps whose weights are unmodified and which are called once, in the order of their calls."""
     for call in record.calls:
         if call.function not in _RANKS or not _is_once(record, call):
             continue
@@ -157,7 +139,7 @@ def foldings(record: Trace, weights: Weights) -> Iterator[Folding]:
 
 
 def _batch_norm_behind(record: Trace, call: Call) -> Call | None:
-    """The batch norm that alone takes the call's output, where its statistics and weights are as they stand."""
+    """The batch norm that alone takes the call's output, if its statistics and weights are unmodified."""
     value = call.outputs[0]
     if len(value.consumers) != 1 or value.is_output or value.is_read_in_place:
         return None
@@ -174,7 +156,7 @@ def _batch_norm_behind(record: Trace, call: Call) -> Call | None:
 
 
 def _fold(linear: Call, batch_norm: Call, weights: Weights) -> Folding | None:
-    """The map with the batch norm in it; None where its weights are no numbers, or too large for their type."""
+    """The map with the batch norm folded in; None if its weights would not be finite in their dtype."""
 
     def value_of(argument: Value | None) -> Tensor | None:
         # In double precision, so that each folded weight is rounded once.
@@ -192,7 +174,7 @@ def _fold(linear: Call, batch_norm: Call, weights: Weights) -> Folding | None:
 
 
 class _Folded(nn.Module):
-    """Stands in place of the call of a convolution or linear layer: the same call with other weights."""
+    """Replaces the call of a convolution or linear layer: the same call with other weights."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -206,27 +188,27 @@ class _Folded(nn.Module):
 
 
 class Step(nn.Module):
-    """Stands in place of a call, and needs to know no more of it than its input."""
+    """Replaces a call, and needs only its input."""
 
     def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
         raise NotImplementedError
 
 
 class Nothing(Step):
-    """Stands in place of a call whose work another one does."""
+    """Replaces a call whose work another one does."""
 
     def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
         return input
 
 
 class Chain:
-    """The ``forward`` of a module that is nothing but steps: they are taken without a look at what the module calls."""
+    """The ``forward`` of a module that consists only of steps, which run without recording the module's calls."""
 
     def __init__(self, steps: list[nn.Module]) -> None:
         self.steps = steps
 
     def __call__(self, x: Tensor, **_: Any) -> Tensor:
-        # Modes further out count the calls of their own modules, and these are settled.
+        # Outer modes count the calls of their own modules; these here are already replaced.
         with torch._C.DisableTorchFunction():
             for step in self.steps:
                 x = step.forward(None, x)
@@ -239,7 +221,7 @@ def arguments_of(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _is_once(record: Trace, call: Call) -> bool:
-    """Does the module run once, so that what stands for the call stands for this one only?"""
+    """Whether the module runs once, so that a replacement of the call replaces only this one."""
     return len(record.calls_of(call.module.module)) == 1
 
 
@@ -248,7 +230,7 @@ def _is_weight(argument: Any) -> bool:
 
 
 def _holder(record: Trace, call: Call) -> ModuleCall:
-    """The innermost module around a call that runs once; one ReLU may stand behind many layers."""
+    """The innermost module around a call that runs once; one ReLU may serve many layers."""
     module = call.module
     while module.parent is not None and len(record.calls_of(module.module)) > 1:
         module = module.parent
@@ -256,9 +238,9 @@ def _holder(record: Trace, call: Call) -> ModuleCall:
 
 
 def _chains(record: Trace, rewrites: Rewrites) -> Iterator[ModuleCall]:
-    """The outermost modules that run once and make nothing but steps, each of what the one before it gives."""
+    """The outermost modules that run once and consist of steps, each applied to the output of the one before."""
     end = 0
-    for module_call in record.module_calls:  # from the outside inwards
+    for module_call in record.module_calls:  # outermost first
         if module_call.first >= end and _is_chain(record, module_call, rewrites):
             end = module_call.last
             yield module_call

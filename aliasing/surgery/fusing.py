@@ -1,27 +1,26 @@
-r"""Convolutions that pad, convolve and clamp in one step on a processor, for evaluation only.
+r"""Convolutions that pad, convolve and clamp in one step on a CPU, for evaluation only.
 
-On a processor a network spends up to a third of its time in steps that compute next to nothing and move whole maps
-through memory. oneDNN's convolution applies a clamp (ReLU, ReLU6, hard tanh) to each sum before it is written, so that
-the map is not read and written again: the clamp of a sum is the same number wherever it is taken. Zero padding in front
-goes in too. Where both sides have the same width, that is the convolution's own padding. Where they differ, as TF's
-"same" padding of a strided convolution, the kernel grows by zeros: with *l* zeros before and *r > l* behind, sample *i*
-of a convolution of stride *s* is
+On a CPU a network spends up to a third of its time in steps that compute almost nothing and move whole maps through
+memory. oneDNN's convolution applies a clamp (ReLU, ReLU6, hard tanh) to each sum before writing it, so that the map is
+not read and written again; the result is the same. Zero padding in front is fused too. If both sides have the same
+width, it becomes the convolution's own padding. If they differ, as in TensorFlow's "same" padding of a strided
+convolution, the kernel grows by zeros: with *l* zeros before and *r > l* after, sample *i* of a convolution of stride
+*s* is
 
 .. math:: y_i = \sum_k w_k \, x_{s i - l + k} = \sum_k w'_k \, x_{s i - r + k},
           \qquad w' = (\underbrace{0, \dots, 0}_{r - l}, w_0, w_1, \dots)
 
-so that both sides are *r* wide and there are as many samples, (n + l + r − |w|) / s + 1. It is done where it costs
-next to nothing: in depthwise convolutions.
+so that both sides are *r* wide and the number of samples, (n + l + r − |w|) / s + 1, stays the same. This is done where
+it costs almost nothing: in depthwise convolutions.
 
-Two things are not the same where a map holds what is no number: oneDNN's clamp makes 0 of NaN, and 0 × ∞ is NaN. A
-network that fails on an image must be seen to fail. So each of these convolutions knows a bound of its input: the clamp
-in front of it; or the bound of the convolution in front, by
+Two results differ if a map is not finite: oneDNN's clamp turns NaN into 0, and 0 × ∞ is NaN. If a network fails on an
+image, that must stay visible. So each of these convolutions has a bound on its input: that of the clamp in front of it,
+or of the convolution in front, by
 
 .. math:: |w * x + b| \le \|w\|_1 \max |x| + |b|
 
-or, where another step is in front, by looking at the map, if that is small beside the one that is written (elsewhere
-clamps stay steps of their own). From the first map on that is beyond its bound, the rest of that run takes the steps
-one by one, as the network itself does.
+or, with another step in front, it checks the map if that is small compared with its output (otherwise the clamp is not
+fused). Once a map exceeds its bound, the rest of that run takes the steps one by one, as the network itself does.
 """
 
 import math
@@ -54,8 +53,8 @@ _CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "gro
 _PAD = ("input", "pad", "mode", "value")
 _HARDTANH = ("input", "min_val", "max_val")
 _RELUS = (F.relu, torch.relu, Tensor.relu)
-# What a map is taken to stay below, and looked at for where it is not known; and what a sum must stay below, which
-# float32 and bfloat16 end beyond (3.4e38).
+# The assumed bound of a map, which is checked if it is not known; and the bound of a sum, below the largest float32 and
+# bfloat16 (3.4e38).
 _LARGEST_INPUT = 1e6
 _LARGEST_SUM = 1e38
 
@@ -64,31 +63,24 @@ Pair: TypeAlias = tuple[int, int]
 
 
 def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:
-    """A copy of a network for evaluation on a processor, whose convolutions do what stands around them.
-
-    Batch norms are folded (`aliasing.surgery.folding`), and so are clamps behind and zero padding in front.
+    """A copy of a network for evaluation on a CPU, with batch norms, clamps and zero padding fused into convolutions.
 
     Parameters
     ----------
     model : nn.Module
-        In float32, left as it is. The copy shares its weights; those that are folded it has once more.
+        In float32; it stays as it is. The copy shares all weights but the folded ones.
     example : Tensor
-        One batch of two or more inputs, of the height and width of every input that the copy will be shown.
+        One batch of two or more inputs, with the height and width of every input that the copy will be shown.
 
     Returns
     -------
     nn.Module
-        In evaluation mode, for float32 and for autocast to bfloat16, without gradients; its outputs are those of
-        ``fold_batch_norms`` to rounding. Where oneDNN is missing it is what that gives.
-
-    Raises
-    ------
-    Exception
-        Whatever a network raises that cannot be copied.
+        In evaluation mode, for float32 and for autocast to bfloat16, without gradients. Its outputs equal those of
+        ``fold_batch_norms`` up to rounding; without oneDNN it is the same as that.
 
     References
     ----------
-    PyTorch's own compiler fuses in the same way: ``torch/_inductor/fx_passes/mkldnn_fusion.py``.
+    PyTorch's own compiler does the same: ``torch/_inductor/fx_passes/mkldnn_fusion.py``.
 
     Examples
     --------
@@ -108,14 +100,14 @@ def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:
 
 @lru_cache(maxsize=1)
 def fused_types() -> frozenset[torch.dtype]:
-    """The types of which oneDNN has fused convolutions here, by asking for one of each."""
+    """The dtypes for which oneDNN has fused convolutions on this machine, found by trying each."""
     one, how = torch.ones(1, 1, 1, 1), ((1, 1), (0, 0), (1, 1), 1)
 
     def has(dtype: torch.dtype) -> bool:
         try:
             kernel = _pack(-one.to(dtype), *how, one.shape)
             return float(_convolve(one.to(dtype), kernel, one[0, 0, 0] / 2, *how, (0.0, math.inf))) == 0
-        except (AttributeError, RuntimeError):  # torch without oneDNN, a processor without bfloat16
+        except (AttributeError, RuntimeError):  # torch without oneDNN, a CPU without bfloat16
             return False
 
     return frozenset(dtype for dtype in (torch.float32, torch.bfloat16) if has(dtype))
@@ -143,7 +135,7 @@ def _convolve(
 def _pack(
     kernel: Tensor, stride: Pair, padding: Pair, dilation: Pair, groups: int, input_shape: Sequence[int]
 ) -> Tensor:
-    """A kernel as :func:`_convolve` takes it fastest, for inputs of this shape."""
+    """A kernel in the fastest layout for :func:`_convolve`, for inputs of this shape."""
     packed: Tensor = torch.ops.mkldnn._reorder_convolution_weight(
         kernel, padding, stride, dilation, groups, input_shape
     )
@@ -160,9 +152,9 @@ class _Group:
     Attributes
     ----------
     folding : the convolution and its batch norm.
-    stride, padding, dilation, groups : the convolution's own.
-    pad : the call that pads with zeros in front, and ``widths`` its left, right, top and bottom.
-    activation : the call that clamps behind, and ``clamp`` its bounds.
+    stride, padding, dilation, groups : those of the convolution.
+    pad : the call that pads with zeros in front; ``widths`` are its left, right, top and bottom.
+    activation : the call that clamps the result; ``clamp`` are its bounds.
     """
 
     folding: Folding
@@ -189,13 +181,13 @@ class _Group:
 
     @property
     def grows(self) -> bool:
-        """Does the kernel get zeros?"""
+        """Whether the kernel grows by zeros."""
         left, right, top, bottom = self.widths
         return left != right or top != bottom
 
     @property
     def must_be_finite(self) -> bool:
-        """Would the group hide a NaN, or make one of an infinity?"""
+        """Whether the group would hide a NaN, or make one from an infinity."""
         return self.grows or self.clamp is not None
 
     def is_safe(self, largest_input: float | None) -> bool:
@@ -203,11 +195,11 @@ class _Group:
 
     @property
     def is_cheap_to_look_at(self) -> bool:
-        """Does looking at the input cost less than is won at the output?"""
+        """Whether checking the input costs less than fusing saves at the output."""
         return 2 * math.prod(self.input.shape) <= math.prod(self.output.shape)
 
     def largest_sum(self, largest_input: float) -> float:
-        """A bound of every sum that the convolution takes of numbers up to this."""
+        """A bound on every sum of the convolution for inputs up to this."""
         sums = self.folding.weight.double().abs().sum((1, 2, 3)) * largest_input
         return float((sums if self.folding.bias is None else sums + self.folding.bias.double().abs()).max())
 
@@ -217,9 +209,9 @@ class _Group:
 
 
 def _rewrites(record: Trace, weights: Weights, watch: "_Watch") -> Rewrites:
-    """What stands in place of which calls."""
+    """The replacements of calls."""
     found: Rewrites = {}
-    bounds: dict[Value, float] = {}  # of the outputs of what is fused
+    bounds: dict[Value, float] = {}  # of the outputs of fused groups
     for folding in foldings(record, weights):
         found |= folding.rewrites()
         group = _group_around(folding)
@@ -269,12 +261,12 @@ def _group_around(folding: Folding) -> _Group | None:
 
 
 def _only_consumer(value: Value) -> Call | None:
-    """The call that takes a value, where nothing else sees it."""
+    """The call that takes a value, if no other does."""
     return value.consumers[0] if len(value.consumers) == 1 and not value.is_output else None
 
 
 def _clamp_of(call: Call) -> Clamp | None:
-    """The bounds of an activation that is a clamp."""
+    """The bounds of an activation that is a clamp, otherwise None."""
     if call.function in _RELUS:
         return 0.0, math.inf
     if call.function is F.relu6:
@@ -301,13 +293,13 @@ def _is_depthwise(group: _Group) -> bool:
 
 
 class _Watch:
-    """Have all maps of this run been within their bounds so far?"""
+    """Whether all maps of this run have been within their bounds so far."""
 
     def __init__(self) -> None:
         self.is_bounded = True
 
     def begin(self, *_: Any) -> None:
-        """A new run of the network."""
+        """Begin a new run of the network."""
         self.is_bounded = True
 
     def look(self, x: Tensor) -> None:
@@ -315,7 +307,7 @@ class _Watch:
 
 
 class _FusedConvolution(Step):
-    """Stands in place of the call of a convolution, and does the work of what is fused with it."""
+    """Replaces the call of a convolution, and does the work of the calls fused with it."""
 
     def __init__(self, group: _Group, watch: _Watch, looks: bool) -> None:
         super().__init__()
@@ -336,7 +328,7 @@ class _FusedConvolution(Step):
     def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
         if any(self.widths) and input.shape[2:] != self.shape[2:]:
             shown, known = tuple(input.shape[2:]), tuple(self.shape[2:])
-            raise ValueError(f"a map of {shown}, where the copy was made for one of {known}")
+            raise ValueError(f"got a map of {shown}; the copy was made for one of {known}")
         if self.looks:
             self.watch.look(input)
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else self.weight.dtype
@@ -344,14 +336,11 @@ class _FusedConvolution(Step):
             return self._step_by_step(input)
         if dtype not in self._kernels:
             self._kernels[dtype] = self._kernel_of(dtype)
-        # The bias stays in float32, as the sums are: its rounding is a quarter of the variance of bfloat16's margins.
+        # The bias stays in float32 like the sums: its rounding is a quarter of the variance of bfloat16's margins.
         return _convolve(input.to(dtype), self._kernels[dtype], self.bias, *self.fused, self.clamp)
 
     def _kernel_of(self, dtype: torch.dtype) -> Tensor:
-        """The kernel, with zeros if it grows, in the order in which oneDNN multiplies it.
-
-        For the example's shape, and not for that of the first batch: a run that goes on elsewhere must not differ.
-        """
+        """The kernel, with zeros if it grows, in oneDNN's layout for the example's shape, the same in every run."""
         left, right, top, bottom = self.widths
         zeros = max(right - left, 0), max(left - right, 0), max(bottom - top, 0), max(top - bottom, 0)
         kernel = F.pad(self.weight, zeros).to(dtype, memory_format=torch.channels_last)

@@ -1,12 +1,12 @@
-r"""Batch-norm statistics that fit the converted network, from images without labels.
+r"""Re-estimating the batch-norm statistics of a converted network from images without labels.
 
-Low-passed maps have less variance than those that the statistics were taken from. The mean and variance of every
-batch-normalised channel are taken again over all images, pooled over the batches (precise statistics: Wu & Johnson
+Low-passed maps have less variance than those from which the statistics were estimated. The mean and variance of every
+batch-normalised channel are estimated again over all images, pooled over the batches (precise statistics: Wu & Johnson
 2021, arXiv 2105.07576):
 
 .. math:: \mu = \langle x \rangle, \qquad \sigma^2 = \frac{n}{n - 1} \left(\langle x^2 \rangle - \mu^2\right)
 
-while every layer is normalised by its batch, as in training. Nothing else changes, parameters least of all.
+while every layer is normalised by its batch, as in training. Nothing else changes, in particular no parameter.
 """
 
 from collections.abc import Iterable, Iterator
@@ -42,9 +42,9 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
         For a Classifier, what `aliasing.images.open_images` takes. For a bare module, batches N×C×H×W, normalised, or
         a DataLoader of such batches, with or without labels beside them.
     batch_size : int
-        Images at once, for a Classifier; a batch should hold many, since each layer is normalised by its own.
+        Images per batch, for a Classifier; it should be large, because each layer is normalised by its batch.
     limit : int, optional
-        Look at the first so many images (batches, for a bare module).
+        Use the first N images only (batches, for a bare module).
 
     Returns
     -------
@@ -54,7 +54,7 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     Raises
     ------
     UsageError
-        If the network keeps no batch-norm statistics.
+        If the network has no batch-norm statistics.
     InputError
         If there are fewer than two images.
 
@@ -82,25 +82,25 @@ def recalibrate_(module: nn.Module, batches: Iterable[Any]) -> nn.Module:
     }
     layers = list(named.values())
     if not layers:
-        raise UsageError(f"{type(module).__name__} keeps no batch-norm statistics: there is nothing to re-estimate")
+        raise UsageError(f"{type(module).__name__} has no batch-norm statistics: there is nothing to re-estimate")
     modes = {inside: inside.training for inside in module.modules()}
     kept = [(layer.momentum, _clone(layer.num_batches_tracked)) for layer in layers]
     sums = {name: _Moments() for name in named}
     module.eval()
     for layer in layers:
-        layer.training, layer.momentum = True, 0.0  # normalise by the batch, and leave the running statistics
+        layer.training, layer.momentum = True, 0.0  # normalise by the batch, and keep the running statistics
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     try:
         with torch.no_grad(), seen(module, sums, lambda name, call, args, output: sums[name].add(args[0])):
             count = 0
             for batch in batches:
-                pictures = batch[0] if isinstance(batch, (tuple, list)) else batch  # a DataLoader's labels stay beside
+                pictures = batch[0] if isinstance(batch, (tuple, list)) else batch  # without a DataLoader's labels
                 module(pictures.to(device))
                 count += 1
             if not count:
-                raise InputError("there are no images to take the batch-norm statistics from")
+                raise InputError("there are no images from which to estimate the batch-norm statistics")
             for name, layer in named.items():
-                if sums[name].count > 1:  # a layer that was never run keeps what it has
+                if sums[name].count > 1:  # a layer that never ran keeps its statistics
                     mean, variance = sums[name].result()
                     layer.running_mean.copy_(mean)  # type: ignore[union-attr]
                     layer.running_var.copy_(variance)  # type: ignore[union-attr]
@@ -115,7 +115,7 @@ def recalibrate_(module: nn.Module, batches: Iterable[Any]) -> nn.Module:
 
 
 class _Moments:
-    """Number, sum and sum of squares of every channel, in float64: no order of batches matters."""
+    """The count, sum and sum of squares of every channel, in float64, so that the order of batches does not matter."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -140,7 +140,7 @@ def _clone(tensor: Tensor | None) -> Tensor | None:
 
 
 class Views:
-    """The images as the network was meant to see them, one after the other; it counts those that are passed over."""
+    """The preprocessed images, one after the other; counts those that are skipped."""
 
     def __init__(self, model: Classifier, images: Any, limit: int | None) -> None:
         self.model, self.source, self.limit = model, open_images(images), limit
@@ -161,12 +161,12 @@ class Views:
                 self.unusable[entry.name] = "a video"
 
     def told(self) -> str:
-        """How many images were used, and what became of the others."""
+        """How many images were used, and why others were not."""
         return told(self.used, self.unusable)
 
 
 def told(used: int, unusable: dict[str, str]) -> str:
-    """Say how many images were used, and what became of the others.
+    """Say how many images were used, and why others were not.
 
     Examples
     --------
@@ -180,12 +180,9 @@ def told(used: int, unusable: dict[str, str]) -> str:
 
 
 def in_batches(views: Views, size: int) -> Iterator[Tensor]:
-    """The views in batches of at least two: one alone has no variance where a map is one pixel.
+    """The views in batches of at least two, because a single map of one pixel has no variance.
 
-    Raises
-    ------
-    InputError
-        There is one image, or none.
+    Raises InputError if there are fewer than two images.
     """
     waiting: list[Tensor] = []
     for view in views:
