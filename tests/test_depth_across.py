@@ -179,7 +179,7 @@ def test_runs_are_compared_as_they_are_or_from_their_folders(tmp_path: Path) -> 
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no summary of a jitter run"):
+    with pytest.raises(InputError, match="not the summary of a jitter run"):
         open_run(tmp_path)
     result = al.measure_jitter(tiny(1), "sample", limit=1)
     write_json(tmp_path / "summary.json", result.summary())

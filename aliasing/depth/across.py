@@ -1,17 +1,17 @@
-r"""Do deeper networks jitter more?
+r"""The jitter of networks against their depth, within a family and between families.
 
-Azulay & Weiss (2019) say so: the more a network subsamples, the more its answer moves. Depth here is any of three:
-weighted layers on the longest path from input to output (16 in VGG16, 50 in ResNet50, 201 in DenseNet201, 20 in a CIFAR
-ResNet-20), downsampling sites, and the cumulative stride of the last map.
+Azulay & Weiss (2019) say that deeper networks jitter more: the more a network subsamples, the more its answer moves.
+Depth here means three numbers: weighted layers on the longest path from input to output (16 in VGG16, 50 in ResNet50,
+201 in DenseNet201, 20 in a CIFAR ResNet-20), downsampling sites, and the cumulative stride of the last map.
 
-But depth and accuracy are confounded: in the published consistencies of Zhang (2019) the deeper networks of one family
-are the *more* consistent ones. Therefore the jitter is given over all pairs, over those that are answered rightly, and
-matched on the margin (see `aliasing.depth.matching`); and networks are compared within a family, on the same images,
-before families are compared:
+But depth and accuracy are confounded: in the published consistencies of Zhang (2019) the deeper networks of a family
+are the *more* consistent ones. Therefore the jitter is given over all pairs, over those answered correctly, and matched
+on the margin (see `aliasing.depth.matching`); and networks are compared within a family, on the same images, before
+families are compared:
 
 * *trend*: the slope of the jitter over log₂ of the layers, by least squares over the networks of a family,
   :math:`\sum_k c_k r_k` with :math:`c_k = (x_k - \bar x) / \sum_j (x_j - \bar x)^2`: the change per doubling of depth.
-  Its interval is paired over the images. It says nothing of how networks trained anew would scatter.
+  Its interval is paired over the images. It does not say how much newly trained networks would scatter.
 * *between families*: the mean of one family's networks minus the mean of the first family's, paired.
 """
 
@@ -42,7 +42,7 @@ from aliasing.surgery.convert import conversion_of, restore
 
 __all__ = ["AcrossDepth", "NetworkDepth", "Run", "compare_depths", "family_of", "network_depth", "open_run"]
 
-# Calls with weights of their own, and how many weighted layers each is (attention: into heads, and out of them).
+# Calls with weights, and the number of weighted layers in each (attention: into the heads, and out of them).
 _WEIGHTED = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "conv_transpose2d", "linear", "bilinear"), 1),
     **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "einsum"), 1),
@@ -52,12 +52,12 @@ _WEIGHTED = {
 
 @dataclass(frozen=True)
 class NetworkDepth:
-    """How deep a network is.
+    """The depth of a network.
 
     Attributes
     ----------
     layers : weighted layers (convolutions and matrices) on the longest path from input to output.
-    sites : places that subsample, treated or not; parallel ones (a block and its shortcut) each.
+    sites : places that subsample, treated or not; parallel ones (a block and its shortcut) count separately.
     cumulative_stride : pixels of the input per sample of the last map, the larger of down and across.
     """
 
@@ -126,11 +126,11 @@ class Run:
     ----------
     networks : list of str
     tables : callable
-        The records of a network, block by block, by its name.
+        Name of a network → its records, block by block.
     images, protocol : str
-        What they were shown, in words.
+        A description of what they were shown.
     inputs : str
-        Networks that were shown the same images in the same way have it alike: they are compared pair by pair.
+        Equal for networks that were shown the same images in the same way: these are compared pair by pair.
     """
 
     networks: list[str]
@@ -141,13 +141,7 @@ class Run:
 
 
 def open_run(run: Jitter | str | Path) -> Run:
-    """A measurement that `aliasing.measure_jitter` returned, or the folder that it or ``aliasing jitter`` left.
-
-    Raises
-    ------
-    InputError
-        The folder holds no finished run.
-    """
+    """Open the result of `aliasing.measure_jitter`, or the folder of a run; InputError if it is not finished."""
     if isinstance(run, Jitter):
         return _run_of(run.summary(), run.tables)
     records, path = Records(Path(run)), Path(run) / "summary.json"
@@ -157,7 +151,7 @@ def open_run(run: Jitter | str | Path) -> Run:
             lambda network: (part.table for part in records.parts(network)),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is no summary of a jitter run ({error}); give a folder that --out left") from None
+        raise InputError(f"{path} is not the summary of a jitter run ({error}); give the --out folder of one") from None
     missing = [name for name in opened.networks if records.missing(name)]
     if missing:
         raise InputError(
@@ -180,7 +174,7 @@ class AcrossDepth:
     ----------
     groups : list of dict
         One for each set of images and protocol, whose networks are compared pair by pair: ``images``, ``protocol``,
-        ``networks`` (a row a network), ``trends`` (a row a family), ``between_families``, ``matching``.
+        ``networks`` (a row per network), ``trends`` (a row per family), ``between_families``, ``matching``.
     unmeasured : dict of str to str
         Networks that could not be measured, and why.
     depths_of_unmeasured : dict of str to NetworkDepth
@@ -191,7 +185,7 @@ class AcrossDepth:
     depths_of_unmeasured: dict[str, NetworkDepth]
 
     def summary(self) -> dict[str, Any]:
-        """The numbers, as they stand in ``summary.json``."""
+        """The numbers, as in ``summary.json``."""
         return {
             "groups": self.groups,
             "not_measured": [
@@ -212,27 +206,23 @@ def compare_depths(
     families: Mapping[str, str] | None = None,
     unmeasured: Mapping[str, str] | None = None,
 ) -> AcrossDepth:
-    """Set the jitter of networks against their depth, within a family and between families.
+    """Compare the jitter of networks with their depth, within a family and between families.
 
     Parameters
     ----------
     runs : sequence of Jitter or Path
         Measurements; those of the same images and protocol are compared pair by pair.
     depths : mapping of str to NetworkDepth, optional
-        By the networks' names; counted by :func:`network_depth` for those that are not given.
+        By the networks' names; by default counted by :func:`network_depth`.
     families : mapping of str to str, optional
-        By the networks' names; :func:`family_of` for those that are not given.
+        By the networks' names; by default :func:`family_of`.
     unmeasured : mapping of str to str, optional
-        Networks that could not be measured, and why; their ``depths`` where they are known.
-
-    Returns
-    -------
-    AcrossDepth
+        Networks that could not be measured, and why.
 
     Raises
     ------
     InputError
-        A folder without a finished run; a network that was measured twice on the same images.
+        A folder holds no finished run, or a network was measured twice on the same images.
     """
     depths, families = dict(depths or {}), dict(families or {})
     opened: dict[str, dict[str, Run]] = {}
@@ -247,7 +237,7 @@ def compare_depths(
     for members in opened.values():
         for name in [name for name, run in members.items() if not _answers_by_class(run, name)]:
             del members[name]
-            unmeasured[name] = "no one class is its answer: there is no top-1 change, nor a margin, to be compared"
+            unmeasured[name] = "its answer is not one class, so there is no top-1 change or margin to compare"
         if not members:
             continue
         one = next(iter(members.values()))
@@ -260,12 +250,12 @@ def compare_depths(
 
 
 def _answers_by_class(run: Run, name: str) -> bool:
-    """Whether a network's records tell the class of each view: those of embeddings, and of many labels, do not."""
+    """Whether a network's records hold the class of each view; those of embeddings and of several labels do not."""
     return all("first_top1" in table.column_names for table in islice(run.tables(name), 1))
 
 
 def _group(members: dict[str, Run], rows: dict[str, tuple[str, NetworkDepth]]) -> dict[str, Any]:
-    """Everything about networks that were shown the same images in the same way."""
+    """The comparison of networks that were shown the same images in the same way."""
     jitter = MatchedJitter({name: partial(run.tables, name) for name, run in members.items()})
     families: dict[str, list[str]] = {}
     for name, (family, _) in rows.items():

@@ -1,8 +1,8 @@
-"""The maps that a network subsamples, while it runs.
+"""The dense maps that a network subsamples, observed while it runs.
 
-In a plain network the calls that are sites are met again in a run as they were in its record, by counting; the dense
-map of each is computed beside, for the views that are asked for. In one that was anti-aliased, its operators are met
-instead: each low-passes a dense map, which it is given.
+In a plain network, counting the calls finds those that its record shows to be sites, and the dense map of each is
+computed besides for the requested views. In an anti-aliased network the operators are observed instead: each receives
+the dense map that it low-passes.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,22 +21,22 @@ from aliasing.surgery.rewrite import DenseAverage, DenseConvolution, DenseMaximu
 __all__ = ["Place", "places", "watching"]
 
 Note: TypeAlias = Callable[[int, int, Tensor, Tensor, bool], None]
-"""Takes the number of a place, that of a view, the map in front, the dense map (H×W×C), and whether they compare."""
+"""Takes the numbers of a place and a view, the map in front, the dense map (H×W×C), and whether they compare."""
 
 _MET = frozenset(("conv2d", "max_pool2d", "avg_pool2d", "__getitem__"))
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a network subsamples.
+    """A place where a network subsamples.
 
     Attributes
     ----------
     site : Site
-    index : of the call that it is, in the record of the run; an operator's is that of a call beside it.
-    call : the number of the site's call among the calls that are counted; None where it is not met.
-    operator : the module whose operator it is, and where in it; None in a plain network.
-    axes : those of space, of the map that is subsampled.
+    index : the index of its call in the record of the run; for an operator, that of a call beside it.
+    call : the number of its call among those that are counted; None if it is not observed.
+    operator : the module that holds the operator, and where; None in a plain network.
+    axes : the spatial axes of the map that is subsampled.
     """
 
     site: Site
@@ -47,12 +47,12 @@ class Place:
 
     @property
     def is_met(self) -> bool:
-        """Can its dense map be had?"""
+        """Whether its dense map can be observed."""
         return self.call is not None or self.operator is not None
 
 
 def places(module: nn.Module, record: Trace) -> list[Place]:
-    """Every place where a recorded run of a network subsamples, in its order."""
+    """Every place where a recorded run of a network subsamples, in order."""
     counted = {call: number for number, call in enumerate(c for c in record.calls if c.name in COUNTED)}
     found = []
     for located in locate(record):
@@ -75,7 +75,7 @@ def places(module: nn.Module, record: Trace) -> list[Place]:
 
 
 def _site_of(sites: Sequence[Site], name: str, key: Any) -> Site | None:
-    """The site that an operator was put in for: its note says where the operator stands."""
+    """The site that an operator treats: its note says where the operator is."""
     treated = [site for site in sites if site.status == "anti-aliased" and site.note]
     if key[0] == "rewrites":
         return next((site for site in treated if site.module == name), None)
@@ -87,7 +87,7 @@ def _site_of(sites: Sequence[Site], name: str, key: Any) -> Site | None:
 
 @contextmanager
 def watching(module: nn.Module, met: Sequence[Place], views: Sequence[int], note: Note) -> Iterator[None]:
-    """Tell ``note`` the maps at these places, of these rows of the batch, while the module runs."""
+    """Pass the maps at these places, for these rows of the batch, to ``note`` while the module runs."""
     calls = {place.call: number for number, place in enumerate(met) if place.call is not None}
     numbers = {place.operator: number for number, place in enumerate(met) if place.operator is not None}
     with ExitStack() as stack:
@@ -103,7 +103,7 @@ def watching(module: nn.Module, met: Sequence[Place], views: Sequence[int], note
 
 
 class _Calls(TorchFunctionMode):
-    """Meets the calls of a plain network."""
+    """Observes the calls of a plain network."""
 
     def __init__(
         self, numbers: dict[int, int], axes: Sequence[tuple[int, ...]], views: Sequence[int], note: Note
@@ -151,7 +151,7 @@ class _Calls(TorchFunctionMode):
 
 @dataclass(frozen=True)
 class _Watched:
-    """An operator that tells what it is given, and what it makes of it before it subsamples."""
+    """An operator that reports its input and the filtered map before subsampling."""
 
     operator: Operator
     number: int
@@ -174,7 +174,7 @@ class _Watched:
         for view in self.views:
             one = x[view : view + 1]
             before = _one_map(one)
-            # A polyphase component is chosen, nothing is filtered.
+            # A polyphase component is selected; nothing is filtered.
             dense = before if isinstance(self.operator, Polyphase) else _one_map(self.operator.smooth(one, stride))
             self.note(self.number, view, before, dense, True)
 
@@ -188,13 +188,13 @@ def _one_map(x: Tensor) -> Tensor:
 
 
 def _operators(module: nn.Module) -> Iterator[tuple[str, Any, Pooling]]:
-    """The name of the module, the place in it, and the operator with its stride."""
+    """For each operator, the name of the module, the place in it, and the operator with its stride."""
     for name, inside in module.named_modules():
         forward = vars(inside).get("forward")
         if not isinstance(forward, TreatedForward):
             continue
         for position, pool in forward.inputs.items():
-            pooling = getattr(pool, "__self__", pool)  # `smooth` is a method of one
+            pooling = getattr(pool, "__self__", pool)  # `smooth` is its method
             if isinstance(pooling, Pooling):
                 yield name, ("inputs", position), pooling
         if isinstance(forward.output, Pooling):
@@ -206,7 +206,7 @@ def _operators(module: nn.Module) -> Iterator[tuple[str, Any, Pooling]]:
 
 
 def _put(forward: TreatedForward, key: Any, pooling: Pooling) -> None:
-    """Put an operator in the place of another."""
+    """Replace an operator by another."""
     if key[0] == "inputs":
         smooths = not isinstance(forward.inputs[key[1]], Pooling)
         forward.inputs[key[1]] = pooling.smooth if smooths else pooling

@@ -1,7 +1,7 @@
-"""Which outputs of a network are looked at, and what can be said of each?
+"""The layers of a network that are observed, and the form, grid and receptive field of each.
 
-A layer is the output of a call of a module. What its axes mean is told by its shape alone: a map is square, of a size
-that the network's strides lead to; anything else of three axes is tokens, of two a vector.
+A layer is the output of a call of a module. Its shape alone tells what its axes mean: a map is square, with a size that
+follows from the network's strides; anything else with three axes is tokens, and with two a vector.
 """
 
 import math
@@ -33,14 +33,14 @@ class Layer:
     Attributes
     ----------
     name : the module's qualified name; "name#2" for its second call.
-    depth : 1 for the first of the layers that are looked at.
+    depth : 1 for the first of the observed layers.
     kind : the module's class.
     shape : without the batch.
     form : "map" (C×H×W), "map, channels last" (H×W×C), "tokens" (L×C), "vector" (C), or "other".
     stride : pixels of the input per cell, (down, across); None without position.
-    receptive_field : pixels, (down, across); None where the closed form does not hold, infinite for the whole image.
-    end : how many calls of the record are made up to its end.
-    is_cut : does everything that the network makes of the image go through it?
+    receptive_field : pixels, (down, across); None if the closed form does not hold, infinite for the whole image.
+    end : the number of the record's calls up to its end.
+    is_cut : whether everything from the image to the output passes through it.
     """
 
     name: str
@@ -60,12 +60,12 @@ class Layer:
 
     @property
     def call(self) -> int:
-        """Which call of the module it is, from 0 on."""
+        """Which call of the module it is, from 0."""
         return int(self.name.partition("#")[2] or 1) - 1
 
     @property
     def is_map(self) -> bool:
-        """Has it a grid of cells, which can be moved?"""
+        """Whether it has a grid of cells, which can be moved."""
         return self.form.startswith("map")
 
     @property
@@ -74,7 +74,7 @@ class Layer:
         return (self.shape[1], self.shape[2]) if self.form == "map" else (self.shape[0], self.shape[1])
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in ``summary.json``; "whole image" for an infinite receptive field."""
+        """As in ``summary.json``; "whole image" for an infinite receptive field."""
         field: Any = self.receptive_field
         if field is not None:
             field = [size if math.isfinite(size) else "whole image" for size in field]
@@ -90,18 +90,9 @@ class Layer:
 
 
 def choose_layers(record: Trace, wanted: str | Sequence[str] = "blocks") -> list[Layer]:
-    """The layers of a recorded run, in its order.
+    """The layers of a recorded run, in order: `blocks`, `leaves`, or those that are named.
 
-    Parameters
-    ----------
-    record : Trace
-    wanted : "blocks", "leaves", or names of modules
-        See `blocks` and `leaves`.
-
-    Raises
-    ------
-    UsageError
-        A name that is no module's, or whose module gives no tensor.
+    Raises UsageError if there is no module of such a name, or it does not return a tensor.
     """
     names = {call.name: call.module for call in record.module_calls}
     if wanted == "blocks":
@@ -115,7 +106,7 @@ def choose_layers(record: Trace, wanted: str | Sequence[str] = "blocks") -> list
             raise UsageError(f"no module {name!r} runs in this network{hint}")
     found = list(_layers(record, chosen))
     if not found:
-        raise UsageError(f"no tensor comes out of {wanted!r}")
+        raise UsageError(f"none of {wanted!r} returns a tensor")
     return found
 
 
@@ -125,7 +116,7 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
     sizes = _map_sizes(record, where)
     number: dict[str, int] = {}
     depth = 0
-    # A module is done behind those inside it, so that its output stands behind theirs.
+    # A module ends after those inside it, so its output comes after theirs.
     for call in sorted(record.module_calls, key=lambda call: call.last):
         if call.name not in chosen:
             continue
@@ -152,7 +143,7 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
 
 
 def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[tuple[int, ...]]:
-    """The sizes that maps of this network have: those of its input, and of what its convolutions and poolings give."""
+    """The sizes of this network's maps: those of its input, and of the outputs of its convolutions and poolings."""
     sizes = {shape[-2:] for shape in record.input_shapes}
     for value, grid in where.items():
         producer = value.producer
@@ -166,7 +157,7 @@ def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[tuple[int, ...]]:
 
 
 def _is_cut(record: Trace, value: Value) -> bool:
-    """Does nothing lead from the image to the output beside this value?"""
+    """Whether every path from the image to the output passes through this value."""
     made = -1 if value.producer is None else value.producer.index
     calls = [call for call in record.calls if call.index <= made]
     others = {v for call in calls for v in (*call.signals, *call.outputs) if v is not value}
@@ -174,9 +165,9 @@ def _is_cut(record: Trace, value: Value) -> bool:
 
 
 def _covers(grid: Grid, shape: tuple[int, ...], image: tuple[int, ...], form: Form) -> bool:
-    """Do the cells of a map cover the image, but for what convolutions without padding lose at its border?
+    """Whether the cells of a map cover the image, apart from what unpadded convolutions lose at its border.
 
-    Where they do not, the record has followed a branch of another grid, such as the coarser keys of an attention.
+    If they do not, the record has followed a branch with another grid, such as the coarser keys of an attention.
     """
     if not form.startswith("map") or grid.stride is None:
         return True
@@ -187,7 +178,7 @@ def _covers(grid: Grid, shape: tuple[int, ...], image: tuple[int, ...], form: Fo
 def _stride(
     grid: Grid | None, shape: tuple[int, ...], image: tuple[int, ...], form: Form
 ) -> tuple[float, float] | None:
-    """Pixels per cell of a map; where the record has lost it, the ratio of the sizes."""
+    """Pixels per cell of a map; if the record has lost it, the ratio of the sizes."""
     if not form.startswith("map"):
         return None
     if grid is not None:
@@ -211,16 +202,16 @@ def _form(shape: tuple[int, ...], sizes: set[tuple[int, ...]], images: int) -> F
 
 
 def leaves(record: Trace) -> Iterator[str]:
-    """The names of the modules that hold no other."""
+    """The names of the modules that contain no others."""
     yield from dict.fromkeys(call.name for call in record.module_calls if not any(call.module.children()))
 
 
 def blocks(record: Trace) -> list[str]:
     """The names of the blocks of a network.
 
-    Going down from the network through whatever merely strings modules together (containers, and stages that hold a
-    row of like blocks), a block is the first module with a structure of its own. Where single layers stand in a row,
-    each convolution, pooling or linear layer counts with what follows it up to the next.
+    Going down from the network through modules that only chain others (containers, and stages with a row of similar
+    blocks), a block is the first module with a structure of its own. In a row of single layers, each convolution,
+    pooling or linear layer forms a block with what follows it up to the next.
     """
     run = {call.name for call in record.module_calls}
     root = record.module_calls[0].module
@@ -260,7 +251,7 @@ def _inside(module: nn.Module, prefix: str) -> Iterator[str]:
 
 
 def _is_single(module: nn.Module) -> bool:
-    """Is it one layer, or one without weights of its own, such as a norm with its activation?"""
+    """Whether it is one layer, or a module without its own weights, such as a norm with its activation."""
     return not any(module.children()) or not _weighted(module)
 
 
@@ -269,7 +260,7 @@ def _mixes(module: nn.Module) -> bool:
 
 
 def _is_stage(module: nn.Module) -> bool:
-    """Does it hold a row of blocks of one class, each of two or more layers with weights?"""
+    """Whether it holds a row of blocks of one class, each with two or more layers with weights."""
     for container in module.modules():
         if not isinstance(container, _CONTAINERS):
             continue

@@ -1,21 +1,21 @@
-r"""The Lie derivative: how far is a network from moving with its input, for an infinitely small shift?
+r"""The Lie derivative: a network's equivariance error for an infinitely small shift, layer by layer.
 
-With :math:`X_i` the generator of the shift on the maps :math:`h_i` behind layer *i* (minus the derivative along the
-shift, per pixel of the image; zero on what has no position), a network *f* of layers :math:`f_1 … f_n` has the local
-equivariance error (Gruver, Finzi, Goldblum & Wilson 2022, eq. 4)
+With :math:`X_i` the generator of the shift on the maps :math:`h_i` after layer *i* (minus the derivative along the
+shift, per pixel of the image; zero on anything without position), a network *f* of layers :math:`f_1 … f_n` has the
+local equivariance error (Gruver, Finzi, Goldblum & Wilson 2022, eq. 4)
 
 .. math:: \mathrm{LEE}(f) = \Big\langle \frac{\lVert \mathcal{L} f(x) \rVert^2}{\dim f(x)} \Big\rangle, \qquad
           \mathcal{L} f(x) = \mathrm{d}f\,(X_0 x) - X_n f(x)
 
-and by the chain rule it is a sum over the layers,
+and by the chain rule this is a sum over the layers,
 
 .. math:: \mathcal{L} f(x) = \sum_i c_i, \quad c_i = w_{i-1} - w_i, \quad w_i = \mathrm{d}(f_n … f_{i+1})\,(X_i h_i),
 
-where :math:`c_i` is what layer *i* fails to move, carried on to the output. The derivatives of maps are those of their
-Fourier interpolation, so that photographs and zero padding, which do not close at the border, add to every layer.
+where :math:`c_i` is what layer *i* fails to move, propagated to the output. Maps are differentiated by Fourier
+interpolation, so photographs and zero padding, which are not periodic at the border, add to every layer.
 
-Derivatives are by forward-mode automatic differentiation; where an operator has none, by a central difference in
-double precision.
+Derivatives are computed by forward-mode automatic differentiation or, if an operator does not support it, by a central
+difference in double precision.
 """
 
 import copy
@@ -49,7 +49,7 @@ __all__ = ["LieProfile", "generator", "lie_error"]
 
 MEASURES = ("contribution", "share", "error", "unexplained")
 forward_ad: Any = untyped_forward_ad
-_STEP = 1e-3  # pixels, of the central difference: its own error is about its square
+_STEP = 1e-3  # pixels, for the central difference: its error is about the square
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,9 @@ class LieProfile:
     ----------
     model : str
     method : "forward mode" or "central difference".
-    images : how many.
-    layers : the layers between which the error is shared out: those through which all goes, and the output.
-    not_finite : the images whose error is not a finite number, which are left out.
+    images : the number of images.
+    layers : the layers among which the error is divided: those through which everything passes, and the output.
+    not_finite : the images whose error is not finite, which are left out.
     """
 
     model: str
@@ -76,10 +76,10 @@ class LieProfile:
     def summary(self) -> dict[str, Any]:
         """``error`` of the whole network, and for each layer the following, with 95 % intervals over images.
 
-        ``contribution``: the mean of ‖c‖² ÷ dim f. ``share``: of ⟨c, ℒf⟩ ÷ ‖ℒf‖²; the shares add up to 1, and may be
-        negative, where a layer undoes what others did. ``error``: LEE of the network up to and with the layer.
-        ``unexplained``: the same ÷ how far the layer's features move at all: 0 where they move with the image, 1 where
-        that explains nothing.
+        ``contribution`` is the mean of ‖c‖² ÷ dim f. ``share`` is the mean of ⟨c, ℒf⟩ ÷ ‖ℒf‖²; the shares add up to 1,
+        and one is negative if the layer undoes what others did. ``error`` is the LEE of the network up to and including
+        the layer. ``unexplained`` is the same ÷ how far the layer's features move at all: 0 if they move with the
+        image, 1 if moving them explains nothing.
         """
         return {
             "method": self.method,
@@ -92,7 +92,7 @@ class LieProfile:
         }
 
     def table(self) -> pa.Table:
-        """One row a layer, each measure with the ends of its interval."""
+        """One row per layer: each measure with the ends of its interval."""
         rows = []
         for layer in self.summary()["layers"]:
             row = {"model": self.model, "layer": layer["name"]}
@@ -125,28 +125,24 @@ def lie_error(
     ----------
     model : str, nn.Module or Classifier
     images : str, Path, sequence or ImageSource
-        What :func:`aliasing.images.open_images` takes. Each is shown as the network is evaluated.
+        Anything that :func:`aliasing.images.open_images` takes, with the network's own preprocessing.
     layers : "blocks", "leaves", or names of modules
-        Those that are maps or vectors and through which everything goes are used; tokens have no generator.
+        Only maps and vectors through which everything passes are used; tokens have no generator.
     direction : (float, float)
         (dy, dx) in pixels per unit of the derivative.
     limit : int, optional
-        Look at the first so many images.
+        Use the first N images only.
     batch_size : int
-        Images at once.
+        Images per batch.
     device : str
         "cpu", "cuda" (or "cuda:1"), "mps". A network in float16 or bfloat16 is differentiated in float32.
-
-    Returns
-    -------
-    LieProfile
 
     Raises
     ------
     UsageError
-        No layer through which everything goes.
+        There is no layer through which everything passes.
     InputError
-        No usable image, or a network that fails.
+        No image is usable, or the network fails.
 
     Examples
     --------
@@ -170,7 +166,7 @@ def lie_error(
         if layer.is_cut and (layer.form == "vector" or layer.stride is not None)
     ]
     if not chosen:
-        raise UsageError(f"{classifier.name}: no layer through which everything goes; choose others, or blocks")
+        raise UsageError(f"{classifier.name}: no layer through which everything passes; choose others, or blocks")
     network = _Differentiated(classifier.module, chosen, direction)
     means: dict[tuple[str, str], Mean] = {}
     total, not_finite = Mean(), list[str]()
@@ -193,7 +189,7 @@ def lie_error(
 def _batches(
     classifier: Classifier, source: ImageSource, limit: int | None, size: int
 ) -> Iterator[tuple[list[str], Any]]:
-    """The names of some images, and how the network is shown them."""
+    """The names of images, and their preprocessed views, in batches."""
     names, pictures = [], []
     for entry in islice(source, limit):
         try:
@@ -212,7 +208,7 @@ def _batches(
 
 
 def generator(x: Tensor, velocity: tuple[float, float]) -> Tensor:
-    """How a periodic map (..., H, W) changes when its content moves with a velocity (down, across), in cells.
+    """The rate of change of a periodic map (..., H, W) whose content moves with a velocity (down, across), in cells.
 
     Examples
     --------
@@ -229,7 +225,7 @@ def generator(x: Tensor, velocity: tuple[float, float]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _derivative(size: int, dtype: torch.dtype) -> Tensor:
-    """The matrix of the derivative of the Fourier interpolation; the Nyquist frequency has none."""
+    """The matrix that differentiates the Fourier interpolation; the derivative at the Nyquist frequency is zero."""
     frequency = torch.fft.rfftfreq(size, dtype=torch.float64)
     frequency[frequency == 0.5] = 0
     spectrum = torch.fft.rfft(torch.eye(size, dtype=torch.float64), dim=0)
@@ -238,14 +234,14 @@ def _derivative(size: int, dtype: torch.dtype) -> Tensor:
 
 
 class _Differentiated:
-    """A network, and the derivatives of its output along moves of its input and of its layers."""
+    """A network, and the derivatives of its output along shifts of its input and of its layers."""
 
     def __init__(self, module: nn.Module, layers: Sequence[Layer], direction: tuple[float, float]) -> None:
         self.module, self.layers, self.direction = module, layers, direction
         self.method = "forward mode"
 
     def measure(self, x: Tensor) -> tuple[Tensor, dict[tuple[str, str], Tensor]]:
-        """The error of the whole network on each image, and the measures of each layer, by its name."""
+        """The error of the whole network on each image, and the measures of each layer by name."""
         if self.method == "forward mode":
             try:
                 return self._measure(x, self._forward_mode)
@@ -290,7 +286,7 @@ class _Differentiated:
         return generator(features.permute(0, 3, 1, 2), velocity).permute(0, 2, 3, 1)
 
     def _forward_mode(self, x: Tensor, start: Layer | None, look: Callable[..., None] | None) -> Tensor:
-        """The derivative of the output along the move of the input, or of the output of a layer."""
+        """The derivative of the output along the shift of the input, or of the output of a layer."""
 
         def hook(layer: Layer, output: Tensor) -> Tensor | None:
             primal, tangent = forward_ad.unpack_dual(output)
@@ -307,7 +303,7 @@ class _Differentiated:
         return (torch.zeros_like(primal) if tangent is None else tangent).flatten(1).double()
 
     def _central_difference(self, x: Tensor, start: Layer | None, look: Callable[..., None] | None) -> Tensor:
-        """The same from two runs in one batch, a little before and a little behind."""
+        """The same from two runs in one batch, a small step before and after."""
 
         def around(features: Tensor, change: Tensor) -> Tensor:
             return torch.cat([features + _STEP * change, features - _STEP * change])

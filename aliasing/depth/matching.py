@@ -1,21 +1,21 @@
-r"""Which networks jitter more among pairs that they are equally sure of?
+r"""The jitter of several networks among pairs on which they are equally sure.
 
-A network that is right more often is also surer, and a sure answer is hard to change: depth, accuracy and jitter are
-confounded. So the measures of a pair (did the top-1 answer change; how far did its probability move) are averaged over
-three selections of the pairs of views:
+A network that is right more often is also surer, and a sure answer is hard to change, so depth, accuracy and jitter are
+confounded. Therefore the measures of a pair (whether the top-1 answer changes, and how far its probability moves) are
+averaged over three selections of the pairs of views:
 
 ``all``      every pair.
-``right``    pairs whose first view is answered rightly.
+``right``    pairs whose first view is answered correctly.
 ``matched``  every pair, reweighted so that all networks have the same distribution of the first view's *margin*, its
              top-1 probability minus its top-2. With the margins in bins *b*, :math:`s_{kb}` the share of network *k*'s
              pairs in bin *b* and :math:`w_b = \langle s_{kb} \rangle_k` its mean over the networks, a pair of network
-             *k* in bin *b* counts :math:`w_b / s_{kb}` times: the direct standardisation of epidemiology,
+             *k* in bin *b* counts :math:`w_b / s_{kb}` times (direct standardisation, as in epidemiology),
 
              .. math:: \tilde r_k = \sum_b w_b r_{kb} \Big/ \sum_b w_b ,
 
-             with :math:`r_{kb}` the mean in the bin. Bins that some network has no pair in are left out for all.
+             with :math:`r_{kb}` the mean in the bin. Bins in which some network has no pair are left out for all.
 
-The weights are taken as known, which makes the intervals of ``matched`` a little too wide, never too narrow.
+The weights are treated as known, which makes the intervals of ``matched`` a little too wide, never too narrow.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -30,34 +30,34 @@ from aliasing.jitter.metrics import ImageTotals, image_starts
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Parts: TypeAlias = Callable[[], Iterable[pa.Table]]
-"""The records of one network, block by block; called anew for each pass over them."""
+"""A function that yields the records of one network block by block, called once for each pass."""
 Measure: TypeAlias = Literal["top1_change", "mac"]
 Selection: TypeAlias = Literal["all", "right", "matched"]
 
 MEASURES: tuple[Measure, ...] = ("top1_change", "mac")
 SELECTIONS: tuple[Selection, ...] = ("all", "right", "matched")
-# Finer where answers change: nearly all changes have a margin below 0.3.
+# Finer where answers change: almost all changes have a margin below 0.3.
 MARGIN_EDGES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _BINARY = {"top1_change": True, "mac": False}
 
 
 class MatchedJitter:
-    """The jitter of several networks on the same images, over all pairs, those rightly answered, and matched ones.
+    """The jitter of several networks on the same images, over all pairs, correctly answered ones, and matched ones.
 
     Parameters
     ----------
     networks : mapping of str to callable
-        For each network a function that gives its records (``records.PROBABILITIES``) block by block.
+        For each network a function that yields its records (``records.PROBABILITIES``) block by block.
 
     Attributes
     ----------
     networks : list of str
     edges : tuple of float
-        Of the margin bins.
+        The edges of the margin bins.
     common : bool array, (bins,)
         The bins in which every network has pairs.
     shares : float array, (networks, bins)
-        Of each network's pairs.
+        The share of each network's pairs in each bin.
 
     Examples
     --------
@@ -88,11 +88,11 @@ class MatchedJitter:
 
     @property
     def left_out(self) -> dict[str, float]:
-        """For each network the share of its pairs whose margin no counterpart has in another network."""
+        """For each network the share of its pairs in bins where another network has none."""
         return dict(zip(self.networks, self.shares[:, ~self.common].sum(1).tolist(), strict=True))
 
     def estimate(self, network: str, measure: Measure, selection: Selection) -> Estimate:
-        """The measure's mean over a selection of the network's pairs, with its interval."""
+        """The mean of the measure over a selection of the network's pairs, with its interval."""
         totals = self._totals[network, selection].get(measure)
         share = Share(binary=_BINARY[measure])
         if totals is not None:
@@ -101,7 +101,7 @@ class MatchedJitter:
         return share.estimate()
 
     def contrast(self, coefficients: Mapping[str, float], measure: Measure, selection: Selection) -> Estimate:
-        """A weighted sum of several networks' means, with its interval, paired over the images that all of them have.
+        """A weighted sum of several networks' means, with its interval, paired over their common images.
 
         ``{a: -1, b: 1}`` is the difference *b* − *a*.
         """
@@ -137,7 +137,7 @@ def _margin_counts(parts: Parts) -> Array:
 
 
 def _totals(parts: Parts, selection: Selection, weights: Array) -> dict[Measure, ImageTotals]:
-    """Each measure image by image: the weighted sum of its values, and the sum of the weights."""
+    """For each measure and image, the weighted sum of the values and the sum of the weights."""
     names: list[npt.NDArray[np.object_]] = []
     counts: list[Array] = []
     totals: dict[Measure, list[Array]] = {measure: [] for measure in MEASURES}
@@ -160,14 +160,14 @@ def _totals(parts: Parts, selection: Selection, weights: Array) -> dict[Measure,
 
 
 def _values(table: pa.Table) -> dict[Measure, Array]:
-    """Each measure's value for each pair."""
+    """The value of each measure for each pair."""
     first, second = (table[f"{view}_probability"].to_numpy().astype(np.float64) for view in ("first", "second"))
     changed = table["first_top1"].to_numpy() != table["second_top1"].to_numpy()
     return {"top1_change": changed.astype(np.float64), "mac": np.abs(first - second)}
 
 
 def _weight(table: pa.Table, selection: Selection, weights: Array) -> Array:
-    """How often each pair counts."""
+    """The weight of each pair."""
     if selection == "right":
         right: Array = (table["first_top1"].to_numpy() == table["label"].fill_null(-1).to_numpy()).astype(np.float64)
         return right

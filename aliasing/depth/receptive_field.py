@@ -1,8 +1,7 @@
-r"""Which part of the image does a cell of a feature map see?
+r"""Receptive fields: the part of the image that a cell of a feature map sees.
 
-A layer of kernel *k*, stride *s*, padding *p* and dilation *d* sees, from its cell *i*, the cells
-:math:`s i - p` to :math:`s i - p + d (k - 1)` of the layer before. Followed back to the image (Araujo, Norris & Sim
-2019):
+Cell *i* of a layer of kernel *k*, stride *s*, padding *p* and dilation *d* sees the cells :math:`s i - p` to
+:math:`s i - p + d (k - 1)` of the layer before. Followed back to the image (Araujo, Norris & Sim 2019), this gives
 
 .. math:: j' = s j, \qquad r' = r + d (k - 1) j, \qquad W' = \lfloor (W - F + 2 P) / S \rfloor + 1
 
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 Layer: TypeAlias = tuple[int, ...]
-"""(kernel, stride, padding, dilation) along one axis; from the stride on they may be left out: 1, 0, 1."""
+"""(kernel, stride, padding, dilation) along one axis; the last three may be left out and are then 1, 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,10 @@ class Extent:
     Attributes
     ----------
     stride : float
-        Pixels from one cell to the next; infinite where there is no position left.
+        Pixels from one cell to the next; infinite if no position is left.
     first, last : float
-        The first and the last pixel that cell 0 sees, beyond the border too; infinite where it sees the whole image;
-        NaN where the closed form does not hold.
+        The first and the last pixel that cell 0 sees, possibly beyond the border; infinite if it sees the whole image;
+        NaN if the closed form does not hold.
     """
 
     stride: float = 1.0
@@ -42,7 +41,7 @@ class Extent:
         return self.last - self.first + 1
 
     def behind(self, kernel: int, stride: float = 1, padding: float = 0, dilation: int = 1) -> "Extent":
-        """What the cells behind a further layer see."""
+        """What the cells see after one more layer."""
         if math.isinf(self.stride):
             return self
         first = self.first - padding * self.stride
@@ -51,11 +50,11 @@ class Extent:
 
 
 WHOLE = Extent(math.inf, -math.inf, math.inf)
-"""The extent of a value that has no position, such as a global average."""
+"""The extent of a value without position, such as a global average."""
 
 
 def join(extents: Iterable[Extent]) -> Extent:
-    """What is seen by a cell that takes from several maps; the grid is that of the coarsest that has positions."""
+    """What a cell sees that combines several maps; the grid is that of the coarsest map with positions."""
     known = list(extents)
     strides = [extent.stride for extent in known if math.isfinite(extent.stride)]
     if any(math.isnan(extent.size) for extent in known):
@@ -66,16 +65,12 @@ def join(extents: Iterable[Extent]) -> Extent:
 
 
 def extent(layers: Sequence[Layer]) -> Extent:
-    """What a cell behind a stack of layers sees, along one axis.
+    """What a cell sees after a stack of layers, along one axis.
 
     Parameters
     ----------
     layers : sequence of (kernel, stride, padding, dilation)
         From the image on; see `Layer`.
-
-    Returns
-    -------
-    Extent
 
     Raises
     ------
@@ -101,10 +96,6 @@ def receptive_field(layers: Sequence[Layer]) -> int:
     layers : sequence of (kernel, stride, padding, dilation)
         From the image on; the padding does not matter.
 
-    Returns
-    -------
-    int
-
     Raises
     ------
     ValueError
@@ -121,18 +112,14 @@ def receptive_field(layers: Sequence[Layer]) -> int:
 
 
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
-    """The number of cells behind a convolution or a pooling, :math:`\\lfloor (W - F + 2P) / S \\rfloor + 1`.
+    """The number of cells after a convolution or a pooling, :math:`\\lfloor (W - F + 2P) / S \\rfloor + 1`.
 
     Parameters
     ----------
     size : int
-        W, the cells in front of it.
+        W, the number of cells before it.
     kernel, stride, padding, dilation : int
         F is ``dilation * (kernel - 1) + 1``.
-
-    Returns
-    -------
-    int
 
     Raises
     ------
@@ -154,7 +141,7 @@ def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilat
 
 
 def output_sizes(size: int, layers: Sequence[Layer]) -> list[int]:
-    """The number of cells behind each layer of a stack.
+    """The number of cells after each layer of a stack.
 
     Examples
     --------

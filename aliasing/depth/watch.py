@@ -1,7 +1,6 @@
-"""Look at the outputs of layers as they come, and keep none of them.
+"""Observing the outputs of layers while a network runs, without keeping them.
 
-A batch holds all views of some images; a hook on each layer compares the views of each image with one another and
-writes down numbers.
+A batch holds all views of some images; a hook on each layer compares the views of each image and keeps only numbers.
 """
 
 import math
@@ -22,7 +21,7 @@ __all__ = ["Pair", "Watch", "averages", "maps_of"]
 
 @dataclass(frozen=True)
 class Pair:
-    """Two views in a batch: their places, how the content moves between them (pixels), and whose they are."""
+    """Two views in a batch: their rows, how the content moves between them (pixels), and their image."""
 
     first: int
     second: int
@@ -32,13 +31,13 @@ class Pair:
 
 @dataclass
 class Watch:
-    """What was seen of one batch.
+    """The measures of one batch.
 
     Attributes
     ----------
-    layers : the layers to look at.
-    margins : cells of each layer's map to leave out on every side; None where nothing would be left.
-    pairs : of the batch.
+    layers : the layers to observe.
+    margins : cells of each layer's map to leave out on every side; None if nothing would be left.
+    pairs : the pairs of views in the batch.
     values : (layer, image, measure) → the values of the image's pairs.
     not_finite : images for which a layer's output held a NaN or an infinity.
     """
@@ -57,7 +56,7 @@ class Watch:
         def see(name: str, call: int, args: Any, output: Any) -> None:
             number = numbers.get((name, call))
             if number is not None:
-                with torch._C.DisableTorchFunction():  # whatever counts the network's calls must not count these
+                with torch._C.DisableTorchFunction():  # modes that count the network's calls must not count these
                     self.look(number, output)
 
         with seen(module, {layer.module for layer in self.layers}, see):
@@ -97,17 +96,17 @@ class Watch:
         return {m: math.fsum(v) / len(v) for m in measures for v in [self.values[number, image, m]]}
 
     def _note(self, number: int, image: int, measure: str, value: float) -> None:
-        if math.isfinite(value):  # a layer that is constant, or zero, on this image says nothing
+        if math.isfinite(value):  # a layer that is constant or zero on this image tells nothing
             self.values.setdefault((number, image, measure), []).append(value)
 
 
 def averages(output: Tensor, layer: Layer) -> Tensor:
-    """The average of each view's features over its positions (or tokens), N×C; a vector as it is."""
+    """The average of each view's features over its positions (or tokens), N×C; a vector stays the same."""
     if layer.is_map:
         output = maps_of(output, layer).flatten(1, 2)
     elif layer.form != "tokens":
         return output.flatten(1)
-    # As a product with ones: several times as fast as a reduction, where the channels are last.
+    # A product with ones is several times as fast as a reduction if the channels are last.
     ones = output.new_full((output.shape[1],), 1 / output.shape[1])
     means: Tensor = ones @ output
     return means
