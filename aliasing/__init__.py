@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from aliasing.models import Classifier, load_model
     from aliasing.report import write_report
     from aliasing.sites import find_sites
-    from aliasing.surgery import antialias, recalibrate, restore
+    from aliasing.surgery import antialias, restore
+    from aliasing.surgery.recalibrate import recalibrate
 
 __version__ = "0.1.0"
 

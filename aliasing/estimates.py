@@ -56,6 +56,11 @@ class Estimate:
         """As in ``summary.json``: ``{"value", "low", "high"}``, with null for NaN and infinity."""
         return {name: _finite(getattr(self, name)) for name in ("value", "low", "high")}
 
+    def scaled(self, factor: float, offset: float = 0.0) -> "Estimate":
+        """The estimate of ``offset + factor × x``."""
+        value, *ends = (offset + factor * x for x in (self.value, self.low, self.high))
+        return Estimate(value, *(ends if factor >= 0 else ends[::-1]))
+
     def __str__(self) -> str:
         return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
@@ -277,7 +282,7 @@ class Difference(_Moments):
 
 @dataclass
 class Mean(_Moments):
-    """The mean of one unbounded value per image, with Student's t interval corrected for skewness.
+    """The mean of unbounded values, one or several of them an image, with Student's t interval corrected for skewness.
 
     A metric that accumulates and merges. With two to nine values the interval is Student's; if the values do not vary,
     it has no width.
@@ -288,16 +293,17 @@ class Mean(_Moments):
     2.0000 [1.7516, 2.2484]
     """
 
-    def add(self, value: npt.ArrayLike) -> None:
-        """Add the value of one image, or those of several."""
-        self._add(value, 1.0)
+    def add(self, total: npt.ArrayLike, count: npt.ArrayLike = 1.0) -> None:
+        """Take in images: for each (or for one) the sum of its values, and how many they are."""
+        self._add(total, count)
 
     def estimate(self) -> Estimate:
-        """The mean with its interval, which is NaN for a single value."""
-        if self.images < 2:
-            return Estimate(self.mean_total if self.images else math.nan, math.nan, math.nan)
-        low, high = _t_interval(self.mean_total, 1 / self.images, self.images, *self._residuals())
-        return Estimate(self.mean_total, low, high)
+        """The mean with its interval; that of a single image is NaN."""
+        value = self.mean_total / self.mean_count if self.mean_count else math.nan
+        if self.images < 2 or not self.mean_count:
+            return Estimate(value, math.nan, math.nan)
+        low, high = _t_interval(value, 1 / (self.images * self.mean_count), self.images, *self._residuals())
+        return Estimate(value, low, high)
 
 
 def contrast(

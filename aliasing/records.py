@@ -15,8 +15,10 @@ Parquet reads ``records/*/*.parquet`` as one table.
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -32,72 +34,6 @@ BLOCK_SIZE = 32
 
 Input: TypeAlias = tuple[str, str, str | None]
 """The name of a picture, its identity, and its label as it was written."""
-
-_VIEW_PAIR = [
-    ("model", pa.string()),
-    ("image", pa.string()),  # identity: hash of the image's bytes
-    ("name", pa.string()),  # name in its source: unique, even if the same image is there twice
-    ("label", pa.int32()),  # null if it is not known
-    ("pair", pa.int32()),
-    ("first_dy", pa.float32()),
-    ("first_dx", pa.float32()),
-    ("first_position", pa.float32()),
-    ("second_dy", pa.float32()),
-    ("second_dx", pa.float32()),
-    ("second_position", pa.float32()),
-]
-
-PROBABILITIES = pa.schema(
-    [
-        *_VIEW_PAIR,
-        ("first_top1", pa.int32()),
-        ("second_top1", pa.int32()),
-        # The probability of the first view's top class in both views: MAC is the mean of their distance.
-        ("first_probability", pa.float32()),
-        ("second_probability", pa.float32()),
-        ("first_label_probability", pa.float32()),
-        ("second_label_probability", pa.float32()),
-        # Top-1 minus top-2 probability: if it is tiny, rounding decides the answer.
-        ("first_margin", pa.float32()),
-        ("second_margin", pa.float32()),
-        # Half the sum of |Δp| over all classes: 0 if equal, 1 if disjoint.
-        ("total_variation", pa.float32()),
-        # The precision in which each view's answer and probabilities were computed: float32 or bfloat16.
-        ("first_precision", pa.string()),
-        ("second_precision", pa.string()),
-        # In a verified run, whether the pair was drawn for the audit, and how many of its two answers in bfloat16 would
-        # have been kept although float32 disagrees. Null in a run of one precision.
-        ("audited", pa.bool_()),
-        ("disagreements", pa.int32()),
-    ]
-)
-
-EMBEDDINGS = pa.schema(
-    [
-        *_VIEW_PAIR,
-        ("cosine_distance", pa.float32()),
-        # The name of the other image whose embedding is nearest.
-        ("first_neighbour", pa.string()),
-        ("second_neighbour", pa.string()),
-    ]
-)
-
-LABELS = pa.schema(
-    [
-        *_VIEW_PAIR,
-        # The number of labels whose probability is at least 0.5 in each view.
-        ("first_labels", pa.int32()),
-        ("second_labels", pa.int32()),
-        # The number of labels that are present in only one of the two views, and the mean of |Δp| over all labels.
-        ("labels_changed", pa.int32()),
-        ("label_change", pa.float32()),
-        # The distance of the nearest label's probability from 0.5: if it is tiny, rounding decides.
-        ("first_margin", pa.float32()),
-        ("second_margin", pa.float32()),
-        ("first_precision", pa.string()),
-        ("second_precision", pa.string()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -321,16 +257,15 @@ class Records:
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         write_bytes(self._path(model, block), sink.getvalue().to_pybytes())
 
-    def read(self, model: str, block: int, without: Collection[str] = ()) -> Part:
-        """Read a measured block, without the columns that are not needed."""
+    def read(self, model: str, block: int, needed: Collection[str] | None = None) -> Part:
+        """A block that has been measured, with the columns that are needed, or all."""
         if self.directory is None:
             part = self._memory[model, block]
-            return replace(part, table=part.table.drop_columns([*{*without} & {*part.table.column_names}]))
+            return part if needed is None else replace(part, table=part.table.select(_of(part.table.schema, needed)))
         path = self._path(model, block)
         try:
             with pq.ParquetFile(path, page_checksum_verification=True) as file:
-                columns = [name for name in file.schema_arrow.names if name not in without]
-                table = file.read(columns, use_threads=False)
+                table = file.read(_of(file.schema_arrow, needed), use_threads=False)
             notes = json.loads(table.schema.metadata[b"aliasing"])
             if (notes.pop("run"), notes.pop("block")) != (self._run(model), block):
                 raise ValueError("it belongs to another run or another block")
@@ -348,14 +283,20 @@ class Records:
             self._runs[model] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         return self._runs[model]
 
-    def parts(self, model: str, without: Collection[str] = ()) -> Iterator[Part]:
-        """The blocks of a network, in order, one in memory at a time; InputError if one is missing or damaged."""
+    def parts(self, model: str, needed: Collection[str] | None = None) -> Iterator[Part]:
+        """The blocks of a network, in order, one in memory at a time, with the columns that are needed, or all.
+
+        Raises
+        ------
+        InputError
+            Not all of its blocks have been measured, or one is damaged.
+        """
         if missing := self.missing(model):
             raise InputError(
                 f"{self.directory or 'this run'} is not finished: {len(missing)} of {self._listings[model].blocks}"
                 f" blocks of {model} are missing; the same command measures them"
             )
-        return (self.read(model, block, without) for block in range(self._listings[model].blocks))
+        return (self.read(model, block, needed) for block in range(self._listings[model].blocks))
 
     def table(self, models: list[str]) -> pa.Table:
         """All rows of these networks as one table, with null if a network does not have a column."""
@@ -368,6 +309,10 @@ class Records:
 
     def _path(self, model: str, block: int) -> Path:
         return self._folder(model) / f"{block:05d}.parquet"
+
+
+def _of(schema: pa.Schema, needed: Collection[str] | None) -> list[str]:
+    return [name for name in schema.names if needed is None or name in needed]
 
 
 def _exists(path: Path) -> bool:
@@ -397,3 +342,12 @@ def folder_name(model: str) -> str:
     """
     digest = hashlib.blake2b(model.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
     return f"{re.sub(r'[^A-Za-z0-9_]+', '-', model).strip('-')[-60:]}-{digest}"
+
+
+def __getattr__(name: str) -> pa.Schema:
+    homes = {"PROBABILITIES": "probabilities", "LABELS": "probabilities", "EMBEDDINGS": "embedding"}
+    if name not in homes:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = f"aliasing.outputs.{homes[name]}"
+    warnings.warn(f"aliasing.records.{name} is {home}.{name} now", DeprecationWarning, stacklevel=2)
+    return getattr(import_module(home), name)

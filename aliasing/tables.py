@@ -1,19 +1,25 @@
 """Tables from results: for a person, a paper, a spreadsheet and a notebook. Nothing here computes a result.
 
 A row is a dict of cells by column. A cell is text, a number, or an estimate as it stands in a summary, ``{"value",
-"low", "high"}``. Columns have the names of the summaries' measures; for people they are given titles.
+"low", "high"}``. Columns have the names of the summaries' measures; the measures know what people are to read instead.
 """
 
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from aliasing.outputs import measures_in, output_of
+
+if TYPE_CHECKING:
+    from aliasing.outputs.base import Measure
 
 __all__ = [
     "FORMATS",
     "Format",
     "Row",
     "attribution_rows",
+    "attribution_table",
     "cell",
     "depth_rows",
     "difference_rows",
@@ -24,6 +30,7 @@ __all__ = [
     "leaderboard_differences",
     "leaderboard_rows",
     "leaderboard_tables",
+    "over_all",
     "pair",
     "render",
 ]
@@ -35,41 +42,14 @@ FORMATS = ("table", "markdown", "csv")
 """What a command prints; ``html`` is for notebooks."""
 
 _TITLES = {
-    "top1_change": "P(top-1 change)",
-    "mac": "MAC",
-    "any_change": "P(any label changes)",
-    "label_mac": "MAC per label",
-    "cosine_distance": "cosine distance",
-    "neighbour_change": "P(neighbour change)",
-    "worst_change": "worst case",
-    "worst_accuracy": "worst-case accuracy",
     "multiply_adds": "multiply–adds",
     "views_per_second": "views/s",
     "unexplained_change": "unexplained",
     "cumulative_stride": "stride",
-    "alone_top1_change": "alone: P(top-1 change)",
-    "alone_mac": "MAC",
-    "spared_top1_change": "spared: P(top-1 change)",
-    "spared_mac": "MAC",
-    "alone_accuracy": "alone: accuracy",
     "form": "",
     "rank": "",
     "origin": "from",
 }
-_MEASURES = (
-    "top1_change",
-    "mac",
-    "any_change",
-    "label_mac",
-    "cosine_distance",
-    "neighbour_change",
-    "accuracy",
-    "worst_accuracy",
-)
-_LEADERBOARD_MEASURES = (
-    *("accuracy", "consistency", "top1_change", "any_change"),
-    *("worst_change", "worst_accuracy", "mac", "label_mac"),
-)
 
 
 def cell(estimate: Mapping[str, float | None] | None, digits: int = 3, sign: str = "") -> str:
@@ -87,7 +67,7 @@ def cell(estimate: Mapping[str, float | None] | None, digits: int = 3, sign: str
     return f"{value + 0.0:{sign}.4f}{interval}"  # no minus before zero
 
 
-def render(rows: Sequence[Row], form: Format = "table", sign: str = "") -> str:
+def render(rows: Sequence[Row], form: Format = "table", sign: str = "", titles: Mapping[str, str] | None = None) -> str:
     """Rows as text: aligned for a terminal, Markdown, CSV, or an HTML table.
 
     Markup in a cell stays text in Markdown and HTML. In CSV an estimate takes three columns, ``…``, ``…_low`` and
@@ -100,10 +80,13 @@ def render(rows: Sequence[Row], form: Format = "table", sign: str = "") -> str:
     form : {"table", "markdown", "csv", "html"}
     sign : {"", "+"}
         "+" for a table of differences.
+    titles : mapping of str to str, optional
+        What columns are called, those whose title is not their name.
 
     Examples
     --------
-    >>> print(render([{"network": "a|b", "mac": {"value": 0.25, "low": 0.2, "high": 0.3}}], "markdown"))
+    >>> rows = [{"network": "a|b", "mac": {"value": 0.25, "low": 0.2, "high": 0.3}}]
+    >>> print(render(rows, "markdown", titles={"mac": "MAC"}))
     | network   | MAC                   |
     |:----------|:----------------------|
     | a\\|b      | 0.2500 [0.200, 0.300] |
@@ -114,7 +97,7 @@ def render(rows: Sequence[Row], form: Format = "table", sign: str = "") -> str:
 
     if not rows:
         return ""
-    columns = list(rows[0])
+    columns, called = list(rows[0]), {**_TITLES, **(titles or {})}
     cells = [[_text(row[column], sign) for column in columns] for row in rows]
     if form == "markdown":
         cells = [[_markdown(text) for text in row] for row in cells]
@@ -122,7 +105,7 @@ def render(rows: Sequence[Row], form: Format = "table", sign: str = "") -> str:
     return str(
         tabulate(
             cells,
-            headers=[_TITLES.get(column, column.replace("_", " ")) for column in columns],
+            headers=[called.get(column, column.replace("_", " ")) for column in columns],
             tablefmt={"table": "simple", "markdown": "pipe", "html": "html"}[form],
             disable_numparse=True,  # a layer named 1.10 is no number
             colalign=["right" if number else "left" for number in numbers],
@@ -158,7 +141,7 @@ _ENDS = {"value": "", "low": "_low", "high": "_high"}
 def jitter_rows(summary: Mapping[str, Any]) -> list[Row]:
     """A row a network, of the summary of a jitter measurement."""
     models = summary["models"]
-    columns = [name for name in _MEASURES if any(name in model for model in models.values())]
+    columns = [measure.name for measure in measures_in(summary, "table")]
     return [
         {"network": name, **{column: model.get(column) for column in columns}}
         | {column: model[column] for column in ("images", "pairs")}
@@ -166,10 +149,11 @@ def jitter_rows(summary: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def difference_rows(summary: Mapping[str, Any], measures: Sequence[str] = _MEASURES) -> list[Row]:
-    """A row a paired difference, of the summary of a jitter measurement or a leaderboard."""
+def difference_rows(summary: Mapping[str, Any], place: str = "table") -> list[Row]:
+    """A row a paired difference, of the summary of a jitter measurement or a leaderboard (and its ``place``)."""
     differences = summary["differences"]
-    columns = [name for name in measures if any(name in difference for difference in differences)]
+    names = [measure.name for measure in measures_in(summary, place)]
+    columns = [name for name in names if any(name in difference for difference in differences)]
     return [
         {
             "network": difference["second"],
@@ -184,7 +168,7 @@ def jitter_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
     """The networks, and their paired differences where there are several; all in one as CSV."""
     if form == "csv":
         return [render(_with_differences(jitter_rows(summary), summary), form)]
-    return _rendered([(jitter_rows(summary), ""), (difference_rows(summary), "+")], form)
+    return _rendered([(jitter_rows(summary), ""), (difference_rows(summary), "+")], form, summary, "table")
 
 
 def _with_differences(rows: list[Row], summary: Mapping[str, Any]) -> list[Row]:
@@ -205,11 +189,15 @@ def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], for
     """The networks, and each minus its plain sibling; all in one as CSV."""
     if form == "csv":
         return [render(leaderboard_columns(summary, speed), form)]
-    return _rendered([(leaderboard_rows(summary, speed), ""), (leaderboard_differences(summary), "+")], form)
+    tables = [(leaderboard_rows(summary, speed), ""), (leaderboard_differences(summary), "+")]
+    return _rendered(tables, form, summary, "leaderboard")
 
 
-def _rendered(tables: Sequence[tuple[Sequence[Row], str]], form: Format) -> list[str]:
-    return [render(rows, form, sign) for rows, sign in tables if rows]
+def _rendered(
+    tables: Sequence[tuple[Sequence[Row], str]], form: Format, summary: Mapping[str, Any], place: str
+) -> list[str]:
+    titles = {measure.name: measure.title for measure in measures_in(summary, place)}
+    return [render(rows, form, sign, titles) for rows, sign in tables if rows]
 
 
 def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> list[Row]:
@@ -222,7 +210,7 @@ def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> li
         ``views_per_second`` of the networks; empty, there is no such column.
     """
     models = summary["models"]
-    columns = [name for name in _LEADERBOARD_MEASURES if any(name in model for model in models.values())]
+    columns = [measure.name for measure in measures_in(summary, "leaderboard")]
     return [
         {
             "network": name,
@@ -243,9 +231,9 @@ def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) ->
         row
         | {column: models[row["network"]][column] for column in ("sibling", "classes", "images")}
         | {
-            f"{column}_minus_sibling": differences.get(row["network"], {}).get(column)
-            for column in _LEADERBOARD_MEASURES
-            if column in row and differences
+            f"{measure.name}_minus_sibling": differences.get(row["network"], {}).get(measure.name)
+            for measure in measures_in(summary, "leaderboard")
+            if differences
         }
         for row in leaderboard_rows(summary, speed)
     ]
@@ -254,7 +242,7 @@ def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) ->
 def leaderboard_differences(summary: Mapping[str, Any]) -> list[Row]:
     """A row a network that has a plain sibling: each measure minus the sibling's, in the order of the leaderboard."""
     order = {name: place for place, name in enumerate(_by_family(summary["models"]))}
-    rows = difference_rows(summary, _LEADERBOARD_MEASURES)
+    rows = difference_rows(summary, "leaderboard")
     return sorted(rows, key=lambda row: order[row["network"]])
 
 
@@ -290,21 +278,41 @@ def depth_rows(summary: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def attribution_table(summary: Mapping[str, Any], form: Format) -> str:
+    """The sites of an attribution, ranked, with paired differences."""
+    titles = {}
+    for way in _WAYS:
+        for number, measure in enumerate(_attributed(summary)):
+            said_already = number > 0 and measure.sign < 0
+            titles[f"{way}_{measure.name}"] = measure.title if said_already else f"{way}: {measure.title}"
+    return render(attribution_rows(summary), form, "+", titles)
+
+
 def attribution_rows(summary: Mapping[str, Any]) -> list[Row]:
-    """A row a site, of the summary of an attribution: paired differences."""
+    """A row a site, of the summary of an attribution: paired differences; of how right the answers are, once."""
+    measures = _attributed(summary)
     return [
         {
             "rank": site["rank"],
             "site": site["name"],
-            **{
-                f"{way}_{measure}": site[way][measure]["all"]
-                for way in ("alone", "spared")
-                for measure in ("top1_change", "mac")
-            },
-            "alone_accuracy": site["alone"].get("accuracy"),
+            **{f"{way}_{m.name}": over_all(site[way].get(m.name)) for way in _WAYS for m in measures if m.sign < 0},
+            **{f"alone_{m.name}": over_all(site["alone"].get(m.name)) for m in measures if m.sign > 0},
         }
         for site in summary["sites"]
     ]
+
+
+_WAYS = ("alone", "spared")
+
+
+def _attributed(summary: Mapping[str, Any]) -> list["Measure"]:
+    output = output_of(summary["settings"])
+    return [] if output is None else output.shown_in("attribution")
+
+
+def over_all(estimate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Of an attribution's estimates, by selection of the pairs, that over all; what has no selections stays itself."""
+    return estimate.get("all", estimate) if isinstance(estimate, Mapping) else None
 
 
 def pair(values: Sequence[float] | None) -> str:

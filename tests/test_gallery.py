@@ -92,7 +92,7 @@ def test_a_damaged_part_of_the_gallery_is_embedded_again(module: Counts, images:
 def test_a_gallery_is_of_the_first_images(
     module: Counts, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aliasing.jitter.GALLERY_SIZE", 40)
+    monkeypatch.setattr("aliasing.outputs.embedding.Embedding.gallery", 40)
     out = tmp_path / "out"
     assert shown(module, images, out) == 40 + COUNT * 9
     neighbours = set(Records(out).table(["known"])["first_neighbour"].to_pylist())

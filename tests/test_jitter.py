@@ -19,8 +19,8 @@ from aliasing.jitter.engine import predict, prepare_ahead
 from aliasing.jitter.examples import write_examples
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.models import Classifier
+from aliasing.outputs.probabilities import PROBABILITIES
 from aliasing.protocols import make_protocol
-from aliasing.records import PROBABILITIES
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -304,7 +304,7 @@ def test_wrong_calls_are_one_line() -> None:
         (
             lambda: al.measure_jitter(net, photographs(1), output="logits"),
             UsageError,
-            "choose probabilities or embedding",
+            "choose one of probabilities, embedding",
         ),
         (lambda: al.measure_jitter([net, net], photographs(1)), UsageError, "known is given twice"),
         (lambda: al.measure_jitter([], photographs(1)), UsageError, "no network"),

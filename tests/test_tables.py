@@ -49,7 +49,7 @@ def test_a_markdown_cell_stays_one_cell(cells: list[str]) -> None:
 
 
 def test_markup_is_text_in_a_notebook() -> None:
-    html = render([{"network": MARKUP, "mac": ESTIMATE}], "html")
+    html = render([{"network": MARKUP, "mac": ESTIMATE}], "html", titles={"mac": "MAC"})
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
     assert "0.2500 [0.200, 0.300]" in html

@@ -18,8 +18,10 @@ from scipy import stats
 from aliasing.depth.profile import LAYER_MEASURES, SITE_MEASURES, Profile
 from aliasing.depth.profile import schema as depth_schema
 from aliasing.jitter import Jitter
+from aliasing.outputs.embedding import EMBEDDINGS
+from aliasing.outputs.probabilities import PROBABILITIES
 from aliasing.protocols import make_protocol
-from aliasing.records import EMBEDDINGS, PROBABILITIES, Part, Records, list_images
+from aliasing.records import Part, Records, list_images
 
 Row = dict[str, Any]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aliasing.cli.shared import add_images, add_run, images_of, measuring, print_result, skipped_lines
+from aliasing.outputs import measures_in
 
 SUMMARY = "say which downsampling site causes the jitter"
 
@@ -62,7 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
             plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
-    found = [tables.render(tables.attribution_rows(summary), arguments.format, sign="+")]
+    found = [tables.attribution_table(summary, arguments.format)]
     print_result(arguments, summary, found, _remarks(summary, arguments.out))
 
 
@@ -70,11 +71,11 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     """What is to be known of the table."""
     by = summary["ranked_by"]
     yield "(alone: this site treated minus none; spared: all but this one minus all; paired, with the 95 % interval)"
+    measures = measures_in(summary, "attribution")
     whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
     for name, variant in whole.items():
-        yield f"{name}: P(top-1 change) {variant['top1_change']['value']:.4f}, MAC {variant['mac']['value']:.4f}" + (
-            f", accuracy {variant['accuracy']['value']:.4f}" if "accuracy" in variant else ""
-        )
+        shown = [(measure.title, variant[measure.name]["value"]) for measure in measures if measure.name in variant]
+        yield f"{name}: {', '.join(f'{title} {value:.4f}' for title, value in shown)}"
     clear = [site["name"] for site in summary["sites"] if site["clear"]]
     spared = [site["name"] for site in summary["sites"] if site["clear_spared"]]
     yield f"ranked by {by}; sites whose treatment alone clearly lowers it: {', '.join(clear) or 'none'}"

@@ -36,6 +36,7 @@ from aliasing.cli.shared import (
     skipped_lines,
     verification_line,
 )
+from aliasing.outputs import OUTPUTS, measures_in
 
 SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
 
@@ -58,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_resizer(parser)
     parser.add_argument(
         "--output",
-        choices=("probabilities", "embedding"),
+        choices=tuple(OUTPUTS),
         default="probabilities",
-        help="what of the network is compared; `embedding` for one that is no classifier",
+        help="what of the network's answer is compared; `embedding` for a network that is no classifier",
     )
     add_execution(parser)
     add_run(parser)
@@ -80,8 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
     if arguments.animate:
         check_animate(arguments, protocol)
-        if arguments.output == "embedding":
-            raise UsageError("--animate shows probabilities, which an embedding has not")
+        if not OUTPUTS[arguments.output].of_classes:
+            raise UsageError(f"--animate needs class probabilities; leave out --output {arguments.output}")
     with measuring(arguments) as options:
         models = named(arguments.models, arguments.labels)
         result = measure_jitter(
@@ -114,7 +115,7 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
     """What is to be known of the tables."""
     models = summary["models"]
     yield "(in brackets the 95 % interval)"
-    if any("accuracy" in model for model in models.values()):
+    if any(measure.caution for measure in measures_in(summary, "table")):
         yield "(an accuracy flatters a network that was trained on these images)"
     yield ""
     for name, model in models.items():

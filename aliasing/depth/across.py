@@ -33,6 +33,7 @@ from aliasing.errors import InputError
 from aliasing.estimates import Estimate
 from aliasing.jitter import Jitter, PairMetrics
 from aliasing.models import Classifier, load_model
+from aliasing.outputs.probabilities import TOP1_CHANGE
 from aliasing.provenance import command_line, versions
 from aliasing.records import Records
 from aliasing.sites import find_sites
@@ -251,7 +252,7 @@ def compare_depths(
 
 def _answers_by_class(run: Run, name: str) -> bool:
     """Whether a network's records hold the class of each view; those of embeddings and of several labels do not."""
-    return all("first_top1" in table.column_names for table in islice(run.tables(name), 1))
+    return all(TOP1_CHANGE.is_told_by(table) for table in islice(run.tables(name), 1))
 
 
 def _group(members: dict[str, Run], rows: dict[str, tuple[str, NetworkDepth]]) -> dict[str, Any]:

@@ -30,20 +30,21 @@ from torch import nn
 
 from aliasing import tables
 from aliasing.classes import MatchedLabels, in_classes, match_labels
-from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Measure
+from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, describe_scale, dtype_name
-from aliasing.jitter.engine import compare_probabilities, in_batches, measure_blocks, table_of
+from aliasing.jitter.engine import in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
+from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, compare_classes
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
-from aliasing.records import PROBABILITIES, Part, Records
+from aliasing.records import Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.scales import find_scale
 from aliasing.sites import Site
@@ -80,7 +81,7 @@ class Attribution:
     treatment: dict[str, Any]
     jitter: Jitter
 
-    def ranking(self, by: Measure = "mac") -> list[dict[str, Any]]:
+    def ranking(self, by: str = "mac") -> list[dict[str, Any]]:
         """The sites, the guiltiest first: the one whose treatment alone takes most jitter away.
 
         Parameters
@@ -125,10 +126,10 @@ class Attribution:
             measure: {s: matched.contrast({before: -1, after: 1}, measure, s).as_dict() for s in SELECTIONS}
             for measure in MEASURES
         }
-        accuracy = self.jitter.difference(before, after).estimates().get("accuracy")
-        return found if accuracy is None else {**found, "accuracy": accuracy.as_dict()}
+        accuracy = self.jitter.difference(before, after).estimates().get(ACCURACY.name)
+        return found if accuracy is None else {**found, ACCURACY.name: accuracy.as_dict()}
 
-    def summary(self, by: Measure = "mac") -> dict[str, Any]:
+    def summary(self, by: str = "mac") -> dict[str, Any]:
         """The numbers, as they stand in ``summary.json``."""
         whole = self.jitter.summary()
         return {
@@ -145,7 +146,7 @@ class Attribution:
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the sites, ranked."""
-        return tables.render(tables.attribution_rows(self.summary()), "html", sign="+")
+        return tables.attribution_table(self.summary(), "html")
 
 
 @surroundings_kept()
@@ -340,7 +341,7 @@ def _measure_blocks(
     precision = dtype_name(model)
 
     def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
-        columns = [compare_probabilities(outputs[:, k], views, image, precision) for k in range(len(names))]
+        columns = [compare_classes(outputs[:, k], views, image, precision) for k in range(len(names))]
         tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
         return pa.concat_tables(tables)
 

@@ -19,26 +19,25 @@ The weights are treated as known, which makes the intervals of ``matched`` a lit
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from aliasing.estimates import Estimate, Share, contrast
-from aliasing.jitter.metrics import ImageTotals, image_starts
+from aliasing.outputs.base import ImageTotals, image_starts
+from aliasing.outputs.probabilities import MAC, TOP1_CHANGE
 
 Array: TypeAlias = npt.NDArray[np.float64]
 Parts: TypeAlias = Callable[[], Iterable[pa.Table]]
 """A function that yields the records of one network block by block, called once for each pass."""
-Measure: TypeAlias = Literal["top1_change", "mac"]
 Selection: TypeAlias = Literal["all", "right", "matched"]
 
-MEASURES: tuple[Measure, ...] = ("top1_change", "mac")
+MEASURES = {measure.name: measure for measure in (TOP1_CHANGE, MAC)}
 SELECTIONS: tuple[Selection, ...] = ("all", "right", "matched")
 # Finer where answers change: almost all changes have a margin below 0.3.
 MARGIN_EDGES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-_BINARY = {"top1_change": True, "mac": False}
 
 
 class MatchedJitter:
@@ -47,7 +46,7 @@ class MatchedJitter:
     Parameters
     ----------
     networks : mapping of str to callable
-        For each network a function that yields its records (``records.PROBABILITIES``) block by block.
+        For each network a function that yields its records (``outputs.probabilities.PROBABILITIES``) block by block.
 
     Attributes
     ----------
@@ -91,16 +90,16 @@ class MatchedJitter:
         """For each network the share of its pairs in bins where another network has none."""
         return dict(zip(self.networks, self.shares[:, ~self.common].sum(1).tolist(), strict=True))
 
-    def estimate(self, network: str, measure: Measure, selection: Selection) -> Estimate:
+    def estimate(self, network: str, measure: str, selection: Selection) -> Estimate:
         """The mean of the measure over a selection of the network's pairs, with its interval."""
         totals = self._totals[network, selection].get(measure)
-        share = Share(binary=_BINARY[measure])
+        share = Share(MEASURES[measure].binary)
         if totals is not None:
             seen = totals.counts > 0
             share.add(totals.totals[seen], totals.counts[seen])
         return share.estimate()
 
-    def contrast(self, coefficients: Mapping[str, float], measure: Measure, selection: Selection) -> Estimate:
+    def contrast(self, coefficients: Mapping[str, float], measure: str, selection: Selection) -> Estimate:
         """A weighted sum of several networks' means, with its interval, paired over their common images.
 
         ``{a: -1, b: 1}`` is the difference *b* − *a*.
@@ -118,7 +117,7 @@ class MatchedJitter:
             [measured.totals[rows] for rows, measured in zip(where, totals, strict=True)],
             [measured.counts[rows] for rows, measured in zip(where, totals, strict=True)],
             list(coefficients.values()),
-            binary=_BINARY[measure],
+            binary=MEASURES[measure].binary,
         )
 
 
@@ -136,34 +135,22 @@ def _margin_counts(parts: Parts) -> Array:
     return counts
 
 
-def _totals(parts: Parts, selection: Selection, weights: Array) -> dict[Measure, ImageTotals]:
+def _totals(parts: Parts, selection: Selection, weights: Array) -> dict[str, ImageTotals]:
     """For each measure and image, the weighted sum of the values and the sum of the weights."""
-    names: list[npt.NDArray[np.object_]] = []
-    counts: list[Array] = []
-    totals: dict[Measure, list[Array]] = {measure: [] for measure in MEASURES}
+    found: dict[str, list[tuple[Any, Array, Array]]] = {measure: [] for measure in MEASURES}
     for table in parts():
         if not len(table):
             continue
-        name = table["name"].to_numpy()
         starts = image_starts(table)
+        names = table["name"].to_numpy()[starts]
         weight = _weight(table, selection, weights)
-        names.append(name[starts])
-        counts.append(np.add.reduceat(weight, starts))
-        for measure, values in _values(table).items():
-            totals[measure].append(np.add.reduceat(weight * values, starts))
-    if not names:
-        return {}
-    return {
-        measure: ImageTotals(np.concatenate(names), np.concatenate(totals[measure]), np.concatenate(counts))
-        for measure in MEASURES
-    }
-
-
-def _values(table: pa.Table) -> dict[Measure, Array]:
-    """The value of each measure for each pair."""
-    first, second = (table[f"{view}_probability"].to_numpy().astype(np.float64) for view in ("first", "second"))
-    changed = table["first_top1"].to_numpy() != table["second_top1"].to_numpy()
-    return {"top1_change": changed.astype(np.float64), "mac": np.abs(first - second)}
+        for name, measure in MEASURES.items():
+            values = measure.pairs(table)
+            assert values is not None
+            counts = np.where(np.isnan(values), 0, weight)
+            totals = counts * np.nan_to_num(values)
+            found[name].append((names, *(np.add.reduceat(x, starts) for x in (totals, counts))))
+    return {name: ImageTotals(*map(np.concatenate, zip(*parts, strict=True))) for name, parts in found.items() if parts}
 
 
 def _weight(table: pa.Table, selection: Selection, weights: Array) -> Array:

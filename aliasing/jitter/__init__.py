@@ -1,12 +1,7 @@
 """How much does a network's answer move when the image moves by one pixel?
 
-A network is shown views of photographs that differ by a small shift; its answers are compared pair by pair
-(Azulay & Weiss 2019):
-
-.. math:: P(\\text{top-1 change}) = \\langle k_1 \\ne k_2 \\rangle, \\qquad
-          \\mathrm{MAC} = \\langle |p_1(k_1) - p_2(k_1)| \\rangle
-
-with *k* the top class of a view and *p* its probability. Consistency is 1 − P(top-1 change) (Zhang 2019).
+A network is shown views of photographs that differ by a small shift; what it gives to them (`aliasing.outputs`) is
+compared pair by pair (Azulay & Weiss 2019).
 """
 
 import math
@@ -29,35 +24,33 @@ from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
     Compare,
     Show,
-    compare_labels,
-    compare_probabilities,
     in_batches,
     measure_blocks,
     table_of,
 )
 from aliasing.jitter.faults import Guarded, at_work
-from aliasing.jitter.gallery import GALLERY_SIZE, Gallery, embed_gallery
-from aliasing.jitter.metrics import NOT_MEASURED, PairedMetrics, PairMetrics, image_totals
+from aliasing.jitter.gallery import embed_gallery
+from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.jitter.network import (
     Array,
     Execution,
-    embeddings_of,
     execution_of,
     has_fast_bfloat16,
     prepare,
-    probabilities_of,
     rounding_unit,
 )
 from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
+from aliasing.outputs import OUTPUTS, output_of_table
+from aliasing.outputs.base import Output
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.protocols.base import written
 from aliasing.provenance import command_line, versions
-from aliasing.records import EMBEDDINGS, LABELS, PROBABILITIES, InputsDigest, Part, Records, differing_input
+from aliasing.records import InputsDigest, Part, Records, differing_input
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
-from aliasing.scales import SCALES, Found, find_scale
+from aliasing.scales import Found
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
@@ -71,8 +64,8 @@ _BLOCKS_AT_ONCE = 16
 class _Measured:
     """What the records of one network come to."""
 
-    metrics: PairMetrics = field(default_factory=PairMetrics)
-    minus_first: PairedMetrics = field(default_factory=PairedMetrics)
+    metrics: PairMetrics
+    minus_first: PairedMetrics
     images: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
@@ -100,8 +93,13 @@ class Jitter:
     _records: Records = field(repr=False)
 
     @property
+    def output(self) -> type[Output] | None:
+        """What of the networks' answers was compared; None where the settings do not say, and the records must."""
+        return OUTPUTS[self.settings["output"]] if "output" in self.settings else None
+
+    @property
     def records(self) -> pa.Table:
-        """One row a pair of views, of all networks (see :mod:`aliasing.records`)."""
+        """One row a pair of views, of all networks (see :mod:`aliasing.outputs`)."""
         return self._records.table(list(self.models))
 
     def tables(self, model: str) -> Iterator[pa.Table]:
@@ -109,12 +107,12 @@ class Jitter:
         return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
 
     def _parts(self, model: str) -> Iterator[list[Part]]:
-        parts = self._records.parts(model, NOT_MEASURED)
+        parts = self._records.parts(model, None if self.output is None else self.output.needed())
         return iter(lambda: list(islice(parts, _BLOCKS_AT_ONCE)), [])
 
     def metrics(self, model: str) -> PairMetrics:
         """The measures of a network, accumulated from its records some blocks at a time."""
-        metrics = PairMetrics()
+        metrics = PairMetrics(output=self.output)
         for table in self.tables(model):
             metrics.add(table)
         return metrics
@@ -126,7 +124,8 @@ class Jitter:
     @cached_property
     def _measured(self) -> dict[str, _Measured]:
         """What one pass over the records of all networks, side by side, makes of each."""
-        measured = {name: _Measured() for name in self.models}
+        output = self.output
+        measured = {name: _Measured(PairMetrics(output=output), PairedMetrics(output=output)) for name in self.models}
         for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
             first: pa.Table | None = None
             for found, parts in zip(measured.values(), parts_of_all, strict=True):
@@ -147,10 +146,11 @@ class Jitter:
         return measured
 
     def most_jittery(self, model: str) -> str | None:
-        """The name of the image on which the probability of the answer moves most; None where it never moves."""
+        """The name of the image on which the output moves most; None where it never moves, or has no such measure."""
         found: tuple[float, str | None] = (0.0, None)
         for table in self.tables(model):
-            movement = image_totals(table).get("mac")
+            output = self.output or output_of_table(table)
+            movement = output.measure(output.movement).totals(table) if output.movement else None
             if movement is not None and len(movement.names):
                 most = int(movement.totals.argmax())
                 found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
@@ -214,7 +214,7 @@ def paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetr
     InputError
         They were shown other images.
     """
-    metrics = PairedMetrics()
+    metrics = PairedMetrics(output=before.output)
     for a, b in zip(before._parts(first), after._parts(second), strict=True):
         _require_same_inputs(a, b)
         metrics.add(*(pa.concat_tables([part.table for part in parts]) for parts in (a, b)))
@@ -256,9 +256,10 @@ def measure_jitter(
         What :func:`aliasing.images.open_images` takes: ``"sample"``, a file, a folder, an archive, a data set.
     protocol : str or Protocol
         How an image becomes views (see :mod:`aliasing.protocols`).
-    output : {"probabilities", "embedding"}
-        ``embedding`` measures a network that is no classifier: the cosine distance between the views' embeddings, and
-        whether the nearest neighbour among the other images changes.
+    output : str
+        What of the network's answer is compared: one of `aliasing.outputs.OUTPUTS`. ``"embedding"`` measures a network
+        that is no classifier: the cosine distance between the views' embeddings, and whether the nearest neighbour
+        among the other images changes.
     limit : int, optional
         Look at the first so many images.
     batch_size : int
@@ -311,12 +312,11 @@ def measure_jitter(
         raise UsageError(f"limit is {limit}; it must be at least 1")
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout is {timeout}; it must be above 0 seconds")
-    if output not in ("probabilities", "embedding"):
-        raise UsageError(f"unknown output {output!r}; choose probabilities or embedding")
+    kind = OUTPUTS[output]
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
-    if precision == "verified" and output == "embedding":
-        raise UsageError("an embedding is no answer that could be verified; choose precision float32 or bfloat16")
+    if precision == "verified" and not kind.of_classes:
+        raise UsageError(f"output {output!r} is no answer that could be verified; choose precision float32 or bfloat16")
     Execution(device)
     slow = precision == "verified" and not has_fast_bfloat16(device)
     keep_freed_memory()
@@ -335,8 +335,8 @@ def measure_jitter(
         "compile": compiled,
         "threads": torch.get_num_threads(),
     }
-    if output == "embedding":
-        settings["gallery"] = GALLERY_SIZE
+    if kind.gallery:
+        settings["gallery"] = kind.gallery
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
         for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
@@ -347,26 +347,24 @@ def measure_jitter(
                 )
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
-                found = find_scale(network) if output == "probabilities" else None
-            described[network.name] = describe_network(network, protocol, identity)
-            if found is not None:
-                network = replace(network, scale=found.name)
-                described[network.name] |= describe_scale(found)
-                if found.scale.of_labels and precision == "verified":
-                    raise UsageError(
-                        f"{network.name} gives {found.name}, which have no one answer that could be verified; choose"
-                        " precision float32 or bfloat16"
-                    )
+                compared = kind.of(network)
+            network = compared.model
+            described[network.name] = describe_network(network, protocol, identity) | compared.describe()
+            if precision == "verified" and not compared.verifiable:
+                raise UsageError(
+                    f"{network.name} gives {network.scale}, which have no one answer that could be verified; choose"
+                    " precision float32 or bfloat16"
+                )
             if precision != "float32" and network.dtype != torch.float32:
                 raise UsageError(
                     f"{network.name} is in {dtype_name(network)} itself; choose precision float32, which leaves it so"
                 )
             if slow:
                 described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
-            labels = _labels_of(network, run, output, timeout)
+            labels = _labels_of(compared, run, timeout)
             if labels is not None:
                 described[network.name]["labels"] = labels.summary()
-            _measure(_Subject(network, protocol, {**settings, **asdict(identity)}, timeout, labels), run)
+            _measure(_Subject(compared, protocol, {**settings, **asdict(identity)}, timeout, labels), run)
     if not described:
         raise UsageError("no network was given")
     return Jitter(described, protocol, settings, run.records)
@@ -401,13 +399,17 @@ def trace_most_jittery(
 
 @dataclass(frozen=True)
 class _Subject:
-    """A network, and how it is shown images."""
+    """An output of a network, and how the network is shown images."""
 
-    model: Classifier
+    output: Output
     protocol: Protocol
     settings: dict[str, Any]
     timeout: float | None
-    labels: MatchedLabels | None = None  # an embedding has no classes
+    labels: MatchedLabels | None = None  # where the output has no classes
+
+    @property
+    def model(self) -> Classifier:
+        return self.output.model
 
     @property
     def execution(self) -> Execution:
@@ -428,22 +430,17 @@ class _Subject:
     def views_of(self, image: Image | Clip) -> Views:
         return self.protocol.views(image, self.model, self.settings["seed"])
 
-    @cached_property
-    def embedder(self) -> Guarded:
-        unit = rounding_unit(self.running, self.execution.device, self.execution.half)
-        return Guarded(self.running, embeddings_of(self.running, self.execution), self.timeout, unit)
-
-    def classifier(self, execution: Execution) -> Guarded:
+    def network(self, execution: Execution) -> Guarded:
         unit = rounding_unit(self.running, execution.device, execution.half)
-        return Guarded(self.running, probabilities_of(self.running, execution), self.timeout, unit)
+        return Guarded(self.running, self.output.network(self.running, execution), self.timeout, unit)
 
 
-def _labels_of(model: Classifier, run: Run, output: str, timeout: float | None) -> MatchedLabels | None:
+def _labels_of(output: Output, run: Run, timeout: float | None) -> MatchedLabels | None:
     """What the labels of the images mean to a network."""
-    if output == "embedding":
+    if not output.of_classes:
         return None
-    with at_work(model.name, ["a picture of zeros"], timeout):
-        return match_labels(model, run.labels, defined=run.source.class_names, source=run.source.description)
+    with at_work(output.model.name, ["a picture of zeros"], timeout):
+        return match_labels(output.model, run.labels, defined=run.source.class_names, source=run.source.description)
 
 
 _Way: TypeAlias = tuple[Show, Compare, float | None]
@@ -453,17 +450,15 @@ _Way: TypeAlias = tuple[Show, Compare, float | None]
 def _measure(subject: _Subject, run: Run) -> None:
     """Measure what has not been measured yet of one network."""
     name, settings = subject.model.name, subject.settings
-    if settings["output"] == "embedding":
+    if subject.output.gallery:
         run.begin([name], settings)  # another run is refused before a gallery is made
-        within = run.within("gallery", settings["gallery"])
-        gallery = embed_gallery(name, subject.views_of, lambda: subject.embedder, settings, within)
-        way, schema = partial(_embedding_way, subject, gallery), EMBEDDINGS
-    else:
-        of_labels = SCALES[subject.model.scale or "logits"].of_labels
-        way, schema = partial(_probability_way, subject, run), LABELS if of_labels else PROBABILITIES
+        within, first = run.within("gallery", settings["gallery"]), partial(subject.network, subject.execution)
+        gallery = embed_gallery(name, subject.views_of, first, settings, within)
+        subject = replace(subject, output=subject.output.beside(*gallery))
+    schema = subject.output.schema
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
-        show, compare, bound = way()
+        show, compare, bound = _way_of(subject, run)
         numbered = subject.numbered(blocks)
 
         def tabulate(image_name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
@@ -476,18 +471,13 @@ def _measure(subject: _Subject, run: Run) -> None:
     run.measure(name, [name], settings, work)
 
 
-def _embedding_way(subject: _Subject, gallery: Gallery) -> _Way:
-    return in_batches(subject.embedder, subject.settings["batch_size"]), gallery.compare, None
-
-
-def _probability_way(subject: _Subject, run: Run) -> _Way:
+def _way_of(subject: _Subject, run: Run) -> _Way:
     precision, seed, batch_size = (subject.settings[name] for name in ("precision", "seed", "batch_size"))
     if precision != "verified":
-        network = subject.classifier(subject.execution)
-        compare = compare_labels if SCALES[subject.model.scale or "logits"].of_labels else compare_probabilities
         of = "bfloat16" if subject.execution.half else dtype_name(subject.model)
-        return in_batches(network, batch_size), partial(compare, precision=of), None
-    fast, exact = (subject.classifier(replace(subject.execution, half=half)) for half in (True, False))
+        compare = partial(subject.output.compare, precision=of)
+        return in_batches(subject.network(subject.execution), batch_size), compare, None
+    fast, exact = (subject.network(replace(subject.execution, half=half)) for half in (True, False))
     model, protocol = subject.model, subject.protocol
     bound = calibrate(model, fast, exact, run.entries(), protocol, seed=seed, batch_size=batch_size)
     verification = Verification(fast, exact, bound, seed, batch_size)

@@ -16,15 +16,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from aliasing.errors import InputError
 from aliasing.images import BadImage, Clip, Entry, Image
 from aliasing.jitter.faults import Guarded, staying
 from aliasing.jitter.network import Array, Network
 from aliasing.memory import return_freed_memory
+from aliasing.outputs.base import Columns
 from aliasing.protocols import Views
 from aliasing.records import Part
 
-Columns: TypeAlias = dict[str, Any]
 Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
 Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
 ViewsOf: TypeAlias = Callable[[Image | Clip], Views]
@@ -47,69 +46,6 @@ class Shown(NamedTuple):
 
 Show: TypeAlias = Callable[[Iterator[Shown]], Iterator[Array]]
 """A function that yields the output of each picture, in order."""
-
-
-def compare_probabilities(outputs: Array, views: Views, image: Image | Clip, precision: str = "float32") -> Columns:
-    """What changes from the first to the second view of each pair: the columns of ``records.PROBABILITIES``.
-
-    Parameters
-    ----------
-    outputs : float32 array, views×classes
-        The class probabilities of each view.
-    views : Views
-    image : Image or Clip
-        Its label, if any, is the number of a class (see `aliasing.classes.in_classes`); InputError if there is no such.
-    precision : str
-        The precision in which the network gave the outputs.
-    """
-    classes = outputs.shape[1]
-    label = image.label
-    if isinstance(label, str) or (label is not None and not 0 <= label < classes):
-        raise InputError(f"{image.name} has label {label!r}, but the network has {classes} classes, 0 … {classes - 1}")
-    first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
-    top1 = outputs.argmax(1)
-    two_largest = np.partition(outputs, -2, axis=1)[:, -2:]
-    margin = two_largest[:, 1] - two_largest[:, 0]
-    columns = {
-        "first_top1": top1[first],
-        "second_top1": top1[second],
-        "first_probability": outputs[first, top1[first]],
-        "second_probability": outputs[second, top1[first]],
-        "first_margin": margin[first],
-        "second_margin": margin[second],
-        "total_variation": np.array([np.abs(outputs[a] - outputs[b]).sum() / 2 for a, b in views.pairs], np.float32),
-        "first_precision": [precision] * len(first),
-        "second_precision": [precision] * len(first),
-    }
-    if label is not None:
-        columns["first_label_probability"] = outputs[first, label]
-        columns["second_label_probability"] = outputs[second, label]
-    return columns
-
-
-def compare_labels(outputs: Array, views: Views, image: Image | Clip, precision: str = "float32") -> Columns:
-    """Which labels cross a probability of 0.5 between the views of each pair: the columns of ``records.LABELS``.
-
-    Parameters
-    ----------
-    outputs : float32 array, views×labels
-        The probability of each label in each view, independently of the others.
-    views, image, precision
-        As for :func:`compare_probabilities`.
-    """
-    first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
-    there = outputs >= 0.5
-    margin = np.abs(outputs - 0.5).min(1)
-    return {
-        "first_labels": there.sum(1)[first],
-        "second_labels": there.sum(1)[second],
-        "labels_changed": (there[first] != there[second]).sum(1),
-        "label_change": np.array([np.abs(outputs[a] - outputs[b]).mean() for a, b in views.pairs], np.float32),
-        "first_margin": margin[first],
-        "second_margin": margin[second],
-        "first_precision": [precision] * len(first),
-        "second_precision": [precision] * len(first),
-    }
 
 
 def measure_blocks(

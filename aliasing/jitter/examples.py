@@ -24,10 +24,11 @@ from aliasing.errors import one_line
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.images.preview import write_preview
 from aliasing.jitter import Jitter
-from aliasing.jitter.metrics import image_starts, image_totals
 from aliasing.jitter.network import execution_of, probabilities
 from aliasing.jitter.trace import Trace, answer_in_words, trace_by
 from aliasing.models import Classifier, load_model
+from aliasing.outputs.base import image_starts
+from aliasing.outputs.probabilities import MAC
 from aliasing.provenance import write_json
 from aliasing.undisturbed import surroundings_kept
 
@@ -74,7 +75,7 @@ def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
     Returns
     -------
     list of Example
-        Empty for embeddings, which have no answer.
+        Empty for an output that has no one answer, such as an embedding.
     """
     most: list[Example] = []
     least: list[Example] = []
@@ -89,7 +90,7 @@ def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
 
 def _examples_of(table: pa.Table) -> Iterator[Example]:
     """Every photograph of a table of records."""
-    totals = image_totals(table).get("mac")
+    totals = MAC.totals(table)
     if totals is None:
         return
     first, second = (table[f"{view}_probability"].to_numpy().astype(np.float64) for view in ("first", "second"))

@@ -25,10 +25,12 @@ import numpy as np
 import numpy.typing as npt
 
 from aliasing.images import BadImage, Clip, Entry, Image
-from aliasing.jitter.engine import Columns, Shown, answers_to, compare_probabilities, in_batches, prepare_ahead
+from aliasing.jitter.engine import Shown, answers_to, in_batches, prepare_ahead
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.network import Array
 from aliasing.models import Classifier
+from aliasing.outputs.base import Columns, first_and_second
+from aliasing.outputs.probabilities import compare_classes
 from aliasing.protocols import Protocol, Views
 from aliasing.protocols.base import generator
 
@@ -92,13 +94,13 @@ class Verification:
         yield from (view.both for view in waiting)
 
     def compare(self, outputs: Array, views: Views, image: Image | Clip) -> Columns:
-        """Like ``compare_probabilities``, with the precision of each answer and the result of the audit."""
+        """Like ``compare_classes``, with the precision of each answer and the result of the audit."""
         fast, exact = outputs[:, 0], outputs[:, 1]
         close = self._is_close(fast)
-        first, second = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
+        first, second = first_and_second(views)
         audited = audited_pairs(image.identity, self.seed, len(views.pairs))
-        kept = compare_probabilities(np.where(close[:, None], exact, fast), views, image)
-        checked = compare_probabilities(exact, views, image)
+        kept = compare_classes(np.where(close[:, None], exact, fast), views, image)
+        checked = compare_classes(exact, views, image)
         columns = {name: np.where(audited, checked[name], kept[name]) for name in kept if "precision" not in name}
         differ = sum((kept[name] != checked[name]).astype(int) for name in ("first_top1", "second_top1"))
         return {

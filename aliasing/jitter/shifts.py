@@ -1,13 +1,16 @@
 """The jitter at each shift, from the records alone."""
 
+from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from aliasing.estimates import Share
+from aliasing.estimates import Mean, Share
+from aliasing.outputs import output_of_table
+from aliasing.outputs.base import Measure, Output, column
 
 MOST_SHIFTS = 441  # a square of 21×21; with more, each has too few pairs
 
@@ -21,34 +24,30 @@ class ByShift:
     along_path : bool
         True if a shift is a step (from, to) on the protocol's path, False if it is (dy, dx) in pixels.
     rows : list of dict
-        ``shift`` (two numbers), ``pairs``, and ``top1_change`` and ``mac``, each as ``{"value", "low", "high"}``.
+        ``shift`` (two numbers), ``pairs``, and the measures that the output shows by shift (for probabilities
+        ``top1_change`` and ``mac``), each as ``{"value", "low", "high"}``.
     """
 
     along_path: bool
     rows: list[dict[str, Any]]
 
 
-@dataclass
-class _Jitter:
-    pairs: int = 0
-    top1_change: Share = field(default_factory=lambda: Share(binary=True))
-    mac: Share = field(default_factory=Share)
-
-
-def by_shift(tables: Iterable[pa.Table], along_path: bool) -> ByShift:
-    """The top-1 change and mean absolute change of a network's answers at every shift, with 95 % intervals.
+def by_shift(tables: Iterable[pa.Table], along_path: bool, output: type[Output] | None = None) -> ByShift:
+    """How much a network's output moves at every shift, with 95 % intervals.
 
     Parameters
     ----------
     tables : iterable of pyarrow.Table
-        A network's records (``records.PROBABILITIES``), one block at a time.
+        A network's records, one block at a time.
     along_path : bool
         Group by steps of the protocol's path, instead of by how far the content moves between the two views.
+    output : type of Output, optional
+        What was measured; by default the first output that has a measure for the records.
 
     Returns
     -------
     ByShift
-        Without rows if the records hold no answers (embeddings) or more than `MOST_SHIFTS` different shifts.
+        Without rows if the output shows nothing by shift (an embedding), or there are more than `MOST_SHIFTS` shifts.
 
     Examples
     --------
@@ -58,38 +57,34 @@ def by_shift(tables: Iterable[pa.Table], along_path: bool) -> ByShift:
     >>> row["shift"], row["top1_change"]["value"], row["mac"]["value"]
     ([1.0, -1.0], 1.0, 0.25)
     """
-    found: dict[tuple[float, float], _Jitter] = {}
+    found: dict[tuple[float, float], dict[Measure, Share | Mean]] = {}
+    pairs: Counter[tuple[float, float]] = Counter()
     for table in tables:
-        if "first_top1" not in table.column_names:
+        output = output or output_of_table(table)
+        told = [(measure, measure.pairs(table)) for measure in output.shown_in("shift")]
+        shown = [(measure, values) for measure, values in told if values is not None]
+        if not shown:
             return ByShift(along_path, [])
-        columns = {name: table[name].to_numpy().astype(np.float64) for name in table.column_names if name in _COLUMNS}
-        if along_path:
-            keys = np.stack([columns["first_position"], columns["second_position"]], 1)
-        else:
-            keys = np.stack([columns[f"second_{axis}"] - columns[f"first_{axis}"] for axis in ("dy", "dx")], 1)
-        changed = columns["first_top1"] != columns["second_top1"]
-        jump = np.abs(columns["first_probability"] - columns["second_probability"])
-        shifts, place = np.unique(keys, axis=0, return_inverse=True)
+        ends = ("position",) if along_path else ("dy", "dx")
+        first, second = (
+            np.stack([column(table, f"{view}_{end}").astype(np.float64) for end in ends], 1)
+            for view in ("first", "second")
+        )
+        shifts, place = np.unique(
+            np.concatenate([first, second], 1) if along_path else second - first, axis=0, return_inverse=True
+        )
         for index, (a, b) in enumerate(shifts.tolist()):
-            jitter = found.setdefault((a, b), _Jitter())
             here = place.reshape(-1) == index
-            jitter.pairs += int(here.sum())
-            jitter.top1_change.add(changed[here], 1)
-            jitter.mac.add(jump[here], 1)
+            pairs[a, b] += int(here.sum())
+            pools = found.setdefault((a, b), {})
+            for measure, values in shown:
+                counted = values[here & ~np.isnan(values)]
+                pools.setdefault(measure, measure.pool()).add(counted, 1)
         if len(found) > MOST_SHIFTS:
             return ByShift(along_path, [])
     rows = [
-        {
-            "shift": list(shift),
-            "pairs": jitter.pairs,
-            "top1_change": jitter.top1_change.estimate().as_dict(),
-            "mac": jitter.mac.estimate().as_dict(),
-        }
-        for shift, jitter in sorted(found.items())
+        {"shift": list(shift), "pairs": pairs[shift]}
+        | {measure.name: measure.estimate(pool, 1).as_dict() for measure, pool in pools.items()}
+        for shift, pools in sorted(found.items())
     ]
     return ByShift(along_path, rows)
-
-
-_COLUMNS = {
-    f"{view}_{name}" for view in ("first", "second") for name in ("dy", "dx", "position", "top1", "probability")
-}

@@ -8,18 +8,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aliasing.depth.attribution import AS_IT_IS, TREATED, Attribution
-from aliasing.depth.matching import Measure
+from aliasing.outputs import measures_in
+from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, plain, style
 
-_MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change", "accuracy": "accuracy"}
 _WAYS = {
     "alone": ("this site treated, minus none", "o"),
     "spared": ("all but this site treated, minus all", "s"),
 }
 
 
-def attribution(result: Attribution, by: Measure = "mac") -> Figure:
+def attribution(result: Attribution, by: str = "mac") -> Figure:
     """The sites by rank, with the paired differences of jitter and accuracy, and their 95 % intervals.
 
     Parameters
@@ -35,15 +35,15 @@ def attribution(result: Attribution, by: Measure = "mac") -> Figure:
     """
     summary = result.summary(by)
     sites = summary["sites"]
-    measures = [name for name in _MEASURES if name in sites[0]["alone"]]
+    measures = [measure for measure in measures_in(summary, "attribution") if measure.name in sites[0]["alone"]]
     with style():
         figure, panels = plt.subplots(
             1, len(measures), figsize=(10.5, 2.3 + 0.55 * len(sites)), sharey=True, squeeze=False
         )
         for axes, measure in zip(panels[0], measures, strict=True):
             _panel(axes, sites, measure)
-            axes.set_xlabel(f"difference of {_MEASURES[measure]}")
-            before, after = (summary["variants"][name][measure]["value"] for name in (AS_IT_IS, TREATED))
+            axes.set_xlabel(f"difference of {measure.called}")
+            before, after = (summary["variants"][name][measure.name]["value"] for name in (AS_IT_IS, TREATED))
             axes.set_title(f"none treated {before:.3f}, all {after:.3f}", fontsize=9.5)
         labels = [f"{site['rank']}. {plain(site['name'])}\n{_described(site)}" for site in sites]
         panels[0][0].set_yticks(range(len(sites)), labels, fontsize=8.5)
@@ -59,11 +59,13 @@ def attribution(result: Attribution, by: Measure = "mac") -> Figure:
     return figure
 
 
-def _panel(axes: Axes, sites: list[dict[str, Any]], measure: str) -> None:
-    selections = {"all": "all pairs", "matched": "matched on margin"} if measure != "accuracy" else {"": ""}
+def _panel(axes: Axes, sites: list[dict[str, Any]], measure: Measure) -> None:
+    by_pair = "all" in sites[0]["alone"][measure.name]
+    selections = {"all": "all pairs", "matched": "matched on margin"} if by_pair else {"": ""}
     for way, (colour, (text, marker)) in zip(_WAYS, zip(COLOURS, _WAYS.values(), strict=False), strict=True):
         for number, (selection, label) in enumerate(selections.items()):
-            estimates = [site[way][measure][selection] if selection else site[way][measure] for site in sites]
+            found = [site[way][measure.name] for site in sites]
+            estimates = [estimate[selection] if selection else estimate for estimate in found]
             # Null where too few images, or none, tell it; a mark that is not a number is not drawn.
             bounds = [[e[bound] for e in estimates] for bound in ("value", "low", "high")]
             values, low, high = np.array(bounds, dtype=float)

@@ -10,17 +10,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
 from aliasing.jitter import Jitter, Trace
+from aliasing.outputs import measures_in, output_of
+from aliasing.outputs.base import Measure
 from aliasing.plots.style import COLOURS, line_of, plain, style
 
-_MEASURES = {
-    "top1_change": "P(top-1 change)",
-    "mac": "mean absolute change",
-    "any_change": "P(any label changes)",
-    "label_mac": "mean absolute change per label",
-    "cosine_distance": "cosine distance",
-    "neighbour_change": "P(neighbour change)",
-    "accuracy": "accuracy (flattering if trained on these)",
-}
 _MOST_THUMBNAILS = 9
 
 
@@ -39,8 +32,10 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
     """
     summary = result.summary()
     models = summary["models"]
-    measures = [name for name in _MEASURES if any(name in model for model in models.values())]
-    measures = measures or ["top1_change"]  # no output was finite: an empty panel says so
+    measures = measures_in(summary, "plot")
+    output = output_of(summary["settings"])
+    if not measures and output is not None:  # no output was finite: an empty panel says so
+        measures = output.shown_in("plot")[:1]
     top = 1.3 + 0.32 * len(models)
     bottom = 4.1 if traces else 0
     with style():
@@ -62,21 +57,23 @@ def short_name(model: str) -> str:
     return plain(architecture)
 
 
-def _measures(figure: Figure | SubFigure, models: dict[str, Any], measures: list[str], summary: dict[str, Any]) -> None:
+def _measures(
+    figure: Figure | SubFigure, models: dict[str, Any], measures: list[Measure], summary: dict[str, Any]
+) -> None:
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
         for row, model in enumerate(models.values()):
-            estimate = model.get(measure)
+            estimate = model.get(measure.name)
             if estimate is None or estimate["value"] is None:
                 continue
             value, low, high = estimate["value"], estimate["low"], estimate["high"]
             errors = [[value - low], [high - value]]
             axes.errorbar(value, row, xerr=errors, fmt="o", color=COLOURS[row % len(COLOURS)], capsize=3)
-        axes.set_xlabel(_MEASURES[measure])
+        axes.set_xlabel(measure.axis)
         axes.grid(axis="x", alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(6))  # the numbers of small values are long
-        if measure != "accuracy":
-            axes.set_xlim(left=0)
+        if measure.sign < 0:
+            axes.set_xlim(left=measure.range[0])
     panels[0].set_yticks(range(len(models)), [short_name(name) for name in models])
     panels[0].set_ylim(len(models) - 0.5, -0.5)
     images = max(model["images"] for model in models.values())

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aliasing.errors import InputError
+from aliasing.outputs import measures_in
 from aliasing.report import charts
 from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
 from aliasing.report.networks import estimate_text
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Run
+from aliasing.tables import over_all
 
 _LAYER_MEASURES = {
     "relative_change": ("relative change", "Invariance: how far do the averaged features move?"),
@@ -21,7 +23,6 @@ _SITE_MEASURES = {
     "baseband_kept": "baseband kept",
     "rise": "rise of the unexplained change",
 }
-_ATTRIBUTED = {"top1_change": "P(top-1 change)", "mac": "mean absolute change", "accuracy": "accuracy"}
 _WAYS = {"alone": "this site treated, minus none", "spared": "all but this site treated, minus all"}
 _WIDEST_FIGURE = 1600  # pixels
 
@@ -178,11 +179,12 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     )
     order = [str(site["name"]) for site in summary["sites"]]
     found = []
-    for measure, title in _ATTRIBUTED.items():
+    attributed = {measure.name: measure.called for measure in measures_in(summary, "attribution")}
+    for measure, title in attributed.items():
         points = []
         for site in summary["sites"]:
             for way, text in _WAYS.items():
-                value, low, high = ends(_over_all(site.get(way) or {}, measure))
+                value, low, high = ends(over_all((site.get(way) or {}).get(measure)))
                 if value is not None:
                     points.append({"site": site["name"], "way": text, "value": value, "low": low, "high": high})
         if points:
@@ -190,15 +192,15 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
             spec = charts.site_intervals(points, f"difference of {title}", order, "way")
             found.append(Chart(spec, caption, f"{caption}. The numbers are in the table below."))
     section.blocks.append(Charts(found))
-    heads = [f"{way}: {title}" for way in _WAYS for title in _ATTRIBUTED.values()]
+    heads = [f"{way}: {title}" for way in _WAYS for title in attributed.values()]
     rows = [
         [
             Cell(str(site["name"]), site.get("rank"), code=True),
             Cell(str(site.get("kind", ""))),
             *(
-                estimate_cell(_over_all(site.get(way) or {}, measure), sign=True)
+                estimate_cell(over_all((site.get(way) or {}).get(measure)), sign=True)
                 for way in _WAYS
-                for measure in _ATTRIBUTED
+                for measure in attributed
             ),
         ]
         for site in summary["sites"]
@@ -217,12 +219,6 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     if cautions:
         section.blocks.insert(0, Text([f"{text}." for text in cautions], "caution"))
     return section
-
-
-def _over_all(way: Mapping[str, Any], measure: str) -> Any:
-    """The estimate over all pairs; the accuracy has no others."""
-    estimate = way.get(measure)
-    return estimate.get("all", estimate) if isinstance(estimate, dict) else None
 
 
 def features_section(run: Run, number: int, names: Mapping[str, str]) -> Section:

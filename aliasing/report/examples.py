@@ -63,9 +63,11 @@ def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterabl
 def missing(run: Run) -> Block:
     """Why a run has no photographs to show, and what would bring them."""
     command = str(run.summary.get("command", ""))
-    if run.settings.get("output") == "embedding":
+    if run.output is None or not run.output.of_classes:
+        output = run.settings.get("output")
         return Text(
-            ["The run compares embeddings: there is no answer to follow, so it has kept no photographs."], "note"
+            [f"The run compares the output “{output}”: there is no answer to follow, so it has kept no photographs."],
+            "note",
         )
     return Command(
         f"{run.folder.name} holds no folder `{FOLDER}` (it was made by an older version, or by a command that keeps no"

@@ -6,6 +6,8 @@ from typing import Any
 
 from aliasing.errors import InputError
 from aliasing.jitter.shifts import by_shift
+from aliasing.outputs import measures_in
+from aliasing.outputs.base import Measure
 from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
 from aliasing.report import charts
@@ -26,21 +28,6 @@ from aliasing.report.blocks import (
 )
 from aliasing.report.runs import Run
 
-# What is known of a network, in the order of the table; whatever else a summary estimates stands behind it.
-_MEASURES = {
-    "accuracy": "accuracy",
-    "consistency": "consistency",
-    "top1_change": "P(top-1 change)",
-    "mac": "mean absolute change",
-    "any_change": "P(any label changes)",
-    "label_mac": "mean absolute change per label",
-    "cosine_distance": "cosine distance",
-    "neighbour_change": "P(neighbour change)",
-    "worst_accuracy": "worst-case accuracy",
-    "worst_change": "P(any change)",
-    "total_variation": "total variation",
-}
-_SHOWN_ONCE = ("flip_rate",)  # along a path it is P(top-1 change)
 _COUNTS = {
     "images": "images",
     "pairs": "pairs",
@@ -49,7 +36,6 @@ _COUNTS = {
     "multiply_adds": "multiply–adds",
     "views_per_second": "views per second",
 }
-_INTERVALS = ("top1_change", "mac", "any_change", "label_mac", "cosine_distance", "neighbour_change", "accuracy")
 _MOST_TILES = 4
 # Networks of which the jitter by shift is drawn; a leaderboard has more.
 _MOST_MAPS = 8
@@ -69,19 +55,25 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     """
     models = run.networks
     section = Section(f"networks-{number}", f"Networks compared{run.title}", _lead(run))
-    measures = [m for m in _MEASURES if any(ends(model.get(m))[0] is not None for model in models.values())]
+    measures = [
+        measure
+        for measure in measures_in(run.summary, "page")
+        if any(ends(model.get(measure.name))[0] is not None for model in models.values())
+    ]
+    # What an output measures that is not installed here, or that the summary of another version estimates.
+    known = {measure.name for measure in (run.output.measures if run.output else ())}
     others = {
         key: key.replace("_", " ")
         for model in models.values()
         for key, value in model.items()
-        if key not in _MEASURES and key not in _SHOWN_ONCE and ends(value)[0] is not None
+        if key not in known and ends(value)[0] is not None
     }
-    titles = {measure: _MEASURES[measure] for measure in measures} | others
+    titles = {measure.name: measure.called for measure in measures} | others
     section.blocks += _cautions(run, names)
-    section.blocks += _tiles(models, names)
+    section.blocks += _tiles(models, measures, names)
     section.blocks.append(_table(models, titles, names))
     section.blocks += _scatter(models, names)
-    section.blocks += _interval_charts(models, measures, names)
+    section.blocks += _interval_charts(models, measures_in(run.summary, "plot"), names)
     section.blocks += _differences(run, titles, names)
     section.blocks += _shifts(run, names)
     return section
@@ -134,13 +126,18 @@ def _cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
         yield Text([f"{'; '.join(who)}: {text}." for text, who in texts.items()], "caution")
 
 
-def _tiles(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> Iterable[Block]:
+def _tiles(
+    models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], names: Mapping[str, str]
+) -> Iterable[Block]:
     tiles = []
+    spoken = [measure for measure in measures if measure.spoken]
     for name, model in models.items():
-        value, low, high = ends(model.get("top1_change"))
-        if value is not None:
+        for measure in spoken[:1]:
+            value, low, high = ends(model.get(measure.name))
+            if value is None:
+                continue
             interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
-            text = f"of the pairs of views change the answer{interval}"
+            text = f"{measure.spoken}{interval}"
             changed, images = model.get("images_that_change"), model.get("images")
             if changed is not None and images:
                 text += f"; on {changed} of {images} photographs"
@@ -202,19 +199,21 @@ def _scatter(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> 
 
 
 def _interval_charts(
-    models: Mapping[str, dict[str, Any]], measures: Sequence[str], names: Mapping[str, str]
+    models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], names: Mapping[str, str]
 ) -> Iterable[Block]:
     if len(models) < 2:
         return
     shown = []
-    for measure in [name for name in _INTERVALS if name in measures]:
+    for measure in measures:
         points = []
         for name, model in models.items():
-            value, low, high = ends(model.get(measure))
+            value, low, high = ends(model.get(measure.name))
             if value is not None:
                 points.append({"network": names[name], "value": value, "low": low, "high": high})
-        spec = charts.intervals(points, _MEASURES[measure], list(names.values()), zero=measure != "accuracy")
-        caption = f"{_MEASURES[measure]}, 95 % intervals"
+        if not points:
+            continue
+        spec = charts.intervals(points, measure.called, list(names.values()), zero=measure.sign < 0)
+        caption = f"{measure.called}, 95 % intervals"
         shown.append(Chart(spec, caption, f"{caption}: {_spoken(points)}"))
     yield Charts(shown)
 
@@ -258,7 +257,8 @@ def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) 
 
 def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     """Jitter by shift, from the records."""
-    if not any("top1_change" in model for model in run.networks.values()):
+    measures = measures_in(run.summary, "shift")
+    if not measures or run.output is None:
         return
     if not (run.folder / "records").is_dir():
         yield Command(
@@ -273,7 +273,7 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     found: dict[str, list[dict[str, Any]]] = {}
     try:
         for name in list(run.networks)[:_MOST_MAPS]:
-            rows = by_shift((part.table for part in records.parts(name)), along_path).rows
+            rows = by_shift((part.table for part in records.parts(name)), along_path, run.output).rows
             if len(rows) > 1:
                 found[name] = rows
     except (InputError, KeyError) as error:
@@ -282,21 +282,21 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     if not found:
         return
     unit = protocol.unit if protocol else "pixels"
-    maps = _path_maps(found, names, unit) if along_path else _grid_maps(found, names)
+    maps = _path_maps(found, measures, names, unit) if along_path else _grid_maps(found, measures, names)
     rest = len(run.networks) - _MOST_MAPS
     if rest > 0:
         yield Text([f"Jitter by shift is shown of the first {_MOST_MAPS} networks; {rest} more are in the records."])
     yield Charts(maps)
 
 
-_BY_SHIFT = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
-
-
-def _path_maps(found: Mapping[str, Any], names: Mapping[str, str], unit: str) -> list[Chart]:
+def _path_maps(
+    found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str], unit: str
+) -> list[Chart]:
     maps = []
-    for measure, title in _BY_SHIFT.items():
+    for measure in measures:
+        title = measure.called
         cells = [
-            {"x": row["shift"][1], "y": names[name], "pairs": row["pairs"], **row[measure]}
+            {"x": row["shift"][1], "y": names[name], "pairs": row["pairs"], **row[measure.name]}
             for name, rows in found.items()
             for row in rows
         ]
@@ -309,13 +309,14 @@ def _path_maps(found: Mapping[str, Any], names: Mapping[str, str], unit: str) ->
     return maps
 
 
-def _grid_maps(found: Mapping[str, Any], names: Mapping[str, str]) -> list[Chart]:
+def _grid_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str]) -> list[Chart]:
     maps = []
-    largest = {m: max(row[m]["value"] for rows in found.values() for row in rows) for m in _BY_SHIFT}
+    largest = {m: max(row[m.name]["value"] for rows in found.values() for row in rows) for m in measures}
     for name, rows in found.items():
-        for measure, title in _BY_SHIFT.items():
+        for measure in measures:
+            title = measure.called
             cells = [
-                {"y": row["shift"][0], "x": row["shift"][1], "pairs": row["pairs"], **row[measure]} for row in rows
+                {"y": row["shift"][0], "x": row["shift"][1], "pairs": row["pairs"], **row[measure.name]} for row in rows
             ]
             spec = charts.heat_map(cells, "dx (pixels, right)", "dy (pixels, down)", title, largest[measure], 3)
             caption = f"{names[name]}: {title} by shift of the content"

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from aliasing.errors import InputError
+from aliasing.outputs import output_of
+from aliasing.outputs.base import Output
 
 KINDS = ("networks", "depth", "attribution", "spectrum", "features")
 _LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
@@ -42,6 +44,11 @@ class Run:
         """What was asked for."""
         settings = self.summary.get("settings")
         return settings if isinstance(settings, dict) else {}
+
+    @property
+    def output(self) -> type[Output] | None:
+        """What of the networks' answers was compared; None where it is an output that is not installed here."""
+        return output_of(self.settings)
 
     @property
     def networks(self) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,71 @@
+"""What of a network's answer is compared between two views: class probabilities, an embedding, and others' outputs.
+
+An output is a class (see :class:`aliasing.outputs.base.Output`), in a file of its own. Everything else asks it: which
+columns its records have, how two views are compared, and its *measures*, each of which says what it is called, what it
+is made of, how it is pooled and how its interval is made. Another package adds one through an entry point of the group
+``aliasing.outputs``, a script or a notebook through ``OUTPUTS.add``.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aliasing.errors import UsageError
+from aliasing.registry import Registry
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from aliasing.outputs.base import Measure, Output
+
+__all__ = ["OUTPUTS", "measures_in", "output_of", "output_of_table"]
+
+OUTPUTS: "Registry[type[Output]]" = Registry(
+    "output",
+    "aliasing.outputs",
+    {
+        "probabilities": "aliasing.outputs.probabilities:Probabilities",
+        "embedding": "aliasing.outputs.embedding:Embedding",
+    },
+)
+
+
+def output_of(settings: Mapping[str, Any]) -> "type[Output] | None":
+    """The output that a run's settings name, class probabilities if they name none; None if it is not installed."""
+    name = settings.get("output", "probabilities")
+    return OUTPUTS[name] if name in OUTPUTS else None  # noqa: SIM401 - a registry has no get
+
+
+def output_of_table(table: "pa.Table") -> "type[Output]":
+    """The first output that has a measure for these records.
+
+    Raises
+    ------
+    UsageError
+        If none has.
+    """
+    for name in OUTPUTS:
+        if any(measure.is_told_by(table) for measure in OUTPUTS[name].measures):
+            return OUTPUTS[name]
+    raise UsageError(f"no output has a measure for records with the columns {', '.join(table.column_names)}")
+
+
+def measures_in(summary: Mapping[str, Any], place: str) -> "list[Measure]":
+    """The measures that a summary has of its networks, those that are shown in this place, in its order.
+
+    Parameters
+    ----------
+    summary : dict
+        Of a jitter measurement, a leaderboard or an attribution.
+    place : str
+        See :attr:`aliasing.outputs.base.Output.shown`.
+
+    Returns
+    -------
+    list of Measure
+        Empty if the summary is of an output that is not installed here.
+    """
+    settings = summary.get("settings")
+    output = output_of(settings if isinstance(settings, Mapping) else {})
+    networks = (summary.get("models") or summary.get("variants") or {}).values()
+    shown = [] if output is None else output.shown_in(place)
+    return [measure for measure in shown if any(measure.name in network for network in networks)]

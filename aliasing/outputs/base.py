@@ -1,0 +1,292 @@
+"""The protocol of an output, and what a measure is: a number that says how much an output moves, or how right it is."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aliasing.estimates import Difference, Estimate, Mean, Share
+
+if TYPE_CHECKING:
+    from aliasing.images import Clip, Image
+    from aliasing.jitter.network import Execution
+    from aliasing.models import Classifier
+    from aliasing.protocols import Views
+
+__all__ = ["Columns", "ImageTotals", "Measure", "Output", "column", "first_and_second", "image_starts", "pair_schema"]
+
+Column: TypeAlias = npt.NDArray[Any]
+Columns: TypeAlias = dict[str, Any]
+
+
+def pair_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
+    """The columns of an output's records, a row a pair of views: which pair it is, and these."""
+    views = [(f"{view}_{what}", pa.float32()) for view in ("first", "second") for what in ("dy", "dx", "position")]
+    return pa.schema(
+        [
+            ("model", pa.string()),
+            ("image", pa.string()),  # identity: hash of the image's bytes
+            ("name", pa.string()),  # name in its source: unique, where an image may stand twice
+            ("label", pa.int32()),  # null where it is not known
+            ("pair", pa.int32()),
+            *views,
+            *columns,
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class ImageTotals:
+    """A measure image by image: the sum of its values, and how many they are."""
+
+    names: Column
+    totals: Column
+    counts: Column
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """A number that follows from records, with all that is to be known of it to compute, print and draw it.
+
+    Attributes
+    ----------
+    name : str
+        Its key in a summary, and its column in CSV.
+    title : str
+        Its heading in a table.
+    label : str
+        What an axis and a sentence call it; the title where it is empty.
+    columns : tuple of str
+        Of the records, those that its values are made from; without them it is not measured.
+    values : callable
+        Records → one number a pair of views: NaN where the pair does not count, None where no pair does.
+    within : {"mean", "sum", "max", "min"}
+        How the pairs of an image are pooled. Of the mean the unit is the pair, of the others the image.
+    range : (float, float)
+        The least and the greatest value. Where both are finite the interval is the beta interval of a proportion
+        (:class:`aliasing.estimates.Share`), otherwise Student's t (:class:`aliasing.estimates.Mean`).
+    binary : bool
+        True for values at the ends of the range only.
+    unit : str
+        Empty for a share or a probability.
+    sign : {1, -1, 0}
+        1 where more is better, −1 where less is.
+    is_change : bool
+        True where a pair counts 1 if its answer changes: images in which none does are counted, and a reader is warned
+        where few do.
+    along_path : bool
+        True where it has a meaning only for pairs that follow one another along a path.
+    of : tuple of str
+        It is ``offset + factor × x`` of the first of these measures that is there.
+    factor, offset : float
+    caution : str
+        What a reader must bear in mind, in a few words.
+    spoken : str
+        What it is the share of, where a percentage stands before it.
+    """
+
+    name: str
+    title: str
+    label: str = ""
+    columns: tuple[str, ...] = ()
+    values: Callable[[pa.Table], Column | None] | None = None
+    within: Literal["mean", "sum", "max", "min"] = "mean"
+    range: tuple[float, float] = (0.0, 1.0)
+    binary: bool = False
+    unit: str = ""
+    sign: Literal[1, -1, 0] = -1
+    is_change: bool = False
+    along_path: bool = False
+    of: tuple[str, ...] = ()
+    factor: float = 1.0
+    offset: float = 0.0
+    caution: str = ""
+    spoken: str = ""
+
+    @property
+    def axis(self) -> str:
+        """The label of an axis, with the unit and the caution."""
+        unit = f", {self.unit}" if self.unit else ""
+        return f"{self.called}{unit}{f' ({self.caution})' if self.caution else ''}"
+
+    @property
+    def called(self) -> str:
+        """What a sentence calls it."""
+        return self.label or self.title
+
+    def is_told_by(self, table: pa.Table) -> bool:
+        """Whether these records have the columns that it is made from."""
+        return self.values is not None and {*self.columns} <= {*table.column_names}
+
+    def pairs(self, table: pa.Table) -> npt.NDArray[np.float64] | None:
+        """The value of each pair, NaN where it does not count; None where the records do not tell."""
+        values = self.values(table) if self.values is not None and self.is_told_by(table) else None
+        return None if values is None else values.astype(np.float64)
+
+    def totals(self, table: pa.Table) -> ImageTotals | None:
+        """The values image by image, of a bounded range as shares of it; None where the records do not tell."""
+        values = self.pairs(table)
+        if values is None:
+            return None
+        starts = image_starts(table)
+        low, width = self._span
+        values = (values - low) / width
+        counted = ~np.isnan(values)
+        if self.within in ("mean", "sum"):
+            totals = np.add.reduceat(np.where(counted, values, 0), starts)
+            counts = np.add.reduceat(counted.astype(np.int64), starts)
+        else:
+            totals = (np.fmax if self.within == "max" else np.fmin).reduceat(values, starts)
+            counts = np.logical_or.reduceat(counted, starts).astype(np.int64)
+        some = counts > 0
+        return ImageTotals(column(table, "name")[starts][some], totals[some], counts[some])
+
+    def pool(self) -> Share | Mean:
+        """What accumulates its totals over the images."""
+        return Share(self.binary) if np.isfinite(self.range).all() else Mean()
+
+    def difference(self) -> Difference | Mean:
+        """What accumulates the differences of two networks' totals on the same images."""
+        return Difference(binary=self.binary) if np.isfinite(self.range).all() else Mean()
+
+    def estimate(self, pool: Share | Mean, pairs_an_image: float) -> Estimate:
+        """What a pool comes to, in the measure's own range and with its 95 % interval."""
+        low, width = self._span
+        if self.within == "sum" and isinstance(pool, Share):
+            return pool.per_image().estimate().scaled(width * pairs_an_image, low * pairs_an_image)
+        return pool.estimate().scaled(width, low)
+
+    def estimated_difference(self, difference: Difference | Mean) -> Estimate:
+        """What the differences come to, with their paired 95 % interval."""
+        return difference.estimate().scaled(self._span[1])
+
+    @property
+    def _span(self) -> tuple[float, float]:
+        """The low end and the width of a bounded range."""
+        low, high = self.range
+        return (low, high - low) if np.isfinite(self.range).all() else (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Output(ABC):
+    """An output of one network: what of its answer is compared, and how.
+
+    Attributes
+    ----------
+    model : Classifier
+        The network, as it is to be run for this output.
+    """
+
+    name: ClassVar[str]
+    measures: ClassVar[tuple[Measure, ...]]
+    shown: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The names of the measures that are shown in a place, in their order: ``"table"`` and ``"plot"`` of a jitter
+    measurement, ``"leaderboard"``, ``"page"`` of a report, ``"shift"`` by shift, ``"attribution"`` to sites. Where a
+    place is not mentioned, all are."""
+    of_classes: ClassVar[bool] = False
+    """Whether it holds the probabilities of classes: the labels of the images are then matched to the classes, float32
+    can verify bfloat16, and a photograph's answer can be followed along a path."""
+    movement: ClassVar[str] = ""
+    """The measure by which photographs that move most are chosen to be followed."""
+    gallery: ClassVar[int] = 0
+    """Of how many images the output of the first view is kept, for the others to be compared with (`beside`)."""
+
+    model: "Classifier"
+
+    @classmethod
+    def of(cls, model: "Classifier") -> Self:
+        """This output of a network; may show it a picture."""
+        return cls(model)
+
+    @property
+    @abstractmethod
+    def schema(self) -> pa.Schema:
+        """The columns of its records, a row a pair of views (:func:`pair_schema`)."""
+
+    @abstractmethod
+    def network(self, running: "Classifier", execution: "Execution") -> Callable[[npt.NDArray[np.float32]], Any]:
+        """Views N×H×W×3 → N outputs: an array, or a list of arrays of different lengths.
+
+        Parameters
+        ----------
+        running : Classifier
+            The copy of ``model`` that is run.
+        execution : Execution
+            Where, and in which precision.
+        """
+
+    @abstractmethod
+    def compare(self, outputs: Any, views: "Views", image: "Image | Clip", precision: str) -> Columns:
+        """What changes from the first to the second view of each pair: a value a pair for each column of its own.
+
+        Parameters
+        ----------
+        outputs : array, or list of arrays
+            The output of each view of the image.
+        views : Views
+        image : Image or Clip
+            Its label is the number of a class, for an output of classes.
+        precision : str
+            In which the outputs were computed.
+        """
+
+    def beside(self, names: npt.NDArray[np.object_], outputs: npt.NDArray[np.float32]) -> Self:
+        """The same, compared with the outputs of the first views of these images, its gallery."""
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """What a summary is to say of this output of the network."""
+        return {}
+
+    @property
+    def verifiable(self) -> bool:
+        """Whether float32 can verify bfloat16's answers: the one most probable class of each view."""
+        return False
+
+    @classmethod
+    def shown_in(cls, place: str) -> list[Measure]:
+        """The measures that are shown in a place, in its order."""
+        return [cls.measure(name) for name in cls.shown.get(place, [measure.name for measure in cls.measures])]
+
+    @classmethod
+    def measure(cls, name: str) -> Measure:
+        """A measure by its name."""
+        return next(measure for measure in cls.measures if measure.name == name)
+
+    @classmethod
+    def totals(cls, table: pa.Table) -> dict[str, ImageTotals]:
+        """Every measure of a table of records, image by image, by name; the rows of an image stand together."""
+        found = [(measure.name, measure.totals(table)) for measure in cls.measures] if len(table) else []
+        return {name: totals for name, totals in found if totals is not None}
+
+    @classmethod
+    def needed(cls) -> set[str]:
+        """The columns of the records that its numbers follow from."""
+        return {"name"}.union(*(measure.columns for measure in cls.measures))
+
+    @classmethod
+    def near_ties(cls, table: pa.Table) -> int:
+        """How many pairs have a view whose answer rounding may decide."""
+        return 0
+
+
+def image_starts(table: pa.Table) -> npt.NDArray[np.intp]:
+    """The first row of each image in a table of records, in which the rows of an image stand together."""
+    names = column(table, "name")
+    return np.flatnonzero(np.concatenate([[len(names) > 0], names[1:] != names[:-1]]))
+
+
+def first_and_second(views: "Views") -> npt.NDArray[np.intp]:
+    """The numbers of the first and of the second view of each pair, (2, pairs)."""
+    pairs: npt.NDArray[np.intp] = np.array(views.pairs, dtype=np.intp).reshape(-1, 2).T
+    return pairs
+
+
+def column(table: pa.Table, name: str) -> Column:
+    """A column of records as an array."""
+    values: Column = table[name].to_numpy()
+    return values

@@ -1,0 +1,358 @@
+"""The probabilities of a network's classes, or of its labels where it gives several to an image.
+
+With *k* the top class of a view and *p* its probability (Azulay & Weiss 2019):
+
+.. math:: P(\\text{top-1 change}) = \\langle k_1 \\ne k_2 \\rangle, \\qquad
+          \\mathrm{MAC} = \\langle |p_1(k_1) - p_2(k_1)| \\rangle
+
+Consistency is 1 − P(top-1 change) (Zhang 2019). Of a network with many labels an answer changes where any of them
+crosses a probability of 0.5.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aliasing.errors import InputError
+from aliasing.outputs.base import Column, Columns, Measure, Output, column, first_and_second, pair_schema
+
+if TYPE_CHECKING:
+    from aliasing.images import Clip, Image
+    from aliasing.jitter.network import Execution, Network
+    from aliasing.models import Classifier
+    from aliasing.protocols import Views
+    from aliasing.scales import Found
+
+__all__ = ["ACCURACY", "LABELS", "MAC", "PROBABILITIES", "TOP1_CHANGE", "Probabilities", "audited", "compare_classes"]
+
+Array = npt.NDArray[np.float32]
+
+# A top-1 margin within which the rounding of another batch size may change the answer.
+NEAR_TIE = 1e-4
+
+_MARGINS = [("first_margin", pa.float32()), ("second_margin", pa.float32())]
+# The run that each view's answer and probabilities are from: float32 or bfloat16.
+_PRECISIONS = [("first_precision", pa.string()), ("second_precision", pa.string())]
+
+PROBABILITIES = pair_schema(
+    ("first_top1", pa.int32()),
+    ("second_top1", pa.int32()),
+    # The probability of the first view's top class, in both views: MAC is the mean of their distance.
+    ("first_probability", pa.float32()),
+    ("second_probability", pa.float32()),
+    ("first_label_probability", pa.float32()),
+    ("second_label_probability", pa.float32()),
+    # Top-1 minus top-2 probability: where it is tiny, rounding decides the answer.
+    *_MARGINS,
+    # Half the sum of |Δp| over all classes: 0 the same, 1 disjoint.
+    ("total_variation", pa.float32()),
+    *_PRECISIONS,
+    # In a verified run, whether the pair was drawn for the audit, and how many of its two answers that would have
+    # been kept from bfloat16 float32 gives otherwise. Null in a run of one precision.
+    ("audited", pa.bool_()),
+    ("disagreements", pa.int32()),
+)
+"""The columns of the records of a network that gives an image one class."""
+
+LABELS = pair_schema(
+    # Labels whose probability is at least 0.5 in the first view, and in the second.
+    ("first_labels", pa.int32()),
+    ("second_labels", pa.int32()),
+    # Labels that are there in one of the two views alone, and the mean of |Δp| over all labels.
+    ("labels_changed", pa.int32()),
+    ("label_change", pa.float32()),
+    # The distance of the nearest label's probability from 0.5: where it is tiny, rounding decides.
+    *_MARGINS,
+    *_PRECISIONS,
+)
+"""The columns of the records of a network that gives an image any number of labels."""
+
+
+def audited(table: pa.Table) -> Column | None:
+    """Which pairs were drawn for the audit of a verified run; None in a run of one precision."""
+    if "audited" not in table.column_names or table["audited"].null_count:
+        return None
+    return column(table, "audited")
+
+
+def _changed(table: pa.Table) -> Column:
+    changed: Column = column(table, "first_top1") != column(table, "second_top1")
+    return changed
+
+
+def _moved(table: pa.Table) -> Column:
+    first, second = (column(table, f"{view}_probability").astype(np.float64) for view in ("first", "second"))
+    return _where_audited(table, np.abs(first - second))
+
+
+def _travelled(table: pa.Table) -> Column:
+    return _where_audited(table, column(table, "total_variation"))
+
+
+def _where_audited(table: pa.Table, values: Column) -> Column:
+    """Only of audited pairs has float32 given all probabilities."""
+    drawn = audited(table)
+    return values if drawn is None else np.where(drawn, values, np.nan)
+
+
+def _right(table: pa.Table) -> Column | None:
+    """Whether the first view is answered rightly; NaN without a label."""
+    if table["label"].null_count == len(table):
+        return None
+    label = table["label"].fill_null(-1).to_numpy()
+    return np.where(table["label"].is_null().to_numpy(), np.nan, column(table, "first_top1") == label)
+
+
+def _both_right(table: pa.Table) -> Column | None:
+    first = _right(table)
+    if first is None:
+        return None
+    second = column(table, "second_top1") == table["label"].fill_null(-1).to_numpy()
+    return np.where(np.isnan(first), np.nan, (first > 0) & second)
+
+
+def _any_changed(table: pa.Table) -> Column:
+    changed: Column = column(table, "labels_changed") > 0
+    return changed
+
+
+_TOP1 = ("first_top1", "second_top1")
+_LABELS_CHANGED = ("labels_changed",)
+TOP1_CHANGE = Measure(
+    name="top1_change",
+    title="P(top-1 change)",
+    columns=_TOP1,
+    values=_changed,
+    binary=True,
+    is_change=True,
+    spoken="of the pairs of views change the answer",
+)
+MAC = Measure(
+    name="mac",
+    title="MAC",
+    label="mean absolute change",
+    columns=("first_probability", "second_probability"),
+    values=_moved,
+)
+_WORST_CHANGE = Measure(
+    name="worst_change",
+    title="worst case",
+    label="P(any change)",
+    columns=_TOP1,
+    values=_changed,
+    within="max",
+    binary=True,
+)
+ACCURACY = Measure(
+    name="accuracy",
+    title="accuracy",
+    columns=("label", "first_top1"),
+    values=_right,
+    binary=True,
+    sign=1,
+    caution="flattering if trained on these",
+)
+_WORST_ACCURACY = Measure(
+    name="worst_accuracy",
+    title="worst-case accuracy",
+    columns=("label", *_TOP1),
+    values=_both_right,
+    within="min",
+    binary=True,
+    sign=1,
+    caution=ACCURACY.caution,
+)
+_ANY_CHANGE = Measure(
+    name="any_change",
+    title="P(any label changes)",
+    columns=_LABELS_CHANGED,
+    values=_any_changed,
+    binary=True,
+    is_change=True,
+)
+_LABEL_MAC = Measure(
+    name="label_mac",
+    title="MAC per label",
+    label="mean absolute change per label",
+    columns=("label_change",),
+    values=lambda table: column(table, "label_change"),
+)
+_WORST_LABELS = replace(_WORST_CHANGE, columns=_LABELS_CHANGED, values=_any_changed)
+_RATES = (TOP1_CHANGE.name, _ANY_CHANGE.name)
+_CONSISTENCY = Measure(name="consistency", title="consistency", of=_RATES, factor=-1, offset=1, sign=1)
+_FLIP_RATE = Measure(name="flip_rate", title="flip rate", of=_RATES, along_path=True)  # Hendrycks & Dietterich 2019
+# Of the class probabilities along the whole path.
+_TOTAL_VARIATION = Measure(
+    name="total_variation",
+    title="total variation",
+    columns=("total_variation",),
+    values=_travelled,
+    within="sum",
+    along_path=True,
+)
+
+
+@dataclass(frozen=True)
+class Probabilities(Output):
+    """The probabilities of a network's classes, or of its labels.
+
+    Attributes
+    ----------
+    scale : Found, optional
+        Of the network's answer, and how it was found.
+    """
+
+    name: ClassVar[str] = "probabilities"
+    of_classes: ClassVar[bool] = True
+    movement: ClassVar[str] = MAC.name
+    measures: ClassVar[tuple[Measure, ...]] = (
+        *(TOP1_CHANGE, MAC, _ANY_CHANGE, _LABEL_MAC, _TOTAL_VARIATION, _WORST_CHANGE, _WORST_LABELS),
+        *(ACCURACY, _WORST_ACCURACY, _CONSISTENCY, _FLIP_RATE),
+    )
+    shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "table": ("top1_change", "mac", "any_change", "label_mac", "accuracy", "worst_accuracy"),
+        "plot": ("top1_change", "mac", "any_change", "label_mac", "accuracy"),
+        "leaderboard": (
+            *("accuracy", "consistency", "top1_change", "any_change"),
+            *("worst_change", "worst_accuracy", "mac", "label_mac"),
+        ),
+        "page": (
+            *("accuracy", "consistency", "top1_change", "mac", "any_change", "label_mac"),
+            *("worst_accuracy", "worst_change", "total_variation"),
+        ),
+        "shift": ("top1_change", "mac"),
+        "attribution": ("top1_change", "mac", "accuracy"),
+    }
+
+    scale: "Found | None" = None
+
+    @classmethod
+    def of(cls, model: "Classifier") -> Self:
+        """The probabilities of a network, whose answer's scale is recognised."""
+        from aliasing.scales import find_scale
+
+        found = find_scale(model)
+        return cls(replace(model, scale=found.name), found)
+
+    @property
+    def of_labels(self) -> bool:
+        """Whether the network gives an image any number of labels."""
+        return self.scale is not None and self.scale.scale.of_labels
+
+    @property
+    def verifiable(self) -> bool:
+        return not self.of_labels
+
+    @property
+    def schema(self) -> pa.Schema:
+        return LABELS if self.of_labels else PROBABILITIES
+
+    def describe(self) -> dict[str, Any]:
+        return {} if self.scale is None else {"scale": self.scale.as_dict()}
+
+    def network(self, running: "Classifier", execution: "Execution") -> "Network":
+        """Views N×H×W×3 → the probabilities of the classes, N×C."""
+        from aliasing.jitter.network import probabilities_of
+
+        return probabilities_of(running, execution)
+
+    def compare(self, outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+        """What changes in the most probable class, or in the labels, from the first to the second view of each pair."""
+        return (compare_labels if self.of_labels else compare_classes)(outputs, views, image, precision)
+
+    @classmethod
+    def needed(cls) -> set[str]:
+        """The columns of its measures, of the audit of a verified run, and of near ties."""
+        return {*super().needed(), *(name for name, _ in (*_MARGINS, *_PRECISIONS)), "audited", "disagreements"}
+
+    @classmethod
+    def near_ties(cls, table: pa.Table) -> int:
+        """How many pairs have a view whose margin is so small that rounding may decide the answer."""
+        if not {"first_margin", "second_margin"} <= {*table.column_names}:
+            return 0
+        margin = np.minimum(column(table, "first_margin"), column(table, "second_margin"))
+        return int((margin < NEAR_TIE).sum())
+
+
+def compare_classes(outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+    """What changes from the first to the second view of each pair.
+
+    Parameters
+    ----------
+    outputs : float32 array, views×classes
+        The class probabilities of each view.
+    views : Views
+    image : Image or Clip
+        Its label is the number of a class, where it has one (see `aliasing.classes.in_classes`).
+    precision : str
+        Of the network that gave the outputs.
+
+    Returns
+    -------
+    dict of str to array
+        A column for each field of `PROBABILITIES` that depends on the output.
+
+    Raises
+    ------
+    InputError
+        The label is not one of the network's classes.
+    """
+    classes = outputs.shape[1]
+    label = image.label
+    if isinstance(label, str) or (label is not None and not 0 <= label < classes):
+        raise InputError(f"{image.name} has label {label!r}, but the network has {classes} classes, 0 … {classes - 1}")
+    first, second = first_and_second(views)
+    top1 = outputs.argmax(1)
+    two_largest = np.partition(outputs, -2, axis=1)[:, -2:]
+    margin = two_largest[:, 1] - two_largest[:, 0]
+    columns = {
+        "first_top1": top1[first],
+        "second_top1": top1[second],
+        "first_probability": outputs[first, top1[first]],
+        "second_probability": outputs[second, top1[first]],
+        "total_variation": np.array([np.abs(outputs[a] - outputs[b]).sum() / 2 for a, b in views.pairs], np.float32),
+        **_margins_and_precision(margin, first, second, precision),
+    }
+    if label is not None:
+        columns["first_label_probability"] = outputs[first, label]
+        columns["second_label_probability"] = outputs[second, label]
+    return columns
+
+
+def compare_labels(outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+    """Which labels come or go from the first to the second view of each pair: those that cross a probability of 0.5.
+
+    Parameters
+    ----------
+    outputs : float32 array, views×labels
+        The probability of each label in each view, independently of the others.
+    views, image, precision
+        As for :func:`compare_classes`.
+
+    Returns
+    -------
+    dict of str to array
+        A column for each field of `LABELS` that depends on the output.
+    """
+    first, second = first_and_second(views)
+    there = outputs >= 0.5
+    return {
+        "first_labels": there.sum(1)[first],
+        "second_labels": there.sum(1)[second],
+        "labels_changed": (there[first] != there[second]).sum(1),
+        "label_change": np.array([np.abs(outputs[a] - outputs[b]).mean() for a, b in views.pairs], np.float32),
+        **_margins_and_precision(np.abs(outputs - 0.5).min(1), first, second, precision),
+    }
+
+
+def _margins_and_precision(margin: Array, first: Column, second: Column, precision: str) -> Columns:
+    return {
+        "first_margin": margin[first],
+        "second_margin": margin[second],
+        "first_precision": [precision] * len(first),
+        "second_precision": [precision] * len(first),
+    }
