@@ -1,8 +1,8 @@
 """The axes of a signal, and one number for each of them: strides, phases, kernels, rates.
 
-Every function that takes a stride accepts Python's and NumPy's integers, one for all axes or one for each. A bool and
-a float are refused, because they are more often a slip than a stride. A rate is any positive number. A picture whose
-channels stand last is told from a stack of signals here, too.
+Every function that takes a stride accepts Python's and NumPy's integers, one for all axes or one for each. A bool or a
+float is refused, because it is more often a mistake than a stride. A rate is any positive number. Pictures with their
+channels last are also recognised here.
 """
 
 from collections.abc import Sequence
@@ -16,33 +16,15 @@ PerAxis: TypeAlias = int | Sequence[int]
 Axes: TypeAlias = int | Sequence[int]
 Rate: TypeAlias = float | Sequence[float]
 
-#: The axes of a signal where nothing else is said: those of a stack of pictures, and the only axis of a 1-D array.
+#: The default axes of a signal: those of a stack of pictures, or the only axis of a 1-D array.
 LAST_TWO = (-2, -1)
 
-# A picture whose channels stand last: as many as colours have, behind two axes that are long enough for a picture.
+# A picture with its channels last has 3 or 4 channels after two axes that are long enough for a picture.
 _CHANNELS, _SMALLEST_PICTURE = (3, 4), 8
 
 
 def whole(value: Any, name: str, least: int = 1) -> int:
-    """The value as a Python int.
-
-    Parameters
-    ----------
-    value : int or numpy.integer
-        At least ``least``.
-    name : str
-        What the error calls it.
-    least : int
-        The smallest value that makes sense.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    UsageError
-        If the value is not a whole number (a bool and a float are not), or is too small.
+    """The value as a Python int; UsageError, with its name, if it is not whole (a bool or a float) or too small.
 
     Examples
     --------
@@ -55,28 +37,7 @@ def whole(value: Any, name: str, least: int = 1) -> int:
 
 
 def per_axis(value: Any, count: int, name: str, least: int = 1) -> tuple[int, ...]:
-    """One whole number an axis, from one for all or one each.
-
-    Parameters
-    ----------
-    value : int or sequence of int
-        Python's or NumPy's integers, each at least ``least``.
-    count : int
-        Number of axes.
-    name : str
-        What the error calls it.
-    least : int
-        The smallest value that makes sense.
-
-    Returns
-    -------
-    tuple of int
-        ``count`` numbers.
-
-    Raises
-    ------
-    UsageError
-        If there are more or fewer numbers than axes, or one of them is not a whole number, or is too small.
+    """One whole number per axis, from one for all axes or one for each; UsageError, with its name, otherwise.
 
     Examples
     --------
@@ -91,24 +52,7 @@ def per_axis(value: Any, count: int, name: str, least: int = 1) -> tuple[int, ..
 
 
 def rate_per_axis(rate: Any, count: int) -> tuple[float, ...]:
-    """One sampling rate an axis, from one for all or one each.
-
-    Parameters
-    ----------
-    rate : float or sequence of float
-        Samples per second, or per whatever the axis is measured in; positive and finite.
-    count : int
-        Number of axes.
-
-    Returns
-    -------
-    tuple of float
-        ``count`` numbers.
-
-    Raises
-    ------
-    UsageError
-        If there are more or fewer numbers than axes, or one of them is not a positive number.
+    """One sampling rate per axis, from one for all axes or one for each; UsageError if one is not positive.
 
     Examples
     --------
@@ -123,7 +67,7 @@ def rate_per_axis(rate: Any, count: int) -> tuple[float, ...]:
 
 
 def is_real(value: Any) -> bool:
-    """Whether a value is a finite real number, of Python's or NumPy's kinds; a bool is not.
+    """Whether a value is a finite real number of Python or NumPy; a bool is not.
 
     Examples
     --------
@@ -134,7 +78,7 @@ def is_real(value: Any) -> bool:
 
 
 def are_several(value: Any) -> bool:
-    """Whether a value is a sequence, one number an axis, and not one number for all.
+    """Whether a value is a sequence, with one number per axis, and not one number for all.
 
     Examples
     --------
@@ -145,25 +89,10 @@ def are_several(value: Any) -> bool:
 
 
 def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
-    """The axes of a signal, counted from the front of an array of a given shape.
+    """The axes of a signal, counted from the front of an array of a given shape, in the order given.
 
-    Parameters
-    ----------
-    shape : sequence of int
-    axes : int or sequence of int
-        One axis or several, from the front (0, 1, …) or from the end (−1, −2, …). What stands beside them is a batch.
-        The last two, which are the default, are the only axis of a 1-D array.
-
-    Returns
-    -------
-    tuple of int
-        From 0 on, in the order given. (Asked again, they are not taken for the last two axes that nobody has named.)
-
-    Raises
-    ------
-    UsageError
-        If the array has no such axis, an axis is empty or named twice, or nothing but the last two axes are asked for
-        of an array that has the shape of a picture with its channels last.
+    The default, the last two, means the only axis of a 1-D array. UsageError if the array has no such axis, an axis is
+    empty or named twice, or the default is used for an array with the shape of a picture with its channels last.
 
     Examples
     --------
@@ -175,7 +104,7 @@ def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
         named = (-1,)
     if not named or not all(_is_whole(axis, -len(shape)) and axis < len(shape) for axis in named) or 0 in shape:
         what = "(..., H, W) or (N,)" if named in (LAST_TWO, (-1,)) else f"with axes {axes!r}"
-        raise UsageError(f"an array {what} with no empty axis is needed; got shape {tuple(shape)}")
+        raise UsageError(f"expected an array {what} without an empty axis; got shape {tuple(shape)}")
     if named == LAST_TWO and channels_last(shape):
         raise UsageError(
             f"an array of shape {tuple(shape)} looks like a picture with its channels last: axes=(0, 1) takes its rows "
@@ -183,24 +112,15 @@ def signal_axes(shape: Sequence[int], axes: Axes = LAST_TWO) -> tuple[int, ...]:
         )
     from_front = tuple(int(axis) % len(shape) for axis in named)
     if len(set(from_front)) < len(from_front):
-        raise UsageError(f"each axis is named once; got {axes!r} of an array of shape {tuple(shape)}")
+        raise UsageError(f"each axis is named once; got {axes!r} for an array of shape {tuple(shape)}")
     return from_front
 
 
 def channels_last(shape: Sequence[int]) -> bool:
-    """Whether an array has the shape of one picture with its channels last, H×W×3 or H×W×4.
+    """Whether an array has the shape of a picture with its channels last: three axes, the last 3 or 4, the others ≥ 8.
 
-    Taken for H signals of W×3 such a picture gives numbers that mean nothing. An honest stack of signals has that
-    shape only if they are more than twice as long as they are wide, and three or four pixels wide.
-
-    Parameters
-    ----------
-    shape : sequence of int
-
-    Returns
-    -------
-    bool
-        True for three axes of which the last holds 3 or 4 and the others at least 8.
+    Read as H signals of W×3, such a picture gives meaningless numbers. A real stack of signals has that shape only if
+    they are three or four pixels wide and more than twice as long.
 
     Examples
     --------

@@ -1,7 +1,7 @@
-"""A photograph in one's hand: drag it by pixels and fractions of one, and watch two networks answer.
+"""The explorer: a local page on which one drags a photograph by pixels or fractions and watches two networks answer.
 
-A page on this machine alone: nothing is fetched from elsewhere, nothing is sent. It calls what the library has
-(:func:`aliasing.jitter.trace`, :func:`aliasing.probe_depth`, :mod:`aliasing.downsample.comparison`) and shows it.
+The page runs on this machine alone: it fetches nothing and sends nothing. It shows the results of the library
+(:func:`aliasing.jitter.trace`, :func:`aliasing.probe_depth`, :mod:`aliasing.downsample.comparison`).
 """
 
 import asyncio
@@ -42,29 +42,29 @@ STEP = 0.125
 STRIDE = 2
 FILTERS = ("binomial3", "binomial4", "binomial5", "box3", "flc", "aps")
 _LARGEST_UPLOAD = 50_000_000  # bytes
-# One computation at a time: hooks on a network that two pages share would see each other's views.
+# One computation at a time: hooks on a network that two pages share would see the other's views.
 _TURN = threading.Lock()
 
 
 def follow(networks: Sequence[Classifier], image: Image, drag: Drag) -> list[Trace]:
-    """What each network answers before and after the drag."""
+    """The answers of each network before and after the drag."""
     with _TURN:
         return [trace(network, image, drag) for network in networks]
 
 
 def depth_profile(networks: Sequence[Classifier], image: Image, drag: Drag) -> Profile:
-    """The drag followed through each network, layer by layer."""
+    """The effect of the drag in each network, layer by layer."""
     with _TURN:
         return probe_depth(networks, [image.pixels], drag)
 
 
 def spectra(view: Array, anti_aliasing: str) -> Figure:
-    """The spectrum of a view, and what a stride of two folds of it without and with the filter."""
+    """The spectrum of a view, and what a stride of two aliases without and with the filter."""
     picture = prepare(view.clip(0, 255).astype(np.uint8), STRIDE)
     results = [compare(picture, "subsample", STRIDE)]
     if anti_aliasing == "flc":
         results.append(compare(picture, "fourier", STRIDE))
-    elif anti_aliasing != "aps":  # which chooses samples, and filters nothing
+    elif anti_aliasing != "aps":  # which selects samples and does not filter
         results.append(compare(picture, "blur", STRIDE, anti_aliasing))
     return plots.spectrum(Spectra.of(picture, results, STRIDE))
 
@@ -77,20 +77,7 @@ def _load(name: str) -> Classifier:
 def serve(models: Sequence[str], image: Image | None, *, port: int, browser: bool) -> None:
     """Serve the page on this machine until interrupted.
 
-    Parameters
-    ----------
-    models : sequence of str
-        The networks to choose from.
-    image : Image, optional
-        The photograph to begin with.
-    port : int
-    browser : bool
-        Open the page in the user's browser.
-
-    Raises
-    ------
-    InputError
-        NiceGUI is not installed, or the port is taken.
+    The page starts with ``image`` and offers ``models``. Raises InputError if NiceGUI is missing or the port is taken.
     """
     try:
         from nicegui import app, ui
@@ -98,11 +85,11 @@ def serve(models: Sequence[str], image: Image | None, *, port: int, browser: boo
     except ImportError:
         raise InputError('the explorer is a NiceGUI page; pip install "aliasing[explore]"') from None
     _check_port(port)
-    _load(models[0])  # a wrong name is said here, not in the page
-    # A page from elsewhere whose host name is made to point here (DNS rebinding) is not answered.
+    _load(models[0])  # reports a wrong name here, not in the page
+    # Do not answer a foreign page whose host name points here (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     print(f"http://{HOST}:{port} (this machine only; Ctrl-C ends it)", flush=True)
-    with suppress(KeyboardInterrupt):  # how a server is ended
+    with suppress(KeyboardInterrupt):  # the way to stop a server
         ui.run(
             lambda: _Page(models, image).build(),
             host=HOST,
@@ -121,11 +108,11 @@ def _check_port(port: int) -> None:
         try:
             trial.bind((HOST, port))
         except (OSError, OverflowError) as error:
-            raise InputError(f"port {port} cannot be used ({error}); choose another by --port") from None
+            raise InputError(f"port {port} cannot be used ({error}); choose another with --port") from None
 
 
 class _Page:
-    """What one visitor sees: settings on the left, what follows from them on the right."""
+    """The page of one visitor: settings on the left, results on the right."""
 
     def __init__(self, models: Sequence[str], image: Image | None) -> None:
         self.models, self.image = models, image
@@ -136,7 +123,7 @@ class _Page:
         self.busy = False
 
     def build(self) -> None:
-        """Lay the page out, and show the first photograph."""
+        """Lay out the page, and show the first photograph."""
         from nicegui import ui
 
         ui.label("Drag a photograph: what does a pixel change?").classes("text-2xl")
@@ -196,7 +183,7 @@ class _Page:
             self.sliders[way].value = float(np.clip(round(value / STEP) * STEP, -REACH, REACH))
 
     def _drag(self, event: Any) -> None:
-        """The photograph follows the pointer while a button is held."""
+        """Move the photograph with the pointer while a button is held."""
         if event.type == "mousedown":
             self.grip = event.image_y - self.down, event.image_x - self.right
         elif event.type == "mouseup" or not event.buttons:
@@ -205,7 +192,7 @@ class _Page:
             self._move(event.image_y - self.grip[0], event.image_x - self.grip[1])
 
     async def _take(self, event: Any) -> None:
-        """An uploaded photograph, or one line about why it is none."""
+        """Take an uploaded photograph, or say in one line why it cannot be used."""
         content = await event.file.read()
         event.sender.reset()
         name = shown(event.file.name)
@@ -220,7 +207,7 @@ class _Page:
         self.message.text = text
 
     async def refresh(self) -> None:
-        """Compute what the settings ask for; while that runs, later settings wait, and only the last is computed."""
+        """Compute for the current settings; later ones wait meanwhile, and only the last of them is computed."""
         self.wanted += 1
         if self.busy or self.image is None:
             if self.image is None:
@@ -239,7 +226,7 @@ class _Page:
             self.busy = False
 
     async def _show(self) -> None:
-        """The answers at once; what takes longer when the photograph rests."""
+        """Show the answers at once, and slower results when the photograph rests."""
         image, anti_aliasing = self.image, self.anti_aliasing
         assert image is not None
         drag = Drag(down=self.down, right=self.right)

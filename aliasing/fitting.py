@@ -14,7 +14,7 @@ Size: TypeAlias = tuple[int, int]
 def fit(
     pixels: Pixels, size: Size, crop_mode: str = "center", interpolation: str = "bicubic", resampler: str = "pil"
 ) -> View:
-    """Bring an image to a size, or near it with its aspect kept, as one of timm's crop modes does.
+    """Resize an image to a size, or close to it with the same aspect ratio, as one of timm's crop modes does.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def fit(
     size : (int, int)
         The height and the width to reach.
     crop_mode : {"center", "squash", "border"}
-        "center": the image covers the size, and one of its sides is longer. "squash": it has that size; its aspect is
-        not kept. "border": it lies within the size, and one of its sides is shorter.
+        "center": the image covers the size, and one of its sides is longer. "squash": it has that size, whatever its
+        aspect ratio. "border": it lies within the size, and one of its sides is shorter.
     interpolation, resampler : str
         As for :func:`aliasing.resamplers.resize`.
 
@@ -42,7 +42,7 @@ def fit(
 
 
 def _cover(image: Size, size: Size) -> Size:
-    """The smallest size of the image's aspect that covers a size; torchvision truncates the longer side of a square."""
+    """The smallest size with the image's aspect that covers a size; for a square, truncated as in torchvision."""
     if size[0] == size[1]:
         shorter = min(image)
         return size[0] * image[0] // shorter, size[0] * image[1] // shorter
@@ -55,7 +55,7 @@ def _squash(image: Size, size: Size) -> Size:
 
 
 def _lie_within(image: Size, size: Size) -> Size:
-    """The largest size of the image's aspect that lies within a size."""
+    """The largest size with the image's aspect that lies within a size."""
     return _scaled(image, max(image[0] / size[0], image[1] / size[1]))
 
 
@@ -64,15 +64,15 @@ def _scaled(image: Size, ratio: float) -> Size:
     return max(round(image[0] / ratio), 1), max(round(image[1] / ratio), 1)
 
 
-# A crop mode: the image's size and the size to reach -> the size that the image is resized to.
+# A crop mode: the image's size and the target size -> the size to which the image is resized.
 CROP_MODES: dict[str, Callable[[Size, Size], Size]] = {"center": _cover, "squash": _squash, "border": _lie_within}
 
 
 def crop_centre(picture: View, height: int, width: int, colour: Sequence[float] | View = (0, 0, 0)) -> View:
-    """The middle of a picture; where half a pixel is over, the corner is rounded as torchvision rounds it (to even).
+    """Crop the centre of a picture; a corner at half a pixel is rounded to even, as in torchvision.
 
-    A side that is too short is filled up with a colour, where half a pixel is over on its far end, as torchvision does.
-    The result is a copy, so that it does not keep what was cut off in memory.
+    A side that is too short is filled up with a colour, an odd pixel at its far end, as in torchvision. The result is a
+    copy, so that the rest of the picture can be freed.
 
     Examples
     --------

@@ -1,18 +1,17 @@
-r"""What folds when a signal is subsampled?
+r"""Subsampling: the samples, their exact split into baseband and alias, shifts, and equivariance.
 
-Keeping every *s*-th sample repeats the spectrum at every multiple of 1/s and adds the repetitions up (Oppenheim &
-Schafer 2010, §4.6): a frequency *f* of the signal comes out, in cycles per new pixel, as
+Keeping every *s*-th sample repeats the spectrum at every multiple of 1/s and adds up the repetitions (Oppenheim &
+Schafer 2010, §4.6): a frequency *f* of the signal becomes, in cycles per new pixel,
 
 .. math:: f' = s f \bmod 1, \qquad -1/2 \le f' < 1/2,
 
-and what lay at or above the new Nyquist frequency 1/(2s) comes out as something else than it was: an alias. Here
-are the samples, their exact split into baseband and alias, and the test of what an alias does to a network: shift
-the input by one pixel, and the output is not the shifted output (Simoncelli et al. 1992).
+so that a frequency at or above the new Nyquist frequency 1/(2s) turns into another one, its alias. What an alias does
+to a network shows if the input is shifted by one pixel: the output is not the shifted output (Simoncelli et al. 1992).
 
-NumPy arrays and torch tensors go through the same code and come back as they were: same kind, dtype and device. The
-signal lies along ``axes``, one or several: the last two where nothing else is said, and the only one of a 1-D array;
-whatever stands beside them is a batch. Strides, phases and shifts are one number for all axes, or one an axis.
-Frequencies are in hertz where a ``rate`` says how many samples there are in a second. Signals are periodic.
+NumPy arrays and torch tensors share the same code, and results have the kind, dtype and device of the input. The signal
+lies along ``axes``: by default the last two, or the only one of a 1-D array; the other axes are a batch. Strides,
+phases and shifts are one number for all axes or one per axis. With a ``rate`` in samples per second, frequencies are in
+hertz. Signals are periodic.
 """
 
 import math
@@ -52,15 +51,15 @@ def nyquist(stride: PerAxis, rate: Rate = 1.0) -> float | tuple[float, ...]:
     Parameters
     ----------
     stride : int or sequence of int
-        Distance between the samples kept, at least 1; one number, or one an axis.
-    rate : float, or one an axis
-        Samples of the original per second; with it the result is in hertz. By default it is in cycles per sample of
-        the original.
+        Distance between the samples kept, at least 1; one number, or one per axis.
+    rate : float, or one per axis
+        Samples of the original per second, for a result in hertz. By default it is in cycles per sample of the
+        original.
 
     Returns
     -------
     float, or a tuple of float for a sequence
-        Frequencies at and above it fold.
+        Frequencies at and above this fold.
 
     Examples
     --------
@@ -76,12 +75,12 @@ def nyquist(stride: PerAxis, rate: Rate = 1.0) -> float | tuple[float, ...]:
 
 
 def fold(frequency: ArrayLike, stride: int, rate: float | None = None) -> NDArray[np.float64]:
-    """Where frequencies come out after subsampling, along one axis.
+    """The frequencies that frequencies become after subsampling, along one axis.
 
     Parameters
     ----------
     frequency : array_like of float
-        Hertz with a rate, and cycles per sample of the original without.
+        In hertz with a rate, otherwise in cycles per sample of the original.
     stride : int
         Distance between the samples kept, at least 1.
     rate : float, optional
@@ -90,7 +89,7 @@ def fold(frequency: ArrayLike, stride: int, rate: float | None = None) -> NDArra
     Returns
     -------
     numpy.ndarray
-        Of the shape of ``frequency``. Hertz with a rate, −rate / (2·stride) ≤ f' < rate / (2·stride); without one
+        The shape of ``frequency``. In hertz with a rate, −rate / (2·stride) ≤ f' < rate / (2·stride); otherwise in
         cycles per sample of the *result*, −1/2 ≤ f' < 1/2.
 
     Examples
@@ -108,21 +107,21 @@ def fold(frequency: ArrayLike, stride: int, rate: float | None = None) -> NDArra
 
 
 def folding_map(size: int, stride: int) -> NDArray[np.intp]:
-    """Where each bin of a centred spectrum comes out: from input bin to output bin, along one axis.
+    """The output bin to which each bin of a centred spectrum folds, along one axis.
 
     Parameters
     ----------
     size : int
-        Samples of the original. The stride must divide it: at other sizes the frequencies of the result fall between
-        its bins.
+        Number of samples of the original. The stride must divide it, otherwise the frequencies of the result fall
+        between its bins.
     stride : int
         Distance between the samples kept, at least 1.
 
     Returns
     -------
     numpy.ndarray
-        (size,) of int; entry *k* is the bin of the centred spectrum of ``size // stride`` samples to which bin *k*
-        of the original adds. Each is reached by ``stride`` bins.
+        (size,) of int; bin *k* of the original adds to bin ``result[k]`` of the centred spectrum of ``size // stride``
+        samples. ``stride`` bins add to each.
 
     Raises
     ------
@@ -147,18 +146,18 @@ def subsample(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_T
     ----------
     x : array (..., H, W)
         Of any dtype.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept, at least 1.
-    phase : int or one int an axis
+    phase : int or one int per axis
         The first sample, 0 … stride − 1.
     axes : int or sequence of int
-        Where the signal lies: by default the last two axes, or the only one of a 1-D array; (0, 1) for a picture with
+        The axes of the signal: by default the last two, or the only one of a 1-D array; (0, 1) for a picture with
         its channels last, −1 for a batch of sounds, (−3, −2, −1) for volumes and clips.
 
     Returns
     -------
     array (..., ⌈(H − phase) / stride⌉, ⌈(W − phase) / stride⌉)
-        A view where the library has views.
+        A view if the library has views.
 
     Examples
     --------
@@ -175,21 +174,16 @@ def polyphase(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
     Parameters
     ----------
     x : array (..., H, W)
-        Of any dtype; sizes that the stride divides.
-    stride : int or one int an axis
+        Of any dtype; the stride must divide its sizes.
+    stride : int or one int per axis
         Distance between the samples of a component, at least 1.
     axes
-        As for `subsample`. They come out last, in their order, behind the phases.
+        As for `subsample`. In the result they are last, in their order, after the phases.
 
     Returns
     -------
     array (..., s, s, H / s, W / s)
         ``polyphase(x, s)[..., p, q, :, :]`` is ``subsample(x, s, (p, q))``.
-
-    Raises
-    ------
-    UsageError
-        If the stride does not divide the sizes.
 
     Examples
     --------
@@ -208,14 +202,14 @@ def polyphase(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
 
 
 def from_polyphase(components: Array, dims: int | None = None) -> Array:
-    """The signal of which these are the polyphase components: the inverse of `polyphase`.
+    """Rebuild the signal from its polyphase components: the inverse of `polyphase`.
 
     Parameters
     ----------
     components : array (..., s_y, s_x, h, w)
         As `polyphase` returns them.
     dims : int, optional
-        The number of axes of the signal: by default 2, and 1 for an array of two axes, one for the phases.
+        The number of axes of the signal: by default 2, or 1 for an array with two axes.
 
     Returns
     -------
@@ -238,16 +232,16 @@ def from_polyphase(components: Array, dims: int | None = None) -> Array:
 
 
 def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_TWO) -> Array:
-    """Zeros between the samples: the transpose of `subsample`, whose spectrum is that of ``x`` repeated.
+    """Insert zeros between the samples: the transpose of `subsample`, which repeats the spectrum of ``x``.
 
     Parameters
     ----------
     x : array (..., H, W)
         Of any dtype.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples in the result, at least 1.
-    phase : int or one int an axis
-        The place of the first sample, 0 … stride − 1.
+    phase : int or one int per axis
+        The position of the first sample, 0 … stride − 1.
     axes
         As for `subsample`.
 
@@ -276,16 +270,11 @@ def ideal_lowpass(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
     Parameters
     ----------
     x : array (..., H, W)
-        Signal, real or complex, of floating point.
-    stride : int or one int an axis
-        The stride that it is limited for; at stride 1 only the Nyquist frequency itself goes.
+        Real or complex floating-point signal.
+    stride : int or one int per axis
+        The stride of the subsampling to come; stride 1 removes only the Nyquist frequency itself.
     axes
         As for `subsample`.
-
-    Returns
-    -------
-    array (..., H, W)
-        Like ``x``.
 
     Examples
     --------
@@ -303,19 +292,19 @@ def ideal_lowpass(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """What subsampling makes of a signal: ``baseband + alias`` are its samples.
+    """The samples of a signal, split into ``baseband + alias``.
 
     Attributes
     ----------
     baseband : array (..., h, w)
-        The samples of the part strictly below the new Nyquist frequency: what can be told from the samples.
+        The samples of the part strictly below the new Nyquist frequency.
     alias : array (..., h, w)
-        The samples of the rest, which pass for something that they are not.
+        The samples of the rest, which appear at false frequencies.
     alias_fraction : array (...)
-        Energy of the signal at and above the new Nyquist frequency ÷ its energy, its mean taken off. It is that of
-        the signal: one phase may show more of it than another.
+        Energy of the signal at and above the new Nyquist frequency ÷ its energy, without the mean. This is a property
+        of the signal: one phase may show more of it than another.
     baseband_kept : array (...)
-        Energy below the new Nyquist frequency ÷ that of the signal before an operator, the means taken off.
+        Energy below the new Nyquist frequency ÷ that of the signal before an operator, without the means.
     """
 
     baseband: Array
@@ -329,22 +318,20 @@ def decompose(
 ) -> Decomposition:
     """Split the samples of a signal into baseband and alias, exactly, at any size.
 
-    Of white noise of N×N pixels, with K frequencies below the new Nyquist frequency along each axis, the expected
-    ``alias_fraction`` is 1 − (K² − 1) / (N² − 1).
+    The expected ``alias_fraction`` of white noise of N×N pixels, with K frequencies below the new Nyquist frequency
+    along each axis, is 1 − (K² − 1) / (N² − 1).
 
     Parameters
     ----------
     x : array (..., H, W)
-        Signal, real or complex, of floating point.
-    stride : int or one int an axis
-        Distance between the samples kept, at least 1.
-    phase : int or one int an axis
-        The first sample, 0 … stride − 1.
+        Real or complex floating-point signal.
+    stride, phase
+        As for `subsample`.
     axes
-        As for `subsample`: a photograph H×W×3 wants (0, 1), and has a fraction for each of its channels.
+        As for `subsample`: a photograph H×W×3 needs (0, 1), and gets one fraction per channel.
     before : array (..., H, W), optional
-        The signal before the operator that made ``x`` of it: the reference of ``baseband_kept``, which is 1 without.
-        An operator that blurs everything away has no alias, so look at both.
+        The signal before the operator that gave ``x``: the reference of ``baseband_kept``, which is otherwise 1. An
+        operator that blurs everything away has no alias, so look at both numbers.
 
     Returns
     -------
@@ -354,7 +341,7 @@ def decompose(
     Raises
     ------
     UsageError
-        If x looks like a picture with its channels last (three axes, the last of 3 or 4) and ``axes`` does not say so.
+        If ``x`` looks like a picture with its channels last (three axes, the last of 3 or 4) and ``axes`` is not given.
 
     Examples
     --------
@@ -385,7 +372,7 @@ def decompose(
 
 
 def baseband_energy(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> tuple[Array, Array]:
-    """The energy of a signal below the Nyquist frequency of a stride, and in all; both without its mean.
+    """The energy of a signal below the Nyquist frequency of a stride, and its total energy; both without the mean.
 
     Parameters
     ----------
@@ -395,7 +382,7 @@ def baseband_energy(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> tuple[A
     Returns
     -------
     inside, total : array (...)
-        Zero where all that is left of a constant is rounding noise.
+        Zero if only rounding noise is left of a constant.
 
     Examples
     --------
@@ -442,26 +429,20 @@ def rounding_share(eps: float, sizes: tuple[int, ...]) -> float:
 
 
 def shift(x: Array, by: float | Sequence[float], axes: Axes = LAST_TWO) -> Array:
-    """Move the content of a periodic signal by whole or fractional samples; what is real stays real.
+    """Move the content of a periodic signal by whole or fractional samples; a real signal stays real.
 
-    Whole samples roll. A fraction turns the phase of every frequency, e^(−2πi·f·d): the interpolation that is exact
-    for band-limited signals. At an even size the Nyquist frequency ±1/2 has no side to turn to and is multiplied by
-    cos(πd), so that shifts add up where the size is odd, where there is no energy at that frequency, or where one
-    of them is whole.
+    Whole samples roll. A fraction rotates the phase of every frequency by e^(−2πi·f·d), the exact interpolation of
+    band-limited signals. The Nyquist frequency ±1/2 of an even size is multiplied by cos(πd) instead, so shifts add up
+    if the size is odd, if there is no energy at that frequency, or if one of them is whole.
 
     Parameters
     ----------
     x : array (..., H, W)
-        Signal; floating point, real or complex, but for whole shifts, which take any dtype.
-    by : (float, float), or one float an axis
+        Real or complex floating-point signal; for whole shifts, of any dtype.
+    by : (float, float), or one float per axis
         (dy, dx) in samples, positive down and right; one number for one axis.
     axes
         As for `subsample`.
-
-    Returns
-    -------
-    array (..., H, W)
-        Like ``x``.
 
     Examples
     --------
@@ -478,7 +459,7 @@ def shift(x: Array, by: float | Sequence[float], axes: Axes = LAST_TWO) -> Array
         if part:
             check_signal(x, axes)
             frequency = np.fft.ifftshift(axis_frequencies(size))
-            # Turned by the fraction alone; the roll below does the rest. Its sign at the Nyquist frequency is right:
+            # Rotate by the fraction alone; the roll below does the rest, with the right sign at the Nyquist frequency:
             # cos(π(w + p)) = (−1)^w cos(πp) for whole w.
             turn = np.where(frequency == -0.5, np.cos(np.pi * part), np.exp(-2j * np.pi * frequency * part))
             x = _filter(xp, x, axis, turn)
@@ -497,7 +478,7 @@ def equivariance_error(
     margin: int = 0,
     axes: Axes = LAST_TWO,
 ) -> Array:
-    r"""How far an operator is from moving its output with its input.
+    r"""How far an operator is from moving its output with its input, for each of some shifts.
 
     .. math:: \frac{\lVert F(T_d x) - T_{d/s} F(x) \rVert^2}{\lVert F(T_d x) - \overline{F(T_d x)} \rVert^2}
 
@@ -507,24 +488,24 @@ def equivariance_error(
     Parameters
     ----------
     operator : callable
-        From (..., H, W) to (..., h, w), of the kind of ``x``.
+        Maps (..., H, W) to (..., h, w), arrays of the kind of ``x``.
     x : array (..., H, W)
-        Signal of floating point.
-    shifts : sequence of (float, float), or of one float an axis
+        Floating-point signal.
+    shifts : sequence of (float, float), or of one float per axis
         (dy, dx) in samples of the input.
-    stride : int or one int an axis, optional
-        The operator's; by default the ratio of its sizes in and out, where it is whole.
+    stride : int or one int per axis, optional
+        The operator's stride; by default the ratio of its sizes in and out, if it is whole.
     margin : int
-        Cells of the output to leave out on every side. With paddings other than circular one cell is the least, and
-        the number is still contaminated by the boundary.
+        Cells of the output to leave out on every side. Without circular padding leave out at least one; the number is
+        still contaminated by the boundary.
     axes
-        As for `subsample`; those of the output are the same.
+        As for `subsample`, for input and output.
 
     Returns
     -------
     array (len(shifts),)
-        The error of each shift, over all axes of the output; the mean is that of the signal's axes. NaN where the
-        output is constant.
+        The error of each shift, over all axes of the output; the mean is over the signal's axes. NaN if the output is
+        constant.
 
     Examples
     --------
@@ -549,18 +530,9 @@ def equivariance_error(
 
 
 def residual(found: Array, expected: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """The two energies of an equivariance error: ‖found − expected‖², and ‖found − its mean‖².
+    """The two energies of an equivariance error, over all axes: ‖found − expected‖², and ‖found − its mean‖².
 
-    Parameters
-    ----------
-    found, expected : array
-    axes : tuple of int
-        Those of the signal, from the front, of which the mean is taken.
-
-    Returns
-    -------
-    missed, energy : array ()
-        Over all axes.
+    The mean is taken over ``axes``, which are counted from the front.
     """
     return squared_norm(found - expected), squared_norm(found - _mean(found, axes))
 
@@ -575,28 +547,22 @@ def squared_norm(x: Array) -> Array:
 def shiftability(
     operator: Callable[[Array], Array], x: Array, stride: PerAxis | None = None, axes: Axes = LAST_TWO
 ) -> float:
-    """Simoncelli's test: how well do the samples of an operator predict its samples in between?
+    """Simoncelli's test: how well the samples of an operator predict those in between.
 
-    A representation is shiftable (Simoncelli et al. 1992) where its values for a shifted input follow, by one and
-    the same interpolation, from its values for the input itself. Here the interpolation is the ideal one (`shift`
-    by a fraction of an output pixel), and the test runs over all shifts within one stride.
+    A representation is shiftable (Simoncelli et al. 1992) if its values for a shifted input follow from its values for
+    the input by a fixed interpolation. Here the interpolation is the ideal one (`shift` by a fraction of an output
+    pixel), and the test runs over all shifts within one stride.
 
     Parameters
     ----------
-    operator : callable
-        From (..., H, W) to (..., h, w), of the kind of ``x``.
-    x : array (..., H, W)
-        Signal of floating point.
-    stride : int or one int an axis, optional
-        The operator's; by default the ratio of its sizes in and out, where it is whole.
-    axes
+    operator, x, stride, axes
         As for `equivariance_error`.
 
     Returns
     -------
     float
         1 − the mean `equivariance_error` over the shifts within one stride: 1 for a shiftable operator. Subsampled
-        white noise has about −0.5 at stride 2: three of four shifts are predicted by unrelated samples.
+        white noise has about −0.5 at stride 2: unrelated samples predict three of four shifts.
 
     Examples
     --------
@@ -627,21 +593,21 @@ def _mean(x: Array, axes: tuple[int, ...]) -> Array:
     xp = array_namespace(x)
     if axes != tuple(range(len(axes))):
         return xp.mean(x, axis=axes, keepdims=True)
-    # Of the first axes, a product with ones is several times as fast as a reduction.
+    # Over the first axes, a product with ones is several times as fast as a reduction.
     samples = math.prod(x.shape[: len(axes)])
     ones = xp.full((samples,), 1 / samples, dtype=x.dtype, device=device(x))
     return xp.reshape(ones @ xp.reshape(x, (samples, -1)), x.shape[len(axes) :])
 
 
 def _check_finite(xp: Any, x: Array) -> None:
-    # The transform spreads what is not finite over its whole row and column, so the first pixel does not do.
+    # The transform spreads a non-finite value only over its row and column, so checking the first pixel is not enough.
     if not bool(xp.isfinite(xp.sum(xp.abs(x)))):
         raise InputError("the signal holds NaN or infinity, or overflows: mask or rescale it first")
 
 
 def _check_divides(sizes: tuple[int, ...], steps: tuple[int, ...]) -> None:
     if any(size % step for size, step in zip(sizes, steps, strict=True)):
-        raise UsageError(f"the stride must divide the size: {sizes} is no multiple of {steps}; crop or pad first")
+        raise UsageError(f"the stride must divide the size: {sizes} is not a multiple of {steps}; crop or pad first")
 
 
 def _kept(stride: PerAxis, phase: PerAxis, count: int) -> list[slice]:
@@ -663,5 +629,5 @@ def _distances(by: float | Sequence[float], count: int) -> list[float]:
 def _ratio(x: Array, y: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
     sizes_in, sizes_out = (tuple(one.shape[axis] for axis in axes) for one in (x, y))
     if any(size % out for size, out in zip(sizes_in, sizes_out, strict=True)):
-        raise UsageError(f"sizes {sizes_in} in and {sizes_out} out have no whole ratio: say the stride")
+        raise UsageError(f"sizes {sizes_in} in and {sizes_out} out have no whole ratio: give the stride")
     return tuple(size // out for size, out in zip(sizes_in, sizes_out, strict=True))

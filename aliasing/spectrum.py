@@ -1,18 +1,17 @@
-r"""What frequencies does this signal hold?
+r"""Spectra: magnitude, power, phase, radial and directional profiles, power laws, and windows.
 
 The spectrum of a signal *x* of H×W pixels is its unitary discrete Fourier transform (Oppenheim & Schafer 2010, §8)
 
 .. math:: X(f_y, f_x) = \frac{1}{\sqrt{HW}} \sum_{n, m} x_{nm} e^{-2 \pi i (f_y n + f_x m)},
           \qquad \sum |X|^2 = \sum |x|^2 \quad \text{(Parseval)}
 
-at the frequencies k/H and l/W in cycles per pixel, from −1/2 up to but without 1/2 (the Nyquist frequency). It stands
-centred: zero frequency at row ⌊H/2⌋, column ⌊W/2⌋.
+at the frequencies k/H and l/W in cycles per pixel, from −1/2 up to but excluding 1/2 (the Nyquist frequency). It is
+centred: zero frequency is at row ⌊H/2⌋, column ⌊W/2⌋.
 
-NumPy arrays and torch tensors go through the same code (the array API standard) and come back as they were: same
-kind, dtype and device. The signal lies along ``axes``, one or several: the last two where nothing else is said, and
-the only one of a 1-D array; whatever stands beside them is a batch. Frequencies are in cycles per sample, or in hertz
-where a ``rate`` says how many samples there are in a second (of a volume: in cycles per millimetre, where it says how
-many there are in a millimetre).
+NumPy arrays and torch tensors share the same code (the array API standard), and results have the kind, dtype and device
+of the input. The signal lies along ``axes``: by default the last two, or the only one of a 1-D array; the other axes
+are a batch. Frequencies are in cycles per sample, or in hertz with a ``rate`` in samples per second (for a volume, in
+cycles per millimetre with a rate in samples per millimetre).
 """
 
 from collections.abc import Sequence
@@ -35,24 +34,25 @@ def centred(x: Array, axes: Axes = LAST_TWO) -> Array:
     Parameters
     ----------
     x : array (..., H, W)
-        Signal, real or complex, of floating point.
+        Real or complex floating-point signal.
     axes : int or sequence of int
-        Where the signal lies: by default the last two axes, or the only one of a 1-D array; (0, 1) for a picture with
+        The axes of the signal: by default the last two, or the only one of a 1-D array; (0, 1) for a picture with
         its channels last, −1 for a batch of sounds, (−3, −2, −1) for volumes and clips.
 
     Returns
     -------
     array (..., H, W)
-        Complex, of the precision of ``x``.
+        Complex, with the precision of ``x``.
 
     Raises
     ------
     TypeError
-        If x is not an array, or holds integers.
+        If ``x`` is not an array or has an integer dtype.
     UsageError
-        If x has an empty axis or no such axes, or is a picture with its channels last and ``axes`` does not say so.
+        If ``x`` has an empty axis or no such axes, or looks like a picture with its channels last and ``axes`` is not
+        given.
     InputError
-        If x holds NaN or infinity, or its transform overflows.
+        If ``x`` holds NaN or infinity, or its transform overflows.
 
     Examples
     --------
@@ -99,8 +99,8 @@ def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = Non
     x : array (..., H, W)
         Signal, real or complex.
     floor : float
-        The least value that is returned, in dB; zero magnitude stands there. Half of float32's digits are about
-        −70 dB, its rounding noise about −140 dB.
+        The smallest value in dB, also that of zero magnitude. Half of float32's digits are about −70 dB, its rounding
+        noise is about −140 dB.
     reference : float, optional
         The magnitude at 0 dB; by default the largest of each signal.
     axes
@@ -109,7 +109,7 @@ def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = Non
     Returns
     -------
     array (..., H, W)
-        Decibels, ``floor`` and above; everywhere ``floor`` where the signal is zero.
+        Decibels, ``floor`` and above; ``floor`` everywhere if the signal is zero.
 
     Examples
     --------
@@ -143,13 +143,13 @@ def power(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: bool =
     rate
         As for `frequencies`, which it scales. The energies are the same at any rate.
     onesided : bool
-        Of the last of the axes only the frequencies from 0 to 1/2 cycles per sample of a real signal, each with the
-        power of its mirror image on top: half the work, the same sum. The other axes are centred as ever.
+        For a real signal, return only the frequencies from 0 to 1/2 cycles per sample along the last axis, each with
+        the power of its mirror image added: half the work, the same sum. The other axes are centred as usual.
 
     Returns
     -------
     array (..., H, W) or (..., H, W // 2 + 1)
-        Real, in the squared unit of ``x``.
+        Real, in the square of the unit of ``x``.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def power(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: bool =
         spectrum = centred(x, axes)
         return xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2
     if xp.isdtype(x.dtype, "complex floating"):
-        raise TypeError(f"a one-sided spectrum is of a real signal; got {x.dtype}")
+        raise TypeError(f"a one-sided spectrum needs a real signal; got {x.dtype}")
     spectrum = xp.fft.rfftn(x, axes=axes, norm="ortho")
     _check_finite(xp, spectrum, axes)
     energy = xp.real(spectrum) ** 2 + xp.imag(spectrum) ** 2
@@ -184,7 +184,7 @@ def phase(x: Array, axes: Axes = LAST_TWO) -> Array:
     Returns
     -------
     array (..., H, W)
-        Radians, from −π to π. Where ``|X|`` is rounding noise, so is the phase.
+        Radians, from −π to π. If ``|X|`` is rounding noise, so is the phase.
 
     Examples
     --------
@@ -206,13 +206,13 @@ def frequencies(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: 
         Signal; only its shape, kind, precision and device matter.
     axes, onesided
         As for `power`.
-    rate : float, or one an axis
-        Samples per second; with it frequencies are in hertz. By default they are in cycles per sample.
+    rate : float, or one per axis
+        Samples per second, for frequencies in hertz. By default they are in cycles per sample.
 
     Returns
     -------
     array (H,), array (W,) or (W // 2 + 1,)
-        One array an axis, f_y and f_x by default, in the unit of ``rate``.
+        One array per axis, by default f_y and f_x, in the unit of ``rate``.
 
     Examples
     --------
@@ -236,8 +236,8 @@ def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO, rate: Rate =
     x : array (..., H, W)
         Signal, real or complex.
     bins : int
-        Number of rings. The corners of the spectrum, beyond 0.5 cycles per sample of the slowest axis, belong to none;
-        zero frequency to the first.
+        Number of rings. Zero frequency belongs to the first; the corners of the spectrum, beyond 0.5 cycles per sample
+        of the slowest axis, belong to none.
     axes, rate
         As for `frequencies`.
 
@@ -246,7 +246,7 @@ def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO, rate: Rate =
     frequency : array (bins,)
         Middle of each ring, in the unit of ``rate``: cycles per sample by default.
     power : array (..., bins)
-        Mean of `power` in each ring; NaN where a small image has no frequency in a ring.
+        Mean of `power` in each ring; NaN if a small image has no frequency in it.
 
     Examples
     --------
@@ -261,17 +261,17 @@ def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO, rate: Rate =
 
 
 def directional_profile(x: Array, bins: int = 36, axes: Axes = LAST_TWO, rate: Rate = 1.0) -> tuple[Array, Array]:
-    """Mean power in sectors of equal width, by the direction in which the waves run.
+    """Mean power in sectors of equal width, by the direction of the waves.
 
     Parameters
     ----------
     x : array (..., H, W)
         Signal, real or complex.
     bins : int
-        Number of sectors of the half circle. Zero frequency, and what lies beyond 0.5 cycles per sample of the slower
+        Number of sectors of the half circle. Zero frequency, and frequencies beyond 0.5 cycles per sample of the slower
         axis, belong to none.
     axes, rate
-        As for `frequencies`; two axes.
+        As for `frequencies`, with two axes.
 
     Returns
     -------
@@ -279,7 +279,7 @@ def directional_profile(x: Array, bins: int = 36, axes: Axes = LAST_TWO, rate: R
         Middle of each sector in radians, 0 ≤ angle < π: 0 is a wave along x (vertical stripes), π/2 one along y.
         The first sector is centred on 0.
     power : array (..., bins)
-        Mean of `power` in each sector; NaN where a small image has no frequency in a sector.
+        Mean of `power` in each sector; NaN if a small image has no frequency in it.
 
     Examples
     --------
@@ -300,7 +300,7 @@ class PowerLaw(NamedTuple):
 
     slope: Array
     error: Array  #: standard error of the slope, from the scatter about the line
-    log_power: Array  #: natural logarithm of the power that the line has at 1 cycle per sample, or at 1 Hz with a rate
+    log_power: Array  #: natural logarithm of the line's power at 1 cycle per sample, or at 1 Hz with a rate
 
 
 def power_law(
@@ -313,8 +313,8 @@ def power_law(
 ) -> PowerLaw:
     """The power law of an image: a line through the logarithms of its radial profile.
 
-    Rings are of equal width in log frequency, so that every octave counts alike. An image that does not repeat has
-    a cross of high frequencies from its edges, which flattens the slope: window it first (`hann`), or take its
+    Rings have equal width in log frequency, so that every octave has the same weight. The edges of an image that does
+    not repeat add a cross of high frequencies, which flattens the slope: window it first (`hann`), or take its
     `periodic` part.
 
     Parameters
@@ -324,9 +324,9 @@ def power_law(
     low : float, optional
         Lower end of the fit, in the unit of ``rate``; by default two periods in the shorter side.
     high : float, optional
-        Upper end; by default the Nyquist frequency rate / 2 of the slowest axis, which is the most that it may be.
+        Upper end; by default the largest possible, the Nyquist frequency rate / 2 of the slowest axis.
     bins : int
-        Number of rings, at least 3; those without any frequency are left out.
+        Number of rings, at least 3; empty ones are left out.
     axes, rate
         As for `frequencies`.
 
@@ -360,7 +360,7 @@ def power_law(
     groups = [group for group in groups if group.size]
     if len(groups) < 3:
         raise UsageError(f"a line with an error needs three rings; {sizes} samples hold {len(groups)}")
-    # A ring stands at the mean of the log frequencies in it, not at its middle: small rings are lopsided.
+    # The position of a ring is the mean of its log frequencies, not its middle: small rings are lopsided.
     radius = _radius(sizes, relative).reshape(-1)
     abscissa = np.array([np.log(radius[group]).mean() for group in groups])
     deviation = abscissa - abscissa.mean()
@@ -382,20 +382,20 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
     Parameters
     ----------
     x : array (..., H, W)
-        Signal, real or complex. Its mean counts as energy at zero frequency; take it off to leave that out.
+        Signal, real or complex. Its mean counts as energy at zero frequency; subtract it to leave that out.
     cutoff : float
         In the unit of ``rate``: cycles per sample by default. rate / (2·stride) is the Nyquist frequency after
         subsampling.
     region : {"square", "disc"}
-        What lies below: a square, ``max(|f_y|, |f_x|) < cutoff``, or a disc, √(f_y² + f_x²) < cutoff; a cube or a ball
-        of three axes.
+        The region below the cutoff: a square, ``max(|f_y|, |f_x|) < cutoff``, or a disc, √(f_y² + f_x²) < cutoff; with
+        three axes, a cube or a ball.
     axes, rate
         As for `frequencies`.
 
     Returns
     -------
     array (...)
-        From 0 to 1; 0 where the signal is zero.
+        From 0 to 1; 0 if the signal is zero.
 
     Examples
     --------
@@ -411,7 +411,7 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
     sizes = _sizes(x, axes)
     relative, slowest = _relative(rate, len(sizes))
     distance = _radius(sizes, relative) if region == "disc" else np.max(_grid(sizes, relative), axis=0)
-    # A cutoff in hertz is rounded twice on its way here: by itself, and by the division.
+    # A cutoff in hertz has been rounded twice: itself, and by the division.
     least = cutoff if slowest == 1 else cutoff / slowest * (1 - 2 * np.finfo(np.float64).eps)
     above = xp.asarray(distance >= least, dtype=energy.dtype, device=device(x))
     inner = tuple(range(-len(sizes), 0))
@@ -420,10 +420,10 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
 
 
 def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
-    """The signal under a Hann window, which takes the cross of the image's edges out of its spectrum.
+    """Multiply the signal by a Hann window, which removes the cross of the image's edges from its spectrum.
 
-    The periodic window sin²(πn/N) along every axis, scaled so that it keeps the energy of white noise (its mean
-    square is one). A constant spreads over the next frequency on each side and no further.
+    The window is the periodic sin²(πn/N) along every axis, scaled to keep the energy of white noise (its mean square is
+    one). A constant spreads only to the next frequency on each side.
 
     Parameters
     ----------
@@ -446,7 +446,7 @@ def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
     for axis in axes:
         size = x.shape[axis]
         if size == 1:
-            continue  # nothing to taper along an axis of one pixel
+            continue  # an axis of one pixel cannot be tapered
         window = np.sin(np.pi * np.arange(size) / size) ** 2
         window /= np.sqrt(np.mean(window**2))
         x = x * xp.asarray(along(x, axis, window), dtype=real_dtype(xp, x), device=device(x))
@@ -454,11 +454,10 @@ def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
 
 
 def periodic(x: Array, axes: Axes = LAST_TWO) -> Array:
-    """The periodic part of an image: without the jump between opposite edges, and so without its cross.
+    """The periodic part of an image, without the jump between opposite edges and the cross that it causes.
 
-    The image is the sum of a periodic and a smooth part (Moisan 2011); the smooth part solves Poisson's equation
-    with the jumps across the edges as its source, and has no energy to speak of at high frequencies. It is ``x -
-    periodic(x)``.
+    The image is the sum of a periodic and a smooth part (Moisan 2011). The smooth part, ``x - periodic(x)``, solves
+    Poisson's equation with the jumps across the edges as its source, and has little energy at high frequencies.
 
     Parameters
     ----------
@@ -496,7 +495,7 @@ def periodic(x: Array, axes: Axes = LAST_TWO) -> Array:
 
 
 def axis_frequencies(size: int, *, onesided: bool = False) -> NDArray[np.float64]:
-    """The frequencies of an axis of ``size`` samples, centred or from 0 to 1/2, each k/size correctly rounded."""
+    """The frequencies k/size of an axis, centred or from 0 to 1/2, each correctly rounded."""
     return np.arange(size // 2 + 1) / size if onesided else (np.arange(size) - size // 2) / size
 
 
@@ -504,23 +503,10 @@ def axis_frequencies(size: int, *, onesided: bool = False) -> NDArray[np.float64
 def ring_of_each(
     sizes: tuple[int, ...], relative: tuple[float, ...], edges: tuple[float, ...], *, onesided: bool = False
 ) -> NDArray[np.intp]:
-    """The ring in which each frequency of a spectrum lies; its lower edge is in it, its upper is not, but for the last.
+    """The index of the ring of each frequency of a spectrum; −1 and ``len(edges) − 1`` below and above all rings.
 
-    Parameters
-    ----------
-    sizes : tuple of int
-        Samples along each axis.
-    relative : tuple of float
-        The rate of each axis ÷ that of the slowest: all ones where space is the same along all of them.
-    edges : tuple of float
-        Of the rings, in cycles per sample of the slowest axis.
-    onesided : bool
-        As for `power`.
-
-    Returns
-    -------
-    numpy.ndarray
-        Of the shape of the spectrum; −1 and ``len(edges) − 1`` for what lies below and beyond all rings.
+    A ring includes its lower edge; only the last includes its upper one. ``relative`` holds the rate of each axis ÷
+    that of the slowest, and ``edges`` are in cycles per sample of the slowest axis.
     """
     radius = _radius(sizes, relative, onesided=onesided)
     ring = np.searchsorted(edges, radius, side="right") - 1
@@ -529,24 +515,22 @@ def ring_of_each(
 
 
 def check_signal(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]:
-    """The array namespace of a signal that can be transformed, and its axes; a one-line error for anything else."""
+    """The array namespace of a signal that can be transformed, and its axes; otherwise a one-line error."""
     xp, axes = check_array(x, axes)
     if not xp.isdtype(x.dtype, (xp.float32, xp.float64, xp.complex64, xp.complex128)):
-        raise TypeError(
-            f"a signal of float32, float64 or their complex kinds is needed, not {x.dtype}: convert it first"
-        )
+        raise TypeError(f"a signal is float32, float64 or their complex counterparts; got {x.dtype}: convert it first")
     return xp, axes
 
 
 def check_array(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]:
-    """The array namespace of samples of any dtype, and the axes of the signal, counted from the front."""
+    """The array namespace of samples of any dtype, and the signal's axes counted from the front."""
     if not is_array_api_obj(x):
         raise TypeError(f"a NumPy array or a torch tensor is needed; got {type(x).__name__}")
     return array_namespace(x), signal_axes(x.shape, axes)
 
 
 def at(axes: Sequence[int], places: Sequence[slice | int]) -> tuple[slice | int, ...]:
-    """The index that takes these places along these axes, and all of the others."""
+    """The index that takes these places along these axes, and everything along the others."""
     index: list[slice | int] = [slice(None)] * (max(axes) + 1)
     for axis, place in zip(axes, places, strict=True):
         index[axis] = place
@@ -564,7 +548,7 @@ def last(x: Array, axes: Sequence[int]) -> Array:
 
 
 def _check_finite(xp: Any, spectrum: Array, axes: Sequence[int]) -> None:
-    # Whatever is not finite reaches every frequency, so that one is enough to look at.
+    # A non-finite sample reaches every frequency, so checking one is enough.
     if not bool(xp.all(xp.isfinite(spectrum[at(axes, [0] * len(axes))]))):
         raise InputError("the signal holds NaN or infinity, or overflows: mask or rescale it first")
 
@@ -578,11 +562,7 @@ def _sizes(x: Array, axes: Axes) -> tuple[int, ...]:
 
 
 def _relative(rate: Rate, count: int) -> tuple[tuple[float, ...], float]:
-    """The rate of each axis ÷ that of the slowest, and the slowest.
-
-    Frequencies are compared in cycles per sample of the slowest axis, where those of one rate are exact: what lies on
-    an edge in cycles per sample lies on it in hertz.
-    """
+    """The rate of each axis ÷ that of the slowest, and the slowest, so that edges are exact in hertz too."""
     rates = rate_per_axis(rate, count)
     slowest = min(rates)
     return tuple(each / slowest for each in rates), slowest
@@ -624,7 +604,7 @@ def _sectors(sizes: tuple[int, ...], relative: tuple[float, ...], count: int) ->
 
 
 def _means(x: Array, axes: Axes, groups: list[NDArray[np.intp]], middles: NDArray[np.float64]) -> tuple[Array, Array]:
-    """The mean power of x in each group of pixels of its spectrum, beside the middle of each group."""
+    """The middle of each group of frequencies, and the mean power of ``x`` in it."""
     axes = signal_axes(x.shape, axes)
     energy = last(power(x, axes), axes)
     xp = array_namespace(energy)

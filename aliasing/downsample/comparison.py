@@ -1,11 +1,11 @@
-"""What does each way of downsampling fold of a picture, and what does it keep?
+"""Comparing downsampling operators on one picture: what each aliases, and how much of the baseband it keeps.
 
-Every operator is looked at in its dense form: at stride 1 with circular padding, so that its output is a signal of
-the size of the picture, which the subsampling then folds (`aliasing.sampling.decompose`). The picture is first made
-periodic (`aliasing.spectrum.periodic`): the jump between its opposite edges is no property of what it shows.
+Every operator is applied densely, at stride 1 with circular padding, so that its output has the size of the picture and
+the subsampling then folds it (`aliasing.sampling.decompose`). The picture is made periodic first
+(`aliasing.spectrum.periodic`), because the jump between its opposite edges is not part of the scene.
 
-An operator that blurs more aliases less. So beside each stands the Gaussian low-pass that keeps as much of the
-baseband: what it folds is what that much blur costs without any craft.
+An operator that blurs more aliases less. So each is compared with the Gaussian low-pass that keeps the same share of
+the baseband: what that aliases is the price of this much blur.
 """
 
 import math
@@ -25,7 +25,7 @@ from aliasing.filters import TapsLike, taps_per_axis
 
 OPERATORS = ("subsample", "max", "average", "convolution", "blur", "fourier")
 
-# Rec. 709, of the values as they are stored (luma).
+# Rec. 709 luma, from the stored values.
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
 Picture = NDArray[np.float64]
@@ -38,16 +38,16 @@ class Comparison:
     Attributes
     ----------
     operator, label : str
-        Its name, and what it is called in a figure.
+        Its name, and its label in a figure.
     dense : array (channels, H, W)
         Its output before subsampling.
     samples, baseband, alias : array (channels, h, w)
-        What is kept of it, and the two parts of that.
+        The samples, and their two parts.
     alias_fraction, baseband_kept : float
-        As of `aliasing.sampling.Decomposition`, over all channels.
+        As in `aliasing.sampling.Decomposition`, over all channels.
     gaussian_alias_fraction : float
-        Alias fraction of the Gaussian low-pass with the same ``baseband_kept``; NaN where that is above one, as it can
-        be after a maximum.
+        Alias fraction of the Gaussian low-pass with the same ``baseband_kept``; NaN if that is above one, as may happen
+        after a maximum.
     """
 
     operator: str
@@ -62,28 +62,10 @@ class Comparison:
 
 
 def prepare(pixels: NDArray[np.uint8], stride: int, channels: str = "luminance") -> Picture:
-    """A picture as a periodic signal whose size the stride divides, from 0 to 1.
+    """Turn a uint8 RGB picture into a periodic float64 signal (channels, H, W) from 0 to 1, cropped to whole strides.
 
-    Parameters
-    ----------
-    pixels : array (H, W, 3)
-        uint8, RGB.
-    stride : int
-        The right and lower border beyond a multiple of it are cut off.
-    channels : {"luminance", "rgb"}
-        One weighted sum (Rec. 709), or each colour by itself.
-
-    Returns
-    -------
-    array (channels, H, W)
-        float64.
-
-    Raises
-    ------
-    InputError
-        If the picture is smaller than four strides.
-    UsageError
-        If there are no such channels.
+    ``channels`` is "luminance" for one weighted sum (Rec. 709), or "rgb" for each colour by itself. Raises InputError
+    if the picture is smaller than four strides.
     """
     stride = whole(stride, "stride")
     height, width = (size // stride * stride for size in pixels.shape[:2])
@@ -100,7 +82,7 @@ def prepare(pixels: NDArray[np.uint8], stride: int, channels: str = "luminance")
 
 
 def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | None = None) -> Comparison:
-    """Apply an operator and split what it leaves into baseband and alias.
+    """Apply an operator and split its output into baseband and alias.
 
     Parameters
     ----------
@@ -112,12 +94,7 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
     stride : int
         Distance between the samples kept.
     taps : str or sequence of float, optional
-        The filter of "convolution" and "blur": a name is stretched to the stride, numbers are taken as they are, as
-        by `aliasing.downsample.blur_pool`.
-
-    Returns
-    -------
-    Comparison
+        The filter of "convolution" and "blur", as for `aliasing.downsample.blur_pool`.
 
     Examples
     --------
@@ -137,7 +114,7 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
     else:
         dense = downsample.low_pass(torch.from_numpy(picture), stride, row, "circular").numpy()
     parts = sampling.decompose(dense, stride, before=picture)
-    # Over all channels: energies, not fractions, are added.
+    # Over all channels: add energies, not fractions.
     inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(dense, stride))
     before = float(sampling.baseband_energy(picture, stride)[0].sum())
     kept = inside / before if before else 1.0
@@ -155,22 +132,7 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
 
 
 def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float) -> float:
-    """Alias fraction of a picture under the Gaussian low-pass that keeps a given share of its baseband.
-
-    Parameters
-    ----------
-    picture : array (channels, H, W)
-        The signal before the filter.
-    stride : int
-        Distance between the samples kept.
-    baseband_kept : float
-        Share of the energy below the new Nyquist frequency that the filter is to keep.
-
-    Returns
-    -------
-    float
-        NaN where no Gaussian keeps that much: above one, or nothing at all.
-    """
+    """Alias fraction of a picture under the Gaussian that keeps this share of its baseband; NaN if none does."""
     power = spectrum.power(picture).sum(0)
     f_y, f_x = spectrum.frequencies(picture)
     squared = f_y[:, None] ** 2 + f_x**2
@@ -178,7 +140,7 @@ def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float)
     power[squared == 0] = 0  # without the mean
     energy = power[below].sum()
     if abs(baseband_kept - 1) < 1e-9:
-        return float(1 - energy / power.sum()) if energy else 0.0  # no filter at all
+        return float(1 - energy / power.sum()) if energy else 0.0  # without a filter
     if not 0 < baseband_kept < 1 or not energy:
         return math.nan
 

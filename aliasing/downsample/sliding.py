@@ -1,12 +1,11 @@
-r"""The maximum over a window at every position: as many elementwise maxima of shifted images as the window has rows
-and columns,
+r"""The maximum over a window at every position, as elementwise maxima of shifted images,
 
 .. math:: y_{ij} = \max_b \max_a x_{i + a,\, j + b},
 
-each as fast as memory. torch's pooling compares pixel by pixel, which takes ten to fifty times as long for contiguous
-images on a CPU, and keeps an index of eight bytes for every output to send the gradient back; one bit of truth for
-each comparison, in a byte, is enough. Values and gradients are those of `torch.nn.functional.max_pool2d`, ties
-included: the first largest of a window, row by row, gets the gradient.
+one for each row and column of the window, each as fast as memory. torch's pooling compares pixel by pixel, which takes
+ten to fifty times as long for contiguous images on a CPU, and keeps eight bytes per output for the gradient; one byte
+per comparison is enough. Values and gradients are those of `torch.nn.functional.max_pool2d`, including ties: the first
+maximum of a window, row by row, gets the gradient.
 """
 
 from typing import Any
@@ -17,27 +16,17 @@ from torch import Tensor
 
 from aliasing.downsample.recording import is_recorded
 
-# A comparison costs a pass over memory and a byte for the gradient, as many as the window is long. Torch's way is slow
-# for contiguous images; in channels_last, where it compares many channels at once, it is good for all but two by two.
+# The cost is one pass over memory, and a byte for the gradient, per comparison. Torch's way is slow for contiguous
+# images; in channels_last it compares many channels at once, and is faster for all windows but two by two.
 LARGEST, LARGEST_CHANNELS_LAST = 3, 2
 
 
 def dense_maximum(
     x: Tensor, kernel: tuple[int, int], padding: tuple[int, int] = (0, 0), dilation: tuple[int, int] = (1, 1)
 ) -> Tensor:
-    """The maximum over a window at every position, as ``max_pool2d`` with stride 1 gives it.
+    """The maximum over a window at every position, like ``max_pool2d`` with stride 1.
 
-    Parameters
-    ----------
-    x : Tensor
-        (N, C, H, W) or (C, H, W).
-    kernel, padding, dilation : (int, int)
-        Down and across.
-
-    Returns
-    -------
-    Tensor
-        H + 2 · padding − dilation · (kernel − 1) rows, and columns alike.
+    ``x`` is (N, C, H, W) or (C, H, W); kernel, padding and dilation are (down, across).
 
     Examples
     --------
@@ -51,7 +40,7 @@ def dense_maximum(
         x = F.pad(x, (left, left, top, top), value=-torch.inf)
     if not (torch.is_grad_enabled() and x.requires_grad):
         return _largest(_largest(x, -1, kernel[1]), -2, kernel[0])
-    # Columns first: of equal values the gradient takes the first in its row, and of the rows the first.
+    # Columns first: among equal values, the gradient goes to the first in its row, and to the first of the rows.
     for axis, count in ((-1, kernel[1]), (-2, kernel[0])):
         if count > 1:
             x = _Maximum.apply(x, axis, count)[0]
@@ -63,7 +52,7 @@ def _pays(x: Tensor, kernel: tuple[int, int]) -> bool:
 
 
 def _shifted(x: Tensor, axis: int, count: int) -> list[Tensor]:
-    """The image moved by 0, 1, …, count − 1 pixels along an axis, without what is not in all of them."""
+    """The image moved by 0, 1, …, count − 1 pixels along an axis, cropped to what all of them contain."""
     return [x.narrow(axis, start, x.shape[axis] - count + 1) for start in range(count)]
 
 
@@ -75,7 +64,7 @@ def _largest(x: Tensor, axis: int, count: int) -> Tensor:
 
 
 class _Maximum(torch.autograd.Function):
-    """The maximum of ``count`` neighbours along an axis, and where each of them was larger than those before it."""
+    """The maximum of ``count`` neighbours along an axis, and whether each of them exceeded those before it."""
 
     generate_vmap_rule = True
 
@@ -99,7 +88,7 @@ class _Maximum(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_: Any) -> Any:
         last, shares = ctx.count - 1, []
         for larger in reversed(ctx.saved_tensors):
-            # A product, for torch.where is ten times as slow here. (A gradient that has overflowed spreads as NaN.)
+            # A product, because torch.where is ten times as slow here. (A gradient that overflowed spreads as NaN.)
             shares.append(gradient * larger)
             gradient = gradient - shares[-1]
         sides = (0, 0) if ctx.axis == -2 else ()  # F.pad names the last axis first

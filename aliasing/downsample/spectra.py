@@ -1,8 +1,8 @@
-"""The spectra of one picture before and after each way of downsampling: what the figure draws and a folder keeps.
+"""The spectra of one picture before and after each downsampling operator, for the figure and for a folder.
 
-The folder holds ``spectra.json`` (for the original and for each operator: which share of its energy is aliased, how
-much of the baseband it keeps, and its power by frequency) and two pictures of each: its samples, and its spectrum. The
-spectrum is kept as numbers: grey level 255 is the original's strongest frequency, 0 lies `FLOOR` decibels below it.
+The folder holds ``spectra.json`` (for the original and each operator: the share of energy that is aliased, the share of
+the baseband that is kept, and the power by frequency) and two pictures for each: its samples and its spectrum. In a
+spectrum grey level 255 is the original's strongest frequency, and 0 is `FLOOR` decibels below it.
 """
 
 import json
@@ -29,12 +29,12 @@ Profile: TypeAlias = list[list[float]]
 
 @dataclass(frozen=True)
 class Look:
-    """A picture, or what an operator makes of it.
+    """A picture, or the output of an operator for it.
 
     Attributes
     ----------
     operator, label : str
-        The operator's name ("original" for the picture itself), and what it is called in a figure.
+        The operator's name ("original" for the picture itself), and its label in a figure.
     samples : array (H, W) or (H, W, channels), 0…1
     decibels : array (H, W)
         Centred log spectrum before subsampling, relative to the original's strongest frequency.
@@ -42,7 +42,7 @@ class Look:
         Mean power by frequency: "power" of the original, "baseband" and "alias" of an operator's samples, each a list
         of pairs (cycles per pixel of the original, power).
     alias_fraction, baseband_kept : float or None
-        As of `Comparison`; None for the original.
+        As in `Comparison`; None for the original.
     """
 
     operator: str
@@ -56,7 +56,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Spectra:
-    """One picture before (first of the looks) and after each way of downsampling.
+    """One picture before and after each downsampling operator; the first of the looks is the original.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Spectra:
         Height and width of the original.
     stride : int
     power_law : (float, float) or None
-        Exponent of the original's power by frequency, and its standard error.
+        The exponent of the original's power law, and its standard error.
     looks : list of Look
     """
 
@@ -77,19 +77,7 @@ class Spectra:
 
     @classmethod
     def of(cls, picture: Picture, results: Sequence[Comparison], stride: int, photograph: str = "") -> "Spectra":
-        """The spectra of a picture, and of what operators make of it.
-
-        Parameters
-        ----------
-        picture : array (channels, H, W)
-            As :func:`aliasing.downsample.comparison.prepare` returns it.
-        results : sequence of Comparison
-            What each operator makes of it.
-        stride : int
-            Distance between the samples kept.
-        photograph : str
-            The picture's name.
-        """
+        """The spectra of a picture from `aliasing.downsample.comparison.prepare`, and of each operator's result."""
         reference = float(spectrum.magnitude(picture - picture.mean((-2, -1), keepdims=True)).max()) or 1.0
 
         def decibels(dense: Picture) -> NDArray[Any]:
@@ -120,7 +108,7 @@ class Spectra:
         return sampling.nyquist(self.stride)
 
     def write(self, folder: Path) -> None:
-        """Leave the spectra in a folder."""
+        """Write the spectra to a folder."""
         described = []
         for look in self.looks:
             files = {"samples": f"{look.operator}.webp", "spectrum": f"{look.operator}-spectrum.png"}
@@ -145,12 +133,9 @@ class Spectra:
 
     @classmethod
     def open(cls, folder: Path) -> "Spectra":
-        """Read what :meth:`write` has left: the pictures as small as they were kept, the spectra in 256 levels.
+        """Read what :meth:`write` wrote: pictures at their reduced size, spectra in 256 levels.
 
-        Raises
-        ------
-        ValueError, KeyError, TypeError
-            The folder holds something else.
+        Raises ValueError, KeyError or TypeError if the folder holds something else.
         """
         content = json.loads((folder / FILE).read_text(encoding="utf-8"))
         looks = [
@@ -171,12 +156,12 @@ class Spectra:
 
 
 def _shown(samples: Picture) -> Picture:
-    """Channels last, or none where there is one."""
+    """Channels last, or without the axis if there is only one."""
     return samples[0] if len(samples) == 1 else np.moveaxis(samples, 0, -1)
 
 
 def _profile(samples: Picture, stride: int) -> Profile:
-    """Mean power by frequency, in cycles per pixel of the original, without the mean: pairs (frequency, power)."""
+    """Pairs (frequency, mean power) without the mean, in cycles per pixel of the original."""
     bins = max(6, min(48 // stride, min(samples.shape[-2:]) // 4))
     frequency, power = spectrum.radial_profile(samples - samples.mean((-2, -1), keepdims=True), bins=bins)
     pairs = zip(frequency / stride, power.mean(0), strict=True)

@@ -1,4 +1,4 @@
-"""`compare_operators`: what each way of downsampling folds of photographs, with intervals, and the figure of it."""
+"""`compare_operators`: how much each downsampling operator aliases on photographs, with intervals and a figure."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,20 +33,19 @@ MEASURES = {
 
 @dataclass(frozen=True, repr=False)
 class OperatorSurvey:
-    """What operators fold of photographs, and keep.
+    """How much operators alias on photographs, and how much of the baseband they keep.
 
     Attributes
     ----------
     labels : dict of str to str
-        What each operator is called in a figure, by its name.
+        The label of each operator in a figure.
     images : list of dict
         For each photograph its name, identity, size and, for each operator, the measures.
     skipped : dict of str to str
         Images that could not be used, and why.
     settings : dict
-        What was asked for.
     spectra : Spectra or None
-        Those of the first photograph; None if a folder holds none.
+        Those of the first photograph; None if the folder holds none.
     """
 
     labels: dict[str, str]
@@ -56,7 +55,7 @@ class OperatorSurvey:
     spectra: Spectra | None = None
 
     def summary(self) -> dict[str, Any]:
-        """Each operator's shares of energy as ``{"value", "low", "high"}`` with the 95 % interval, and the settings."""
+        """Each operator's shares of energy as ``{"value", "low", "high"}``, the 95 % interval, and the settings."""
         operators = {name: {"label": label, **self._estimates(name)} for name, label in self.labels.items()}
         return {
             "command": command_line(),
@@ -68,18 +67,12 @@ class OperatorSurvey:
         }
 
     def table(self) -> pa.Table:
-        """A row an operator: its name and label, and each measure with the ends of its interval."""
+        """One row per operator: its name and label, and each measure with the ends of its interval."""
         rows = ({"operator": name, "label": label, **self._estimates(name)} for name, label in self.labels.items())
         return pa.Table.from_pylist(flat(rows))
 
     def plot(self) -> "Figure":
-        """The figure of the first photograph (:func:`aliasing.plots.spectrum`).
-
-        Raises
-        ------
-        InputError
-            The folder that this was opened from holds no spectra.
-        """
+        """The figure of the first photograph (:func:`aliasing.plots.spectrum`); InputError without its spectra."""
         from aliasing import plots
 
         if self.spectra is None:
@@ -87,7 +80,7 @@ class OperatorSurvey:
         return plots.spectrum(self.spectra)
 
     def write(self, folder: str | Path) -> None:
-        """Leave ``summary.json``, ``spectra/`` and ``figure.png`` in a folder."""
+        """Write ``summary.json``, ``spectra/`` and ``figure.png`` to a folder."""
         from aliasing import plots
 
         folder = Path(folder)
@@ -98,7 +91,7 @@ class OperatorSurvey:
 
     @classmethod
     def open(cls, folder: str | Path) -> "OperatorSurvey":
-        """Read what `aliasing spectrum --out FOLDER` has left."""
+        """Read the results of `aliasing spectrum --out FOLDER`."""
         folder = Path(folder)
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         images = summary["images"]
@@ -113,7 +106,7 @@ class OperatorSurvey:
         return render(self._rows(), "html")
 
     def _rows(self) -> list[dict[str, Any]]:
-        """What a person reads."""
+        """The rows of the printed table."""
         return [
             {f"stride {self.settings['stride']}": label}
             | {MEASURES[name]: cell(estimate, 4) for name, estimate in self._estimates(operator).items()}
@@ -121,13 +114,13 @@ class OperatorSurvey:
         ]
 
     def _estimates(self, operator: str) -> dict[str, Any]:
-        """A mean over the photographs, with its interval; one photograph tells a value and no spread."""
+        """The mean over the photographs, with its interval; a single photograph gives a value without one."""
         found: dict[str, Any] = {}
         for measure in MEASURES:
             values = [image["operators"][operator][measure] for image in self.images]
             values = [value for value in values if value is not None]
             if len(values) > 1:
-                # A maximum is no filter: it can raise the energy of the baseband above one.
+                # A maximum is not a filter: it can raise the baseband's share above one.
                 found[measure] = (mean if measure == "baseband_kept" else share)(values).as_dict()
             else:
                 found[measure] = {"value": values[0] if values else None, "low": None, "high": None}
@@ -142,7 +135,7 @@ def compare_operators(
     *,
     channels: str = "luminance",
 ) -> OperatorSurvey:
-    """See aliasing: what each way of downsampling folds of photographs, and what it keeps of their baseband.
+    """See aliasing: how much each downsampling operator aliases on photographs, and how much of the baseband it keeps.
 
     Each photograph is made periodic (Moisan 2011) and filtered with circular padding, so that the split of its samples
     into baseband and alias is exact (:func:`aliasing.sampling.decompose`).
@@ -154,7 +147,7 @@ def compare_operators(
     stride : int
         Distance between samples kept, at least 2.
     operators : sequence of str
-        Names out of `aliasing.downsample.comparison.OPERATORS`.
+        Names from `aliasing.downsample.comparison.OPERATORS`.
     taps : str or sequence of float, optional
         The filter of "convolution" and "blur" (:func:`aliasing.downsample.comparison.compare`).
     channels : {"luminance", "rgb"}
@@ -163,7 +156,7 @@ def compare_operators(
     Returns
     -------
     OperatorSurvey
-        With ``summary()``, ``table()`` and ``plot()``.
+        Has ``summary()``, ``table()`` and ``plot()``.
 
     Raises
     ------
@@ -184,12 +177,12 @@ def compare_operators(
     """
     stride, names = whole(stride, "stride"), list(dict.fromkeys(operators))
     if stride < 2:
-        raise UsageError(f"stride is {stride}; it must be at least 2")
+        raise UsageError(f"stride is a whole number, at least 2; got {stride}")
     unknown = [name for name in names if name not in OPERATORS]
     if unknown or not names:
         raise UsageError(f"no operator {', '.join(map(repr, unknown))}; there are {', '.join(OPERATORS)}")
     if taps is not None:
-        get_taps(taps)  # a wrong name is said before any image is read
+        get_taps(taps)  # refuses a wrong name before any image is read
     measured: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     labels: dict[str, str] = {}
@@ -226,7 +219,7 @@ def compare_operators(
 
 
 def _reading(operators: Mapping[str, Any], stride: int) -> Iterable[str]:
-    """What the numbers say of the picture, and of the seed's "pooling keeps high and drops low frequencies"."""
+    """What the numbers say about the picture, and about the claim that pooling keeps high and drops low frequencies."""
 
     def percent(name: str, measure: str) -> str:
         value = operators[name][measure]["value"]
@@ -242,18 +235,18 @@ def _reading(operators: Mapping[str, Any], stride: int) -> Iterable[str]:
         f" {percent('max', 'baseband_kept')} of the original's."
     )
     yield (
-        f"Nor does it keep high ones: nothing above {edge} outlives a stride of {stride}. Of the energy that"
-        f" it samples {percent('max', 'alias_fraction')} lies there and comes out as false low frequencies, which"
-        " is what its spectrum shows as high."
+        f"Nor does it keep high ones: nothing above {edge} survives a stride of {stride}."
+        f" {percent('max', 'alias_fraction')} of the energy that it samples lies there and turns into false low"
+        " frequencies, which its spectrum shows as high."
     )
     for name in ("convolution", "blur"):
         if name in operators and operators[name]["alias_fraction"]["value"] < alias:
             yield (
                 f"{operators[name]['label'].capitalize()}: {percent(name, 'alias_fraction')} aliased, with"
                 f" {percent(name, 'baseband_kept')} of the baseband kept; a Gaussian that keeps as much aliases"
-                f" {percent(name, 'gaussian_alias_fraction')}. Compare filters at equal baseband only."
+                f" {percent(name, 'gaussian_alias_fraction')}. Compare filters only at equal baseband."
             )
 
 
 def _number(value: float) -> float | None:
-    return value if value == value else None  # NaN is no JSON
+    return value if value == value else None  # NaN is not JSON

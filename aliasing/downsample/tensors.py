@@ -1,4 +1,4 @@
-"""What every operator asks of the tensor that it is given, and how it gives one back."""
+"""The checks that every operator makes of its input, and the memory format of its output."""
 
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -13,20 +13,20 @@ from aliasing.errors import UsageError
 
 
 def checked(x: Tensor, dims: int) -> int:
-    """Raise unless x is a tensor that an operator can take; return its number of channels."""
+    """Raise unless ``x`` is a tensor that an operator accepts; return its number of channels."""
     if dims not in (1, 2, 3):
         raise UsageError(f"dims, the number of spatial axes, is 1, 2 or 3; got {dims!r}")
     if not isinstance(x, Tensor):
-        raise TypeError(f"a torch tensor is needed; got {type(x).__name__} (torch.as_tensor makes one)")
+        raise TypeError(f"expected a torch tensor; got {type(x).__name__} (torch.as_tensor makes one)")
     if not x.is_floating_point():
-        raise TypeError(f"a floating-point tensor is needed; got {x.dtype} (x.float() makes one)")
+        raise TypeError(f"expected a floating-point tensor; got {x.dtype} (x.float() makes one)")
     axes = ", ".join(("L", "HW", "DHW")[dims - 1])
     if x.ndim not in (dims + 1, dims + 2):
-        raise UsageError(f"a tensor (N, C, {axes}) or (C, {axes}) is needed; got {tuple(x.shape)}")
+        raise UsageError(f"expected a tensor (N, C, {axes}) or (C, {axes}); got {tuple(x.shape)}")
     if is_traced():
-        return constant(x.shape[-dims - 1])  # and the others may differ when it runs
+        return constant(x.shape[-dims - 1])  # the other sizes may differ when the trace runs
     if 0 in x.shape:
-        raise UsageError(f"a tensor (N, C, {axes}) with no empty axis is needed; got {tuple(x.shape)}")
+        raise UsageError(f"expected a tensor (N, C, {axes}) without an empty axis; got {tuple(x.shape)}")
     if dims == 2 and not is_recorded() and channels_last(x.shape):
         raise UsageError(
             f"{tuple(x.shape)} looks like a picture with its channels last: x.permute(2, 0, 1) puts them first; "
@@ -41,7 +41,7 @@ def every(x: Tensor, axis: int, step: int) -> Tensor:
 
 
 def laid_out_like(y: Tensor, x: Tensor) -> Tensor:
-    """y in the memory format of x: channels_last stays channels_last."""
+    """``y`` in the memory format of ``x``, so that channels_last stays channels_last."""
     if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous():
         return y.contiguous(memory_format=torch.channels_last)
     return y.contiguous()

@@ -1,20 +1,20 @@
-r"""Blur-pooling images without copying them into a padded frame, which costs as much as the blur itself.
+r"""Blur-pooling images without a padded copy, which costs as much as the blur itself.
 
-Along each axis the blur is a matrix, :math:`Y = A_y X A_x^T`. What is fast depends on how the image lies in memory.
+Along each axis the blur is a matrix, :math:`Y = A_y X A_x^T`. The fastest way depends on the image's memory format.
 
-*Contiguous* images, whose rows are whole in memory, go one axis after the other: the rows of an image are added up tap
-by tap, and the columns, which would have to be gathered, are left to one matrix product.
+*Contiguous* images, whose rows are contiguous in memory, are blurred one axis at a time: their rows are added up tap by
+tap, and the columns, which would have to be gathered, take one matrix product.
 
-*Channels-last* images go through one convolution. With :math:`A = Z + B`, where *Z* reads zeros beyond the border,
-which a convolution does for free, and *B* has the few entries of the taps that lie beyond it, at the pixels that the
-padding puts there,
+*Channels-last* images take one convolution. With :math:`A = Z + B`, where *Z* reads zeros beyond the border, which a
+convolution does for free, and *B* has the few entries of taps beyond the border, at the pixels that the padding puts
+there,
 
 .. math:: A_y X A_x^T = Z_y X Z_x^T + B_y X A_x^T + Z_y X B_x^T:
 
-to the convolution of the whole comes, for each border row and column, one product of a line with a small matrix.
+each border row and column adds a product of a line with a small matrix to the convolution of the whole.
 
-The gradient is the transpose, term by term. Both ways are tested against the definition, pad and convolve. (They
-differ from it in one thing: NaN or infinity reaches the whole row, or the border of it, as 0 · NaN is NaN.)
+The gradient is the transpose, term by term. Both ways are tested against the definition, pad and convolve. They differ
+from it only for NaN and infinity, which reach the whole row or its border, because 0 · NaN is NaN.
 """
 
 from functools import lru_cache
@@ -29,19 +29,19 @@ from torch import Tensor
 Row: TypeAlias = tuple[float, ...]
 
 
-# Beyond this size the matrices, size² / stride, take more room than the padded copy is worth.
+# Beyond this size the matrices, size² / stride, need more memory than the padded copy.
 LARGEST = 1024
 
-# Contiguous images wider than this go through the convolution too: a matrix product costs as many operations a pixel
-# as the image is wide.
+# Contiguous images wider than this take the convolution too: the operations of a matrix product per pixel grow with the
+# width.
 WIDEST = 256
 
-# What of a batch is worked on at a time, in bytes: of the order of a second-level cache.
+# The part of a batch that is processed at a time, in bytes: about a second-level cache.
 CACHE = 1 << 21
 
 
 class Axis(NamedTuple):
-    """The blur along one axis: its taps, stride and padding, and the length of what it reads."""
+    """The blur along one axis: its taps, stride and padding, and the length of its input."""
 
     taps: Row
     stride: int
@@ -50,14 +50,14 @@ class Axis(NamedTuple):
 
 
 def pays(x: Tensor) -> bool:
-    """Whether a batch of images, N×C×H×W, is blurred faster here than padded and convolved."""
+    """Whether a batch of images, N×C×H×W, is blurred faster here than by padding and convolving."""
     return x.device.type == "cpu" and max(x.shape[2:]) <= LARGEST
 
 
 def blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Blur-pool a batch of images, N×C×H×W, along rows (the H axis) and columns."""
     if not (x.requires_grad and torch.is_grad_enabled()) and not _by_axis(x, rows, columns):
-        return _blur_by_convolution(x, rows, columns)  # made of operations that torch can differentiate itself
+        return _blur_by_convolution(x, rows, columns)  # torch can differentiate its operations
     y: Tensor = _Blur.apply(x, rows, columns)
     return y
 
@@ -118,15 +118,15 @@ def _transpose(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
 
 
 def _by_axis(image: Tensor, rows: Axis, columns: Axis) -> bool:
-    # Sums in half precision would be rounded tap by tap, which a convolution is not.
+    # Sums in half precision would be rounded after every tap, unlike a convolution.
     exact = image.dtype in (torch.float32, torch.float64)
     return exact and image.is_contiguous() and columns.size <= WIDEST and _terms(rows)[0].weight != 0
 
 
 def _blur_by_axis(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
     first, *others = _terms(rows)
-    unit = first.weight  # in units of which the rows are summed; the matrix puts it back
-    pair = bool(others) and others[0].outputs == first.outputs  # two that all outputs read are added up in one pass
+    unit = first.weight  # rows are summed in this unit; the matrix multiplies it back
+    pair = bool(others) and others[0].outputs == first.outputs  # two taps of all outputs are added in one pass
     sums = x.new_empty(*x.shape[:2], _outputs(rows), columns.size)
     for some in _some_images(sums):
         images, sums_of_rows = x[some], sums[some]
@@ -158,7 +158,7 @@ def _transpose_by_axis(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
 
 
 def _some_images(batch: Tensor) -> list[slice]:
-    """A batch in parts that stay in a cache while tap after tap is added to them."""
+    """A batch in parts that stay in the cache while the taps are added."""
     some = max(1, CACHE // (batch[0].numel() * batch.element_size()))
     return [slice(first, first + some) for first in range(0, len(batch), some)]
 
@@ -167,10 +167,10 @@ def _product(lines: Tensor, matrix: Tensor) -> Tensor:
     """The matrix times each line of the last axis."""
     if lines.dtype != torch.float32:
         return F.linear(lines, matrix)
-    # The same as a 1×1 convolution of one image in channels_last, which takes half the time of the product in float32.
+    # As a 1×1 convolution of one image in channels_last, which takes half the time of the product in float32.
     pixels = lines.reshape(1, -1, 1, lines.shape[-1]).permute(0, 3, 1, 2)
     y = F.conv2d(pixels, matrix[:, :, None, None]).contiguous(memory_format=torch.channels_last)
-    # Seen as it was, in place: what a Function returns must be no view, for what comes next may change it in place.
+    # Reshape in place: a Function must not return a view, because a later operation may change it in place.
     images, channels, rows, width = *lines.shape[:-1], len(matrix)
     return y.as_strided_((images, channels, rows, width), (channels * rows * width, rows * width, width, 1))
 
@@ -222,11 +222,11 @@ class _Border(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """All of it that depends on sizes and taps alone."""
+    """Everything that depends only on sizes and taps."""
 
     kernel: NDArray[Any]
     padding: tuple[int, int]
-    unread: tuple[int, int]  # pixels at the end of each axis that no output of the convolution reads
+    unread: tuple[int, int]  # pixels at the end of each axis that the convolution does not read
     borders: list[_Border]
 
 
@@ -254,16 +254,16 @@ def _outputs(axis: Axis) -> int:
 
 
 def _zero_padded(axis: Axis) -> tuple[Row, int]:
-    """Taps and padding of a convolution that pads as much before as after, as torch's do."""
+    """Taps and padding of a convolution with equal padding before and after, as in torch."""
     before = (len(axis.taps) - 1) // 2
     if (axis.size + 2 * before - len(axis.taps)) // axis.stride + 1 == _outputs(axis):
         return axis.taps, before
-    # An even number of taps whose last reaches one pixel further: a zero in front makes them odd, and symmetric.
+    # The last of an even number of taps reaches one pixel further: a zero in front makes the padding equal.
     return (0.0, *axis.taps), before + 1
 
 
 def _entries(axis: Axis) -> list[tuple[int, int, float, bool]]:
-    """(output, pixel, weight, whether beyond the border) of every tap of every output."""
+    """(output, pixel, weight, whether it is beyond the border) for every tap of every output."""
     last = axis.size - 1
     entries = []
     for output in range(_outputs(axis)):
@@ -284,12 +284,12 @@ class _Term(NamedTuple):
     weight: float
     outputs: slice
     pixels: slice
-    first_of_phase: bool  # of those that read a pixel at i·stride + phase, the one that reads every such pixel
+    first_of_phase: bool  # among those that read pixels i·stride + phase, the one that reads all of them
 
 
 @lru_cache(maxsize=16)
 def _terms(axis: Axis) -> list[_Term]:
-    """A, tap by tap: first the one at the kept pixel, which all outputs read; last those that lie beyond the border."""
+    """A, tap by tap: first the tap on the kept pixel, which all outputs read; last those beyond the border."""
     taps: dict[int, list[tuple[int, int, float]]] = {}
     for output, pixel, weight, beyond in _entries(axis):
         if not beyond:
@@ -305,7 +305,7 @@ def _terms(axis: Axis) -> list[_Term]:
 
 
 def _beyond(axis: Axis) -> tuple[tuple[int, int, float], ...]:
-    """B: (output, pixel, weight) of the taps beyond the border, those on one pixel added up."""
+    """B: (output, pixel, weight) of the taps beyond the border, summed per pixel."""
     weights: dict[tuple[int, int], float] = {}
     for output, pixel, weight, beyond in _entries(axis):
         if beyond and weight:
@@ -320,7 +320,7 @@ def _scaled_matrix(axis: Axis, scale: float, double: bool) -> NDArray[Any]:
 
 
 def _matrix(axis: Axis, *, zero: bool = False) -> NDArray[np.float64]:
-    """A, or Z where beyond the border are zeros: (outputs, pixels)."""
+    """A, or Z with zeros beyond the border: (outputs, pixels)."""
     matrix = np.zeros((_outputs(axis), axis.size))
     for output, pixel, weight, beyond in _entries(axis):
         if not (zero and beyond):

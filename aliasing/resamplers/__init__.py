@@ -1,9 +1,9 @@
-"""Resamplers: how a photograph is brought to another size, one file a library.
+"""Resamplers: ways to resize a photograph, one file per library.
 
-The step before the network is a subsampling too, and libraries differ in it: Pillow widens its kernel with the
-reduction (it low-passes), torch does so only with ``antialias=True``, OpenCV's linear interpolation never does and
-its area interpolation averages (Parmar, Zhang & Zhu 2022). So the resampler has a name, and every summary says which
-one was used. `aliasing.kinds.RESAMPLERS` holds them all.
+Resizing before the network is subsampling too, and libraries differ: Pillow widens its kernel with the reduction (it
+low-passes), torch does so only with ``antialias=True``, OpenCV's linear interpolation never does, and its area
+interpolation averages (Parmar, Zhang & Zhu 2022). So the resampler has a name, and every summary says which one was
+used. `aliasing.kinds.RESAMPLERS` holds them all.
 """
 
 from collections.abc import Callable
@@ -26,25 +26,25 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 @dataclass(frozen=True, kw_only=True)
 class Resampler:
-    """A way to bring an image to another size.
+    """A way to resize an image.
 
     Parameters
     ----------
     name : str
-        As it is registered: ``"opencv-area"``.
+        The name under which it is registered: ``"opencv-area"``.
     library, version : str
-        What computes it.
+        The library that computes it.
     antialias : bool
-        Whether it low-passes what it reduces.
+        Whether it low-passes when it reduces.
     function : callable
-        ``function(pixels, height, width, interpolation)`` takes uint8 H×W×3 and gives float32 height×width×3, 0…255.
+        ``function(pixels, height, width, interpolation)`` maps uint8 H×W×3 to float32 height×width×3, 0…255.
     interpolations : tuple of str
-        The kernels that it can use, of :data:`INTERPOLATIONS`. Empty if its kernel is its own: it then ignores the one
-        that is asked for.
+        The kernels among :data:`INTERPOLATIONS` that it can use. Empty if it has its own kernel and ignores the one
+        given.
     axes : int
-        How many axes it resamples: 2 for pictures.
+        The number of axes that it resamples: 2 for pictures.
     dtypes : tuple of str
-        The types of the grey levels that it gives: ``"uint8"`` if it rounds them, else ``"float32"``.
+        The dtypes of its grey levels: ``"uint8"`` if it rounds them, otherwise ``"float32"``.
     """
 
     name: str
@@ -57,23 +57,23 @@ class Resampler:
     dtypes: tuple[str, ...] = ("float32",)
 
     def provenance(self) -> dict[str, str | bool]:
-        """The library, its version and whether it low-passes, as a summary gives them."""
+        """The library, its version and whether it low-passes, for a summary."""
         return {"name": self.name, "library": self.library, "version": self.version, "antialias": self.antialias}
 
 
 def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic", resampler: str = "pil") -> View:
-    """Bring an image to a size.
+    """Resize an image.
 
     Parameters
     ----------
     pixels : uint8 array, H×W×3
     height, width : int
-        The size to reach, in pixels, at least 1.
+        The new size in pixels, at least 1.
     interpolation : {"nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"}
-        The kernel. OpenCV's resamplers carry theirs in their name and ignore it.
+        The kernel. OpenCV's resamplers name theirs and ignore this.
     resampler : str
-        A name in `aliasing.kinds.RESAMPLERS`. ``"pil"`` rounds to whole grey levels, as the evaluation transforms of
-        torchvision and timm do; the package's others give floats.
+        A name in `aliasing.kinds.RESAMPLERS`. ``"pil"`` rounds to whole grey levels, like the evaluation transforms of
+        torchvision and timm; the package's other resamplers give floats.
 
     Returns
     -------
