@@ -282,6 +282,45 @@ def taps_per_axis(taps: TapsLike, strides: Sequence[int]) -> list[Taps]:
     return [row if step > 1 else np.ones(1) for row, step in zip(filters, strides, strict=True)]
 
 
+def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, ...], ...]:
+    """The filters as they were given, one an axis, from one for all axes or one for each.
+
+    Parameters
+    ----------
+    taps : str, sequence of float, or one of these an axis
+    count : int
+        Number of axes.
+
+    Returns
+    -------
+    tuple
+        A name or a tuple of numbers an axis, neither stretched nor divided by their sum.
+
+    Raises
+    ------
+    UsageError
+        If a name is unknown, or if the taps are no finite numbers whose sum is not zero.
+
+    Examples
+    --------
+    >>> one_filter_per_axis("binomial3")
+    ('binomial3', 'binomial3')
+    >>> one_filter_per_axis(["binomial3", [1, 2, 1]])
+    ('binomial3', (1.0, 2.0, 1.0))
+    """
+    try:
+        is_one = isinstance(taps, str) or all(not isinstance(tap, str) and not hasattr(tap, "__len__") for tap in taps)
+        rows = [taps] * count if is_one else list(taps)
+        if len(rows) != count:
+            each = "two of them, down and across" if count == 2 else f"{count} of them, one an axis"
+            raise UsageError(f"taps are one filter, or {each}; got {len(rows)}: {taps!r}")
+        for row in rows:
+            get_taps(row)  # a wrong name or filter is told here
+        return tuple(row if isinstance(row, str) else tuple(float(tap) for tap in row) for row in rows)
+    except (TypeError, ValueError) as error:
+        raise UsageError(str(error)) from error
+
+
 def response(taps: str | ArrayLike, frequency: ArrayLike) -> NDArray[np.complex128]:
     """Frequency response, seen from the pixel that is kept.
 

@@ -337,7 +337,7 @@ def test_detection_network() -> None:
     ("options", "message"),
     [
         ({"scheme": "zhang"}, "no scheme 'zhang'"),
-        ({"operator": "blurr"}, "no operator 'blurr'"),
+        ({"operator": "blurr"}, "unknown operator 'blurr'; did you mean blur"),
         ({"taps": "binomal3"}, "no filter 'binomal3'"),
         ({"taps": [1, -1]}, "sum of the taps is zero"),
         ({"placement": "behind"}, "no placement 'behind'"),

@@ -16,17 +16,15 @@ without a file.
 import argparse
 from pathlib import Path
 
+from aliasing.cli.shared import add_operator
+
 SUMMARY = "anti-alias a pretrained network, without losing its weights"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing antialias``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
-    parser.add_argument("--operator", default="blur", help="blur (default), flc or aps")
-    parser.add_argument(
-        "--taps", default="binomial4", help="the filter of a blur, by name or as numbers, 1-2-1 (default binomial4)"
-    )
-    parser.add_argument("--placement", default="after", help="after (default) or before the convolution")
+    add_operator(parser, taps="binomial4")
     parser.add_argument("--scheme", default="zhang2019", help="zhang2019 (default), all or pool")
     parser.add_argument("--padding", help="reflect (default), replicate, zero, or circular for the whole network")
     parser.add_argument("--recalibrate", metavar="PATH", help="re-estimate the batch-norm statistics from these images")

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_run, images_of, measuring, print_result, skipped_lines
+from aliasing.cli.shared import add_images, add_operator, add_run, images_of, measuring, print_result, skipped_lines
 from aliasing.outputs import measures_in
 
 SUMMARY = "say which downsampling site causes the jitter"
@@ -30,9 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[:KEY=VALUE,…]",
         help="how an image becomes views (see `aliasing jitter`; default crop)",
     )
-    parser.add_argument("--operator", default="blur", help="blur (default) or flc")
-    parser.add_argument("--taps", default="binomial3", help="the filter of a blur (default binomial3)")
-    parser.add_argument("--placement", default="after", help="after (default) or before the convolution")
+    add_operator(parser, taps="binomial3")
     parser.add_argument("--sites", nargs="+", metavar="NAME", help="only these sites (default: all that subsample)")
     parser.add_argument(
         "--by", choices=("mac", "top1_change"), default="mac", help="what the sites are ranked by (default mac)"

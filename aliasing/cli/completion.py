@@ -14,6 +14,7 @@ from typing import Any
 from aliasing.cli.jitter import DEFAULT_MODELS
 from aliasing.cli.shared import PROTOCOLS
 from aliasing.kinds import RESAMPLERS
+from aliasing.operators import OPERATORS
 
 __all__ = ["PrintCompletion", "complete"]
 
@@ -63,11 +64,15 @@ def networks(prefix: str, **others: Any) -> Iterator[str]:
     ['torchvision:resnet50']
     >>> list(networks("antialiased:binomial4:pypi:efficientnet_lite2"))
     ['antialiased:binomial4:pypi:efficientnet_lite2']
+    >>> list(networks("antialiased:f"))
+    ['antialiased:flc:']
     """
     source, _, rest = prefix.partition(":")
     head = f"antialiased:{rest.partition(':')[0]}:" if source == "antialiased" and ":" in rest else ""
     inner = prefix.removeprefix(head)
     names = [*DEFAULT_MODELS, "torchvision:", "timm:", "file:", "module:", "antialiased:"]
+    if source == "antialiased" and not head:
+        names += (f"antialiased:{operator}:" for operator in OPERATORS)
     for package in ("torchvision", "timm"):
         if inner.startswith(f"{package}:"):
             names = [f"{package}:{name}" for name in architectures(package)]

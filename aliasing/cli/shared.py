@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aliasing.kinds import RESAMPLERS
+from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.tables import FORMATS, cell
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ __all__ = [
     "add_format",
     "add_images",
     "add_labels",
+    "add_operator",
     "add_resizer",
     "add_run",
     "cell",
@@ -85,6 +87,20 @@ def add_execution(parser: argparse.ArgumentParser) -> None:
 def add_device(parser: argparse.ArgumentParser) -> None:
     """Where the networks are run."""
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1 or mps")
+
+
+def add_operator(parser: argparse.ArgumentParser, taps: str) -> None:
+    """Which operator is put into a network, and where."""
+    operator = parser.add_argument(
+        "--operator", default=DEFAULT, metavar="NAME", help=f"one of {', '.join(OPERATORS)} (default {DEFAULT})"
+    )
+    operator.completer = lambda **_: tuple(OPERATORS)  # type: ignore[attr-defined]
+    parser.add_argument(
+        "--taps",
+        default=taps,
+        help=f"the filter, if the operator takes one, by name or as numbers, 1-2-1 (default {taps})",
+    )
+    parser.add_argument("--placement", default="after", help="after (default) or before the convolution")
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:

@@ -41,6 +41,7 @@ from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
+from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, compare_classes
 from aliasing.protocols import Protocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
@@ -51,8 +52,7 @@ from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, probe_of
 from aliasing.sites.trace import Trace, trace
 from aliasing.surgery.convert import conversion_of
-from aliasing.surgery.operators import make_operator
-from aliasing.surgery.plan import Plan, Treatment, make_plan
+from aliasing.surgery.plan import Plan, Treatment, check_treatment, make_plan
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["AS_IT_IS", "TREATED", "Attribution", "attribute", "make_variants"]
@@ -155,7 +155,7 @@ def attribute(
     images: Any = "sample",
     protocol: str | Protocol = "crop",
     *,
-    operator: Literal["blur", "flc"] = "blur",
+    operator: str = DEFAULT,
     taps: Any = "binomial3",
     placement: Literal["after", "before"] = "after",
     sites: Sequence[str] | None = None,
@@ -174,11 +174,11 @@ def attribute(
     model : str, nn.Module or Classifier
         Left as it is.
     images, protocol, limit, batch_size, seed, out, progress, ranks, timeout : as in :func:`aliasing.measure_jitter`
-    operator : {"blur", "flc"}
-        As in :func:`aliasing.antialias`; not "aps", which needs one phase for all branches that meet.
+    operator : str
+        As in :func:`aliasing.antialias`; not one that needs a common choice of all branches that meet ("aps").
     taps : str or sequence of float
-        The filter of "blur". An odd number of taps delays nothing, so that a treated branch still lines up with an
-        untreated one; an even number moves it by half a sample.
+        The filter of an operator that takes one. An odd number of taps delays nothing, so that a treated branch still
+        lines up with an untreated one; an even number moves it by half a sample.
     placement : {"after", "before"}
     sites : sequence of str, optional
         Names of sites (``aliasing sites``); all that subsample where it is not given. The others are never treated.
@@ -209,8 +209,9 @@ def attribute(
         raise UsageError(f"batch size {batch_size}, limit {limit}; both must be at least 1")
     given, protocol = load_model(model), make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
-    if operator not in ("blur", "flc"):
-        raise UsageError(f"sites are treated one at a time by 'blur' or 'flc'; got {operator!r}")
+    if OPERATORS[operator].shares_choice:
+        independent = " or ".join(repr(name) for name in OPERATORS if not OPERATORS[name].shares_choice)
+        raise UsageError(f"sites are treated one at a time by {independent}; got {operator!r}")
     treatment = Treatment(operator, taps, placement)
     with at_work(given.name, ["a picture of zeros"], timeout):
         identity = identify(given)
@@ -226,7 +227,7 @@ def attribute(
         "limit": limit,
         "protocol": protocol.parameters(),
         "operator": operator,
-        "taps": taps if operator == "blur" else None,
+        "taps": taps if OPERATORS[operator].takes_taps else None,
         "placement": placement,
         "sites": sites,
         "seed": seed,
@@ -269,9 +270,7 @@ def make_variants(
     module, example = probe_of(model, None)
     if conversion_of(module) is not None:
         raise UsageError(f"{model.name} is anti-aliased already; give the network as it was")
-    make_operator(treatment.operator, treatment.taps, None)  # a wrong filter is told here
-    if treatment.placement not in ("after", "before"):
-        raise UsageError(f"no placement {treatment.placement!r}; expected 'after' or 'before'")
+    check_treatment(treatment)
     record = trace(module, example)
     located = locate(record)
     chosen = _choose(model.name, located, sites)

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from aliasing.sites.find import Site, locate
 from aliasing.sites.trace import COUNTED, ModuleCall, Trace, name_of
-from aliasing.surgery.operators import Operator, Polyphase, Pooling, Stride
+from aliasing.surgery.operators import Operator, Pooling
 from aliasing.surgery.rewrite import DenseAverage, DenseConvolution, DenseMaximum, DenseSlice, TreatedForward
 
 __all__ = ["Place", "places", "watching"]
@@ -93,7 +93,7 @@ def watching(module: nn.Module, met: Sequence[Place], views: Sequence[int], note
     with ExitStack() as stack:
         for name, key, pooling in list(_operators(module)):
             if (name, key) in numbers:
-                operator = _Watched(pooling.operator, numbers[name, key], views, note)
+                operator: Any = _Watched(pooling.operator, numbers[name, key], views, note)
                 forward = vars(module.get_submodule(name))["forward"]
                 stack.callback(_put, forward, key, pooling)
                 _put(forward, key, replace(pooling, operator=operator))
@@ -159,23 +159,23 @@ class _Watched:
     note: Note
 
     @property
-    def filters(self) -> bool:
-        return self.operator.filters
+    def stride(self) -> tuple[int, ...]:
+        return self.operator.stride
 
-    def pool(self, x: Tensor, stride: Stride) -> Tensor:
-        self._tell(x, stride)
-        return self.operator.pool(x, stride)
+    def __call__(self, x: Tensor) -> Any:
+        self._tell(x)
+        return self.operator(x)
 
-    def smooth(self, x: Tensor, stride: Stride) -> Tensor:
-        self._tell(x, stride)
-        return self.operator.smooth(x, stride)
+    def low_pass(self, x: Tensor) -> Tensor:
+        self._tell(x)
+        return self.operator.low_pass(x)
 
-    def _tell(self, x: Tensor, stride: Stride) -> None:
+    def _tell(self, x: Tensor) -> None:
         for view in self.views:
             one = x[view : view + 1]
             before = _one_map(one)
-            # A polyphase component is selected; nothing is filtered.
-            dense = before if isinstance(self.operator, Polyphase) else _one_map(self.operator.smooth(one, stride))
+            # An operator that selects samples filters nothing.
+            dense = _one_map(self.operator.low_pass(one)) if self.operator.filters else before
             self.note(self.number, view, before, dense, True)
 
 
@@ -191,18 +191,8 @@ def _operators(module: nn.Module) -> Iterator[tuple[str, Any, Pooling]]:
     """For each operator, the name of the module, the place in it, and the operator with its stride."""
     for name, inside in module.named_modules():
         forward = vars(inside).get("forward")
-        if not isinstance(forward, TreatedForward):
-            continue
-        for position, pool in forward.inputs.items():
-            pooling = getattr(pool, "__self__", pool)  # `smooth` is its method
-            if isinstance(pooling, Pooling):
-                yield name, ("inputs", position), pooling
-        if isinstance(forward.output, Pooling):
-            yield name, ("output",), forward.output
-        for number, rewrite in forward.rewrites.items():
-            pooling = getattr(rewrite, "pool", None)
-            if isinstance(pooling, Pooling):
-                yield name, ("rewrites", number), pooling
+        if isinstance(forward, TreatedForward):
+            yield from ((name, place, pooling) for place, pooling in forward.poolings())
 
 
 def _put(forward: TreatedForward, key: Any, pooling: Pooling) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from aliasing.depth.receptive_field import WHOLE, Extent, join
+from aliasing.operators import OPERATORS
 from aliasing.sites.find import LocatedSite, arguments, slice_axes, two
 from aliasing.sites.flow import POINTWISE
 from aliasing.sites.trace import Call, Trace, Value
@@ -143,10 +144,10 @@ def pads_circularly(module: nn.Module, record: Trace) -> bool:
     The calls of an anti-aliased operator are hidden from the record; there the conversion says how it pads.
     """
     conversion = conversion_of(module)
-    if conversion is not None and conversion.padding != "circular" and conversion.operator == "blur":
-        return False
     if conversion is not None and conversion.padding == "circular":
         return True
+    if conversion is not None and OPERATORS[conversion.operator].paddings:
+        return False
     if any(_pads_with_zeros(module_call.module) for module_call in record.module_calls):
         return False
     for call in record.calls:

@@ -9,7 +9,8 @@ R. Zhang: Making Convolutional Networks Shift-Invariant Again. ICML 2019.
 
 import math
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
+from operator import or_
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -20,11 +21,12 @@ from torch import Tensor
 
 from aliasing.axes import PerAxis, per_axis
 from aliasing.downsample import unpadded
-from aliasing.downsample.plain import max_pool, subsample
-from aliasing.downsample.recording import is_recorded
+from aliasing.downsample.operator import Operator, short
+from aliasing.downsample.plain import convolve, max_pool, subsample
+from aliasing.downsample.recording import is_recorded, is_recorded_for_elsewhere
 from aliasing.downsample.tensors import checked, convolution, full_precision, laid_out_like
 from aliasing.errors import UsageError
-from aliasing.filters import Taps, TapsLike, taps_per_axis
+from aliasing.filters import Taps, TapsLike, one_filter_per_axis, taps_per_axis
 
 # Our names of the paddings -> torch's.
 PADDINGS = {"reflect": "reflect", "replicate": "replicate", "circular": "circular", "zero": "constant"}
@@ -202,6 +204,219 @@ def blur_upsample(
     for axis, row, step, far in zip(range(-dims, 0), filters, steps, reach, strict=True):
         y = y.narrow(axis, step * far + (len(row) - 1) // 2, step * x.shape[axis])
     return laid_out_like(y if x.ndim == dims + 2 else y[0], x)
+
+
+class _WithTaps(Operator):
+    """What the modules of this file share: a filter and a padding."""
+
+    takes_taps = True
+    paddings = tuple(PADDINGS)
+
+    def __init__(self, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect") -> None:
+        super().__init__(stride)
+        taps_per_axis(taps, self.stride)  # a wrong filter is told here, not in the first forward pass
+        if padding not in PADDINGS:
+            raise UsageError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
+        self.taps, self.padding = taps, padding
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, taps={self.taps!r}, padding={self.padding!r}"
+
+
+class BlurPool(_WithTaps):
+    """Low-pass, then subsample (Zhang 2019), as a module: `blur_pool` with its settings.
+
+    It holds its settings as plain numbers, no tensor, so it needs no channel count and adds no key to a state_dict.
+
+    Parameters
+    ----------
+    stride : int or one int an axis
+        Distance between the samples kept.
+    taps : str, sequence of float, or one of these an axis
+        The filter: a name, which is stretched to the stride, or its taps, which are taken as they are. An axis of
+        stride 1 is not filtered.
+    padding : {"reflect", "replicate", "circular", "zero"}
+        What lies beyond the border.
+
+    Shape
+    -----
+    (N, C, ...) or (C, ...), each axis L → ⌈L / stride⌉
+
+    Examples
+    --------
+    >>> BlurPool2d(stride=2, taps="binomial4")
+    BlurPool2d(stride=2, taps='binomial4', padding='reflect')
+    >>> BlurPool2d()(torch.ones(1, 3, 7, 8)).shape
+    torch.Size([1, 3, 4, 4])
+    """
+
+    guarantees = frozenset(("linear", "constant kept"))
+
+    @property
+    def filters(self) -> bool:
+        return max(map(len, taps_per_axis(self.taps, self.stride))) > 1
+
+    def low_pass(self, x: Tensor) -> Tensor:
+        return low_pass(x, self.stride, self.taps, self.padding, dims=self.dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return blur_pool(x, self.stride, self.taps, self.padding, dims=self.dims)
+
+
+class BlurPool1d(BlurPool):
+    """`BlurPool` of signals, (N, C, L) or (C, L)."""
+
+    dims = 1
+
+
+class BlurPool2d(BlurPool):
+    """`BlurPool` of pictures, (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class BlurPool3d(BlurPool):
+    """`BlurPool` of volumes, (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+
+
+class MaxBlurPool(_WithTaps):
+    """Max-pool at stride 1, then blur-pool (Zhang 2019), as a module: `max_blur_pool` with its settings.
+
+    Parameters
+    ----------
+    stride : int or one int an axis
+        Distance between the samples kept.
+    taps, padding
+        As for `BlurPool`.
+    kernel : int or one int an axis, optional
+        Size of the window of the maximum; by default the stride.
+
+    Shape
+    -----
+    (N, C, ...) or (C, ...), each axis L → ⌊(L − kernel) / stride⌋ + 1
+
+    Examples
+    --------
+    >>> MaxBlurPool2d(stride=2)
+    MaxBlurPool2d(stride=2, taps='binomial4', padding='reflect', kernel=2)
+    """
+
+    guarantees = frozenset(("constant kept",))
+
+    def __init__(
+        self,
+        stride: PerAxis = 2,
+        taps: TapsLike = "binomial4",
+        padding: str = "reflect",
+        kernel: PerAxis | None = None,
+    ) -> None:
+        super().__init__(stride, taps, padding)
+        self.kernel = self.stride if kernel is None else per_axis(kernel, self.dims, "kernel")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return max_blur_pool(x, self.stride, self.taps, self.padding, kernel=self.kernel, dims=self.dims)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, kernel={short(self.kernel)}"
+
+
+class MaxBlurPool1d(MaxBlurPool):
+    """`MaxBlurPool` of signals, (N, C, L) or (C, L)."""
+
+    dims = 1
+
+
+class MaxBlurPool2d(MaxBlurPool):
+    """`MaxBlurPool` of pictures, (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class MaxBlurPool3d(MaxBlurPool):
+    """`MaxBlurPool` of volumes, (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+
+
+class BlurUpsample(_WithTaps):
+    """Insert zeros, then low-pass: the dual of `BlurPool`, `blur_upsample` as a module.
+
+    Parameters
+    ----------
+    stride : int or one int an axis
+        Samples out for each sample in.
+    taps, padding
+        As for `BlurPool`.
+
+    Shape
+    -----
+    (N, C, ...) or (C, ...), each axis L → L · stride
+
+    Examples
+    --------
+    >>> BlurUpsample2d(2)
+    BlurUpsample2d(stride=2, taps='binomial4', padding='reflect')
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return blur_upsample(x, self.stride, self.taps, self.padding, dims=self.dims)
+
+
+class BlurUpsample2d(BlurUpsample):
+    """`BlurUpsample` of pictures, (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class Blur(BlurPool):
+    """The blur-pool that `aliasing.antialias` puts into a network, whose maps may be smaller than its taps reach.
+
+    Such a map has nothing to reflect, so its border is repeated instead.
+    """
+
+    taps: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def at(cls, stride: tuple[int, ...], taps: Any, padding: str | None) -> "Blur":
+        rows = taps_per_axis(one_filter_per_axis(taps, len(stride)), stride)
+        return cls(stride, tuple(tuple(row.tolist()) for row in rows), padding or "reflect")
+
+    def low_pass(self, x: Tensor) -> Tensor:
+        if self._needs_any_size():
+            return self._at_any_size(x, (1,) * self.dims)
+        return low_pass(x, self.stride, self.taps, self._padding_for(x), dims=self.dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._needs_any_size():
+            return self._at_any_size(x, self.stride)
+        return blur_pool(x, self.stride, self.taps, self._padding_for(x), dims=self.dims)
+
+    def _needs_any_size(self) -> bool:
+        """Is a program recorded that will run at other sizes, in which the choice of a padding would be frozen?"""
+        return self.padding == "reflect" and is_recorded_for_elsewhere() and self.filters
+
+    def _at_any_size(self, x: Tensor, stride: tuple[int, ...]) -> Tensor:
+        """The blur by its definition, with a padding that the program chooses when it runs."""
+        axes = range(-self.dims, 0)
+        pixels = [torch.arange(x.shape[axis], device=x.device) for axis in axes]
+        # As `_padding_for` says, of tensors.
+        reaches = reduce(or_, (inside[-1:] < len(row) // 2 for inside, row in zip(pixels, self.taps, strict=True)))
+        for axis, inside, row in zip(axes, pixels, self.taps, strict=True):
+            before, after = (torch.arange(n, device=x.device) for n in ((len(row) - 1) // 2, len(row) // 2))
+            last = inside[-1:]
+            places = torch.cat([before - len(before), inside, last + 1 + after])
+            reflected = (last - (last - places.abs()).abs()).clamp(min=0)
+            repeated = places.clamp(min=0).minimum(last)
+            x = x.index_select(axis, torch.where(reaches, repeated, reflected))
+        kernel = torch.as_tensor(_outer([np.array(row) for row in self.taps]))
+        return convolve(x, kernel, stride, dims=self.dims)
+
+    def _padding_for(self, x: Tensor) -> str:
+        """A map of fewer pixels than the taps reach has nothing to reflect: its border is repeated instead."""
+        reaches = any(size <= len(row) // 2 for size, row in zip(x.shape[-self.dims :], self.taps, strict=True))
+        return "replicate" if self.padding == "reflect" and reaches else self.padding
 
 
 class _Blur(NamedTuple):

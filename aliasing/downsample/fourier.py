@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aliasing.axes import PerAxis, per_axis
+from aliasing.downsample.operator import GUARANTEES, Operator
 from aliasing.downsample.recording import is_recorded_for_elsewhere
 from aliasing.downsample.tensors import checked, every, full_precision, laid_out_like
 
@@ -70,6 +71,51 @@ def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor
     tensor(True)
     """
     return _ideal(x, per_axis(stride, dims, "stride"), subsampled=False)
+
+
+class FourierPool(Operator):
+    """Ideal low-pass, then subsample: FLC (Grabinski et al. 2022), `fourier_pool` as a module.
+
+    Parameters
+    ----------
+    stride : int or one int an axis
+        Distance between the samples kept.
+
+    Shape
+    -----
+    (N, C, ...) or (C, ...), each axis L → ⌈L / stride⌉
+
+    Examples
+    --------
+    >>> FourierPool2d(2)
+    FourierPool2d(stride=2)
+    """
+
+    guarantees = frozenset(GUARANTEES)
+
+    def low_pass(self, x: Tensor) -> Tensor:
+        return fourier_low_pass(x, self.stride, dims=self.dims)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return fourier_pool(x, self.stride, dims=self.dims)
+
+
+class FourierPool1d(FourierPool):
+    """`FourierPool` of signals, (N, C, L) or (C, L)."""
+
+    dims = 1
+
+
+class FourierPool2d(FourierPool):
+    """`FourierPool` of pictures, (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class FourierPool3d(FourierPool):
+    """`FourierPool` of volumes, (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
 
 
 def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:

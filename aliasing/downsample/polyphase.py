@@ -6,11 +6,14 @@ A. Chaman, I. Dokmanić: Truly Shift-Invariant Convolutional Neural Networks. CV
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from aliasing.axes import PerAxis, per_axis
+from aliasing.downsample.operator import Operator
 from aliasing.downsample.tensors import checked, laid_out_like
 
 
@@ -74,6 +77,84 @@ def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     """
     phase = _largest(_components(x, per_axis(stride, dims, "stride"), dims))
     return phase if x.ndim == dims + 2 else phase[0]
+
+
+class PolyphasePool(Operator):
+    """The polyphase component with the largest norm: APS (Chaman & Dokmanić 2021), `polyphase_pool` as a module.
+
+    Parameters
+    ----------
+    stride : int or one int an axis
+        Distance between the samples kept.
+
+    Shape
+    -----
+    (N, C, ...) or (C, ...), each axis L → ⌈L / stride⌉
+
+    Examples
+    --------
+    >>> PolyphasePool2d(2)
+    PolyphasePool2d(stride=2)
+    """
+
+    placements = ("after",)
+    shares_choice = True
+    guarantees = frozenset(("circular integer", "constant kept"))
+
+    @property
+    def filters(self) -> bool:
+        return False
+
+    def forward(self, x: Tensor, phase: Tensor | None = None) -> Tensor:
+        return polyphase_pool(x, self.stride, phase=phase, dims=self.dims)
+
+
+class PolyphasePool1d(PolyphasePool):
+    """`PolyphasePool` of signals, (N, C, L) or (C, L)."""
+
+    dims = 1
+
+
+class PolyphasePool2d(PolyphasePool):
+    """`PolyphasePool` of pictures, (N, C, H, W) or (C, H, W)."""
+
+    dims = 2
+
+
+class PolyphasePool3d(PolyphasePool):
+    """`PolyphasePool` of volumes, (N, C, D, H, W) or (C, D, H, W)."""
+
+    dims = 3
+
+
+@dataclass(eq=False)
+class PhaseChoice:
+    """The phase that the leader of a group of operators has chosen, for the others to follow in the same pass."""
+
+    phase: Tensor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"phase": None}  # a choice belongs to one pass
+
+
+class Polyphase(PolyphasePool):
+    """The polyphase pool that `aliasing.antialias` puts into a network.
+
+    Branches that meet again must keep the same phase, or they no longer line up: the first of them to be computed
+    leads, and the others follow its choice.
+    """
+
+    def __init__(self, stride: PerAxis = 2) -> None:
+        super().__init__(stride)
+        self.choice, self.leads = PhaseChoice(), True
+
+    def follow(self, leader: "Polyphase") -> None:
+        self.choice, self.leads = leader.choice, False
+
+    def forward(self, x: Tensor, phase: Tensor | None = None) -> Tensor:
+        if self.leads:
+            self.choice.phase = largest_phase(x, self.stride, dims=self.dims)
+        return super().forward(x, self.choice.phase)
 
 
 def _components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:

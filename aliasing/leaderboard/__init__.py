@@ -54,7 +54,6 @@ from aliasing.protocols import Protocol, make_protocol
 from aliasing.provenance import command_line, versions, write_json
 from aliasing.runs import ALONE, Ranks, hold, keep_apart
 from aliasing.surgery import antialias, recalibrate
-from aliasing.surgery.operators import make_operator
 from aliasing.surgery.specification import parse
 from aliasing.undisturbed import surroundings_kept
 
@@ -244,8 +243,6 @@ def compare_networks(
     chosen = choose([models] if single else models, installed)  # type: ignore[list-item,arg-type]
     protocol, consistency = make_protocol(protocol), make_protocol(consistency)
     conversions = {text: parse(text) for text in antialiased}
-    for conversion in conversions.values():
-        make_operator(conversion["operator"], conversion["taps"], conversion["padding"])  # a wrong filter is told here
     if recalibrate_on is not None and not conversions:
         raise UsageError("images to recalibrate on, and no conversion to recalibrate: give --antialias too")
     keep_freed_memory()

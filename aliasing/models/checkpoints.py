@@ -19,6 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from aliasing.downsample.operator import without_operators
 from aliasing.errors import InputError, one_line
 
 # Where training scripts put the weights inside a checkpoint.
@@ -99,6 +100,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     odd = [f"{key}: {kind}" for key, value in content.items() if (kind := _oddity(value))]
     if odd:
         raise InputError(f"{path}: holds tensors that are not arrays of numbers ({_some(odd)}); save them as such")
+    if path.suffix == ".safetensors":  # whose conversion is applied again, and then loads its operators
+        for key in content.keys() - without_operators(content).keys():
+            del content[key]
     return Checkpoint(content, f"{path} ({'.'.join(taken)})" if taken else str(path), tuple(notes))
 
 

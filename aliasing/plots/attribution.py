@@ -93,5 +93,4 @@ def _described(site: dict[str, Any]) -> str:
 
 
 def _treatment(treatment: dict[str, Any]) -> str:
-    filtered = treatment["taps"] if treatment["operator"] == "blur" else treatment["operator"]
-    return f"{filtered} {treatment['placement']}"
+    return " ".join(str(treatment[key]) for key in ("operator", "taps", "placement") if treatment[key])

@@ -167,8 +167,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     summary = run.summary
     name = names[summary["model"]]
     treatment = summary.get("treatment") or {}
-    how = treatment.get("taps") if treatment.get("operator") == "blur" else treatment.get("operator")
-    how = f"{how} {treatment.get('placement', '')}".strip()
+    how = " ".join(str(treatment[key]) for key in ("operator", "taps", "placement") if treatment.get(key))
     images = (summary["variants"].get("as it is") or {}).get("images", 0)
     section = Section(
         f"attribution-{number}",

@@ -6,17 +6,20 @@ from typing import Any, Literal, TypeVar
 
 from torch import nn
 
+from aliasing.downsample import PADDINGS
 from aliasing.errors import UsageError
+from aliasing.filters import one_filter_per_axis
 from aliasing.models import Classifier
+from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.sites.find import LocatedSite, Site, locate, probe_of
 from aliasing.sites.trace import copied, trace
-from aliasing.surgery.operators import Filter, filters_of, make_operator
-from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, make_plan
+from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, check_treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
 
 __all__ = ["Conversion", "antialias", "antialias_", "conversion_of", "restore", "restore_"]
 
 Network = TypeVar("Network", Classifier, nn.Module)
+DEFAULT_TAPS = "binomial4"
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,10 @@ class Conversion:
 
     def __str__(self) -> str:
         """As it stands in a model's name; see `aliasing.surgery.specification`."""
-        down, across = map(_written, filters_of(self.taps))
-        words = [(down if down == across else f"{down}/{across}") if self.operator == "blur" else self.operator]
+        words = [] if self.operator == DEFAULT else [self.operator]
+        down, across = map(_written, one_filter_per_axis(self.taps))
+        if self.operator == DEFAULT or (OPERATORS[self.operator].takes_taps and self.taps != DEFAULT_TAPS):
+            words.append(down if down == across else f"{down}/{across}")
         words += [self.placement] if self.placement != "after" else []
         if self.scheme != "zhang2019":
             words.append(
@@ -42,7 +47,7 @@ class Conversion:
         return ",".join([*words, self.padding] if self.padding else words)
 
 
-def _written(taps: Filter) -> str:
+def _written(taps: str | tuple[float, ...]) -> str:
     return taps if isinstance(taps, str) else "-".join(map(_number, taps))
 
 
@@ -54,8 +59,8 @@ def _number(tap: float) -> str:
 def antialias(
     model: Network,
     *,
-    operator: Literal["blur", "flc", "aps"] = "blur",
-    taps: Any = "binomial4",
+    operator: str = DEFAULT,
+    taps: Any = DEFAULT_TAPS,
     placement: Literal["after", "before"] = "after",
     scheme: str | Scheme = "zhang2019",
     padding: str | None = None,
@@ -67,12 +72,14 @@ def antialias(
     ----------
     model : Classifier or nn.Module
         It is copied; see `antialias_` for the network itself.
-    operator : {"blur", "flc", "aps"}
-        Blur-pool (Zhang 2019), the ideal low-pass (Grabinski et al. 2022), or adaptive polyphase sampling (Chaman &
-        Dokmanić 2021), whose branches keep one phase where they meet again.
+    operator : str
+        One of `aliasing.operators.OPERATORS`: "blur", blur-pool (Zhang 2019); "flc", the ideal low-pass (Grabinski et
+        al. 2022); "aps", adaptive polyphase sampling (Chaman & Dokmanić 2021), whose branches keep one phase where they
+        meet again; or one that another package adds. If it has parameters, they are parameters of the new network.
     taps : str or sequence of float, or two of these
-        The filter of "blur", for both axes or down and across. A name, as "binomial4", is a filter for stride 2 and is
-        stretched to another; numbers are taken as they are. An axis that is not subsampled is not filtered.
+        The filter of "blur" (or another operator that takes one), for both axes or down and across. A name, as
+        "binomial4", is a filter for stride 2 and is stretched to another; numbers are taken as they are. An axis that
+        is not subsampled is not filtered.
     placement : {"after", "before"}
         "after": convolution at stride 1, activation, operator; a convolution of stride s then costs s² as much.
         "before": low-pass, then the original strided convolution at its own cost. What the convolution and the
@@ -143,8 +150,8 @@ def _rewrap(classifier: Classifier, converted: nn.Module) -> Classifier:
 def antialias_(
     module: nn.Module,
     *,
-    operator: Literal["blur", "flc", "aps"] = "blur",
-    taps: Any = "binomial4",
+    operator: str = DEFAULT,
+    taps: Any = DEFAULT_TAPS,
     placement: Literal["after", "before"] = "after",
     scheme: str | Scheme = "zhang2019",
     padding: str | None = None,
@@ -191,14 +198,11 @@ def _decider(scheme: str | Scheme, treatment: Treatment) -> Callable[[LocatedSit
 
 
 def _treatment(operator: str, taps: Any, placement: str, padding: str | None) -> Treatment:
-    make_operator(operator, taps, padding)  # a wrong name or filter is told here
-    if placement not in ("after", "before"):
-        raise UsageError(f"no placement {placement!r}; expected 'after' or 'before'")
-    if operator == "aps" and placement == "before":
-        raise UsageError("aps chooses among the phases of a dense map; it has no placement 'before', only 'after'")
-    if padding not in (None, "reflect", "replicate", "circular", "zero"):
-        raise UsageError(f"no padding {padding!r}; expected 'reflect', 'replicate', 'circular' or 'zero'")
-    return Treatment(operator, taps, placement)  # type: ignore[arg-type]
+    if padding not in (None, *PADDINGS):
+        raise UsageError(f"no padding {padding!r}; expected {' or '.join(map(repr, PADDINGS))}")
+    treatment = Treatment(operator, taps, placement)  # type: ignore[arg-type]
+    check_treatment(treatment, padding)
+    return treatment
 
 
 def _refuse(module: nn.Module) -> None:

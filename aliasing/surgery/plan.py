@@ -9,7 +9,7 @@ convolution    at stride 1, and the operator behind the first activation; right 
 max pooling    at stride 1, then the operator
 average        at stride 1, then the operator (``zhang2019``: the operator alone)
 slicing        the operator
-resampling     to a size (interpolation, adaptive pooling): a low-pass in front at stride 1; not by ``aps``
+resampling     to a size (interpolation, adaptive pooling): a low-pass in front at stride 1, by operators that have one
 =============  ====================================================================================================
 
 With ``placement="before"`` a convolution keeps its stride and its cost, and its input is low-passed. The two differ:
@@ -22,17 +22,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import nn
 
 from aliasing.errors import UsageError
+from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.sites.find import LocatedSite, Site, arguments
 from aliasing.sites.flow import ACTIVATIONS, SUMS, follow
 from aliasing.sites.trace import Call, ModuleCall, Trace, Value
 from aliasing.surgery import rewrite
-from aliasing.surgery.operators import Operator, PhaseChoice, Polyphase, Pooling, make_operator
+from aliasing.surgery.operators import Operator, Pooling, make_operator
 from aliasing.surgery.rewrite import TreatedForward
 
-__all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "make_plan", "number_of"]
+__all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "check_treatment", "make_plan", "number_of"]
 
 
 @dataclass(frozen=True)
@@ -41,20 +43,29 @@ class Treatment:
 
     Attributes
     ----------
-    operator : "blur", "flc" or "aps".
-    taps : the filter of a blur, or two of them, down and across.
+    operator : one of `aliasing.operators.OPERATORS`.
+    taps : the filter, where the operator takes one, or two of them, down and across.
     placement : "after" or "before" the convolution; pooling is the same in both.
     kept_stride : the part of the stride that the convolution keeps.
     window : the kernel that replaces a maximum's, unpadded.
     replaces : does the operator stand in place of an average, rather than behind it?
     """
 
-    operator: str = "blur"
+    operator: str = DEFAULT
     taps: Any = "binomial4"
     placement: Literal["after", "before"] = "after"
     kept_stride: int = 1
     window: int | None = None
     replaces: bool = False
+
+
+def check_treatment(treatment: Treatment, padding: str | None = None) -> None:
+    """Raise a UsageError unless there is such an operator, filter and placement."""
+    make_operator(treatment.operator, treatment.taps, padding)
+    placements = OPERATORS[treatment.operator].placements
+    if treatment.placement not in placements:
+        expected = " or ".join(map(repr, placements))
+        raise UsageError(f"{treatment.operator} has no placement {treatment.placement!r}; expected {expected}")
 
 
 Scheme: TypeAlias = Callable[[Site], "Treatment | None"]
@@ -156,6 +167,11 @@ class _Step:
     when: int  # its place in the order of the run
 
     @property
+    def chooses(self) -> bool:
+        """Does the operator choose samples, as its neighbours must?"""
+        return OPERATORS[self.treatment.operator].shares_choice
+
+    @property
     def kept(self) -> tuple[int, int]:
         """The part of the stride that the convolution keeps, down and across."""
         kept = self.treatment.kept_stride if "convolution" in self.located.site.kind else 1
@@ -179,7 +195,7 @@ def make_plan(
     for place in located:
         if place.site.status in ("subsamples", "anti-aliased", "out of reach"):
             call = place.calls[0]
-            left.append(_Step(place, Treatment("none"), "call", call.module.module, 0, call.index))
+            left.append(_Step(place, Treatment(), "call", call.module.module, 0, call.index))
         if place.site.status != "subsamples":
             sites.append(place.site)
             continue
@@ -194,8 +210,9 @@ def make_plan(
                 f"{place.site.name} has stride {place.site.stride}, of which a convolution cannot keep "
                 f"{treatment.kept_stride}; kept_stride divides each stride above 1"
             )
-        if _resamples(place.site) and treatment.operator == "aps":
-            sites.append(replace(place.site, status="out of reach", note="aps needs a stride, and this has a size"))
+        if _resamples(place.site) and "before" not in OPERATORS[treatment.operator].placements:
+            note = f"{treatment.operator} needs a stride, and this has a size"
+            sites.append(replace(place.site, status="out of reach", note=note))
             continue
         step, note = _place(record, place, treatment)
         steps.append(step)
@@ -205,14 +222,15 @@ def make_plan(
     pooled = {call for place in located if place.site.status == "keeps no position" for call in place.calls}
     for step, fixed in _tied(record, steps, left, pooled).items():
         steps.remove(step)
-        note = f"aps could choose another phase than {fixed.located.site.name} keeps, and the two branches meet"
+        chooser, keeper = step.treatment.operator, fixed.located.site.name
+        note = f"{chooser} could choose another phase than {keeper} keeps, and the two branches meet"
         sites[located.index(step.located)] = replace(step.located.site, status="out of reach", note=note)
     operators = _operators(record, steps, padding, pooled)
     modules: dict[nn.Module, TreatedForward] = {}
     rewritten: dict[Call, Any] = {}
     for step in steps:
         treatment = step.treatment
-        pooling = Pooling(operators[step], step.stride)
+        pooling = Pooling(operators[step])
         if step.where == "output":
             _treated(modules, step.module).output = pooling
         elif step.where == "input":
@@ -392,31 +410,28 @@ def _is_inside(module: ModuleCall, outer: ModuleCall) -> bool:
 
 def _tied(record: Trace, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, _Step]:
     """The sites that could choose a phase, and meet a branch that keeps its own; and which of its sites does."""
-    choosing = [step for step in steps if step.treatment.operator == "aps"]
+    choosing = [step for step in steps if step.chooses]
     if not choosing:
         return {}
     groups = _phase_groups(record, [*steps, *left], pooled)
-    fixed = {groups[step]: step for step in [*steps, *left] if step.treatment.operator != "aps"}
+    fixed = {groups[step]: step for step in [*steps, *left] if step not in choosing}
     return {step: fixed[groups[step]] for step in choosing if groups[step] in fixed}
 
 
 def _operators(record: Trace, steps: list[_Step], padding: str | None, pooled: set[Call]) -> dict[_Step, Operator]:
-    operators: dict[Any, Operator] = {}
+    """The operator of each step, as the network's weights are in type and device; of a group that shares a choice, the
+    first to run leads, and the others follow.
+    """
+    weights = (p for call in record.module_calls[:1] for p in call.module.parameters() if p.is_floating_point())
+    like = next(weights, torch.empty(0))
     made: dict[_Step, Operator] = {}
-    groups = _phase_groups(record, steps, pooled) if any(step.treatment.operator == "aps" for step in steps) else {}
-    leaders: dict[int, _Step] = {}
-    choices: dict[int, PhaseChoice] = {}
+    groups = _phase_groups(record, steps, pooled) if any(step.chooses for step in steps) else {}
+    leaders: dict[int, Operator] = {}
     for step in sorted(steps, key=lambda step: step.when):
-        treatment = step.treatment
-        if treatment.operator == "aps":
-            group = groups[step]
-            leads = leaders.setdefault(group, step) is step
-            made[step] = Polyphase(choices.setdefault(group, PhaseChoice()), leads)
-            continue
-        key = treatment.operator, repr(treatment.taps), step.stride
-        if key not in operators:
-            operators[key] = make_operator(treatment.operator, treatment.taps, padding, step.stride)
-        made[step] = operators[key]
+        operator = make_operator(step.treatment.operator, step.treatment.taps, padding, step.stride)
+        made[step] = operator.to(like.device, like.dtype)
+        if step.chooses and leaders.setdefault(groups[step], operator) is not operator:
+            operator.follow(leaders[groups[step]])
     return made
 
 

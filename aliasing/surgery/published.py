@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from aliasing.downsample.operator import without_operators
 from aliasing.errors import InputError
 
 __all__ = ["from_published"]
@@ -34,7 +35,7 @@ def from_published(state_dict: Mapping[str, Tensor], module: nn.Module) -> dict[
         If the two networks do not have the same tensors.
     """
     theirs = {key: value for key, value in state_dict.items() if not key.endswith(".filt")}
-    ours = module.state_dict()
+    ours = without_operators(module.state_dict())
     counted = [key for key in ours if not key.endswith("num_batches_tracked")]
     if len(counted) == len(theirs):  # checkpoints of torch before 0.4.1 lack the counts
         ours = {key: ours[key] for key in counted}

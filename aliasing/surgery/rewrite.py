@@ -7,18 +7,22 @@ module's stride changed instead, a TF-"same" convolution would pad otherwise, an
 wrong one.)
 
 A treated module has an instance attribute ``forward``, a `TreatedForward`, that runs the original ``forward`` under a
-torch-function mode. torch.compile, torch.export, deepcopy and pickle know both.
+torch-function mode. torch.compile, torch.export, deepcopy and pickle know both. An operator that has parameters is
+registered as a submodule as well, so that they are parameters of the network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils import _pytree as pytree
 
+from aliasing.downsample.operator import REGISTERED
 from aliasing.downsample.sliding import dense_maximum
 from aliasing.sites.find import slice_axes
 from aliasing.surgery.operators import Pooling
@@ -89,6 +93,11 @@ class _Rewriting(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+def _holder(module: nn.Module) -> nn.Module:
+    """The module that operators are registered in: the treated one, unless it runs whatever is registered in it."""
+    return next(inside for inside in module.modules() if not isinstance(inside, nn.Sequential | nn.ModuleDict))
+
+
 @dataclass(eq=False)
 class TreatedForward:
     """The ``forward`` of a treated module.
@@ -108,16 +117,41 @@ class TreatedForward:
     output: Callable[[Tensor], Tensor] | None = None
     original: Callable[..., Any] | None = None
 
+    def poolings(self) -> Iterator[tuple[tuple[Any, ...], Pooling]]:
+        """The operators of this module, each with its place in it."""
+        for position, pool in self.inputs.items():
+            pooling = getattr(pool, "__self__", pool)  # `smooth` is a method of one
+            if isinstance(pooling, Pooling):
+                yield ("inputs", position), pooling
+        if isinstance(self.output, Pooling):
+            yield ("output",), self.output
+        for number, rewrite in self.rewrites.items():
+            pooling = getattr(rewrite, "pool", None)
+            if isinstance(pooling, Pooling):
+                yield ("rewrites", number), pooling
+
     def attach(self) -> None:
-        """Put this in the place of the module's ``forward``."""
+        """Put this in the place of the module's ``forward``, and register its operators that have parameters."""
         self.original = vars(self.module).get("forward")
         self.module.forward = self
+        holder = _holder(self.module)
+        for place, pooling in self.poolings():
+            holds_tensors = any(True for _ in chain(pooling.operator.parameters(), pooling.operator.buffers()))
+            if holds_tensors and pooling.operator not in holder.children():
+                pooling.operator.train(self.module.training)
+                name = REGISTERED + "_".join(map(str, pytree.tree_leaves(place))).removeprefix("rewrites_")
+                while hasattr(holder, name):
+                    name += "_"
+                holder.add_module(name, pooling.operator)
 
     def detach(self) -> None:
         """Put the module's ``forward`` back."""
         del self.module.forward
         if self.original is not None:
             self.module.forward = self.original
+        holder, operators = _holder(self.module), {pooling.operator for _, pooling in self.poolings()}
+        for name in [name for name, inside in holder.named_children() if inside in operators]:
+            delattr(holder, name)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.inputs:

@@ -3,7 +3,7 @@
 ``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, with commas between,
 change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Taps of
 one's own stand as numbers, ``antialiased:1-2-1:…``; two filters, down and across, with a slash between,
-``antialiased:binomial4/1-2-1:…``.
+``antialiased:binomial4/1-2-1:…``. An operator is called as in `aliasing.operators.OPERATORS`.
 """
 
 import json
@@ -16,28 +16,31 @@ from typing import Any
 import safetensors
 import safetensors.torch
 
+from aliasing.downsample import PADDINGS
+from aliasing.downsample.operator import without_operators
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier, load_model
 from aliasing.models.classifier import record_weights
+from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.provenance import write_bytes
-from aliasing.surgery.convert import Conversion, antialias, conversion_of
+from aliasing.surgery.convert import DEFAULT_TAPS, Conversion, antialias, conversion_of
 from aliasing.surgery.operators import make_operator
+from aliasing.surgery.plan import SCHEMES
 
 __all__ = ["describe", "load", "parse", "read_taps", "reapply", "save"]
 
 METADATA_KEY = "aliasing.conversion"
 _DEFAULTS: dict[str, Any] = {
-    "operator": "blur",
-    "taps": "binomial4",
+    "operator": DEFAULT,
+    "taps": DEFAULT_TAPS,
     "placement": "after",
     "scheme": "zhang2019",
     "padding": None,
 }
 _WORDS = {
-    **dict.fromkeys(("flc", "aps"), "operator"),
     **dict.fromkeys(("after", "before"), "placement"),
-    **dict.fromkeys(("zhang2019", "all", "pool"), "scheme"),
-    **dict.fromkeys(("reflect", "replicate", "circular", "zero"), "padding"),
+    **dict.fromkeys(SCHEMES, "scheme"),
+    **dict.fromkeys(PADDINGS, "padding"),
 }
 
 _NUMBER = r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?"
@@ -58,12 +61,14 @@ def parse(text: str) -> dict[str, Any]:
     """
     given: dict[str, Any] = {}
     for word in text.split(","):
-        key = _WORDS.get(word, "taps")
-        if key in given or (key == "operator" and "taps" in given) or (key == "taps" and "operator" in given):
+        key = "operator" if word in OPERATORS else _WORDS.get(word, "taps")
+        if key in given:
             raise UsageError(f"antialiased:{text}: {key} is given twice; expected, for instance, binomial4,before,all")
         given[key] = read_taps(word) if key == "taps" else word
     arguments = {**_DEFAULTS, **given}
     make_operator(arguments["operator"], arguments["taps"], arguments["padding"])  # a wrong filter is told here
+    if "taps" in given and not OPERATORS[arguments["operator"]].takes_taps:
+        raise UsageError(f"antialiased:{text}: the filter is given twice, as {arguments['operator']} is one; drop one")
     return arguments
 
 
@@ -110,13 +115,22 @@ def reapply(model: Classifier, path: Path) -> Classifier:
         return model
     with safetensors.safe_open(path, "pt") as file:
         metadata: Mapping[str, str] = file.metadata() or {}
+        names = dict.fromkeys(file.keys())
+        learned = {name: file.get_tensor(name) for name in names.keys() - without_operators(names).keys()}
     if METADATA_KEY not in metadata:
+        if learned:
+            raise InputError(
+                f"{path}: holds weights of operators, and no conversion; write it by aliasing.surgery.save"
+            )
         return model
     try:
         specification = json.loads(metadata[METADATA_KEY])["specification"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: its metadata says {metadata[METADATA_KEY]!r}, which is no conversion") from error
     converted = antialias(model, **parse(specification))
+    _, unexpected = converted.module.load_state_dict(learned, strict=False)
+    if unexpected:
+        raise InputError(f"{path}: {specification} has no operator with {unexpected[0]}")
     return record_weights(replace(converted, name=model.name), str(path))
 
 
