@@ -10,9 +10,25 @@ from typing import TYPE_CHECKING
 from aliasing.registry import Registry
 
 if TYPE_CHECKING:
+    from aliasing.models.source import Source
+    from aliasing.protocols import ViewProtocol
     from aliasing.resamplers import Resampler
 
-__all__ = ["RESAMPLERS"]
+__all__ = ["PROTOCOLS", "RESAMPLERS", "SOURCES"]
+
+# In the order in which networks are listed and bare names looked up.
+SOURCES: Registry["Source"] = Registry(
+    "source of networks",
+    "aliasing.sources",
+    {
+        "pypi": "aliasing.models.from_pypi:SOURCE",
+        "torchvision": "aliasing.models.from_torchvision:SOURCE",
+        "timm": "aliasing.models.from_timm:SOURCE",
+        "file": "aliasing.models.from_file:SOURCE",
+        "module": "aliasing.models.from_module:SOURCE",
+        "antialiased": "aliasing.models.from_antialiased:SOURCE",
+    },
+)
 
 RESAMPLERS: Registry["Resampler"] = Registry(
     "resampler",
@@ -23,5 +39,29 @@ RESAMPLERS: Registry["Resampler"] = Registry(
         "torch-aliased": "aliasing.resamplers.pytorch:aliased",
         "opencv-linear": "aliasing.resamplers.opencv:linear",
         "opencv-area": "aliasing.resamplers.opencv:area",
+    },
+)
+
+PROTOCOLS: Registry["type[ViewProtocol]"] = Registry(
+    "protocol",
+    "aliasing.protocols",
+    {
+        "crop": "aliasing.protocols.windowed:Crop",
+        "crop-random": "aliasing.protocols.windowed:CropRandom",
+        "black": "aliasing.protocols.embedded:Black",
+        "mean": "aliasing.protocols.embedded:Mean",
+        "inpaint": "aliasing.protocols.embedded:Inpaint",
+        "consistency": "aliasing.protocols.windowed:Consistency",
+        "consistency-cifar": "aliasing.protocols.windowed:ConsistencyCifar",
+        "pad": "aliasing.protocols.windowed:Pad",
+        "grid": "aliasing.protocols.windowed:Grid",
+        "horizontal": "aliasing.protocols.windowed:Horizontal",
+        "vertical": "aliasing.protocols.windowed:Vertical",
+        "circular": "aliasing.protocols.transformed:Circular",
+        "subpixel": "aliasing.protocols.transformed:Subpixel",
+        "drag": "aliasing.protocols.transformed:Drag",
+        "scale": "aliasing.protocols.transformed:Scale",
+        "rotate": "aliasing.protocols.transformed:Rotate",
+        "frames": "aliasing.protocols.transformed:Frames",
     },
 )

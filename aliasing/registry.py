@@ -24,6 +24,12 @@ from aliasing.errors import InputError, UsageError, one_line
 Kind = TypeVar("Kind")
 
 
+class UnknownNameError(UsageError, KeyError):
+    """There is no kind of that name: a wrong call, and a missing key of the mapping that a registry is."""
+
+    __str__ = ValueError.__str__  # KeyError's quotes the text
+
+
 class Registry(Mapping[str, Kind]):
     """Kinds of one thing, by name.
 
@@ -44,7 +50,7 @@ class Registry(Mapping[str, Kind]):
     >>> numbers["pie"]
     Traceback (most recent call last):
     ...
-    aliasing.errors.UsageError: unknown number 'pie'; did you mean pi?
+    aliasing.registry.UnknownNameError: unknown number 'pie'; did you mean pi?
     >>> numbers.add("tau", 6.28)
     >>> ", ".join(numbers)
     'pi, e, tau'
@@ -84,7 +90,7 @@ class Registry(Mapping[str, Kind]):
 
         Raises
         ------
-        UsageError
+        UnknownNameError
             If there is none; the message has the nearest names.
         InputError
             If another package adds it and cannot be imported.
@@ -97,7 +103,7 @@ class Registry(Mapping[str, Kind]):
         if name in self._entry_points:
             return self._load(self._entry_points[name])
         nearest = did_you_mean(name, self) or f"; choose one of {', '.join(self)}"
-        raise UsageError(f"unknown {self.what} {name!r}{nearest}")
+        raise UnknownNameError(f"unknown {self.what} {name!r}{nearest}")
 
     def _load(self, point: EntryPoint) -> Kind:
         try:

@@ -29,7 +29,7 @@ from aliasing.images.video import clip_entry
 from aliasing.jitter import Trace, trace
 from aliasing.models import load_model
 from aliasing.plots.style import COLOURS, save, style
-from aliasing.protocols import Crop, Frames, Protocol, Scale
+from aliasing.protocols import Crop, Frames, Scale, ViewProtocol
 from experiments._photographs import LITE, bounds, photographs, title
 from experiments._places import BlackPath, InpaintPath
 from experiments._run import Run
@@ -47,7 +47,7 @@ def run(run: Run) -> dict[str, Any]:
     torch.set_num_threads(1)
     source, data = photographs(run, full=128, quick=2)
     steps = 4 if run.quick else 24
-    paths: dict[str, Protocol] = {
+    paths: dict[str, ViewProtocol] = {
         "crop, moved diagonally": Crop(span=steps),
         "on black, moved diagonally": BlackPath(pixels=steps),
         "on inpainted background, moved diagonally": InpaintPath(pixels=steps),

@@ -18,7 +18,7 @@ from aliasing.depth.attribution import attribute
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols import Protocol
+from aliasing.protocols import ViewProtocol
 from aliasing.protocols.windowed import Crop
 from tests.test_faults import environment
 from tests.test_jitter import photographs
@@ -132,7 +132,7 @@ class Ends(Crop):
 
 @pytest.mark.parametrize("measure", [al.measure_jitter, al.probe_depth])
 def test_a_protocol_of_ones_own(measure: Any) -> None:
-    protocol: Protocol = Ends(span=1)
+    protocol: ViewProtocol = Ends(span=1)
     with pytest.raises(InputError, match=r"^picture_views in .*test_exits\.py calls sys\.exit\(0\)$"):
         measure(classifier(body()), photographs(2), protocol)
 

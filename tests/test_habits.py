@@ -20,9 +20,8 @@ from torch import nn
 
 import aliasing as al
 from aliasing import progress
-from aliasing.cli import COMMANDS, completion, main, make_parser, shared
+from aliasing.cli import COMMANDS, completion, main, make_parser
 from aliasing.plots.style import save, style
-from aliasing.protocols import PROTOCOLS
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,7 +64,6 @@ def test_the_names_read_are_the_names_registered() -> None:
     assert set(completion.architectures("timm")) == set(timm.list_models())
     known = torchvision.models.list_models(module=torchvision.models)
     assert set(completion.architectures("torchvision")) == set(known)
-    assert set(shared.PROTOCOLS) == set(PROTOCOLS)
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

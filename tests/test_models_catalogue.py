@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("no_cache")
         ("resnet50.nothing", "has no weights 'nothing'"),
         ("timm:resnet50.nothing", "a1_in1k"),
         ("torchvision:fcn_resnet50", "no classifier"),
-        ("torchivision:resnet50", "expected torchvision, timm, pypi, file or module"),
+        ("torchivision:resnet50", "no source 'torchivision'; did you mean torchvision?"),
         ("timm:", "names no model"),
         ("weights.pth", "file:weights.pth@torchvision:resnet50"),
         ("file:weights.pth", "expected file:PATH@ARCHITECTURE"),

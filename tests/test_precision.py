@@ -30,7 +30,7 @@ from aliasing.jitter.precision import (
     rounding_of_margin,
 )
 from aliasing.models import Classifier
-from aliasing.protocols import Protocol, View, Views, make_protocol
+from aliasing.protocols import View, ViewProtocol, Views, make_protocol
 from tests.test_jitter import network, photographs
 
 CLASSES = 5
@@ -273,7 +273,7 @@ def test_pictures_in_memory_are_as_many_for_many_views_as_for_few(precision: str
     alive: list[int] = []
 
     @dataclass(frozen=True, kw_only=True)
-    class Noise(Protocol):
+    class Noise(ViewProtocol):
         name: ClassVar[str] = "noise"
         count: int = 10
 

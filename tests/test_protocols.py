@@ -392,3 +392,13 @@ def test_nonsense_is_a_usage_error_of_one_line(spec: str, message: str) -> None:
 def test_sizes_that_do_not_fit_the_network_are_usage_errors(spec: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make_protocol(spec).views(photograph(), network())
+
+
+def test_each_is_registered_under_its_own_name() -> None:
+    assert {name: kind.name for name, kind in PROTOCOLS.items()} == {name: name for name in PROTOCOLS}
+
+
+def test_the_old_name_of_the_base_class_works_and_names_the_new_one() -> None:
+    with pytest.warns(DeprecationWarning, match="is ViewProtocol now"):
+        from aliasing.protocols import Protocol
+    assert issubclass(PROTOCOLS["crop"], Protocol)

@@ -57,6 +57,13 @@ def test_the_packages_own_names_stay_its_own(other_package: Path) -> None:
         registry.add("pi", 3)
 
 
+def test_it_is_a_mapping() -> None:
+    registry = Registry[float]("number", GROUP, {"pi": "math:pi", "e": "math:e"})
+    assert len(registry) == 2
+    assert dict(registry)["e"] < 3
+    assert registry.get("tau") is None
+
+
 def test_names_import_nothing() -> None:
     code = (
         "import sys; from aliasing.registry import Registry;"

@@ -14,7 +14,16 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_operator, add_run, images_of, measuring, print_result, skipped_lines
+from aliasing.cli.shared import (
+    add_images,
+    add_operator,
+    add_protocol,
+    add_run,
+    images_of,
+    measuring,
+    print_result,
+    skipped_lines,
+)
 from aliasing.outputs import measures_in
 
 SUMMARY = "say which downsampling site causes the jitter"
@@ -24,12 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing attribute``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
     add_images(parser)
-    parser.add_argument(
-        "--protocol",
-        default="crop",
-        metavar="NAME[:KEY=VALUE,…]",
-        help="how an image becomes views (see `aliasing jitter`; default crop)",
-    )
+    add_protocol(parser)
     add_operator(parser, taps="binomial3")
     parser.add_argument("--sites", nargs="+", metavar="NAME", help="only these sites (default: all that subsample)")
     parser.add_argument(

@@ -26,6 +26,7 @@ from aliasing.cli.shared import (
     add_execution,
     add_images,
     add_labels,
+    add_protocol,
     add_run,
     images_of,
     measuring,
@@ -66,17 +67,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_labels(parser)
     add_images(parser)
-    parser.add_argument(
-        "--protocol",
-        default="grid:radius=1",
-        metavar="NAME[:KEY=VALUE,…]",
-        help="where all but consistency comes from (default grid:radius=1; pad for images of 32 pixels)",
-    )
-    parser.add_argument(
+    add_protocol(parser, "grid:radius=1", "where all but consistency comes from; pad for images of 32 pixels")
+    add_protocol(
+        parser,
+        "consistency:draws=1",
+        "where consistency comes from; the same as --protocol costs nothing",
         "--consistency",
-        default="consistency:draws=1",
-        metavar="NAME[:KEY=VALUE,…]",
-        help="where consistency comes from (default consistency:draws=1; the same as --protocol costs nothing)",
     )
     add_execution(parser)
     add_run(parser)

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aliasing.cli.jitter import DEFAULT_MODELS
-from aliasing.cli.shared import PROTOCOLS
-from aliasing.kinds import RESAMPLERS
+from aliasing.kinds import PROTOCOLS, RESAMPLERS, SOURCES
 from aliasing.operators import OPERATORS
 
 __all__ = ["PrintCompletion", "complete"]
@@ -70,15 +69,22 @@ def networks(prefix: str, **others: Any) -> Iterator[str]:
     source, _, rest = prefix.partition(":")
     head = f"antialiased:{rest.partition(':')[0]}:" if source == "antialiased" and ":" in rest else ""
     inner = prefix.removeprefix(head)
-    names = [*DEFAULT_MODELS, "torchvision:", "timm:", "file:", "module:", "antialiased:"]
+    named, colon, _ = inner.partition(":")
     if source == "antialiased" and not head:
-        names += (f"antialiased:{operator}:" for operator in OPERATORS)
-    for package in ("torchvision", "timm"):
-        if inner.startswith(f"{package}:"):
-            names = [f"{package}:{name}" for name in architectures(package)]
-        elif inner and ":" not in inner:  # a bare name is torchvision's, or else timm's
-            names += architectures(package)
+        names = [f"antialiased:{operator}:" for operator in OPERATORS]
+    elif colon and named in SOURCES:
+        names = [name for name in DEFAULT_MODELS if name.startswith(inner)]
+        names = names or [f"{named}:{name}" for name in architectures(named)] or _listed(named)
+    else:
+        names = [*DEFAULT_MODELS, *(f"{source}:" for source in SOURCES)]
+        names += [name for source in SOURCES for name in architectures(source)] if inner else []
     yield from (f"{head}{name}" for name in dict.fromkeys(names) if name.startswith(inner))
+
+
+def _listed(source: str) -> list[str]:
+    """The networks that a source lists, which takes the time that it takes to load."""
+    available = SOURCES[source].available
+    return [model.name for model in available()] if available else []
 
 
 def architectures(package: str) -> Iterator[str]:

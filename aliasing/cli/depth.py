@@ -25,6 +25,7 @@ from aliasing.cli.shared import (
     add_animate,
     add_device,
     add_images,
+    add_protocol,
     add_resizer,
     add_run,
     cell,
@@ -38,7 +39,7 @@ from aliasing.cli.shared import (
 from aliasing.tables import depth_rows, pair, render
 
 if TYPE_CHECKING:
-    from aliasing.protocols import Protocol
+    from aliasing.protocols import ViewProtocol
 
 SUMMARY = "follow a shift through a network, layer by layer"
 
@@ -58,12 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="blocks (default), leaves (every single layer), or names of modules",
     )
-    parser.add_argument(
-        "--protocol",
-        default="crop:span=1",
-        metavar="NAME[:KEY=VALUE,…]",
-        help="how the image is shifted: crop:span=1 (default), circular:pixels=1, pad, black, subpixel, …",
-    )
+    add_protocol(parser, "crop:span=1", "how the image is shifted")
     add_resizer(parser)
     parser.add_argument(
         "--lie",
@@ -145,7 +141,7 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
     return summary
 
 
-def _film(arguments: argparse.Namespace, protocol: "Protocol", summary: dict[str, Any]) -> None:
+def _film(arguments: argparse.Namespace, protocol: "ViewProtocol", summary: dict[str, Any]) -> None:
     """The feature maps of the first image that can be shown, of each network, while it moves."""
     from aliasing import plots
     from aliasing.depth.feature_maps import INPUT, choose_layers, drawn_channels, follow_maps

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import print_json, source_of
+from aliasing.cli.shared import add_protocol, print_json, source_of
 
 if TYPE_CHECKING:
     from aliasing.depth.features import Features
@@ -38,12 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--filters", metavar="NAME", help="the layer whose filters are drawn (default: the first of the layers)"
     )
     parser.add_argument("--channel", type=int, metavar="N", help="the channel that is drawn (default: a typical one)")
-    parser.add_argument(
-        "--protocol",
-        default="crop",
-        metavar="NAME[:KEY=VALUE,…]",
-        help="how the image moves (see `aliasing jitter`; default crop)",
-    )
+    add_protocol(parser, use="how the image moves")
     parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
     parser.add_argument(

@@ -20,11 +20,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from aliasing.cli.shared import (
-    PROTOCOLS,
     add_animate,
     add_execution,
     add_images,
     add_labels,
+    add_protocol,
     add_resizer,
     add_run,
     check_animate,
@@ -50,12 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_labels(parser)
     add_images(parser)
-    parser.add_argument(
-        "--protocol",
-        default="crop",
-        metavar="NAME[:KEY=VALUE,…]",
-        help=f"how an image becomes views: {', '.join(PROTOCOLS)} (default crop)",
-    )
+    add_protocol(parser)
     add_resizer(parser)
     parser.add_argument(
         "--output",

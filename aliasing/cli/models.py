@@ -12,8 +12,11 @@ torchvision or timm, or into module:package.path:factory, which also loads by it
 import argparse
 import json
 import sys
+from collections import Counter
 
 from aliasing.cli.shared import add_format
+
+_LISTED = 500  # networks of a source; of one that has more, they are counted
 
 SUMMARY = "list the networks that can be loaded, and where from"
 
@@ -45,12 +48,12 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([asdict(model) for model in found], indent=2))
         return
-    shown, counted = found, 0
-    if not arguments.pattern and not arguments.installed:
-        shown = [model for model in found if not model.name.startswith("timm:")]
-        counted = len(found) - len(shown)
+    counts = Counter(model.name.partition(":")[0] for model in found)
+    is_all = not arguments.pattern and not arguments.installed
+    counted = {source: count for source, count in counts.items() if is_all and count > _LISTED}
+    shown = [model for model in found if model.name.partition(":")[0] not in counted]
     rows = [{"name": model.name, "installed": model.installed, "origin": model.origin} for model in shown]
     print(render(rows, arguments.format))
-    if counted:
+    for source, count in counted.items():
         where = sys.stdout if arguments.format == "table" else sys.stderr
-        print(f"\nand {counted} of timm: aliasing models 'timm:*'", file=where)
+        print(f"\nand {count} of {source}: aliasing models '{source}:*'", file=where)

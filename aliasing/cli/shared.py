@@ -8,15 +8,14 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aliasing.kinds import RESAMPLERS
+from aliasing.kinds import PROTOCOLS, RESAMPLERS
 from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.tables import FORMATS, cell
 
 if TYPE_CHECKING:
-    from aliasing.protocols import Protocol
+    from aliasing.protocols import ViewProtocol
 
 __all__ = [
-    "PROTOCOLS",
     "add_animate",
     "add_device",
     "add_execution",
@@ -24,6 +23,7 @@ __all__ = [
     "add_images",
     "add_labels",
     "add_operator",
+    "add_protocol",
     "add_resizer",
     "add_run",
     "cell",
@@ -39,11 +39,6 @@ __all__ = [
     "verification_line",
 ]
 
-# Those of `aliasing.protocols`, which help and completion name without loading it.
-PROTOCOLS = (
-    *("crop", "crop-random", "black", "mean", "inpaint", "consistency", "consistency-cifar", "pad", "grid"),
-    *("horizontal", "vertical", "circular", "subpixel", "drag", "scale", "rotate", "frames"),
-)
 _SKIPPED_SHOWN = 10
 
 
@@ -62,6 +57,21 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         default="upright",
         help="turn photographs as their EXIF data say (default), or leave them as they are stored: torchvision's and"
         " timm's readers, and so published accuracies, do not turn them",
+    )
+
+
+def add_protocol(
+    parser: argparse.ArgumentParser,
+    default: str = "crop",
+    use: str = "how an image becomes views",
+    option: str = "--protocol",
+) -> None:
+    """Which views of an image are compared."""
+    parser.add_argument(
+        option,
+        default=default,
+        metavar="NAME[:KEY=VALUE,…]",
+        help=f"{use}: {', '.join(PROTOCOLS)} (default {default})",
     )
 
 
@@ -160,16 +170,15 @@ def add_animate(parser: argparse.ArgumentParser, shown: str) -> None:
     )
 
 
-def check_animate(arguments: argparse.Namespace, protocol: "Protocol") -> None:
+def check_animate(arguments: argparse.Namespace, protocol: "ViewProtocol") -> None:
     """Refuse a film that cannot be made, before anything is measured."""
-    from aliasing import protocols
     from aliasing.errors import UsageError
     from aliasing.plots.film import require_encoder
 
     if not arguments.out:
         raise UsageError("--animate writes files; give it --out DIR")
     if not protocol.is_path:
-        paths = ", ".join(name for name, kind in protocols.PROTOCOLS.items() if kind.is_path)
+        paths = ", ".join(name for name, kind in PROTOCOLS.items() if kind.is_path)
         raise UsageError(f"--animate follows a path, and the views of {protocol.name} are none; choose one of {paths}")
     require_encoder()
 

@@ -43,7 +43,7 @@ from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, compare_classes
-from aliasing.protocols import Protocol, Views, make_protocol
+from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
@@ -153,7 +153,7 @@ class Attribution:
 def attribute(
     model: str | nn.Module | Classifier,
     images: Any = "sample",
-    protocol: str | Protocol = "crop",
+    protocol: str | ViewProtocol = "crop",
     *,
     operator: str = DEFAULT,
     taps: Any = "binomial3",
@@ -322,7 +322,7 @@ def _measure_blocks(
     model: Classifier,
     record: Trace,
     families: Families,
-    protocol: Protocol,
+    protocol: ViewProtocol,
     settings: dict[str, Any],
     timeout: float | None,
     labels: MatchedLabels,

@@ -30,7 +30,7 @@ from aliasing.hooks import seen
 from aliasing.images import BadImage, Clip, Image, ImageSource, open_images
 from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
-from aliasing.protocols import Protocol, make_protocol
+from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.registry import did_you_mean
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import trace
@@ -251,7 +251,7 @@ def _device_of(module: nn.Module) -> torch.device:
 def follow_maps(
     model: str | nn.Module | Classifier,
     image: Image | Clip,
-    protocol: str | Protocol = "crop",
+    protocol: str | ViewProtocol = "crop",
     layers: Sequence[str] | None = None,
     *,
     seed: int = 0,
@@ -263,7 +263,7 @@ def follow_maps(
     ----------
     model : str, nn.Module or Classifier
     image : Image or Clip
-    protocol : str or Protocol
+    protocol : str or ViewProtocol
     layers : sequence of str, optional
         As for :func:`layer_outputs`; by default ``input`` and :func:`choose_layers`.
     seed : int
@@ -295,7 +295,7 @@ def follow_maps(
 def average_change(
     model: str | nn.Module | Classifier,
     images: Any = "sample",
-    protocol: str | Protocol = "crop",
+    protocol: str | ViewProtocol = "crop",
     layers: Sequence[str] | None = None,
     *,
     limit: int | None = None,

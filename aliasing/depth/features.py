@@ -23,7 +23,7 @@ from aliasing.depth.feature_maps import (
 from aliasing.errors import UsageError
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.models import Classifier, load_model
-from aliasing.protocols import Protocol, make_protocol
+from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import command_line, versions, write_json
 from aliasing.tables import cell, flat, render
 
@@ -42,7 +42,7 @@ class Features:
     model : Classifier
     change : AverageChange
         How much the global averages of each layer change, over the images.
-    protocol : Protocol
+    protocol : ViewProtocol
     settings, images : dict
         What was asked for; how many images were used, and which were skipped.
     first : Image or Clip
@@ -57,7 +57,7 @@ class Features:
 
     model: Classifier
     change: AverageChange
-    protocol: Protocol
+    protocol: ViewProtocol
     settings: dict[str, Any]
     images: dict[str, Any]
     first: Image | Clip
@@ -140,7 +140,7 @@ class Features:
 def probe_features(
     model: str | nn.Module | Classifier,
     images: Any = "sample",
-    protocol: str | Protocol = "crop",
+    protocol: str | ViewProtocol = "crop",
     layers: Sequence[str] | None = None,
     *,
     filters: str | None = None,
@@ -155,7 +155,7 @@ def probe_features(
     model : str, nn.Module or Classifier
     images : as in :func:`aliasing.images.open_images`
         The first is drawn.
-    protocol : str or Protocol
+    protocol : str or ViewProtocol
         How the images move.
     layers : sequence of str, optional
         Modules, or ``input``; by default ``input`` and one layer for each resolution

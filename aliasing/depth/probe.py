@@ -29,7 +29,7 @@ from aliasing.jitter.faults import at_work, staying
 from aliasing.jitter.network import Execution, answers_of, as_array, evaluated, rounding_unit
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
-from aliasing.protocols import Protocol, Views, make_protocol
+from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.protocols.base import written
 from aliasing.records import BLOCK_SIZE, Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
@@ -46,15 +46,13 @@ Shown: TypeAlias = tuple[str, str, Views, bool]
 BATCH_SIZE = 16
 SITES_EVERY = 8
 DEFAULT_PROTOCOL = "crop:span=1"
-# What these do to an image is no shift, so no layer's map can be moved to follow it.
-_NO_SHIFT = ("scale", "rotate", "frames", "consistency-cifar", "consistency")
 
 
 @surroundings_kept()
 def probe_depth(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
     images: Any = "sample",
-    protocol: str | Protocol = DEFAULT_PROTOCOL,
+    protocol: str | ViewProtocol = DEFAULT_PROTOCOL,
     *,
     layers: str | Sequence[str] = "blocks",
     sites_every: int = SITES_EVERY,
@@ -75,7 +73,7 @@ def probe_depth(
         Networks, by name (see :func:`aliasing.load_model`) or as they are.
     images : str, Path, sequence or ImageSource
         What :func:`aliasing.images.open_images` takes.
-    protocol : str or Protocol
+    protocol : str or ViewProtocol
         How an image becomes views that differ by a shift (see :mod:`aliasing.protocols`): by default two windows one
         pixel apart, diagonally. ``circular:pixels=1`` rolls the view instead; on a network that pads circularly the
         numbers are then exact, otherwise one cell at each side is left out, and they are marked.
@@ -129,7 +127,7 @@ def probe_depth(
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}; it must be at least 1")
     protocol = make_protocol(protocol)
-    if protocol.name in _NO_SHIFT:
+    if not protocol.is_shift:
         raise UsageError(f"the protocol {protocol.name} is no small shift of the image; choose crop, circular or pad")
     Execution(device)
     keep_freed_memory()
@@ -178,7 +176,7 @@ def probe_depth(
     return Profile(described, protocol, settings, run.records)
 
 
-def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol) -> int | None:
+def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: ViewProtocol) -> int | None:
     """How many cells at each side of a layer's map the border of the image or of the padding contaminates at least.
 
     None where the layer has no map, or one so small that nothing would be left of it; 0 where nothing does: on
@@ -188,7 +186,7 @@ def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: Protocol
         return None
     covered = tuple(cells * step for cells, step in zip(layer.cells, layer.stride, strict=True))
     whole = covered == model.view_size
-    if protocol.name == "circular" and whole and pads_circularly(model.module, record):
+    if protocol.is_circular and whole and pads_circularly(model.module, record):
         return 0
     return 1 if min(layer.cells) > 3 else None
 
@@ -201,7 +199,7 @@ class Subject:
     layers: Sequence[Layer]
     margins: Sequence[int | None]
     places: Sequence[Place]
-    protocol: Protocol
+    protocol: ViewProtocol
     sites_every: int
     timeout: float | None = None
     device: str = "cpu"

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from aliasing import tables
 from aliasing.depth.folding import BINS
 from aliasing.estimates import Mean, Share
-from aliasing.protocols import Protocol
+from aliasing.protocols import ViewProtocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import InputsDigest, Records
 
@@ -48,13 +48,13 @@ class Profile:
     ----------
     models : dict of str to dict
         Each network's weights, geometry and layers, by name.
-    protocol : Protocol
+    protocol : ViewProtocol
     settings : dict
         What was asked for.
     """
 
     models: dict[str, dict[str, Any]]
-    protocol: Protocol
+    protocol: ViewProtocol
     settings: dict[str, Any]
     _records: Records = field(repr=False)
 

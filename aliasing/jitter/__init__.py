@@ -45,7 +45,7 @@ from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.outputs import OUTPUTS, output_of_table
 from aliasing.outputs.base import Output
-from aliasing.protocols import Protocol, Views, make_protocol
+from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.protocols.base import written
 from aliasing.provenance import command_line, versions
 from aliasing.records import InputsDigest, Part, Records, differing_input
@@ -82,13 +82,13 @@ class Jitter:
     ----------
     models : dict of str to dict
         Each network's weights, input size, geometry and notes, by name.
-    protocol : Protocol
+    protocol : ViewProtocol
     settings : dict
         What was asked for.
     """
 
     models: dict[str, dict[str, Any]]
-    protocol: Protocol
+    protocol: ViewProtocol
     settings: dict[str, Any]
     _records: Records = field(repr=False)
 
@@ -232,7 +232,7 @@ def _require_same_inputs(some: Sequence[Part], others: Sequence[Part]) -> None:
 def measure_jitter(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
     images: Any = "sample",
-    protocol: str | Protocol = "crop",
+    protocol: str | ViewProtocol = "crop",
     *,
     output: str = "probabilities",
     limit: int | None = None,
@@ -254,7 +254,7 @@ def measure_jitter(
         Networks, by name (see :func:`aliasing.load_model`) or as they are.
     images : str, Path, sequence or ImageSource
         What :func:`aliasing.images.open_images` takes: ``"sample"``, a file, a folder, an archive, a data set.
-    protocol : str or Protocol
+    protocol : str or ViewProtocol
         How an image becomes views (see :mod:`aliasing.protocols`).
     output : str
         What of the network's answer is compared: one of `aliasing.outputs.OUTPUTS`. ``"embedding"`` measures a network
@@ -402,7 +402,7 @@ class _Subject:
     """An output of a network, and how the network is shown images."""
 
     output: Output
-    protocol: Protocol
+    protocol: ViewProtocol
     settings: dict[str, Any]
     timeout: float | None
     labels: MatchedLabels | None = None  # where the output has no classes
@@ -505,7 +505,7 @@ def dtype_name(model: Classifier) -> str:
     return str(model.dtype).removeprefix("torch.")
 
 
-def describe_network(model: Classifier, protocol: Protocol, identity: Identity) -> dict[str, Any]:
+def describe_network(model: Classifier, protocol: ViewProtocol, identity: Identity) -> dict[str, Any]:
     """What a reader of a summary must know of a network."""
     geometry: dict[str, Any] = protocol.geometry(model)
     notes = list(model.notes)

@@ -31,7 +31,7 @@ from aliasing.jitter.network import Array
 from aliasing.models import Classifier
 from aliasing.outputs.base import Columns, first_and_second
 from aliasing.outputs.probabilities import compare_classes
-from aliasing.protocols import Protocol, Views
+from aliasing.protocols import ViewProtocol, Views
 from aliasing.protocols.base import generator
 
 PRECISIONS = ("float32", "bfloat16", "verified")
@@ -164,7 +164,7 @@ def calibrate(
     fast: Guarded,
     exact: Guarded,
     entries: Iterable[Entry],
-    protocol: Protocol,
+    protocol: ViewProtocol,
     *,
     seed: int,
     batch_size: int,

@@ -11,7 +11,7 @@ from aliasing.images import Clip, Image
 from aliasing.jitter.engine import predict
 from aliasing.jitter.network import ON_CPU, Array, Execution, Network, probabilities
 from aliasing.models import Classifier
-from aliasing.protocols import Protocol, make_protocol
+from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.undisturbed import surroundings_kept
 
 _LEADING = 5
@@ -94,7 +94,7 @@ class Trace:
 def trace(
     model: Classifier,
     image: Image | Clip,
-    protocol: str | Protocol = "crop",
+    protocol: str | ViewProtocol = "crop",
     *,
     batch_size: int = 16,
     seed: int = 0,
@@ -106,7 +106,7 @@ def trace(
     ----------
     model : Classifier
     image : Image or Clip
-    protocol : str or Protocol
+    protocol : str or ViewProtocol
         Best one whose pairs follow one another (``is_path``): the views of others lie in no order that means much.
     batch_size, seed : int
     execution : Execution
@@ -126,7 +126,7 @@ def trace(
 
 
 def trace_by(
-    network: Network, model: Classifier, image: Image | Clip, protocol: Protocol, *, batch_size: int, seed: int
+    network: Network, model: Classifier, image: Image | Clip, protocol: ViewProtocol, *, batch_size: int, seed: int
 ) -> Trace:
     """As :func:`trace`, by a network that is prepared already; many images may be followed by one."""
     shown = protocol.views(image, model, seed)

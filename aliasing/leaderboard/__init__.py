@@ -50,7 +50,7 @@ from aliasing.leaderboard.entrants import (
 )
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
-from aliasing.protocols import Protocol, make_protocol
+from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import command_line, versions, write_json
 from aliasing.runs import ALONE, Ranks, hold, keep_apart
 from aliasing.surgery import antialias, recalibrate
@@ -172,8 +172,8 @@ class Leaderboard:
 def compare_networks(
     models: Given | Sequence[Given],
     images: Any = "sample",
-    protocol: str | Protocol = PROTOCOL,
-    consistency: str | Protocol = CONSISTENCY,
+    protocol: str | ViewProtocol = PROTOCOL,
+    consistency: str | ViewProtocol = CONSISTENCY,
     *,
     antialiased: Sequence[str] = (),
     recalibrate_on: Any = None,
@@ -199,7 +199,7 @@ def compare_networks(
     images, limit, batch_size, seed, precision, device, compiled, progress, ranks, timeout
         As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 where most answers
         come from it.
-    protocol, consistency : str or Protocol
+    protocol, consistency : str or ViewProtocol
         Where the columns come from; see the table of :mod:`aliasing.leaderboard`.
     antialiased : sequence of str
         Conversions (see :mod:`aliasing.surgery.specification`: ``"binomial4"``, ``"flc"``), each of which is put beside

@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from torch import nn
 
 from aliasing.errors import UsageError
+from aliasing.kinds import SOURCES
 from aliasing.models import Classifier, available_models
 from aliasing.sites import find_sites
 from aliasing.surgery.convert import conversion_of
@@ -38,8 +39,6 @@ TRAINED: Group = "trained anti-aliased"
 
 # How timm names networks that it trained anti-aliased: resnetblur50, resnetaa50d, mobilenetv4_conv_aa_large.
 _ANTIALIASED = re.compile(r"_?(?:aa|blur)(?=\d|_)")
-# Users' own paths and names, in which * and ? are not patterns.
-_OWN = ("file:", "module:", "antialiased:")
 
 
 def choose(models: Sequence[Given], installed: bool = False) -> list[Given]:
@@ -63,7 +62,7 @@ def choose(models: Sequence[Given], installed: bool = False) -> list[Given]:
     """
     chosen: list[Given] = []
     for given in models:
-        if not isinstance(given, str) or given.startswith(_OWN) or not set(given) & set("*?["):
+        if not isinstance(given, str) or not _is_pattern(given):
             chosen.append(given)
             continue
         found = list(available_models(given))
@@ -77,6 +76,13 @@ def choose(models: Sequence[Given], installed: bool = False) -> list[Given]:
             )
         chosen += matching
     return list(dict.fromkeys(chosen))
+
+
+def _is_pattern(name: str) -> bool:
+    """Whether * or ? stand for something: in the names of a source that lists none, as paths are, they do not."""
+    source = name.partition(":")[0]
+    lists = source not in SOURCES or SOURCES[source].available is not None
+    return lists and bool(set(name) & set("*?["))
 
 
 def group_of(model: Classifier) -> Group:

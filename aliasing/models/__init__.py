@@ -1,4 +1,4 @@
-"""What is this network, and how was it meant to see a photograph?
+"""Networks with what is needed to show them a photograph: loaded by name, from the sources of `aliasing.kinds.SOURCES`.
 
 ``load_model`` turns a name, or a network of one's own, into a ``Classifier``: the network together with its input
 size, mean, std, interpolation, resize size, crop mode, labels and where its weights come from.
@@ -17,21 +17,17 @@ Nothing else in the project knows where weights come from.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from fnmatch import fnmatchcase
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from aliasing.errors import UsageError
-from aliasing.models.catalogue import AvailableModel
-from aliasing.models.changes import apply_changes, require_known, size_of
-from aliasing.models.checkpoints import read_checkpoint
+from aliasing.kinds import SOURCES
+from aliasing.models.changes import apply_changes, require_known
 from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.embedding import penultimate_features, penultimate_layer
-from aliasing.registry import did_you_mean
+from aliasing.models.source import AvailableModel, split
 
 __all__ = [
     "AvailableModel",
@@ -41,11 +37,6 @@ __all__ = [
     "penultimate_features",
     "penultimate_layer",
 ]
-
-_SOURCES = ("pypi", "torchvision", "timm")
-_ARCHITECTURES = ("torchvision", "timm", "pypi", "module")
-_CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
-_VARIANT = "@test"
 
 
 def load_model(model: str | nn.Module | Classifier, **changes: Any) -> Classifier:
@@ -87,29 +78,21 @@ def load_model(model: str | nn.Module | Classifier, **changes: Any) -> Classifie
     """
     require_known(changes)
     if isinstance(model, Classifier):
-        classifier = model if model.origin else record_weights(model, f"the object {model.name}")
-        return apply_changes(classifier, changes) if changes else classifier
+        return apply_changes(model if model.origin else record_weights(model, f"the object {model.name}"), changes)
     if isinstance(model, nn.Module):
-        kind = type(model)
-        adopted: Classifier = _source("module").adopt(model, kind.__name__)
-        return apply_changes(record_weights(adopted, f"an object of {kind.__module__}.{kind.__qualname__}"), changes)
+        from aliasing.models.from_module import from_object  # it loads timm, which takes seconds
+
+        return from_object(model, **changes)
     if not isinstance(model, str):
         raise UsageError(f"got a {type(model).__name__}; expected a model's name, an nn.Module or a Classifier")
-    source, name = _split(model)
-    loaded: Classifier
-    if source == "file":
-        loaded = _load_file(name, changes)
-    elif source == "antialiased":
-        loaded = _source(source).load(name, **changes)
-    else:
-        loaded = _source(source).load(name, size_of(changes))
-        loaded = apply_changes(loaded, changes) if changes or source == "module" else loaded
+    source, name = split(model)
+    loaded = SOURCES[source].load(name, **changes)
     loaded.module.eval()
     return loaded
 
 
 def available_models(pattern: str = "*") -> Iterator[AvailableModel]:
-    """List the networks that can be loaded by name alone: PyPI's, torchvision's, timm's.
+    """List the networks that can be loaded by name alone: PyPI's, torchvision's, timm's, and those of other packages.
 
     Parameters
     ----------
@@ -131,8 +114,9 @@ def available_models(pattern: str = "*") -> Iterator[AvailableModel]:
     if not set(pattern) & set("*?["):
         pattern = f"*{pattern}*"
     prefix = pattern.partition(":")[0]
-    for source in [prefix] if prefix in _SOURCES else _SOURCES:
-        for model in _source(source).available():
+    for source in [prefix] if prefix in SOURCES else SOURCES:
+        available = SOURCES[source].available
+        for model in available() if available else ():
             if _matches(model.name, pattern):
                 yield model
 
@@ -142,48 +126,3 @@ def _matches(name: str, pattern: str) -> bool:
     untagged = name.partition(".")[0]
     forms = (name, untagged, name.partition(":")[2], untagged.partition(":")[2])
     return any(fnmatchcase(form, pattern) for form in forms)
-
-
-def _load_file(name: str, changes: dict[str, Any]) -> Classifier:
-    """``PATH@ARCHITECTURE`` → the architecture with the weights in that file."""
-    path, _, architecture = name.removesuffix(_VARIANT).rpartition("@")
-    if not path or not architecture:
-        raise UsageError(f"file:{name}; expected file:PATH@ARCHITECTURE, as in file:weights.pth@torchvision:resnet50")
-    source, architecture_name = _split(architecture + (_VARIANT if name.endswith(_VARIANT) else ""))
-    if source not in _ARCHITECTURES:
-        raise UsageError(f"file:{name}: {source}: is no source of architectures; expected {', '.join(_ARCHITECTURES)}")
-    checkpoint = read_checkpoint(Path(path).expanduser())
-    loaded: Classifier = _source(source).assemble(architecture_name, checkpoint, size_of(changes))
-    loaded = record_weights(replace(loaded, name=f"file:{path}@{loaded.name}"), path)
-    loaded = apply_changes(loaded, changes) if changes or source == "module" else loaded
-    converted: Classifier = _source("antialiased").reapply(loaded, Path(path).expanduser())
-    return converted
-
-
-def _split(name: str) -> tuple[str, str]:
-    """A model's name → its source and the rest; a bare name is torchvision's if it is there, else timm's."""
-    source, colon, rest = name.partition(":")
-    if colon and source in (*_SOURCES, "antialiased", "file", "module"):
-        if not rest:
-            raise UsageError(f"{name!r} names no model; `aliasing models` lists what can be loaded")
-        return source, rest
-    if colon:
-        known = "torchvision, timm, pypi, file or module, or antialiased:FILTER:MODEL"
-        raise UsageError(f"{name!r}: no source {source!r}; expected {known}")
-    if name.endswith(_CHECKPOINT_SUFFIXES):
-        raise UsageError(f"{name!r}: of which architecture? give file:{name}@torchvision:resnet50, for instance")
-    architecture = name.partition(".")[0].removesuffix(_VARIANT)
-    for candidate in ("torchvision", "timm"):
-        if _source(candidate).knows(name):
-            return candidate, name
-    for candidate in ("torchvision", "timm"):
-        if architecture in _source(candidate).architectures():
-            return candidate, name  # to be told which weights it has
-    names = [*_source("torchvision").architectures(), *(model.name for model in _source("pypi").available())]
-    nearest = did_you_mean(architecture, names) or did_you_mean(architecture, _source("timm").architectures())
-    raise UsageError(f"no model {name!r} in torchvision or timm{nearest or '; `aliasing models` lists them'}")
-
-
-def _source(name: str) -> Any:
-    """The module for a source, loaded when it is first needed: timm alone takes seconds."""
-    return import_module(f"aliasing.models.from_{name}")

@@ -65,10 +65,12 @@ def size_of(changes: dict[str, Any]) -> Size | None:
 
 
 def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier:
-    """The network with changed preprocessing, tried on one image.
+    """The network with changed preprocessing, tried on one image; itself if nothing is changed.
 
     Raises UsageError if the changes make no sense, or the network does not answer such an image with one tensor.
     """
+    if not changes:
+        return classifier
     changed = dict(changes)
     size = size_of(changes) or classifier.view_size
     share = changes.get("crop_share", classifier.crop_share)
@@ -79,15 +81,24 @@ def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier
         changed["resize_size"] = tuple(math.floor(side / share) for side in size)
     if changes.get("labels") is not None:
         changed["labels"] = tuple(map(str, changes["labels"]))
-    if changes:
-        classifier = replace(classifier, **changed)
-        classifier = replace(classifier, notes=_notes(classifier, changes))
+    classifier = replace(classifier, **changed)
+    return try_out(replace(classifier, notes=_notes(classifier, changes)), labels_given="labels" in changes)
+
+
+def try_out(classifier: Classifier, labels_given: bool = False) -> Classifier:
+    """The network, having answered one image; labels that do not fit its answer are refused or, if not given, left out.
+
+    Raises
+    ------
+    UsageError
+        If it does not answer one image of its size with one tensor.
+    """
     classes = _answer(classifier)
     # One logit tells two classes apart.
     if classifier.labels is None or classes is None or max(classes, 2) == max(len(classifier.labels), 2):
         return classifier
     told = f"{classifier.name} answers with {classes} numbers and has {len(classifier.labels)} labels"
-    if "labels" in changes:
+    if labels_given:
         raise UsageError(f"{told}; give one label for each")
     return replace(classifier, labels=None, notes=(*classifier.notes, f"{told}, which are not used"))
 

@@ -18,29 +18,42 @@ from torch import nn
 from aliasing.errors import UsageError
 from aliasing.fitting import Size
 from aliasing.models import from_timm
-from aliasing.models.changes import ASSUMED, for_one_channel
+from aliasing.models.changes import ASSUMED, apply_changes, for_one_channel, try_out
 from aliasing.models.checkpoints import Checkpoint, first_line, load_weights, strip_prefix
 from aliasing.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, record_weights, require_weights
 from aliasing.models.declared import built_for, channels_of
+from aliasing.models.source import Source
 from aliasing.sites.trace import on_trial
 
 _SIDE, _SHARE = 224, 224 / 256
 
 
-def load(name: str, size: Size | None = None) -> Classifier:
+def load(name: str, **changes: Any) -> Classifier:
     """Call the factory and take the network as it comes, with whatever weights it gave it."""
     classifier = _build(name)
     module_path = name.partition(":")[0]
     release = getattr(sys.modules.get(module_path.partition(".")[0]), "__version__", "unversioned")
-    return record_weights(classifier, f"module:{name}", str(release))
+    return _tried(record_weights(classifier, f"module:{name}", str(release)), changes)
 
 
-def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Classifier:
+def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
     """Call the factory and load these weights into what it returns."""
     classifier = _build(name)
     checkpoint = strip_prefix(checkpoint, classifier.module.state_dict())
     load_weights(classifier.module, checkpoint)
-    return replace(classifier, notes=classifier.notes + checkpoint.notes)
+    return _tried(replace(classifier, notes=classifier.notes + checkpoint.notes), changes)
+
+
+def from_object(module: nn.Module, **changes: Any) -> Classifier:
+    """Take a network that is there already."""
+    kind = type(module)
+    adopted = adopt(module, kind.__name__)
+    return _tried(record_weights(adopted, f"an object of {kind.__module__}.{kind.__qualname__}"), changes)
+
+
+def _tried(classifier: Classifier, changes: dict[str, Any]) -> Classifier:
+    """Somebody's own network has to answer one image, changed or not."""
+    return apply_changes(classifier, changes) if changes else try_out(classifier)
 
 
 def adopt(module: nn.Module, name: str) -> Classifier:
@@ -127,3 +140,6 @@ def _current_folder_importable() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
+
+
+SOURCE = Source(load=load, assemble=assemble)

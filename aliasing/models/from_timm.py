@@ -19,9 +19,7 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
-from aliasing.fitting import Size
-from aliasing.models.catalogue import AvailableModel
-from aliasing.models.changes import BORDER, BUILT, EVALUATED, for_one_channel
+from aliasing.models.changes import BORDER, BUILT, EVALUATED, apply_changes, for_one_channel, size_of
 from aliasing.models.checkpoints import (
     Checkpoint,
     class_note,
@@ -35,6 +33,7 @@ from aliasing.models.checkpoints import (
 from aliasing.models.classifier import Classifier, one_number, record_weights
 from aliasing.models.declared import built_for
 from aliasing.models.downloads import cached_file, cached_hub_file, fetch, fetch_hub_file
+from aliasing.models.source import AvailableModel, Source
 from aliasing.registry import did_you_mean
 
 TEST = "@test"
@@ -60,8 +59,8 @@ def available() -> Iterator[AvailableModel]:
         yield AvailableModel(f"timm:{name}", _origin(config), _cached(config) is not None)
 
 
-def load(name: str, size: Size | None = None) -> Classifier:
-    """Load a network with its published weights, from the cache or the network, built for a size where one is given."""
+def load(name: str, **changes: Any) -> Classifier:
+    """Load a network with its published weights, from the cache or the network, built for the input size given."""
     config = _resolve(name)
     if not (config.hf_hub_id or config.url):
         raise UsageError(f"timm has no weights for {name!r}; give your own as file:PATH@timm:{name}")
@@ -70,12 +69,13 @@ def load(name: str, size: Size | None = None) -> Classifier:
         path = fetch_hub_file(config.hf_hub_id, config.hf_hub_filename, full_name)
     else:
         path = fetch(str(config.url), full_name)
-    classifier = assemble(name, read_checkpoint(path), size)
+    classifier = assemble(name, read_checkpoint(path), **changes)
     return record_weights(classifier, _origin(config), config.tag or "untagged")
 
 
-def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Classifier:
+def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
     """Build the architecture with these weights, preprocessing as for the published ones of that name."""
+    size = size_of(changes)
     config = _resolve(name)
     options: dict[str, Any] = {"img_size": one_number(size)} if size is not None and config.fixed_input_size else {}
     full_name = _canonical(config)
@@ -92,7 +92,7 @@ def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Cla
     classifier = describe(module.eval(), f"timm:{full_name}{TEST if name.endswith(TEST) else ''}")
     if classes is not None:
         classifier = replace(classifier, labels=None, notes=(*classifier.notes, class_note(classes, checkpoint)))
-    return replace(classifier, notes=classifier.notes + checkpoint.notes)
+    return apply_changes(replace(classifier, notes=classifier.notes + checkpoint.notes), changes)
 
 
 def _build(full_name: str, **options: Any) -> nn.Module:
@@ -241,3 +241,6 @@ def _cached(config: PretrainedCfg) -> Path | None:
     if config.hf_hub_id:
         return cached_hub_file(config.hf_hub_id, config.hf_hub_filename)
     return cached_file(str(config.url))
+
+
+SOURCE = Source(load=load, available=available, architectures=architectures, knows=knows, assemble=assemble)

@@ -13,8 +13,7 @@ import torchvision
 from torch import nn
 
 from aliasing.errors import UsageError
-from aliasing.fitting import Size
-from aliasing.models.catalogue import AvailableModel
+from aliasing.models.changes import apply_changes
 from aliasing.models.checkpoints import (
     Checkpoint,
     class_note,
@@ -26,6 +25,7 @@ from aliasing.models.checkpoints import (
 )
 from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.downloads import cached_file, fetch
+from aliasing.models.source import AvailableModel, Source
 from aliasing.registry import did_you_mean
 
 _FIRST = "IMAGENET1K_V1"
@@ -61,17 +61,17 @@ def available() -> Iterator[AvailableModel]:
             yield AvailableModel(name, weights.url, cached_file(weights.url) is not None)
 
 
-def load(name: str, size: Size | None = None) -> Classifier:
-    """Load a classifier with its published weights, from torch.hub's cache or the network; it is of every size."""
+def load(name: str, **changes: Any) -> Classifier:
+    """Load a classifier with its published weights, from torch.hub's cache or the network."""
     architecture, weights = _resolve(name)
     path = fetch(weights.url, f"torchvision:{architecture}.{weights.name}")
     classifier = _load_state(architecture, weights, read_checkpoint(path))
-    return record_weights(classifier, weights.url, weights.name)
+    return apply_changes(record_weights(classifier, weights.url, weights.name), changes)
 
 
-def assemble(name: str, checkpoint: Checkpoint, size: Size | None = None) -> Classifier:
+def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
     """Build the architecture with these weights, preprocessing as for the published ones of that name."""
-    return _load_state(*_resolve(name), checkpoint)
+    return apply_changes(_load_state(*_resolve(name), checkpoint), changes)
 
 
 def _resolve(name: str) -> tuple[str, Any]:
@@ -129,3 +129,6 @@ def _modernise(architecture: str, checkpoint: Checkpoint) -> Checkpoint:
     if architecture.startswith("densenet"):
         return rename(checkpoint, lambda key: _OLD_DENSENET_NAME.sub(r"\1\2", key))
     return checkpoint
+
+
+SOURCE = Source(load=load, available=available, architectures=architectures, knows=knows, assemble=assemble)

@@ -1,8 +1,9 @@
-"""Which views of an image are compared?
+"""Protocols: which views of an image are compared.
 
 Each protocol turns an image into views that differ by a small shift (or scale, angle, moment) and says which pairs to
 compare. A protocol is a frozen dataclass: its fields are its parameters. It is reproducible from the seed and the
-image's identity alone, whatever the order, the batch size or the number of processes.
+image's identity alone, whatever the order, the batch size or the number of processes. `aliasing.kinds.PROTOCOLS` holds
+them all.
 
 ====================== ==================================================================================
 ``crop``               nine windows along the diagonal of the centre square (the default)
@@ -22,13 +23,14 @@ image's identity alone, whatever the order, the batch size or the number of proc
 ====================== ==================================================================================
 """
 
-import difflib
+import warnings
 from dataclasses import fields
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from aliasing.errors import UsageError
-from aliasing.protocols.base import Protocol, View, Views
+from aliasing.kinds import PROTOCOLS
+from aliasing.protocols.base import View, ViewProtocol, Views
 from aliasing.protocols.embedded import Black, Embedded, Inpaint, Mean, grow_outward
 from aliasing.protocols.transformed import Circular, Drag, Frames, Rotate, Scale, Subpixel
 from aliasing.protocols.windowed import (
@@ -58,49 +60,26 @@ __all__ = [
     "Inpaint",
     "Mean",
     "Pad",
-    "Protocol",
     "Rotate",
     "Scale",
     "Subpixel",
     "Vertical",
     "View",
+    "ViewProtocol",
     "Views",
     "grow_outward",
     "make_protocol",
 ]
 
-PROTOCOLS: dict[str, type[Protocol]] = {
-    protocol.name: protocol
-    for protocol in (
-        Crop,
-        CropRandom,
-        Black,
-        Mean,
-        Inpaint,
-        Consistency,
-        ConsistencyCifar,
-        Pad,
-        Grid,
-        Horizontal,
-        Vertical,
-        Circular,
-        Subpixel,
-        Drag,
-        Scale,
-        Rotate,
-        Frames,
-    )
-}
 
-
-def make_protocol(protocol: str | Protocol, **parameters: Any) -> Protocol:
+def make_protocol(protocol: str | ViewProtocol, **parameters: Any) -> ViewProtocol:
     """A protocol from its name and parameters.
 
     Parameters
     ----------
-    protocol : str or Protocol
+    protocol : str or ViewProtocol
         A name, with parameters behind a colon where wanted: ``"crop"``, ``"black:crop_size=1.3"``,
-        ``"consistency:canvas=256,draws=1"``. A Protocol is given back as it is.
+        ``"consistency:canvas=256,draws=1"``. A ViewProtocol is given back as it is.
     **parameters
         More of the protocol's fields.
 
@@ -114,27 +93,24 @@ def make_protocol(protocol: str | Protocol, **parameters: Any) -> Protocol:
     >>> make_protocol("horizontal:pixels=16").pixels
     16
     """
-    if isinstance(protocol, Protocol):
+    if isinstance(protocol, ViewProtocol):
         return protocol
     name, _, listed = protocol.partition(":")
-    if name not in PROTOCOLS:
-        near = difflib.get_close_matches(name, PROTOCOLS, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(PROTOCOLS)}"
-        raise UsageError(f"unknown protocol {name!r}; {hint}")
+    kind = PROTOCOLS[name]
     given = dict(parameters)
     for item in filter(None, listed.split(",")):
         key, equals, text = item.partition("=")
         if not equals:
             raise UsageError(f"protocol {name}: {item!r} is not of the form parameter=value")
         given[key.strip()] = text.strip()
-    kinds = get_type_hints(PROTOCOLS[name])
-    known = [field.name for field in fields(PROTOCOLS[name])]
+    types = get_type_hints(kind)
+    known = [field.name for field in fields(kind)]
     for key, value in given.items():
         if key not in known:
             raise UsageError(f"protocol {name} has no parameter {key!r}; it has {', '.join(known)}")
         if isinstance(value, str):
-            given[key] = _parse(name, key, value, kinds[key])
-    return PROTOCOLS[name](**given)
+            given[key] = _parse(name, key, value, types[key])
+    return kind(**given)
 
 
 def _parse(protocol: str, key: str, text: str, kind: Any) -> Any:
@@ -145,3 +121,14 @@ def _parse(protocol: str, key: str, text: str, kind: Any) -> Any:
         return kind(text)
     except ValueError:
         raise UsageError(f"protocol {protocol}: {key}={text!r} is not a valid {kind.__name__}") from None
+
+
+if TYPE_CHECKING:
+    Protocol = ViewProtocol  # its old name, for one release
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Protocol":
+        warnings.warn("aliasing.protocols.Protocol is ViewProtocol now", DeprecationWarning, stacklevel=2)
+        return ViewProtocol
+    raise AttributeError(f"module 'aliasing.protocols' has no attribute {name!r}")

@@ -50,13 +50,17 @@ class Views:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol(ABC):
+class ViewProtocol(ABC):
     """A way to turn an image into views. Its fields are its parameters and stand in the summary."""
 
     name: ClassVar[str]
     unit: ClassVar[str] = "pixels"
     # Whether the pairs follow one another along a path, so that a flip rate and a total variation have a meaning.
     is_path: ClassVar[bool] = False
+    # Whether the content moves and nothing else happens to it, so that a layer's map can be moved to follow it; and
+    # whether it moves around the edges, so that nothing enters or leaves.
+    is_shift: ClassVar[bool] = True
+    is_circular: ClassVar[bool] = False
 
     resizer: str = "pil"
 
@@ -119,7 +123,7 @@ def generator(seed: int, identity: str) -> np.random.Generator:
 
 
 def sizes_of(model: Classifier, canvas: Size | None = None, resized: Size | None = None) -> dict[str, Any]:
-    """What `Protocol.geometry` says of a canvas, which is cut as the network's own preprocessing cuts its views."""
+    """What `ViewProtocol.geometry` says of a canvas, which is cut as the network's own preprocessing cuts its views."""
     resized = resized or model.room_for(canvas or model.view_size)
     is_shorter_side = model.crop_mode == "center" and resized[0] == resized[1]
     sizes: dict[str, Any] = {"shorter_side" if is_shorter_side else "resized": written(resized)}

@@ -12,13 +12,13 @@ from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, Views, check_at_least, larger, windows, written
+from aliasing.protocols.base import Array, ViewProtocol, Views, check_at_least, larger, windows, written
 from aliasing.protocols.windowed import aspect_of, centre_box
 from aliasing.resamplers import resize
 
 
 @dataclass(frozen=True, kw_only=True)
-class Embedded(Protocol):
+class Embedded(ViewProtocol):
     """A photograph on a background, and the same one pixel further down and right (Azulay & Weiss 2019).
 
     Parameters

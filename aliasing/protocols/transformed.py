@@ -14,15 +14,16 @@ from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, View, Views, check_at_least, larger, sizes_of, steps
+from aliasing.protocols.base import Array, View, ViewProtocol, Views, check_at_least, larger, sizes_of, steps
 from aliasing.protocols.windowed import evaluation_view
 
 
 @dataclass(frozen=True, kw_only=True)
-class Circular(Protocol):
+class Circular(ViewProtocol):
     """The evaluation view rolled around its edges along the diagonal, pixel by pixel: nothing enters or leaves."""
 
     name: ClassVar[str] = "circular"
+    is_circular: ClassVar[bool] = True
     is_path: ClassVar[bool] = True
     pixels: int = 8
 
@@ -43,7 +44,7 @@ class Circular(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Subpixel(Protocol):
+class Subpixel(ViewProtocol):
     """The content moved along the diagonal by fractions of a pixel, each view compared with the next.
 
     Parameters
@@ -94,7 +95,7 @@ class Subpixel(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drag(Protocol):
+class Drag(ViewProtocol):
     """The centre window, and the same window with its content moved once: whole pixels exactly, fractions by Fourier.
 
     The canvas is ``reach`` pixels wider than the window on each side, so that content enters, and is periodic.
@@ -135,10 +136,11 @@ class Drag(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scale(Protocol):
+class Scale(ViewProtocol):
     """The photograph resized so that its shorter side grows by one pixel at a time, the centre window compared."""
 
     name: ClassVar[str] = "scale"
+    is_shift: ClassVar[bool] = False
     is_path: ClassVar[bool] = True
     pixels: int = 8
 
@@ -168,7 +170,7 @@ class Scale(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rotate(Protocol):
+class Rotate(ViewProtocol):
     """The photograph turned about its centre by small angles, each view compared with the next.
 
     Parameters
@@ -180,6 +182,7 @@ class Rotate(Protocol):
     """
 
     name: ClassVar[str] = "rotate"
+    is_shift: ClassVar[bool] = False
     unit: ClassVar[str] = "degrees"
     is_path: ClassVar[bool] = True
     step: float = 0.5
@@ -209,7 +212,7 @@ class Rotate(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Frames(Protocol):
+class Frames(ViewProtocol):
     """Consecutive frames of a video, each compared with the next.
 
     Parameters
@@ -219,6 +222,7 @@ class Frames(Protocol):
     """
 
     name: ClassVar[str] = "frames"
+    is_shift: ClassVar[bool] = False
     unit: ClassVar[str] = "frames"
     is_path: ClassVar[bool] = True
     frames: int = 100

@@ -10,12 +10,12 @@ from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, Protocol, Views, check_at_least, larger, sizes_of, windows, written
+from aliasing.protocols.base import Array, ViewProtocol, Views, check_at_least, larger, sizes_of, windows, written
 from aliasing.resamplers import resize
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crop(Protocol):
+class Crop(ViewProtocol):
     """Nine windows along the diagonal of the centre, each compared with the next; nothing is random.
 
     The photograph is brought to the network's own evaluation size, or to ``input_size + span`` where that is larger.
@@ -40,7 +40,7 @@ class Crop(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Grid(Protocol):
+class Grid(ViewProtocol):
     """All shifts within ±radius of the centre window, each compared with the centre: the worst case, and heat maps."""
 
     name: ClassVar[str] = "grid"
@@ -61,7 +61,7 @@ class Grid(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Horizontal(Protocol):
+class Horizontal(ViewProtocol):
     """A sweep of the window over ``pixels`` pixels from left to right, each view compared with the next."""
 
     name: ClassVar[str] = "horizontal"
@@ -93,7 +93,7 @@ class Vertical(Horizontal):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CropRandom(Protocol):
+class CropRandom(ViewProtocol):
     """A random part of the photograph, resized, and the same part moved one pixel diagonally in the resized picture.
 
     Without ``crop_size`` this is the paper's protocol: a square whose area is uniform between 8 % and 100 % of the
@@ -133,7 +133,7 @@ class CropRandom(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Consistency(Protocol):
+class Consistency(ViewProtocol):
     """Two random windows in the centre crop, several times over (Zhang 2019).
 
     Parameters
@@ -151,6 +151,7 @@ class Consistency(Protocol):
     """
 
     name: ClassVar[str] = "consistency"
+    is_shift: ClassVar[bool] = False
     canvas: int | None = None
     window: int | None = None
     largest_shift: int = 31
@@ -202,7 +203,7 @@ class ConsistencyCifar(Consistency):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pad(Protocol):
+class Pad(ViewProtocol):
     """Zeros after normalisation around the network's own evaluation view, and the window moved by one pixel.
 
     Parameters
@@ -228,7 +229,7 @@ class Pad(Protocol):
         return windows(canvas, model.view_size, [(first, second)], origin=first)
 
 
-def evaluation_view(protocol: Protocol, image: Image, model: Classifier) -> Array:
+def evaluation_view(protocol: ViewProtocol, image: Image, model: Classifier) -> Array:
     """What the network is shown when it is evaluated."""
     return protocol.centre(image, model.view_size, model)
 
