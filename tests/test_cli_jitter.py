@@ -14,6 +14,8 @@ import pytest
 import torch
 from PIL import Image as Pillow
 from safetensors.torch import save_file
+from torch import Tensor
+from torchvision.models import squeezenet1_0
 
 from aliasing.cli import main
 from aliasing.estimates import Share
@@ -22,6 +24,7 @@ from tests.cifar_resnet import resnet20
 from tests.image_files import BAD_BYTES
 from tests.model_files import BAD_CHECKPOINTS
 
+Captured = pytest.CaptureFixture[str]
 ROOT = Path(__file__).parents[1]
 RESNET20 = "module:tests.cifar_resnet:resnet20"  # untrained: for paths and messages, never for numbers
 
@@ -83,9 +86,9 @@ def test_a_plain_loop_gives_the_same_answers(
     imagenet_sample: Path, lites: dict[str, Classifier], tmp_path: Path
 ) -> None:
     """Of every network that is measured by default, view by view: Pillow, slices and the network, and nothing else."""
-    assert main(["jitter", "--images", str(imagenet_sample), "--limit", "3", "--out", str(tmp_path)]) == 0
+    assert main(["jitter", "--images", str(imagenet_sample), "--limit", "2", "--out", str(tmp_path)]) == 0
     records = pd.concat(map(pd.read_parquet, sorted((tmp_path / "records").glob("*/*.parquet"))))
-    assert records.groupby("model").size().to_dict() == dict.fromkeys(lites, 24)
+    assert records.groupby("model").size().to_dict() == dict.fromkeys(lites, 16)
     for (name, photograph), rows in records.groupby(["model", "name"]):
         model = lites[name]
         with Pillow.open(imagenet_sample / photograph) as opened:
@@ -204,35 +207,60 @@ def test_no_usable_image_at_all_is_an_error(tmp_path: Path, capsys: pytest.Captu
     assert "a.jpg" in error
 
 
-@pytest.mark.parametrize("kind", BAD_CHECKPOINTS)
-def test_a_bad_checkpoint_ends_with_one_line_and_loses_nothing(
-    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], cifar10_checkpoint: Path
-) -> None:
-    """A good network first, then the bad one: exit code 1, one line, and the first one's records on disk."""
-    from torchvision.models import squeezenet1_0
-
-    make, _ = BAD_CHECKPOINTS[kind]
-    (tmp_path / "bad").mkdir()
-    bad = make(tmp_path / "bad", squeezenet1_0(weights=None).state_dict())
-    folder, out = photographs(tmp_path / "images"), tmp_path / "run"
-    good = f"file:{cifar10_checkpoint}@{RESNET20}"
-    models = [good, f"file:{bad}@torchvision:squeezenet1_0"]
-    assert main(["jitter", "--models", *models, "--images", str(folder), "--out", str(out)]) == 1
-    captured = capsys.readouterr()
-    assert captured.err.count("\n") == 1
-    assert "Traceback" not in captured.err
-    (part,) = (out / "records").glob("*/*.parquet")
-    written = part.stat().st_mtime_ns
-    assert main(["jitter", "--models", good, "--images", str(folder), "--out", str(out)]) == 0
-    assert part.stat().st_mtime_ns == written
-    assert len(pd.read_parquet(part)) == 24
+@pytest.fixture(scope="module")
+def weights() -> dict[str, Tensor]:
+    return squeezenet1_0(weights=None).state_dict()
 
 
-@pytest.fixture(scope="session")
-def cifar10_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("checkpoint") / "resnet20.safetensors"
     save_file(resnet20().module.state_dict(), path)
-    return path
+    return f"file:{path}@{RESNET20}"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(photographs(tmp_path_factory.mktemp("images")))
+
+
+@pytest.fixture(scope="module")
+def measured(good: str, images: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A good network's run."""
+    out = tmp_path_factory.mktemp("good") / "run"
+    assert main(["jitter", "--models", good, "--images", images, "--out", str(out)]) == 0
+    return out
+
+
+@pytest.mark.parametrize("kind", BAD_CHECKPOINTS)
+def test_a_bad_checkpoint_ends_with_one_line_and_loses_nothing(
+    kind: str, measured: Path, good: str, images: str, weights: dict[str, Tensor], tmp_path: Path, capsys: Captured
+) -> None:
+    """A good network first, then the bad one: exit code 1, one line, and the first one's records on disk."""
+    (tmp_path / "bad").mkdir()
+    bad = BAD_CHECKPOINTS[kind][0](tmp_path / "bad", dict(weights))
+    out = shutil.copytree(measured, tmp_path / "run")
+    models = [good, f"file:{bad}@torchvision:squeezenet1_0"]
+    capsys.readouterr()
+    assert main(["jitter", "--models", *models, "--images", images, "--out", str(out)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+    (part,) = (out / "records").glob("*/*.parquet")
+    (before,) = (measured / "records").glob("*/*.parquet")
+    assert part.read_bytes() == before.read_bytes()
+
+
+def test_what_was_measured_before_a_bad_checkpoint_is_gone_on_with(good: str, images: str, tmp_path: Path) -> None:
+    bad, out = tmp_path / "bad.pth", tmp_path / "run"
+    bad.write_bytes(b"no checkpoint")
+    models = [good, f"file:{bad}@torchvision:squeezenet1_0"]
+    assert main(["jitter", "--models", *models, "--images", images, "--out", str(out)]) == 1
+    (part,) = (out / "records").glob("*/*.parquet")
+    written = part.stat().st_mtime_ns
+    assert main(["jitter", "--models", good, "--images", images, "--out", str(out)]) == 0
+    assert part.stat().st_mtime_ns == written
+    assert len(pd.read_parquet(part)) == 24
 
 
 @pytest.mark.parametrize(
