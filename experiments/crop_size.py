@@ -38,7 +38,7 @@ MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change", "ac
 
 def run(run: Run) -> dict[str, Any]:
     """Measure every crop size and draw the three curves."""
-    source, data = photographs(run, full=128, quick=6)
+    source, data = photographs(run, full=128, quick=3)
     had, missing = obtainable(run, NETWORKS)
     networks = [LITE[0]] if run.quick else [*LITE, *had]
     sizes = (0.4, 1.6) if run.quick else SIZES

@@ -40,16 +40,16 @@ FAMILIES = {"lite": "EfficientNet-Lite", "cifar": "CIFAR ResNet"}
 def run(run: Run) -> dict[str, Any]:
     """Measure both families, plain and converted; then the shallowest and the deepest of each, layer by layer."""
     had, missing = obtainable(run, PAPERS)
-    pictures, data = photographs(run, full=250, quick=8)
-    tests, cifar_data = cifar_test(run, full=1500, quick=40)
+    pictures, data = photographs(run, full=250, quick=3)
+    tests, cifar_data = cifar_test(run, full=1500, quick=10)
     sizes = (20,) if run.quick else (20, 32, 44, 56)
-    statistics = others(run, pictures, 16 if run.quick else 100)
+    statistics = others(run, pictures, 4 if run.quick else 100)
     lite = [load_model(name) for name in (*(LITE[:1] if run.quick else LITE), *had)]
     cifar = [cifar_resnet(run, layers) for layers in sizes]
     # (networks, their images, the shift, images for the statistics, how many of those)
     subjects: dict[str, tuple[list[Classifier], ImageSource, str, Any, int]] = {
         "lite": (lite, pictures, "crop:span=4", statistics, 100),
-        "cifar": (cifar, tests, "pad", cifar_train(run), 250 if run.quick else 2000),
+        "cifar": (cifar, tests, "pad", cifar_train(run), 50 if run.quick else 2000),
     }
     depths, families, found, profiles = {}, {}, [], {}
     for key, (networks, images, protocol, unlabelled, count) in subjects.items():
@@ -92,7 +92,7 @@ def layer_by_layer(
     chosen = {network.name: network for network in (networks[0], networks[-1], converted[-1])}
     protocol = "crop:span=1" if shift.startswith("crop") else shift
     out = None if run.quick else run.out / "records" / f"layers_{key}"
-    limit = 4 if run.quick else 200 if key == "lite" else 500
+    limit = 2 if run.quick else 200 if key == "lite" else 500
     return probe_depth(list(chosen.values()), images, protocol, limit=limit, out=out, progress=True)
 
 

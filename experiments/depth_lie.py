@@ -19,8 +19,8 @@ from experiments._run import Run
 
 def run(run: Run) -> dict[str, Any]:
     """Measure both networks, plain and converted."""
-    pictures, data = photographs(run, full=12, quick=2)
-    tests, cifar_data = cifar_test(run, full=100, quick=4)
+    pictures, data = photographs(run, full=12, quick=1)
+    tests, cifar_data = cifar_test(run, full=100, quick=2)
     subjects = {"cifar": (cifar_resnet(run, 20), tests), "lite": (load_model(LITE[0]), pictures)}
     numbers, weights = {}, {}
     for key, (network, images) in subjects.items():

@@ -40,13 +40,13 @@ def run(run: Run) -> dict[str, Any]:
     found: dict[str, Any] = {}
     data: dict[str, Any] = {}
     weights: dict[str, Any] = {}
-    source, data["photographs"] = photographs(run, full=96, quick=8)
-    rest = others(run, source, 32 if run.quick else 96)
+    source, data["photographs"] = photographs(run, full=96, quick=3)
+    rest = others(run, source, 8 if run.quick else 96)
     subjects: list[tuple[str, Classifier, ImageSource, Any, int, str]] = [
         ("EfficientNet-Lite0", load_model(LITE[0]), source, rest, 32, "consistency:draws=1")
     ]
     if (run.data / "cifar10").exists() or not run.quick:
-        tests, data["cifar10"] = cifar_test(run, full=800, quick=60)
+        tests, data["cifar10"] = cifar_test(run, full=800, quick=20)
         network = cifar_resnet(run, 20)
         subjects.append((network.name, network, tests, cifar_train(run), 250, "consistency-cifar:draws=1"))
     for name, plain, images, statistics, batch, protocol in subjects:
@@ -55,7 +55,7 @@ def run(run: Run) -> dict[str, Any]:
         for count in taps[1:]:
             converted = antialias(plain, taps=f"binomial{count}")
             networks.append(replace(converted, name=f"{count} taps"))
-            limit = 250 if run.quick else 1000
+            limit = 50 if run.quick else 1000
             calibrated = recalibrate(converted, statistics, batch_size=batch, limit=limit)
             networks.append(replace(calibrated, name=f"{count} taps, recalibrated"))
         result = measure(run, name.replace(" ", "-"), networks, images, protocol)

@@ -28,14 +28,14 @@ CIFAR_LAYERS = (20, 32, 44, 56)
 def run(run: Run) -> dict[str, Any]:
     """Measure both leaderboards; figure.png and cifar.png, and leaderboard.md with both tables."""
     torch.set_num_threads(1)
-    source, data = photographs(run, full=120, quick=4)
+    source, data = photographs(run, full=120, quick=2)
     networks = LITE[:1] if run.quick else LITE
     rest = others(run, source, 4 if run.quick else 128)
     boards = {"photographs": _board(run, "photographs", networks, source, rest)}
     found: dict[str, Any] = {"photographs": data}
     plots.save(plots.leaderboard(boards["photographs"]), run.out / "figure.png")
     if (run.data / "cifar10").exists() or not run.quick:
-        tests, found["CIFAR-10"] = cifar_test(run, full=1000, quick=32)
+        tests, found["CIFAR-10"] = cifar_test(run, full=1000, quick=16)
         train = evenly(open_images(cifar_train(run)), 64 if run.quick else 1000)[0]
         resnets = [cifar_resnet(run, layers) for layers in (CIFAR_LAYERS[:1] if run.quick else CIFAR_LAYERS)]
         statistics = ImageSource(f"{len(train)} training images", lambda: iter(train))

@@ -35,7 +35,7 @@ Map = NDArray[np.float64]
 
 def run(run: Run) -> dict[str, Any]:
     """Measure the mean map over photographs, and the fine map of the photograph whose map varies most."""
-    source, data = photographs(run, full=160, quick=4)
+    source, data = photographs(run, full=160, quick=2)
     coarse = Places(count=3, step=45) if run.quick else Places()
     fine = Places(count=9 if run.quick else 31, step=1)
     result = measure(run, "coarse", [NETWORK], source, coarse)

@@ -45,7 +45,7 @@ CHANGED = COLOURS[1]
 def run(run: Run) -> dict[str, Any]:
     """Follow every photograph along every path, and the clip from frame to frame."""
     torch.set_num_threads(1)
-    source, data = photographs(run, full=128, quick=2)
+    source, data = photographs(run, full=128, quick=1)
     steps = 4 if run.quick else 24
     paths: dict[str, ViewProtocol] = {
         "crop, moved diagonally": Crop(span=steps),

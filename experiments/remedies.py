@@ -87,9 +87,9 @@ def without_training(plain: Classifier, room: int) -> dict[str, Classifier]:
 
 def run(run: Run) -> dict[str, Any]:
     """Make every variant of both networks and measure all on the same images."""
-    source, photographs_data = photographs(run, full=128, quick=3)
+    source, photographs_data = photographs(run, full=128, quick=2)
     data = {"EfficientNet-Lite0": photographs_data}
-    rest = others(run, source, 16 if run.quick else 100)
+    rest = others(run, source, 4 if run.quick else 100)
     plain = load_model(LITE[0])
     converted = antialias(plain, taps=TAPS)
     variants = {
@@ -100,7 +100,7 @@ def run(run: Run) -> dict[str, Any]:
     }
     subjects: list[tuple[str, dict[str, Classifier], ImageSource]] = [("EfficientNet-Lite0", variants, source)]
     if (run.data / "cifar10").exists() or not run.quick:
-        tests, data["CIFAR ResNet20"] = cifar_test(run, full=1000, quick=32)
+        tests, data["CIFAR ResNet20"] = cifar_test(run, full=1000, quick=16)
         subjects.append(("CIFAR ResNet20", _cifar_variants(run), tests))
     found, cost, weights = {}, {}, {}
     for name, networks, images in subjects:
@@ -152,7 +152,7 @@ def _cifar_variants(run: Run) -> dict[str, Classifier]:
     variants = {
         "plain": plain,
         "converted": converted,
-        "recalibrated": recalibrate(converted, train, batch_size=250, limit=250 if run.quick else 1000),
+        "recalibrated": recalibrate(converted, train, batch_size=250, limit=50 if run.quick else 1000),
     }
     if not run.quick:
         recipe = Recipe(epochs=1)

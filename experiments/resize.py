@@ -45,7 +45,7 @@ PROTOCOLS = {"crop": "crop:span=2", "black": "black"}
 
 def run(run: Run) -> dict[str, Any]:
     """Reduce every photograph with every resizer, and show them to the network."""
-    source, data = photographs(run, full=96, quick=4)
+    source, data = photographs(run, full=96, quick=2)
     alias: dict[str, list[float]] = {name: [] for name in WORDS}
     kept: dict[str, list[float]] = {name: [] for name in WORDS}
     spectrum: dict[str, list[NDArray[np.float64]]] = {name: [] for name in WORDS}

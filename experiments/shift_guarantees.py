@@ -38,7 +38,7 @@ FLOOR = 1e-7
 def run(run: Run) -> dict[str, Any]:
     """Measure the network, plain and with each operator, under both kinds of shift."""
     tests, data = cifar_test(run, full=5000, quick=30)
-    statistics = 250 if run.quick else 2000
+    statistics = 50 if run.quick else 2000
     networks = variants(run, statistics)
     found: dict[str, dict[str, dict[str, Estimate]]] = {}
     for protocol in PROTOCOLS:
