@@ -1,19 +1,18 @@
-r"""Which low-pass filters are there, and how good are they?
+r"""Low-pass filters, their frequency responses, and how much they alias.
 
 A filter is a row of taps *h*, applied along every axis before a signal is subsampled. Its frequency response is
 
 .. math:: y_i = \sum_k h_k x_{i + k - k_0}, \qquad
           H(f) = \sum_k h_k e^{2 \pi i f (k - k_0)}, \qquad k_0 = \lfloor (n - 1) / 2 \rfloor,
 
-*f* in cycles per pixel (Oppenheim & Schafer 2010, §5.7, with the sign of a correlation, which is what networks
-compute). Tap :math:`k_0` lies on the pixel that is kept, so that a filter of even length looks half a pixel to the
-right of it. All taps here sum to one: a constant stays that constant.
+*f* in cycles per pixel (Oppenheim & Schafer 2010, §5.7, with the sign of a correlation, as in networks). Tap
+:math:`k_0` is on the pixel that is kept, so a filter of even length looks half a pixel to the right of it. All taps
+here sum to one, so a constant stays that constant.
 
-A *name* ("binomial4") is a filter made for stride 2, the commonest, and is stretched to other strides: *what does a
-filter do to frequencies, relative to the new Nyquist frequency* 1/(2·stride) *?* is then answered alike for every
-stride. Taps given as *numbers* are taken as they are. A stretched length that falls between two whole numbers becomes
-the nearer one, and halfway the larger one, in every family: longer names and larger strides never give fewer taps. One
-tap, which is no filter, stays one.
+A *name* ("binomial4") is a filter for stride 2, the most common, and is stretched to other strides, so that its effect
+relative to the new Nyquist frequency 1/(2·stride) is the same at every stride. Taps given as *numbers* are taken as
+they are. A stretched length is rounded to the nearest whole number, and halfway up: longer names and larger strides
+never give fewer taps. A single tap, which does not filter, stays one.
 """
 
 import math
@@ -40,7 +39,7 @@ def box(taps: int = 2, stride: int = 2) -> Taps:
     taps : int
         Length at stride 2, at least 1.
     stride : int
-        The stride that it is stretched to: the length becomes ``taps · stride / 2``.
+        The stride to which it is stretched: the length becomes ``taps · stride / 2``.
 
     Returns
     -------
@@ -64,7 +63,7 @@ def binomial(taps: int = 4, stride: int = 2) -> Taps:
     taps : int
         Length at stride 2, at least 1. The variance is (taps − 1) / 4 pixels squared.
     stride : int
-        The stride that it is stretched to: the standard deviation grows with it, so the length becomes
+        The stride to which it is stretched: the standard deviation grows with it, so the length becomes
         ``(taps − 1) · (stride / 2)² + 1``.
 
     Returns
@@ -89,7 +88,7 @@ def gaussian(taps: int = 5, stride: int = 2, sigma: float | None = None) -> Taps
     taps : int
         Length at stride 2, at least 1.
     stride : int
-        The stride that it is stretched to: length and standard deviation are multiplied by ``stride / 2``.
+        The stride to which it is stretched: length and standard deviation are multiplied by ``stride / 2``.
     sigma : float, optional
         Standard deviation at stride 2 in pixels; by default the binomial filter's, √(taps − 1) / 2.
 
@@ -120,11 +119,11 @@ def kaiser(taps: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
     taps : int
         Length at stride 2, at least 1.
     stride : int
-        The stride that it is stretched to: it cuts at 1 / (2·stride), and its length becomes
+        The stride to which it is stretched: it cuts at 1 / (2·stride), and its length becomes
         ``(taps − 1) · stride / 2 + 1``.
     beta : float
-        Shape of the window: 0 is no window; more means a wider transition and a deeper stop band
-        (`scipy.signal.kaiser_beta` gives it from an attenuation in dB).
+        Shape of the window: 0 is no window; a larger value gives a wider transition and a deeper stop band
+        (`scipy.signal.kaiser_beta` computes it from an attenuation in dB).
 
     Returns
     -------
@@ -147,7 +146,7 @@ def lanczos(taps: int = 12, stride: int = 2) -> Taps:
     taps : int
         Length at stride 2, at least 1; 12 taps are "Lanczos 3" at stride 2.
     stride : int
-        The stride that it is stretched to: the length becomes ``taps · stride / 2``, the lobes stay as many.
+        The stride to which it is stretched: the length becomes ``taps · stride / 2``, with the same number of lobes.
 
     Returns
     -------
@@ -161,7 +160,7 @@ def lanczos(taps: int = 12, stride: int = 2) -> Taps:
     """
     length = _stretched(taps, stride)
     position = np.arange(length) - (length - 1) / 2
-    # The window reaches zero one half pixel beyond the last tap, so that every tap counts.
+    # The window reaches zero half a pixel beyond the last tap, so that every tap counts.
     return _normalised(np.sinc(position / stride) * np.sinc(2 * position / length))
 
 
@@ -173,9 +172,9 @@ def sinc(taps: int = 9, stride: int = 2, window: str = "hamming") -> Taps:
     taps : int
         Length at stride 2, at least 1.
     stride : int
-        The stride that it is stretched to, as for `kaiser`.
+        The stride to which it is stretched, as for `kaiser`.
     window : str
-        Any name that `scipy.signal.get_window` knows; ``"boxcar"`` is no window.
+        Any name for `scipy.signal.get_window`; ``"boxcar"`` is no window.
 
     Returns
     -------
@@ -206,10 +205,10 @@ def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
     Parameters
     ----------
     taps : str or array_like of float
-        A family and its length at stride 2, as ``"binomial4"``, ``"box5"``, ``"gaussian7"``, ``"kaiser8"``,
+        A family and its length at stride 2, such as ``"binomial4"``, ``"box5"``, ``"gaussian7"``, ``"kaiser8"``,
         ``"lanczos12"``, ``"sinc9"``; or the taps themselves, which are divided by their sum.
     stride : int
-        The stride that a *named* filter is stretched to; at stride 1, where nothing folds, it is a single tap. Taps
+        The stride to which a *named* filter is stretched; at stride 1, where nothing folds, it is a single tap. Taps
         given as numbers stay as they are.
 
     Returns
@@ -235,37 +234,32 @@ def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
     if isinstance(taps, str):
         match = re.fullmatch(r"([a-z]+)([1-9]\d*)", taps)
         if match is None or match[1] not in FAMILIES:
-            raise UsageError(f"no filter {taps!r}; name a family and a length, as 'binomial4': {', '.join(FAMILIES)}")
+            raise UsageError(f"no filter {taps!r}; give a family and a length, like 'binomial4': {', '.join(FAMILIES)}")
         return FAMILIES[match[1]](int(match[2]), stride) if _stride(stride) > 1 else np.ones(1)
     if isinstance(taps, tuple) and taps and all(isinstance(tap, float) and math.isfinite(tap) for tap in taps):
-        total = sum(taps)  # plain numbers, so that torch.compile can look through
+        total = sum(taps)  # plain numbers, which torch.compile can trace
         if abs(total) > 1e-12 * sum(map(abs, taps)):
             return np.asarray([tap / total for tap in taps])
     given = np.asarray(taps, dtype=np.float64)
     if given.ndim != 1 or not given.size or not np.isfinite(given).all():
-        raise UsageError(f"taps are a row of finite numbers, as (1, 2, 1), or a name, as 'binomial4'; got {taps!r}")
+        raise UsageError(f"taps are finite numbers, such as (1, 2, 1), or a name, such as 'binomial4'; got {taps!r}")
     return _normalised(given)
 
 
 def taps_per_axis(taps: TapsLike, strides: Sequence[int]) -> list[Taps]:
-    """The filter of every axis that is subsampled, from one filter for all axes or one for each.
+    """The filter of every axis, from one filter for all axes or one for each.
 
     Parameters
     ----------
-    taps : str, sequence of float, or one of these an axis
-        As `get_taps` takes them.
+    taps : str, sequence of float, or one of these per axis
+        As for `get_taps`.
     strides : sequence of int
         The stride of each axis. An axis of stride 1 is not filtered: its filter is a single tap.
-
-    Returns
-    -------
-    list of numpy.ndarray
-        Taps of each axis.
 
     Raises
     ------
     UsageError
-        If there are more or fewer filters than axes, or one of them is none.
+        If there are more or fewer filters than axes, or one of them is not a filter.
 
     Examples
     --------
@@ -277,24 +271,24 @@ def taps_per_axis(taps: TapsLike, strides: Sequence[int]) -> list[Taps]:
     else:
         rows = list(cast("Sequence[str | Sequence[float]]", taps))
     if len(rows) != len(strides):
-        raise UsageError(f"taps are one filter, or {len(strides)} of them, one an axis; got {len(rows)}: {taps!r}")
+        raise UsageError(f"taps are one filter, or {len(strides)} of them, one per axis; got {len(rows)}: {taps!r}")
     filters = [get_taps(row, step) for row, step in zip(rows, strides, strict=True)]
     return [row if step > 1 else np.ones(1) for row, step in zip(filters, strides, strict=True)]
 
 
 def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, ...], ...]:
-    """The filters as they were given, one an axis, from one for all axes or one for each.
+    """The filters as they were given, one per axis, from one for all axes or one for each.
 
     Parameters
     ----------
-    taps : str, sequence of float, or one of these an axis
+    taps : str, sequence of float, or one of these per axis
     count : int
         Number of axes.
 
     Returns
     -------
     tuple
-        A name or a tuple of numbers an axis, neither stretched nor divided by their sum.
+        A name or a tuple of numbers per axis, neither stretched nor divided by their sum.
 
     Raises
     ------
@@ -312,7 +306,7 @@ def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, .
         is_one = isinstance(taps, str) or all(not isinstance(tap, str) and not hasattr(tap, "__len__") for tap in taps)
         rows = [taps] * count if is_one else list(taps)
         if len(rows) != count:
-            each = "two of them, down and across" if count == 2 else f"{count} of them, one an axis"
+            each = "two of them, down and across" if count == 2 else f"{count} of them, one per axis"
             raise UsageError(f"taps are one filter, or {each}; got {len(rows)}: {taps!r}")
         for row in rows:
             get_taps(row)  # a wrong name or filter is told here
@@ -322,19 +316,19 @@ def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, .
 
 
 def response(taps: str | ArrayLike, frequency: ArrayLike) -> NDArray[np.complex128]:
-    """Frequency response, seen from the pixel that is kept.
+    """The frequency response, relative to the pixel that is kept.
 
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them.
+        As for `get_taps`.
     frequency : array_like of float
         Cycles per pixel, any shape.
 
     Returns
     -------
     numpy.ndarray
-        H(f), complex, of the shape of ``frequency``; real for an odd symmetric filter.
+        H(f), complex, in the shape of ``frequency``; real for a symmetric filter of odd length.
 
     Examples
     --------
@@ -354,12 +348,12 @@ def half_amplitude(taps: str | ArrayLike) -> float:
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them.
+        As for `get_taps`.
 
     Returns
     -------
     float
-        Cycles per pixel, at most 0.5; NaN where no frequency is halved, as with one tap.
+        Cycles per pixel, at most 0.5; NaN if no frequency is halved, as with one tap.
 
     Examples
     --------
@@ -371,7 +365,7 @@ def half_amplitude(taps: str | ArrayLike) -> float:
     def excess(frequency: float) -> float:
         return float(abs(response(weights, frequency))) - 0.5
 
-    # |H| is smooth at the scale of 1 / length: 16 points in each such step bracket the first crossing.
+    # |H| is smooth at the scale of 1 / length, so 16 points per 1 / length bracket the first crossing.
     grid = np.linspace(0, 0.5, 16 * len(weights) + 1)
     halved = np.flatnonzero(abs(response(weights, grid)) <= 0.5)
     if not halved.size:
@@ -380,16 +374,16 @@ def half_amplitude(taps: str | ArrayLike) -> float:
 
 
 def stopband_share(taps: str | ArrayLike, stride: int = 2) -> float:
-    r"""Share of white noise's energy that passes the filter although it lies above the new Nyquist frequency.
+    r"""The share of white noise's energy above the new Nyquist frequency that passes the filter, and folds.
 
     .. math:: 2 \int_{1/(2s)}^{1/2} |H(f)|^2 df = r_0 (1 - 1/s) - 2 \sum_{k \ge 1} r_k \frac{\sin(\pi k / s)}{\pi k}
 
-    with :math:`r_k` the autocorrelation of the taps: exact, no quadrature. It is what folds, in one dimension.
+    with :math:`r_k` the autocorrelation of the taps: exact, without quadrature, in one dimension.
 
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them: a name is stretched to the stride.
+        As for `get_taps`: a name is stretched to the stride.
     stride : int
         Distance between the samples kept, at least 1.
 
@@ -410,21 +404,21 @@ def stopband_share(taps: str | ArrayLike, stride: int = 2) -> float:
 
 
 def passband_share(taps: str | ArrayLike, stride: int = 2) -> float:
-    r"""Share of white noise's energy that passes the filter and lies below the new Nyquist frequency: what is kept.
+    r"""The share of white noise's energy below the new Nyquist frequency that passes the filter, and is kept.
 
     .. math:: 2 \int_0^{1/(2s)} |H(f)|^2 df
 
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them: a name is stretched to the stride.
+        As for `get_taps`: a name is stretched to the stride.
     stride : int
         Distance between the samples kept, at least 1.
 
     Returns
     -------
     float
-        1/stride where nothing below the new Nyquist frequency is lost.
+        1/stride if nothing below the new Nyquist frequency is lost.
 
     Examples
     --------
@@ -438,15 +432,14 @@ def passband_share(taps: str | ArrayLike, stride: int = 2) -> float:
 
 
 def imaging_fraction(taps: str | ArrayLike, stride: int = 2) -> float:
-    """Share of images in white noise that was upsampled: zeros inserted, then filtered (one dimension).
+    """The share of images in the energy of upsampled white noise (zeros inserted, then filtered; one dimension).
 
-    Zeros between the samples repeat the spectrum; the repetitions above 1 / (2·stride) that the filter lets through are
-    images. It is the stop band's share of all that passes.
+    Zeros between the samples repeat the spectrum; the repetitions above 1 / (2·stride) that pass the filter are images.
 
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them: a name is stretched to the stride.
+        As for `get_taps`: a name is stretched to the stride.
     stride : int
         Samples out for each sample in, at least 1.
 
@@ -465,19 +458,19 @@ def imaging_fraction(taps: str | ArrayLike, stride: int = 2) -> float:
 
 
 def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
-    """Group delay: how far to the right of the kept pixel the filter looks at a frequency.
+    """The group delay: how far to the right of the kept pixel the filter looks, at a frequency.
 
     Parameters
     ----------
     taps : str or array_like of float
-        As `get_taps` takes them.
+        As for `get_taps`.
     frequency : float
-        Cycles per pixel. It matters only for taps that are not symmetric.
+        Cycles per pixel; it matters only for asymmetric taps.
 
     Returns
     -------
     float
-        Pixels: 0 for symmetric taps of odd length, 0.5 of even length (the half-pixel offset).
+        Pixels: 0 for symmetric taps of odd length, 0.5 for even length (the half-pixel offset).
 
     Examples
     --------
@@ -491,7 +484,7 @@ def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
 
 def _windowed(taps: int, stride: int, window: Any) -> Taps:
     length = _nearest((_length(taps) - 1) * _stride(stride), 2) + 1
-    # What `scipy.signal.firwin` does, which refuses to cut at the Nyquist frequency itself (stride 1).
+    # Like `scipy.signal.firwin`, which refuses to cut at the Nyquist frequency itself (stride 1).
     position = np.arange(length) - (length - 1) / 2
     return _normalised(np.sinc(position / stride) * signal.get_window(window, length, fftbins=False))
 
@@ -499,17 +492,17 @@ def _windowed(taps: int, stride: int, window: Any) -> Taps:
 def _normalised(taps: NDArray[Any]) -> Taps:
     total = taps.sum()
     if not abs(total) > 1e-12 * abs(taps).sum():
-        raise UsageError(f"the sum of the taps is zero: no low-pass filter; got {taps.tolist()}")
+        raise UsageError(f"the sum of the taps is zero, so they are not a low-pass filter; got {taps.tolist()}")
     return np.asarray(taps / total, dtype=np.float64)
 
 
 def _stretched(taps: int, stride: int) -> int:
-    """A length at stride 2, in proportion to the stride. One tap is no filter, and stays one."""
+    """A length at stride 2 in proportion to the stride; a single tap stays one."""
     return _nearest(taps * _stride(stride), 2) if _length(taps) > 1 else 1
 
 
 def _nearest(numerator: int, denominator: int) -> int:
-    """The whole number nearest to a fraction, the larger of two: `round` takes the even one, which is not monotone."""
+    """The nearest whole number, rounding half up: `round` takes the even one, which is not monotone."""
     return (2 * numerator + denominator) // (2 * denominator)
 
 

@@ -1,7 +1,7 @@
 """The downsampling operators of `aliasing.downsample`, as modules.
 
-A layer here has no parameters and no buffers: it holds its settings as plain numbers. So it needs no channel count,
-adds no key to a state_dict, and copies, pickles, exports and changes device and dtype like any stateless layer.
+A layer here has no parameters or buffers: its settings are plain numbers. So it needs no channel count, adds no key to
+a state_dict, and can be copied, pickled, exported and moved to another device or dtype like any stateless layer.
 """
 
 from torch import Tensor

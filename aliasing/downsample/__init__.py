@@ -1,11 +1,11 @@
-"""The operators that make a signal smaller, as functions of torch tensors.
+"""Downsampling operators, as functions of torch tensors.
 
-The plain ones stand in `aliasing.downsample.plain`, and each cure in a file of its own: `aliasing.downsample.blur`,
-`aliasing.downsample.fourier`, `aliasing.downsample.polyphase`. Each takes N×C×H×W or C×H×W, or with ``dims`` as many
-spatial axes as one says, keeps dtype, device and memory format, and can be differentiated, compiled, traced and
+The plain ones are in `aliasing.downsample.plain`, and each cure has its own file: `aliasing.downsample.blur`,
+`aliasing.downsample.fourier`, `aliasing.downsample.polyphase`. Each takes N×C×H×W or C×H×W, or another number of
+spatial axes with ``dims``, keeps dtype, device and memory format, and can be differentiated, compiled, traced and
 exported. Sizes are those of the plain operator: size L becomes ⌈L / s⌉, and for pooling windows ⌊L / s⌋.
 
-Filters act on the axes that are subsampled: an axis of stride 1 is not filtered.
+An axis of stride 1 is not filtered.
 """
 
 from aliasing.downsample.blur import PADDINGS, blur_pool, blur_upsample, low_pass, max_blur_pool

@@ -46,13 +46,13 @@ def blur_pool(
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept, at least 1.
-    taps : str, sequence of float, or one of these an axis
-        The filter, as `aliasing.filters.taps_per_axis` takes it: a name is stretched to the stride, numbers are
-        taken as they are, and an axis of stride 1 is not filtered.
+    taps : str, sequence of float, or one of these per axis
+        The filter, as for `aliasing.filters.taps_per_axis`: a name is stretched to the stride, numbers are taken as
+        they are, and an axis of stride 1 is not filtered.
     padding : {"reflect", "replicate", "circular", "zero"}
-        What lies beyond the border: ⌊(n − 1) / 2⌋ pixels before, ⌊n / 2⌋ after. Reflection does not repeat the
+        The continuation beyond the border: ⌊(n − 1) / 2⌋ pixels before, ⌊n / 2⌋ after. Reflection does not repeat the
         border.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -60,7 +60,7 @@ def blur_pool(
     Returns
     -------
     Tensor
-        ⌈L / stride⌉ samples an axis.
+        ⌈L / stride⌉ samples per axis.
 
     Raises
     ------
@@ -89,8 +89,8 @@ def low_pass(
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
-    stride : int or one int an axis
-        Of the subsampling that is to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x, stride)``.
+    stride : int or one int per axis
+        The stride of the subsampling to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x, stride)``.
     taps, padding
         As for `blur_pool`.
     dims : int
@@ -125,11 +125,11 @@ def max_blur_pool(
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept, at least 1.
     taps, padding
         As for `blur_pool`.
-    kernel : int or one int an axis, optional
+    kernel : int or one int per axis, optional
         Size of the window of the maximum; by default the stride.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -137,7 +137,7 @@ def max_blur_pool(
     Returns
     -------
     Tensor
-        As many samples as `max_pool` gives, ⌊(L − kernel) / stride⌋ + 1 an axis.
+        ⌊(L − kernel) / stride⌋ + 1 samples per axis, like `max_pool`.
 
     Examples
     --------
@@ -158,29 +158,29 @@ def blur_upsample(
 ) -> Tensor:
     """Insert zeros, then low-pass: the dual of `blur_pool`, for decoders.
 
-    Zeros between the samples repeat the spectrum (imaging) and the filter takes the repetitions away; what it
-    leaves of white noise is `aliasing.filters.imaging_fraction`, and of a given signal ``decompose(y,
-    stride).alias_fraction``. It is the transpose of the blur-pool times the stride along every axis, so that a
-    filter of even length puts back the half pixel that the blur-pool moved.
+    Zeros between the samples repeat the spectrum (imaging), and the filter removes the repetitions; the share that it
+    leaves is `aliasing.filters.imaging_fraction` for white noise, and ``decompose(y, stride).alias_fraction`` for a
+    given signal. This is the transpose of the blur-pool times the stride along every axis, so a filter of even length
+    undoes the half-pixel shift of the blur-pool.
 
     Parameters
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Samples out for each sample in, at least 1.
-    taps : str, sequence of float, or one of these an axis
-        The filter, as for `blur_pool`. If each of its phases has the same sum (binomial: at least 2 taps at stride 2;
-        a box whose length the stride divides), a constant stays that constant.
+    taps : str, sequence of float, or one of these per axis
+        The filter, as for `blur_pool`. If its phases have equal sums (binomial: at least 2 taps at stride 2; a box
+        whose length the stride divides), a constant stays that constant.
     padding : {"reflect", "replicate", "circular", "zero"}
-        What lies beyond the border of ``x``.
+        The continuation beyond the border of ``x``.
     dims : int
         Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
     Tensor
-        L · stride samples an axis.
+        L · stride samples per axis.
 
     Examples
     --------
@@ -190,7 +190,7 @@ def blur_upsample(
     channels = checked(x, dims)
     steps = per_axis(stride, dims, "stride")
     filters = taps_per_axis(_hashable(taps), steps)
-    # Sample i reaches the outputs s i − k₀ … s i + n − 1 − k₀, so this many samples beyond the border reach inside.
+    # Sample i affects the outputs s i − k₀ … s i + n − 1 − k₀, so this many samples beyond the border reach inside.
     reach = [-(-(len(row) // 2) // step) for row, step in zip(filters, steps, strict=True)]
     _check_padding(x, [np.ones(2 * far + 1) for far in reach], padding, dims)
     batch = x if x.ndim == dims + 2 else x[None]
@@ -230,9 +230,9 @@ class BlurPool(_WithTaps):
 
     Parameters
     ----------
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept.
-    taps : str, sequence of float, or one of these an axis
+    taps : str, sequence of float, or one of these per axis
         The filter: a name, which is stretched to the stride, or its taps, which are taken as they are. An axis of
         stride 1 is not filtered.
     padding : {"reflect", "replicate", "circular", "zero"}
@@ -286,11 +286,11 @@ class MaxBlurPool(_WithTaps):
 
     Parameters
     ----------
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept.
     taps, padding
         As for `BlurPool`.
-    kernel : int or one int an axis, optional
+    kernel : int or one int per axis, optional
         Size of the window of the maximum; by default the stride.
 
     Shape
@@ -345,7 +345,7 @@ class BlurUpsample(_WithTaps):
 
     Parameters
     ----------
-    stride : int or one int an axis
+    stride : int or one int per axis
         Samples out for each sample in.
     taps, padding
         As for `BlurPool`.
@@ -420,7 +420,7 @@ class Blur(BlurPool):
 
 
 class _Blur(NamedTuple):
-    """All of a blur-pool that does not depend on what is pooled. Made once, as it takes as long as a small pooling."""
+    """The parts of a blur-pool that do not depend on the input, cached because they cost as much as a small pooling."""
 
     steps: tuple[int, ...]
     filters: tuple[Taps, ...]
@@ -432,7 +432,7 @@ class _Blur(NamedTuple):
 def _blur(stride: PerAxis, taps: TapsLike, padding: str, dims: int) -> _Blur:
     steps = per_axis(stride, dims, "stride")
     filters = tuple(taps_per_axis(taps, steps))
-    # A zero in front makes an even number of taps odd, so that as much is padded before as after.
+    # A zero in front makes an even number of taps odd, so that the padding before and after is equal.
     odd = [row if len(row) % 2 or padding != "zero" else np.concatenate(([0.0], row)) for row in filters]
     margin = tuple(len(row) // 2 if padding == "zero" else 0 for row in odd)
     return _Blur(steps, filters, _outer(odd), margin)
@@ -449,15 +449,15 @@ def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) 
     if padding not in PADDINGS:
         raise UsageError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
     if padding in ("zero", "replicate") or torch.compiler.is_dynamo_compiling():
-        return  # any length will do; and sizes that differ from run to run are left to torch
+        return  # any length is allowed, and torch checks sizes that differ from run to run
     for size, row in zip(x.shape[-dims:], filters, strict=True):
         if type(size) is not int:
-            continue  # a symbol, in a program that is exported or traced
+            continue  # a symbolic size, in a program that is exported or traced
         longest = 2 * size - 1 if padding == "reflect" else 2 * size + 1
         if len(row) > longest:
             raise UsageError(
-                f"{len(row)} taps reach beyond what {padding} padding of {size} pixels allows, {longest} taps; "
-                "take fewer, or padding='replicate'"
+                f"{padding} padding of {size} pixels allows at most {longest} taps; got {len(row)}: "
+                "use fewer, or padding='replicate'"
             )
 
 
@@ -466,7 +466,7 @@ def _apply(x: Tensor, blur: _Blur, padding: str) -> Tensor:
     channels = checked(x, dims)
     _check_padding(x, blur.filters, padding, dims)
     if blur.kernel.size == 1:
-        return subsample(x, blur.steps, dims=dims)  # one tap is one: the samples themselves, to the bit
+        return subsample(x, blur.steps, dims=dims)  # a single tap is one: the samples themselves, to the bit
     batch = x if x.ndim == dims + 2 else x[None]
     with full_precision(x):
         y = _filter_and_subsample(batch, channels, blur, padding)
@@ -477,8 +477,8 @@ def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -
     dims = len(blur.steps)
     if padding != "zero":
         if dims == 2 and not is_recorded() and unpadded.pays(x):
-            # What comes after is the definition, for recorded programs and for devices where a padded copy is cheap.
-            # In eager mode on a CPU it costs as much as the blur.
+            # The code below is the definition, for recorded programs and for devices where a padded copy is cheap. In
+            # eager mode on a CPU the copy costs as much as the blur.
             rows, columns = (
                 unpadded.Axis(tuple(row.tolist()), step, padding, size)
                 for row, step, size in zip(blur.filters, blur.steps, x.shape[2:], strict=True)

@@ -20,16 +20,16 @@ from aliasing.downsample.tensors import checked, every, full_precision, laid_out
 def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     """Ideal low-pass, then subsample: FrequencyLowCut pooling, FLC (Grabinski et al. 2022).
 
-    Bins at and above the new Nyquist frequency 1/(2·stride) are zero, strictly; the signal is taken to be periodic.
-    What remains is a band-limited signal, so that a constant stays that constant, a cosine below the new Nyquist
-    frequency keeps its frequency and phase, and the result moves with its input, at any size. An axis of stride 1 is
-    not filtered. Computed in float32 at least, under autocast too.
+    Bins at and above the new Nyquist frequency 1/(2·stride) become zero; the signal is taken to be periodic. The result
+    is band-limited, so a constant stays that constant, a cosine below the new Nyquist frequency keeps its frequency and
+    phase, and the result moves with its input, at any size. An axis of stride 1 is not filtered. It is computed at
+    least in float32, even under autocast.
 
     Parameters
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept, at least 1.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -37,7 +37,7 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     Returns
     -------
     Tensor
-        ⌈L / stride⌉ samples an axis, of the dtype of ``x``.
+        ⌈L / stride⌉ samples per axis, of the dtype of ``x``.
 
     Examples
     --------
@@ -55,8 +55,8 @@ def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
-    stride : int or one int an axis
-        Of the subsampling that is to come.
+    stride : int or one int per axis
+        The stride of the subsampling to come.
     dims : int
         Number of spatial axes: 1, 2 or 3.
 
@@ -78,7 +78,7 @@ class FourierPool(Operator):
 
     Parameters
     ----------
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept.
 
     Shape
@@ -136,7 +136,7 @@ def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:
 
 
 def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
-    """Along one axis, what lies strictly below 1 / (2 step) cycles per pixel."""
+    """The frequencies strictly below 1 / (2 step) cycles per pixel, along one axis."""
     if step == 1:
         return x  # an axis that is not subsampled is not filtered
     x = x.movedim(axis, -1)
@@ -147,15 +147,15 @@ def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
 
 
 def _low_passed_by_matrix(x: Tensor, axis: int, step: int, every: int) -> Tensor:
-    """The same, of every n-th of its samples, as a product with a matrix.
+    """The same at every n-th sample, as a product with a matrix, for ONNX and Core ML.
 
-    ONNX and Core ML have a Fourier transform in name only. The waves below the limit, cosines and sines, are an
-    orthonormal basis *B*, so that the low-pass is BᵀB, and its samples are those columns of *B*.
+    The cosines and sines below the limit are an orthonormal basis *B*, so the low-pass is BᵀB, and its samples need
+    only those columns of *B*.
     """
     size = x.shape[axis]
     pixels = torch.arange(size, device=x.device)
     waves = torch.arange(size // 2 + 1, device=x.device)[:, None]
-    # Whole periods are taken off while the numbers are whole, as k·n is past what a float32 angle can hold.
+    # Remove whole periods while the numbers are integers, because k·n exceeds what a float32 angle can hold.
     turns = waves * pixels
     turns = turns - torch.div(turns, size, rounding_mode="floor") * size
     angle = (2 * torch.pi / size) * turns.to(x.dtype)

@@ -46,7 +46,7 @@ class Operator(nn.Module):
 
     Parameters
     ----------
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept, at least 1. An axis of stride 1 is not filtered.
 
     Attributes
@@ -64,7 +64,7 @@ class Operator(nn.Module):
     guarantees : frozenset of str
         Which of `GUARANTEES` hold.
     dims : int
-        How many spatial axes it has; a subclass may fix it, else the stride has one number an axis.
+        How many spatial axes it has; a subclass may fix it, else the stride has one number per axis.
 
     Shape
     -----
@@ -92,8 +92,8 @@ class Operator(nn.Module):
         Parameters
         ----------
         stride : tuple of int
-            One number an axis.
-        taps : str, sequence of float, or one of these an axis
+            One number per axis.
+        taps : str, sequence of float, or one of these per axis
             The filter, for an operator that takes one.
         padding : str, optional
             What lies beyond the border; None is the operator's own choice.

@@ -1,8 +1,8 @@
-r"""The plain ways to make a signal smaller: subsampling, maxima, averages, strided convolution, resizing.
+r"""The plain downsampling operators: subsampling, maxima, averages, strided convolution, resizing.
 
 .. math:: \text{subsample: } y_i = x_{si}
 
-Nothing is done here about what lies above the new Nyquist frequency, beyond what a mean or a kernel takes away.
+Nothing removes frequencies above the new Nyquist frequency here, except as far as a mean or a kernel does.
 """
 
 from typing import Any, cast
@@ -17,13 +17,13 @@ from aliasing.errors import UsageError
 
 
 def subsample(x: torch.Tensor, stride: PerAxis = 2, *, dims: int = 2) -> torch.Tensor:
-    """Keep every ``stride``-th sample: all that lies above the new Nyquist frequency folds.
+    """Keep every ``stride``-th sample: everything above the new Nyquist frequency folds.
 
     Parameters
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept, at least 1.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -31,7 +31,7 @@ def subsample(x: torch.Tensor, stride: PerAxis = 2, *, dims: int = 2) -> torch.T
     Returns
     -------
     Tensor
-        A view with ⌈L / stride⌉ samples an axis.
+        A view with ⌈L / stride⌉ samples per axis.
 
     Examples
     --------
@@ -51,9 +51,9 @@ def max_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between windows.
-    kernel : int or one int an axis, optional
+    kernel : int or one int per axis, optional
         Size of a window; by default the stride.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -61,7 +61,7 @@ def max_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None
     Returns
     -------
     Tensor
-        ⌊(L − kernel) / stride⌋ + 1 samples an axis.
+        ⌊(L − kernel) / stride⌋ + 1 samples per axis.
 
     Examples
     --------
@@ -84,9 +84,9 @@ def average_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = 
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between windows.
-    kernel : int or one int an axis, optional
+    kernel : int or one int per axis, optional
         Size of a window; by default the stride.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -94,7 +94,7 @@ def average_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = 
     Returns
     -------
     Tensor
-        ⌊(L − kernel) / stride⌋ + 1 samples an axis.
+        ⌊(L − kernel) / stride⌋ + 1 samples per axis.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, stride: PerAxis = 1, *, dims
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
     weight : Tensor
         One kernel for every channel, with ``dims`` axes; or (channels out, channels in, ...), with ``dims`` + 2.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -125,7 +125,7 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, stride: PerAxis = 1, *, dims
     Returns
     -------
     Tensor
-        ⌊(L − kernel) / stride⌋ + 1 samples an axis.
+        ⌊(L − kernel) / stride⌋ + 1 samples per axis.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def area_resize(x: torch.Tensor, size: PerAxis, *, dims: int = 2) -> torch.Tenso
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    size : int or one int an axis
+    size : int or one int per axis
         Output size in pixels.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -177,7 +177,7 @@ def linear_resize(x: torch.Tensor, size: PerAxis, *, antialias: bool = False, di
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    size : int or one int an axis
+    size : int or one int per axis
         Output size in pixels.
     antialias : bool
         Widen the triangle with the scale, so that every input pixel counts. Two dimensions only.

@@ -1,4 +1,4 @@
-r"""The polyphase pool: of the polyphase components the one with the largest norm. APS (Chaman & Dokmanić 2021).
+r"""The polyphase pool, APS: the polyphase component with the largest norm (Chaman & Dokmanić 2021).
 
 .. math:: y_i = x_{si + p}, \qquad p = \arg\max_q \sum_i x_{si + q}^2
 
@@ -20,25 +20,25 @@ from aliasing.downsample.tensors import checked, laid_out_like
 def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = None, dims: int = 2) -> Tensor:
     """Adaptive polyphase sampling, APS: the phase with the largest norm (Chaman & Dokmanić 2021).
 
-    A circular shift of ``x`` permutes its phases and rolls them, so the result holds the same values, rolled,
-    wherever the largest norm is unique beyond rounding. A size that the stride does not divide is first continued
-    circularly, so that all phases are as long.
+    A circular shift of ``x`` permutes its phases and rolls them, so the result holds the same values, rolled, if the
+    largest norm is unique beyond rounding. A size that the stride does not divide is first continued circularly, so
+    that all phases have the same length.
 
     Parameters
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept, at least 1.
     phase : Tensor, optional
-        The phase to take, as `largest_phase` gives it: a shortcut must follow the branch that it is added to.
+        The phase to use, from `largest_phase`: a shortcut must follow the branch to which it is added.
     dims : int
         Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
     Tensor
-        ⌈L / stride⌉ samples an axis.
+        ⌈L / stride⌉ samples per axis.
 
     Examples
     --------
@@ -54,13 +54,13 @@ def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = Non
 
 
 def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
-    """The phase that `polyphase_pool` takes: that with the largest Euclidean norm over channels and pixels.
+    """The phase that `polyphase_pool` selects: the one with the largest Euclidean norm over channels and pixels.
 
     Parameters
     ----------
     x : Tensor
         (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept, at least 1.
     dims : int
         Number of spatial axes: 1, 2 or 3.
@@ -84,7 +84,7 @@ class PolyphasePool(Operator):
 
     Parameters
     ----------
-    stride : int or one int an axis
+    stride : int or one int per axis
         Distance between the samples kept.
 
     Shape
@@ -158,13 +158,13 @@ class Polyphase(PolyphasePool):
 
 
 def _components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
-    """Polyphase components, (N, phases, C, ...): all of ⌈L / s⌉ samples, the phase of the last axis fastest."""
+    """Polyphase components (N, phases, C, ...) of ⌈L / s⌉ samples each, the phase of the last axis fastest."""
     checked(x, dims)
     components = [x if x.ndim == dims + 2 else x[None]]
     for axis, step in zip(range(-dims, 0), steps, strict=True):
         size = x.shape[axis]
-        # Rounded up without a negative number, which ONNX rounds the other way, and continued circularly without a
-        # remainder by a size, which it has none for. (Splitting the axis instead ends the older exporter's process.)
+        # Round up without a negative number, which ONNX rounds the other way, and continue circularly without a
+        # remainder by a size, which ONNX lacks. (Splitting the axis instead kills the older exporter's process.)
         places = step * torch.arange((size + step - 1) // step, device=x.device)
         phases = [places + phase for phase in range(step)]
         phases = [place - torch.div(place, size, rounding_mode="floor") * size for place in phases]
