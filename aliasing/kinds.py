@@ -1,4 +1,4 @@
-"""Registries of the package's kinds by name: sources of networks, inputs, resamplers and protocols.
+"""Registries of the package's kinds by name: sources of networks, outputs, inputs, resamplers and protocols.
 
 Each kind is one file; nothing else in the package knows it by name. Another package adds one through an entry point of
 the registry's group, a script by `Registry.add`. Loading this module loads none of them, so that ``--help`` and shell
@@ -11,10 +11,11 @@ from aliasing.registry import Registry
 
 if TYPE_CHECKING:
     from aliasing.models.source import Source
+    from aliasing.outputs.base import Output
     from aliasing.protocols import ViewProtocol
     from aliasing.resamplers import Resampler
 
-__all__ = ["PROTOCOLS", "RESAMPLERS", "SOURCES"]
+__all__ = ["OUTPUTS", "PROTOCOLS", "RESAMPLERS", "SOURCES"]
 
 # In the order in which networks are listed and bare names looked up.
 SOURCES: Registry["Source"] = Registry(
@@ -27,6 +28,15 @@ SOURCES: Registry["Source"] = Registry(
         "file": "aliasing.models.from_file:SOURCE",
         "module": "aliasing.models.from_module:SOURCE",
         "antialiased": "aliasing.models.from_antialiased:SOURCE",
+    },
+)
+
+OUTPUTS: Registry[type["Output"]] = Registry(
+    "output",
+    "aliasing.outputs",
+    {
+        "probabilities": "aliasing.outputs.probabilities:Probabilities",
+        "embedding": "aliasing.outputs.embedding:Embedding",
     },
 )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from aliasing.errors import UsageError
-from aliasing.registry import Registry
+from aliasing.kinds import OUTPUTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
     from aliasing.outputs.base import Measure, Output
 
 __all__ = ["OUTPUTS", "measures_in", "output_of", "output_of_table"]
-
-OUTPUTS: "Registry[type[Output]]" = Registry(
-    "output",
-    "aliasing.outputs",
-    {
-        "probabilities": "aliasing.outputs.probabilities:Probabilities",
-        "embedding": "aliasing.outputs.embedding:Embedding",
-    },
-)
 
 
 def output_of(settings: Mapping[str, Any]) -> "type[Output] | None":

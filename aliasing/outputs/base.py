@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
@@ -48,52 +48,46 @@ class ImageTotals:
     counts: Column
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measure:
     """A number that follows from records, with all that is to be known of it to compute, print and draw it.
 
     Attributes
     ----------
-    name : str
-        Its key in a summary, and its column in CSV.
-    title : str
-        Its heading in a table.
-    label : str
-        What an axis and a sentence call it; the title where it is empty.
+    name, title, label : str
+        Its key in a summary and column in CSV; its heading in a table; its name on an axis and in a sentence (the title
+        if empty).
     columns : tuple of str
         Of the records, those that its values are made from; without them it is not measured.
     values : callable
-        Records → one number a pair of views: NaN where the pair does not count, None where no pair does.
+        Records → one number a pair of views: NaN if the pair does not count, None if no pair does.
     within : {"mean", "sum", "max", "min"}
-        How the pairs of an image are pooled. Of the mean the unit is the pair, of the others the image.
+        How the pairs of an image are pooled. With the mean the unit is the pair, otherwise the image.
     range : (float, float)
-        The least and the greatest value. Where both are finite the interval is the beta interval of a proportion
+        The least and greatest value. If both are finite the interval is the beta interval of a proportion
         (:class:`aliasing.estimates.Share`), otherwise Student's t (:class:`aliasing.estimates.Mean`).
     binary : bool
-        True for values at the ends of the range only.
+        True if only the ends of the range occur.
     unit : str
         Empty for a share or a probability.
     sign : {1, -1, 0}
-        1 where more is better, −1 where less is.
+        1 if more is better, −1 if less is.
     is_change : bool
-        True where a pair counts 1 if its answer changes: images in which none does are counted, and a reader is warned
-        where few do.
+        True if a pair counts 1 when its answer changes: images in which one does are counted, and few are warned of.
     along_path : bool
-        True where it has a meaning only for pairs that follow one another along a path.
-    of : tuple of str
-        It is ``offset + factor × x`` of the first of these measures that is there.
-    factor, offset : float
-    caution : str
-        What a reader must bear in mind, in a few words.
-    spoken : str
-        What it is the share of, where a percentage stands before it.
+        True if it makes sense only for pairs that follow one another along a path.
+    of, factor, offset : tuple of str, float, float
+        It is ``offset + factor × x`` of the first of these measures that was measured.
+    caution, spoken : str
+        What a reader must bear in mind; what a percentage before it is the share of.
     """
 
     name: str
     title: str
-    label: str = ""
     columns: tuple[str, ...] = ()
     values: Callable[[pa.Table], Column | None] | None = None
+    _: KW_ONLY
+    label: str = ""
     within: Literal["mean", "sum", "max", "min"] = "mean"
     range: tuple[float, float] = (0.0, 1.0)
     binary: bool = False

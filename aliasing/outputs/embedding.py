@@ -35,10 +35,13 @@ EMBEDDINGS = pair_schema(
 GALLERY_SIZE = 10_000
 
 
+_NEIGHBOURS = ("first_neighbour", "second_neighbour")
+
+
 def _neighbour_changed(table: pa.Table) -> Column | None:
     if table["first_neighbour"].null_count:
         return None
-    changed: Column = column(table, "first_neighbour") != column(table, "second_neighbour")
+    changed: Column = np.not_equal(*(column(table, name) for name in _NEIGHBOURS))
     return changed
 
 
@@ -59,19 +62,14 @@ class Embedding(Output):
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {"shift": (), "leaderboard": (), "attribution": ()}
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure(
-            name="cosine_distance",
-            title="cosine distance",
-            columns=("cosine_distance",),
-            values=lambda table: column(table, "cosine_distance"),
+            "cosine_distance",
+            "cosine distance",
+            ("cosine_distance",),
+            lambda table: column(table, "cosine_distance"),
             range=(0.0, 2.0),
         ),
         Measure(
-            name="neighbour_change",
-            title="P(neighbour change)",
-            columns=("first_neighbour", "second_neighbour"),
-            values=_neighbour_changed,
-            binary=True,
-            is_change=True,
+            "neighbour_change", "P(neighbour change)", _NEIGHBOURS, _neighbour_changed, binary=True, is_change=True
         ),
     )
 

@@ -79,6 +79,12 @@ def audited(table: pa.Table) -> Column | None:
     return column(table, "audited")
 
 
+def _where_audited(table: pa.Table, values: Column) -> Column:
+    """Only for audited pairs has float32 given all probabilities."""
+    drawn = audited(table)
+    return values if drawn is None else np.where(drawn, values, np.nan)
+
+
 def _changed(table: pa.Table) -> Column:
     changed: Column = column(table, "first_top1") != column(table, "second_top1")
     return changed
@@ -89,30 +95,13 @@ def _moved(table: pa.Table) -> Column:
     return _where_audited(table, np.abs(first - second))
 
 
-def _travelled(table: pa.Table) -> Column:
-    return _where_audited(table, column(table, "total_variation"))
-
-
-def _where_audited(table: pa.Table, values: Column) -> Column:
-    """Only of audited pairs has float32 given all probabilities."""
-    drawn = audited(table)
-    return values if drawn is None else np.where(drawn, values, np.nan)
-
-
-def _right(table: pa.Table) -> Column | None:
-    """Whether the first view is answered rightly; NaN without a label."""
+def _right(table: pa.Table, *views: str) -> Column | None:
+    """Whether these views are answered rightly; NaN without a label."""
     if table["label"].null_count == len(table):
         return None
     label = table["label"].fill_null(-1).to_numpy()
-    return np.where(table["label"].is_null().to_numpy(), np.nan, column(table, "first_top1") == label)
-
-
-def _both_right(table: pa.Table) -> Column | None:
-    first = _right(table)
-    if first is None:
-        return None
-    second = column(table, "second_top1") == table["label"].fill_null(-1).to_numpy()
-    return np.where(np.isnan(first), np.nan, (first > 0) & second)
+    right = np.logical_and.reduce([column(table, view) == label for view in views or ("first_top1",)])
+    return np.where(table["label"].is_null().to_numpy(), np.nan, right)
 
 
 def _any_changed(table: pa.Table) -> Column:
@@ -120,80 +109,15 @@ def _any_changed(table: pa.Table) -> Column:
     return changed
 
 
-_TOP1 = ("first_top1", "second_top1")
-_LABELS_CHANGED = ("labels_changed",)
-TOP1_CHANGE = Measure(
-    name="top1_change",
-    title="P(top-1 change)",
-    columns=_TOP1,
-    values=_changed,
-    binary=True,
-    is_change=True,
-    spoken="of the pairs of views change the answer",
-)
-MAC = Measure(
-    name="mac",
-    title="MAC",
-    label="mean absolute change",
-    columns=("first_probability", "second_probability"),
-    values=_moved,
-)
-_WORST_CHANGE = Measure(
-    name="worst_change",
-    title="worst case",
-    label="P(any change)",
-    columns=_TOP1,
-    values=_changed,
-    within="max",
-    binary=True,
-)
-ACCURACY = Measure(
-    name="accuracy",
-    title="accuracy",
-    columns=("label", "first_top1"),
-    values=_right,
-    binary=True,
-    sign=1,
-    caution="flattering if trained on these",
-)
-_WORST_ACCURACY = Measure(
-    name="worst_accuracy",
-    title="worst-case accuracy",
-    columns=("label", *_TOP1),
-    values=_both_right,
-    within="min",
-    binary=True,
-    sign=1,
-    caution=ACCURACY.caution,
-)
-_ANY_CHANGE = Measure(
-    name="any_change",
-    title="P(any label changes)",
-    columns=_LABELS_CHANGED,
-    values=_any_changed,
-    binary=True,
-    is_change=True,
-)
-_LABEL_MAC = Measure(
-    name="label_mac",
-    title="MAC per label",
-    label="mean absolute change per label",
-    columns=("label_change",),
-    values=lambda table: column(table, "label_change"),
-)
-_WORST_LABELS = replace(_WORST_CHANGE, columns=_LABELS_CHANGED, values=_any_changed)
-_RATES = (TOP1_CHANGE.name, _ANY_CHANGE.name)
-_CONSISTENCY = Measure(name="consistency", title="consistency", of=_RATES, factor=-1, offset=1, sign=1)
-_FLIP_RATE = Measure(name="flip_rate", title="flip rate", of=_RATES, along_path=True)  # Hendrycks & Dietterich 2019
-# Of the class probabilities along the whole path.
-_TOTAL_VARIATION = Measure(
-    name="total_variation",
-    title="total variation",
-    columns=("total_variation",),
-    values=_travelled,
-    within="sum",
-    along_path=True,
-)
+_TOP1, _LABELS_CHANGED = ("first_top1", "second_top1"), ("labels_changed",)
+_FLATTERS = "flattering if trained on these"
+_SPOKEN = "of the pairs of views change the answer"
+_RATES = ("top1_change", "any_change")
+_WORST: dict[str, Any] = {"label": "P(any change)", "within": "max", "binary": True}
+
+TOP1_CHANGE = Measure("top1_change", "P(top-1 change)", _TOP1, _changed, binary=True, is_change=True, spoken=_SPOKEN)
+MAC = Measure("mac", "MAC", ("first_probability", "second_probability"), _moved, label="mean absolute change")
+ACCURACY = Measure("accuracy", "accuracy", ("label", "first_top1"), _right, binary=True, sign=1, caution=_FLATTERS)
 
 
 @dataclass(frozen=True)
@@ -210,8 +134,39 @@ class Probabilities(Output):
     of_classes: ClassVar[bool] = True
     movement: ClassVar[str] = MAC.name
     measures: ClassVar[tuple[Measure, ...]] = (
-        *(TOP1_CHANGE, MAC, _ANY_CHANGE, _LABEL_MAC, _TOTAL_VARIATION, _WORST_CHANGE, _WORST_LABELS),
-        *(ACCURACY, _WORST_ACCURACY, _CONSISTENCY, _FLIP_RATE),
+        TOP1_CHANGE,
+        MAC,
+        Measure("any_change", "P(any label changes)", _LABELS_CHANGED, _any_changed, binary=True, is_change=True),
+        Measure(
+            "label_mac",
+            "MAC per label",
+            ("label_change",),
+            lambda table: column(table, "label_change"),
+            label="mean absolute change per label",
+        ),
+        Measure(  # of the class probabilities along the whole path
+            "total_variation",
+            "total variation",
+            ("total_variation",),
+            lambda table: _where_audited(table, column(table, "total_variation")),
+            within="sum",
+            along_path=True,
+        ),
+        Measure("worst_change", "worst case", _TOP1, _changed, **_WORST),
+        Measure("worst_change", "worst case", _LABELS_CHANGED, _any_changed, **_WORST),
+        ACCURACY,
+        Measure(
+            "worst_accuracy",
+            "worst-case accuracy",
+            ("label", *_TOP1),
+            lambda table: _right(table, *_TOP1),
+            within="min",
+            binary=True,
+            sign=1,
+            caution=_FLATTERS,
+        ),
+        Measure("consistency", "consistency", of=_RATES, factor=-1, offset=1, sign=1),
+        Measure("flip_rate", "flip rate", of=_RATES, along_path=True),  # Hendrycks & Dietterich 2019
     )
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "table": ("top1_change", "mac", "any_change", "label_mac", "accuracy", "worst_accuracy"),
