@@ -6,7 +6,7 @@ in the same order, so its answer must be the same to the bit. From time to time 
 costs a few views in a thousand.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -44,13 +44,14 @@ class Independence:
     name : str
         The network's name.
     network : callable
-        Views N×H×W×C → answers N×….
+        Views N×H×W×C → answers N×…, or a list of answers of different lengths.
     unit : float
         The rounding unit of the numbers that the network multiplies, for batches of other sizes.
     """
 
     def __init__(self, name: str, network: Answer, unit: float = float(np.finfo(np.float32).eps)) -> None:
-        self._name, self._network, self._unit = name, network, unit
+        self._name, self._unit = name, unit
+        self._network: Answer = lambda views: rectangular(network(views))
         self._calls = 0
         self._first: tuple[Array, Array] | None = None  # the views of the first check, and the answer to the last
 
@@ -60,6 +61,7 @@ class Independence:
         Raises InputError if answers to the same view differ; it says why, by how much, and what to do.
         """
         self._calls += 1
+        answers = rectangular(answers)
         if self._calls == 1:
             self._begin(views, answers)
         elif self._calls in _CALLS or self._calls % _CALLS[-1] == 0:
@@ -128,6 +130,22 @@ class Independence:
         )
 
 
+def rectangular(answers: Array | Sequence[Array]) -> Array:
+    """Answers as one array; those of different lengths are filled up with zeros.
+
+    Examples
+    --------
+    >>> rectangular([np.float32([1, 2]), np.float32([])]).tolist()
+    [[1.0, 2.0], [0.0, 0.0]]
+    """
+    if isinstance(answers, np.ndarray):
+        return answers
+    if len({answer.shape for answer in answers}) > 1:
+        longest = max(answer.shape[-1] for answer in answers)
+        answers = [np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, longest - x.shape[-1])]) for x in answers]
+    return np.stack(answers)
+
+
 def _least_sure(answers: Array) -> npt.NDArray[np.intp]:
     """The two views whose answers would show a change most, in another order than in the batch."""
     largest = np.nan_to_num(np.abs(answers).reshape(len(answers), -1), nan=np.inf).max(1)
@@ -143,6 +161,7 @@ def difference(first: Array, second: Array) -> float:
     >>> round(difference(np.float32([0.5, 0.25]), np.float32([0.25, np.nan])), 3)
     0.5
     """
+    first, second = rectangular([first, second])
     both = np.isfinite(first) & np.isfinite(second)
     if not both.any():
         return 0.0

@@ -139,8 +139,9 @@ def _measure_block(
         if len(collected) < len(views.views):
             continue
         shown.popleft()
-        outputs, collected = np.stack(collected), []
-        if np.isfinite(outputs).all():
+        same = len({row.shape for row in collected}) == 1
+        outputs, collected = np.stack(collected) if same else collected, []
+        if all(np.isfinite(row).all() for row in outputs):
             rows.append(tabulate(name, image, views, outputs))
         else:
             part.not_finite.append(name)

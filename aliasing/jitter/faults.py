@@ -88,7 +88,7 @@ class Guarded:
     ----------
     model : Classifier
     network : callable
-        Views N×H×W×3 → outputs N×D.
+        Views N×H×W×3 → outputs N×D, or a list of outputs of different lengths.
     timeout : float, optional
         The longest time that a batch may take, in seconds (see :func:`at_work`).
     unit : float
@@ -119,10 +119,11 @@ class Guarded:
             outputs = self._network(views)
         if len(outputs) != len(views):
             raise InputError(f"{name} gives {len(outputs)} answers to {len(views)} views of {_one_of(images)}")
-        if self._shape is not None and outputs.shape[1:] != self._shape:
+        ragged = not isinstance(outputs, np.ndarray)
+        if not ragged and self._shape is not None and outputs.shape[1:] != self._shape:
             before, now = ("×".join(map(str, shape)) for shape in (self._shape, outputs.shape[1:]))
             raise InputError(f"{name} gives {now} numbers per view for {_one_of(images)}, and gave {before} before")
-        self._shape = outputs.shape[1:]
+        self._shape = None if ragged else outputs.shape[1:]
         changed = [key for key, writes in self._tensors.writes().items() if self._state.get(key) != writes]
         if changed:
             raise InputError(

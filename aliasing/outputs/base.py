@@ -179,8 +179,8 @@ class Output(ABC):
     measures: ClassVar[tuple[Measure, ...]]
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     """The names of the measures that are shown in a place, in their order: ``"table"`` and ``"plot"`` of a jitter
-    measurement, ``"leaderboard"``, ``"page"`` of a report, ``"shift"`` by shift, ``"attribution"`` to sites. Where a
-    place is not mentioned, all are."""
+    measurement, ``"leaderboard"``, ``"page"`` of a report, ``"shift"`` by shift, ``"attribution"`` to sites. If a place
+    is not mentioned, all are."""
     of_classes: ClassVar[bool] = False
     """Whether it holds the probabilities of classes: the labels of the images are then matched to the classes, float32
     can verify bfloat16, and a photograph's answer can be followed along a path."""
@@ -243,8 +243,10 @@ class Output(ABC):
 
     @classmethod
     def shown_in(cls, place: str) -> list[Measure]:
-        """The measures that are shown in a place, in its order."""
-        return [cls.measure(name) for name in cls.shown.get(place, [measure.name for measure in cls.measures])]
+        """The measures that are shown in a place, in its order; only a value per pair can be shown by shift."""
+        if place in cls.shown:
+            return [cls.measure(name) for name in cls.shown[place]]
+        return [one for one in cls.measures if place != "shift" or (one.values is not None and one.within == "mean")]
 
     @classmethod
     def measure(cls, name: str) -> Measure:
