@@ -24,8 +24,9 @@ from aliasing.outputs.base import Columns
 from aliasing.protocols import Views
 from aliasing.records import Part
 
-Compare: TypeAlias = Callable[[Array, Views, Image | Clip], Columns]
-Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Array], pa.Table]
+# Outputs of the views of an image: an array, or a list of arrays of different lengths.
+Compare: TypeAlias = Callable[[Any, Views, Image | Clip], Columns]
+Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Any], pa.Table]
 ViewsOf: TypeAlias = Callable[[Image | Clip], Views]
 T = TypeVar("T")
 R = TypeVar("R")
