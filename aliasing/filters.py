@@ -17,8 +17,10 @@ never give fewer taps. A single tap, which does not filter, stays one.
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias, cast
+from functools import wraps
+from typing import Any, ParamSpec, TypeAlias, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,15 +33,32 @@ Taps: TypeAlias = NDArray[np.float64]
 TapsLike: TypeAlias = str | Sequence[float] | Sequence[str | Sequence[float]] | NDArray[Any]
 
 
-def box(taps: int = 2, stride: int = 2) -> Taps:
+Arguments = ParamSpec("Arguments")
+
+
+def _length_was_taps(family: Callable[Arguments, Taps]) -> Callable[Arguments, Taps]:
+    """Take the number of taps under its earlier name, ``taps``, too."""
+
+    @wraps(family)
+    def renamed(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Taps:
+        if "taps" in kwargs:
+            warnings.warn(f"{family.__name__}(taps=…) is now {family.__name__}(length=…)", DeprecationWarning, 2)
+            kwargs["length"] = kwargs.pop("taps")
+        return family(*args, **kwargs)
+
+    return renamed
+
+
+@_length_was_taps
+def box(length: int = 2, stride: int = 2) -> Taps:
     """Equal taps: average pooling's filter.
 
     Parameters
     ----------
-    taps : int
-        Length at stride 2, at least 1.
+    length : int
+        Number of taps at stride 2, at least 1.
     stride : int
-        The stride to which it is stretched: the length becomes ``taps · stride / 2``.
+        The stride to which it is stretched: the length becomes ``length · stride / 2``.
 
     Returns
     -------
@@ -51,20 +70,21 @@ def box(taps: int = 2, stride: int = 2) -> Taps:
     >>> box(4)
     array([0.25, 0.25, 0.25, 0.25])
     """
-    length = _stretched(taps, stride)
-    return np.full(length, 1 / length)
+    count = _stretched(length, stride)
+    return np.full(count, 1 / count)
 
 
-def binomial(taps: int = 4, stride: int = 2) -> Taps:
+@_length_was_taps
+def binomial(length: int = 4, stride: int = 2) -> Taps:
     """A row of Pascal's triangle: the filters of Zhang (2019), zero and flat at the frequency 0.5.
 
     Parameters
     ----------
-    taps : int
-        Length at stride 2, at least 1. The variance is (taps − 1) / 4 pixels squared.
+    length : int
+        Number of taps at stride 2, at least 1. The variance is (length − 1) / 4 pixels squared.
     stride : int
         The stride to which it is stretched: the standard deviation grows with it, so the length becomes
-        ``(taps − 1) · (stride / 2)² + 1``.
+        ``(length − 1) · (stride / 2)² + 1``.
 
     Returns
     -------
@@ -76,21 +96,22 @@ def binomial(taps: int = 4, stride: int = 2) -> Taps:
     >>> binomial(4)
     array([0.125, 0.375, 0.375, 0.125])
     """
-    order = _nearest((_length(taps) - 1) * _stride(stride) ** 2, 4)
+    order = _nearest((_length(length) - 1) * _stride(stride) ** 2, 4)
     return np.array([math.comb(order, k) / 2**order for k in range(order + 1)])
 
 
-def gaussian(taps: int = 5, stride: int = 2, sigma: float | None = None) -> Taps:
+@_length_was_taps
+def gaussian(length: int = 5, stride: int = 2, sigma: float | None = None) -> Taps:
     """A sampled Gaussian.
 
     Parameters
     ----------
-    taps : int
-        Length at stride 2, at least 1.
+    length : int
+        Number of taps at stride 2, at least 1.
     stride : int
         The stride to which it is stretched: length and standard deviation are multiplied by ``stride / 2``.
     sigma : float, optional
-        Standard deviation at stride 2 in pixels; by default the binomial filter's, √(taps − 1) / 2.
+        Standard deviation at stride 2 in pixels; by default the binomial filter's, √(length − 1) / 2.
 
     Returns
     -------
@@ -102,25 +123,26 @@ def gaussian(taps: int = 5, stride: int = 2, sigma: float | None = None) -> Taps
     >>> gaussian(3, sigma=0.5).round(4)
     array([0.1065, 0.787 , 0.1065])
     """
-    length = _stretched(taps, stride)
-    deviation = (math.sqrt(taps - 1) / 2 if sigma is None else sigma) * stride / 2
-    if length == 1:
+    count = _stretched(length, stride)
+    deviation = (math.sqrt(length - 1) / 2 if sigma is None else sigma) * stride / 2
+    if count == 1:
         return np.ones(1)
     if not deviation > 0:
         raise UsageError(f"sigma is a positive number of pixels; got {sigma}")
-    return _normalised(signal.windows.gaussian(length, deviation))
+    return _normalised(signal.windows.gaussian(count, deviation))
 
 
-def kaiser(taps: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
+@_length_was_taps
+def kaiser(length: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
     """A sinc that cuts at the new Nyquist frequency, under a Kaiser window (Kaiser 1974).
 
     Parameters
     ----------
-    taps : int
-        Length at stride 2, at least 1.
+    length : int
+        Number of taps at stride 2, at least 1.
     stride : int
         The stride to which it is stretched: it cuts at 1 / (2·stride), and its length becomes
-        ``(taps − 1) · stride / 2 + 1``.
+        ``(length − 1) · stride / 2 + 1``.
     beta : float
         Shape of the window: 0 is no window; a larger value gives a wider transition and a deeper stop band
         (`scipy.signal.kaiser_beta` computes it from an attenuation in dB).
@@ -135,18 +157,19 @@ def kaiser(taps: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
     >>> kaiser(5).round(3)
     array([0.   , 0.24 , 0.519, 0.24 , 0.   ])
     """
-    return _windowed(taps, stride, ("kaiser", beta))
+    return _windowed(length, stride, ("kaiser", beta))
 
 
-def lanczos(taps: int = 12, stride: int = 2) -> Taps:
+@_length_was_taps
+def lanczos(length: int = 12, stride: int = 2) -> Taps:
     """A sinc that cuts at the new Nyquist frequency, under the central lobe of a wider sinc (Duchon 1979).
 
     Parameters
     ----------
-    taps : int
-        Length at stride 2, at least 1; 12 taps are "Lanczos 3" at stride 2.
+    length : int
+        Number of taps at stride 2, at least 1; 12 taps are "Lanczos 3" at stride 2.
     stride : int
-        The stride to which it is stretched: the length becomes ``taps · stride / 2``, with the same number of lobes.
+        The stride to which it is stretched: the length becomes ``length · stride / 2``, with the same number of lobes.
 
     Returns
     -------
@@ -158,19 +181,20 @@ def lanczos(taps: int = 12, stride: int = 2) -> Taps:
     >>> lanczos(4).round(4)
     array([0.05, 0.45, 0.45, 0.05])
     """
-    length = _stretched(taps, stride)
-    position = np.arange(length) - (length - 1) / 2
+    count = _stretched(length, stride)
+    position = np.arange(count) - (count - 1) / 2
     # The window reaches zero half a pixel beyond the last tap, so that every tap counts.
-    return _normalised(np.sinc(position / stride) * np.sinc(2 * position / length))
+    return _normalised(np.sinc(position / stride) * np.sinc(2 * position / count))
 
 
-def sinc(taps: int = 9, stride: int = 2, window: str = "hamming") -> Taps:
+@_length_was_taps
+def sinc(length: int = 9, stride: int = 2, window: str = "hamming") -> Taps:
     """A sinc that cuts at the new Nyquist frequency, under a named window.
 
     Parameters
     ----------
-    taps : int
-        Length at stride 2, at least 1.
+    length : int
+        Number of taps at stride 2, at least 1.
     stride : int
         The stride to which it is stretched, as for `kaiser`.
     window : str
@@ -186,7 +210,7 @@ def sinc(taps: int = 9, stride: int = 2, window: str = "hamming") -> Taps:
     >>> sinc(7).round(3)
     array([-0.009,  0.   ,  0.252,  0.514,  0.252,  0.   , -0.009])
     """
-    return _windowed(taps, stride, window)
+    return _windowed(length, stride, window)
 
 
 FAMILIES: dict[str, Callable[..., Taps]] = {
@@ -482,11 +506,11 @@ def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
     return float(shift) - (len(weights) - 1) // 2
 
 
-def _windowed(taps: int, stride: int, window: Any) -> Taps:
-    length = _nearest((_length(taps) - 1) * _stride(stride), 2) + 1
+def _windowed(length: int, stride: int, window: Any) -> Taps:
+    count = _nearest((_length(length) - 1) * _stride(stride), 2) + 1
     # Like `scipy.signal.firwin`, which refuses to cut at the Nyquist frequency itself (stride 1).
-    position = np.arange(length) - (length - 1) / 2
-    return _normalised(np.sinc(position / stride) * signal.get_window(window, length, fftbins=False))
+    position = np.arange(count) - (count - 1) / 2
+    return _normalised(np.sinc(position / stride) * signal.get_window(window, count, fftbins=False))
 
 
 def _normalised(taps: NDArray[Any]) -> Taps:
@@ -496,9 +520,9 @@ def _normalised(taps: NDArray[Any]) -> Taps:
     return np.asarray(taps / total, dtype=np.float64)
 
 
-def _stretched(taps: int, stride: int) -> int:
+def _stretched(length: int, stride: int) -> int:
     """A length at stride 2 in proportion to the stride; a single tap stays one."""
-    return _nearest(taps * _stride(stride), 2) if _length(taps) > 1 else 1
+    return _nearest(length * _stride(stride), 2) if _length(length) > 1 else 1
 
 
 def _nearest(numerator: int, denominator: int) -> int:
@@ -506,8 +530,8 @@ def _nearest(numerator: int, denominator: int) -> int:
     return (2 * numerator + denominator) // (2 * denominator)
 
 
-def _length(taps: int) -> int:
-    return whole(taps, "taps, the length of a filter,")
+def _length(length: int) -> int:
+    return whole(length, "length, the number of taps,")
 
 
 def _stride(stride: int) -> int:

@@ -212,3 +212,9 @@ def test_wrong_calls_are_one_line(call):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - the messages differ
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_the_number_of_taps_is_taken_under_its_earlier_name():
+    with pytest.warns(DeprecationWarning, match=r"binomial\(taps=…\) is now binomial\(length=…\)"):
+        old = filters.binomial(taps=3)
+    np.testing.assert_array_equal(old, filters.binomial(length=3))

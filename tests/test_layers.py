@@ -22,8 +22,14 @@ CASES: list[tuple[nn.Module, Callable[[Tensor], Tensor], int]] = [
         lambda x: downsample.max_blur_pool(x, (3, 2), **SETTINGS, kernel=(2, 4)),
         2,
     ),
+    (layers.MaxBlurPool1d(3, **SETTINGS), lambda x: downsample.max_blur_pool(x, 3, **SETTINGS, dims=1), 1),
+    (layers.MaxBlurPool3d(3, **SETTINGS), lambda x: downsample.max_blur_pool(x, 3, **SETTINGS, dims=3), 3),
     (layers.FourierPool2d((3, 2)), lambda x: downsample.fourier_pool(x, (3, 2)), 2),
+    (layers.FourierPool1d(3), lambda x: downsample.fourier_pool(x, 3, dims=1), 1),
+    (layers.FourierPool3d((3, 2, 1)), lambda x: downsample.fourier_pool(x, (3, 2, 1), dims=3), 3),
     (layers.PolyphasePool2d((3, 2)), lambda x: downsample.polyphase_pool(x, (3, 2)), 2),
+    (layers.PolyphasePool1d(3), lambda x: downsample.polyphase_pool(x, 3, dims=1), 1),
+    (layers.PolyphasePool3d((3, 2, 1)), lambda x: downsample.polyphase_pool(x, (3, 2, 1), dims=3), 3),
     (layers.BlurUpsample2d((3, 2), **SETTINGS), lambda x: downsample.blur_upsample(x, (3, 2), **SETTINGS), 2),
 ]
 IDS = [type(case[0]).__name__ for case in CASES]

@@ -107,7 +107,7 @@ class Operator(nn.Module):
 
     def low_pass(self, x: Tensor) -> Tensor:
         """The low-pass alone, at every sample, for the stride that is to come."""
-        raise UsageError(f"{type(self).__name__} is no low-pass, so that it can only stand behind a dense map")
+        raise UsageError(f"{type(self).__name__} is not a low-pass; it can only stand after a dense map")
 
     def forward(self, x: Tensor) -> Tensor:
         """Low-pass and subsample."""

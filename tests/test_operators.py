@@ -1,0 +1,174 @@
+"""Each operator keeps what it guarantees, along one axis, two and three, and says rightly what it is."""
+
+import pickle
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import aliasing as al
+from aliasing import sampling
+from aliasing.downsample.operator import GUARANTEES, Operator
+from aliasing.operators import OPERATORS
+from aliasing.surgery import operators as pickled
+
+# Sums of at most 7³ products of numbers of order 1, and transforms of as few samples, in float64.
+ROUNDING = 1e-12
+
+DIMS = [1, 2, 3]
+EVERY = [(name, dims) for name in OPERATORS for dims in OPERATORS[name].axes]
+
+
+def made(name: str, dims: int) -> Operator:
+    return OPERATORS[name].at((2, 3, 2)[:dims], "binomial3", "circular")
+
+
+def signal(dims: int, seed: int = 0) -> Tensor:
+    return torch.randn(2, 3, *(8, 9, 14)[:dims], generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def moved(x: Tensor, by: tuple[float, ...]) -> Tensor:
+    axes = tuple(range(-len(by), 0))
+    return torch.as_tensor(sampling.shift(x.numpy(), by, axes=axes))
+
+
+def moves(operator: Operator, by: tuple[float, ...]) -> bool:
+    """Whether a circular shift of the input only turns the phases of the output's spectrum."""
+    x = signal(operator.dims)
+    axes = tuple(range(-operator.dims, 0))
+    before, after = (torch.fft.fftn(operator(y), dim=axes).abs() for y in (x, moved(x, by)))
+    return torch.allclose(before, after, rtol=0, atol=ROUNDING * 100)
+
+
+def keeps(guarantee: str, operator: Operator) -> bool:
+    x, y = signal(operator.dims, 1), signal(operator.dims, 2)
+    if guarantee == "circular integer":
+        return all(moves(operator, (1, step, 5)[: operator.dims]) for step in range(3))
+    if guarantee == "circular fractional":
+        return moves(operator, (0.25, 0.5, 1.75)[: operator.dims])
+    if guarantee == "linear":
+        return torch.allclose(operator(2 * x - y), 2 * operator(x) - operator(y), rtol=0, atol=ROUNDING)
+    assert guarantee == "constant kept"
+    return torch.allclose(operator(torch.full_like(x, 7.0)), torch.tensor(7.0).double(), rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("guarantee", GUARANTEES)
+@pytest.mark.parametrize(("name", "dims"), EVERY)
+def test_it_keeps_what_it_guarantees_and_guarantees_what_it_keeps(name: str, dims: int, guarantee: str) -> None:
+    operator = made(name, dims)
+    assert keeps(guarantee, operator) == (guarantee in operator.guarantees)
+
+
+@pytest.mark.parametrize(("name", "dims"), EVERY)
+def test_it_says_rightly_what_it_is(name: str, dims: int) -> None:
+    operator, x = made(name, dims), signal(dims)
+    assert operator.dims == dims
+    y = operator(x)
+    assert y.shape[2:] == tuple(-(-size // step) for size, step in zip(x.shape[2:], operator.stride, strict=True))
+    assert not list(operator.parameters())
+    if "before" in operator.placements:
+        samples = al.downsample.subsample(operator.low_pass(x), operator.stride, dims=dims)
+        assert torch.allclose(samples, y, rtol=0, atol=ROUNDING)
+    else:
+        with pytest.raises(al.errors.UsageError, match="not a low-pass"):
+            operator.low_pass(x)
+    assert operator.filters == (name != "aps")
+
+
+@pytest.mark.parametrize(("name", "dims"), [case for case in EVERY if OPERATORS[case[0]].shares_choice])
+def test_a_follower_keeps_what_its_leader_chose(name: str, dims: int) -> None:
+    leader, follower, x, other = made(name, dims), made(name, dims), signal(dims), signal(dims, 3)
+    follower.follow(leader)
+    found = []
+    for by in range(2):
+        leader(moved(x, (by,) * dims))
+        found.append(follower(other))
+    assert not torch.equal(*found)  # the leader was shown something else
+    leader(other)
+    assert torch.equal(follower(other), made(name, dims)(other))
+
+
+def test_an_operator_that_says_nothing_of_itself_takes_what_the_class_says() -> None:
+    class Kept(Operator):
+        """Every other sample."""
+
+    with pytest.raises(al.errors.UsageError, match="Kept is not a low-pass"):
+        Kept()(signal(2))
+    assert Kept((2, 3, 1)).dims == 3
+    assert repr(Kept()) == "Kept(stride=2)"
+
+
+# --- pickles of networks that were converted when an operator did not know its stride -------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "settings", "options"),
+    [
+        (pickled.Blur, {"taps": ((0.25, 0.5, 0.25), (1.0,)), "padding": "zero"}, {"taps": "binomial3"}),
+        (pickled.Fourier, {}, {"operator": "flc"}),
+        (pickled.Polyphase, {"choice": pickled.PhaseChoice(), "leads": True}, {"operator": "aps"}),
+    ],
+)
+@torch.no_grad()
+def test_an_old_pickle_is_the_network_that_it_was(old: Any, settings: dict[str, Any], options: dict[str, Any]) -> None:
+    """What such a pickle holds is put together here: a `Pooling` with its stride, an operator with its settings."""
+    operator = old()
+    vars(operator).update(settings)
+    before = object.__new__(pickled.Pooling)
+    vars(before).update(operator=operator, stride=(2, 1))
+
+    found = pickle.loads(pickle.dumps(before))
+    x = signal(2)
+    expected = pickled.make_operator(options.get("operator", "blur"), options.get("taps", "binomial4"), "zero", (2, 1))
+    assert found.stride == (2, 1)
+    assert torch.equal(found(x), expected(x))
+    if "before" in expected.placements:
+        assert torch.equal(found.smooth(x), expected.low_pass(x))
+    assert vars(pickle.loads(pickle.dumps(found))).keys() == {"operator"}
+
+
+# --- where an operator with parameters is registered ------------------------------------------------------------------
+
+
+class Scaled(Operator):
+    """Every other sample, times a number that is learned."""
+
+    def __init__(self, stride: Any) -> None:
+        super().__init__(stride)
+        self.gain = nn.Parameter(torch.ones(()))
+        self.register_buffer("shown", torch.zeros(()))
+
+    def low_pass(self, x: Tensor) -> Tensor:
+        return x * self.gain
+
+
+def test_a_container_does_not_run_what_is_registered_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The activation runs twice, so the operator stands around the containers, which run all that they hold."""
+    monkeypatch.setattr(OPERATORS, "_added", {"scaled": Scaled})
+    activation = nn.ReLU()
+    network = nn.Sequential(
+        nn.Sequential(nn.Conv2d(3, 4, 3, 2, padding=1), activation), nn.Sequential(nn.Conv2d(4, 4, 3), activation)
+    )
+    x = torch.randn(1, 3, 16, 16)
+    fixed = al.antialias(network, operator="scaled", scheme="all", example_input=x)
+    assert [len(part) for part in fixed] == [2, 2]
+    torch.testing.assert_close(fixed(x), network(x))
+    (gain,) = (parameter for name, parameter in fixed.named_parameters() if name.endswith(".gain"))
+    with torch.no_grad():
+        gain.fill_(3.0)
+        assert not torch.allclose(fixed(x), network(x))
+    assert list(al.restore(fixed).state_dict()) == list(network.state_dict())
+
+
+def test_an_operator_that_stands_in_for_several_calls_has_one_set_of_parameters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(OPERATORS, "_added", {"scaled": Scaled})
+    pool = nn.MaxPool2d(2)
+    network, x = nn.Sequential(pool, nn.Conv2d(3, 3, 1), pool), torch.randn(1, 3, 16, 16)
+    fixed = al.antialias(network, operator="scaled", scheme="pool", example_input=x)
+    assert len([name for name, _ in fixed.named_parameters() if name.endswith(".gain")]) == 1
+    assert fixed(x).shape == network(x).shape
+    assert np.isclose(float(fixed(x).sum()), float(network(x).sum()))
