@@ -101,7 +101,7 @@ FAULTS = {
     Raises: rf"known fails on {AMONG}: ValueError: no white$",
     OutOfMemory: rf"known fails on {AMONG}: MemoryError: no reason given$",
     OtherClasses: rf"known gives 4 numbers per view for {AMONG}, and gave 2 before$",
-    FewerRows: rf"known gives 15 answers to 16 views, of {AMONG}$",
+    FewerRows: rf"known gives 15 answers to 16 views of {AMONG}$",
     ADict: r"known gives a dict, not N×classes",
     AMap: r"known gives 16×3×24×24, not N×classes",
     NeedsAnotherDevice: r"known fails on one of 00\.png, 01\.png: \w+Error: ",

@@ -79,7 +79,7 @@ def test_labels_table_of_names(tmp_path: Path) -> None:
         (b"name,class\na.png,1\n", "expected file,label"),
         (b"file,label\na.png,1\na.png,2\n", "two labels"),
         (b"file,label\n\xff\xfe,1\n", "UTF-8"),
-        (b'file,label\n"' + b"x" * 200_000 + b'",1\n', "no CSV"),
+        (b'file,label\n"' + b"x" * 200_000 + b'",1\n', "not a CSV"),
     ],
 )
 def test_bad_labels_tables(tmp_path: Path, table: bytes, message: str) -> None:

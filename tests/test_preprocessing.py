@@ -326,7 +326,7 @@ def test_labels_of_another_number_than_the_answers_are_left_out() -> None:
     network.fc = nn.Linear(512, 10)
     classifier = al.load_model(network)
     assert classifier.labels is None
-    assert "ResNet answers with 10 numbers and has 1000 labels, which were left out" in classifier.notes
+    assert "ResNet answers with 10 numbers and has 1000 labels, which are not used" in classifier.notes
     assert al.load_model(network, labels="abcdefghij").labels == tuple("abcdefghij")
 
 
