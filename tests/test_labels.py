@@ -741,7 +741,7 @@ def test_metadata_of_which_some_rows_have_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"\xff", b"not JSON\n"])
 def test_metadata_that_is_damaged_is_one_line(tmp_path: Path, content: bytes) -> None:
     _write(tmp_path, {"a.png": png(0), "metadata.jsonl": content})
-    with pytest.raises(InputError, match=r"metadata\.jsonl is no") as caught:
+    with pytest.raises(InputError, match=r"metadata\.jsonl does not hold") as caught:
         open_images(tmp_path)
     assert str(caught.value).isprintable()
 
