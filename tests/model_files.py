@@ -140,7 +140,7 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path, dict[str, Tensor]], Path], str]
         lambda f, w: truncated(saved(w, f / "a.pth", _use_new_zipfile_serialization=False), 0.6),
         "not a complete PyTorch checkpoint",
     ),
-    "truncated .safetensors": (lambda f, w: truncated(safetensors_file(w, f / "a.safetensors"), 0.6), "no whole"),
+    "truncated .safetensors": (lambda f, w: truncated(safetensors_file(w, f / "a.safetensors"), 0.6), "complete"),
     "a pickle in a .safetensors": (lambda f, w: saved(w, f / "a.safetensors"), "not a complete .safetensors"),
     "a .safetensors called .pth": (lambda f, w: safetensors_file(w, f / "a.pth"), "not a complete PyTorch checkpoint"),
     "a header longer than the file": (
@@ -257,7 +257,7 @@ BAD_CHECKPOINTS: dict[str, tuple[Callable[[Path, dict[str, Tensor]], Path], str]
         lambda f, w: lying_safetensors(f / "a.safetensors", b"[" * 100_000),
         "not a complete .safetensors",
     ),
-    "a header of 2^63 bytes": (lambda f, w: lying_safetensors(f / "a.safetensors", b"{}", length=1 << 63), "no whole"),
+    "a header of 2^63 bytes": (lambda f, w: lying_safetensors(f / "a.safetensors", b"{}", length=1 << 63), "complete"),
     "the same name twice": (
         lambda f, w: lying_safetensors(
             f / "a.safetensors",

@@ -108,7 +108,7 @@ def test_only_layers_through_which_all_goes_take_part() -> None:
     profile = lie_error(classifier(Residual()), noise(2), layers="leaves")
     assert profile.layers == ("stem", "pool", "output")
     assert list(profile.table()["layer"].to_pylist()) == ["stem", "pool", "output"]
-    with pytest.raises(UsageError, match="no layer through which everything goes"):
+    with pytest.raises(UsageError, match="no layer through which everything passes"):
         lie_error(classifier(Residual()), noise(2), layers=["branch"])
 
 

@@ -238,7 +238,7 @@ def test_nothing_beats_the_front_and_the_front_beats_the_rest(points: list[tuple
 
 def test_a_network_that_fails_is_noted_and_the_others_go_on(board: Any) -> None:
     assert set(board.unmeasured) == {"own:broken"}
-    assert "no classifier" in board.unmeasured["own:broken"]
+    assert "not a classifier" in board.unmeasured["own:broken"]
     assert {name.split(":")[-1] for name in board.networks} == {"a", "b", "c"} | {f"{n}, recalibrated" for n in "abc"}
 
 
