@@ -79,8 +79,8 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
     sites = [place.site for place in located]
     row["status"] = dict(Counter(site.status for site in sites))
     row["kinds"] = dict(Counter(site.kind for site in sites if site.status == "subsamples"))
-    row["out_of_reach"] = [f"{site.name}: {site.kind}, {site.note}" for site in sites if site.status == "out of reach"]
-    subsampling = [site for site in sites if site.status in ("subsamples", "out of reach")]
+    row["out_of_reach"] = [f"{site.name}: {site.kind}, {site.note}" for site in sites if site.status == "unsupported"]
+    subsampling = [site for site in sites if site.status in ("subsamples", "unsupported")]
     row["counts"] = any(site.role != "patch embedding" for site in subsampling)
     if not row["counts"] or not any(site.status == "subsamples" for site in sites):
         return row
@@ -128,7 +128,7 @@ def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "sites": sum(row["status"].get("subsamples", 0) for row in both),
             "treated": sum(row["all"]["treated"] for row in both),
             "of these by the fallback": sum(row["all"]["fallback"] for row in both),
-            "out of reach": sum(row["status"].get("out of reach", 0) for row in counted if "status" in row),
+            "out of reach": sum(row["status"].get("unsupported", 0) for row in counted if "status" in row),
             "treated under zhang2019": sum(row["zhang2019"].get("treated", 0) for row in both),
             "kinds": dict(sum((Counter(row["kinds"]) for row in both), Counter()).most_common()),
             "short": short,

@@ -32,7 +32,7 @@ def test_sites_prints_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> No
     assert "and 1 times global pooling" in table
     assert main(["sites", f"antialiased:binomial3,all:{NAME}", "--json"]) == 0
     sites = json.loads(capsys.readouterr().out)
-    assert [site["status"] for site in sites] == ["anti-aliased", "anti-aliased", "keeps no position"]
+    assert [site["status"] for site in sites] == ["anti-aliased", "anti-aliased", "global"]
 
 
 @torch.no_grad()

@@ -8,8 +8,7 @@ from torchvision.models.resnet import Bottleneck
 from torchvision.models.vgg import make_layers
 
 from aliasing.depth import extent, output_size, output_sizes, receptive_field
-from aliasing.depth.geometry import grids
-from aliasing.sites.find import locate
+from aliasing.sites.grid import grids
 from aliasing.sites.trace import trace
 from tests.networks import build
 
@@ -46,7 +45,7 @@ def test_a_kernel_must_fit() -> None:
 def grid_of(network: nn.Module, size: int, name: str):
     record = trace(network, torch.zeros(1, 3, size, size))
     call = next(call for call in record.module_calls if call.name == name)
-    return grids(record, locate(record))[call.output]
+    return grids(record)[call.output]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +125,8 @@ def positive(network: nn.Module) -> nn.Module:
 def test_the_gradient_reaches_as_far(make, size: int, cell: tuple[int, int]) -> None:
     network = positive(make())
     record = trace(network, torch.zeros(1, 3, size, size, dtype=torch.float64))
-    grid = grids(record, locate(record))[record.module_calls[0].output]
-    for axis, found, index in zip((grid.down, grid.across), support(network, size, cell), cell, strict=True):
+    grid = grids(record)[record.module_calls[0].output]
+    for axis, found, index in zip(grid.extents, support(network, size, cell), cell, strict=True):
         assert found == (axis.first + index * axis.stride, axis.last + index * axis.stride)
 
 
@@ -150,9 +149,9 @@ def test_the_gradient_of_vgg16_and_resnet50(make, size: int, field: int) -> None
                 setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
     network = positive(network)
     record = trace(network, torch.zeros(1, 3, size, size, dtype=torch.float64))
-    grid = grids(record, locate(record))[record.module_calls[0].output]
+    grid = grids(record)[record.module_calls[0].output]
     middle = size // 64
-    for axis, found in zip((grid.down, grid.across), support(network, size, (middle, middle)), strict=True):
+    for axis, found in zip(grid.extents, support(network, size, (middle, middle)), strict=True):
         assert found == (axis.first + middle * axis.stride, axis.last + middle * axis.stride)
         assert axis.size == field
 

@@ -1,5 +1,9 @@
 """Sites of networks that are written in every way, found from one run."""
 
+import copy
+import json
+import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aliasing.errors import InputError, UsageError
-from aliasing.sites import Site, find_sites, table
+from aliasing.sites import Site, Status, find_sites, table
 from aliasing.sites.flow import follow
 from aliasing.sites.trace import trace
 
@@ -63,7 +67,7 @@ def test_resnet18_has_the_sites_that_its_paper_says() -> None:
     assert [site.role for site in sites[:4]] == ["stem", "", "", "shortcut"]
     assert sites[2].followed_by == ("batch_norm", "relu", "conv2d")
     assert sites[-2].cumulative_stride == (32, 32)
-    assert sites[-1].status == "keeps no position"
+    assert sites[-1].status == "global"
 
 
 def test_a_module_used_twice_is_one_site() -> None:
@@ -86,21 +90,21 @@ def test_slices_that_hold_every_phase_lose_nothing() -> None:
             return torch.cat(phases, 1)
 
     (site,) = find_sites(Focus(), IMAGE)
-    assert (site.kind, site.status) == ("space to depth", "keeps every sample")
+    assert (site.kind, site.status) == ("space to depth", "space-to-depth")
 
 
 @pytest.mark.parametrize(
     ("network", "kind", "status"),
     [
-        (nn.PixelUnshuffle(2), "space to depth", "keeps every sample"),
-        (nn.Unfold(3, stride=2), "unfolding", "keeps every sample"),
-        (nn.AdaptiveAvgPool2d(1), "global pooling", "keeps no position"),
-        (nn.AvgPool2d(64), "global average pooling", "keeps no position"),
+        (nn.PixelUnshuffle(2), "space to depth", "space-to-depth"),
+        (nn.Unfold(3, stride=2), "unfolding", "space-to-depth"),
+        (nn.AdaptiveAvgPool2d(1), "global pooling", "global"),
+        (nn.AvgPool2d(64), "global average pooling", "global"),
         (nn.ConvTranspose2d(3, 3, 2, stride=2), "transposed convolution", "upsampling"),
         (nn.Upsample(scale_factor=2), "interpolation", "upsampling"),
         (nn.Upsample(scale_factor=0.5), "interpolation (nearest)", "subsamples"),
         (nn.AdaptiveAvgPool2d(7), "adaptive pooling", "subsamples"),
-        (nn.MaxPool2d(2, return_indices=True), "max pooling", "out of reach"),
+        (nn.MaxPool2d(2, return_indices=True), "max pooling", "unsupported"),
         (nn.Conv2d(3, 4, 3, stride=(2, 1)), "convolution", "subsamples"),
         (nn.Conv2d(3, 4, 3, stride=2, dilation=2), "convolution", "subsamples"),
         (nn.Conv2d(3, 6, 3, stride=2, groups=3), "depthwise convolution", "subsamples"),
@@ -111,19 +115,104 @@ def test_kind_and_status(network: nn.Module, kind: str, status: str) -> None:
     assert (site.kind, site.status) == (kind, status)
 
 
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+MAXIMUM = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+AVERAGE = {1: nn.AvgPool1d, 2: nn.AvgPool2d, 3: nn.AvgPool3d}
+GLOBAL = {1: nn.AdaptiveAvgPool1d, 2: nn.AdaptiveAvgPool2d, 3: nn.AdaptiveAvgPool3d}
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_sounds_pictures_and_volumes_have_the_same_sites(dims: int) -> None:
+    """A number an axis; what is not treated yet says so with its status."""
+    strides = (4, 2, 3)[:dims]
+    network = nn.Sequential(
+        CONV[dims](3, 4, 5, stride=strides, padding=2),
+        nn.ReLU(),
+        MAXIMUM[dims](3, stride=2, padding=1),
+        CONV[dims](4, 4, 1, stride=(1,) * (dims - 1) + (2,)),
+        CONV[dims](4, 4, 3, stride=2, padding=1, groups=4),
+        AVERAGE[dims](2),
+        GLOBAL[dims](1),
+    )
+    sites = find_sites(network, torch.zeros(1, 3, *(192,) * min(dims, 2), *(96,) * (dims - 2)))
+    assert [site.kind for site in sites] == [
+        "convolution", "max pooling", "convolution", "depthwise convolution", "average pooling", "global pooling"
+    ]  # fmt: skip
+    assert [site.role for site in sites] == ["stem", "", "shortcut", "", "", ""]
+    assert [site.stride for site in sites[:5]] == [
+        strides, (2,) * dims, (1,) * (dims - 1) + (2,), (2,) * dims, (2,) * dims
+    ]  # fmt: skip
+    assert [site.kernel for site in sites[:2]] == [(5,) * dims, (3,) * dims]
+    assert sites[4].cumulative_stride == (*(8 * stride for stride in strides[:-1]), 16 * strides[-1])
+    assert {site.status for site in sites[:-1]} == {"subsamples" if dims == 2 else "unsupported"}
+    assert sites[-1].status == "global"
+    assert all(site.note == ("" if dims == 2 else "only two-dimensional signals are treated") for site in sites[:-1])
+    assert table(sites)[0]["stride"] == "×".join(map(str, strides))
+
+
 @pytest.mark.parametrize(
-    ("network", "shape", "stride"),
+    ("network", "shape", "kind", "stride", "status"),
     [
-        (nn.AvgPool1d(2), (1, 3, 16), (2, 2)),
-        (nn.MaxPool1d(3, stride=2, padding=1), (1, 3, 16), (2, 2)),
-        (nn.Conv1d(3, 4, 5, stride=4), (1, 3, 16), (4, 4)),
-        (nn.AvgPool3d(3, stride=(1, 2, 4), padding=1), (1, 3, 16, 16, 16), (2, 4)),
+        (nn.ConvTranspose1d(3, 3, 2, stride=2), (1, 3, 16), "transposed convolution", (2,), "upsampling"),
+        (nn.ConvTranspose3d(3, 3, 2, stride=2), (1, 3, 4, 4, 4), "transposed convolution", (2, 2, 2), "upsampling"),
+        (nn.AvgPool3d(3, stride=(1, 2, 4), padding=1), (1, 3, 16, 16, 16), "average pooling", (1, 2, 4), "unsupported"),
+        (nn.MaxPool1d(16), (1, 3, 16), "global max pooling", (16,), "global"),
+        (nn.FractionalMaxPool3d(2, 4), (1, 3, 8, 8, 8), "fractional_max_pool3d", (2, 2, 2), "unsupported"),
+        (nn.Upsample(scale_factor=0.5), (1, 3, 8, 8, 8), "interpolation (nearest)", (2, 2, 2), "unsupported"),
     ],
     ids=str,
 )
-def test_other_dimensions_are_out_of_reach(network: nn.Module, shape: tuple[int, ...], stride: tuple[int, int]) -> None:
+def test_kinds_of_one_and_three_axes(
+    network: nn.Module, shape: tuple[int, ...], kind: str, stride: tuple[int, ...], status: str
+) -> None:
     (site,) = find_sites(network, torch.zeros(shape))
-    assert (site.stride, site.status) == (stride, "out of reach")
+    assert (site.kind, site.stride, site.status) == (kind, stride, status)
+
+
+def test_a_picture_that_is_read_row_by_row_has_one_stride() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.mix = nn.Conv2d(3, 4, 8, stride=8), nn.Conv1d(4, 4, 2, stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.mix(self.embed(x).flatten(2))
+            return y
+
+    assert [site.cumulative_stride for site in find_sites(Tokens(), IMAGE)] == [(8, 8), (16,)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("keeps every sample", "space-to-depth"), ("keeps no position", "global"), ("out of reach", "unsupported")],
+)
+def test_the_old_word_of_a_status_is_understood_and_names_the_new_one(old: str, new: str) -> None:
+    status = Status(new)
+    for ask in (
+        lambda: status == old,
+        lambda: old == status,
+        lambda: status in ("subsamples", old),
+        lambda: Status(old) is status,
+    ):
+        with pytest.warns(DeprecationWarning, match=f"'{old}' is '{new}' now"):
+            assert ask()
+    with pytest.warns(DeprecationWarning, match=new):
+        assert old != Status.SUBSAMPLES
+    assert status == new
+    assert {new: 1}[status] == 1
+    assert json.dumps([status]) == f'["{new}"]'
+    assert repr(status) == repr(new)
+    with pytest.raises(ValueError, match="is not a valid Status"):
+        Status("elsewhere")
+
+
+def test_a_network_that_an_older_version_pickled_has_the_new_words() -> None:
+    (site,) = find_sites(nn.AdaptiveAvgPool2d(1), IMAGE)
+    object.__setattr__(site, "status", "keeps no position")  # as it was a plain word then
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert pickle.loads(pickle.dumps(site)).status is Status.GLOBAL
+        assert copy.deepcopy(site).status == "global"
 
 
 def test_what_does_not_downsample_is_no_site() -> None:
@@ -183,7 +272,7 @@ def test_patch_merging_of_swin_keeps_every_sample_in_both_libraries() -> None:
     for network in (torchvision.models.swin_t(), on_meta("swin_tiny_patch4_window7_224")):
         sites = find_sites(network)
         assert [site.role for site in sites if site.status == "subsamples"] == ["patch embedding"]
-        assert [site.stride for site in sites if site.status == "keeps every sample"] == [(2, 2)] * 3
+        assert [site.stride for site in sites if site.status == "space-to-depth"] == [(2, 2)] * 3
 
 
 @pytest.mark.parametrize("name", ["resnetblur50", "resnetaa50", "skresnet18", "tf_efficientnet_lite0"])

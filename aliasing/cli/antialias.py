@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(converted.notes[-1])
     columns = ("name", "kind", "stride", "status")
     rows = [{key: row[key] for key in columns} for row in table(find_sites(converted))]
-    print(tabulate([row for row in rows if row["status"] != "keeps no position"], headers="keys"))
+    print(tabulate([row for row in rows if row["status"] != "global"], headers="keys"))
     if arguments.out:
         save(converted, arguments.out)
         architecture = arguments.model.rpartition("@")[2]  # without the file that its weights came from

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([asdict(site) for site in sites], indent=2))
         return
-    shown = [site for site in sites if arguments.all or site.status != "keeps no position"]
+    shown = [site for site in sites if arguments.all or site.status != "global"]
     print(render(table(shown), arguments.format))
     if len(shown) < len(sites):
         where = sys.stdout if arguments.format == "table" else sys.stderr

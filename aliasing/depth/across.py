@@ -95,8 +95,8 @@ def network_depth(model: str | nn.Module | Classifier, example_input: Any = None
         depths.update(dict.fromkeys(call.outputs, behind))
     outputs = [depth for value, depth in depths.items() if value.is_output]
     sites = find_sites(network, example_input)
-    subsampling = [site for site in sites if site.status in ("subsamples", "anti-aliased", "out of reach")]
-    with_position = [site for site in sites if site.status not in ("keeps no position", "upsampling")]
+    subsampling = [site for site in sites if site.status in ("subsamples", "anti-aliased", "unsupported")]
+    with_position = [site for site in sites if site.status not in ("global", "upsampling")]
     stride = max((max(site.cumulative_stride) for site in with_position), default=1.0)
     return NetworkDepth(max(outputs, default=0), len(subsampling), stride)
 

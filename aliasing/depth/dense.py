@@ -56,9 +56,9 @@ def places(module: nn.Module, record: Trace) -> list[Place]:
     counted = {call: number for number, call in enumerate(c for c in record.calls if c.name in COUNTED)}
     found = []
     for located in locate(record):
-        if located.site.status in ("subsamples", "anti-aliased", "out of reach"):
+        if located.site.status in ("subsamples", "anti-aliased", "unsupported"):
             call = located.calls[0]
-            met = call.name in _MET and located.site.status != "out of reach"
+            met = call.name in _MET and located.site.status != "unsupported"
             found.append(Place(located.site, call.index, counted[call] if met else None, axes=located.axes))
     by_name: dict[str, list[ModuleCall]] = {}
     for module_call in record.module_calls:

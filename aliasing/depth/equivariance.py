@@ -11,6 +11,7 @@ the maps of a batch that lie in channels-last order, a product of matrices is fa
 """
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import torch
@@ -49,7 +50,7 @@ def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
     return cosine
 
 
-def follows(first: Tensor, second: Tensor, by: tuple[float, float], margin: int = 0) -> tuple[float, float]:
+def follows(first: Tensor, second: Tensor, by: Sequence[float], margin: int = 0) -> tuple[float, float]:
     """How far the second of two maps is from the first, moved.
 
     Parameters
@@ -91,7 +92,7 @@ def follows(first: Tensor, second: Tensor, by: tuple[float, float], margin: int 
     return missed / energy if energy > 0 else math.nan, missed / change if change > 0 else math.nan
 
 
-def moved(x: Tensor, by: tuple[float, float]) -> Tensor:
+def moved(x: Tensor, by: Sequence[float]) -> Tensor:
     """The content of a periodic map (H, W, C) moved by (down, across) cells, as `aliasing.sampling.shift` does it."""
     height, width, channels = x.shape
     down, across = by

@@ -34,12 +34,12 @@ class Energies:
     shape: tuple[int, int]
     by_frequency: Tensor  # H × (W // 2 + 1), rows centred
 
-    def above(self, stride: tuple[int, int]) -> float:
+    def above(self, stride: tuple[int, ...]) -> float:
         """The share at and above the Nyquist frequency of a stride; NaN where there is no energy."""
         total = float(self.by_frequency.sum())
         return 1 - self.below(stride) / total if total > 0 else math.nan
 
-    def below(self, stride: tuple[int, int]) -> float:
+    def below(self, stride: tuple[int, ...]) -> float:
         """The energy below the Nyquist frequency of a stride."""
         return float(self.by_frequency[torch.from_numpy(below_nyquist(self.shape, stride, onesided=True))].sum())
 
@@ -77,7 +77,7 @@ def _rings(shape: tuple[int, int]) -> tuple[Tensor, list[int]]:
     return torch.from_numpy(ring.reshape(-1)), [int(count) for count in counts]
 
 
-def measure_site(before: Tensor, dense: Tensor, stride: tuple[int, int], compares: bool) -> dict[str, Any]:
+def measure_site(before: Tensor, dense: Tensor, stride: tuple[int, ...], compares: bool) -> dict[str, Any]:
     """The measures of a site on one image.
 
     Parameters

@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 from torch import nn
 
-from aliasing.depth.geometry import Grid, grids
 from aliasing.errors import UsageError
 from aliasing.registry import did_you_mean
-from aliasing.sites.find import locate
+from aliasing.sites.grid import Extent, Grid, grids
 from aliasing.sites.trace import Trace, Value
 
 __all__ = ["Layer", "blocks", "choose_layers", "leaves"]
@@ -37,8 +36,7 @@ class Layer:
     kind : the module's class.
     shape : without the batch.
     form : "map" (C×H×W), "map, channels last" (H×W×C), "tokens" (L×C), "vector" (C), or "other".
-    stride : pixels of the input per cell, (down, across); None without position.
-    receptive_field : pixels, (down, across); None if the closed form does not hold, infinite for the whole image.
+    grid : where its cells lie in the image, and what they see; None if nothing is known.
     end : the number of the record's calls up to its end.
     is_cut : whether everything from the image to the output passes through it.
     """
@@ -48,8 +46,7 @@ class Layer:
     kind: str
     shape: tuple[int, ...]
     form: Form
-    stride: tuple[float, float] | None
-    receptive_field: tuple[float, float] | None
+    grid: Grid | None
     end: int
     is_cut: bool
 
@@ -67,6 +64,16 @@ class Layer:
     def is_map(self) -> bool:
         """Whether it has a grid of cells, which can be moved."""
         return self.form.startswith("map")
+
+    @property
+    def stride(self) -> tuple[float, ...] | None:
+        """Pixels of the input per cell of a map, (down, across); None without position."""
+        return self.grid.stride if self.is_map and self.grid is not None else None
+
+    @property
+    def receptive_field(self) -> tuple[float, ...] | None:
+        """Pixels, (down, across); None where the closed form does not hold, infinite for the whole image."""
+        return None if self.grid is None else self.grid.receptive_field
 
     @property
     def cells(self) -> tuple[int, int]:
@@ -111,8 +118,7 @@ def choose_layers(record: Trace, wanted: str | Sequence[str] = "blocks") -> list
 
 
 def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
-    sites = locate(record)
-    where = grids(record, sites)
+    where = {value: grid.along(2) for value, grid in grids(record).items()}
     sizes = _map_sizes(record, where)
     number: dict[str, int] = {}
     depth = 0
@@ -125,18 +131,14 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
             continue
         depth += 1
         nth = number[call.name]
-        grid = where.get(call.output)
         form = _form(call.output.shape, sizes, record.input_shapes[0][0])
-        if grid is not None and not _covers(grid, call.output.shape, record.input_shapes[0], form):
-            grid = None
         yield Layer(
             call.name if nth == 1 else f"{call.name}#{nth}",
             depth,
             type(call.module).__name__,
             call.output.shape[1:],
             form,
-            _stride(grid, call.output.shape, record.input_shapes[0], form),
-            None if grid is None else grid.receptive_field,
+            _grid(where.get(call.output), form, call.output.shape, record.input_shapes[0]),
             call.last,
             _is_cut(record, call.output),
         )
@@ -164,27 +166,17 @@ def _is_cut(record: Trace, value: Value) -> bool:
     return not any(v.is_output or any(call.index > made for call in v.consumers) for v in others if v.is_signal)
 
 
-def _covers(grid: Grid, shape: tuple[int, ...], image: tuple[int, ...], form: Form) -> bool:
-    """Whether the cells of a map cover the image, apart from what unpadded convolutions lose at its border.
+def _grid(grid: Grid | None, form: Form, shape: tuple[int, ...], image: tuple[int, ...]) -> Grid | None:
+    """The grid of a layer's output; where the record has lost that of a map, one of the ratio of the sizes.
 
-    If they do not, the record has followed a branch with another grid, such as the coarser keys of an attention.
+    It is lost where its cells do not cover the image: the record has followed a branch of another grid, such as the
+    coarser keys of an attention.
     """
-    if not form.startswith("map") or grid.stride is None:
-        return True
     cells = shape[2:4] if form == "map" else shape[1:3]
-    return all(0.5 < n * step / size <= 1.5 for n, step, size in zip(cells, grid.stride, image[-2:], strict=True))
-
-
-def _stride(
-    grid: Grid | None, shape: tuple[int, ...], image: tuple[int, ...], form: Form
-) -> tuple[float, float] | None:
-    """Pixels per cell of a map; if the record has lost it, the ratio of the sizes."""
-    if not form.startswith("map"):
-        return None
-    if grid is not None:
-        return grid.stride
-    cells = shape[2:4] if form == "map" else shape[1:3]
-    return image[-2] / cells[0], image[-1] / cells[1]
+    if not form.startswith("map") or (grid is not None and (grid.stride is None or grid.covers(cells, image[-2:]))):
+        return grid
+    ratios = (size / count for size, count in zip(image[-2:], cells, strict=True))
+    return Grid(tuple(Extent(ratio, math.nan, math.nan) for ratio in ratios))
 
 
 def _form(shape: tuple[int, ...], sizes: set[tuple[int, ...]], images: int) -> Form:

@@ -207,7 +207,7 @@ def _batches(
         yield names, np.stack(pictures)
 
 
-def generator(x: Tensor, velocity: tuple[float, float]) -> Tensor:
+def generator(x: Tensor, velocity: Sequence[float]) -> Tensor:
     """The rate of change of a periodic map (..., H, W) whose content moves with a velocity (down, across), in cells.
 
     Examples
@@ -278,9 +278,9 @@ class _Differentiated:
         found[name, "share"] = (added * whole).sum(1) / whole.square().sum(1)
 
     def _generator(self, layer: Layer, features: Tensor) -> Tensor:
-        if not layer.is_map or layer.stride is None:
+        if layer.grid is None or layer.stride is None:
             return torch.zeros_like(features)
-        velocity = self.direction[0] / layer.stride[0], self.direction[1] / layer.stride[1]
+        velocity = layer.grid.cells(self.direction)
         if layer.form == "map":
             return generator(features, velocity)
         return generator(features.permute(0, 3, 1, 2), velocity).permute(0, 2, 3, 1)

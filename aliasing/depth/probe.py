@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from aliasing.depth.dense import Place, places, watching
 from aliasing.depth.folding import measure_site
-from aliasing.depth.geometry import pads_circularly
 from aliasing.depth.layers import Layer, choose_layers
+from aliasing.depth.padding import pads_circularly
 from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import UsageError

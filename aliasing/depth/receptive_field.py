@@ -9,59 +9,15 @@ with *j* the cumulative stride (pixels per cell), *r* the receptive field, *W* t
 :math:`d (k - 1) + 1` of the kernel.
 """
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TypeAlias
+
+from aliasing.sites.grid import WHOLE, Extent, join
+
+__all__ = ["WHOLE", "Extent", "Layer", "extent", "join", "output_size", "output_sizes", "receptive_field"]
 
 Layer: TypeAlias = tuple[int, ...]
 """(kernel, stride, padding, dilation) along one axis; the last three may be left out and are then 1, 0 and 1."""
-
-
-@dataclass(frozen=True)
-class Extent:
-    """What the cells of a map see of the image, along one axis.
-
-    Attributes
-    ----------
-    stride : float
-        Pixels from one cell to the next; infinite if no position is left.
-    first, last : float
-        The first and the last pixel that cell 0 sees, possibly beyond the border; infinite if it sees the whole image;
-        NaN if the closed form does not hold.
-    """
-
-    stride: float = 1.0
-    first: float = 0.0
-    last: float = 0.0
-
-    @property
-    def size(self) -> float:
-        """The receptive field in pixels."""
-        return self.last - self.first + 1
-
-    def behind(self, kernel: int, stride: float = 1, padding: float = 0, dilation: int = 1) -> "Extent":
-        """What the cells see after one more layer."""
-        if math.isinf(self.stride):
-            return self
-        first = self.first - padding * self.stride
-        last = self.last + (dilation * (kernel - 1) - padding) * self.stride
-        return Extent(self.stride * stride, first, last)
-
-
-WHOLE = Extent(math.inf, -math.inf, math.inf)
-"""The extent of a value without position, such as a global average."""
-
-
-def join(extents: Iterable[Extent]) -> Extent:
-    """What a cell sees that combines several maps; the grid is that of the coarsest map with positions."""
-    known = list(extents)
-    strides = [extent.stride for extent in known if math.isfinite(extent.stride)]
-    if any(math.isnan(extent.size) for extent in known):
-        first = last = math.nan
-    else:
-        first, last = min(extent.first for extent in known), max(extent.last for extent in known)
-    return Extent(max(strides, default=math.inf), first, last)
 
 
 def extent(layers: Sequence[Layer]) -> Extent:

@@ -84,8 +84,8 @@ class Watch:
             self._note(number, pair.image, "relative_change", change)
             self._note(number, pair.image, "cosine_similarity", cosine)
             if maps is not None and margin is not None:
-                assert layer.stride is not None
-                by = pair.shift[0] / layer.stride[0], pair.shift[1] / layer.stride[1]
+                assert layer.grid is not None
+                by = layer.grid.cells(pair.shift)
                 error, unexplained = follows(maps[pair.first], maps[pair.second], by, margin)
                 self._note(number, pair.image, "equivariance_error", error)
                 self._note(number, pair.image, "unexplained_change", unexplained)

@@ -9,6 +9,7 @@ Downsampling that loses nothing (space to depth keeps every phase) or keeps no p
 and so is upsampling; only what subsamples is there to be treated.
 """
 
-from aliasing.sites.find import Site, Sites, Status, find_sites, table
+from aliasing.sites.find import Site, Sites, find_sites, table
+from aliasing.sites.status import Status
 
 __all__ = ["Site", "Sites", "Status", "find_sites", "table"]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from aliasing.sites.trace import Call, Trace, Value
 
-__all__ = ["Axes", "index_items", "spatial_axes"]
+__all__ = ["Axes", "index_items", "slice_axes", "spatial_axes"]
 
 Axes = tuple[int, ...]
 
@@ -105,6 +105,12 @@ def _indexed(call: Call, source: Value, axes: Axes) -> Axes | None:
             return None  # advanced indexing, which has rules of its own
     kept = tuple(after[axis] for axis in axes if axis in after)
     return kept if len(kept) == len(axes) else None
+
+
+def slice_axes(index: Any, rank: int) -> list[slice] | None:
+    """One slice for each axis, with ``...`` written out; None for an index that holds anything but slices."""
+    items = index_items(index, rank)
+    return items if items is not None and all(isinstance(item, slice) for item in items) else None
 
 
 def index_items(index: Any, rank: int) -> list[Any] | None:

@@ -124,6 +124,10 @@ class Call:
         """The inputs that depend on the network's input."""
         return [value for value in self.inputs if value.is_signal]
 
+    def arguments(self, names: str, **defaults: Any) -> dict[str, Any]:
+        """What it was given, by the names of its arguments in their order."""
+        return {**defaults, **dict(zip(names.split(), self.args, strict=False)), **self.kwargs}
+
 
 @dataclass(eq=False)
 class Trace:

@@ -182,7 +182,7 @@ def antialias_(
 
 
 def _nothing_to_treat(module: nn.Module, sites: list[Site]) -> str:
-    beyond = [site for site in sites if site.status == "out of reach"]
+    beyond = [site for site in sites if site.status == "unsupported"]
     if not beyond:
         return f"{type(module).__name__} never downsamples unfiltered: there is nothing to anti-alias"
     (first, *others) = beyond

@@ -27,8 +27,9 @@ from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.operators import DEFAULT, OPERATORS
-from aliasing.sites.find import LocatedSite, Site, arguments
+from aliasing.sites.find import LocatedSite, Site
 from aliasing.sites.flow import ACTIVATIONS, SUMS, follow
+from aliasing.sites.status import Status
 from aliasing.sites.trace import Call, ModuleCall, Trace, Value
 from aliasing.surgery import rewrite
 from aliasing.surgery.operators import Operator, Pooling, make_operator
@@ -114,8 +115,8 @@ def _is_pool_of_a_resnet(call: Call) -> bool:
     """
     if call.name != "max_pool2d":
         return False
-    given = arguments(
-        call, "input kernel_size stride padding dilation ceil_mode", padding=0, dilation=1, ceil_mode=False
+    given = call.arguments(
+        "input kernel_size stride padding dilation ceil_mode", padding=0, dilation=1, ceil_mode=False
     )
     form = [rewrite.two(given[name]) for name in ("kernel_size", "stride", "padding", "dilation")]
     before, pooled = call.signals[0].producer, call.outputs[0]
@@ -193,7 +194,7 @@ def make_plan(
     steps: list[_Step] = []
     left: list[_Step] = []  # whose phase stays as it is
     for place in located:
-        if place.site.status in ("subsamples", "anti-aliased", "out of reach"):
+        if place.site.status in ("subsamples", "anti-aliased", "unsupported"):
             call = place.calls[0]
             left.append(_Step(place, Treatment(), "call", call.module.module, 0, call.index))
         if place.site.status != "subsamples":
@@ -212,19 +213,19 @@ def make_plan(
             )
         if _resamples(place.site) and "before" not in OPERATORS[treatment.operator].placements:
             note = f"{treatment.operator} needs a stride, and this has a size"
-            sites.append(replace(place.site, status="out of reach", note=note))
+            sites.append(replace(place.site, status=Status.UNSUPPORTED, note=note))
             continue
         step, note = _place(record, place, treatment)
         steps.append(step)
         left.pop()
-        sites.append(replace(place.site, status="anti-aliased", note=note))
+        sites.append(replace(place.site, status=Status.ANTI_ALIASED, note=note))
     circular = padding == "circular"
-    pooled = {call for place in located if place.site.status == "keeps no position" for call in place.calls}
+    pooled = {call for place in located if place.site.status == "global" for call in place.calls}
     for step, fixed in _tied(record, steps, left, pooled).items():
         steps.remove(step)
         chooser, keeper = step.treatment.operator, fixed.located.site.name
         note = f"{chooser} could choose another phase than {keeper} keeps, and the two branches meet"
-        sites[located.index(step.located)] = replace(step.located.site, status="out of reach", note=note)
+        sites[located.index(step.located)] = replace(step.located.site, status=Status.UNSUPPORTED, note=note)
     operators = _operators(record, steps, padding, pooled)
     modules: dict[nn.Module, TreatedForward] = {}
     rewritten: dict[Call, Any] = {}
@@ -489,7 +490,7 @@ def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
             if width not in (0, (0, 0), [0, 0], "valid"):
                 found[call] = rewrite.CircularCall(number)
         elif call.name == "pad":
-            width = arguments(call, "input pad", pad=())["pad"]
+            width = call.arguments("input pad", pad=())["pad"]
             if len(width) == 4 and any(width):
                 sites = [c for c in call.outputs[0].consumers if isinstance(rewritten.get(c), _DENSE) and c.signals]
                 found[call] = rewrite.CircularPadding(*(_windows(sites[0]) if sites else ()))
@@ -498,7 +499,7 @@ def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
 
 def _windows(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
     """How many samples the windows of a convolution or a pooling span, and their steps, down and across."""
-    given = arguments(call, _ARGUMENTS[call.name])
+    given = call.arguments(_ARGUMENTS[call.name])
     kernel = given["weight"].shape[-2:] if "weight" in given else rewrite.two(given["kernel_size"])
     steps = rewrite.two(given.get("stride") or kernel)
     return rewrite.span(kernel, rewrite.two(given.get("dilation", 1))), steps

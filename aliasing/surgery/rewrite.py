@@ -24,7 +24,7 @@ from torch.utils import _pytree as pytree
 
 from aliasing.downsample.operator import REGISTERED
 from aliasing.downsample.sliding import dense_maximum
-from aliasing.sites.find import slice_axes
+from aliasing.sites.axes import slice_axes
 from aliasing.surgery.operators import Pooling
 
 __all__ = [

@@ -1,0 +1,43 @@
+"""Whether everything that a network pads is padded with the other side of the map."""
+
+from torch import nn
+
+from aliasing.operators import OPERATORS
+from aliasing.sites.change import each
+from aliasing.sites.trace import Trace
+from aliasing.surgery import conversion_of
+
+__all__ = ["pads_circularly"]
+
+_POOLINGS = frozenset(("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"))
+
+
+def pads_circularly(module: nn.Module, record: Trace) -> bool:
+    """Is whatever this network pads padded with the other side of the map?
+
+    The calls of an anti-aliased operator are hidden from the record; there the conversion says how it pads.
+    """
+    conversion = conversion_of(module)
+    if conversion is not None and conversion.padding == "circular":
+        return True
+    if conversion is not None and OPERATORS[conversion.operator].paddings:
+        return False
+    if any(_pads_with_zeros(module_call.module) for module_call in record.module_calls):
+        return False
+    for call in record.calls:
+        if call.name == "pad" and call.signals:
+            given = call.arguments("input pad mode", mode="constant")
+            if given["mode"] != "circular" and any(tuple(given["pad"])[:4]):
+                return False
+        elif call.name in ("conv2d", "_convolution", *_POOLINGS) and call.signals:
+            names = "input kernel_size stride padding" if call.name in _POOLINGS else "input weight bias stride padding"
+            padding = call.arguments(names, padding=0)["padding"]
+            if padding != "valid" and (isinstance(padding, str) or any(each(padding, 1))):
+                return False
+    return True
+
+
+def _pads_with_zeros(module: nn.Module) -> bool:
+    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) or isinstance(module.padding, str):
+        return False
+    return any(each(module.padding, 1)) and getattr(module, "padding_mode", "zeros") != "circular"

@@ -1,0 +1,510 @@
+"""What each call of a network does to the sampling grid: which samples it keeps, along which axes, and what is lost.
+
+One rule a function of torch, for one, two and three axes; it reads the arguments and the shapes of the recorded call.
+"""
+
+import math
+import re
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from aliasing.sites.axes import Axes, index_items, slice_axes, spatial_axes
+from aliasing.sites.flow import ACTIVATIONS, SUMS
+from aliasing.sites.status import Status
+from aliasing.sites.trace import Call, Trace, Value
+
+__all__ = ["MAKES_SAMPLES", "Change", "changes", "each", "unpadded"]
+
+_BY_ITSELF = "by the network itself"
+_OTHER_DIMENSIONS = "only two-dimensional signals are treated"
+_BY_AN_INDEX = "its positions are picked by an index, and not by a step"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a call does to the sampling grid.
+
+    Attributes
+    ----------
+    kind : "convolution", "max pooling", "slicing", …
+    kernel : in samples, one number an axis of space.
+    stride : samples that it is given per sample that it gives, one number an axis; below 1 where it upsamples.
+    status : what there is to do.
+    note : why.
+    source : the map that it changes, where that is not the first input of the call.
+    known_axes : those of space in what it is given, where they are not the last.
+    is_site : False of a call that another one stands for.
+    """
+
+    kind: str
+    kernel: tuple[int, ...]
+    stride: tuple[Fraction, ...]
+    status: Status = Status.SUBSAMPLES
+    note: str = ""
+    source: Value | None = None
+    known_axes: Axes | None = None
+    is_site: bool = True
+
+    @property
+    def axes(self) -> Axes:
+        """The axes of space in what it is given."""
+        return self.known_axes or tuple(range(-len(self.stride), 0))
+
+
+def changes(record: Trace) -> dict[Call, Change]:
+    """What the calls of a recorded run do to the sampling grid, for those that do anything."""
+    axes = spatial_axes(record)
+    found = _slices_that_keep_every_sample(record, axes)
+    reshapes = _Reshapes()
+    for call in record.calls:
+        if call not in found and call.signals:
+            change = reshapes.change(call) or _change(call, axes.get(call.signals[0]))
+            if change is not None:
+                found[call] = change
+    return found
+
+
+def _change(call: Call, axes: Axes | None) -> Change | None:
+    along = _ALONG_AXES.get(call.name)
+    change: Change | None = None if along is None else along(call, axes)
+    if change is None and call.name in _RULES:
+        change = _RULES[call.name](call)
+    lost = change is not None and change.status in (Status.SUBSAMPLES, Status.UNSUPPORTED)
+    if change is not None and lost and len(change.stride) != 2:
+        return replace(change, status=Status.UNSUPPORTED, note=_OTHER_DIMENSIONS)
+    return change
+
+
+def each(value: Any, count: int) -> tuple[int, ...]:
+    """One number an axis, from torch's one for all or one each."""
+    values = (value,) if isinstance(value, int) else tuple(int(one) for one in value)
+    return values * count if len(values) == 1 else values
+
+
+def unpadded(value: Value) -> Value:
+    """The map that a call is given, before what pads it."""
+    while value.producer is not None and value.producer.name == "pad":
+        value = value.producer.signals[0]
+    return value
+
+
+def _dims(call: Call) -> int:
+    """The number of axes of space that a function is for: its name says so, or the shape."""
+    named = re.search(r"(\d)d", call.name)
+    return int(named[1]) if named else len(call.signals[0].shape) - 2
+
+
+def _fractions(stride: tuple[int, ...]) -> tuple[Fraction, ...]:
+    return tuple(map(Fraction, stride))
+
+
+def _ratios(source: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fraction, ...]:
+    return tuple(Fraction(size, kept) for size, kept in zip(source, output, strict=True))
+
+
+def _spans(stride: tuple[Fraction, ...]) -> tuple[int, ...]:
+    return tuple(map(math.ceil, stride))
+
+
+# --- convolutions and poolings ------------------------------------------------------------------------------------
+
+
+def _convolution(call: Call) -> Change | None:
+    names = "input weight bias stride padding dilation groups"
+    given = call.arguments(names, stride=1, padding=0, dilation=1, groups=1)
+    source, weight = given["input"], given["weight"]
+    kernel = tuple(weight.shape[2:])
+    stride = each(given["stride"], len(kernel))
+    if not _subsamples(source, stride):
+        return None
+    if _takes_all(call, kernel, each(given["dilation"], len(kernel)), given["padding"]):
+        return Change("global convolution", kernel, _fractions(stride), Status.GLOBAL)
+    groups = given["groups"]
+    channels = source.shape[-len(kernel) - 1]
+    if groups == channels == weight.shape[0] and not weight.is_learned and not weight.is_signal:
+        return Change("blur pooling", kernel, _fractions(stride), Status.ANTI_ALIASED, _BY_ITSELF)
+    depthwise = groups > 1 and weight.shape[1] == 1
+    return Change("depthwise convolution" if depthwise else "convolution", kernel, _fractions(stride))
+
+
+def _transposed_convolution(call: Call) -> Change | None:
+    given = call.arguments("input weight bias stride", stride=1)
+    kernel = tuple(given["weight"].shape[2:])
+    stride = each(given["stride"], len(kernel))
+    if max(stride) == 1:
+        return None
+    factors = tuple(Fraction(1, step) for step in stride)
+    return Change("transposed convolution", kernel, factors, Status.UPSAMPLING)
+
+
+def _max_pooling(call: Call) -> Change | None:
+    given = call.arguments("input kernel_size stride padding dilation ceil_mode return_indices", padding=0, dilation=1)
+    change = _pooling(call, "max pooling", given)
+    if change is None or not (given.get("return_indices") or "indices" in call.name):
+        return change
+    note = "its indices are wanted, and those of a dense map differ"
+    return replace(change, status=Status.UNSUPPORTED, note=note)
+
+
+def _average_pooling(call: Call) -> Change | None:
+    given = call.arguments("input kernel_size stride padding", padding=0)
+    change = _pooling(call, "average pooling", {**given, "dilation": 1})
+    if change is not None and _stands_for_a_stride(call, change):
+        return replace(change, status=Status.ANTI_ALIASED, note=_BY_ITSELF)
+    return change
+
+
+def _stands_for_a_stride(call: Call, change: Change) -> bool:
+    """Is this average a blur-pool, put where a layer had its stride?
+
+    It is one if it averages whole cells, and nothing else reads the map, which is complete: activated, summed or
+    maximal. So CLIP's ResNets and timm's ``resnetaa`` and ``darknetaa`` write their anti-aliasing. An average beside a
+    strided convolution (the shortcuts of ``resnet50d``), or behind a convolution without an activation (DenseNet), is
+    a layer's own pooling.
+    """
+    source = call.signals[0]
+    if _fractions(change.kernel) != change.stride or len(source.consumers) > 1 or source.producer is None:
+        return False
+    producer = source.producer
+    if re.fullmatch(r"max_pool\dd", producer.name):
+        return _change(producer, None) is None  # at stride 1
+    is_sum = producer.name in SUMS and len(set(producer.signals)) > 1
+    return is_sum or producer.name in ACTIVATIONS
+
+
+def _norm_pooling(call: Call) -> Change | None:
+    given = call.arguments("input norm_type kernel_size stride ceil_mode")
+    change = _pooling(call, "norm pooling", {**given, "padding": 0, "dilation": 1})
+    if change is None or change.status != Status.SUBSAMPLES:
+        return change
+    return replace(change, status=Status.UNSUPPORTED, note="a pooling by norms (LPPool) is not treated")
+
+
+def _pooling(call: Call, kind: str, given: dict[str, Any]) -> Change | None:
+    dims = _dims(call)
+    kernel, stride = each(given["kernel_size"], dims), given.get("stride")
+    steps = each(stride, dims) if stride not in (None, [], ()) else kernel
+    if not _subsamples(call.signals[0], steps):
+        return None
+    if _takes_all(call, kernel, each(given["dilation"], dims), given["padding"]):
+        return Change(f"global {kind}", kernel, _fractions(steps), Status.GLOBAL)
+    return Change(kind, kernel, _fractions(steps))
+
+
+def _subsamples(source: Value, steps: tuple[int, ...]) -> bool:
+    """Is there an axis of more than one sample of which not every one is kept?"""
+    sizes = unpadded(source).shape[-len(steps) :]
+    return any(step > 1 and size > 1 for step, size in zip(steps, sizes, strict=True))
+
+
+def _takes_all(call: Call, kernel: tuple[int, ...], dilation: tuple[int, ...], padding: Any) -> bool:
+    """Does one window hold the whole map, so that there is no other place where it could stand?
+
+    A padded window could: the same convolution at stride 1 gives a map of several samples, of which one is kept.
+    """
+    dims = len(kernel)
+    source, given = unpadded(call.signals[0]).shape[-dims:], call.signals[0].shape[-dims:]
+    is_padded = padding != "valid" and (isinstance(padding, str) or any(each(padding, dims)))
+    if max(call.outputs[0].shape[-dims:]) > 1 or source != given or is_padded:
+        return False
+    return all(d * (k - 1) + 1 >= size for k, d, size in zip(kernel, dilation, source, strict=True))
+
+
+# --- resampling to a size -----------------------------------------------------------------------------------------
+
+
+def _adaptive_pooling(call: Call) -> Change | None:
+    dims = _dims(call)
+    source, output = call.signals[0].shape[-dims:], call.outputs[0].shape[-dims:]
+    if source == output or len(call.signals[0].shape) <= dims:
+        return None
+    stride = _ratios(source, output)
+    if max(output) == 1:
+        return Change("global pooling", _spans(stride), stride, Status.GLOBAL)
+    if max(stride) <= 1:
+        return Change("adaptive pooling", (1,) * dims, stride, Status.UPSAMPLING)
+    return Change("adaptive pooling", _spans(stride), stride)
+
+
+def _mean(call: Call) -> Change | None:
+    source = call.signals[0].shape
+    rank, dims = len(source), call.arguments("input dim keepdim").get("dim")
+    if rank not in (4, 5) or dims is None or isinstance(dims, int | str):
+        return None
+    axes = sorted(axis % rank for axis in dims)
+    if axes not in (list(range(2, rank)), list(range(1, rank - 1))) or max(source[axis] for axis in axes) == 1:
+        return None
+    kernel = tuple(source[axis] for axis in axes)
+    return Change("global pooling", kernel, _fractions(kernel), Status.GLOBAL)
+
+
+def _interpolation(call: Call) -> Change | None:
+    source, output = call.signals[0].shape[2:], call.outputs[0].shape[2:]
+    if source == output or len(source) != len(output) or not source:
+        return None
+    stride, kernel = _ratios(source, output), (1,) * len(source)
+    if max(stride) <= 1:
+        return Change("interpolation", kernel, stride, Status.UPSAMPLING)
+    mode = call.arguments("input size scale_factor mode", mode="nearest")["mode"]
+    if call.kwargs.get("antialias") or mode == "area":
+        return Change(f"interpolation ({mode})", kernel, stride, Status.ANTI_ALIASED, _BY_ITSELF)
+    return Change(f"interpolation ({mode})", kernel, stride)
+
+
+def _exotic_pooling(call: Call) -> Change | None:
+    dims = _dims(call)
+    stride = _ratios(call.signals[0].shape[-dims:], call.outputs[0].shape[-dims:])
+    if max(stride) <= 1:
+        return None
+    return Change(call.name, _spans(stride), stride, Status.UNSUPPORTED, "has no dense counterpart here")
+
+
+# --- between space and channels, of pictures ----------------------------------------------------------------------
+
+
+def _pixel_shuffle(call: Call) -> Change | None:
+    stride = _ratios(call.signals[0].shape[-2:], call.outputs[0].shape[-2:])
+    if max(stride) <= 1:
+        return None if max(stride) == 1 else Change("pixel shuffle", (1, 1), stride, Status.UPSAMPLING)
+    return Change("space to depth", _spans(stride), stride, Status.SPACE_TO_DEPTH)
+
+
+def _unfolding(call: Call) -> Change | None:
+    given = call.arguments("input kernel_size dilation padding stride", stride=1)
+    kernel, stride = each(given["kernel_size"], 2), each(given["stride"], 2)
+    if max(stride) == 1:
+        return None
+    if all(k >= s for k, s in zip(kernel, stride, strict=True)):
+        return Change("unfolding", kernel, _fractions(stride), Status.SPACE_TO_DEPTH)
+    return Change("unfolding", kernel, _fractions(stride), Status.UNSUPPORTED, "patches with gaps between them")
+
+
+def _folding(call: Call) -> Change | None:
+    given = call.arguments("input output_size kernel_size dilation padding stride", stride=1)
+    stride = each(given["stride"], 2)
+    if max(stride) == 1:
+        return None
+    factors = tuple(Fraction(1, step) for step in stride)
+    return Change("folding", each(given["kernel_size"], 2), factors, Status.UPSAMPLING)
+
+
+# --- what picks samples along axes, which may be those of space or of channels ------------------------------------
+
+
+def _indexing(call: Call, axes: Axes | None) -> Change | None:
+    if call.args[0] is not call.signals[0]:
+        return None
+    steps = _steps(call, axes)
+    if steps is not None:
+        return _along("slicing", {axis: Fraction(step) for axis, (_, step) in steps.items()}, call, axes)
+    source, output = call.signals[0].shape, call.outputs[0].shape
+    items = index_items(call.args[1], len(source))
+    if axes is None or items is None or math.prod(output) >= math.prod(source):
+        return None
+    items = [item for item in items if item is not None]
+    picked = [axis for axis in axes if not isinstance(items[axis], slice | int)]
+    if picked:
+        # Where several axes are picked from together, they come out as one, or as many as the index has.
+        kept = [axis for axis in axes if axis not in picked and isinstance(items[axis], slice)]
+        if not kept and max(_rank(items[axis]) for axis in picked) < len(picked):
+            return None  # a list of points, as of a detector's key points, is no map
+        share = Fraction(math.prod(source), math.prod(output)) if not kept and len(picked) == 1 else None
+        return _along("indexing", {axis: share or Fraction(2) for axis in picked}, call, axes, _BY_AN_INDEX)
+    stepped = {axis: Fraction(items[axis].step or 1) for axis in axes if isinstance(items[axis], slice)}
+    if max(stepped.values(), default=1) > 1:
+        return _along("slicing", stepped, call, axes, "its index picks single positions too")
+    return None
+
+
+def _rank(index: Any) -> int:
+    """How many axes an index has: a recorded value's, an array's or a list's."""
+    return len(index.shape) if hasattr(index, "shape") else np.ndim(index)
+
+
+def _index_select(call: Call, axes: Axes | None) -> Change | None:
+    source, output = call.signals[0], call.outputs[0]
+    axis = call.arguments("input dim index")["dim"] % len(source.shape)
+    if axes is None or axis not in axes or output.shape[axis] >= source.shape[axis]:
+        return None
+    ratio = {axis: Fraction(source.shape[axis], output.shape[axis])}
+    return _along("indexing", ratio, call, axes, _BY_AN_INDEX)
+
+
+def _windows(call: Call, axes: Axes | None) -> Change | None:
+    """``Tensor.unfold``, windows of one axis; ``torch.nn.functional.unfold`` is another."""
+    if call.function is not Tensor.unfold:
+        return None
+    given = call.arguments("input dimension size step")
+    axis = given["dimension"] % len(call.signals[0].shape)
+    if axes is None or axis not in axes or given["step"] == 1:
+        return None
+    step = {axis: Fraction(given["step"])}
+    if given["size"] >= given["step"]:
+        return _along("unfolding", step, call, axes, status=Status.SPACE_TO_DEPTH)
+    return _along("unfolding", step, call, axes, "patches with gaps between them")
+
+
+def _along(
+    kind: str,
+    steps: dict[int, Fraction],
+    call: Call,
+    axes: Axes | None,
+    note: str = "",
+    status: Status | None = None,
+) -> Change | None:
+    """A step along some of the axes of space; a note says why it is not supported."""
+    source = call.signals[0].shape
+    steps = {axis: step for axis, step in steps.items() if source[axis] > 1}
+    if max(steps.values(), default=1) <= 1:
+        return None
+    axes = axes or tuple(steps)  # two neighbours
+    status = status or (Status.UNSUPPORTED if note else Status.SUBSAMPLES)
+    stride = tuple(steps.get(axis, Fraction(1)) for axis in axes)
+    return Change(kind, (1,) * len(axes), stride, status, note, known_axes=axes)
+
+
+def _steps(call: Call, axes: Axes | None) -> dict[int, tuple[int, int]] | None:
+    """(start, step) of a slice along each of the axes of space where it has a step; None for any other index.
+
+    Where nothing is known of the axes, two steps along neighbours of a map of four axes are taken for space.
+    """
+    source = call.signals[0]
+    if call.name != "__getitem__" or call.args[0] is not source:
+        return None
+    items = slice_axes(call.args[1], len(source.shape))
+    if items is None:
+        return None
+    stepped = [axis for axis, item in enumerate(items) if (item.step or 1) > 1]
+    if axes is not None:
+        stepped = [axis for axis in stepped if axis in axes]
+    elif len(source.shape) != 4 or stepped not in ([1, 2], [2, 3]):
+        return None
+    if not stepped:
+        return None
+    # Whole numbers, or tensors of one.
+    return {axis: (int(items[axis].start or 0), int(items[axis].step)) for axis in stepped}
+
+
+# By what they are called with, and the axes of space.
+_ALONG_AXES: dict[str, Any] = {
+    "__getitem__": _indexing,
+    "index_select": _index_select,
+    "unfold": _windows,
+}
+_RULES: dict[str, Any] = {
+    **dict.fromkeys(("conv1d", "conv2d", "conv3d", "_convolution"), _convolution),
+    **{
+        f"{name}{dims}d{suffix}": rule
+        for dims in (1, 2, 3)
+        for name, suffix, rule in (
+            ("conv_transpose", "", _transposed_convolution),
+            ("max_pool", "", _max_pooling),
+            ("max_pool", "_with_indices", _max_pooling),
+            ("avg_pool", "", _average_pooling),
+            ("lp_pool", "", _norm_pooling),
+            ("adaptive_avg_pool", "", _adaptive_pooling),
+            ("adaptive_max_pool", "", _adaptive_pooling),
+            ("fractional_max_pool", "", _exotic_pooling),
+        )
+    },
+    "mean": _mean,
+    "amax": _mean,
+    "interpolate": _interpolation,
+    "upsample": _interpolation,
+    "grid_sample": _exotic_pooling,
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_shuffle,
+    "unfold": _unfolding,
+    "fold": _folding,
+}
+MAKES_SAMPLES = frozenset(_RULES.keys() | _ALONG_AXES.keys())
+"""The functions that may change the sampling grid."""
+
+
+# --- downsampling that keeps every sample -------------------------------------------------------------------------
+
+
+def _slices_that_keep_every_sample(record: Trace, axes: dict[Value, Axes]) -> dict[Call, Change]:
+    """Slices of one map that together hold all of its phases: the first stands for them all.
+
+    Along one axis only, that is how wavelets, rotary embeddings and mergings in two steps are written: no site.
+    """
+    groups: dict[tuple[Value, tuple[tuple[int, int], ...], str], dict[tuple[int, ...], Call]] = {}
+    for call in record.calls:
+        steps = _steps(call, axes.get(call.signals[0])) if call.name == "__getitem__" and call.signals else None
+        if steps is not None:
+            items = slice_axes(call.args[1], len(call.signals[0].shape)) or []
+            rest = repr([item for axis, item in enumerate(items) if axis not in steps])
+            key = call.signals[0], tuple((axis, step) for axis, (_, step) in steps.items()), rest
+            phase = tuple(start % step for start, step in steps.values())
+            groups.setdefault(key, {})[phase] = call
+    found: dict[Call, Change] = {}
+    for (source, steps_of, _), phases in groups.items():
+        if len(phases) == math.prod(step for _, step in steps_of):
+            step_of = dict(steps_of)
+            along = axes.get(source) or tuple(step_of)
+            stride = tuple(step_of.get(axis, 1) for axis in along)
+            change = Change("space to depth", stride, _fractions(stride), Status.SPACE_TO_DEPTH, known_axes=along)
+            first, *others = sorted(phases.values(), key=lambda call: call.index)
+            found[first] = replace(change, is_site=len(steps_of) > 1)
+            found.update(dict.fromkeys(others, replace(change, is_site=False)))
+    return found
+
+
+class _Reshapes:
+    """Follows pictures through reshapes and permutations, to see where pixels become channels, or are reduced."""
+
+    _NAMES = frozenset(
+        ("view", "reshape", "permute", "transpose", "flatten", "contiguous", "unflatten", "movedim", "swapaxes")
+    )
+    _REDUCTIONS = frozenset(("mean", "sum", "amax", "amin", "max", "min", "norm", "logsumexp", "select", "__getitem__"))
+
+    def __init__(self) -> None:
+        self._origin: dict[Value, Value] = {}
+
+    def change(self, call: Call) -> Change | None:
+        source, output = call.signals[0], call.outputs[0]
+        origin = self._origin.get(source, source)
+        if call.name in self._REDUCTIONS:
+            return self._reduction(call, origin)
+        if call.name not in self._NAMES:
+            return None
+        if len(origin.shape) != 4 or math.prod(origin.shape) != math.prod(output.shape):
+            return None
+        stride = self._stride(origin.shape, output.shape, keeps_channels=False)
+        if stride is not None:
+            return Change("space to depth", stride, _fractions(stride), Status.SPACE_TO_DEPTH, source=origin)
+        if len(output.shape) > 4:
+            self._origin[output] = origin
+        return None
+
+    def _reduction(self, call: Call, origin: Value) -> Change | None:
+        """One number for the pixels of each cell of a map that was reshaped to cells: a pooling written out."""
+        source, output = call.signals[0], call.outputs[0]
+        if len(source.shape) <= len(output.shape) or source not in self._origin:
+            return None
+        if len(output.shape) > 4:  # one axis after the other
+            self._origin[output] = origin
+            return None
+        stride = self._stride(origin.shape, output.shape, keeps_channels=True)
+        if stride is None:
+            return None
+        note = "a pooling written as a reshape, which is not treated; torch's own pooling of the same cells is"
+        kind = f"{call.name.strip('_')} of cells"
+        return Change(kind, stride, _fractions(stride), Status.UNSUPPORTED, note, origin)
+
+    @staticmethod
+    def _stride(before: tuple[int, ...], after: tuple[int, ...], *, keeps_channels: bool) -> tuple[int, int] | None:
+        if len(after) != 4 or len(before) != 4 or before[0] != after[0]:
+            return None
+        for spatial, channel in (((2, 3), 1), ((1, 2), 3)):
+            if all(after[axis] and before[axis] % after[axis] == 0 for axis in spatial):
+                down, across = (before[axis] // after[axis] for axis in spatial)
+                cells = 1 if keeps_channels else down * across
+                if min(down, across) > 1 and after[channel] == before[channel] * cells:
+                    return down, across
+        return None

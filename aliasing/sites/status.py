@@ -1,0 +1,61 @@
+"""What there is to do at a site: the six statuses, and the words that they had before."""
+
+import warnings
+from enum import StrEnum
+
+__all__ = ["Status"]
+
+# One release: until 0.2.
+_OLD = {"keeps every sample": "space-to-depth", "keeps no position": "global", "out of reach": "unsupported"}
+
+
+class Status(StrEnum):
+    """What there is to do at a site. It is its word, and compares with it.
+
+    Attributes
+    ----------
+    SUBSAMPLES : "subsamples", there to be treated.
+    ANTI_ALIASED : "anti-aliased", which has been.
+    SPACE_TO_DEPTH : "space-to-depth": all phases move into the channels or into overlapping patches, and none is lost.
+    GLOBAL : "global": no position is left, so that nothing can alias.
+    UPSAMPLING : "upsampling", the opposite.
+    UNSUPPORTED : "unsupported": it subsamples where it cannot be treated, and the site's note says why.
+
+    Examples
+    --------
+    >>> Status("global") == "global", Status.GLOBAL in ("global", "unsupported")
+    (True, True)
+    """
+
+    SUBSAMPLES = "subsamples"
+    ANTI_ALIASED = "anti-aliased"
+    SPACE_TO_DEPTH = "space-to-depth"
+    GLOBAL = "global"
+    UPSAMPLING = "upsampling"
+    UNSUPPORTED = "unsupported"
+
+    @classmethod
+    def read(cls, word: str) -> "Status":
+        """The status of a word on disk, which may be an old one."""
+        return cls(_OLD.get(str(word), word))
+
+    @classmethod
+    def _missing_(cls, value: object) -> "Status | None":
+        return cls(_renamed(value)) if value in _OLD else None
+
+    def __eq__(self, other: object) -> bool:
+        return str.__eq__(self, _renamed(other) if isinstance(other, str) and other in _OLD else other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+def _renamed(word: object) -> str:
+    new = _OLD[str(word)]
+    warnings.warn(f"a site's status {str(word)!r} is {new!r} now", DeprecationWarning, stacklevel=3)
+    return new
