@@ -5,17 +5,21 @@ the registry's group, a script by `Registry.add`. Loading this module loads none
 completion can list the names.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aliasing.registry import Registry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from aliasing.images import ImageSource
     from aliasing.models.source import Source
     from aliasing.outputs.base import Output
     from aliasing.protocols import ViewProtocol
     from aliasing.resamplers import Resampler
 
-__all__ = ["OUTPUTS", "PROTOCOLS", "RESAMPLERS", "SOURCES"]
+__all__ = ["INPUTS", "OUTPUTS", "PROTOCOLS", "RESAMPLERS", "SOURCES"]
 
 # In the order in which networks are listed and bare names looked up.
 SOURCES: Registry["Source"] = Registry(
@@ -37,6 +41,20 @@ OUTPUTS: Registry[type["Output"]] = Registry(
     {
         "probabilities": "aliasing.outputs.probabilities:Probabilities",
         "embedding": "aliasing.outputs.embedding:Embedding",
+    },
+)
+
+# A reader takes what `aliasing.images.open_images` was given, and the folder or regular file that it names, or None. It
+# gives an ImageSource, or None if that is not its own; they are asked in this order, and those of other packages last.
+INPUTS: Registry["Callable[[Any, Path | None], ImageSource | None]"] = Registry(
+    "kind of input",
+    "aliasing.inputs",
+    {
+        "sample": "aliasing.images.sample:read",
+        "mnist-cifar": "aliasing.images.datasets:read",
+        "parquet": "aliasing.images.tables:read",
+        "zip": "aliasing.images.archives:read_zip",
+        "tar": "aliasing.images.archives:read_tar",
     },
 )
 

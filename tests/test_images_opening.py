@@ -11,7 +11,7 @@ import pytest
 
 from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, open_images
-from aliasing.images import opening as opening_module
+from aliasing.images import sample as sample_module
 from tests.image_files import PHOTO, PNG, loaded, write_tree, zip_bytes
 
 
@@ -25,7 +25,7 @@ def test_the_sample() -> None:
 
 
 def test_the_sample_without_scikit_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(opening_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(sample_module.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'pip install "aliasing\[offline\]"'):
         open_images("sample")
 

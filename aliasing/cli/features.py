@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import add_protocol, print_json, source_of
+from aliasing.cli.shared import add_protocol, known_images, print_json, source_of
 
 if TYPE_CHECKING:
     from aliasing.depth.features import Features
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="files, a folder, a glob, an archive, a data set on disk, or `sample`; the first is drawn",
+        help=f"{known_images()}; the first is drawn",
     )
     parser.add_argument(
         "--layers", nargs="+", metavar="NAME", help="modules, or `input` (default: one for each resolution)"

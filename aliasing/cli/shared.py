@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aliasing.kinds import PROTOCOLS, RESAMPLERS
+from aliasing.kinds import INPUTS, PROTOCOLS, RESAMPLERS
 from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.tables import FORMATS, cell
 
@@ -30,6 +30,7 @@ __all__ = [
     "check_animate",
     "film_numbers",
     "images_of",
+    "known_images",
     "measuring",
     "named",
     "print_json",
@@ -42,6 +43,11 @@ __all__ = [
 _SKIPPED_SHOWN = 10
 
 
+def known_images() -> str:
+    """What `aliasing.images.open_images` takes, for help."""
+    return f"image files, a folder or a pattern such as photos/*.jpg, or {', '.join(INPUTS)}"
+
+
 def add_images(parser: argparse.ArgumentParser) -> None:
     """Which images are shown."""
     parser.add_argument(
@@ -49,7 +55,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["sample"],
         metavar="PATH",
-        help="files, a folder, a glob, a zip or tar archive, a Parquet file, a data set on disk, or `sample` (default)",
+        help=f"{known_images()} (default sample)",
     )
     parser.add_argument(
         "--orientation",

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import print_json, source_of
+from aliasing.cli.shared import known_images, print_json, source_of
 
 if TYPE_CHECKING:
     from aliasing.downsample.survey import OperatorSurvey
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "images",
         nargs="+",
         metavar="IMAGE",
-        help="files, a folder, a glob, an archive, a data set on disk, or `sample`; the first is drawn",
+        help=f"{known_images()}; the first is drawn",
     )
     parser.add_argument(
         "--operator",

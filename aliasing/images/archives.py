@@ -19,7 +19,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any, Self
@@ -27,12 +27,14 @@ from typing import IO, Any, Self
 from aliasing.classes import Label, written
 from aliasing.errors import InputError
 from aliasing.images import video
-from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, image_entry, read_bounded
-from aliasing.images.folders import is_hidden, is_media
+from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, image_entry, read_bounded, shown
+from aliasing.images.folders import folder_source, is_hidden, is_media
 from aliasing.images.labels import TABLES, Labels, find_labels
 from aliasing.images.pixels import MAX_BYTES, BadImage
+from aliasing.images.tables import choose_split
 
 MAX_EXPANSION = 200
+_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _MAX_HEADER = 2**20  # of a tar: a name or a table of attributes, which tarfile reads into memory
 _LABEL_ENDING = ".cls"
 _MAX_LABEL_BYTES = 4096
@@ -103,6 +105,11 @@ def zip_source(path: Path) -> ImageSource:
     return _archive_source("zip file", path, members, partial(_zip_entries, path, members))
 
 
+def read_zip(spec: Any, path: Path | None) -> ImageSource | None:
+    """A zip file."""
+    return zip_source(path) if path is not None and path.name.lower().endswith(".zip") and path.is_file() else None
+
+
 def _zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     named = (info for info in archive.infolist() if info.filename and not info.is_dir())
     members = (info for info in named if not is_hidden(_plain(info.filename)))
@@ -150,6 +157,30 @@ def tar_source(path: Path) -> ImageSource:
         if not members.names:
             raise InputError(f"{path} is not a readable tar file: {_say(error)}") from error
     return _archive_source("tar file", path, members, partial(_tar_entries, path, members))
+
+
+def _is_tar(path: Path) -> bool:
+    return path.name.lower().endswith(_TAR_ENDINGS)
+
+
+def read_tar(spec: Any, path: Path | None) -> ImageSource | None:
+    """A tar file, plain or compressed; or a folder of them without images, such as WebDataset's shards."""
+    if path is None or not path.is_dir():
+        return tar_source(path) if path is not None and _is_tar(path) else None
+    shards = choose_split(sorted(file for file in path.iterdir() if _is_tar(file)))
+    if not shards or folder_source(path) is not None:
+        return None
+    sources = [tar_source(shard) for shard in shards]
+    origins = {source.description.rpartition(", ")[2] for source in sources}
+    return ImageSource(
+        f"{len(shards)} tar files in {path}, {origins.pop() if len(origins) == 1 else 'labels from some'}",
+        lambda: (
+            replace(entry, name=f"{shown(shard.name)}/{entry.name}")
+            for shard, source in zip(shards, sources, strict=True)
+            for entry in source
+        ),
+        folders=(path,),
+    )
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:

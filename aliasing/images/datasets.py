@@ -42,8 +42,10 @@ def array_entry(name: str, label: Label, pixels: Pixels) -> Entry:
     return Entry(shown(name), label, load, identify)
 
 
-def dataset_source(path: Path) -> ImageSource | None:
-    """The data set in this folder or file, recognised by the names of its files, or None."""
+def read(spec: Any, path: Path | None) -> ImageSource | None:
+    """The data set in a folder or file, recognised by the names of its files."""
+    if path is None:
+        return None
     if path.is_dir():
         return _idx_in(path) or _cifar_in(path)
     if _IDX_NAME.fullmatch(path.name):

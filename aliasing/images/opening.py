@@ -1,7 +1,6 @@
-"""What does the user mean by these images? A path, a pattern, the word ``sample``, or things already in memory."""
+"""Opening images: from what a reader of `aliasing.kinds.INPUTS` takes, a path, a pattern, or things in memory."""
 
 import glob
-import importlib.util
 import math
 import threading
 from collections.abc import Iterable, Iterator
@@ -16,8 +15,7 @@ import PIL.Image
 
 from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, UsageError, one_line, who_exits
-from aliasing.images.archives import tar_source, zip_source
-from aliasing.images.datasets import array_entry, dataset_source
+from aliasing.images.datasets import array_entry
 from aliasing.images.entries import (
     Clip,
     Entry,
@@ -31,24 +29,8 @@ from aliasing.images.entries import (
 )
 from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
 from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, Pixels, from_pil, from_tensor, turn_of
-from aliasing.images.tables import choose_split, parquet_source
-
-# The photographs among scikit-image's pictures; of the stereo pair (motorcycle), one.
-SAMPLE = (
-    "astronaut.png",
-    "brick.png",
-    "camera.png",
-    "chelsea.png",
-    "coffee.png",
-    "coins.png",
-    "grass.png",
-    "gravel.png",
-    "hubble_deep_field.jpg",
-    "moon.png",
-    "motorcycle_left.png",
-    "rocket.jpg",
-)
-_TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+from aliasing.images.tables import parquet_source
+from aliasing.kinds import INPUTS
 
 Spec = str | Path | PIL.Image.Image | npt.NDArray[Any]
 
@@ -114,14 +96,54 @@ def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPR
 def _open(spec: Any) -> ImageSource:
     if isinstance(spec, ImageSource):
         return spec
-    if isinstance(spec, (str, Path)):
-        return _open_path(spec)
-    if isinstance(spec, np.ndarray):
+    if not isinstance(spec, (str, Path)):
+        return _read(spec, None) or _open_in_memory(spec)
+    try:
+        path = _existing(spec)
+        source = _read(spec, path)
+        if source is None and path is not None:
+            source = folder_source(path) if path.is_dir() else file_source(path)
+            if source is None:
+                raise InputError(f"{path} holds no images")
+        elif source is None and glob.has_magic(str(spec)):
+            source = _open_pattern(Path(spec).expanduser())
+    except OSError as error:
+        raise InputError(f"{spec} cannot be read: {error.strerror}") from error
+    except InputError:
+        raise
+    except (ValueError, RuntimeError) as error:  # a null byte, a misplaced **, an unknown ~user
+        raise InputError(f"{spec} is no path: {error}") from error
+    if source is None:
+        raise InputError(f"{spec} does not exist; expected an image, a folder, an archive, a pattern, or 'sample'")
+    return source
+
+
+def _read(spec: Any, path: Path | None) -> ImageSource | None:
+    """What the first reader that takes it makes of it; None if there is none."""
+    found = (INPUTS[name](spec, path) for name in INPUTS)
+    return next((source for source in found if source is not None), None)
+
+
+def _existing(spec: str | Path) -> Path | None:
+    """The folder or the regular file that a path names, which can be read; None if there is nothing there."""
+    path = Path(spec).expanduser()
+    if path.is_dir():
+        return path
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        check_regular(path.stat())
+    except BadImage as error:
+        raise InputError(f"{path} is a {error}") from error
+    with path.open("rb"):
+        return path
+
+
+def _open_in_memory(spec: Any) -> ImageSource:
+    if isinstance(spec, np.ndarray) or is_tensor(spec):
         return _open_items(list(spec) if spec.ndim == 4 else [spec])
     if isinstance(spec, PIL.Image.Image):
         return _open_items([spec])
-    if is_tensor(spec):
-        return _open_items(list(spec) if spec.ndim == 4 else [spec])
     if hasattr(spec, "dataset") and hasattr(spec, "batch_size"):  # a DataLoader, which batches and shuffles
         return _open(spec.dataset)
     if _is_dataset(spec):
@@ -129,74 +151,6 @@ def _open(spec: Any) -> ImageSource:
     if isinstance(spec, Iterable):
         return _open_items(list(spec))
     raise UsageError(f"images are a path, a pattern, 'sample', arrays or PIL images; got {type(spec).__name__}")
-
-
-def _open_path(spec: str | Path) -> ImageSource:
-    if spec == "sample":
-        return _sample()
-    try:
-        path = Path(spec).expanduser()
-        if path.is_dir():
-            return _open_folder(path)
-        if path.exists() or path.is_symlink():
-            return _open_file(path)
-        if glob.has_magic(str(spec)):
-            return _open_pattern(path)
-    except OSError as error:
-        raise InputError(f"{spec} cannot be read: {error.strerror}") from error
-    except InputError:
-        raise
-    except (ValueError, RuntimeError) as error:  # a null byte, a misplaced **, an unknown ~user
-        raise InputError(f"{spec} is no path: {error}") from error
-    raise InputError(f"{spec} does not exist; expected an image, a folder, an archive, a pattern, or 'sample'")
-
-
-def _open_file(path: Path) -> ImageSource:
-    try:
-        check_regular(path.stat())
-    except BadImage as error:
-        raise InputError(f"{path} is a {error}") from error
-    with path.open("rb"):
-        pass
-    name = path.name.lower()
-    if name.endswith(".zip"):
-        return zip_source(path)
-    if name.endswith(_TAR_ENDINGS):
-        return tar_source(path)
-    if name.endswith(".parquet"):
-        return parquet_source([path])
-    return dataset_source(path) or file_source(path)
-
-
-def _open_folder(path: Path) -> ImageSource:
-    known = dataset_source(path)
-    if known is not None:
-        return known
-    tables = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
-    if tables:
-        return parquet_source(choose_split(tables))
-    source = folder_source(path)
-    if source is not None:
-        return source
-    shards = choose_split(sorted(file for file in path.iterdir() if file.name.lower().endswith(_TAR_ENDINGS)))
-    if not shards:
-        raise InputError(f"{path} holds no images")
-    return _open_shards(path, shards)
-
-
-def _open_shards(path: Path, shards: list[Path]) -> ImageSource:
-    """Archives of one data set, one after the other."""
-    sources = [tar_source(shard) for shard in shards]
-    origins = {source.description.rpartition(", ")[2] for source in sources}
-    return ImageSource(
-        f"{len(shards)} tar files in {path}, {origins.pop() if len(origins) == 1 else 'labels from some'}",
-        lambda: (
-            replace(entry, name=f"{shown(shard.name)}/{entry.name}")
-            for shard, source in zip(shards, sources, strict=True)
-            for entry in source
-        ),
-        folders=(path,),
-    )
 
 
 def _open_pattern(pattern: Path) -> ImageSource:
@@ -350,13 +304,3 @@ def _pil_entry(name: str, label: Label, image: PIL.Image.Image) -> Entry:
         return Image(pixels, entry.name, identity(pixels), entry.label, turned)
 
     return Entry(name, label, load, lambda entry: identity(decoded(entry.orientation)))
-
-
-def _sample() -> ImageSource:
-    package = importlib.util.find_spec("skimage")
-    folder = Path(package.origin).parent / "data" if package is not None and package.origin else None
-    paths = [folder / name for name in SAMPLE if (folder / name).is_file()] if folder else []
-    if not paths:
-        raise InputError('the sample is scikit-image\'s photographs: pip install "aliasing[offline]"')
-    description = f"sample: {len(paths)} photographs bundled with scikit-image, unlabelled"
-    return ImageSource(description, lambda: (media_entry(path.name, None, path) for path in paths))

@@ -21,6 +21,14 @@ IMAGE_COLUMNS = ("image", "img")
 LABEL_COLUMNS = ("label", "labels", "fine_label")
 
 
+def read(spec: Any, path: Path | None) -> ImageSource | None:
+    """A Parquet file, or a folder of them."""
+    if path is None or not path.is_dir():
+        return parquet_source([path]) if path is not None and path.name.lower().endswith(".parquet") else None
+    tables = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
+    return parquet_source(choose_split(tables)) if tables else None
+
+
 def parquet_source(paths: list[Path]) -> ImageSource:
     """The images of Parquet files with the same schema, row by row."""
     for path in paths:

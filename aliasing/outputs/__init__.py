@@ -22,8 +22,7 @@ __all__ = ["OUTPUTS", "measures_in", "output_of", "output_of_table"]
 
 def output_of(settings: Mapping[str, Any]) -> "type[Output] | None":
     """The output that a run's settings name, class probabilities if they name none; None if it is not installed."""
-    name = settings.get("output", "probabilities")
-    return OUTPUTS[name] if name in OUTPUTS else None  # noqa: SIM401 - a registry has no get
+    return OUTPUTS.get(settings.get("output", "probabilities"))
 
 
 def output_of_table(table: "pa.Table") -> "type[Output]":
