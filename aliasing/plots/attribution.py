@@ -1,9 +1,9 @@
 """The figure of an attribution: for each site the jitter that its treatment takes away, and that sparing it leaves."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -11,9 +11,9 @@ from aliasing.depth.attribution import AS_IT_IS, TREATED, Attribution
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, plain, style
+from aliasing.plots.style import COLOURS, plain, spans, style
 
-_WAYS = {
+WAYS = {
     "alone": ("this site treated, minus none", "o"),
     "spared": ("all but this site treated, minus all", "s"),
 }
@@ -41,13 +41,12 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
             1, len(measures), figsize=(10.5, 2.3 + 0.55 * len(sites)), sharey=True, squeeze=False
         )
         for axes, measure in zip(panels[0], measures, strict=True):
-            _panel(axes, sites, measure)
+            differences(axes, sites, measure)
             axes.set_xlabel(f"difference of {measure.called}")
             before, after = (summary["variants"][name][measure.name]["value"] for name in (AS_IT_IS, TREATED))
             axes.set_title(f"none treated {before:.3f}, all {after:.3f}", fontsize=9.5)
         labels = [f"{site['rank']}. {plain(site['name'])}\n{_described(site)}" for site in sites]
-        panels[0][0].set_yticks(range(len(sites)), labels, fontsize=8.5)
-        panels[0][0].set_ylim(len(sites) - 0.5, -0.5)
+        panels[0][0].set_yticks(range(len(sites)), labels)
         handles, names = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8.5)
         images = summary["variants"][AS_IT_IS]["images"]
@@ -59,21 +58,21 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
     return figure
 
 
-def _panel(axes: Axes, sites: list[dict[str, Any]], measure: Measure) -> None:
+def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -> None:
+    """What treating each site alone, and sparing it alone, changes of a measure; the sites from top to bottom."""
     by_pair = "all" in sites[0]["alone"][measure.name]
     selections = {"all": "all pairs", "matched": "matched on margin"} if by_pair else {"": ""}
-    for way, (colour, (text, marker)) in zip(_WAYS, zip(COLOURS, _WAYS.values(), strict=False), strict=True):
+    for way, (colour, (text, marker)) in zip(WAYS, zip(COLOURS, WAYS.values(), strict=False), strict=True):
         for number, (selection, label) in enumerate(selections.items()):
             found = [site[way][measure.name] for site in sites]
             estimates = [estimate[selection] if selection else estimate for estimate in found]
             # Null where too few images, or none, tell it; a mark that is not a number is not drawn.
-            bounds = [[e[bound] for e in estimates] for bound in ("value", "low", "high")]
-            values, low, high = np.array(bounds, dtype=float)
+            values, errors = spans(estimates)
             offset = (-0.22 if way == "alone" else 0.1) + 0.13 * number
             axes.errorbar(
                 values,
                 [row + offset for row in range(len(sites))],
-                xerr=[values - low, high - values],
+                xerr=errors,
                 fmt=marker,
                 color=colour,
                 markerfacecolor="white" if selection == "matched" else colour,
@@ -84,6 +83,9 @@ def _panel(axes: Axes, sites: list[dict[str, Any]], measure: Measure) -> None:
             )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
+    axes.set_yticks(range(len(sites)), [f"{site['rank']}. {plain(site['name'])}" for site in sites])
+    axes.tick_params(axis="y", labelsize=8.5)
+    axes.set_ylim(len(sites) - 0.5, -0.5)
 
 
 def _described(site: dict[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +13,18 @@ from matplotlib.ticker import MaxNLocator
 
 from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, line_of, plain, style
+from aliasing.plots.style import COLOURS, line_of, plain, spans, style
+from aliasing.plots.svg import tell
+from aliasing.tables import cell
+
+# What each network is called, its number (which is its colour and its line), and its part of the summary.
+Networks: TypeAlias = Sequence[tuple[str, int, dict[str, Any]]]
+
+
+class Panel(Protocol):
+    """Draws the networks on the axes."""
+
+    def __call__(self, axes: Axes, networks: Networks) -> None: ...
 
 
 def depth(profile: Profile) -> Figure:
@@ -30,25 +42,12 @@ def depth(profile: Profile) -> Figure:
     matplotlib.figure.Figure
     """
     summary = profile.summary()
-    models = summary["models"]
+    models = [(short_name(name), number, model) for number, (name, model) in enumerate(summary["models"].items())]
     with style():
         figure, panels = plt.subplots(3, 2, figsize=(11, 11.5))
-        _against_depth(panels[0, 0], models, "relative_change")
-        panels[0, 0].set_title("Invariance: how far do the averaged features move?")
-        panels[0, 0].set_ylabel("relative change")
-        panels[0, 0].set_ylim(bottom=0)
-        _against_depth(panels[0, 1], models, "equivariance_error")
-        panels[0, 1].set_title("Equivariance: how far is the map from the moved map?")
-        panels[0, 1].set_ylabel("equivariance error (2: unrelated)")
-        panels[0, 1].set_ylim(bottom=0)
-        _against_depth(panels[1, 0], models, "unexplained_change")
-        panels[1, 0].set_title("Which share of the map's change does the shift not explain?")
-        panels[1, 0].set_ylabel("unexplained change")
-        panels[1, 0].axhline(1, color="0.5", linestyle=":", linewidth=1)
-        panels[1, 0].set_ylim(bottom=0)
-        _aliasing(panels[1, 1], models)
-        _spectra(panels[2, 0], models)
-        _receptive_fields(panels[2, 1], models)
+        for axes, (title, draw) in zip(panels.flat, PANELS.items(), strict=True):
+            draw(axes, models)
+            axes.set_title(title.format(first=models[0][0]))
         handles, labels = panels[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), 3))
         figure.suptitle(_title(summary), fontsize=11)
@@ -122,16 +121,18 @@ def _title(summary: dict[str, Any]) -> str:
     return f"A shift (`{protocol}`) against depth: {shown}, 95 % intervals, maps {boundary}"
 
 
-def _against_depth(axes: Axes, models: dict[str, Any], measure: str) -> None:
-    for index, (name, model) in enumerate(models.items()):
+def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> None:
+    for name, index, model in networks:
         colour = COLOURS[index % len(COLOURS)]
         known = [layer for layer in model["layers"] if layer[measure] and layer[measure]["value"] is not None]
         places = [layer["depth"] for layer in known]
         values = [layer[measure]["value"] for layer in known]
-        axes.plot(places, values, line_of(index), color=colour, label=short_name(name), linewidth=1.5)
+        axes.plot(places, values, line_of(index), color=colour, label=name, linewidth=1.5)
         for is_map, face in ((True, colour), (False, "white")):
-            chosen = [i for i, layer in enumerate(known) if layer["form"].startswith("map") == is_map]
-            _points(axes, [places[i] for i in chosen], [values[i] for i in chosen], colour, face)
+            chosen = [layer for layer in known if layer["form"].startswith("map") == is_map]
+            points = [layer["depth"] for layer in chosen], [layer[measure]["value"] for layer in chosen]
+            (drawn,) = axes.plot(*points, "o", color=colour, markerfacecolor=face, markersize=4)
+            tell(drawn, [f"{name}, {layer['name']}: {cell(layer[measure])}" for layer in chosen])
         bounded = [layer for layer in known if layer[measure]["low"] is not None]
         axes.fill_between(
             [layer["depth"] for layer in bounded],
@@ -141,20 +142,24 @@ def _against_depth(axes: Axes, models: dict[str, Any], measure: str) -> None:
             alpha=0.2,
             linewidth=0,
         )
-    _mark_sites(axes, models)
+    axes.set_ylabel(title)
+    axes.set_ylim(bottom=0)
+    _mark_sites(axes, networks)
 
 
-def _points(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, face: str) -> None:
-    axes.plot(x, y, "o", color=colour, markerfacecolor=face, markersize=4)
+def _unexplained(axes: Axes, networks: Networks) -> None:
+    _against_depth(axes, networks, "unexplained_change", "unexplained change")
+    axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
+    axes.set_ylim(bottom=0)
 
 
-def _mark_sites(axes: Axes, models: dict[str, Any]) -> None:
+def _mark_sites(axes: Axes, networks: Networks) -> None:
     """A triangle on the lower edge for each site, and, of a single network, a line."""
-    for index, model in enumerate(models.values()):
+    for row, (_, index, model) in enumerate(networks):
         places = sorted({site["depth"] + 0.5 for site in model["sites"]})
         axes.plot(
             places,
-            [0.015 + 0.03 * index] * len(places),
+            [0.015 + 0.03 * row] * len(places),
             "^",
             color=COLOURS[index % len(COLOURS)],
             markersize=6,
@@ -162,52 +167,50 @@ def _mark_sites(axes: Axes, models: dict[str, Any]) -> None:
             clip_on=False,
             zorder=3,
         )
-        if len(models) == 1:
+        if len(networks) == 1:
             for place in places:
                 axes.axvline(place, color="0.85", linewidth=1, zorder=0)
-    axes.set_xlim(0, max(len(model["layers"]) for model in models.values()) + 1)
+    axes.set_xlim(0, max(len(model["layers"]) for _, _, model in networks) + 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("depth (layers looked at); ▲ downsampling")
     axes.grid(axis="y", alpha=0.3)
 
 
-def _aliasing(axes: Axes, models: dict[str, Any]) -> None:
-    for index, model in enumerate(models.values()):
+def _aliasing(axes: Axes, networks: Networks) -> None:
+    for row, (name, index, model) in enumerate(networks):
         colour = COLOURS[index % len(COLOURS)]
         for measure, marker, face, shift in (
             ("energy_above", "s", "white", 0.0),
             ("alias_fraction", "o", colour, 0.15),
         ):
             known = [site for site in model["sites"] if site[measure] is not None]
-            values = [site[measure]["value"] for site in known]
-            low = [value - site[measure]["low"] for value, site in zip(values, known, strict=True)]
-            high = [site[measure]["high"] - value for value, site in zip(values, known, strict=True)]
-            places = [site["depth"] + 0.5 + shift + 0.3 * index for site in known]
-            axes.errorbar(
-                places,
+            values, errors = spans(site[measure] for site in known)
+            drawn = axes.errorbar(
+                [site["depth"] + 0.5 + shift + 0.3 * row for site in known],
                 values,
-                yerr=[low, high],
+                yerr=errors,
                 fmt=marker,
                 color=colour,
                 markerfacecolor=face,
                 capsize=2,
                 markersize=5,
             )
-    _mark_sites(axes, models)
+            title = measure.replace("_", " ")
+            tell(drawn.lines[0], [f"{name}, {site['name']}: {title} {cell(site[measure])}" for site in known])
+    _mark_sites(axes, networks)
     axes.set_ylim(0, None)
-    axes.set_title("Aliasing: energy at and above the new Nyquist frequency")
-    axes.set_ylabel("□ in front of the site   ● of what is subsampled")
+    axes.set_ylabel("share of the energy")
 
 
-def _spectra(axes: Axes, models: dict[str, Any]) -> None:
+def _spectra(axes: Axes, networks: Networks) -> None:
     """Of the first network, in front of each of its sites."""
-    name, model = next(iter(models.items()))
+    model = networks[0][2]
     sites = [site for site in model["sites"] if site["spectrum"] is not None]
     colours = plt.get_cmap("viridis")
     for index, site in enumerate(sites):
         rings = site["spectrum"]["power"]
         known = [ring for ring, estimate in enumerate(rings) if estimate is not None and estimate["value"] > 0]
-        colour = colours(0.9 * index / max(len(sites) - 1, 1))
+        colour = colours(0.25 + 0.6 * index / max(len(sites) - 1, 1))  # neither too dark nor too pale for a page
         frequency = [site["spectrum"]["frequency"][ring] for ring in known]
         axes.plot(frequency, [rings[ring]["value"] for ring in known], "-", color=colour, label=plain(site["name"]))
         bounded = [ring for ring in known if rings[ring]["low"] is not None and rings[ring]["low"] > 0]
@@ -226,13 +229,12 @@ def _spectra(axes: Axes, models: dict[str, Any]) -> None:
     axes.set_xlim(0, 0.5)
     axes.set_xlabel("frequency, cycles per cell (⋯ the new Nyquist frequency)")
     axes.set_ylabel("mean power ÷ that of white noise")
-    axes.set_title(f"Spectrum in front of each site: {short_name(name)}")
     if 0 < len(sites) <= 8:
         axes.legend(fontsize=7)
 
 
-def _receptive_fields(axes: Axes, models: dict[str, Any]) -> None:
-    for index, model in enumerate(models.values()):
+def _receptive_fields(axes: Axes, networks: Networks) -> None:
+    for _, index, model in networks:
         colour = COLOURS[index % len(COLOURS)]
         known = [
             (layer["depth"], (layer["receptive_field"] or [None])[0], layer["cumulative_stride"][0])
@@ -243,10 +245,26 @@ def _receptive_fields(axes: Axes, models: dict[str, Any]) -> None:
         axes.plot([place for place, _ in fields], [field for _, field in fields], "-", color=colour)
         axes.plot([place for place, _, _ in known], [stride for _, _, stride in known], "--", color=colour)
     # The fields are drawn down the image, so its height bounds them.
-    for size in sorted({np.ravel(model["input_size"])[0] for model in models.values()}):
+    for size in sorted({np.ravel(model["input_size"])[0] for _, _, model in networks}):
         axes.axhline(size, color="0.5", linestyle=":", linewidth=1)
-    _mark_sites(axes, models)
+    _mark_sites(axes, networks)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_title("Receptive field (—), cumulative stride (- -), image size (⋯)")
     axes.set_ylabel("pixels")
+
+
+PANELS: dict[str, Panel] = {
+    "Invariance: how far do the averaged features move?": partial(
+        _against_depth, measure="relative_change", title="relative change"
+    ),
+    "Equivariance: how far is the map from the moved map?": partial(
+        _against_depth, measure="equivariance_error", title="equivariance error (2: unrelated)"
+    ),
+    "Which share of the map's change does the shift not explain?": _unexplained,
+    "Aliasing: energy at and above the new Nyquist frequency\n□ in front of the site, ● of what is subsampled": (
+        _aliasing
+    ),
+    "Spectrum in front of each site: {first}": _spectra,
+    "Receptive field (—), cumulative stride (- -), image size (⋯)": _receptive_fields,
+}
+"""The panels of :func:`depth` by what they show; one that shows the first network only has ``{first}`` in its title."""

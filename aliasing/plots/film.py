@@ -3,7 +3,6 @@
 import importlib.util
 import io
 import tempfile
-import warnings
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 
 from aliasing.errors import InputError
 from aliasing.plots.moving import FRAMES_PER_SECOND
+from aliasing.plots.style import any_script
 from aliasing.progress import watched
 from aliasing.provenance import write_bytes
 
@@ -57,8 +57,7 @@ def save_film(film: FuncAnimation, path: Path, *, progress: bool = False) -> Non
             bar.total = frames
             bar.update()
 
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph")  # boxes replace a script that the font lacks
+        with any_script():
             film.save(str(path), writer=drawn, dpi=_DOTS_PER_INCH, progress_callback=seen)
     plt.close(drawn.fig)
     encoded = {".mp4": mp4(drawn.frames, FRAMES_PER_SECOND), ".gif": gif(drawn.frames, FRAMES_PER_SECOND)}

@@ -1,20 +1,26 @@
 """The figure of a jitter measurement: the networks by measure, and one photograph along the shift."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from aliasing.jitter import Jitter, Trace
 from aliasing.outputs import measures_in, output_of
 from aliasing.outputs.base import Measure
-from aliasing.plots.style import COLOURS, line_of, plain, style
+from aliasing.plots.style import COLOURS, line_of, plain, spans, style
+from aliasing.plots.svg import tell
+from aliasing.tables import cell
 
 _MOST_THUMBNAILS = 9
+Floats: TypeAlias = npt.NDArray[np.floating[Any]]
+Row: TypeAlias = tuple[str, int, dict[str, Any] | None]
 
 
 def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
@@ -62,26 +68,38 @@ def _measures(
 ) -> None:
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     for axes, measure in zip(panels, measures, strict=True):
-        for row, model in enumerate(models.values()):
-            estimate = model.get(measure.name)
-            if estimate is None or estimate["value"] is None:
-                continue
-            value, low, high = estimate["value"], estimate["low"], estimate["high"]
-            errors = [[value - low], [high - value]]
-            axes.errorbar(value, row, xerr=errors, fmt="o", color=COLOURS[row % len(COLOURS)], capsize=3)
-        axes.set_xlabel(measure.axis)
-        axes.grid(axis="x", alpha=0.3)
-        axes.xaxis.set_major_locator(MaxNLocator(6))  # the numbers of small values are long
-        if measure.sign < 0:
-            axes.set_xlim(left=measure.range[0])
-    panels[0].set_yticks(range(len(models)), [short_name(name) for name in models])
-    panels[0].set_ylim(len(models) - 0.5, -0.5)
+        rows = [(short_name(name), row, model.get(measure.name)) for row, (name, model) in enumerate(models.items())]
+        intervals(axes, rows, measure)
     images = max(model["images"] for model in models.values())
     protocol = summary["settings"]["protocol"]["name"]
     few = any("too few for a narrow interval" in caution for model in models.values() for caution in model["cautions"])
     caution = "; too few change for narrow intervals" if few else ""
     shown = "1 image" if images == 1 else f"{images} images"
     figure.suptitle(f"Jitter under `{protocol}`: {shown}, 95 % intervals{caution}", fontsize=11)
+
+
+def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
+    """One measure of every network as a point with its interval, a row each.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    rows : sequence of (str, int, dict or None)
+        What the network is called, its number (which is its colour), and its estimate, if there is one.
+    measure : Measure
+    """
+    for row, (name, number, estimate) in enumerate(rows):
+        if estimate is not None and estimate["value"] is not None:
+            value, errors = spans([estimate])
+            drawn = axes.errorbar(value, [row], xerr=errors, fmt="o", color=COLOURS[number % len(COLOURS)], capsize=3)
+            tell(drawn.lines[0], [f"{name}: {cell(estimate)}"])
+    axes.set_xlabel(measure.axis)
+    axes.grid(axis="x", alpha=0.3)
+    axes.xaxis.set_major_locator(MaxNLocator(6))  # the numbers of small values are long
+    if measure.sign < 0:
+        axes.set_xlim(left=measure.range[0])
+    axes.set_yticks(range(len(rows)), [name if len(name) <= 40 else name[:39] + "…" for name, _, _ in rows])
+    axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
 def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
@@ -91,16 +109,12 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
     grid = figure.add_gridspec(2, columns, height_ratios=[2.2, 1])
     curve = figure.add_subplot(grid[0, :])
     for index, trace in enumerate(traces):
-        colour = COLOURS[index % len(COLOURS)]
         label = f"{short_name(trace.model)}: P({fit(trace.answers[0], 30)})"
-        curve.plot(trace.positions, trace.probability, f"o{line_of(index)}", color=colour, label=label, markersize=4)
-        mark_jumps(curve, trace, colour)
+        answers_along_path(curve, trace.positions, trace.probability, trace.jumps, index, label)
     margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
     curve.set_xlim(first.positions[0] - margin, first.positions[-1] + margin)
-    curve.set_ylim(-0.02, 1.02)
     curve.set_ylabel("probability of the\nfirst view's answer")
     curve.set_xlabel(f"position on the path ({first.unit}); a ring where the answer changes")
-    curve.grid(alpha=0.3)
     curve.set_xticks(first.positions[shown.astype(int)])
     curve.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(traces), 3), fontsize=9)
     for column, view in enumerate(shown.astype(int)):
@@ -122,12 +136,34 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
     )
 
 
-def mark_jumps(axes: Axes, trace: Trace, colour: str) -> None:
+def answers_along_path(
+    axes: Axes, positions: Floats, probability: Floats, jumps: Any, number: int, label: str, joined: bool = True
+) -> Line2D:
+    """The probability of the first view's answer, view by view, with a ring where the answer jumps.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    positions, probability : arrays (views,)
+    jumps : indices, or a mask, of views
+    number : int
+        The network's, which is its colour and its line.
+    label : str
+    joined : bool
+        Join the points: the views follow one another along a path.
+    """
+    colour = COLOURS[number % len(COLOURS)]
+    line = f"o{line_of(number)}" if joined else "o"
+    (points,) = axes.plot(positions, probability, line, color=colour, label=label, markersize=4)
+    mark_jumps(axes, positions[jumps], probability[jumps], colour)
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(alpha=0.3)
+    return points
+
+
+def mark_jumps(axes: Axes, positions: Floats, probability: Floats, colour: str) -> None:
     """A ring around each point whose answer is not that of the point before."""
-    jumps = trace.jumps
-    axes.plot(
-        trace.positions[jumps], trace.probability[jumps], "o", markersize=11, markerfacecolor="none", color=colour
-    )
+    axes.plot(positions, probability, "o", markersize=11, markerfacecolor="none", color=colour)
 
 
 def fit(text: str, length: int = 17) -> str:

@@ -1,5 +1,6 @@
 """The figure of a leaderboard: accuracy against consistency, with the front that no network beats."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,9 @@ from matplotlib.figure import Figure
 
 from aliasing.leaderboard import Leaderboard
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, spans, style
+from aliasing.plots.svg import tell
+from aliasing.tables import cell
 
 _GROUPS = {
     "plain": ("o", COLOURS[0]),
@@ -43,17 +46,14 @@ def leaderboard(board: Leaderboard) -> Figure:
         for model in models.values():
             if model["sibling"] in models:
                 _line(axes, [models[model["sibling"]], model], color="0.8", linewidth=1, zorder=0)
-        for group, (marker, colour) in _GROUPS.items():
-            members = [model for model in models.values() if model["group"] == group]
-            if members:
-                _points(axes, members, marker, colour, group)
-        front = sorted((models[name] for name in summary["pareto"]), key=lambda model: _point(model)[0])
-        _line(axes, front, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
+        groups = {
+            group: {short_name(name): model for name, model in models.items() if model["group"] == group}
+            for group in _GROUPS
+        }
+        accuracy_against_consistency(axes, groups, _GROUPS, [models[name] for name in summary["pareto"]])
         for point, label in _labels([_point(models[name]) for name in named]).items():
             axes.annotate(label, point, xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=5)
         axes.set_xlabel(f"consistency (protocol `{summary['settings']['consistency']['name']}`)")
-        axes.set_ylabel("accuracy (flattering if trained on these)")
-        axes.grid(alpha=0.3)
         _key(key, named, models, summary["pareto"], len(models))
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9)
@@ -61,19 +61,42 @@ def leaderboard(board: Leaderboard) -> Figure:
     return figure
 
 
-def _points(axes: Axes, members: list[dict[str, Any]], marker: str, colour: str, label: str) -> None:
-    errors = {
-        measure: [
-            [model[measure]["value"] - model[measure]["low"] for model in members],
-            [model[measure]["high"] - model[measure]["value"] for model in members],
-        ]
-        for measure in ("consistency", "accuracy")
-    }
-    axes.errorbar(
-        [_point(model)[0] for model in members],
-        [_point(model)[1] for model in members],
-        xerr=errors["consistency"],
-        yerr=errors["accuracy"],
+def accuracy_against_consistency(
+    axes: Axes,
+    series: Mapping[str, Mapping[str, dict[str, Any]]],
+    looks: Mapping[str, tuple[str, str]],
+    front: Sequence[dict[str, Any]],
+) -> None:
+    """Networks by accuracy and consistency with their intervals, and the front that none of them beats.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    series : mapping of str to mapping
+        The networks of each series, by name, as they stand in a summary.
+    looks : mapping of str to (str, str)
+        The marker and the colour of each series.
+    front : sequence of dict
+        The networks on the Pareto front.
+    """
+    for label, members in series.items():
+        if members:
+            _points(axes, members, *looks[label], label)
+    in_order = sorted(front, key=lambda model: _point(model)[0])
+    _line(axes, in_order, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
+    axes.set_xlabel("consistency (share of pairs that keep the answer)")
+    axes.set_ylabel("accuracy (flattering if trained on these)")
+    axes.grid(alpha=0.3)
+
+
+def _points(axes: Axes, members: Mapping[str, dict[str, Any]], marker: str, colour: str, label: str) -> None:
+    consistency, across = spans(model["consistency"] for model in members.values())
+    accuracy, upright = spans(model["accuracy"] for model in members.values())
+    drawn = axes.errorbar(
+        consistency,
+        accuracy,
+        xerr=across,
+        yerr=upright,
         fmt=marker,
         color=colour,
         ecolor=to_rgba(colour, 0.4),
@@ -82,6 +105,13 @@ def _points(axes: Axes, members: list[dict[str, Any]], marker: str, colour: str,
         linewidth=1,
         label=label,
         zorder=3,
+    )
+    tell(
+        drawn.lines[0],
+        [
+            f"{name}: accuracy {cell(model['accuracy'])}, consistency {cell(model['consistency'])}"
+            for name, model in members.items()
+        ],
     )
 
 

@@ -179,7 +179,7 @@ class _Curves:
         for number, trace in enumerate(traces):
             colour = _colour(number)
             axes.plot(trace.positions, trace.probability, "-", color=colour, linewidth=1.2)
-            mark_jumps(axes, trace, colour)
+            mark_jumps(axes, trace.positions[trace.jumps], trace.probability[trace.jumps], colour)
             label = f"{names[number]}: P({fit(trace.answers[0], 24)})"
             self.points += axes.plot([], [], "o", color=colour, markersize=7, label=label)
         self.here = axes.axvline(traces[0].positions[0], color="0.6", linewidth=1, zorder=0)

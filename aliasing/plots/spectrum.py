@@ -17,6 +17,7 @@ from aliasing.downsample.comparison import Comparison
 from aliasing.downsample.spectra import FLOOR, Look, Spectra
 from aliasing.plots.style import COLOURS, style
 
+_ON_PICTURE = "#fffffe"  # white on a picture, in the dark too: a page would take pure white for its paper
 _LEAST = 1e-9  # of the strongest power; below it a profile is rounding
 
 
@@ -80,9 +81,9 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
     shown = {"cmap": "magma", "extent": (-0.5, 0.5, 0.5, -0.5), "interpolation": "antialiased"}
     image = axes.imshow(look.decibels, norm=Normalize(FLOOR, 0), **shown)  # type: ignore[arg-type]
     edge = spectra.nyquist
-    axes.add_patch(Rectangle((-edge, -edge), 2 * edge, 2 * edge, fill=False, edgecolor="white", linewidth=1.4))
-    axes.text(0, edge + 0.02, "stays", color="white", ha="center", va="top", fontsize=9)
-    axes.text(0, 0.47, "outside the square: folds", color="white", ha="center", va="bottom", fontsize=9)
+    axes.add_patch(Rectangle((-edge, -edge), 2 * edge, 2 * edge, fill=False, edgecolor=_ON_PICTURE, linewidth=1.4))
+    axes.text(0, edge + 0.02, "stays", color=_ON_PICTURE, ha="center", va="top", fontsize=9)
+    axes.text(0, 0.47, "outside the square: folds", color=_ON_PICTURE, ha="center", va="bottom", fontsize=9)
     ticks = [-0.5, -edge, 0, edge, 0.5]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
@@ -113,6 +114,7 @@ def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
     for part, colour in (("baseband", COLOURS[0]), ("alias", COLOURS[1])):
         frequency, power = zip(*look.power[part], strict=True)
         axes.semilogy(frequency, power, color=colour, label=part)
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], _LEAST * axes.get_ylim()[1]))
     axes.set_xlim(0, edge)
     axes.set_xticks([0, edge / 2, edge], ["0", f"{edge / 2:g}", f"{edge:g}"], fontsize=8)
     axes.set_xlabel("cycles per pixel of the original")

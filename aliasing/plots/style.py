@@ -2,13 +2,15 @@
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
+import numpy as np
+import numpy.typing as npt
 from cycler import cycler
 from matplotlib.figure import Figure
 
@@ -16,6 +18,8 @@ from aliasing.provenance import write_bytes
 
 # Okabe & Ito (2008), without yellow, which is too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
+
+MARKERS = ("o", "s", "^", "D", "P", "v", ">")
 
 _SETTINGS: Any = {
     "axes.prop_cycle": cycler(color=COLOURS),
@@ -47,6 +51,19 @@ def line_of(index: int) -> str:
     return _LINES[index // len(COLOURS) % len(_LINES)]
 
 
+def spans(estimates: Iterable[Mapping[str, Any]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Values, and how far the ends of their intervals are from them, as an error bar takes it; NaN where not known.
+
+    Examples
+    --------
+    >>> spans([{"value": 2.0, "low": 1.5, "high": 3.0}, {"value": 1.0, "low": None, "high": None}])[1].tolist()
+    [[0.5, nan], [1.0, nan]]
+    """
+    ends = [[estimate[end] for end in ("value", "low", "high")] for estimate in estimates]
+    value, low, high = np.array(ends, np.float64).reshape(-1, 3).T
+    return value, np.array([value - low, high - value])
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """The project's style, below the user's settings in ``plt.rcParams``, a style sheet or a matplotlibrc.
@@ -70,11 +87,18 @@ def plain(text: str) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Names in any script are drawn without a warning: boxes stand for what the font lacks."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
+        yield
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, completely or not at all, at the user's ``savefig.dpi`` if set, and close it."""
     content = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # boxes replace a script that the font lacks
+    with any_script():
         figure.savefig(content, format="png", dpi=_unset().get("savefig.dpi"))
     plt.close(figure)
     write_bytes(path, content.getvalue())

@@ -8,8 +8,8 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from functools import cache
 from importlib import resources
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,12 +69,10 @@ def write_report(runs: str | Path | Sequence[str | Path], path: str | Path, titl
 def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     """The page as text, and what a reader should know before reading it."""
     try:
-        import altair  # noqa: F401
         import jinja2
-        import vl_convert  # noqa: F401
     except ModuleNotFoundError as error:
         raise UsageError(f'a report needs {error.name}: pip install "aliasing[report]"') from None
-    from aliasing.report.charts import CONFIG
+    from aliasing.plots.svg import own_ids
     from aliasing.report.made import other_pictures, version_differences
 
     runs = with_titles(runs)
@@ -91,15 +89,16 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["json"] = json_for_script
-    scripts = [_bundle(), _resource("page.js")]
+    numbers = count(1)
+    environment.filters["own_ids"] = lambda drawing: own_ids(drawing, f"c{next(numbers)}")
+    script = _resource("page.js")
     page = environment.get_template("page.html").render(
         title=title or _title(names),
         sections=sections,
         cautions=cautions,
-        config=CONFIG,
         style=_resource("page.css"),
-        scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
+        script=script,
+        hash=_hash(script),
         version=__version__,
         made_by=command_line(),
     )
@@ -180,16 +179,6 @@ def json_for_script(value: Any) -> Any:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)  # what is left holds nothing that HTML would read as its own
-
-
-@cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
-    import vl_convert
-
-    script = str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
-    # Inside a string or a regular expression both readings are the same; in HTML the first would end the script.
-    return script.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _resource(name: str) -> str:

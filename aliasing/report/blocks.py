@@ -50,21 +50,24 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart as the page embeds it.
+    """A panel of a figure, as `aliasing.plots` draws it.
 
     Attributes
     ----------
-    spec : dict
-        Vega-Lite (see :mod:`aliasing.report.charts`).
+    drawing : str
+        An SVG (:func:`aliasing.plots.svg.panel`).
     caption : str
         What it shows, for the eye.
     alternative : str
         What it shows, for the ear: the text that a screen reader says instead.
+    legend : sequence of (int, str)
+        The number of each colour, and what it stands for; empty where there is one.
     """
 
-    spec: dict[str, Any]
+    drawing: str
     caption: str
     alternative: str
+    legend: Sequence[tuple[int, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,12 @@ class Explorer:
     """A slider that moves a photograph: the view, the answers, the probability along the way.
 
     ``data`` is what the page's script reads: for each photograph its views (pictures and where they lie) and what every
-    network answers.
+    network answers. Each photograph has a chart of its own.
     """
 
     kind: ClassVar[str] = "explorer"
     data: dict[str, Any]
-    chart: Chart
+    charts: Sequence[Chart]
     first: str  # the picture that is shown before the script runs
 
 
@@ -131,22 +134,20 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Look:
-    """A picture, its spectrum, and its power by frequency."""
+    """A picture, and below it its spectrum and its power by frequency."""
 
     title: str
     numbers: Sequence[str]
     samples: str
-    spectrum: str
-    chart: Chart
+    charts: Sequence[Chart]
 
 
 @dataclass(frozen=True)
 class Looks:
-    """One photograph before and after each way of downsampling. ``inner`` is the side of the square that stays."""
+    """One photograph before and after each way of downsampling."""
 
     kind: ClassVar[str] = "looks"
     looks: Sequence[Look]
-    inner: float
     height: int
     width: int
 

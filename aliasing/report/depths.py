@@ -1,11 +1,15 @@
 """What was measured inside the networks: depth profiles, attribution to sites, and feature maps."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from aliasing.errors import InputError
 from aliasing.outputs import measures_in
-from aliasing.report import charts
+from aliasing.plots.attribution import WAYS, differences
+from aliasing.plots.depth import PANELS
+from aliasing.plots.style import COLOURS
+from aliasing.plots.svg import panel
 from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
 from aliasing.report.networks import estimate_text
 from aliasing.report.pictures import embed
@@ -13,9 +17,9 @@ from aliasing.report.runs import Run
 from aliasing.tables import over_all
 
 _LAYER_MEASURES = {
-    "relative_change": ("relative change", "Invariance: how far do the averaged features move?"),
-    "equivariance_error": ("equivariance error", "Equivariance: how far is the map from the moved map?"),
-    "unexplained_change": ("unexplained change", "Which share of the map's change does the shift not explain?"),
+    "relative_change": "relative change",
+    "equivariance_error": "equivariance error",
+    "unexplained_change": "unexplained change",
 }
 _SITE_MEASURES = {
     "energy_above": "energy above the new Nyquist frequency",
@@ -23,7 +27,14 @@ _SITE_MEASURES = {
     "baseband_kept": "baseband kept",
     "rise": "rise of the unexplained change",
 }
-_WAYS = {"alone": "this site treated, minus none", "spared": "all but this site treated, minus all"}
+# Which measure of a depth profile a panel shows, where it is one.
+_SPOKEN = dict(
+    zip(
+        PANELS,
+        [*(("layers", measure) for measure in _LAYER_MEASURES), ("sites", "alias_fraction")],
+        strict=False,
+    )
+)
 _WIDEST_FIGURE = 1600  # pixels
 
 
@@ -31,69 +42,51 @@ def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
     """A shift followed through networks, layer by layer, and what each downsampling site folds."""
     models = run.networks
     images = max((model.get("images") or 0 for model in models.values()), default=0)
-    shown = [names[name] for name in models]
     section = Section(
         f"depth-{number}",
         f"Layer by layer{run.title}",
-        f"{images} photographs under “{run.protocol}”. Bands and brackets are 95 % intervals; a dotted line is a place"
+        f"{images} photographs under “{run.protocol}”. Bands and brackets are 95 % intervals; a triangle is a place"
         " where a network downsamples.",
     )
-    sites = [
-        {"depth": site["depth"] + 0.5, "site": site["name"], "network": names[name]}
-        for name, model in models.items()
-        for site in model["sites"]
-        if site.get("status") == "subsamples"
-    ]
-    found = []
-    for measure, (title, question) in _LAYER_MEASURES.items():
-        points = [
-            {
-                "network": names[name],
-                "depth": layer["depth"],
-                "layer": layer["name"],
-                "shape": "×".join(map(str, layer.get("shape") or [])),
-                **dict(zip(("value", "low", "high"), ends(layer.get(measure)), strict=True)),
-            }
-            for name, model in models.items()
-            for layer in model["layers"]
-            if ends(layer.get(measure))[0] is not None
-        ]
-        if points:
-            spec = charts.depth_lines(points, sites, title, shown)
-            found.append(Chart(spec, question, f"{question} {_extremes(points)} The numbers are in the table below."))
-    found += _aliasing(models, names)
-    section.blocks.append(Charts(found))
+    networks = [(names[name], list(names).index(name), model) for name, model in models.items()]
+    legend = [(number % len(COLOURS), name) for name, number, _ in networks] if len(networks) > 1 else []
+    drawings = {title: panel(partial(draw, networks=networks)) for title, draw in PANELS.items()}
+    section.blocks.append(
+        Charts(
+            [
+                Chart(
+                    drawing,
+                    title.format(first=networks[0][0]),
+                    f"{title.format(first=networks[0][0])}. {_most(title, models, names)}",
+                    [] if "{first}" in title else legend,
+                )
+                for title, drawing in drawings.items()
+            ]
+        )
+    )
     for name, model in models.items():
         section.blocks += _depth_tables(names[name], model)
     section.blocks += _lie(run.summary.get("lie") or {}, names)
     return section
 
 
-def _extremes(points: Sequence[dict[str, Any]]) -> str:
-    most = max(points, key=lambda point: point["value"])
-    return f"The largest is {estimate_text(most)}, {most['network']}, at {most['layer']}."
-
-
-def _aliasing(models: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Chart]:
-    points: list[dict[str, Any]] = []
-    order: list[str] = []
-    for name, model in models.items():
-        for site in model["sites"]:
-            value, low, high = ends(site.get("alias_fraction"))
-            if value is None:
-                continue
-            if site["name"] not in order:
-                order.append(site["name"])
-            points.append({"site": site["name"], "network": names[name], "value": value, "low": low, "high": high})
-    if points:
-        caption = "Aliasing: which share of what is subsampled folds, site by site?"
-        most = max(points, key=lambda point: point["value"])
-        said = f"{caption} The largest is {estimate_text(most)}, {most['network']}, at {most['site']}."
-        yield Chart(charts.site_intervals(points, "alias fraction", order, "network"), caption, said)
+def _most(title: str, models: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """Where a panel of a depth profile is largest, for the ear."""
+    what, measure = _SPOKEN.get(title, ("", ""))
+    found = [
+        (place[measure]["value"], place, names[name])
+        for name, model in models.items()
+        for place in (model[what] if what else ())
+        if ends(place.get(measure))[0] is not None
+    ]
+    numbers = "The numbers are in the tables below."
+    if not found:
+        return numbers
+    _, place, network = max(found, key=lambda one: one[0])
+    return f"The largest is {estimate_text(place[measure])}, {network}, at {place['name']}. {numbers}"
 
 
 def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
-    titles = [title for title, _ in _LAYER_MEASURES.values()]
     rows = [
         [
             Cell(str(layer["name"]), layer["depth"], code=True),
@@ -106,7 +99,7 @@ def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
     ]
     yield Table(
         f"{name}: every layer looked at",
-        ["layer", "shape", "stride", "receptive field", *titles],
+        ["layer", "shape", "stride", "receptive field", *_LAYER_MEASURES.values()],
         rows,
         [False, False, True, True, True, True, True],
         sortable=True,
@@ -176,29 +169,25 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
         " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter"
         " away.",
     )
-    order = [str(site["name"]) for site in summary["sites"]]
     found = []
-    attributed = {measure.name: measure.called for measure in measures_in(summary, "attribution")}
-    for measure, title in attributed.items():
-        points = []
-        for site in summary["sites"]:
-            for way, text in _WAYS.items():
-                value, low, high = ends(over_all((site.get(way) or {}).get(measure)))
-                if value is not None:
-                    points.append({"site": site["name"], "way": text, "value": value, "low": low, "high": high})
-        if points:
-            caption = f"Difference of {title}, site by site; the guiltiest first"
-            spec = charts.site_intervals(points, f"difference of {title}", order, "way")
-            found.append(Chart(spec, caption, f"{caption}. The numbers are in the table below."))
+    attributed = measures_in(summary, "attribution")
+    for measure in attributed:
+        if all(measure.name in site[way] for site in summary["sites"] for way in WAYS):
+            hollow = "; hollow: matched on the margin" if "all" in summary["sites"][0]["alone"][measure.name] else ""
+            caption = f"Difference of {measure.called}, site by site; the guiltiest first{hollow}"
+            draw = partial(differences, sites=summary["sites"], measure=measure)
+            drawing = panel(draw, height=0.7 + 0.38 * len(summary["sites"]))
+            legend = [(number, text) for number, (text, _) in enumerate(WAYS.values())]
+            found.append(Chart(drawing, caption, f"{caption}. The numbers are in the table below.", legend))
     section.blocks.append(Charts(found))
-    heads = [f"{way}: {title}" for way in _WAYS for title in attributed.values()]
+    heads = [f"{way}: {measure.called}" for way in WAYS for measure in attributed]
     rows = [
         [
             Cell(str(site["name"]), site.get("rank"), code=True),
             Cell(str(site.get("kind", ""))),
             *(
-                estimate_cell(over_all((site.get(way) or {}).get(measure)), sign=True)
-                for way in _WAYS
+                estimate_cell(over_all((site.get(way) or {}).get(measure.name)), sign=True)
+                for way in WAYS
                 for measure in attributed
             ),
         ]
@@ -206,7 +195,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     ]
     section.blocks.append(
         Table(
-            f"The sites of {name} by rank. Alone: {_WAYS['alone']}; spared: {_WAYS['spared']}.",
+            f"The sites of {name} by rank. Alone: {WAYS['alone'][0]}; spared: {WAYS['spared'][0]}.",
             ["site", "kind", *heads],
             rows,
             [False, False, *[True] * len(heads)],

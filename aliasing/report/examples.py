@@ -1,20 +1,26 @@
 """The photographs that a run has kept: one to move with a slider, pairs of views side by side, and spectra."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aliasing.downsample.spectra import FILE as SPECTRA_FILE
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from aliasing.downsample import spectra as kept_spectra
 from aliasing.errors import InputError
 from aliasing.jitter.examples import FILE, SPECTRA
-from aliasing.report import charts
+from aliasing.plots.jitter import answers_along_path
+from aliasing.plots.spectrum import log_spectrum, profile
+from aliasing.plots.style import COLOURS
+from aliasing.plots.svg import HERE, panel, tell
 from aliasing.report.blocks import Block, Cell, Chart, Command, Explorer, Look, Looks, Pair, Pairs, Section, Table, Text
-from aliasing.report.pictures import embed, embed_spectrum
+from aliasing.report.pictures import embed
 from aliasing.report.runs import Run, read_json
 
 FOLDER = "examples"
 _KINDS = {"most": "among the least stable", "least": "among the most stable"}
-_DECADES = 1e-7  # of the strongest power; below it a profile is rounding
 
 
 def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterable[Section]:
@@ -46,7 +52,7 @@ def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterabl
             " probability of the answer that each network gives to the first view; a ring marks a view whose answer"
             + (" is not that of the view before." if examples["is_path"] else " is not that of the first view.")
         )
-        slider.blocks.append(_explorer(examples, photographs, names))
+        slider.blocks.append(_explorer(examples, photographs))
         pairs.lead = (
             "Chosen by the mean absolute change of the first network. Of each, the two views between which its"
             " probability jumps most, and their difference (grey: the same; lighter or darker: by how much)."
@@ -82,7 +88,7 @@ def spectra_section(runs: Sequence[Run]) -> Section:
     section = Section("spectra", "Spectra before and after downsampling")
     places = [run.folder / SPECTRA for run in runs if run.kind == "spectrum"]
     places += [run.folder / FOLDER / SPECTRA for run in runs if run.kind == "networks"]
-    found = [place for place in places if (place / SPECTRA_FILE).is_file()]
+    found = [place for place in places if (place / kept_spectra.FILE).is_file()]
     if not found:
         section.blocks.append(
             Command(
@@ -92,20 +98,14 @@ def spectra_section(runs: Sequence[Run]) -> Section:
         )
         return section
     try:
-        kept = read_json(found[0] / SPECTRA_FILE)
+        kept = kept_spectra.Spectra.open(found[0])
+        height, width = kept.size
         section.lead = (
-            f"{kept['photograph']}, {kept['size'][0]}×{kept['size'][1]} pixels, made periodic, at stride"
-            f" {kept['stride']}. Above each spectrum its samples. What lies outside the square folds into it; a filter"
-            " that takes it away first may also take some of what is inside."
+            f"{kept.photograph}, {height}×{width} pixels, made periodic, at stride {kept.stride}. Above each spectrum"
+            " its samples. What lies outside the square folds into it; a filter that takes it away first may also take"
+            " some of what is inside."
         )
-        section.blocks.append(
-            Looks(
-                [_look(found[0], look, kept) for look in kept["looks"]],
-                inner=1 / kept["stride"],
-                height=kept["size"][0],
-                width=kept["size"][1],
-            )
-        )
+        section.blocks.append(Looks([_look(found[0], look, kept) for look in kept.looks], height, width))
     except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
         section.blocks.append(Text([f"The spectra in {found[0].name} cannot be shown: {error}."], "note"))
     return section
@@ -128,7 +128,7 @@ class _Photograph:
             for view in shown["views"]
         ]
         self.is_grid = is_grid([view["shift"] for view in self.views])
-        self.series = {name: number % charts.SERIES for number, name in enumerate(names.values())}
+        self.series = {name: number % len(COLOURS) for number, name in enumerate(names.values())}
         self.answers = {
             names[model]: answers
             | {"first_answer": _first(answers["first_answer"]), "answer": [_first(text) for text in answers["answer"]]}
@@ -150,6 +150,34 @@ class _Photograph:
                 for name, answers in self.answers.items()
             ],
         }
+
+    def chart(self, is_path: bool, unit: str) -> Chart:
+        """The probability of the first view's answer, view by view, and an upright line that the script moves."""
+
+        def draw(axes: Axes) -> None:
+            places = np.array([view["position"] if is_path else number for number, view in enumerate(self.views)])
+            for name, answers in self.answers.items():
+                top1 = np.array(answers["top1"])
+                jumps = np.append(False, top1[1:] != (top1[:-1] if is_path else top1[0]))
+                probability = np.array(answers["probability"])
+                points = answers_along_path(axes, places, probability, jumps, self.series[name], name, is_path)
+                seen = zip(places, answers["answer"], answers["confidence"], answers["probability"], strict=True)
+                tell(
+                    points,
+                    [
+                        f"{name}, {place:g}: {answer} {confidence:.3f}; the first answer {first:.3f}"
+                        for place, answer, confidence, first in seen
+                    ],
+                )
+            axes.axvline(places[0], color="black", linewidth=1, gid=HERE)
+            axes.set(xlabel=unit, ylabel="probability of the first answer")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+        caption = "The probability of the first view's answer, view by view; the upright line is the view above."
+        said = "Line chart of the probability view by view. The table beside the picture says the same of each view."
+        return Chart(
+            panel(draw, width=4.9, height=2.2), caption, said, [(self.series[name], name) for name in self.answers]
+        )
 
     def pair(self) -> Pair:
         """The two views between which the probability jumps most."""
@@ -178,15 +206,12 @@ class _Photograph:
         )
 
 
-def _explorer(examples: Mapping[str, Any], photographs: Sequence[_Photograph], names: Mapping[str, str]) -> Explorer:
+def _explorer(examples: Mapping[str, Any], photographs: Sequence[_Photograph]) -> Explorer:
     is_path = bool(examples["is_path"])
     unit = f"position on the path ({examples['unit']})" if is_path else "view"
-    shown = [name for name in names.values() if any(name in photograph.answers for photograph in photographs)]
-    spec = charts.path(unit, shown, list(names.values()), joined=is_path)
-    data = {"is_path": is_path, "photographs": [photograph.as_data() for photograph in photographs]}
-    caption = "The probability of the first view's answer, view by view; the upright line is the view above."
-    alternative = "Line chart of the probability view by view. The table beside the picture says the same of each view."
-    return Explorer(data, Chart(spec, caption, alternative), photographs[0].views[0]["picture"])
+    data = {"photographs": [photograph.as_data() for photograph in photographs]}
+    charts = [photograph.chart(is_path, unit) for photograph in photographs]
+    return Explorer(data, charts, photographs[0].views[0]["picture"])
 
 
 def is_grid(shifts: Sequence[Sequence[float]]) -> bool:
@@ -218,26 +243,33 @@ def _where(shift: Sequence[float], position: float, unit: str) -> str:
     return f"moved {', '.join(parts)} px"
 
 
-def _look(folder: Path, look: Mapping[str, Any], kept: Mapping[str, Any]) -> Look:
-    numbers = []
-    if "alias_fraction" in look:
+def _look(folder: Path, look: kept_spectra.Look, kept: kept_spectra.Spectra) -> Look:
+    numbers: list[str] = []
+    if look.alias_fraction is not None and look.baseband_kept is not None:
         numbers = [
-            f"{100 * max(look['alias_fraction'], 0):.2f} % of its energy is aliased",
-            f"{100 * look['baseband_kept']:.1f} % of the baseband is kept",
+            f"{100 * max(look.alias_fraction, 0):.2f} % of its energy is aliased",
+            f"{100 * look.baseband_kept:.1f} % of the baseband is kept",
         ]
-    parts = ("baseband", "alias") if "alias_fraction" in look else ("power",)
-    points = [
-        {"part": part, "frequency": frequency, "power": power} for part in parts for frequency, power in look[part]
-    ]
-    strongest = max(power for _, power in next(other["power"] for other in kept["looks"] if "power" in other))
-    title = str(look["label"])
+    said = ", ".join(numbers) or "the photograph before any downsampling"
+
+    def drawn(draw: Callable[[Axes, kept_spectra.Look, kept_spectra.Spectra], Any], height: float) -> str:
+        def bare(axes: Axes) -> None:  # what its title says stands beside it
+            draw(axes, look, kept)
+            axes.set_title("")
+            legend = axes.get_legend()
+            if legend:
+                legend.remove()
+
+        return panel(bare, width=3.2, height=height)
+
     caption = "power of its samples, by frequency" if numbers else "power by frequency"
-    said = f"Power by frequency, {title}: " + (", ".join(numbers) or "the photograph before any downsampling")
-    spec = charts.profile(points, float(kept["nyquist"]), strongest * _DECADES)
+    legend = [(0, "baseband"), (1, "alias")] if numbers else [(6, "power")]
     return Look(
-        title,
+        look.label,
         numbers,
-        embed(folder, look["samples"]),
-        embed_spectrum(folder, look["spectrum"]),
-        Chart(spec, caption, said),
+        embed(folder, f"{look.operator}.webp"),
+        [
+            Chart(drawn(log_spectrum, 2.9), "its spectrum, in cycles per pixel", f"Log spectrum, {look.label}: {said}"),
+            Chart(drawn(profile, 2.2), caption, f"Power by frequency, {look.label}: {said}", legend),
+        ],
     )

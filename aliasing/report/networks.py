@@ -2,15 +2,22 @@
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
+
+from matplotlib.axes import Axes
 
 from aliasing.errors import InputError
 from aliasing.jitter.shifts import by_shift
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
+from aliasing.plots.jitter import Row, fit, intervals
+from aliasing.plots.leaderboard import accuracy_against_consistency
+from aliasing.plots.shifts import heat_map
+from aliasing.plots.style import COLOURS, MARKERS
+from aliasing.plots.svg import panel
 from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
-from aliasing.report import charts
 from aliasing.report.blocks import (
     Block,
     Cell,
@@ -84,13 +91,14 @@ def pareto_front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Examples
     --------
-    >>> points = [{"accuracy": a, "consistency": c} for a, c in ((0.7, 0.9), (0.8, 0.8), (0.7, 0.8))]
-    >>> [(point["accuracy"], point["consistency"]) for point in pareto_front(points)]
+    >>> pairs = ((0.7, 0.9), (0.8, 0.8), (0.7, 0.8))
+    >>> points = [{"accuracy": {"value": a}, "consistency": {"value": c}} for a, c in pairs]
+    >>> [(point["accuracy"]["value"], point["consistency"]["value"]) for point in pareto_front(points)]
     [(0.8, 0.8), (0.7, 0.9)]
     """
     front: list[dict[str, Any]] = []
-    for point in sorted(points, key=lambda p: (-p["consistency"], -p["accuracy"])):
-        if not front or point["accuracy"] > front[-1]["accuracy"]:
+    for point in sorted(points, key=lambda p: (-p["consistency"]["value"], -p["accuracy"]["value"])):
+        if not front or point["accuracy"]["value"] > front[-1]["accuracy"]["value"]:
             front.append(point)
     return front[::-1]
 
@@ -173,14 +181,9 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
 def _scatter(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> Iterable[Block]:
     points = []
     for name, model in models.items():
-        point: dict[str, Any] = {
-            "network": names[name],
-            "group": group_of(name, model),
-        }
-        for measure in ("accuracy", "consistency"):
-            value, low, high = ends(model.get(measure))
-            point |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
-        if point["accuracy"] is not None and point["consistency"] is not None:
+        point: dict[str, Any] = {"network": names[name], "group": group_of(name, model)}
+        point |= {measure: model.get(measure) for measure in ("accuracy", "consistency")}
+        if all(ends(point[measure])[0] is not None for measure in ("accuracy", "consistency")):
             points.append(point)
     if len(points) < 2:
         return
@@ -194,8 +197,23 @@ def _scatter(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> 
         "Accuracy against consistency with 95 % intervals; the dashed line is the Pareto front (points only: it does"
         " not know the intervals)."
     )
-    spec = charts.accuracy_against_consistency(points, front, list(names.values()))
-    yield Charts([Chart(spec, caption, alternative)])
+    few = len(points) <= len(COLOURS)
+    series: dict[str, dict[str, Any]] = {}
+    for point in points:
+        series.setdefault(str(point["network" if few else "group"]), {})[str(point["network"])] = point
+    numbers = {name: number % len(COLOURS) for number, name in enumerate(names.values() if few else series)}
+    looks = {name: (MARKERS[number], COLOURS[number]) for name, number in numbers.items()}
+
+    def draw(axes: Axes) -> None:
+        accuracy_against_consistency(axes, series, looks, front)
+        if not few:  # the others say their names when they are pointed at, and in the table
+            for point in front:
+                place = point["consistency"]["value"], point["accuracy"]["value"]
+                axes.annotate(fit(point["network"], 24), place, (4, 4), textcoords="offset points", fontsize=7.5)
+
+    drawing = panel(draw, height=3.4)
+    legend = [(numbers[name], name) for name in series]
+    yield Charts([Chart(drawing, caption, alternative, legend)])
 
 
 def _interval_charts(
@@ -205,21 +223,20 @@ def _interval_charts(
         return
     shown = []
     for measure in measures:
-        points = []
-        for name, model in models.items():
-            value, low, high = ends(model.get(measure.name))
-            if value is not None:
-                points.append({"network": names[name], "value": value, "low": low, "high": high})
-        if not points:
-            continue
-        spec = charts.intervals(points, measure.called, list(names.values()), zero=measure.sign < 0)
-        caption = f"{measure.called}, 95 % intervals"
-        shown.append(Chart(spec, caption, f"{caption}: {_spoken(points)}"))
+        rows = [
+            (names[name], _series(name, names), model.get(measure.name))
+            for name, model in models.items()
+            if ends(model.get(measure.name))[0] is not None
+        ]
+        if rows:
+            drawing = panel(partial(intervals, rows=rows, measure=measure), height=0.7 + 0.3 * len(rows))
+            caption = f"{measure.called}, 95 % intervals"
+            shown.append(Chart(drawing, caption, f"{caption}: {_spoken(rows)}"))
     yield Charts(shown)
 
 
-def _spoken(points: Sequence[dict[str, Any]]) -> str:
-    return "; ".join(f"{point['network']} {estimate_text(point)}" for point in points[:12])
+def _spoken(rows: Sequence[Row]) -> str:
+    return "; ".join(f"{name} {estimate_text(estimate or {})}" for name, _, estimate in rows[:12])
 
 
 def estimate_text(estimate: Mapping[str, Any], digits: int = 4) -> str:
@@ -301,11 +318,11 @@ def _path_maps(
             for row in rows
         ]
         largest = max(cell["value"] for cell in cells)
-        spec = charts.heat_map(cells, f"step, up to position ({unit})", None, title, largest, 3)
+        drawing = _heat_map(cells, largest, f"step, up to position ({unit})", "")
         caption = f"{title} by step: is one place on the path worse than another?"
         most = max(cells, key=lambda cell: cell["value"])
         said = f"{caption} The largest is {estimate_text(most)} of {most['y']}, up to position {most['x']:g}."
-        maps.append(Chart(spec, caption, said))
+        maps.append(Chart(drawing, caption, said))
     return maps
 
 
@@ -318,13 +335,22 @@ def _grid_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Map
             cells = [
                 {"y": row["shift"][0], "x": row["shift"][1], "pairs": row["pairs"], **row[measure.name]} for row in rows
             ]
-            spec = charts.heat_map(cells, "dx (pixels, right)", "dy (pixels, down)", title, largest[measure], 3)
+            drawing = _heat_map(cells, largest[measure], "dx (pixels, right)", "dy (pixels, down)")
             caption = f"{names[name]}: {title} by shift of the content"
             most = max(cells, key=lambda cell: cell["value"])
             said = f"{caption}. The largest is {estimate_text(most)}, at dy {most['y']:g}, dx {most['x']:g}."
-            maps.append(Chart(spec, caption, said))
+            maps.append(Chart(drawing, caption, said))
     return maps
 
 
+def _heat_map(cells: Sequence[dict[str, Any]], largest: float, x: str, y: str) -> str:
+    def draw(axes: Axes) -> None:
+        heat_map(axes, cells, largest)
+        axes.set(xlabel=x, ylabel=y)
+
+    rows = len({cell["y"] for cell in cells})
+    return panel(draw, height=0.7 + (0.34 if rows <= 9 else 0.18) * rows)
+
+
 def _series(name: str, names: Mapping[str, str]) -> int:
-    return list(names).index(name) % charts.SERIES
+    return list(names).index(name) % len(COLOURS)

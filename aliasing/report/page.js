@@ -1,5 +1,5 @@
 "use strict";
-// The page works without this script but for the charts, the slider, the sorting and the choice of light or dark.
+// The page works without this script but for the slider, the sorting and the choice of light or dark.
 (() => {
   const json = (element) => JSON.parse(element.textContent);
 
@@ -50,30 +50,6 @@
     });
   }
 
-  // Charts: drawn as SVG in the page's own colours; `ast` does without the evaluation of text as code.
-  const options = {
-    renderer: "svg",
-    actions: false,
-    ast: true,
-    defaultStyle: false,
-    tooltip: { disableDefaultStyle: true },
-    config: json(document.getElementById("chart-config")),
-  };
-  // Vega writes a role of its own on the element that it is given: the one around it says what the chart shows.
-  const draw = async (figure, values) => {
-    const spec = json(figure.querySelector(".spec"));
-    if (values) spec.data.values = values;
-    const { view } = await vegaEmbed(figure.querySelector(".canvas"), spec, options);
-    return view;
-  };
-  for (const figure of document.querySelectorAll(".chart")) {
-    if (!figure.closest(".explorer")) draw(figure).catch(console.error);
-  }
-  // A chart in a closed box has no width when it is drawn.
-  for (const box of document.querySelectorAll("details")) {
-    box.addEventListener("toggle", () => window.dispatchEvent(new Event("resize")));
-  }
-
   // Small pictures are enlarged pixel by pixel.
   const enlarge = (image) => image.classList.toggle("enlarged", image.naturalWidth > 0 && image.naturalWidth < 112);
   for (const image of document.querySelectorAll(".view img, .triple img, .look img")) {
@@ -82,15 +58,14 @@
   }
 
   // The photograph that moves.
-  const explore = async (box) => {
-    const { photographs, is_path: isPath } = json(box.querySelector(".data"));
+  const explore = (box) => {
+    const { photographs } = json(box.querySelector(".data"));
+    const charts = [...box.querySelectorAll(".of-photograph")];
     const names = [".view", ".view img", ".where", ".truth"];
     const [stage, image, where, truth] = names.map((name) => box.querySelector(name));
     const [select, slider, play] = ["select", "input", ".play"].map((name) => box.querySelector(name));
     const [rows, announce] = [".answers tbody", ".announce"].map((name) => box.querySelector(name));
-    const position = (photograph, view) => (isPath ? photograph.views[view].position : view);
     let photograph;
-    let drawn; // the chart, once it is there
 
     const element = (name, text, className) => {
       const made = document.createElement(name);
@@ -127,22 +102,15 @@
       );
       slider.setAttribute("aria-valuetext", `${view + 1} of ${photograph.views.length}, ${place}`);
       if (speak) announce.textContent = said.join("; ");
-      if (drawn) drawn.signal("here", position(photograph, view)).runAsync();
+      // The chart's points that say something when pointed at are those of the first network, then of the next.
+      const chart = charts[Number(select.value)];
+      const places = [...chart.querySelectorAll("use:has(title)")].map((point) => Number(point.getAttribute("x")));
+      const moved = places.length ? places[view] - places[0] : 0;
+      chart.querySelector(".here").setAttribute("transform", `translate(${moved} 0)`);
     };
 
-    const points = () =>
-      photograph.networks.flatMap((network) =>
-        photograph.views.map((_, view) => ({
-          network: network.name,
-          x: position(photograph, view),
-          probability: network.probability[view],
-          confidence: network.confidence[view],
-          answer: network.answer[view],
-          jump: view > 0 && network.top1[view] !== network.top1[isPath ? view - 1 : 0],
-        })),
-      );
-
-    const showPhotograph = async () => {
+    const showPhotograph = () => {
+      charts.forEach((chart, number) => (chart.hidden = number !== Number(select.value)));
       photograph = photographs[Number(select.value)];
       truth.textContent = photograph.label ? `It shows: ${photograph.label}` : "";
       slider.max = photograph.views.length - 1;
@@ -153,7 +121,6 @@
         photograph.is_grid ? stage.setAttribute(name, value) : stage.removeAttribute(name);
       }
       showView(false);
-      if (drawn) await drawn.data("points", points()).runAsync();
     };
 
     let timer = 0;
@@ -226,11 +193,9 @@
     });
     for (const end of ["pointerup", "pointercancel"]) image.addEventListener(end, () => (held = undefined));
 
-    await showPhotograph();
-    drawn = await draw(box.querySelector(".chart"), points());
-    showView(false);
+    showPhotograph();
   };
-  for (const box of document.querySelectorAll(".explorer")) explore(box).catch(console.error);
+  document.querySelectorAll(".explorer").forEach(explore);
 
   // The section that is being read, in the list of sections.
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));

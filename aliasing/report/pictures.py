@@ -5,8 +5,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
 import PIL.Image
 
 from aliasing.images.preview import open_preview
@@ -34,13 +32,6 @@ def embed(folder: Path, name: str, largest: int | None = None) -> str:
     picture = picture.convert("RGB")
     picture.thumbnail((largest, largest))
     return _encoded(picture)
-
-
-def embed_spectrum(folder: Path, name: str) -> str:
-    """A spectrum that was kept as grey levels, as a picture in false colours (matplotlib's magma)."""
-    picture, _ = open_preview(folder, name)
-    colours = (np.asarray(matplotlib.colormaps["magma"](np.arange(256)))[:, :3] * 255).round().astype(np.uint8)
-    return _encoded(PIL.Image.fromarray(colours[np.asarray(picture.convert("L"))]))
 
 
 def _encoded(picture: PIL.Image.Image) -> str:

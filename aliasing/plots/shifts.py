@@ -1,0 +1,53 @@
+"""A measure by shift as a map of heat: the darker, the larger."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+
+from aliasing.plots.style import COLOURS, plain
+from aliasing.plots.svg import tell
+from aliasing.tables import cell as written
+
+_MOST_WRITTEN = 9  # columns whose numbers have room
+
+
+def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> None:
+    """A measure by shift.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    cells : sequence of dict
+        ``x`` and ``y`` (numbers or names), ``value``, ``low``, ``high`` and ``pairs``.
+    largest : float
+        The value of the full colour, so that several maps can be compared.
+    """
+    columns = sorted({cell["x"] for cell in cells})
+    rows = list(dict.fromkeys(cell["y"] for cell in cells))
+    rows = rows if isinstance(rows[0], str) else sorted(rows)
+    for cell in cells:
+        x, y, strength = columns.index(cell["x"]), rows.index(cell["y"]), cell["value"] / (largest or 1)
+        square = Rectangle(
+            (x - 0.47, y - 0.47), 0.94, 0.94, color=COLOURS[0], alpha=0.04 + 0.88 * strength, linewidth=0
+        )
+        tell(axes.add_patch(square), [f"{cell['y']}, {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
+        if len(columns) <= _MOST_WRITTEN:
+            colour = "white" if strength > 0.55 else "black"
+            axes.text(
+                x,
+                y,
+                f"{cell['value']:.3f}",
+                color=colour,
+                ha="center",
+                va="center",
+                fontsize=8 if len(columns) < 6 else 6.5,
+            )
+    each = -(-len(columns) // 12)  # labels do not lie on one another
+    axes.set_xticks(range(0, len(columns), each), [f"{column:g}" for column in columns[::each]])
+    axes.set_yticks(range(len(rows)), [plain(row) if isinstance(row, str) else f"{row:g}" for row in rows])
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlim(-0.5, len(columns) - 0.5)
+    axes.set_ylim(len(rows) - 0.5, -0.5)

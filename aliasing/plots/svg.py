@@ -1,0 +1,175 @@
+"""Figures as SVG for a page: text stays text, and colours are the page's own, so that they follow light and dark.
+
+A page that holds such a drawing defines the CSS variables ``--ink``, ``--paper`` and ``--series-0`` … ``--series-5``
+(those of :data:`aliasing.plots.style.COLOURS`); its greys are mixtures of ink and paper.
+"""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import matplotlib.pyplot as plt
+import PIL.Image
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from aliasing.plots.style import COLOURS, any_script, style
+
+__all__ = ["HERE", "own_ids", "panel", "svg", "tell"]
+
+HERE = "here"
+"""The ``gid`` of an artist that a script moves: its group has this class."""
+
+_SETTINGS: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "aliasing",  # the same drawing has the same identifiers
+    "axes.edgecolor": "0.6",
+    "xtick.color": "0.6",
+    "ytick.color": "0.6",
+    "xtick.labelcolor": "0.3",
+    "ytick.labelcolor": "0.3",
+    "font.size": 9,
+    "axes.labelsize": 9,
+}
+_ENLARGED = 1.6  # how many pixels a point may become where there is room
+_TIP = "tip:"
+_PAGE_COLOURS = {colour.lower(): f"var(--series-{number})" for number, colour in enumerate(COLOURS[:6])} | {
+    "#000000": "var(--ink)",
+    "#ffffff": "var(--paper)",
+}
+_NAMESPACE = re.compile(r"\{[^}]*\}")
+_NOT_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+def panel(draw: Callable[[Axes], Any], width: float = 4.6, height: float = 2.6) -> str:
+    """One panel of a figure as SVG, in the project's look whatever the user has set.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws on the axes that it is given.
+    width, height : float
+        In inches; the drawing scales with its place on the page.
+    """
+    with plt.style.context("default"), style(), plt.rc_context(_SETTINGS):
+        figure = Figure(figsize=(width, height))
+        draw(figure.subplots())
+        return svg(figure)
+
+
+def tell(artist: Artist, texts: Sequence[str]) -> None:
+    """What an SVG says of each marker of an artist, or of its one shape, when it is pointed at."""
+    artist.set_gid(_TIP + json.dumps(list(texts)))
+
+
+def svg(figure: Figure) -> str:
+    """A figure as an ``<svg>`` element for a page, as wide as its place there.
+
+    Examples
+    --------
+    >>> figure = Figure(figsize=(2, 1))
+    >>> _ = figure.text(0.5, 0.5, "a & b", color="0.5")
+    >>> drawn = svg(figure)
+    >>> "a &amp; b</text>" in drawn, "--grey-50:color-mix(in srgb,var(--ink) 50%,var(--paper))" in drawn
+    (True, True)
+    """
+    content = io.BytesIO()
+    with plt.rc_context(_SETTINGS), any_script():
+        figure.savefig(content, format="svg", transparent=True)
+    root = ElementTree.fromstring(_NOT_XML.sub(b"", content.getvalue()))
+    used = set(re.findall(r"(?:url\(#|href=\"#)([\w.-]+)", content.getvalue().decode()))
+    _simplify(root, used)
+    root.attrib = {"viewBox": root.attrib["viewBox"]}
+    width = root.attrib["viewBox"].split()[2]
+    style = f"max-width:{round(float(width) * _ENLARGED)}px"
+    drawing = ElementTree.tostring(root, encoding="unicode")
+    for level in sorted(set(re.findall(r"var\(--grey-(\d+)\)", drawing))):
+        style += f";--grey-{level}:color-mix(in srgb,var(--ink) {level}%,var(--paper))"
+    return drawing.replace("<svg ", f'<svg style="{style}" ', 1)
+
+
+def own_ids(drawing: str, prefix: str) -> str:
+    """A drawing whose identifiers begin with a prefix, so that several can stand on one page.
+
+    Examples
+    --------
+    >>> own_ids('<path id="a"/><use href="#a"/><g clip-path="url(#b)"/>', "s1")
+    '<path id="s1-a"/><use href="#s1-a"/><g clip-path="url(#s1-b)"/>'
+    """
+    return re.sub(r'( id="|url\(#|href="#)', rf"\1{prefix}-", drawing)
+
+
+def _simplify(element: Any, used: set[str]) -> None:
+    """What a page needs of an element and of all that it holds."""
+    element.tag = _NAMESPACE.sub("", element.tag)
+    attributes = {_NAMESPACE.sub("", name): value for name, value in element.attrib.items()}
+    name = attributes.pop("id", "")
+    if name in used:
+        attributes["id"] = name
+    elif name == HERE:
+        attributes["class"] = HERE
+    for key in ("d", "x", "y", "transform", "width", "height"):
+        if key in attributes:
+            attributes[key] = _rounded(attributes[key])
+    if "style" in attributes:
+        attributes["style"] = _styled(attributes["style"])
+    if element.tag == "image":
+        attributes["href"] = _webp(attributes["href"])
+    element.attrib = attributes
+    children = [child for child in element if _NAMESPACE.sub("", child.tag) not in ("metadata", "style")]
+    for child in children:
+        _simplify(child, used)
+        child.tail = None
+    # A group that says nothing is as good as what it holds.
+    element[:] = [inner for child in children for inner in (child if _is_bare(child) else [child])]
+    if element.tag != "tspan" and (element.tag != "text" or children):
+        element.text = None
+    if name.startswith(_TIP):
+        _add_titles(element, json.loads(name.removeprefix(_TIP)))
+
+
+def _is_bare(element: Any) -> bool:
+    return element.tag in ("g", "defs") and not element.attrib and (element.tag == "g" or not len(element))
+
+
+def _add_titles(group: Any, texts: Sequence[str]) -> None:
+    marks = list(group.iter("use")) or [group]
+    for mark, text in zip(marks, texts, strict=False):
+        title = ElementTree.Element("title")
+        title.text = text
+        mark.insert(0, title)
+
+
+def _rounded(numbers: str) -> str:
+    """To a hundredth of a point."""
+    numbers = re.sub(r"rotate\(-0 [^)]*\)", "", numbers)
+    shorter = re.sub(r"-?\d+\.\d+", lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), numbers)
+    return " ".join(shorter.split())
+
+
+def _styled(text: str) -> str:
+    """A style with the page's colours and the page's font."""
+    text = re.sub(r"font: ([^;]*?)([\d.]+px) [^;]*", r"font-size: \2", text)  # as matplotlib before 3.10 has it
+    text = re.sub(r"font-family: [^;]*;?", "", text)
+    text = re.sub(r"#[0-9a-f]{6}\b", lambda match: _page_colour(match[0]), text)
+    return re.sub(r"\s*([:;])\s*", r"\1", text).strip("; ")
+
+
+def _page_colour(colour: str) -> str:
+    red, green, blue = (colour[place : place + 2] for place in (1, 3, 5))
+    if colour in _PAGE_COLOURS or not red == green == blue:
+        return _PAGE_COLOURS.get(colour, colour)
+    return f"var(--grey-{round(100 - int(red, 16) / 2.55)})"
+
+
+def _webp(address: str) -> str:
+    """A picture inside the drawing, smaller."""
+    picture = PIL.Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+    content = io.BytesIO()
+    picture.convert("RGB").save(content, "WEBP", quality=80, method=4)
+    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
