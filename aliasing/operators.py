@@ -1,7 +1,7 @@
-"""The operators that `antialias` can put into a network, by name: blur-pool, FLC and APS, and those of other packages.
+"""The registry of operators for `antialias`: blur-pool, FLC and APS, and those of other packages.
 
-An operator is a subclass of `aliasing.downsample.operator.Operator`, which says what it must hold. `antialias`,
-attribution, the names of converted networks, ``--operator``, its help and its completion ask this registry.
+An operator is a subclass of `aliasing.downsample.operator.Operator`. `antialias`, attribution, the names of converted
+networks, and ``--operator`` with its help and completion ask this registry.
 """
 
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DEFAULT", "OPERATORS"]
 
-#: The operator of a specification that names none, as ``antialiased:binomial4:resnet50``.
+#: The operator of a specification that does not name one, such as ``antialiased:binomial4:resnet50``.
 DEFAULT = "blur"
 
 OPERATORS: "Registry[type[Operator]]" = Registry(

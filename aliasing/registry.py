@@ -1,14 +1,14 @@
 """Registries of kinds by name: the package's own kinds, and those that other packages add.
 
-A registry knows the names of its kinds without importing them; a kind is imported when it is asked for. Another package
-adds one by an entry point of the registry's group, in its ``pyproject.toml``,
+A registry knows the names of its kinds without importing them; a kind is imported when it is first used. Another
+package adds one through an entry point of the registry's group, in its ``pyproject.toml``,
 
 .. code-block:: toml
 
    [project.entry-points."aliasing.resamplers"]
    nearest = "their_package.nearest:Nearest"
 
-and a script or a notebook by `Registry.add`.
+and a script or a notebook with `Registry.add`.
 """
 
 import difflib
@@ -36,11 +36,11 @@ class Registry(Mapping[str, Kind]):
     Parameters
     ----------
     what : str
-        What one of them is called in a message: ``"protocol"``.
+        The word for one of them in messages: ``"protocol"``.
     group : str
-        The entry points by which other packages add kinds: ``"aliasing.protocols"``.
+        The entry points through which other packages add kinds: ``"aliasing.protocols"``.
     own : mapping of str to str
-        The package's own: name → ``"module:attribute"``, in the order in which they are listed.
+        The package's own kinds: name → ``"module:attribute"``, in the order of listings.
 
     Examples
     --------
@@ -62,19 +62,13 @@ class Registry(Mapping[str, Kind]):
         self._added: dict[str, Kind] = {}
 
     def add(self, name: str, kind: Kind) -> None:
-        """Add a kind under a name that is free.
-
-        Raises
-        ------
-        UsageError
-            If the name is taken.
-        """
+        """Add a kind; UsageError if the name is taken."""
         if name in self:
-            raise UsageError(f"there is a {self.what} {name!r} already; choose another name")
+            raise UsageError(f"there is already a {self.what} {name!r}; choose another name")
         self._added[name] = kind
 
     def __iter__(self) -> Iterator[str]:
-        """The names: the package's own first, in their order, then those of entry points, then those added."""
+        """The names: the package's own in order, then those of entry points, then those added."""
         yield from self._own
         yield from self._entry_points
         yield from self._added
@@ -108,28 +102,28 @@ class Registry(Mapping[str, Kind]):
     def _load(self, point: EntryPoint) -> Kind:
         try:
             return cast(Kind, point.load())
-        except (Exception, SystemExit) as error:  # somebody else's module may fail in any way
+        except (Exception, SystemExit) as error:  # another package's module may fail in any way
             package = point.dist.name if point.dist else "another package"
             reason = one_line(str(error))
             raise InputError(
-                f"{self.what} {point.name!r} comes from {package}, which cannot be imported ({reason}); mend it"
+                f"{self.what} {point.name!r} comes from {package}, which cannot be imported ({reason}); fix it"
             ) from error
 
     @cached_property
     def _entry_points(self) -> dict[str, EntryPoint]:
-        """What other packages add, by name; the package's own names stay the package's own."""
+        """The entry points of other packages, by name; they cannot replace the package's own kinds."""
         found: dict[str, EntryPoint] = {}
         for point in sorted(entry_points(group=self.group), key=lambda point: (point.name, point.value)):
             if point.name in self._own or point.name in found:
                 taken = "the package's own" if point.name in self._own else found[point.name].value
-                warnings.warn(f"{self.what} {point.name!r} is {taken}; {point.value} is left out", stacklevel=2)
+                warnings.warn(f"{self.what} {point.name!r} is {taken}; {point.value} is ignored", stacklevel=2)
             else:
                 found[point.name] = point
         return found
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
-    """The nearest names, as the end of a message; empty if none is near.
+    """The nearest names, as the end of a message; empty if there are none.
 
     Examples
     --------

@@ -39,7 +39,7 @@ Row: TypeAlias = dict[str, Any]
 Format: TypeAlias = Literal["table", "markdown", "csv", "html"]
 
 FORMATS = ("table", "markdown", "csv")
-"""What a command prints; ``html`` is for notebooks."""
+"""The format of a command's output; ``html`` is for notebooks."""
 
 _TITLES = {
     "multiply_adds": "multiply–adds",
@@ -107,7 +107,7 @@ def render(rows: Sequence[Row], form: Format = "table", sign: str = "", titles: 
             cells,
             headers=[called.get(column, column.replace("_", " ")) for column in columns],
             tablefmt={"table": "simple", "markdown": "pipe", "html": "html"}[form],
-            disable_numparse=True,  # a layer named 1.10 is no number
+            disable_numparse=True,  # a layer named 1.10 is not a number
             colalign=["right" if number else "left" for number in numbers],
         )
     )
@@ -139,7 +139,7 @@ _ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 
 def jitter_rows(summary: Mapping[str, Any]) -> list[Row]:
-    """A row a network, of the summary of a jitter measurement."""
+    """One row per network, from the summary of a jitter measurement."""
     models = summary["models"]
     columns = [measure.name for measure in measures_in(summary, "table")]
     return [
@@ -165,7 +165,7 @@ def difference_rows(summary: Mapping[str, Any], place: str = "table") -> list[Ro
 
 
 def jitter_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
-    """The networks, and their paired differences where there are several; all in one as CSV."""
+    """The networks, and their paired differences if there are several; as CSV, all in one table."""
     if form == "csv":
         return [render(_with_differences(jitter_rows(summary), summary), form)]
     return _rendered([(jitter_rows(summary), ""), (difference_rows(summary), "+")], form, summary, "table")
@@ -186,7 +186,7 @@ def _with_differences(rows: list[Row], summary: Mapping[str, Any]) -> list[Row]:
 
 
 def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], form: Format) -> list[str]:
-    """The networks, and each minus its plain sibling; all in one as CSV."""
+    """The networks, and each minus its plain sibling; as CSV, all in one table."""
     if form == "csv":
         return [render(leaderboard_columns(summary, speed), form)]
     tables = [(leaderboard_rows(summary, speed), ""), (leaderboard_differences(summary), "+")]
@@ -201,13 +201,9 @@ def _rendered(
 
 
 def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> list[Row]:
-    """A row a network, of the summary of a leaderboard, the most consistent first and its variants under it.
+    """One row per network, from the summary of a leaderboard, the most consistent first and its variants under it.
 
-    Parameters
-    ----------
-    summary : dict
-    speed : dict
-        ``views_per_second`` of the networks; empty, there is no such column.
+    ``speed`` holds the networks' ``views_per_second``; if it is empty, there is no such column.
     """
     models = summary["models"]
     columns = [measure.name for measure in measures_in(summary, "leaderboard")]
@@ -224,7 +220,7 @@ def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> li
 
 
 def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> list[Row]:
-    """The rows of a leaderboard with all that is known: the plain sibling, and each measure minus the sibling's."""
+    """The rows of a leaderboard with everything: the plain sibling, and each measure minus the sibling's."""
     differences = {difference["second"]: difference for difference in summary["differences"]}
     models = summary["models"]
     return [
@@ -240,14 +236,14 @@ def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) ->
 
 
 def leaderboard_differences(summary: Mapping[str, Any]) -> list[Row]:
-    """A row a network that has a plain sibling: each measure minus the sibling's, in the order of the leaderboard."""
+    """One row per network with a plain sibling: each measure minus the sibling's, in the order of the leaderboard."""
     order = {name: place for place, name in enumerate(_by_family(summary["models"]))}
     rows = difference_rows(summary, "leaderboard")
     return sorted(rows, key=lambda row: order[row["network"]])
 
 
 def _by_family(models: Mapping[str, Any]) -> list[str]:
-    """The networks by consistency, and under each those of which it is the plain sibling."""
+    """The networks by consistency, each followed by its variants."""
 
     def most_consistent(names: Iterable[str]) -> list[str]:
         return sorted(names, key=lambda name: -(models[name].get("consistency", {}).get("value") or 0))
@@ -261,7 +257,7 @@ def _by_family(models: Mapping[str, Any]) -> list[str]:
 
 
 def depth_rows(summary: Mapping[str, Any]) -> list[Row]:
-    """A row a layer, of the summary of a depth profile, network after network."""
+    """One row per layer, from the summary of a depth profile, network after network."""
     measures = ("relative_change", "equivariance_error", "unexplained_change")
     return [
         {
@@ -342,7 +338,7 @@ def _text(value: Any, sign: str) -> str:
 
 
 def _markdown(text: str) -> str:
-    """Text that Markdown shows as it is, within a cell."""
+    """Escape text for a cell of a Markdown table."""
     for character in "\\|<*`":
         text = text.replace(character, f"\\{character}")
     return " ".join(text.split())

@@ -201,7 +201,7 @@ def test_a_network_without_sites_or_already_treated_is_refused() -> None:
     dense = classifier(nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 16)
     with pytest.raises(UsageError, match="never downsamples"):
         attribute(dense, photographs(1))
-    with pytest.raises(UsageError, match="anti-aliased already"):
+    with pytest.raises(UsageError, match="already anti-aliased"):
         attribute(al.antialias(cifar_resnet.resnet20()), photographs(1))
     with pytest.raises(UsageError, match="ranked by"):
         attribute(NETWORKS["changes in place"](), photographs(2), "pad").ranking("accuracy")  # type: ignore[arg-type]

@@ -126,7 +126,7 @@ def test_the_library_does_what_the_command_does(cifar10: Path) -> None:
     [
         (["sample", "--layers", "layer9"], 2, "has no layer 'layer9'"),
         (["sample", "--limit", "0"], 2, "limit is 0"),
-        (["sample", "--channel", "-1"], 2, "channel is -1"),
+        (["sample", "--channel", "-1"], 2, "got channel -1"),
         (["/no/such/folder"], 1, "/no/such/folder"),
     ],
 )
@@ -142,7 +142,7 @@ def test_errors_of_the_command(
 def test_a_layer_that_is_not_run_and_images_that_cannot_be_used(tmp_path: Path) -> None:
     network = cifar_resnet.resnet20()
     network.module.unused = nn.ReLU()
-    with pytest.raises(UsageError, match="'unused' of cifar_resnet20 is not run"):
+    with pytest.raises(UsageError, match="'unused' of cifar_resnet20 does not run"):
         layer_outputs(network, np.zeros((1, 32, 32, 3), np.float32), ["unused"])
     (tmp_path / "bad.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="no usable image"):

@@ -263,7 +263,7 @@ def test_a_network_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
         finally:
             process.kill()
     assert process.returncode == 130
-    assert error == "aliasing jitter: interrupted; the same command goes on where it stopped\n"
+    assert error == "aliasing jitter: interrupted; the same command continues where it stopped\n"
 
 
 def test_a_timeout_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:

@@ -441,7 +441,7 @@ def test_two_networks_of_one_name_are_two(tmp_path: Path) -> None:
     blurred = classifier(small(al.layers.MaxBlurPool2d(2)))
     board = al.compare_networks([classifier(small()), classifier(small()), blurred], images)
     assert list(board.networks) == ["small"]
-    assert board.unmeasured == {"small": "small is the name of two networks; give each a name of its own"}
+    assert board.unmeasured == {"small": "two networks are called small; give each its own name"}
 
 
 def test_runs_are_set_side_by_side_by_their_pictures_and_protocol(tmp_path: Path) -> None:

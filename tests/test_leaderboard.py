@@ -266,7 +266,7 @@ def test_none_at_all_is_an_error(images: list[Any]) -> None:
         ({"antialiased": ["binomal3"]}, "no filter 'binomal3'"),
         ({"protocol": "grids"}, "did you mean grid"),
         ({"consistency": "grids"}, "did you mean grid"),
-        ({"recalibrate_on": "sample"}, "no conversion to recalibrate"),
+        ({"recalibrate_on": "sample"}, "--recalibrate needs a conversion"),
         ({"precision": "half"}, "unknown precision 'half'"),
         ({"device": "gpu"}, "unknown device 'gpu'"),
     ],
@@ -311,7 +311,7 @@ def test_processes_that_are_out_of_step_do_not_go_on(images: list[Any]) -> None:
         def from_first(self, make: Any) -> Any:
             return "another"
 
-    with pytest.raises(InputError, match="the turn of own:a, at the first process of another"):
+    with pytest.raises(InputError, match="this process measures own:a, and the first one another"):
         compare_networks(small("own:a"), images, ranks=Second(1, ("a", "b")))
 
 

@@ -364,7 +364,7 @@ def test_what_cannot_be_shown_is_refused_with_the_reason() -> None:
         ("crop:span=0", "span is 0; it must be at least 1"),
         ("crop:resizer=magick", "unknown resampler 'magick'"),
         ("crop-random:crop_size=1.3", "above 0 and at most 1"),
-        ("black:crop_size=0.4", "must be above 1"),
+        ("black:crop_size=0.4", "is a number above 1"),
         ("black:crop_size=1.3,side=50", "side or crop_size, not both"),
         ("inpaint:fill=magic", "unknown fill 'magic'"),
         ("subpixel:step=5", "must lie in 0 … 16"),

@@ -50,7 +50,7 @@ def test_a_broken_package_is_told_in_one_line_when_its_kind_is_asked_for(other_p
 def test_the_packages_own_names_stay_its_own(other_package: Path) -> None:
     install(other_package, "pi = other:three")
     registry = Registry[float]("number", GROUP, {"pi": "math:pi"})
-    with pytest.warns(UserWarning, match="other:three is left out"):
+    with pytest.warns(UserWarning, match="other:three is ignored"):
         assert list(registry) == ["pi"]
     assert registry["pi"] > 3.1
     with pytest.raises(UsageError, match="there is a number 'pi' already"):

@@ -493,13 +493,13 @@ def test_names_and_files_bring_the_conversion_back(tmp_path: Path) -> None:
 def test_a_note_that_is_no_conversion_is_told(tmp_path: Path) -> None:
     path = tmp_path / "tiny.safetensors"
     safetensors.torch.save_file(tiny().state_dict(), path, {specification.METADATA_KEY: "binomial4"})
-    with pytest.raises(InputError, match="its metadata says 'binomial4', which is no conversion"):
+    with pytest.raises(InputError, match="its metadata says 'binomial4', which is not a conversion"):
         al.load_model(f"file:{path}@module:test_surgery:tiny")
 
 
 def test_what_a_file_cannot_keep_is_refused(tmp_path: Path) -> None:
     plain = al.load_model("module:test_surgery:tiny")
-    with pytest.raises(UsageError, match=r"give it that ending"):
+    with pytest.raises(UsageError, match=r"use that suffix"):
         save(al.antialias(plain, scheme="all"), tmp_path / "tiny.pth")
     with pytest.raises(UsageError, match="name a scheme"):
         save(al.antialias(plain, scheme=lambda site: Treatment()), tmp_path / "tiny.safetensors")

@@ -1,7 +1,7 @@
 """The command line: parse, call, print.
 
-One module a command. Each has ``SUMMARY`` (one line for ``aliasing --help``), ``add_arguments(parser)`` and
-``run(arguments)``; none imports torch or matplotlib before ``run``, so that help costs nothing.
+Each command is a module with ``SUMMARY`` (one line for ``aliasing --help``), ``add_arguments(parser)`` and
+``run(arguments)``; none imports torch or matplotlib before ``run``, so help is fast.
 
 Exit codes: 0 done, 1 the input is at fault, 2 wrong usage, 130 interrupted.
 """
@@ -68,12 +68,12 @@ def make_parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = make_parser().parse_args(argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):  # a name that the terminal's encoding lacks is escaped
+    if isinstance(sys.stdout, io.TextIOWrapper):  # escape characters that the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         arguments.run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # `| head` has read enough; Python's own flush at exit must not complain again
+    except BrokenPipeError:  # `| head` has read enough; Python's flush at exit must not complain again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except UsageError as error:
         _complain(arguments.command, str(error))
@@ -81,19 +81,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ElsewhereError:
         return 1
     except SystemExit as error:
-        _complain(arguments.command, f"{who_exits(error)} calls sys.exit({error}); nothing more was done")
+        _complain(arguments.command, f"{who_exits(error)} calls sys.exit({error}); the command stopped there")
         return 1
     except InputError as error:
         _complain(arguments.command, str(error))
         return 1
     except KeyboardInterrupt:
-        _complain(arguments.command, "interrupted; the same command goes on where it stopped")
+        _complain(arguments.command, "interrupted; the same command continues where it stopped")
         return 130
     return 0
 
 
 def _complain(command: str, text: str) -> None:
-    """One line; where ``torchrun`` has started several processes, it says which of them is speaking."""
+    """Print one line, with the rank if ``torchrun`` started several processes."""
     speaker = ""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         speaker = f"rank {os.environ.get('RANK')} on {platform.node()}: "

@@ -1,12 +1,12 @@
-"""Say which downsampling site causes the jitter: treat one at a time, and all but one.
+"""Find out which downsampling site causes the jitter: treat one at a time, and all but one.
 
 examples:
   aliasing attribute pypi:efficientnet_lite0 --out attribution
       the sites of EfficientNet-Lite0, ranked, on the photographs that scikit-image bundles
   aliasing attribute resnet50 --images DIR --limit 200 --out attribution
-      torchvision's resnet50 on one's own photographs
+      torchvision's resnet50 on your own photographs
   aliasing attribute resnet50 --operator flc --sites maxpool layer2.0.conv2 --by top1_change --json
-      two sites (`aliasing sites resnet50` has their names), another operator, the summary on standard output
+      two sites (`aliasing sites resnet50` lists their names), another operator, the summary on standard output
 """
 
 import argparse
@@ -26,7 +26,7 @@ from aliasing.cli.shared import (
 )
 from aliasing.outputs import measures_in
 
-SUMMARY = "say which downsampling site causes the jitter"
+SUMMARY = "find out which downsampling site causes the jitter"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_operator(parser, taps="binomial3")
     parser.add_argument("--sites", nargs="+", metavar="NAME", help="only these sites (default: all that subsample)")
     parser.add_argument(
-        "--by", choices=("mac", "top1_change"), default="mac", help="what the sites are ranked by (default mac)"
+        "--by", choices=("mac", "top1_change"), default="mac", help="the measure that ranks the sites (default mac)"
     )
     add_run(parser)
 
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """What is to be known of the table."""
+    """Remarks on the table."""
     by = summary["ranked_by"]
     yield "(alone: this site treated minus none; spared: all but this one minus all; paired, with the 95 % interval)"
     measures = measures_in(summary, "attribution")
@@ -81,7 +81,7 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     clear = [site["name"] for site in summary["sites"] if site["clear"]]
     spared = [site["name"] for site in summary["sites"] if site["clear_spared"]]
     yield f"ranked by {by}; sites whose treatment alone clearly lowers it: {', '.join(clear) or 'none'}"
-    yield f"sites that clearly leave some where they alone are spared: {', '.join(spared) or 'none'}"
+    yield f"sites that clearly leave jitter if all others are treated: {', '.join(spared) or 'none'}"
     yield from (f"caution: {text}" for text in whole["as it is"]["cautions"])
     yield from skipped_lines(summary["images"], out)
-    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing is kept: add --out DIR"
+    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing was written: add --out DIR"

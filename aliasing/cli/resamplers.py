@@ -1,9 +1,9 @@
-"""List the resamplers that --resizer takes: what brings a photograph to another size before the network sees it.
+"""List the resamplers for --resizer, which resize a photograph before the network sees it.
 
 examples:
   aliasing resamplers                      each with its library and version, and whether it low-passes
-  aliasing resamplers --format markdown    the same, for a text
-  aliasing resamplers --json               for a program
+  aliasing resamplers --format markdown    the same as Markdown
+  aliasing resamplers --json               the same as JSON
 
 `aliasing jitter --resizer opencv-area` then measures with one of them.
 """
@@ -13,7 +13,7 @@ import json
 
 from aliasing.cli.shared import add_format
 
-SUMMARY = "list the resamplers that bring a photograph to another size"
+SUMMARY = "list the resamplers, which resize photographs"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Where in the network does a one-pixel shift become a different answer?
+"""The depth at which a one-pixel shift becomes a different answer.
 
 `probe_depth` follows a shift layer by layer: how far the globally averaged features move (invariance), how far the
 feature map is from the moved feature map (equivariance, Azulay & Weiss 2019), and what each downsampling site folds.

@@ -1,7 +1,7 @@
-r"""Which downsampling site causes the jitter?
+r"""Attributing the jitter to downsampling sites.
 
-Each site is treated alone, and each is left out while all others are treated; what becomes of the output's jitter says
-what the site does to it:
+Each site is treated alone, and each is left out while all others are treated; the change of the output's jitter shows
+the effect of the site:
 
 * *alone*: jitter with only this site treated − jitter of the network as it is. Negative: the site causes jitter.
 * *spared*: jitter with all sites but this one treated − jitter with all treated. Positive: it causes jitter that the
@@ -9,12 +9,12 @@ what the site does to it:
 
 Both are paired differences over the images. The two need not agree: what one site folds, another may fold again.
 
-A filter is also a shock to weights that expect what folds: accuracy may fall, and an unsure network changes its answer
-more easily whatever it aliases. So the accuracy stands beside each difference, and the jitter is given for pairs
-answered rightly and matched on the margin as well (see `aliasing.depth.matching`).
+A filter also disturbs weights that were trained with aliases: accuracy may fall, and an unsure network changes its
+answer more easily, however much it aliases. So the accuracy is given beside each difference, and the jitter also for
+pairs answered correctly and matched on the margin (see `aliasing.depth.matching`).
 
-The network as it is and the network with all sites treated are run once on a batch; the variants are run from their own
-site on (see `aliasing.depth.replay`).
+The network as it is and the network with all sites treated run once on a batch; the variants run from their own site on
+(see `aliasing.depth.replay`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -130,7 +130,7 @@ class Attribution:
         return found if accuracy is None else {**found, ACCURACY.name: accuracy.as_dict()}
 
     def summary(self, by: str = "mac") -> dict[str, Any]:
-        """The numbers, as they stand in ``summary.json``."""
+        """The numbers, as in ``summary.json``."""
         whole = self.jitter.summary()
         return {
             "model": self.model,
@@ -145,7 +145,7 @@ class Attribution:
         }
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the sites, ranked."""
+        """The ranked sites, for a notebook."""
         return tables.attribution_table(self.summary(), "html")
 
 
@@ -219,7 +219,7 @@ def attribute(
     if scale.scale.of_labels:
         raise UsageError(f"{given.name} gives {scale.name}: sites are attributed by the class of one answer")
     network = replace(evaluated(given), scale=scale.name)
-    if network.module is not given.module:  # what cannot be copied keeps its layout in memory
+    if network.module is not given.module:  # a network that cannot be copied keeps its memory format
         network.module.to(memory_format=torch.channels_last)
     record, treated_sites, families = make_variants(network, treatment, sites)
     settings = {
@@ -248,12 +248,12 @@ def attribute(
 
 
 def only(site: str) -> str:
-    """The name of the variant in which this site alone is treated."""
+    """The name of the variant in which only this site is treated."""
     return f"only {site}"
 
 
 def all_but(site: str) -> str:
-    """The name of the variant in which this site alone is not treated."""
+    """The name of the variant in which all sites but this one are treated."""
     return f"all but {site}"
 
 
@@ -263,13 +263,13 @@ Families: TypeAlias = list[tuple[Variant, list[Variant]]]
 def make_variants(
     model: Classifier, treatment: Treatment, sites: Sequence[str] | None = None
 ) -> tuple[Trace, list[Site], Families]:
-    """The record of the network's run, its treated sites, and the variants: two bases, each with one a site.
+    """The record of the network's run, its treated sites, and the variants: two bases, each with one per site.
 
-    A variant shares with its base what comes before its site.
+    A variant shares with its base everything before its site.
     """
     module, example = probe_of(model, None)
     if conversion_of(module) is not None:
-        raise UsageError(f"{model.name} is anti-aliased already; give the network as it was")
+        raise UsageError(f"{model.name} is already anti-aliased; give the original network")
     check_treatment(treatment)
     record = trace(module, example)
     located = locate(record)
@@ -294,7 +294,7 @@ def make_variants(
 
 
 def _choose(model: str, located: list[LocatedSite], sites: Sequence[str] | None) -> list[tuple[LocatedSite, str]]:
-    """The sites that are to be treated, each with a name of its own."""
+    """The sites to treat, each with a unique name."""
     found: list[tuple[LocatedSite, str]] = []
     for place in located:
         if place.site.status == "subsamples":

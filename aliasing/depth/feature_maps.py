@@ -1,4 +1,4 @@
-r"""What do the feature maps do while the image moves, and what does any layer see?
+r"""Feature maps while the image moves, and the change of their global averages.
 
 A map that is *shiftable* (Simoncelli et al. 1992) moves with the image and keeps its global average; a map that was
 subsampled below its Nyquist rate changes instead (Azulay & Weiss 2019). How much the averages of a layer change from
@@ -7,9 +7,9 @@ one view to the next, relative to their size, is
 .. math:: \frac{\sum_{(t, t')} \sum_c |\bar a_c(t') - \bar a_c(t)|}
                {\text{pairs} \cdot \sum_c \langle |\bar a_c(t)| \rangle_t}
 
-with :math:`\bar a_c(t)` the global average of channel *c* for view *t*. Some change is not the network's: under every
-protocol but ``circular`` the views show different content at their border. The picture's own average, the layer
-``input``, says how much.
+with :math:`\bar a_c(t)` the global average of channel *c* for view *t*. Some change does not come from the network:
+under every protocol but ``circular`` the views show different content at their border. The average of the picture
+itself, the layer ``input``, shows how much.
 """
 
 import math
@@ -61,8 +61,8 @@ class LayerMaps:
     Attributes
     ----------
     layer : the module's qualified name; ``input`` for the view itself, in 0…1.
-    kind : "map"; "tokens" laid out as the rectangle that they come from, class tokens left out; "sequence", tokens that
-        make no square; or "vector", which has no positions.
+    kind : "map"; "tokens" arranged as the rectangle that they come from, without class tokens; "sequence", tokens that
+        do not form a square; or "vector", which has no positions.
     maps : float32 array, (views, channels, H, W)
     """
 
@@ -77,9 +77,9 @@ class LayerMaps:
         return averages
 
     def typical_channel(self) -> int:
-        """The channel whose average's change along the views is the median among the channels that are active.
+        """The active channel whose average has the median change along the views.
 
-        Active are those whose average is, in size, at least the mean over the channels.
+        A channel is active if the magnitude of its average is at least the mean over the channels.
         """
         averages = self.averages.astype(np.float64)
         size = np.abs(averages).mean(0)
@@ -99,7 +99,7 @@ class MovingMaps:
     positions : float array, (views,)
     pictures : float32 array, (views, H, W, 3), 0…255
     layers : tuple of LayerMaps
-        In the order asked for.
+        In the requested order.
     """
 
     model: str
@@ -110,7 +110,7 @@ class MovingMaps:
     layers: tuple[LayerMaps, ...]
 
     def numbers(self, channels: Sequence[int]) -> dict[str, Any]:
-        """The global average of one channel of each layer along the path, as it stands in JSON."""
+        """The global average of one channel of each layer along the path, for JSON."""
         return {
             "model": self.model,
             "image": self.image,
@@ -130,10 +130,10 @@ class MovingMaps:
 
 
 def drawn_channels(results: Sequence[MovingMaps]) -> list[tuple[int, ...]]:
-    """For each network and layer the channel that stands for it: a typical one.
+    """A typical channel for each network and layer.
 
-    Where a network before it has a layer of the same name with as many channels, it is that network's channel, so that
-    the two can be compared.
+    If an earlier network has a layer of the same name with the same number of channels, it is that network's channel,
+    so that the two can be compared.
     """
     known: dict[tuple[str, int], int] = {}
     return [
@@ -161,7 +161,7 @@ class AverageChange:
 
 
 def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None) -> list[str]:
-    """One layer for each resolution: the last module with maps of that size, of those least deep inside others.
+    """One layer for each resolution: the last module with maps of that size among the least nested ones.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None
 
 
 def convolutions(model: Classifier) -> list[str]:
-    """The names of the network's convolutions, in the order of its run."""
+    """The names of the network's convolutions, in the order of a run."""
     record = trace(*probe_of(model, None))
     return list(dict.fromkeys(call.name for call in record.module_calls if isinstance(call.module, nn.Conv2d)))
 
@@ -200,12 +200,12 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
     model : Classifier
     views : float32 array, N×H×W×3, 0…255
     layers : sequence of str
-        Modules by their qualified names; of one that is used several times the first use. ``input`` is the view.
+        Modules by their qualified names, at their first use. ``input`` is the view.
 
     Raises
     ------
     UsageError
-        There is no such layer, it is not run, or its output is no tensor with a value for each view.
+        There is no such layer, it does not run, or its output is not a tensor with a value for each view.
 
     Examples
     --------
@@ -236,7 +236,7 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
     for name in layers:
         output = outputs.get(name)
         if not isinstance(output, Tensor) or output.ndim < 2 or len(output) != len(views):
-            what = "is not run" if name not in outputs else "gives no tensor with a value for each view"
+            what = "does not run" if name not in outputs else "does not return a tensor with a value for each view"
             raise UsageError(f"layer {name!r} of {model.name} {what}; choose another")
         kind, maps = _as_map(output, views.shape[1:3])
         found.append(LayerMaps(name, kind, maps.float().cpu().numpy()))
@@ -355,7 +355,7 @@ def _relative_change(averages: npt.NDArray[np.float64], pairs: Sequence[tuple[in
 
 
 def _as_map(output: Tensor, view: tuple[int, ...]) -> tuple[Kind, Tensor]:
-    """An output as N×C×H×W, and what it was."""
+    """An output as N×C×H×W, and its kind."""
     if output.ndim == 2:
         return "vector", output[:, :, None, None]
     if output.ndim == 3:
@@ -370,19 +370,19 @@ def _as_map(output: Tensor, view: tuple[int, ...]) -> tuple[Kind, Tensor]:
 
 
 def _grid_of(tokens: int, view: tuple[int, ...]) -> Size | None:
-    """The rows and columns, of the view's own aspect, that this number of tokens fills; None for one, or none."""
+    """The rows and columns, with the view's aspect, that this number of tokens fills, or None."""
     rows = math.isqrt(max(tokens, 0) * view[0] // view[1])
     columns = rows * view[1] // view[0]
     return (rows, columns) if rows * columns == tokens > 1 and rows * view[1] == columns * view[0] else None
 
 
 def _channels_are_last(shape: tuple[int, ...], view: tuple[int, ...]) -> bool:
-    """Is this N×H×W×C, as in Swin? Two axes that have the view's aspect are the positions."""
+    """Whether this is N×H×W×C, as in Swin: two axes with the view's aspect are the positions."""
     return shape[1] * view[1] == shape[2] * view[0] and shape[2] * view[1] != shape[3] * view[0]
 
 
 def _positions(shape: tuple[int, ...], view: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The sizes of the positions of an output; None for what has none."""
+    """The sizes of the positions of an output, or None."""
     if len(shape) == 4:
         return shape[1:3] if _channels_are_last(shape, view) else shape[2:]
     return shape[1:2] if len(shape) == 3 else None

@@ -1,4 +1,4 @@
-"""`probe_features`: a network's feature maps while an image moves, and what their averages do over many images."""
+"""`probe_features`: a network's feature maps while an image moves, and the change of their averages over images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ __all__ = ["Features", "probe_features"]
 
 @dataclass(frozen=True, repr=False)
 class Features:
-    """What a network's feature maps do while images move.
+    """A network's feature maps while images move.
 
     Attributes
     ----------
@@ -44,11 +44,11 @@ class Features:
         How much the global averages of each layer change, over the images.
     protocol : ViewProtocol
     settings, images : dict
-        What was asked for; how many images were used, and which were skipped.
+        The settings; the number of images used, and those that were skipped.
     first : Image or Clip
         The image that is drawn.
     asked : sequence of str or None
-        The layers that were asked for.
+        The requested layers.
     filters_of : str or None
         The layer whose filters are drawn.
     channel : int or None
@@ -66,7 +66,7 @@ class Features:
     channel: int | None = None
 
     def summary(self) -> dict[str, Any]:
-        """The change of each layer's averages as ``{"value", "low", "high"}``, and what it was made with."""
+        """The change of each layer's averages as ``{"value", "low", "high"}``, settings and versions."""
         return {
             "model": self.model.name,
             "identity": self.model.identity,
@@ -80,7 +80,7 @@ class Features:
         }
 
     def table(self) -> pa.Table:
-        """A row a layer: the change of its averages, with the ends of its interval."""
+        """One row per layer: the change of its averages, with the ends of its interval."""
         return pa.Table.from_pylist(flat(self._rows()))
 
     @cached_property
@@ -90,13 +90,13 @@ class Features:
 
     @cached_property
     def outputs(self) -> list[LayerMaps]:
-        """The output, for one view, of the layers that were asked for, or of every convolution."""
+        """The output for one view of the requested layers, or of every convolution."""
         layers = self.asked or convolutions(self.model) or list(self.change.layers)
         return layer_outputs(self.model, self.moving.pictures[:1], layers)
 
     @cached_property
     def filters(self) -> LayerMaps:
-        """The output, for one view, of the layer whose filters are drawn."""
+        """The output for one view of the layer whose filters are drawn."""
         inner = [name for name in (*self.change.layers, *convolutions(self.model)) if name != INPUT]
         chosen = self.filters_of or next(iter(inner), INPUT)
         return layer_outputs(self.model, self.moving.pictures[:1], [chosen])[0]
@@ -108,7 +108,7 @@ class Features:
         return plots.moving_maps(self.moving, self.change, self.channel)
 
     def write(self, folder: str | Path) -> None:
-        """Leave ``summary.json`` (with what is ``drawn``), ``figure.png``, ``layers.png`` and ``filters.png``."""
+        """Write ``summary.json`` (with what is ``drawn``), ``figure.png``, ``layers.png`` and ``filters.png``."""
         from aliasing import plots
 
         folder = Path(folder)
@@ -119,7 +119,7 @@ class Features:
 
     @property
     def drawn(self) -> dict[str, Any]:
-        """What the figures show: the image, the channel of each layer, the layer whose filters are drawn."""
+        """The contents of the figures: the image, the channel of each layer, the layer whose filters are drawn."""
         channels = {layer.layer: layer.typical_channel() for layer in self.moving.layers}
         return {"image": self.first.name, "channels": channels, "filters_of": self.filters.layer}
 
@@ -148,7 +148,7 @@ def probe_features(
     limit: int | None = None,
     seed: int = 0,
 ) -> Features:
-    """Look at a network's feature maps: what their averages do over images, and the maps of the first one.
+    """Probe a network's feature maps: the change of their averages over images, and the maps of the first image.
 
     Parameters
     ----------
@@ -165,14 +165,14 @@ def probe_features(
     channel : int, optional
         The channel that is drawn; by default each layer's typical one.
     limit : int, optional
-        Look at the first images only.
+        Use the first N images only.
     seed : int
         For protocols that draw at random.
 
     Returns
     -------
     Features
-        With ``summary()``, ``table()`` and ``plot()``; the maps are computed when they are first asked for.
+        Has ``summary()``, ``table()`` and ``plot()``; the maps are computed when they are first needed.
 
     Raises
     ------
@@ -191,7 +191,7 @@ def probe_features(
     (['layer', 'change', 'change_low', 'change_high'], '0')
     """
     if channel is not None and channel < 0:
-        raise UsageError(f"channel is {channel}; channels are numbered from 0")
+        raise UsageError(f"channels are numbered from 0; got channel {channel}")
     network, moved = load_model(model), make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
     names = list(layers) if layers else [INPUT, *choose_layers(network)]

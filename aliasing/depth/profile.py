@@ -1,4 +1,4 @@
-"""What was measured layer by layer: the networks, and the records that every number follows from."""
+"""The result of a depth measurement: the networks, and the records from which every number follows."""
 
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,18 +20,18 @@ __all__ = ["LAYER_MEASURES", "SITE_MEASURES", "Profile", "schema"]
 
 LAYER_MEASURES = ("relative_change", "cosine_similarity", "equivariance_error", "unexplained_change")
 SITE_MEASURES = ("energy_above", "alias_fraction", "baseband_kept")
-# Between 0 and 1, so that their intervals are those of a proportion.
+# These lie between 0 and 1, so their intervals are those of a proportion.
 _SHARES = ("energy_above", "alias_fraction")
 _PARTS_AT_ONCE = 64  # some 500 images: enough that a place's values are added as an array, few enough for the memory
 
 
 def schema() -> pa.Schema:
-    """The rows: one an image and layer, each measure averaged over its pairs of views, and one an image and site."""
+    """The rows: one per image and layer, with each measure averaged over pairs of views, and one per image and site."""
     return pa.schema(
         [
             ("model", pa.string()),
             ("image", pa.string()),  # identity: hash of the image's bytes
-            ("name", pa.string()),  # name in its source: unique, where an image may stand twice
+            ("name", pa.string()),  # name in its source: unique, even if the same image is there twice
             ("what", pa.string()),  # "layer" or "site"
             ("place", pa.string()),  # its name
             *((measure, pa.float64()) for measure in (*LAYER_MEASURES, *SITE_MEASURES)),
@@ -42,7 +42,7 @@ def schema() -> pa.Schema:
 
 @dataclass(frozen=True)
 class Profile:
-    """A network, or several, looked at layer by layer.
+    """One or several networks, measured layer by layer.
 
     Attributes
     ----------
@@ -60,16 +60,16 @@ class Profile:
 
     @property
     def records(self) -> pa.Table:
-        """One row an image and layer, of all networks."""
+        """One row per image and layer, of all networks."""
         return self._records.table(list(self.models))
 
     def summary(self) -> dict[str, Any]:
-        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
+        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval.
 
-        ``models`` has for each network its ``layers`` and its ``sites``, in the order of the run (a site stands behind
-        the layer of its ``depth``, and its ``rise`` is that of the unexplained change from there to the next layer:
-        sites that do the damage have a large one); ``images`` how many were skipped and why; ``settings`` and
-        ``versions`` what it was made with. An estimate is null where a layer has no map, or a site no dense one.
+        ``models`` has for each network its ``layers`` and its ``sites``, in the order of the run. A site follows the
+        layer of its ``depth``, and its ``rise`` is the rise of the unexplained change from there to the next layer,
+        which is large for sites that do damage. ``images`` says how many were skipped and why. ``settings`` and
+        ``versions`` follow. An estimate is null if a layer has no map, or a site no dense one.
         """
         networks: dict[str, Any] = {}
         skipped: dict[str, str] = {}
@@ -121,7 +121,7 @@ class Profile:
         }
 
     def table(self) -> pa.Table:
-        """One row a layer: its geometry, and each measure with the ends of its interval (``…_low``, ``…_high``)."""
+        """One row per layer: its geometry, and each measure with the ends of its interval (``…_low``, ``…_high``)."""
         rows = []
         for name, network in self.summary()["models"].items():
             for layer in network["layers"]:
@@ -144,12 +144,12 @@ class Profile:
         return pa.Table.from_pylist(rows)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the layers."""
+        """The layers, for a notebook."""
         return tables.render(tables.depth_rows(self.summary()), "html")
 
 
 def _neighbours(description: dict[str, Any]) -> dict[str, tuple[str | None, str]]:
-    """Of each site the layer before it, if there is one, and the first that holds it or stands behind it."""
+    """For each site the layer before it, if any, and the first layer that contains or follows it."""
     names = [layer["name"] for layer in description["layers"]]
     return {
         site["name"]: (names[site["depth"] - 1] if site["depth"] else None, names[site["depth"]])
@@ -166,7 +166,7 @@ class _Estimates:
     found: dict[tuple[str, str, str], Mean | Share] = field(default_factory=dict)
 
     def add(self, table: pa.Table) -> None:
-        """Take in parts of the records, of whole images."""
+        """Add parts of the records, of whole images."""
         for what, measures in (("layer", LAYER_MEASURES), ("site", SITE_MEASURES)):
             rows = table.filter(pc.equal(table["what"], what))
             places, where = _encoded(rows["place"])
@@ -184,11 +184,11 @@ class _Estimates:
                 self._add_rises(rows, places, where)
 
     def _add_rises(self, rows: pa.Table, places: list[str], where: npt.NDArray[np.intp]) -> None:
-        """How much more of the change is unexplained behind each site than in front of it, image by image."""
+        """Add how much more of the change is unexplained after each site than before it, image by image."""
         images, image = _encoded(rows["name"])
         unexplained = np.full((len(places) + 1, len(images)), np.nan)
         unexplained[where, image] = rows["unexplained_change"].to_numpy()
-        unexplained[-1] = 0  # the image itself moves as it is told
+        unexplained[-1] = 0  # the image itself moves exactly
         index: dict[str | None, int] = {None: -1} | {place: number for number, place in enumerate(places)}
         for site, (before, behind) in self.neighbours.items():
             if before in index and behind in index:
@@ -196,7 +196,7 @@ class _Estimates:
                 self._take("site", site, "rise", rise[~np.isnan(rise)])
 
     def _add(self, what: str, measure: str, places: list[str], where: npt.NDArray[np.intp], values: Any) -> None:
-        """Take in a column, null where a row has no value, by the place of each row."""
+        """Add a column, with null for rows without a value, by the place of each row."""
         known = values.is_valid().to_numpy(zero_copy_only=False)
         where, numbers = where[known], values.to_numpy(zero_copy_only=False)[known]
         numbers = numbers[np.argsort(where, kind="stable")]
@@ -217,13 +217,13 @@ class _Estimates:
             estimate.add(values)
 
     def of(self, what: str, place: str, measure: str) -> dict[str, float | None] | None:
-        """The estimate as it stands in a summary; None where there is no value."""
+        """The estimate for a summary; None without values."""
         known = self.found.get((what, place, measure))
         if known is None:
             return None
         estimate = known.estimate().as_dict()
         if measure not in ("cosine_similarity", "rise") and estimate["low"] is not None:
-            estimate["low"] = max(estimate["low"], 0.0)  # none of the others can be negative
+            estimate["low"] = max(estimate["low"], 0.0)  # the others cannot be negative
         return estimate
 
     def spectrum(self, place: str) -> dict[str, Any] | None:
@@ -234,7 +234,7 @@ class _Estimates:
 
 
 def _encoded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.intp]]:
-    """The different names, in the order in which they come, and the number of each row's."""
+    """The distinct names in order of appearance, and the index of each row's name."""
     encoded = column.combine_chunks().dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy(zero_copy_only=False).astype(np.intp)
 

@@ -1,9 +1,9 @@
-r"""Run variants of a network that differ from a certain call on, without computing again what comes before it.
+r"""Running variants of a network that differ from a certain call on, without recomputing what comes before it.
 
-A *base* is run once on a batch, and the outputs of the outermost modules that end before the call are kept. In the
-variant these modules give back what was kept, and everything else is computed: the torch calls that stand between
-modules, and all from the call on. Kept are the very tensors, copied, so that the variant's output is the same bit for
-bit. A module that changes an argument in place, or returns one of them, does so again when it is replayed.
+A *base* runs once on a batch, and the outputs of the outermost modules that end before the call are kept. In the
+variant these modules return the kept outputs, and everything else is computed: the torch calls between modules, and
+everything from the call on. The kept tensors are copies, so the variant's output is the same bit for bit. A module that
+changes an argument in place, or returns one of them, does so again when it is replayed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ class Variant:
     modules : mapping of module to TreatedForward
         The treated modules.
     shared : sequence of ModuleCall
-        The module calls that it need not make again, because the base that it deviates from has made them.
+        The module calls that its base has made, which it need not repeat.
     """
 
     name: str
@@ -43,16 +43,9 @@ class Variant:
 
 
 def shared_calls(record: Trace, modules: Treated, first_difference: int) -> list[ModuleCall]:
-    """The outermost module calls that are over before a variant differs from its base.
+    """The outermost module calls that end before a variant differs from its base.
 
-    Parameters
-    ----------
-    record : Trace
-        Of the network as it is.
-    modules : mapping of module to TreatedForward
-        The variant's treated modules.
-    first_difference : int
-        The index of the first call that differs.
+    ``record`` is that of the untreated network, and ``first_difference`` the index of the first call that differs.
     """
     kept: list[ModuleCall] = []
     covered: set[int] = set()
@@ -66,7 +59,7 @@ def shared_calls(record: Trace, modules: Treated, first_difference: int) -> list
 
 
 def _is_counted(record: Trace, modules: Treated, call: ModuleCall) -> bool:
-    """Does a treated module around this one tell its own calls by their number, and count those made in here?"""
+    """Whether a treated module around this one counts the calls made in here among its own."""
     inside = {made.name for made in record.calls[call.first : call.last]}
     around = call.parent
     while around is not None:
@@ -79,7 +72,7 @@ def _is_counted(record: Trace, modules: Treated, call: ModuleCall) -> bool:
 
 @contextmanager
 def treated(modules: Treated) -> Iterator[None]:
-    """The network with these modules treated, and as it was afterwards."""
+    """Treat these modules, and restore the network afterwards."""
     for forward in modules.values():
         forward.attach()
     try:
@@ -92,16 +85,16 @@ def treated(modules: Treated) -> Iterator[None]:
 def run_variants(
     network: Forward, record: Trace, families: Sequence[tuple[Variant, Sequence[Variant]]]
 ) -> dict[str, Any]:
-    """The output of each base and of the variants that deviate from it, by name.
+    """The output of each base and of its variants, by name.
 
     Parameters
     ----------
     network : callable
-        Runs the network on one batch, gradients off (not in inference mode, where changes in place leave no trace).
+        Runs the network on one batch without gradients, but not in inference mode, which hides in-place changes.
     record : Trace
-        Of the network as it is.
+        The record of the untreated network.
     families : sequence of (base, variants)
-        What a variant shares is kept from its base's run.
+        A variant reuses the outputs of its base.
     """
     outputs: dict[str, Any] = {}
     for base, variants in families:
@@ -117,7 +110,7 @@ def run_variants(
 
 @dataclass(frozen=True)
 class _Kept:
-    """What a module call did: its output, and the arguments that it changed, as it left them."""
+    """The effect of a module call: its output, and the arguments that it changed."""
 
     output: Any
     returned: int | None  # the number of the argument that it returned
@@ -131,13 +124,13 @@ class _Kept:
 
 @contextmanager
 def _instead(record: Trace, replayed: Sequence[ModuleCall], kept: Any, memory: dict[int, _Kept]) -> Iterator[None]:
-    """Give back the replayed calls' outputs, and keep those of the calls that are wanted."""
+    """Return the outputs of the replayed calls, and keep those of the requested ones."""
     inside = {id(call) for call in replayed}
     covered: set[int] = set()
     made: dict[nn.Module, list[ModuleCall]] = {}
     for call in record.module_calls:
         if call.parent is not None and id(call.parent) in covered:
-            covered.add(id(call))  # inside a call that is not made
+            covered.add(id(call))  # inside a replayed call
             continue
         if id(call) in inside:
             covered.add(id(call))

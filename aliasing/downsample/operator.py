@@ -1,6 +1,6 @@
-"""What an operator is: a module that low-passes a signal and keeps every ``stride``-th sample of it.
+"""The base class of operators: modules that low-pass a signal and keep every ``stride``-th sample.
 
-A new one is a subclass of `Operator` in a file of its own, which holds its function, formula and source; it is added to
+A new operator is a subclass of `Operator` in its own file, with its function, formula and source, and is added to
 `aliasing.operators.OPERATORS`. It defines `Operator.low_pass`, or `Operator.forward` if it is more than a low-pass, and
 the class attributes that differ. Parameters that it learns are parameters of the converted network.
 """
@@ -17,7 +17,7 @@ from aliasing.errors import UsageError
 
 Value = TypeVar("Value")
 
-#: What an operator may guarantee, of periodic signals (circular padding).
+#: The guarantees that an operator may give for periodic signals (circular padding).
 GUARANTEES: Mapping[str, str] = {
     "circular integer": "a circular shift of the input by whole samples shifts the output circularly",
     "circular fractional": "so does a shift by a fraction of a sample",
@@ -25,13 +25,13 @@ GUARANTEES: Mapping[str, str] = {
     "constant kept": "a constant stays that constant",
 }
 
-#: What the names begin with under which a converted network registers its operators that have parameters.
+#: The prefix of the names under which a converted network registers operators with parameters.
 REGISTERED = "antialiasing_"
 _IN_OPERATOR = re.compile(rf"(^|\.){REGISTERED}")
 
 
 def without_operators(state_dict: Mapping[str, Value]) -> dict[str, Value]:
-    """The tensors that a converted network has of its own, without those of the operators that were put into it.
+    """The tensors of a converted network without those of its operators.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def without_operators(state_dict: Mapping[str, Value]) -> dict[str, Value]:
 
 
 class Operator(nn.Module):
-    """A module that makes a signal smaller.
+    """A module that downsamples a signal.
 
     Parameters
     ----------
@@ -52,19 +52,19 @@ class Operator(nn.Module):
     Attributes
     ----------
     placements : tuple of str
-        Where it can stand in a network: "after" the dense map, or "before" a strided call, as a low-pass at stride 1.
+        Where it can be in a network: "after" the dense map, or "before" a strided call, as a low-pass at stride 1.
     shares_choice : bool
-        Whether it chooses samples by what it is shown, so that branches which meet again must follow one choice.
+        Whether it selects samples according to its input, so that branches which meet again must share the selection.
     takes_taps : bool
-        Whether one chooses its filter.
+        Whether its filter can be chosen.
     paddings : tuple of str
-        What it can take to lie beyond the border; empty if it pads nothing.
+        The paddings that it supports; empty if it does not pad.
     axes : tuple of int
-        How many spatial axes it can have.
+        The numbers of spatial axes that it supports.
     guarantees : frozenset of str
-        Which of `GUARANTEES` hold.
+        The `GUARANTEES` that hold.
     dims : int
-        How many spatial axes it has; a subclass may fix it, else the stride has one number per axis.
+        Its number of spatial axes; a subclass may fix it, otherwise the stride has one number per axis.
 
     Shape
     -----
@@ -87,16 +87,10 @@ class Operator(nn.Module):
 
     @classmethod
     def at(cls, stride: tuple[int, ...], taps: Any, padding: str | None) -> "Operator":
-        """The operator for a place in a network, as `antialias` is asked for it.
+        """The operator for a place in a network, with the arguments of `antialias`.
 
-        Parameters
-        ----------
-        stride : tuple of int
-            One number per axis.
-        taps : str, sequence of float, or one of these per axis
-            The filter, for an operator that takes one.
-        padding : str, optional
-            What lies beyond the border; None is the operator's own choice.
+        ``stride`` has one number per axis; ``taps`` is for operators whose filter can be chosen; ``padding`` is the
+        operator's own choice if None.
         """
         return cls(stride)
 
@@ -114,11 +108,11 @@ class Operator(nn.Module):
         return subsample(self.low_pass(x), self.stride, dims=self.dims)
 
     def follow(self, leader: Any) -> None:
-        """Keep what another operator of this kind has chosen in the same pass (``shares_choice``)."""
+        """Use the selection of another operator of this kind in the same pass (``shares_choice``)."""
         raise NotImplementedError
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """A checkpoint of the network without its operators has nothing for this one, which stays as it is."""
+        """Keep this operator as it is if a checkpoint of the network has no tensors for it."""
         if any(key.startswith(prefix) for key in state_dict):
             super()._load_from_state_dict(state_dict, prefix, *others)
 
@@ -127,5 +121,5 @@ class Operator(nn.Module):
 
 
 def short(values: tuple[int, ...]) -> int | tuple[int, ...]:
-    """One number where all axes have the same."""
+    """A single number if all axes have the same."""
     return values[0] if len(set(values)) == 1 else values

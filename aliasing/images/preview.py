@@ -1,4 +1,4 @@
-"""Pictures small enough to keep beside a run's numbers, to be looked at and not to be measured."""
+"""Small pictures beside a run's numbers, to be looked at and not to be measured."""
 
 import io
 from pathlib import Path
@@ -11,9 +11,9 @@ import PIL.Image
 from aliasing.errors import InputError
 from aliasing.provenance import write_bytes
 
-LARGEST = 256  # pixels of the longer side; what is larger is averaged down
+LARGEST = 256  # pixels of the longer side; larger pictures are averaged down
 _FORMATS = ("WEBP", "PNG", "JPEG")
-_LOSSLESS = 64  # a picture as small as this is enlarged for the eye, which then sees the marks of compression
+_LOSSLESS = 64  # a picture this small is enlarged when shown, which would make compression artefacts visible
 
 
 def write_preview(path: Path, pixels: npt.NDArray[Any], largest: int = LARGEST) -> None:
@@ -50,19 +50,13 @@ def write_preview(path: Path, pixels: npt.NDArray[Any], largest: int = LARGEST) 
 
 
 def read_preview(folder: Path, name: str) -> npt.NDArray[np.uint8]:
-    """A picture of a run's folder as an array, (H, W) or (H, W, 3)."""
+    """A picture in a run's folder as an array, (H, W) or (H, W, 3)."""
     picture, _ = open_preview(folder, name)
     return np.asarray(picture)
 
 
 def open_preview(folder: Path, name: str) -> tuple[PIL.Image.Image, bytes]:
-    """A picture of a run's folder, and its file's content.
-
-    Raises
-    ------
-    InputError
-        There is no such picture, or it lies outside the folder, whatever the run's JSON says.
-    """
+    """A picture in a run's folder, and its file's content; InputError if it is missing or outside the folder."""
     path = folder / name
     try:
         if not path.resolve().is_relative_to(folder.resolve()):
@@ -73,5 +67,5 @@ def open_preview(folder: Path, name: str) -> tuple[PIL.Image.Image, bytes]:
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path} is no picture ({str(error).splitlines()[0]}); measure again") from None
+        raise InputError(f"{path} is not a picture ({str(error).splitlines()[0]}); measure again") from None
     return picture, content

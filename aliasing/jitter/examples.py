@@ -1,9 +1,9 @@
-"""The photographs on which the answer moves most and least, kept beside a run's numbers to be looked at.
+"""The photographs on which the answer moves most and least, kept beside a run's numbers.
 
-A folder ``examples/`` holds ``examples.json`` (each photograph's views: where they lie, and what every network answers
-to them, how sure it is), the views as small pictures, the difference of the two views between which the first
-network's probability jumps most, and the spectra of the first photograph (see :mod:`aliasing.downsample.spectra`).
-The photographs are few, and so are their views: a run's folder stays small.
+A folder ``examples/`` holds ``examples.json`` (for each photograph's views their position, and each network's answer
+and confidence), the views as small pictures, the difference of the two views between which the first network's
+probability jumps most, and the spectra of the first photograph (see :mod:`aliasing.downsample.spectra`). There are few
+photographs and views, so a run's folder stays small.
 """
 
 import heapq
@@ -35,8 +35,8 @@ from aliasing.undisturbed import surroundings_kept
 FILE = "examples.json"
 SPECTRA = "spectra"
 PHOTOGRAPHS = 3  # of either kind
-VIEWS = 33  # of a photograph; a sweep over 32 pixels has as many
-STRIDE = 4  # at which its spectra are shown, as `aliasing spectrum` does
+VIEWS = 33  # per photograph, as many as in a sweep over 32 pixels
+STRIDE = 4  # of its spectra, as in `aliasing spectrum`
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def _examples_of(table: pa.Table) -> Iterator[Example]:
     first, second = (table[f"{view}_probability"].to_numpy().astype(np.float64) for view in ("first", "second"))
     jumps = np.abs(first - second)
     starts = image_starts(table)
-    # An image's own rows, wherever they are: in a verified run the measure leaves out pairs, and whole images.
+    # Find an image's own rows, because the measure of a verified run leaves out pairs and whole images.
     rows = {table["name"][start].as_py(): slice(start, end) for start, end in pairwise([*starts.tolist(), len(table)])}
     for name, total, pairs in zip(totals.names, totals.totals, totals.counts, strict=True):
         pair, label = int(jumps[rows[name]].argmax()), table["label"][rows[name].start].as_py()
@@ -124,7 +124,7 @@ def write_examples(
         those of the first network. None where nothing moves, or where the protocol's views are no path.
     """
     chosen = choose_examples(result)
-    (folder / FILE).unlink(missing_ok=True)  # it stands there again when all that it names does
+    (folder / FILE).unlink(missing_ok=True)  # it is written again after everything that it names
     if not chosen:
         return []
     photographs = _load({example.name for example in chosen}, images)
@@ -142,9 +142,9 @@ def write_examples(
                 described[example.name] = _write_pictures(folder, place, example, seen) | {"label": label}
             _add_answers(described[example.name], seen)
             if number == 0:
-                # A slice would keep all that it is cut from.
+                # A slice would keep the whole array in memory.
                 followed.append(seen if index == 0 else replace(seen, pictures=seen.pictures[:0].copy()))
-            del seen  # its pictures, before those of the next
+            del seen  # free its pictures before those of the next
     _write_spectra(folder / SPECTRA, followed[0])
     write_json(
         folder / FILE,
@@ -170,14 +170,14 @@ def _load(names: set[str], images: Any) -> dict[str, Image | Clip]:
 
 
 def _label_in_words(model: Classifier, index: int | None, written: Label) -> str | None:
-    """What an image shows: the network's name for its class, or the name that is written."""
+    """The name of an image's class: the network's, or the written one."""
     if index is not None:
         return answer_in_words(model.labels, index)
     return one_line(written) if isinstance(written, str) else None
 
 
 def _write_pictures(folder: Path, place: str, example: Example, seen: Trace) -> dict[str, Any]:
-    """Leave the views of one photograph as pictures; what they show, as it stands in ``examples.json``."""
+    """Write the views of one photograph as pictures, and return its entry in ``examples.json``."""
     first, second = seen.pairs[example.pair]
     shown = _views_shown(len(seen.positions), first, second)
     views = []
@@ -200,7 +200,7 @@ def _write_pictures(folder: Path, place: str, example: Example, seen: Trace) -> 
 
 
 def _views_shown(count: int, first: int, second: int) -> list[int]:
-    """The views that are kept: all, or as many as are allowed around the pair, or the pair alone."""
+    """The views to keep: all, or as many as allowed around the pair, or the pair alone."""
     if count <= VIEWS:
         return list(range(count))
     low, high = min(first, second), max(first, second)
@@ -211,7 +211,7 @@ def _views_shown(count: int, first: int, second: int) -> list[int]:
 
 
 def _add_answers(photograph: dict[str, Any], seen: Trace) -> None:
-    """What one network answers to the views that are kept; nothing where it is shown others than the first network."""
+    """Add one network's answers to the kept views, unless it sees other views than the first network."""
     shown = [view["view"] for view in photograph["views"]]
     if shown[-1] >= len(seen.positions) or not np.isfinite(seen.confidence).all():
         return
@@ -225,7 +225,7 @@ def _add_answers(photograph: dict[str, Any], seen: Trace) -> None:
 
 
 def _write_spectra(folder: Path, seen: Trace) -> None:
-    """The spectra of the first view, before and after each way of downsampling."""
+    """Write the spectra of the first view, before and after each downsampling operator."""
     view = seen.pictures[0].clip(0, 255).astype(np.uint8)
     if min(view.shape[:2]) < 4 * STRIDE:
         return

@@ -17,22 +17,22 @@ from aliasing.outputs import output_of_table
 from aliasing.outputs.base import Measure, Output, column, image_starts
 from aliasing.outputs.probabilities import audited
 
-# Below this many images that change, the interval says little more than a bound.
+# With fewer changing images, the interval says little more than a bound.
 FEW_IMAGES = 10
-# Below this many audited pairs, the mean absolute change is hardly known.
+# With fewer audited pairs, the mean absolute change is hardly known.
 FEW_PAIRS = 30
 
 
 @dataclass
 class Audit:
-    """What float32 says of the answers of a verified run; accumulates and merges.
+    """The audit of a verified run by float32; accumulates and merges.
 
     Attributes
     ----------
     pairs, disagreements : int
-        Pairs that were drawn and run in float32, and those of them of which an answer would have been wrong.
+        The pairs that were drawn and repeated in float32, and those among them with a wrong answer.
     kept, run_again : int
-        Answers in the other pairs that are bfloat16's, and those that float32 gave because the margin was small.
+        The answers in the other pairs from bfloat16, and those from float32 because the margin was small.
     """
 
     pairs: int = 0
@@ -41,7 +41,7 @@ class Audit:
     run_again: int = 0
 
     def add(self, table: pa.Table) -> None:
-        """Take in records; those of a run in one precision say nothing."""
+        """Add records; those of a run in one precision change nothing."""
         drawn = audited(table)
         if drawn is None:
             return
@@ -58,11 +58,11 @@ class Audit:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def summary(self) -> dict[str, Any]:
-        """As it stands in ``summary.json``.
+        """As in ``summary.json``.
 
-        ``disagreement_limit`` is the upper end of the exact one-sided 95 % interval of the share of all pairs that
-        have a wrong answer (Clopper & Pearson 1934): about 3 / n where none was found in n. The pairs are drawn
-        independently of each other, so it holds however alike the pairs of an image are.
+        ``disagreement_limit`` is the upper end of the exact one-sided 95 % interval of the share of pairs with a wrong
+        answer (Clopper & Pearson 1934): about 3 / n if none was found in n. The pairs are drawn independently, so it
+        holds however similar the pairs of an image are.
         """
         found, pairs = self.disagreements, self.pairs
         limit = float(stats.beta.ppf(0.95, found + 1, pairs - found)) if found < pairs else 1.0
@@ -146,18 +146,18 @@ class PairMetrics:
         }
 
     def cautions(self) -> list[str]:
-        """What a reader must know before trusting an interval."""
+        """What to know before trusting an interval."""
         found = []
         tells_changes = any(measure.is_change for measure in self._measures if measure.name in self.shares)
         if self.images and self.changed_images < FEW_IMAGES and tells_changes:
             found.append(
                 f"only {self.changed_images} of {self.images} images change: too few for a narrow interval;"
-                " read it as a bound, or measure more images"
+                " treat it as a bound, or measure more images"
             )
         if self.audit.kept and self.audit.pairs < FEW_PAIRS:
             found.append(
                 f"only {self.audit.pairs} of {self.pairs} pairs were audited: too few for the probabilities' measures;"
-                " measure more images, or take --precision float32"
+                " measure more images, or use --precision float32"
             )
         return found
 
@@ -175,7 +175,7 @@ class PairedMetrics:
     output: type[Output] | None = None
 
     def add(self, first: pa.Table, second: pa.Table) -> None:
-        """Take in the records of both for the same block of images; images that one of them lacks are left out."""
+        """Add the records of both for the same block of images; images that one of them lacks are left out."""
         if not (len(first) and len(second)):
             return
         self.output = self.output or output_of_table(first)

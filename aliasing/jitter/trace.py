@@ -1,4 +1,4 @@
-"""One image along a path: what the network answers at each step, and how sure it is."""
+"""Following one image along a path: the network's answer and probability at each step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ class Trace:
     model, image : str
         Their names.
     unit : str
-        Of the positions.
+        The unit of the positions.
     positions : float array, (views,)
     probability : float array, (views,)
-        Of the class that is the answer to the first view.
+        The probability of the answer to the first view.
     top1 : int array, (views,)
         The answer to each view.
     answers : tuple of str
-        The answers in words, or their numbers where the network has no labels.
+        The answers in words, or their numbers if the network has no labels.
     pictures : float32 array, (views, H, W, 3)
         The views themselves, 0…255.
     shifts : float array, (views, 2)
@@ -45,7 +45,7 @@ class Trace:
     leading : tuple of str
         The five classes that become most probable anywhere along the path, in words, the most probable first.
     leading_probabilities : float array, (views, classes)
-        Of these classes.
+        The probabilities of these classes.
     """
 
     model: str
@@ -64,16 +64,16 @@ class Trace:
 
     @property
     def total_variation(self) -> float:
-        """How far the probability travels along the path: the sum of its absolute changes."""
+        """The total variation of the probability along the path: the sum of its absolute changes."""
         return float(np.abs(np.diff(self.probability)).sum())
 
     @property
     def jumps(self) -> npt.NDArray[np.intp]:
-        """The views whose answer is not that of the view before."""
+        """The views whose answer differs from that of the view before."""
         return np.flatnonzero(np.diff(self.top1)) + 1
 
     def numbers(self) -> dict[str, Any]:
-        """Everything but the pictures, as it stands in JSON."""
+        """Everything but the pictures, for JSON."""
         return {
             "model": self.model,
             "image": self.image,
@@ -107,14 +107,10 @@ def trace(
     model : Classifier
     image : Image or Clip
     protocol : str or ViewProtocol
-        Best one whose pairs follow one another (``is_path``): the views of others lie in no order that means much.
+        Preferably one whose pairs follow one another (``is_path``); the order of others' views means little.
     batch_size, seed : int
     execution : Execution
         Where the network runs, and in which precision.
-
-    Returns
-    -------
-    Trace
 
     Raises
     ------
@@ -128,7 +124,7 @@ def trace(
 def trace_by(
     network: Network, model: Classifier, image: Image | Clip, protocol: ViewProtocol, *, batch_size: int, seed: int
 ) -> Trace:
-    """As :func:`trace`, by a network that is prepared already; many images may be followed by one."""
+    """Like :func:`trace`, with an already prepared network, which can follow many images."""
     shown = protocol.views(image, model, seed)
     views = shown.views
     pictures = np.stack([view.draw() for view in views])
@@ -153,5 +149,5 @@ def trace_by(
 
 
 def answer_in_words(labels: Sequence[str] | None, index: int) -> str:
-    """A class by its label, or by its number where there are no labels."""
+    """A class by its label, or by its number if there are no labels."""
     return labels[index] if labels is not None and index < len(labels) else str(index)

@@ -1,4 +1,4 @@
-"""Which of many networks is right, stays right when the image moves, and at what price?
+"""Comparing many networks by accuracy, consistency, worst case and cost.
 
 A leaderboard shows every network the same photographs under two protocols (`aliasing.protocols`):
 
@@ -6,17 +6,17 @@ A leaderboard shows every network the same photographs under two protocols (`ali
 column              protocol (default)                what it is
 =================== ================================= ==========================================================
 accuracy            ``protocol`` (``grid:radius=1``)  the first view, the network's own evaluation view, is right
-P(top-1 change)     ``protocol``                      a neighbour one pixel away is answered otherwise
-worst case          ``protocol``                      *some* neighbour is; share of the images
-worst-case accuracy ``protocol``                      the view and all its neighbours are answered rightly
+P(top-1 change)     ``protocol``                      a neighbour one pixel away gets another answer
+worst case          ``protocol``                      *some* neighbour does; share of the images
+worst-case accuracy ``protocol``                      the answers to the view and all its neighbours are right
 MAC                 ``protocol``                      mean absolute change of the answer's probability
 consistency         ``consistency``                   two random windows, up to 31 pixels apart, agree (Zhang 2019)
                     (``consistency:draws=1``)
 multiply–adds       a run on one image                of convolutions, matrix products and attention
 =================== ================================= ==========================================================
 
-Nine views of ``grid`` give all but consistency, which is the published measure and takes two more. A protocol without
-neighbours all around (``pad``: one) gives the worst over the pairs that it has.
+The nine views of ``grid`` give everything but consistency, the published measure, which takes two more. A protocol
+without neighbours on all sides (``pad`` has one) gives the worst case over its pairs.
 """
 
 import json
@@ -71,12 +71,12 @@ class Measured:
     ----------
     group : {"plain", "converted", "recalibrated", "trained anti-aliased"}
     sibling : str or None
-        The plain network that it is compared with.
+        The plain network with which it is compared.
     cost : Cost
     jitter : Jitter
-        Under the protocol that all but consistency comes from.
+        Under the protocol for everything but consistency.
     shifted : Jitter
-        Under the protocol that consistency comes from.
+        Under the protocol for consistency.
     """
 
     group: Group
@@ -88,7 +88,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Many networks, measured alike.
+    """Many networks, measured in the same way.
 
     Attributes
     ----------
@@ -99,8 +99,7 @@ class Leaderboard:
     settings : dict
         What was asked for.
     speed : dict
-        ``views_per_second`` of each network, and on which machine: another number in every run, so that it stands
-        beside the summary and not in it.
+        ``views_per_second`` of each network, and the machine; it differs from run to run, so it is not in the summary.
     """
 
     networks: Mapping[str, Measured]
@@ -109,12 +108,12 @@ class Leaderboard:
     speed: dict[str, Any]
 
     def summary(self) -> dict[str, Any]:
-        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
+        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval.
 
-        ``models`` has for each network its measures (see the table above), its ``group``, ``sibling``, ``parameters``,
-        ``multiply_adds`` and ``classes``; ``differences`` each network minus its plain sibling on the same images,
-        with the paired interval; ``pareto`` the networks that no other beats in accuracy and consistency at once;
-        ``unmeasured`` those that could not be measured, and why; then ``images``, ``settings``, ``versions``.
+        ``models`` has for each network its measures (see the table above), ``group``, ``sibling``, ``parameters``,
+        ``multiply_adds`` and ``classes``; ``differences`` has each network minus its plain sibling on the same images,
+        with the paired interval; ``pareto`` lists the networks that no other beats in both accuracy and consistency;
+        ``unmeasured`` those that could not be measured, and why; then follow ``images``, ``settings``, ``versions``.
         """
         models: dict[str, Any] = {}
         skipped: dict[str, str] = {}
@@ -153,8 +152,8 @@ class Leaderboard:
         }
 
     def table(self) -> pa.Table:
-        """One row a network: each measure with the ends of its interval (``…_low``, ``…_high``), and the same minus
-        its plain sibling; its costs, and ``views_per_second`` on this machine."""
+        """One row per network: each measure with its interval (``…_low``, ``…_high``), also minus the plain sibling,
+        and the costs with ``views_per_second`` on this machine."""
         return pa.Table.from_pylist(tables.flat(tables.leaderboard_columns(self.summary(), self.speed)))
 
     def _repr_html_(self) -> str:
@@ -244,10 +243,10 @@ def compare_networks(
     protocol, consistency = make_protocol(protocol), make_protocol(consistency)
     conversions = {text: parse(text) for text in antialiased}
     if recalibrate_on is not None and not conversions:
-        raise UsageError("images to recalibrate on, and no conversion to recalibrate: give --antialias too")
+        raise UsageError("--recalibrate needs a conversion to recalibrate: give --antialias too")
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)
-    # Opened once: what can be gone through once only would be used up by the first conversion.
+    # Opened once: the first conversion would exhaust an iterator.
     calibration = None if recalibrate_on is None else open_images(recalibrate_on)
     folder = None if out is None else Path(out)
     keep_apart(source, folder)
@@ -262,7 +261,7 @@ def compare_networks(
         identity = model.identity
         if model.name in networks:
             if networks[model.name].jitter.models[model.name]["identity"] != identity:
-                raise UsageError(f"{model.name} is the name of two networks; give each a name of its own")
+                raise UsageError(f"two networks are called {model.name}; give each its own name")
             return
         costs = cost(model)
         speed.measure(model, identity)
@@ -317,26 +316,26 @@ def compare_networks(
 
 
 class _OutOfStepError(InputError):
-    """The processes of a run do not measure the same network: there is no going on."""
+    """The processes of a run do not measure the same network, so it cannot continue."""
 
 
 def _keep_step(name: str, ranks: Ranks) -> None:
-    """See that all processes measure the same network; what loads on one machine may not be there on another."""
+    """Check that all processes measure the same network; one that loads on one machine may be missing on another."""
     first = ranks.from_first(lambda: name)
     if first != name:
         raise _OutOfStepError(
-            f"here it is the turn of {name}, at the first process of {first}; every process needs the same"
+            f"this process measures {name}, and the first one {first}; every process needs the same networks"
         )
 
 
 @contextmanager
 def _noting(unmeasured: dict[str, str], given: Given) -> Iterator[None]:
-    """Whatever goes wrong with one network is noted, and the next one has its turn."""
+    """Note whatever goes wrong with one network, and continue with the next."""
     try:
         yield
     except _OutOfStepError:
         raise
-    except Exception as error:  # networks fail in their own ways; those that we foresee say all in their text
+    except Exception as error:  # networks fail in their own ways; our own errors explain themselves
         known = isinstance(error, (InputError, UsageError))
         name = given if isinstance(given, str) else getattr(given, "name", type(given).__name__)
         text = " ".join(str(error).split())
@@ -344,7 +343,7 @@ def _noting(unmeasured: dict[str, str], given: Given) -> Iterator[None]:
 
 
 class _Speed:
-    """The speeds of a run, kept beside its records: a run that goes on keeps those that it has."""
+    """The speeds of a run, kept beside its records, so that a resumed run keeps them."""
 
     def __init__(self, folder: Path | None, batch_size: int, execution: Execution, ranks: Ranks) -> None:
         self.execution = execution
@@ -366,7 +365,7 @@ class _Speed:
                 self.path.unlink()
 
     def measure(self, model: Classifier, identity: str) -> None:
-        """Time a network that was not timed in this run."""
+        """Time a network that this run has not timed yet."""
         if self.found["identities"].get(model.name) == identity:
             return
         self.found["identities"][model.name] = identity
@@ -378,13 +377,13 @@ class _Speed:
 
 
 def _consistency(metrics: PairMetrics | PairedMetrics) -> dict[str, Any]:
-    """Of a network, or of one minus another; nothing where they have no image in common that both answer in numbers."""
+    """The consistency of a network, or of one minus another; empty if no image has finite answers from both."""
     found = metrics.estimates().get("consistency")
     return {} if found is None else {"consistency": found.as_dict()}
 
 
 def _compare_labels(models: dict[str, Any]) -> None:
-    """Leave out the accuracy of networks whose classes are not those of most: numbers mean something else there."""
+    """Remove the accuracy of networks with another number of classes than most, whose labels mean other classes."""
     counts = [model["classes"] for model in models.values()]
     usual = max(counts, key=counts.count)
     for model in models.values():

@@ -45,26 +45,21 @@ def load_model(model: str | nn.Module | Classifier, **changes: Any) -> Classifie
     Parameters
     ----------
     model : str, torch.nn.Module or Classifier
-        A name as in the table above, which is loaded in evaluation mode; or a network of one's own, which is left in
-        the mode that it is in (measuring puts a copy into evaluation mode) and, unless timm built it, taken to want
-        ImageNet's preprocessing (the classifier's notes say so); or a Classifier, returned as it is where nothing is
-        changed.
+        A name as in the table above, loaded in evaluation mode; your own network, which keeps its mode (measuring puts
+        a copy into evaluation mode) and, unless timm built it, gets ImageNet's preprocessing (the classifier's notes
+        say so); or a Classifier, returned as it is if nothing is changed.
     **changes
-        What is other than the model says: ``input_size``, ``mean``, ``std``, ``interpolation``, ``resize_size``,
-        ``crop_mode``, ``crop_share``, ``labels``, ``scale`` and ``name``, each as in `Classifier`. A network of timm's
-        that is built for one size is built for the ``input_size`` that is given. Where ``resize_size`` is not given,
-        the share of the photograph that is seen stays what it was.
-
-    Returns
-    -------
-    Classifier
+        Replacements for the model's own values: ``input_size``, ``mean``, ``std``, ``interpolation``, ``resize_size``,
+        ``crop_mode``, ``crop_share``, ``labels``, ``scale`` and ``name``, each as in `Classifier`. A timm network with
+        a fixed size is built for the ``input_size`` given. Without ``resize_size``, the share of the photograph that
+        the network sees stays the same.
 
     Raises
     ------
     UsageError
-        If there is no such name (the message has the nearest), or the network does not answer what it would be shown.
+        If there is no such name (the message gives the nearest), or the network does not answer its own input.
     InputError
-        If the weights cannot be had, be read, or be loaded into the architecture.
+        If the weights cannot be fetched, read, or loaded into the architecture.
 
     Examples
     --------
@@ -97,12 +92,8 @@ def available_models(pattern: str = "*") -> Iterator[AvailableModel]:
     Parameters
     ----------
     pattern : str
-        A shell pattern for the name, with or without its source and tag ("timm:resnet*", "vgg1?"); or a part of the
-        name, where it holds no ``*`` or ``?``.
-
-    Yields
-    ------
-    AvailableModel
+        A shell pattern for the name, with or without its source and tag ("timm:resnet*", "vgg1?"); without ``*`` or
+        ``?``, a part of the name.
 
     Examples
     --------

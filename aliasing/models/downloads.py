@@ -1,7 +1,7 @@
-"""Weights from the network: from the cache, or within a deadline, or not at all.
+"""Downloading weights: from the cache, or within a deadline, or not at all.
 
-Name look-ups cannot be given a time-out, so the first answer is awaited in a thread of its own that is left behind
-where it hangs. A download that breaks off never takes the place of the whole file.
+Name look-ups have no time-out, so a separate thread waits for the first answer, and is abandoned if it hangs. An
+interrupted download never takes the place of the complete file.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from aliasing.progress import watched
 
 ANSWER_SECONDS = 10.0
 _CHUNK = 1 << 20
-# timm's networks stand on the hub in one of these.
+# The names of the weights of timm's networks on the hub.
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -35,19 +35,10 @@ def cached_file(url: str) -> Path | None:
 
 
 def fetch(url: str, name: str) -> Path:
-    """Fetch a file into torch.hub's cache, unless it is there.
+    """Fetch a file into torch.hub's cache, unless it is there, and check the SHA-256 digits in its name, if any.
 
-    Parameters
-    ----------
-    url : str
-        A file whose name may end in the first digits of its SHA-256, as torchvision's do; they are checked.
-    name : str
-        Of the network, ``SOURCE:ARCHITECTURE``, for the message.
-
-    Raises
-    ------
-    InputError
-        Within 15 s where the host does not answer; also where the file is not there or is not what its name says.
+    Raises InputError, which names the network, if the host does not answer within 15 s, or the file is missing or not
+    what its name says.
     """
     path = _cache_path(url)
     if path.is_file():
@@ -72,22 +63,10 @@ def cached_hub_file(repository: str, filename: str | None) -> Path | None:
 
 
 def fetch_hub_file(repository: str, filename: str | None, name: str) -> Path:
-    """Fetch a repository's weights into the Hugging Face cache, unless they are there.
+    """Fetch a repository's weights, by default under timm's file names, into the Hugging Face cache, unless there.
 
-    Parameters
-    ----------
-    repository : str
-        ``owner/name``.
-    filename : str or None
-        None for the names that timm's repositories use.
-    name : str
-        Of the network, ``SOURCE:ARCHITECTURE``, for the message.
-
-    Raises
-    ------
-    InputError
-        Within 15 s where the hub does not answer, at once in offline mode (``HF_HUB_OFFLINE=1``); also where the
-        repository has no weights or needs a login.
+    Raises InputError, which names the network, if the hub does not answer within 15 s, at once in offline mode
+    (``HF_HUB_OFFLINE=1``), and if the repository has no weights or needs a login.
     """
     found = cached_hub_file(repository, filename)
     if found is not None:
@@ -100,7 +79,7 @@ def fetch_hub_file(repository: str, filename: str | None, name: str) -> Path:
         if status < 400:
             try:
                 return Path(huggingface_hub.hf_hub_download(repository, file))
-            except Exception as error:  # of httpx, of the hub's own and of the disk, with no common ancestor
+            except Exception as error:  # errors of httpx, of the hub and of the disk have no common ancestor
                 reason = type(error).__name__
                 raise InputError(
                     f"the download of {name} failed ({reason}); try again, or {_remedy(url, name)}"
@@ -109,7 +88,7 @@ def fetch_hub_file(repository: str, filename: str | None, name: str) -> Path:
 
 
 def _remedy(url: str, name: str) -> str:
-    installed = "`aliasing models --installed` lists what loads without the network"
+    installed = "`aliasing models --installed` lists what loads without internet access"
     return f"fetch {url} elsewhere and give it as file:PATH@{name}; {installed}"
 
 
@@ -118,7 +97,7 @@ def _cache_path(url: str) -> Path:
 
 
 def _await_answer(url: str, name: str) -> int:
-    """The HTTP status that a URL answers with, through the proxies of the environment."""
+    """The HTTP status of a URL, through the proxies of the environment."""
     answers: list[int | Exception] = []
 
     def ask() -> None:
@@ -128,7 +107,7 @@ def _await_answer(url: str, name: str) -> int:
                 answers.append(response.status)
         except urllib.error.HTTPError as error:
             answers.append(error.code)
-        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a proxy that is no URL
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a proxy that is not a URL
             answers.append(error)
 
     thread = threading.Thread(target=ask, daemon=True)

@@ -1,4 +1,4 @@
-"""What does a network hold just before its answer?"""
+"""The embedding of a network: what its last linear layer takes."""
 
 from collections.abc import Callable
 
@@ -10,9 +10,7 @@ from aliasing.sites.trace import on_trial
 
 
 def penultimate_layer(classifier: Classifier) -> str | None:
-    """The name of the nn.Linear whose output is the network's output, or None.
-
-    Found by showing the network one black image.
+    """The name of the nn.Linear whose output is the network's answer to a black image, or None.
 
     Examples
     --------
@@ -26,24 +24,15 @@ def penultimate_layer(classifier: Classifier) -> str | None:
         linear = {name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
         with seen(module, linear, lambda name, call, args, output: outputs.__setitem__(name, output)):
             answer = module(classifier.blank())
-    # Flatten, Identity and Dropout after the layer pass the same memory on.
+    # Flatten, Identity and Dropout after the layer return the same memory.
     return next((name for name, output in outputs.items() if _is_same_memory(output, answer)), None)
 
 
 def penultimate_features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
-    """Make the function that gives a network's embedding of a batch.
+    """The function from a normalised batch N×3×S×S to the network's embeddings N×D.
 
-    It is the input of the last linear layer, where that layer's output is the network's; else the network's own
-    output, averaged over space where that is a map.
-
-    Parameters
-    ----------
-    classifier : Classifier
-
-    Returns
-    -------
-    function
-        N×3×S×S, normalised → N×D.
+    An embedding is the input of the last linear layer if that layer gives the network's output; otherwise it is the
+    output itself, averaged over space if that is a map.
 
     Examples
     --------
@@ -72,7 +61,7 @@ def _is_same_memory(output: Tensor, answer: Tensor) -> bool:
 
 
 def _pool(features: Tensor) -> Tensor:
-    """Average a map over space (N×C×H×W) or tokens over their number (N×T×C)."""
+    """Average a map N×C×H×W over space, or tokens N×T×C over their number."""
     if features.ndim == 4:
         return features.mean((2, 3))
     return features.mean(1) if features.ndim == 3 else features.flatten(1)

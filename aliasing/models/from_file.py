@@ -14,7 +14,7 @@ from aliasing.models.source import Source, split
 
 def load(name: str, **changes: Any) -> Classifier:
     """``PATH@ARCHITECTURE`` → the architecture with the weights in that file, converted if the file says so."""
-    from aliasing.surgery.specification import reapply  # surgery is built on models
+    from aliasing.surgery.specification import reapply  # surgery imports models
 
     parts = re.fullmatch(r"(.+)@(?!test$)([^@]+(?:@test)?)", name, re.DOTALL)  # @test is the end of a name of timm's
     if not parts:
@@ -24,7 +24,7 @@ def load(name: str, **changes: Any) -> Classifier:
     assemble = SOURCES[source].assemble
     if assemble is None:
         able = ", ".join(name for name, other in SOURCES.items() if other.assemble)
-        raise UsageError(f"file:{name}: {source}: is no source of architectures; expected {able}")
+        raise UsageError(f"file:{name}: {source}: has no architectures; expected {able}")
     own_name = changes.pop("name", None)
     loaded = assemble(architecture, read_checkpoint(path), **changes)
     loaded = replace(loaded, name=own_name or f"file:{parts[1]}@{loaded.name}")

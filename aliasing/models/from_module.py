@@ -1,7 +1,6 @@
-"""People's own networks: an object, or ``module:package.path:factory``.
+"""Users' own networks: an object, or ``module:package.path:factory``.
 
-A factory takes no arguments and returns an nn.Module, or a Classifier where the network's preprocessing is not
-ImageNet's.
+A factory takes no arguments and returns an nn.Module, or a Classifier if the preprocessing is not ImageNet's.
 """
 
 import math
@@ -29,7 +28,7 @@ _SIDE, _SHARE = 224, 224 / 256
 
 
 def load(name: str, **changes: Any) -> Classifier:
-    """Call the factory and take the network as it comes, with whatever weights it gave it."""
+    """Call the factory and take its network with the weights that it has."""
     classifier = _build(name)
     module_path = name.partition(":")[0]
     release = getattr(sys.modules.get(module_path.partition(".")[0]), "__version__", "unversioned")
@@ -57,12 +56,9 @@ def _tried(classifier: Classifier, changes: dict[str, Any]) -> Classifier:
 
 
 def adopt(module: nn.Module, name: str) -> Classifier:
-    """Wrap a network: with the preprocessing that it carries if timm built it, else with ImageNet's, noted as assumed.
+    """Wrap a network with timm's preprocessing if timm built it, otherwise with ImageNet's, noted as assumed.
 
-    Raises
-    ------
-    UsageError
-        If it has no weights yet.
+    Raises UsageError if it has no weights yet.
     """
     require_weights(module, name)
     describe = from_timm.describe if getattr(module, "pretrained_cfg", None) else _assume
@@ -73,7 +69,7 @@ def adopt(module: nn.Module, name: str) -> Classifier:
 
 
 def _assume(module: nn.Module, name: str, channels: int) -> Classifier:
-    """ImageNet's preprocessing, at the size that the network says it was built for, else at 224 pixels."""
+    """ImageNet's preprocessing, at the size for which the network says it was built, otherwise at 224 pixels."""
     size = built_for(module) or (_SIDE, _SIDE)
     resized = math.floor(size[0] / _SHARE), math.floor(size[1] / _SHARE)
     notes = [f"{ASSUMED}: ImageNet's was assumed ({_pixels(resized)}, centre {_pixels(size)}, bilinear)"]
@@ -89,11 +85,11 @@ def _pixels(size: Size) -> str:
 
 
 def _takes(classifier: Classifier) -> bool:
-    """Whether the network runs on what it would be shown."""
+    """Whether the network runs on the input that it would be shown."""
     try:
         with on_trial(classifier.module) as module:
             module(classifier.blank())
-    except Exception:  # whatever the person's own code raises
+    except Exception:  # whatever the user's own code raises
         return False
     return True
 
@@ -115,7 +111,7 @@ def _call_factory(name: str) -> Any:
     with _current_folder_importable():
         try:
             module = import_module(module_path)
-        except (Exception, SystemExit) as error:  # whatever the person's own code raises
+        except (Exception, SystemExit) as error:  # whatever the user's own code raises
             reason = f"{type(error).__name__}: {first_line(error)}"
             raise UsageError(f"module:{name}: cannot import {module_path} from {Path.cwd()} ({reason})") from error
         factory = getattr(module, attribute, None)
@@ -124,8 +120,8 @@ def _call_factory(name: str) -> Any:
         try:
             return factory()
         except SystemExit as error:
-            raise UsageError(f"module:{name}: {attribute}() calls sys.exit({error}) instead of a return") from error
-        except Exception as error:  # whatever the person's own code raises
+            raise UsageError(f"module:{name}: {attribute}() calls sys.exit({error}) instead of returning") from error
+        except Exception as error:  # whatever the user's own code raises
             raise UsageError(
                 f"module:{name}: {attribute}() failed ({type(error).__name__}: {first_line(error)})"
             ) from error

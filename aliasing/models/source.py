@@ -1,4 +1,4 @@
-"""Sources of networks: what stands before the first colon of a name, one file a source.
+"""Sources of networks: the part before the first colon of a name, one file per source.
 
 `aliasing.kinds.SOURCES` holds them all.
 """
@@ -24,11 +24,11 @@ class AvailableModel:
     Parameters
     ----------
     name : str
-        What ``load_model`` takes.
+        The name for ``load_model``.
     origin : str
-        The package or the URL that its weights come from.
+        The package or the URL of its weights.
     installed : bool
-        Whether the weights are on this machine: loading needs no network.
+        Whether the weights are on this machine, so that loading needs no internet access.
     """
 
     name: str
@@ -38,24 +38,24 @@ class AvailableModel:
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """What a source of networks can do. Only ``load`` is needed.
+    """The functions of a source of networks. Only ``load`` is required.
 
     Parameters
     ----------
     load : callable
-        ``load(name, **changes)`` gives the Classifier that ``"SOURCE:name"`` stands for. Its ``name`` is canonical and
-        has the source before the colon. Its ``origin`` says where the weights come from, which summaries repeat
-        (`aliasing.models.classifier.record_weights` writes it). The changes are those of `aliasing.load_model`;
-        `aliasing.models.changes.apply_changes` makes them.
+        ``load(name, **changes)`` returns the Classifier that ``"SOURCE:name"`` means. Its ``name`` is canonical and
+        begins with the source and a colon. Its ``origin`` says where the weights come from, for summaries
+        (`aliasing.models.classifier.record_weights` sets it). The changes are those of `aliasing.load_model`, applied
+        by `aliasing.models.changes.apply_changes`.
     available : callable, optional
-        ``available()`` gives an `AvailableModel` for each network that can be loaded by name alone.
+        ``available()`` yields an `AvailableModel` for each network that can be loaded by name alone.
     architectures : callable, optional
-        ``architectures()`` gives the names, without weights, that may stand without the source.
+        ``architectures()`` returns the names, without weights, that can be used without the source.
     knows : callable, optional
-        ``knows(name)`` says whether a name that stands without a source, with or without weights, is one of this
-        source's. The first source that says so has it.
+        ``knows(name)`` says whether a name without a source, with or without weights, belongs to this source. The first
+        source that knows it gets it.
     assemble : callable, optional
-        ``assemble(name, checkpoint, **changes)`` gives the architecture with the weights of a
+        ``assemble(name, checkpoint, **changes)`` returns the architecture with the weights of a
         `aliasing.models.checkpoints.Checkpoint`, for ``file:PATH@SOURCE:name``.
     """
 
@@ -67,12 +67,9 @@ class Source:
 
 
 def split(name: str) -> tuple[str, str]:
-    """A network's name → its source and the rest. A bare name is of the first source that knows it.
+    """A network's name → its source and the rest. A bare name belongs to the first source that knows it.
 
-    Raises
-    ------
-    UsageError
-        If there is no such source, or none that knows the bare name; the message has the nearest.
+    Raises UsageError, with the nearest name, if there is no such source or none knows the bare name.
 
     Examples
     --------
@@ -82,7 +79,7 @@ def split(name: str) -> tuple[str, str]:
     source, colon, rest = name.partition(":")
     if colon and source in SOURCES:
         if not rest:
-            raise UsageError(f"{name!r} names no model; `aliasing models` lists what can be loaded")
+            raise UsageError(f"{name!r} does not name a model; `aliasing models` lists what can be loaded")
         return source, rest
     if colon:
         nearest = did_you_mean(source, SOURCES) or f"; expected one of {', '.join(SOURCES)}"

@@ -114,7 +114,7 @@ def make_protocol(protocol: str | ViewProtocol, **parameters: Any) -> ViewProtoc
 
 
 def _parse(protocol: str, key: str, text: str, kind: Any) -> Any:
-    """A parameter's text as its field's type; an optional field takes what its type without None takes."""
+    """Convert a parameter's text to its field's type; an optional field is converted like its type without None."""
     if get_origin(kind) in (Union, UnionType):
         kind = next(option for option in get_args(kind) if option is not type(None))
     try:

@@ -1,4 +1,4 @@
-"""What every protocol is: a way to turn one image into views, and to say which of them to compare."""
+"""The base class of protocols, and the views that they make."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -17,7 +17,7 @@ from aliasing.models import Classifier
 
 Array = npt.NDArray[np.float32]
 
-# A strip of one pixel's width, brought to 256 pixels of width, would have more pixels than memory has room for.
+# A strip that is one pixel wide, resized to a width of 256 pixels, would not fit into memory.
 LARGEST_CANVAS = 50_000_000
 
 
@@ -30,10 +30,10 @@ class View:
     shift : (float, float)
         How the content has moved from the protocol's origin, (dy, dx) in pixels, positive down and right.
     position : float
-        Where the view lies on the protocol's path, in the protocol's unit (pixels, degrees, frames).
+        The position on the protocol's path, in the protocol's unit (pixels, degrees, frames).
     draw : callable
-        Gives the picture: float32, height×width×3, 0…255. Made when it is asked for, so that the views of an
-        image never lie in memory together; the views of one image are asked for once each and in order.
+        Makes the picture, float32, height×width×3, 0…255. It is called once per view and in order, so that the views
+        of an image are never in memory together.
     """
 
     shift: tuple[float, float]
@@ -51,11 +51,11 @@ class Views:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewProtocol(ABC):
-    """A way to turn an image into views. Its fields are its parameters and stand in the summary."""
+    """A way to turn an image into views. Its fields are its parameters, which the summary lists."""
 
     name: ClassVar[str]
     unit: ClassVar[str] = "pixels"
-    # Whether the pairs follow one another along a path, so that a flip rate and a total variation have a meaning.
+    # Whether the pairs follow one another along a path, so that a flip rate and a total variation make sense.
     is_path: ClassVar[bool] = False
     # Whether the content moves and nothing else happens to it, so that a layer's map can be moved to follow it; and
     # whether it moves around the edges, so that nothing enters or leaves.
@@ -68,7 +68,7 @@ class ViewProtocol(ABC):
         RESAMPLERS[self.resizer]  # refuses an unknown one
 
     def parameters(self) -> dict[str, Any]:
-        """Name and parameters, as they stand in the summary."""
+        """The name and parameters, for the summary."""
         return {"name": self.name, **asdict(self), "resizer": RESAMPLERS[self.resizer].provenance()}
 
     def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
@@ -80,7 +80,7 @@ class ViewProtocol(ABC):
         model : Classifier
             Its input size, evaluation size, interpolation and mean colour decide the geometry.
         seed : int
-            What is random depends on the seed and the image's identity alone: not on order, batch or process.
+            Random choices depend only on the seed and the image's identity, not on order, batch or process.
 
         Raises
         ------
@@ -93,17 +93,14 @@ class ViewProtocol(ABC):
 
     @abstractmethod
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        """The views of a photograph; what each protocol is."""
+        """The views of a photograph, which each protocol defines."""
 
     @abstractmethod
     def geometry(self, model: Classifier) -> dict[str, Any]:
-        """The sizes in pixels that follow from the network, as they stand in its summary.
-
-        Of a square one number; else height and width.
-        """
+        """The sizes in pixels that follow from the network, for its summary: one number for a square."""
 
     def resized(self, image: Image, size: Size, model: Classifier, crop_mode: str | None = None) -> Array:
-        """The photograph brought to a size by this protocol's resampler, in the network's own crop mode or another."""
+        """The photograph resized by this protocol's resampler, in the network's own crop mode or another."""
         mode = crop_mode or model.crop_mode
         height, width = image.pixels.shape[:2]
         reached = CROP_MODES[mode]((height, width), size)
@@ -112,12 +109,12 @@ class ViewProtocol(ABC):
         return fit(image.pixels, size, mode, model.interpolation, self.resizer)
 
     def centre(self, image: Image, size: Size, model: Classifier) -> Array:
-        """The centre of the photograph as the network's own preprocessing would crop it if its views had this size."""
+        """The centre of the photograph, cropped like the network's own preprocessing for views of this size."""
         return crop_centre(self.resized(image, model.room_for(size), model), *size, model.border_colour)
 
 
 def generator(seed: int, identity: str) -> np.random.Generator:
-    """Random numbers that depend on the seed and the image alone, not on order, batch or process."""
+    """Random numbers that depend only on the seed and the image, not on order, batch or process."""
     digest = hashlib.blake2b(f"{seed}:{identity}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
@@ -131,22 +128,22 @@ def sizes_of(model: Classifier, canvas: Size | None = None, resized: Size | None
 
 
 def written(size: Size) -> int | list[int]:
-    """A size as it stands in a summary: the side of a square, or height and width."""
+    """A size for a summary: the side of a square, or height and width."""
     return size[0] if size[0] == size[1] else list(size)
 
 
 def larger(size: Size, margin: int) -> Size:
-    """A size with this many pixels more in height and in width."""
+    """A size with ``margin`` more pixels in height and in width."""
     return size[0] + margin, size[1] + margin
 
 
 def windows(
     canvas: Array, size: Size, corner_pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]], origin: tuple[int, int]
 ) -> Views:
-    """Windows of a size into one canvas, compared in pairs; windows that coincide are one view.
+    """Windows into one canvas, compared in pairs; windows that coincide are one view.
 
-    A window moved to corner (y, x) moves the content by (origin − corner), which is the view's shift; its position is
-    the larger of the two distances from the origin.
+    A window at corner (y, x) moves the content by (origin − corner), which is the view's shift; its position is the
+    larger of the two distances from the origin.
     """
     index: dict[tuple[int, int], int] = {}
     pairs = tuple((index.setdefault(a, len(index)), index.setdefault(b, len(index))) for a, b in corner_pairs)

@@ -1,4 +1,4 @@
-"""The photograph, small, on a background: the content moves and nothing enters or leaves the view."""
+"""Protocols with a small photograph on a background: the content moves, and nothing enters or leaves the view."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from aliasing.resamplers import resize
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded(ViewProtocol):
-    """A photograph on a background, and the same one pixel further down and right (Azulay & Weiss 2019).
+    """A photograph on a background, and the same moved one pixel down and right (Azulay & Weiss 2019).
 
     Parameters
     ----------
     side : int, optional
         The photograph's shorter side; 100 for a view of 224, as published, and in proportion to the view's shorter side
-        for other sizes. It stands at a random place. A longer side that does not fit is cropped to the middle.
+        for other sizes. Its place is random. A longer side that does not fit is cropped around its middle.
     crop_size : float, optional
-        The authors' script instead: the photograph, its aspect brought between 3/4 and 4/3 of the input's own, shrunk
-        to input_size / crop_size in the middle of the view, and nine places along the diagonal around it. Above 1.
+        Follow the authors' script instead: the photograph, cropped to an aspect between 3/4 and 4/3 of the input's own,
+        shrinks to input_size / crop_size in the middle of the view, and takes nine places along the diagonal. Above 1.
     """
 
     is_path: ClassVar[bool] = True
@@ -40,8 +40,8 @@ class Embedded(ViewProtocol):
         check_at_least(self.name, 1, side=self.side)
         if self.crop_size is not None and not self.crop_size > 1:
             raise UsageError(
-                f"{self.name}: crop_size is {self.crop_size}; it must be above 1, where the photograph is shrunk"
-                " (up to 1 it is cropped: use crop-random)"
+                f"{self.name}: crop_size is a number above 1, which shrinks the photograph; got {self.crop_size}"
+                " (crop-random crops it with a crop_size up to 1)"
             )
         if self.crop_size is not None and self.side is not None:
             raise UsageError(f"{self.name}: give side or crop_size, not both")
@@ -58,7 +58,7 @@ class Embedded(ViewProtocol):
         return {"photograph": written(photograph), **window, "first_offset": written(first)}
 
     def shorter_side(self, model: Classifier) -> int:
-        """The photograph's, in pixels."""
+        """The photograph's shorter side in pixels."""
         size = min(model.view_size)
         side = self.side or round(100 * size / 224)
         if side >= size:
@@ -66,7 +66,7 @@ class Embedded(ViewProtocol):
         return side
 
     def _shrunk(self, model: Classifier, crop_size: float) -> tuple[Size, Size]:
-        """The photograph's size as the authors' script has it, and its first corner."""
+        """The photograph's size in the authors' script, and its first corner."""
         height, width = (round(side / crop_size) for side in model.view_size)
         top, left = ((view - side - 1) // 2 - 4 for view, side in zip(model.view_size, (height, width), strict=True))
         fits = top + 8 + height <= model.view_size[0] and left + 8 + width <= model.view_size[1]
@@ -94,7 +94,7 @@ class Embedded(ViewProtocol):
             own, count = aspect_of(model), 8
             box = centre_box(image, (3 / 4 * own, 4 / 3 * own))
             photograph = resize(image.pixels[box], *shrunk, model.interpolation, self.resizer)
-        # One canvas for all views: the photograph stands still in it and the window moves up and left past it.
+        # One canvas for all views: the photograph stays, and the window moves up and left.
         canvas = self.embed(photograph, larger(size, count), (first[0] + count, first[1] + count), model)
         pairs = [((count - k, count - k), (count - k - 1, count - k - 1)) for k in range(count)]
         return windows(canvas, size, pairs, origin=(count, count))
@@ -122,13 +122,13 @@ class Mean(Embedded):
 
 @dataclass(frozen=True, kw_only=True)
 class Inpaint(Embedded):
-    """The photograph on a background that is grown outward from it.
+    """The photograph on a background that grows outward from it.
 
     Parameters
     ----------
     fill : {"blur", "telea", "navier-stokes"}
-        ``blur`` is the paper's: blur the known pixels, let what the blur reaches become known, again until all is.
-        The others are OpenCV's inpainting (Telea 2004; Bertalmio, Bertozzi & Sapiro 2001).
+        ``blur`` is the paper's: blur the known pixels, count those that the blur reaches as known, and repeat until all
+        are. The others are OpenCV's inpainting (Telea 2004; Bertalmio, Bertozzi & Sapiro 2001).
     """
 
     name: ClassVar[str] = "inpaint"
@@ -153,24 +153,14 @@ class Inpaint(Embedded):
 
 _OPENCV_FILLS = {"telea": cv2.INPAINT_TELEA, "navier-stokes": cv2.INPAINT_NS}
 
-# Twelve taps of Pascal's triangle: the paper's blur. It reaches five and six pixels, so that is how far a round grows.
+# The paper's blur: twelve taps of Pascal's triangle. It reaches five and six pixels, so each round grows that far.
 _BLUR = np.poly1d([0.5, 0.5]) ** 11
 
 
 def grow_outward(picture: Array, known: npt.NDArray[np.float32]) -> Array:
-    """Fill what is not known with the blurred known, round by round from the border outward (Azulay & Weiss 2019).
+    """Fill unknown pixels with blurred known ones, round by round from the border outward (Azulay & Weiss 2019).
 
-    Parameters
-    ----------
-    picture : float32 array, H×W×3
-        Zero where it is not known.
-    known : float32 array, H×W
-        1 where the picture is known, 0 elsewhere; somewhere 1.
-
-    Returns
-    -------
-    float32 array, H×W×3
-        The picture, unchanged where it was known.
+    ``picture`` (H×W×3) is zero where it is not known; ``known`` (H×W) is 1 where it is, and 0 elsewhere.
     """
     taps = np.asarray(_BLUR.coeffs, np.float32)
     picture, known = picture.copy(), known.copy()

@@ -1,4 +1,4 @@
-"""Small changes that no window can make: around the edge, by fractions of a pixel, in scale, in angle, in time."""
+"""Protocols without windows: circular and subpixel shifts, drags, scale, rotation, video frames."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -52,10 +52,10 @@ class Subpixel(ViewProtocol):
     step : float
         The fraction of a pixel between a view and the next.
     steps : int
-        How many steps.
+        The number of steps.
     interpolation : {"fourier", "bicubic"}
-        ``fourier`` is exact for what the canvas holds below the Nyquist frequency, and periodic, which is why the
-        canvas is ``margin`` pixels wider than the window on each side; it may leave 0…255. ``bicubic`` is OpenCV's.
+        ``fourier`` is exact below the Nyquist frequency, and periodic, so the canvas is ``margin`` pixels wider than
+        the window on each side; values may leave 0…255. ``bicubic`` is OpenCV's.
     """
 
     name: ClassVar[str] = "subpixel"
@@ -96,7 +96,7 @@ class Subpixel(ViewProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Drag(ViewProtocol):
-    """The centre window, and the same window with its content moved once: whole pixels exactly, fractions by Fourier.
+    """The centre window, and the same with its content moved once: whole pixels, or fractions by Fourier interpolation.
 
     The canvas is ``reach`` pixels wider than the window on each side, so that content enters, and is periodic.
 
@@ -171,14 +171,14 @@ class Scale(ViewProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Rotate(ViewProtocol):
-    """The photograph turned about its centre by small angles, each view compared with the next.
+    """The photograph rotated about its centre by small angles, each view compared with the next.
 
     Parameters
     ----------
     step : float
         Degrees between a view and the next, counter-clockwise.
     steps : int
-        How many steps.
+        The number of steps.
     """
 
     name: ClassVar[str] = "rotate"
@@ -200,7 +200,7 @@ class Rotate(ViewProtocol):
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         picture = self.resized(image, model.room_for(model.view_size), model)
         height, width = (max(pair) for pair in zip(picture.shape[:2], model.view_size, strict=True))
-        picture = crop_centre(picture, height, width, model.border_colour)  # filled up where it is smaller than a view
+        picture = crop_centre(picture, height, width, model.border_colour)  # filled up if smaller than a view
         centre = ((picture.shape[1] - 1) / 2, (picture.shape[0] - 1) / 2)
 
         def view(k: int) -> View:
@@ -218,7 +218,7 @@ class Frames(ViewProtocol):
     Parameters
     ----------
     frames : int
-        How many frames of a video are looked at, from its beginning.
+        The number of frames, from the beginning of the video.
     """
 
     name: ClassVar[str] = "frames"

@@ -1,4 +1,4 @@
-"""Windows into one canvas: the content moves by whole pixels, and new content enters at the border."""
+"""Protocols with windows into one canvas: the content moves by whole pixels, and new content enters at the border."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -18,8 +18,8 @@ from aliasing.resamplers import resize
 class Crop(ViewProtocol):
     """Nine windows along the diagonal of the centre, each compared with the next; nothing is random.
 
-    The photograph is brought to the network's own evaluation size, or to ``input_size + span`` where that is larger.
-    One that does not fill the view keeps its size, and the view moves on over the colour beyond it.
+    The photograph is resized to the network's own evaluation size, or to ``input_size + span`` if that is larger. One
+    that does not fill the view keeps its size, and the view moves over the colour around it.
     """
 
     name: ClassVar[str] = "crop"
@@ -102,7 +102,7 @@ class CropRandom(ViewProtocol):
     With ``crop_size`` it is the authors' script: a crop of that share of the area with a random aspect between 3/4 and
     4/3, resized to input_size + 10, and the nine windows at its corners (0, 0) … (8, 8) (Azulay & Weiss 2019).
 
-    For a network whose input is no square, aspects are those times the input's own.
+    If a network's input is not square, aspects are relative to the input's own.
     """
 
     name: ClassVar[str] = "crop-random"
@@ -113,8 +113,8 @@ class CropRandom(ViewProtocol):
         super().__post_init__()
         if self.crop_size is not None and not 0 < self.crop_size <= 1:
             raise UsageError(
-                f"crop-random: crop_size is {self.crop_size}; it is a share of the area, above 0 and at most 1"
-                " (above 1 the photograph is shrunk: use black, mean or inpaint)"
+                f"crop-random: crop_size is a share of the area, above 0 and at most 1; got {self.crop_size}"
+                " (black, mean and inpaint shrink the photograph with a crop_size above 1)"
             )
 
     def geometry(self, model: Classifier) -> dict[str, Any]:
@@ -134,12 +134,12 @@ class CropRandom(ViewProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Consistency(ViewProtocol):
-    """Two random windows in the centre crop, several times over (Zhang 2019).
+    """Two random windows in the centre crop, drawn several times (Zhang 2019).
 
     Parameters
     ----------
     canvas : int, optional
-        Side of the centre square that the windows lie in; input_size + 32 by default (256 for 224), each way.
+        Side of the centre square with the windows; by default input_size + 32 (256 for 224), each way.
     window : int, optional
         Side of a window: the network's input size, which is also the default.
     largest_shift : int
@@ -147,7 +147,7 @@ class Consistency(ViewProtocol):
     border : int
         Pixels of the mean colour around the photograph, within the canvas.
     draws : int
-        Pairs an image.
+        Pairs per image.
     """
 
     name: ClassVar[str] = "consistency"
@@ -168,7 +168,7 @@ class Consistency(ViewProtocol):
         return sizes_of(model, canvas, resized)
 
     def _resized_and_canvas(self, model: Classifier) -> tuple[Size, Size]:
-        """What the photograph is brought to, and the canvas around it with its border."""
+        """The size of the photograph, and that of the canvas with its border."""
         window = model.view_size
         if self.window and window != (self.window, self.window):
             raise UsageError(f"{self.name}: window is {self.window}, but {model.name} takes {model.input_size} pixels")
@@ -180,7 +180,7 @@ class Consistency(ViewProtocol):
                 f" into a canvas of {written(canvas)} with a border of {self.border}; make canvas larger or"
                 " largest_shift smaller"
             )
-        # The evaluation size, where it leaves room for the canvas: 256 at 224 pixels, as published.
+        # The evaluation size, if it leaves room for the canvas: 256 at 224 pixels, as published.
         return inner if self.canvas else model.room_for(inner), canvas
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
@@ -209,7 +209,7 @@ class Pad(ViewProtocol):
     Parameters
     ----------
     border : int
-        Pixels of padding on each side; the windows lie at (border, border) and (border − 1, border − 1).
+        Pixels of padding on each side; the windows are at (border, border) and (border − 1, border − 1).
     """
 
     name: ClassVar[str] = "pad"
@@ -230,7 +230,7 @@ class Pad(ViewProtocol):
 
 
 def evaluation_view(protocol: ViewProtocol, image: Image, model: Classifier) -> Array:
-    """What the network is shown when it is evaluated."""
+    """The view in the network's own evaluation."""
     return protocol.centre(image, model.view_size, model)
 
 
@@ -246,10 +246,9 @@ def with_border(picture: Array, border: int, model: Classifier) -> Array:
 def random_box(
     image: Image, random: np.random.Generator, area_share: tuple[float, float], aspect: tuple[float, float]
 ) -> tuple[slice, slice]:
-    """A part of the photograph: its share of the area uniform, its aspect log-uniform, its place uniform.
+    """A random part of the photograph: uniform in its share of the area and its place, log-uniform in its aspect.
 
-    Where ten draws do not fit, it is the centre of the photograph, its aspect brought into the range (Szegedy et al.
-    2015, as torchvision draws it).
+    If ten draws do not fit, it is the centre, cropped to the range of aspects (Szegedy et al. 2015, as in torchvision).
     """
     height, width = image.pixels.shape[:2]
     for _ in range(10):
@@ -273,6 +272,6 @@ def centre_box(image: Image, aspect: tuple[float, float]) -> tuple[slice, slice]
 
 
 def aspect_of(model: Classifier) -> float:
-    """Width ÷ height of what the network takes."""
+    """Width ÷ height of the network's input."""
     height, width = model.view_size
     return width / height

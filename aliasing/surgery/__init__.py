@@ -1,9 +1,8 @@
-r"""Put anti-aliased operators into a pretrained network, which stays itself.
+r"""Putting anti-aliased operators into a pretrained network, which stays itself.
 
-At each downsampling site (`aliasing.sites`) the map is low-passed before it is subsampled by *s*, so that less of what
-lies above the new Nyquist frequency :math:`1/(2s)` folds (Zhang 2019). The type of the network, the names of its
-parameters and the keys of its state_dict stay as they are: a checkpoint of the original loads into the converted
-network, and back.
+At each downsampling site (`aliasing.sites`) the map is low-passed before it is subsampled by *s*, so that less folds
+from above the new Nyquist frequency :math:`1/(2s)` (Zhang 2019). The type of the network, the names of its parameters
+and the keys of its state_dict stay the same: a checkpoint of the original loads into the converted network, and back.
 """
 
 from aliasing.surgery.convert import antialias, antialias_, conversion_of, restore, restore_

@@ -1,7 +1,7 @@
-"""Checkpoints of the published anti-aliased networks (Zhang 2019), for the networks that `antialias` makes.
+"""Loading checkpoints of the published anti-aliased networks (Zhang 2019) into networks that `antialias` makes.
 
-There the blur is a layer of its own inside the network's ``Sequential``s, with its taps as a buffer ``filt``, so that
-the layers behind it are counted on. Apart from these, the two networks have the same tensors in the same order.
+In those networks the blur is a layer inside the ``Sequential``s, with its taps as a buffer ``filt``, which shifts the
+numbers of the layers after it. Otherwise the two networks have the same tensors in the same order.
 """
 
 from collections.abc import Mapping
@@ -15,24 +15,9 @@ __all__ = ["from_published"]
 
 
 def from_published(state_dict: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Rename the tensors of a published checkpoint to the names of torchvision's network.
+    """Rename the tensors of a published checkpoint for ``module.load_state_dict``.
 
-    Parameters
-    ----------
-    state_dict : mapping of str to Tensor
-        Of the published implementation.
-    module : nn.Module
-        torchvision's network, converted or not: its keys are the same.
-
-    Returns
-    -------
-    dict of Tensor
-        For ``module.load_state_dict``.
-
-    Raises
-    ------
-    InputError
-        If the two networks do not have the same tensors.
+    ``module`` is torchvision's network, converted or not. Raises InputError if the two do not have the same tensors.
     """
     theirs = {key: value for key, value in state_dict.items() if not key.endswith(".filt")}
     ours = without_operators(module.state_dict())
@@ -44,6 +29,6 @@ def from_published(state_dict: Mapping[str, Tensor], module: nn.Module) -> dict[
     renamed: dict[str, Tensor] = {}
     for (name, tensor), (key, value) in zip(ours.items(), theirs.items(), strict=True):
         if name.rpartition(".")[2] != key.rpartition(".")[2] or tensor.shape != value.shape:
-            raise InputError(f"{key} of {tuple(value.shape)} stands where {name} of {tuple(tensor.shape)} is expected")
+            raise InputError(f"expected {name} of {tuple(tensor.shape)}; got {key} of {tuple(value.shape)}")
         renamed[name] = value
     return renamed

@@ -47,12 +47,7 @@ _NUMBER = r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?"
 
 
 def parse(text: str) -> dict[str, Any]:
-    """The arguments of `antialias` that a specification stands for.
-
-    Raises
-    ------
-    UsageError
-        If it gives something twice, or there is no such filter.
+    """The arguments of `antialias` that a specification means; UsageError if one is unknown or given twice.
 
     Examples
     --------
@@ -73,15 +68,9 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def describe(conversion: Conversion) -> str:
-    """The specification of a conversion, which `parse` reads.
-
-    Raises
-    ------
-    UsageError
-        If its scheme is a function, which can't be written down.
-    """
+    """The specification of a conversion, for `parse`; UsageError if its scheme is a function."""
     if not isinstance(conversion.scheme, str):
-        raise UsageError("a scheme that is a function can't be written into a name or a file; name a scheme")
+        raise UsageError("a scheme that is a function can't be written to a name or a file; name a scheme")
     return str(conversion)
 
 
@@ -101,7 +90,7 @@ def save(model: Classifier, path: Path) -> None:
     """
     conversion = conversion_of(model.module)
     if path.suffix != ".safetensors":
-        raise UsageError(f"{path}: the conversion is kept in a .safetensors file's metadata; give it that ending")
+        raise UsageError(f"{path}: the conversion is kept in a .safetensors file's metadata; use that suffix")
     metadata = {"architecture": model.name}
     if conversion is not None:
         metadata[METADATA_KEY] = json.dumps({"specification": describe(conversion)})
@@ -110,7 +99,7 @@ def save(model: Classifier, path: Path) -> None:
 
 
 def reapply(model: Classifier, path: Path) -> Classifier:
-    """Convert a network as the file that its weights come from says; one without such a note stays as it is."""
+    """Convert a network as the metadata of its weights' file says; without such metadata it stays as it is."""
     if path.suffix != ".safetensors":
         return model
     with safetensors.safe_open(path, "pt") as file:
@@ -126,7 +115,7 @@ def reapply(model: Classifier, path: Path) -> Classifier:
     try:
         specification = json.loads(metadata[METADATA_KEY])["specification"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: its metadata says {metadata[METADATA_KEY]!r}, which is no conversion") from error
+        raise InputError(f"{path}: its metadata says {metadata[METADATA_KEY]!r}, which is not a conversion") from error
     converted = antialias(model, **parse(specification))
     _, unexpected = converted.module.load_state_dict(learned, strict=False)
     if unexpected:
@@ -135,7 +124,7 @@ def reapply(model: Classifier, path: Path) -> Classifier:
 
 
 def read_taps(word: str) -> str | list[float] | list[Any]:
-    """Taps as a specification writes them: a filter's name, numbers with hyphens between, or two of these.
+    """Read taps from a specification: a filter's name, numbers separated by hyphens, or two of these.
 
     Examples
     --------
