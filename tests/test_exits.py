@@ -89,7 +89,7 @@ def test_a_process_of_its_own_ends_with_an_error(here: Path) -> None:
     command = [sys.executable, "-m", "aliasing", "jitter", "--models", "module:leaving:factory", "--limit", "1"]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False, cwd=here)
     assert done.returncode == 2
-    assert done.stderr == ("aliasing jitter: module:leaving:factory: factory() calls sys.exit(0) instead of returning\n")
+    assert done.stderr == "aliasing jitter: module:leaving:factory: factory() calls sys.exit(0) instead of returning\n"
 
 
 class Leaves(nn.Module):
