@@ -53,7 +53,7 @@ def test_the_packages_own_names_stay_its_own(other_package: Path) -> None:
     with pytest.warns(UserWarning, match="other:three is ignored"):
         assert list(registry) == ["pi"]
     assert registry["pi"] > 3.1
-    with pytest.raises(UsageError, match="there is a number 'pi' already"):
+    with pytest.raises(UsageError, match="there is already a number 'pi'"):
         registry.add("pi", 3)
 
 
