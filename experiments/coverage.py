@@ -91,7 +91,7 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
                 forward.attach()
             row[scheme] = {
                 "treated": sum(now.status != was.status for now, was in zip(plan.sites, sites, strict=True)),
-                "fallback": sum("several consumers" in site.note for site in plan.sites),
+                "fallback": sum("feeds several modules" in site.note for site in plan.sites),
                 "left": sum(site.status == "subsamples" for site in plan.sites),
                 "shape_kept": _shapes(trace(module, example), example) == _shapes(record, example),
                 "keys_kept": list(module.state_dict()) == keys,

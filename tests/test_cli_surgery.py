@@ -67,7 +67,7 @@ def test_what_antialias_says_can_be_loaded(name: str, tmp_path: Path, capsys: py
     [
         (["antialias", NAME, "--scheme", "zhang"], 2, "no scheme 'zhang'"),
         (["antialias", NAME, "--taps", "binomial"], 2, "no filter 'binomial'"),
-        (["antialias", NAME, "--out", "net.pth"], 2, "give it that ending"),
+        (["antialias", NAME, "--out", "net.pth"], 2, "use that suffix"),
         (["sites", NAME, "--size", "0"], 2, "--size is a number of pixels, at least 1; got 0"),
         (["sites", NAME, "--size", "1"], 1, "fails on a probe of shape (1, 3, 1, 1)"),
         (["sites", "antialiased:binomial4"], 2, "expected antialiased:FILTER:MODEL"),

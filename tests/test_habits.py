@@ -172,7 +172,7 @@ def test_every_example_of_every_help_can_be_parsed() -> None:
         ("compare --recalibrate sample", 2, "give --antialias too"),
         ("compare --models torchvision:alexnet* --installed", 2, "`aliasing models --installed` lists those that are"),
         ("models quark", 2, "`aliasing models` lists them"),
-        ("antialias resnet50 --out net.pth", 2, "give it that ending"),
+        ("antialias resnet50 --out net.pth", 2, "use that suffix"),
         ("spectrum sample --operator median", 2, "there are subsample, max"),
         ("sites quark", 2, "`aliasing models` lists them"),
     ],

@@ -144,7 +144,7 @@ def test_several_consumers_that_cannot_be_reached_put_it_right_behind_the_convol
     block.several = True
     converted = al.antialias(block, example_input=x)
     (site,) = al.find_sites(converted)
-    assert "right behind it: its activation has several consumers" in site.note
+    assert "right behind it: its activation feeds several modules" in site.note
     assert converted(x).shape == block(x).shape
 
 
@@ -236,7 +236,7 @@ class Rebound(Shortcut):
 @pytest.mark.parametrize(
     ("network", "note"),
     [
-        (Shortcut(inplace=True), "right behind it: what its activation changed in place is read by its old name"),
+        (Shortcut(inplace=True), "right behind it: its activation works in place, and another call reads the old name"),
         (Shortcut(inplace=False), "behind it: no activation before conv2d"),
         (Rebound(inplace=True), "behind block.0"),
     ],

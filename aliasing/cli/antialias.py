@@ -4,11 +4,11 @@ examples:
   aliasing antialias resnet50 --out resnet50.safetensors
       the published placement (Zhang 2019), a binomial filter of 4 taps
   aliasing antialias pypi:efficientnet_lite0 --placement before --scheme all --out lite0.safetensors
-      every site, each at the cost it had
+      every site, at its original cost
   aliasing antialias resnet50 --operator flc
-      only say what would be done
+      only print what would be done
 
-The file holds the weights under the names that they had, and in its metadata how the network was converted:
+The file holds the weights under their original names, and the conversion in its metadata:
 file:resnet50.safetensors@torchvision:resnet50 is the converted network. antialiased:binomial4:resnet50 is the same
 without a file.
 """
@@ -42,9 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.surgery.specification import read_taps
 
     if arguments.out and arguments.out.suffix != ".safetensors":
-        raise UsageError(
-            f"{arguments.out}: the conversion is kept in a .safetensors file's metadata; give it that ending"
-        )
+        raise UsageError(f"{arguments.out}: the conversion is kept in a .safetensors file's metadata; use that suffix")
     converted = antialias(
         load_model(arguments.model),
         operator=arguments.operator,
@@ -62,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     print(tabulate([row for row in rows if row["status"] != "global"], headers="keys"))
     if arguments.out:
         save(converted, arguments.out)
-        architecture = arguments.model.rpartition("@")[2]  # without the file that its weights came from
+        architecture = arguments.model.rpartition("@")[2]  # without the file of its weights
         print(f"written to {arguments.out}; load it as file:{arguments.out}@{architecture}")
     else:
-        print(f"nothing is kept: add --out FILE.safetensors, or use {name}")
+        print(f"nothing was written: add --out FILE.safetensors, or use {name}")

@@ -1,13 +1,13 @@
-r"""How does one map follow another?
+r"""Invariance and equivariance of the maps of two views.
 
-Two views of an image differ by a shift *d*; a layer gives maps :math:`F(x)` and :math:`F(T_d x)` on a grid of stride
-*s*. Invariance compares their averages over space, equivariance the maps themselves, the first one moved by
-:math:`d / s` cells (Simoncelli et al. 1992; Azulay & Weiss 2019):
+The views differ by a shift *d*; a layer gives maps :math:`F(x)` and :math:`F(T_d x)` on a grid of stride *s*.
+Invariance compares their averages over space, equivariance the maps themselves, after moving the first by :math:`d / s`
+cells (Simoncelli et al. 1992; Azulay & Weiss 2019):
 
 .. math:: \frac{\lVert F(T_d x) - T_{d/s} F(x) \rVert^2}{\lVert F(T_d x) - \overline{F(T_d x)} \rVert^2}
 
-The moves are those of `aliasing.sampling.shift`. Those by a fraction are made with its matrix, one for each axis: of
-the maps of a batch that lie in channels-last order, a product of matrices is faster than a Fourier transform.
+Maps are moved as in `aliasing.sampling.shift`. Fractional shifts use its matrix, one for each axis: for channels-last
+maps a matrix product is faster than a Fourier transform.
 """
 
 import math
@@ -23,7 +23,7 @@ __all__ = ["cosine_similarity", "follows", "moved", "relative_change"]
 
 
 def relative_change(first: Tensor, second: Tensor) -> Tensor:
-    """‖second − first‖ ÷ ‖first‖ over the last axis; NaN where the first is zero.
+    """‖second − first‖ ÷ ‖first‖ over the last axis; NaN if the first is zero.
 
     Examples
     --------
@@ -35,9 +35,9 @@ def relative_change(first: Tensor, second: Tensor) -> Tensor:
 
 
 def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
-    """The cosine of the angle between two vectors, over the last axis; NaN where one is zero.
+    """The cosine of the angle between two vectors, over the last axis; NaN if one is zero.
 
-    It is 1 − ‖a − b‖² / 2 of the unit vectors, which does not lose the digits by which it misses 1.
+    It is computed as 1 − ‖a − b‖² / 2 of the unit vectors, which keeps the digits of its difference from 1.
 
     Examples
     --------
@@ -65,11 +65,11 @@ def follows(first: Tensor, second: Tensor, by: Sequence[float], margin: int = 0)
     Returns
     -------
     equivariance_error : float
-        0 is exact; two unrelated maps of equal energy have about 2. NaN where the second is constant.
+        0 is exact; two unrelated maps of equal energy have about 2. NaN if the second is constant.
     unexplained_change : float
-        The same distance ÷ that of the two maps as they are: the share of the change that the shift does not explain.
-        It tells a map that does not move from one that need not, because the shift is a small part of a cell. 0 for
-        a map that moves with the image, about 1 where moving it explains nothing. NaN where nothing changes.
+        The same distance ÷ that of the unmoved maps: the share of the change that the shift does not explain. It
+        distinguishes a map that does not move from one that hardly has to, because the shift is a small part of a
+        cell. 0 for a map that moves with the image, about 1 if moving it explains nothing, NaN if nothing changes.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def follows(first: Tensor, second: Tensor, by: Sequence[float], margin: int = 0)
 
 
 def moved(x: Tensor, by: Sequence[float]) -> Tensor:
-    """The content of a periodic map (H, W, C) moved by (down, across) cells, as `aliasing.sampling.shift` does it."""
+    """Move the content of a periodic map (H, W, C) by (down, across) cells, like `aliasing.sampling.shift`."""
     height, width, channels = x.shape
     down, across = by
     if down == int(down) and across == int(across):
@@ -105,7 +105,7 @@ def moved(x: Tensor, by: Sequence[float]) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _matrix(size: int, by: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A shift is linear: its matrix is what it makes of the unit vectors, which are the columns of the identity."""
+    """The matrix of a shift, whose columns are the shifted unit vectors."""
     identity = torch.eye(size, dtype=torch.float64)
     matrix: Tensor = sampling.shift(identity, (by, 0.0)).to(device, dtype)
     return matrix

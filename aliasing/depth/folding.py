@@ -1,12 +1,12 @@
-"""What does each downsampling site fold, on these images?
+"""What each downsampling site folds, on given images.
 
 A site is a call that keeps every *s*-th sample of a map that it could have computed densely, at stride 1
-(`aliasing.sites`). Of the map in front of the site, what lies at and above the coming Nyquist frequency 1/(2s) is in
-danger; of the dense map, that is what folds (`aliasing.sampling.decompose`, whose definitions these are, summed over
-the channels). A dense maximum is taken with circular padding, a dense convolution with its own.
+(`aliasing.sites`). The energy of the map in front of the site at and above the new Nyquist frequency 1/(2s) may fold;
+that of the dense map does fold (as in `aliasing.sampling.decompose`, summed over the channels). A dense maximum has
+circular padding, a dense convolution its own.
 
-In a network that was anti-aliased, the map in front is that in front of the low-pass, and the dense map that behind.
-Where the maps come from is the business of `aliasing.depth.dense`.
+In an anti-aliased network, the map in front is the input of the low-pass, and the dense map its output.
+`aliasing.depth.dense` finds these maps.
 """
 
 import math
@@ -35,7 +35,7 @@ class Energies:
     by_frequency: Tensor  # H × (W // 2 + 1), rows centred
 
     def above(self, stride: tuple[int, ...]) -> float:
-        """The share at and above the Nyquist frequency of a stride; NaN where there is no energy."""
+        """The share at and above the Nyquist frequency of a stride; NaN if there is no energy."""
         total = float(self.by_frequency.sum())
         return 1 - self.below(stride) / total if total > 0 else math.nan
 
@@ -44,7 +44,7 @@ class Energies:
         return float(self.by_frequency[torch.from_numpy(below_nyquist(self.shape, stride, onesided=True))].sum())
 
     def radial(self) -> list[float | None]:
-        """The mean energy of a frequency in each ring, in units of what it would be were the spectrum white."""
+        """The mean energy per frequency in each ring, relative to a white spectrum."""
         total = float(self.by_frequency.sum())
         if not total > 0:
             return [None] * BINS
@@ -83,17 +83,17 @@ def measure_site(before: Tensor, dense: Tensor, stride: tuple[int, ...], compare
     Parameters
     ----------
     before, dense : Tensor (H, W, C)
-        The map in front of the site, and what is subsampled there.
+        The map in front of the site, and the map that is subsampled.
     stride : (int, int)
     compares : bool
-        Whether the energies of the two compare: not so for a convolution, whose weights have a scale of their own.
+        Whether the energies of the two are comparable: not for a convolution, whose weights have their own scale.
 
     Returns
     -------
     dict
-        ``energy_above``: share of the energy of ``before`` at and above the coming Nyquist frequency;
-        ``alias_fraction``: the same of ``dense``; ``baseband_kept``: energy of ``dense`` below it ÷ that of
-        ``before``, where they compare; ``spectrum``: the radial spectrum of ``before``. NaN where there is no energy.
+        ``energy_above``: share of the energy of ``before`` at and above the new Nyquist frequency;
+        ``alias_fraction``: the same for ``dense``; ``baseband_kept``: energy of ``dense`` below it ÷ that of
+        ``before``, if comparable; ``spectrum``: the radial spectrum of ``before``. NaN if there is no energy.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Follow a shift of the image through a network: images in, one row an image and layer out."""
+"""Following a shift of the image through a network, with one record per image and layer."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -41,7 +41,7 @@ __all__ = ["probe_depth"]
 
 Array: TypeAlias = npt.NDArray[np.float32]
 Shown: TypeAlias = tuple[str, str, Views, bool]
-"""An image's name, its identity, its views, and whether the sites are looked at on it."""
+"""An image's name, its identity, its views, and whether the sites are measured on it."""
 
 BATCH_SIZE = 16
 SITES_EVERY = 8
@@ -70,46 +70,45 @@ def probe_depth(
     Parameters
     ----------
     model : str, nn.Module or Classifier, or a sequence of them
-        Networks, by name (see :func:`aliasing.load_model`) or as they are.
+        Networks, or their names (see :func:`aliasing.load_model`).
     images : str, Path, sequence or ImageSource
-        What :func:`aliasing.images.open_images` takes.
+        As for :func:`aliasing.images.open_images`.
     protocol : str or ViewProtocol
         How an image becomes views that differ by a shift (see :mod:`aliasing.protocols`): by default two windows one
-        pixel apart, diagonally. ``circular:pixels=1`` rolls the view instead; on a network that pads circularly the
+        pixel apart, diagonally. ``circular:pixels=1`` rolls the view instead; in a network with circular padding the
         numbers are then exact, otherwise one cell at each side is left out, and they are marked.
     layers : "blocks", "leaves", or names of modules
         See :func:`aliasing.depth.layers.blocks`.
     sites_every : int
-        Look at the downsampling sites on every so-many-th image only: a dense map costs as much as stride² of the
-        network's own.
+        Measure the downsampling sites only on every ``sites_every``-th image: a dense map costs stride² times as much.
     limit : int, optional
-        Look at the first so many images.
+        Use the first N images only.
     batch_size : int
-        Views that the network sees at once; all views of an image are in one batch.
+        Views per batch; all views of an image are in one batch.
     seed : int
-        For protocols that draw at random.
+        For protocols with random views.
     device : str
         "cpu", "cuda" (or "cuda:1"), "mps": where the networks run and their maps are compared.
     out : str or Path, optional
-        A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
+        A folder for the records, in which an interrupted run can be resumed. Without it they stay in memory.
     progress : bool
         Show a progress bar, on a terminal and in a notebook.
     ranks : Ranks
         The processes that share the work and ``out``, as in :func:`aliasing.measure_jitter`.
     timeout : float, optional
-        Seconds that a batch may take, as for :func:`aliasing.measure_jitter`.
+        The longest time for one batch, in seconds, as for :func:`aliasing.measure_jitter`.
 
     Returns
     -------
     Profile
-        ``.table()`` has a row a layer, ``.summary()`` all that was measured, with intervals.
+        ``.table()`` has a row per layer, ``.summary()`` everything with its intervals.
 
     Raises
     ------
     UsageError
-        An option that makes no sense.
+        An option makes no sense.
     InputError
-        No usable image, a model that cannot be loaded, a folder that holds another run.
+        No image is usable, a model cannot be loaded, or the folder holds another run.
 
     Examples
     --------
@@ -121,11 +120,11 @@ def probe_depth(
     [('1', [1.0, 1.0]), ('2', [2.0, 2.0]), ('3', None), ('4', None)]
     """
     if batch_size < 1:
-        raise UsageError(f"batch size is {batch_size}; it must be at least 1")
+        raise UsageError(f"batch size is a number of views, at least 1; got {batch_size}")
     if sites_every < 1:
-        raise UsageError(f"sites_every is {sites_every}; it must be at least 1 (every image)")
+        raise UsageError(f"sites_every is at least 1, for every image; got {sites_every}")
     if limit is not None and limit < 1:
-        raise UsageError(f"limit is {limit}; it must be at least 1")
+        raise UsageError(f"limit is a number of images, at least 1; got {limit}")
     protocol = make_protocol(protocol)
     if not protocol.is_shift:
         raise UsageError(f"the protocol {protocol.name} is no small shift of the image; choose crop, circular or pad")
@@ -177,10 +176,10 @@ def probe_depth(
 
 
 def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: ViewProtocol) -> int | None:
-    """How many cells at each side of a layer's map the border of the image or of the padding contaminates at least.
+    """The least number of cells at each side of a layer's map that the border of the image or padding contaminates.
 
-    None where the layer has no map, or one so small that nothing would be left of it; 0 where nothing does: on
-    circular shifts, where all padding is circular and the grid closes.
+    None if the layer has no map, or one so small that nothing would be left; 0 under circular shifts, if all padding is
+    circular and the grid closes.
     """
     if not layer.is_map or layer.stride is None:
         return None
@@ -193,7 +192,7 @@ def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: ViewProt
 
 @dataclass(frozen=True)
 class Subject:
-    """A network, what of it is looked at, and how it is shown images."""
+    """A network, its observed layers and sites, and how it sees images."""
 
     model: Classifier
     layers: Sequence[Layer]
@@ -206,13 +205,13 @@ class Subject:
 
     @cached_property
     def independence(self) -> Independence:
-        """What sees to it that the network's answers follow from its views."""
+        """The check that the network's answers depend on its views alone."""
 
         unit = rounding_unit(self.model, self.device)
         return Independence(self.model.name, answers_of(self.model, self.device), unit)
 
     def describe(self) -> dict[str, Any]:
-        """What a reader of a summary must know of the network, and the geometry of its layers and sites."""
+        """The description of the network, its layers and its sites in a summary."""
         return {
             "input_size": written(self.model.view_size),
             "geometry": self.protocol.geometry(self.model),
@@ -230,7 +229,7 @@ class Subject:
                     "cumulative_stride": list(place.site.cumulative_stride),
                     "status": place.site.status,
                     "depth": sum(layer.end <= place.index for layer in self.layers),
-                    "note": place.site.note if place.is_met else "its dense map cannot be had: not measured",
+                    "note": place.site.note if place.is_met else "its dense map cannot be observed: not measured",
                 }
                 for place in self.places
             ],
@@ -284,10 +283,10 @@ def _measure_block(
 
 
 def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]:
-    """Show one batch to the network: the rows of each image, none where its features are not finite."""
+    """Show one batch to the network, and return the rows of each image, or none if its features are not finite."""
     pictures: list[npt.NDArray[np.float32]] = []
     pairs: list[Pair] = []
-    image_of_first: dict[int, int] = {}  # the first views of the images on which the sites are looked at
+    image_of_first: dict[int, int] = {}  # the first views of the images on which the sites are measured
     for number, (_, _, views, sites) in enumerate(batch):
         if sites:
             image_of_first[len(pictures)] = number
@@ -303,7 +302,7 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
         number = image_of_first[view]
         if not bool(dense.sum().isfinite() & before.sum().isfinite()):
             watch.not_finite.add(number)
-        elif (place, number) not in folded:  # of a place that is passed again, the first time
+        elif (place, number) not in folded:  # only the first use of a place counts
             before, dense = (x if x.dtype == torch.float64 else x.float() for x in (before, dense))
             folded[place, number] = measure_site(before, dense, met[place].site.stride, compares)
 
@@ -335,7 +334,7 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
 
 
 def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:
-    """As many images at once as have no more than ``size`` views together, and one at least."""
+    """Batches of images with at most ``size`` views together, and at least one image."""
     batch: list[Shown] = []
     for item in shown:
         if batch and sum(len(views.views) for _, _, views, _ in [*batch, item]) > size:
@@ -347,13 +346,13 @@ def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:
 
 
 def _note(layer: Layer, margin: int | None) -> str:
-    """What there is to know before a layer's numbers are compared with another's."""
+    """A note on comparing a layer's numbers with those of other layers."""
     if layer.form == "other":
         return f"neither a map nor tokens nor a vector ({'×'.join(map(str, layer.shape))}): nothing is measured"
     if layer.form == "tokens":
-        return "tokens, no map: only their average is compared"
+        return "tokens, not a map: only their average is compared"
     if layer.form == "vector":
-        return "a vector, no map: only the vector itself is compared"
+        return "a vector, not a map: only the vector itself is compared"
     if margin is None:
-        return "a map too small to leave its border out: only its average is compared"
+        return "a map too small to leave out its border: only its average is compared"
     return "" if margin == 0 else "boundary-contaminated"

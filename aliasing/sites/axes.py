@@ -1,8 +1,8 @@
-"""Which axes of a tensor are those of space?
+"""The spatial axes of every tensor in a run.
 
-A slice ``x[..., ::2]`` halves the width of a map N×C×H×W, and takes every second channel of the same map in the layout
-N×H×W×C. So the axes of space are followed from the network's input through the run: convolutions and poolings put them
-last, permutations move them, and what else keeps their sizes at their places keeps them there.
+A slice ``x[..., ::2]`` halves the width of a map N×C×H×W, but takes every second channel of the same map in the layout
+N×H×W×C. So the spatial axes are followed from the network's input through the run: convolutions and poolings put them
+last, permutations move them, and any other call that keeps the sizes keeps the axes.
 """
 
 import re
@@ -25,17 +25,9 @@ _RESHAPES = frozenset(("view", "reshape", "flatten", "unflatten"))
 
 
 def spatial_axes(record: Trace) -> dict[Value, Axes]:
-    """The axes of space of every value of which they are known.
+    """The spatial axes, counted from 0, of every value for which they are known; the last is across.
 
-    Parameters
-    ----------
-    record : Trace
-        Of a network whose inputs of four and five axes are N×C×H×W and N×C×D×H×W; nothing is known of others.
-
-    Returns
-    -------
-    dict of Value to tuple of int
-        The axes from 0, the first of them down (or along) and the last across.
+    Inputs with four and five axes are N×C×H×W and N×C×D×H×W; the axes of others are not known.
     """
     known: dict[Value, Axes] = {}
     for call in record.calls:
@@ -66,13 +58,13 @@ def _behind(call: Call, output: Value, known: dict[Value, Axes]) -> Axes | None:
         sizes = tuple(source.shape[axis] for axis in axes)
         is_last = axes == tuple(range(len(source.shape) - len(axes), len(source.shape)))
         if is_last and rank > len(axes) and output.shape[rank - len(axes) :] == sizes:
-            return tuple(range(rank - len(axes), rank))  # only the axes in front have changed
+            return tuple(range(rank - len(axes), rank))  # only the axes before have changed
         return axes if output.shape == source.shape else None
     if call.name == "__getitem__":
         return _indexed(call, source, axes)
     if call.function is Tensor.unfold:
         return axes  # the window is a new axis, the last
-    for source in sources:  # whatever keeps the sizes keeps the places; a sum takes them from its larger part
+    for source in sources:  # a call that keeps the sizes keeps the axes; a sum takes them from its larger part
         axes = known[source]
         same_rank = len(source.shape) == rank
         if same_rank and all(source.shape[axis] == output.shape[axis] for axis in axes):
@@ -81,7 +73,7 @@ def _behind(call: Call, output: Value, known: dict[Value, Axes]) -> Axes | None:
 
 
 def _moved(call: Call, rank: int, axes: Axes) -> Axes:
-    """Where a permutation puts the axes: asked of a tensor without values whose sizes are all different."""
+    """Where a permutation puts the axes, tried on a meta tensor whose sizes all differ."""
     labelled = torch.empty(tuple(range(1, rank + 1)), device="meta")
     order = tuple(call.function(labelled, *call.args[1:], **call.kwargs).shape)
     return tuple(order.index(axis + 1) for axis in axes)
@@ -102,7 +94,7 @@ def _indexed(call: Call, source: Value, axes: Axes) -> Axes | None:
         elif isinstance(item, int):
             axis += 1
         else:
-            return None  # advanced indexing, which has rules of its own
+            return None  # advanced indexing has its own rules
     kept = tuple(after[axis] for axis in axes if axis in after)
     return kept if len(kept) == len(axes) else None
 
@@ -114,9 +106,9 @@ def slice_axes(index: Any, rank: int) -> list[slice] | None:
 
 
 def index_items(index: Any, rank: int) -> list[Any] | None:
-    """The items of an index, one for each axis (and None for each new one), with ``...`` written out.
+    """The items of an index, one for each axis and None for each new one, with ``...`` written out.
 
-    None where they are more than there are axes: a mask stands for several.
+    None if there are more items than axes, because a mask covers several.
     """
     items = list(index) if isinstance(index, tuple) else [index]
     missing = rank - sum(item is not None and item is not Ellipsis for item in items)

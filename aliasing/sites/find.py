@@ -1,4 +1,4 @@
-"""From the record of a run to the table of its downsampling sites."""
+"""Finding the downsampling sites in the record of a run."""
 
 import math
 from collections.abc import Sequence
@@ -29,10 +29,10 @@ class Site:
 
     Attributes
     ----------
-    name : the module's qualified name, and the function's for a call that is no module of its own.
-    module : the qualified name of the module in whose ``forward`` the call stands.
+    name : the module's qualified name, with the function's for a call that is not a module.
+    module : the qualified name of the module whose ``forward`` makes the call.
     kind : "convolution", "depthwise convolution", "max pooling", "average pooling", "slicing", …
-    role : "stem" or "patch embedding" for a convolution on the image, "shortcut" for a 1×1 one, else "".
+    role : "stem" or "patch embedding" for a convolution on the image, "shortcut" for a 1×1 one, otherwise "".
     stride : one number an axis: (down, across) of a picture, (along,) of a sound.
     cumulative_stride : samples of the input per sample of the output, along each axis.
     kernel : in samples, along each axis.
@@ -76,35 +76,30 @@ class LocatedSite:
 
 
 class Sites(list[Site]):
-    """The sites of a network, in the order of its run; a list that a notebook shows as a table."""
+    """The sites of a network, in the order of a run; a list that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
         return render(table(self), "html")
 
 
 def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> Sites:
-    """Find every place where a network changes its sampling grid, in the order of its run.
+    """Find every place where a network changes its sampling grid, in the order of a run.
 
     Parameters
     ----------
     model : Classifier or nn.Module
-        It is run once, in eval mode, on the meta device where that works, and is left as it was. A network that
-        `antialias` made gives the sites that it had, marked with what was done.
+        It runs once, in eval mode, if possible on the meta device, and stays as it was. A network made by `antialias`
+        has the sites of its original, with a note on how each was treated.
     example_input : Any, optional
-        What the network takes: a tensor N×C×H×W, a list of images, a dict; a tuple is several positional arguments.
-        By default one image of the network's own size, 224×224 where it has none.
-
-    Returns
-    -------
-    Sites
-        A list of Site.
+        An input of the network: a tensor N×C×H×W, a list of images, a dict; a tuple means several positional arguments.
+        By default one image of the network's own size, or 224×224.
 
     Raises
     ------
     InputError
         If the network fails on the probe.
     UsageError
-        If it is a scripted one.
+        If the network is scripted.
 
     Examples
     --------
@@ -122,7 +117,7 @@ def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> Si
 
 
 def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Module, Any]:
-    """The bare module, and the example that it is to be run on."""
+    """The bare module, and the example on which to run it."""
     module: nn.Module = model if isinstance(model, nn.Module) else model.module
     if example_input is not None:
         return module, example_input
@@ -135,7 +130,7 @@ def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Mo
     parameter = next(module.parameters(), torch.zeros(()))
     probe = torch.zeros(1, channels_of(module), *size, device=parameter.device, dtype=parameter.dtype)
     if probe.shape[1] != expected and not _runs(module, probe):
-        # What is in front of the first convolution makes its channels: a space-to-depth, a DCT.
+        # Layers in front of the first convolution make its channels: a space-to-depth, a DCT.
         probe = probe.new_zeros(1, expected, *size)
     return module, probe
 
@@ -234,18 +229,18 @@ def _site(call: Call, change: Change, own_calls: dict[int, int], where: dict[Val
 
 
 def _own_calls(record: Trace) -> dict[int, int]:
-    """How many calls that could be sites each module call makes in its own forward; a leaf module makes one."""
+    """The number of calls that could be sites in each module call's own forward; one for a leaf module."""
     count: dict[int, int] = {}
     for call in record.calls:
         count[id(call.module)] = count.get(id(call.module), 0) + (call.name in MAKES_SAMPLES)
     for module_call in record.module_calls:
-        if module_call.parent is not None:  # a module with modules inside is no leaf
+        if module_call.parent is not None:  # a module with modules inside is not a leaf
             count[id(module_call.parent)] = count.get(id(module_call.parent), 0) + 2
     return count
 
 
 def _is_image(value: Value) -> bool:
-    """Is this the network's input, but for padding, normalisation and resizing?"""
+    """Whether this is the network's input, apart from padding, normalisation and resizing."""
     call = value.producer
     if call is None:
         return value.is_signal

@@ -1,8 +1,8 @@
-"""What happens to a tensor before its pixels are mixed again?
+"""Following a tensor through pointwise calls, up to the next call that mixes pixels.
 
-Behind a convolution stand normalisation, activation, dropout: calls that treat every pixel by itself. Subsampling
-commutes with all of them, so it may be put off until they are done. `follow` walks down the data flow through such
-calls and says where the first activation is complete, and what comes after.
+A convolution is followed by normalisation, activation, dropout: calls that treat every pixel by itself. Subsampling
+commutes with all of them, so it can wait until they are done. `follow` walks down the data flow through such calls, and
+returns where the first activation is complete and what comes after.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ POINTWISE = ACTIVATIONS | frozenset((
 # fmt: on
 SUMS = frozenset(("add", "add_", "__add__", "__radd__", "__iadd__"))
 _PER_CHANNEL = frozenset(("batch_norm", "prelu"))
-# A reduction over the channels alone, as layer normalisation writes it out.
+# Reductions over the channels alone, as in a layer normalisation that is written out.
 _OVER_CHANNELS = frozenset(["mean", "var", "std", "sum", "norm", "var_mean"])
 
 
@@ -39,9 +39,9 @@ class Continuation:
 
     Attributes
     ----------
-    passed : the pointwise calls that follow, up to the end of the first activation, or as far as they go.
-    activated : the tensor behind the activation, through which all of the tensor's influence goes; None without one.
-    next : the calls behind.
+    passed : the pointwise calls that follow, up to the end of the first activation if there is one.
+    activated : the tensor after the activation, through which all of the tensor's influence passes, or None.
+    next : the calls after that.
     """
 
     passed: tuple[Call, ...]
@@ -52,8 +52,8 @@ class Continuation:
 def follow(value: Value) -> Continuation:
     """Follow ``value`` through pointwise calls, to the end of its first activation.
 
-    A call belongs to the way as long as it treats every pixel by itself, and mixes the tensor with nothing of a
-    spatial extent that comes from elsewhere (a residual sum does).
+    A call is followed if it treats every pixel by itself and does not mix in another spatial tensor, as a residual sum
+    does.
     """
     layout: dict[Value, tuple[int, ...]] = {value: tuple(range(len(value.shape)))}
     passed: list[Call] = []
@@ -75,16 +75,16 @@ def follow(value: Value) -> Continuation:
 
 
 def _layout_behind(call: Call, layout: dict[Value, tuple[int, ...]]) -> dict[Value, tuple[int, ...]] | None:
-    """Where the axes are in the outputs of a pointwise call; None if it is none, or mixes in something spatial."""
+    """The axes in the outputs of a call; None if it is not pointwise or mixes in another spatial tensor."""
     ours = [value for value in call.inputs if value in layout]
     axes = layout[ours[0]]
     shape = ours[0].shape
-    # What has one position stands for all of them, unless there is one only: then it may be another branch's.
+    # A tensor with one position applies to all of them, unless there is only one: then it may be another branch's.
     is_single = all(size == 1 for axis, size in zip(axes, shape, strict=True) if axis >= 2)
     if any(value.is_signal and value not in layout and (is_single or _is_spatial(value)) for value in call.inputs):
         return None
     if call.name in POINTWISE and all(layout[value] == axes for value in ours):
-        per_channel = call.name in _PER_CHANNEL  # whose vectors do not broadcast from the right
+        per_channel = call.name in _PER_CHANNEL  # their vectors do not broadcast from the right
         foreign = [value for value in call.inputs if value not in layout and not per_channel]
         if any(_varies_over_space(value, axes) for value in foreign):
             return None
@@ -113,6 +113,6 @@ def _is_spatial(value: Value) -> bool:
 
 
 def _varies_over_space(value: Value, axes: tuple[int, ...]) -> bool:
-    """Does a broadcast operand have more than one value over the spatial axes?"""
+    """Whether a broadcast operand has more than one value over the spatial axes."""
     trailing = axes[len(axes) - len(value.shape) :] if len(value.shape) <= len(axes) else axes
     return any(axis >= 2 and size > 1 for axis, size in zip(trailing, value.shape, strict=False))

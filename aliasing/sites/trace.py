@@ -1,15 +1,15 @@
-r"""What does a network call, in which order, and where does every tensor come from and go to?
+r"""Recording the calls of a network: their order, and the data flow between them.
 
-One run of the network is recorded: module hooks say which module is running, and a torch-function mode sees every call
-that is made meanwhile (``conv2d``, ``max_pool2d``, ``x[:, :, ::2, ::2]``, …), whichever way the network is written.
-Tensors are followed by identity, so that the record is a data-flow graph:
+Module hooks say which module is running, and a torch-function mode sees every call that is made meanwhile (``conv2d``,
+``max_pool2d``, ``x[:, :, ::2, ::2]``, …), however the network is written. Tensors are followed by identity, so that the
+record is a data-flow graph:
 
 * a `Value` is one version of one tensor (an in-place call makes a new version),
 * a `Call` is one call of a torch function, with the values that go in and come out,
 * a `ModuleCall` is one call of a module, with the calls and module calls inside it.
 
-The run is made by a twin of the network, which shares its weights or, where the network allows it, has them on the meta
-device, which computes shapes only: whatever a network keeps from a run, the network itself stays as it was.
+A twin of the network runs, which shares its weights or, if possible, has them on the meta device, which only computes
+shapes. So the network itself stays as it was, whatever it keeps from a run.
 """
 
 import copy
@@ -41,7 +41,7 @@ __all__ = [
     "twin",
 ]
 
-# Calls of these functions are recorded whether or not they handle the signal, so that each has a number to be known by.
+# Calls of these functions are recorded whether or not they handle the signal, so that each has a number.
 COUNTED = frozenset(
     (
         "conv2d",
@@ -70,13 +70,13 @@ class Value:
     Attributes
     ----------
     shape : its size.
-    producer : the call that made it; None for an input, a parameter, or what is made of these alone.
-    is_signal : does it depend on the network's input?
-    is_learned : does it depend on a parameter, and not on the input?
-    consumers : the calls that take it, in their order.
-    is_output : does the network return it?
-    is_read_in_place : is it read by the name that its tensor had before a module changed it in place?
-    weight : the name of the parameter or buffer that it is, in its last version; None where it is none.
+    producer : the call that made it; None for an input, a parameter, or anything made of parameters alone.
+    is_signal : whether it depends on the network's input.
+    is_learned : whether it depends on a parameter, and not on the input.
+    consumers : the calls that take it, in order.
+    is_output : whether the network returns it.
+    is_read_in_place : whether it is read through the tensor that a module changed in place.
+    weight : the name of the parameter or buffer that it is, in its last version; otherwise None.
     """
 
     shape: tuple[int, ...]
@@ -102,13 +102,13 @@ class ModuleCall:
     output: Value | None = None
 
     def contains(self, call: "Call") -> bool:
-        """Is ``call`` made while this module runs?"""
+        """Whether ``call`` is made while this module runs."""
         return self.first <= call.index < self.last
 
 
 @dataclass(eq=False)
 class Call:
-    """One call of one torch function; ``args`` and ``kwargs`` hold a `Value` in place of each tensor."""
+    """One call of one torch function; ``args`` and ``kwargs`` hold a `Value` for each tensor."""
 
     function: Any
     name: str
@@ -131,7 +131,7 @@ class Call:
 
 @dataclass(eq=False)
 class Trace:
-    """The record of one run: calls and module calls, each in their order."""
+    """The record of one run: calls and module calls, each in order."""
 
     calls: list[Call]
     module_calls: list[ModuleCall]
@@ -150,16 +150,16 @@ def trace(model: nn.Module, example: Any) -> Trace:
     Parameters
     ----------
     model : nn.Module
-        Left as it is, its train or eval mode too.
+        It stays as it is, including its train or eval mode.
     example : Any
-        One input: a tensor N×C×H×W, a list of images, a dict; a tuple is several positional arguments.
+        One input: a tensor N×C×H×W, a list of images, a dict; a tuple means several positional arguments.
 
     Raises
     ------
     InputError
         If the network fails on the example.
     UsageError
-        If the network is a scripted one, whose calls can't be seen, or if it can't be copied.
+        If the network is scripted, so that its calls can't be seen, or if it can't be copied.
 
     Examples
     --------
@@ -177,7 +177,7 @@ def trace(model: nn.Module, example: Any) -> Trace:
     for_real = twin(model)
     try:
         return trace_shapes(model, example)
-    except (Exception, SystemExit):  # whatever a network can't do on the meta device, it may do for real
+    except (Exception, SystemExit):  # what fails on the meta device may work for real
         pass
     with torch.no_grad():
         try:
@@ -194,7 +194,7 @@ def trace(model: nn.Module, example: Any) -> Trace:
 
 
 def trace_shapes(model: nn.Module, example: Any) -> Trace:
-    """As :func:`trace`, on the meta device or not at all: no value of the input can have decided what is called."""
+    """Like :func:`trace`, but only on the meta device, so that no value of the input can decide what is called."""
     arguments = example if isinstance(example, tuple) else (example,)
     on_meta = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), arguments)
     with torch.no_grad():
@@ -206,7 +206,7 @@ def _as_it_is(tensor: Tensor) -> Tensor:
 
 
 def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> nn.Module:
-    """A copy in eval mode that may keep what it likes, without copies of the weights."""
+    """A copy in eval mode that shares the weights."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
         placed = place(parameter.detach())
@@ -223,7 +223,7 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> nn.
 
 @contextmanager
 def on_trial(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> Iterator[nn.Module]:
-    """A network for one run that asks what it is: its twin, or itself if it cannot be copied. Nothing is left of it."""
+    """A network for one trial run: its twin, or itself if it cannot be copied; the run leaves no trace."""
     try:
         module = twin(model, place)
     except Exception:  # whatever its parts raise
@@ -241,23 +241,11 @@ def on_trial(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) ->
 def copied(
     model: nn.Module, memo: dict[int, Any] | None = None, place: Callable[[Tensor], Tensor] = torch.clone
 ) -> nn.Module:
-    """A deep copy of a network, also where it holds tensors that it has computed.
+    """A deep copy of a network, even if it holds tensors that it has computed.
 
-    Copying refuses a tensor with a history, and hooks leave such tensors as attributes: ``weight_norm``,
-    ``spectral_norm`` and pruning compute the weight anew before every run. Here the copy gets its value.
-
-    Parameters
-    ----------
-    model : nn.Module
-    memo : dict, optional
-        What stands in place of which objects, by their id, as `copy.deepcopy` takes it.
-    place : callable
-        What stands in place of a computed tensor's value.
-
-    Raises
-    ------
-    UsageError
-        If the network holds something else that can't be copied.
+    ``copy.deepcopy`` refuses a tensor with a history, and hooks leave such tensors as attributes: ``weight_norm``,
+    ``spectral_norm`` and pruning compute the weight before every run. Here the copy gets ``place`` of its value.
+    ``memo`` is that of ``copy.deepcopy``. Raises UsageError if the network holds anything else that can't be copied.
     """
     memo = {} if memo is None else memo
     for module in model.modules():
@@ -275,7 +263,7 @@ def copied(
 
 
 def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> Trace:
-    """Run the twin, and tell the calls of its modules as calls of the model's."""
+    """Run the twin, and record the calls of its modules as calls of the model's."""
     recorder = _Recorder()
     for parameter in copied.parameters():
         recorder.add(parameter, is_learned=True)
@@ -287,7 +275,7 @@ def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> 
         module.register_forward_pre_hook(recorder.enter(name, originals[name]), with_kwargs=True, prepend=True)
         module.register_forward_hook(recorder.leave)
     with recorder, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a network says about its probe is no news to the user
+        warnings.simplefilter("ignore")  # a network's warnings about the probe are not for the user
         output = copied(*arguments)
     for name, weight in [*copied.named_parameters(), *copied.named_buffers()]:
         recorder.value(weight).weight = name
@@ -309,9 +297,9 @@ class _Recorder(TorchFunctionMode):
         self.module_calls: list[ModuleCall] = []
         self._running: list[ModuleCall] = []
         self._values: dict[int, Value] = {}
-        self._kept: list[Tensor] = []  # an id is a tensor's only as long as the tensor lives
-        # What a module gives back of an argument that it changed in place goes on under a new name, so that who reads
-        # the argument itself is known.
+        self._kept: list[Tensor] = []  # an id is unique only while its tensor lives
+        # If a module returns an argument that it changed in place, the result gets a new name, so that readers of the
+        # argument itself can be told apart.
         self._first_names: dict[int, int] = {}
         self._old_names: set[int] = set()
 
@@ -339,7 +327,7 @@ class _Recorder(TorchFunctionMode):
         for tensor in _tensors(output):
             known = self._values.get(self._first_names.get(id(tensor), id(tensor)))
             signals = [value for value in call.inputs if value is not None and value.is_signal]
-            if known is None and signals:  # made by something no mode sees, as a custom autograd function is
+            if known is None and signals:  # made by something that no mode sees, such as a custom autograd function
                 known = self._append(type(module).__name__, type(module), call, (), {}, signals, [tensor])
             if tensor is output:
                 call.output = known
@@ -403,7 +391,7 @@ def _tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-# F.max_pool2d and its kin are closures that all carry the same name.
+# F.max_pool2d and its relatives are closures with the same name.
 _CLOSURES = {
     torch.nn.functional.max_pool1d: "max_pool1d",
     torch.nn.functional.max_pool2d: "max_pool2d",

@@ -1,4 +1,4 @@
-"""Convert a network and restore it."""
+"""Converting a network, and restoring it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,7 +34,7 @@ class Conversion:
     sites: tuple[Site, ...]
 
     def __str__(self) -> str:
-        """As it stands in a model's name; see `aliasing.surgery.specification`."""
+        """As in a model's name; see `aliasing.surgery.specification`."""
         words = [] if self.operator == DEFAULT else [self.operator]
         down, across = map(_written, one_filter_per_axis(self.taps))
         if self.operator == DEFAULT or (OPERATORS[self.operator].takes_taps and self.taps != DEFAULT_TAPS):
@@ -52,7 +52,7 @@ def _written(taps: str | tuple[float, ...]) -> str:
 
 
 def _number(tap: float) -> str:
-    """As short as can be, and exact."""
+    """The shortest exact text of a number."""
     return repr(tap).removesuffix(".0")
 
 
@@ -66,7 +66,7 @@ def antialias(
     padding: str | None = None,
     example_input: Any = None,
 ) -> Network:
-    """Return the network with anti-aliased operators at its downsampling sites; the old one is untouched.
+    """Return the network with anti-aliased operators at its downsampling sites; the old one stays as it is.
 
     Parameters
     ----------
@@ -103,15 +103,15 @@ def antialias(
     Raises
     ------
     UsageError
-        If the scheme, operator, filter or placement is unknown, if the network has nothing that can be treated, if it
-        is scripted or converted already, or if it can't be copied.
+        If the scheme, operator, filter or placement is unknown, if nothing in the network can be treated, if it is
+        scripted or already converted, or if it can't be copied.
     InputError
         If the network fails on the example.
 
     Notes
     -----
-    Sites are found in eval mode, so heads that run in training only are left as they are. To train on several devices
-    take DistributedDataParallel: the replicas of nn.DataParallel would share one network's parameters (torch says so).
+    Sites are found in eval mode, so heads that run only in training are not treated. To train on several devices use
+    DistributedDataParallel: the replicas of nn.DataParallel would share one network's parameters.
 
     Examples
     --------
@@ -141,7 +141,7 @@ def antialias(
 
 
 def _rewrap(classifier: Classifier, converted: nn.Module) -> Classifier:
-    """The classifier around the converted network; its name and notes say what was done."""
+    """The classifier of the converted network; its name and notes say what was done."""
     conversion = conversion_of(converted)
     notes = (*classifier.notes, f"anti-aliased: {conversion}")
     return replace(classifier, module=converted, notes=notes, name=f"antialiased:{conversion}:{classifier.name}")
@@ -157,14 +157,9 @@ def antialias_(
     padding: str | None = None,
     example_input: Any = None,
 ) -> nn.Module:
-    """Convert the network itself: its parameters stay the same objects, so that an optimizer that exists goes on.
+    """Convert the network itself, with the parameters of `antialias`, and return it.
 
-    The parameters are those of `antialias`.
-
-    Returns
-    -------
-    nn.Module
-        ``module``.
+    The network's parameters stay the same objects, so that an existing optimizer keeps working.
     """
     _refuse(module)
     treatment = _treatment(operator, taps, placement, padding)
@@ -208,10 +203,10 @@ def _treatment(operator: str, taps: Any, placement: str, padding: str | None) ->
 def _refuse(module: nn.Module) -> None:
     conversion = conversion_of(module)
     if conversion is not None:
-        raise UsageError(f"{type(module).__name__} is anti-aliased already ({conversion}); restore it first")
+        raise UsageError(f"{type(module).__name__} is already anti-aliased ({conversion}); restore it first")
     for name, inside in module.named_modules():
         if isinstance(vars(inside).get("forward"), TreatedForward):
-            raise UsageError(f"{type(module).__name__} holds a network that is anti-aliased already, around {name}")
+            raise UsageError(f"{type(module).__name__} contains an already anti-aliased network, at {name}")
 
 
 def _attach(module: nn.Module, plan: Plan, conversion: Conversion) -> None:
@@ -222,18 +217,18 @@ def _attach(module: nn.Module, plan: Plan, conversion: Conversion) -> None:
 
 
 def conversion_of(module: nn.Module) -> Conversion | None:
-    """How a network was converted; None for one that was not."""
+    """How a network was converted; None if it was not."""
     found = vars(module).get("antialiasing")
     return found if isinstance(found, Conversion) else None
 
 
 def restore(model: Network) -> Network:
-    """Return the original network with the weights that the converted one has; the converted one is untouched.
+    """Return the original network with the converted one's weights; the converted one stays as it is.
 
     Raises
     ------
     UsageError
-        If the network is not a converted one.
+        If the network is not converted.
 
     Examples
     --------

@@ -1,10 +1,10 @@
-r"""Which sites are treated, how, and where in the data flow the operator stands.
+r"""Planning a conversion: which sites are treated, how, and where in the data flow the operator goes.
 
 =============  ====================================================================================================
 site           ``placement="after"``
 =============  ====================================================================================================
-convolution    at stride 1, and the operator behind the first activation; right behind the convolution where none
-               follows before pixels are mixed again
+convolution    at stride 1, and the operator after the first activation; right after the convolution if none follows
+               before pixels are mixed again
 1×1            the operator, then the convolution at stride 1: they commute, and this costs less
 max pooling    at stride 1, then the operator
 average        at stride 1, then the operator (``zhang2019``: the operator alone)
@@ -13,9 +13,9 @@ resampling     to a size (interpolation, adaptive pooling): a low-pass in front 
 =============  ====================================================================================================
 
 With ``placement="before"`` a convolution keeps its stride and its cost, and its input is low-passed. The two differ:
-behind the activation, what the convolution *and* the activation put above the new Nyquist frequency is taken away as
-well; before the convolution, only what its input holds there is, and its kernel sees less. Pooling is the same in both,
-because a maximum itself makes high frequencies.
+after the activation, the operator also removes what the convolution *and* the activation add above the new Nyquist
+frequency; before the convolution, it only removes what the input holds there, and the kernel sees less. Pooling is the
+same in both, because a maximum itself makes high frequencies.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ __all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "check_treatment", "make_pl
 
 @dataclass(frozen=True)
 class Treatment:
-    """What is done at one site.
+    """The treatment of one site.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Treatment:
     placement : "after" or "before" the convolution; pooling is the same in both.
     kept_stride : the part of the stride that the convolution keeps.
     window : the kernel that replaces a maximum's, unpadded.
-    replaces : does the operator stand in place of an average, rather than behind it?
+    replaces : whether the operator replaces an average, instead of following it.
     """
 
     operator: str = DEFAULT
@@ -73,12 +73,12 @@ Scheme: TypeAlias = Callable[[Site], "Treatment | None"]
 
 
 def _zhang2019(place: LocatedSite, treatment: Treatment) -> Treatment | None:
-    """The placement of the published networks, with their particulars."""
+    """The placement in the published networks, with its special cases."""
     site = place.site
     if site.role == "patch embedding":
         return None
     if site.role == "stem":
-        # The first convolution costs most and keeps its stride; AlexNet's stride of 4 keeps the half of it.
+        # The first convolution costs most and keeps its stride; of AlexNet's stride of 4, a stride of 2 is kept.
         return replace(treatment, kept_stride=2) if site.stride == (4, 4) else None
     if site.kind == "average pooling":
         return replace(treatment, replaces=True)
@@ -107,11 +107,10 @@ SCHEMES: dict[str, Callable[[LocatedSite, Treatment], Treatment | None]] = {
 
 
 def _is_pool_of_a_resnet(call: Call) -> bool:
-    """Is this the padded 3×3 maximum of a ResNet, between the stem's activation and the first residual block?
+    """Whether this is the padded 3×3 maximum of a ResNet, between the stem's activation and the first residual block.
 
-    It is known by what is around it: the block's branches, convolutions (of all channels or of some) and the map
-    itself, meet again in a sum. Those of DenseNet and ShuffleNet are concatenated, and those of pre-activated networks
-    begin with a batch norm.
+    Its surroundings show it: the branches of the block, convolutions and the map itself, meet again in a sum. Those of
+    DenseNet and ShuffleNet are concatenated, and those of pre-activated networks begin with a batch norm.
     """
     if call.name != "max_pool2d":
         return False
@@ -134,7 +133,7 @@ def _is_pool_of_a_resnet(call: Call) -> bool:
 
 
 def _meeting(value: Value) -> Call | None:
-    """The first call that brings two of the branches together that begin at a value."""
+    """The first call that joins two of the branches that begin at a value."""
     branch: dict[Value, Call] = {}
     waiting = list(value.consumers)
     while waiting:
@@ -150,7 +149,7 @@ def _meeting(value: Value) -> Call | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """The treated modules, and the sites with a note of what is done at each."""
+    """The treated modules, and the sites with a note on what is done at each."""
 
     modules: dict[nn.Module, TreatedForward]
     sites: list[Site]
@@ -158,7 +157,7 @@ class Plan:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """One operator at its place: which calls are the site, and where the operator stands."""
+    """One operator at its place: the calls of the site, and where the operator goes."""
 
     located: LocatedSite
     treatment: Treatment
@@ -192,7 +191,7 @@ def make_plan(
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
     steps: list[_Step] = []
-    left: list[_Step] = []  # whose phase stays as it is
+    left: list[_Step] = []  # those whose phase stays as it is
     for place in located:
         if place.site.status in ("subsamples", "anti-aliased", "unsupported"):
             call = place.calls[0]
@@ -202,14 +201,14 @@ def make_plan(
             continue
         treatment = scheme(place)
         if treatment is None:
-            sites.append(replace(place.site, note=place.site.note or "left as it is by the scheme"))
+            sites.append(replace(place.site, note=place.site.note or "the scheme leaves it as it is"))
             continue
         if not isinstance(treatment, Treatment):
-            raise UsageError(f"a scheme gives a Treatment or None for a site; got {treatment!r} for {place.site.name}")
+            raise UsageError(f"a scheme returns a Treatment or None; got {treatment!r} for {place.site.name}")
         if treatment.kept_stride < 1 or any(s % treatment.kept_stride for s in place.site.stride if s > 1):
             raise UsageError(
-                f"{place.site.name} has stride {place.site.stride}, of which a convolution cannot keep "
-                f"{treatment.kept_stride}; kept_stride divides each stride above 1"
+                f"{place.site.name} has stride {place.site.stride}, and a convolution cannot keep "
+                f"{treatment.kept_stride} of it; kept_stride divides each stride above 1"
             )
         if _resamples(place.site) and "before" not in OPERATORS[treatment.operator].placements:
             note = f"{treatment.operator} needs a stride, and this has a size"
@@ -256,7 +255,7 @@ def _treated(modules: dict[nn.Module, TreatedForward], module: nn.Module) -> Tre
 
 
 def _rewrite(step: _Step, pooling: Pooling) -> Any:
-    """What stands in place of the site's call."""
+    """The replacement of the site's call."""
     site, treatment = step.located.site, step.treatment
     here = pooling if step.where == "call" else None
     if "convolution" in site.kind:
@@ -268,8 +267,8 @@ def _rewrite(step: _Step, pooling: Pooling) -> Any:
     if site.kind == "max pooling":
         return rewrite.DenseMaximum(pooling, treatment.window)
     if site.kind == "average pooling":
-        # One tap is no filter, and a polyphase component neither: the average is the low-pass, and stays.
-        # So it is along an axis that is averaged and not subsampled, which no operator filters.
+        # Neither one tap nor a polyphase component is a filter: the average is the low-pass, and stays. The same holds
+        # for an axis that is averaged and not subsampled, which no operator filters.
         covered = all(step > 1 or window == 1 for step, window in zip(site.stride, site.kernel, strict=True))
         replaces = treatment.replaces and pooling.operator.filters and covered
         return rewrite.ReplacedAverage(pooling) if replaces else rewrite.DenseAverage(pooling)
@@ -280,7 +279,7 @@ def _rewrite(step: _Step, pooling: Pooling) -> Any:
 
 
 def _pools_first(located: LocatedSite, treatment: Treatment) -> bool:
-    """Is this a 1×1 convolution without padding or activation, which commutes with pooling?"""
+    """Whether this is a 1×1 convolution without padding or activation, which commutes with pooling."""
     if located.site.kernel != (1, 1) or treatment.kept_stride > 1 or "convolution" not in located.site.kind:
         return False
     if any(call.signals[0].shape[-1] != located.site.input_shape[-1] for call in located.calls[:1]):
@@ -288,11 +287,11 @@ def _pools_first(located: LocatedSite, treatment: Treatment) -> bool:
     padding = located.calls[0].kwargs.get("padding", (located.calls[0].args[4:5] or (0,))[0])
     if padding not in (0, (0, 0), [0, 0], "valid"):
         return False
-    # Behind an activation the operator does not commute with the convolution any more.
+    # After an activation the operator no longer commutes with the convolution.
     return treatment.placement == "before" or all(follow(c.outputs[0]).activated is None for c in located.calls)
 
 
-# --- where the operator stands ------------------------------------------------------------------------------------
+# --- where the operator goes --------------------------------------------------------------------------------------
 
 
 def _place(record: Trace, located: LocatedSite, treatment: Treatment) -> tuple[_Step, str]:
@@ -309,7 +308,7 @@ def _place(record: Trace, located: LocatedSite, treatment: Treatment) -> tuple[_
     if _pools_first(located, treatment):
         return here, f"{what} in front"
     if treatment.placement == "before":
-        # A convolution that pads by F.pad is given the map low-passed before the padding, not after.
+        # The input of a convolution that pads with F.pad is low-passed before the padding, not after.
         padded = {_padded_argument(call) for call in calls}
         if len(padded) == 1 and None not in padded and len(calls) == len(record.calls_of(here.module)):
             here = replace(here, where="input", position=padded.pop() or 0)
@@ -323,8 +322,10 @@ def _place(record: Trace, located: LocatedSite, treatment: Treatment) -> tuple[_
     place = _output_place(record, values) or _input_place(record, values)
     if place is None:
         if any(value.is_read_in_place for value in values):
-            return here, f"{what} right behind it: what its activation changed in place is read by its old name"
-        return here, f"{what} right behind it: its activation has several consumers, none of which holds the others"
+            return here, f"{what} right behind it: its activation works in place, and another call reads the old name"
+        return here, (
+            f"{what} right behind it: its activation feeds several modules, so there is no single place for the filter"
+        )
     where, module_calls, position = place
     first = module_calls[0]
     step = _Step(located, treatment, where, first.module, position, first.last if where == "output" else first.first)
@@ -335,9 +336,9 @@ _Place: TypeAlias = tuple[Literal["output", "input"], list[ModuleCall], int]
 
 
 def _output_place(record: Trace, values: list[Value]) -> _Place | None:
-    """The innermost module whose output is the value, at every call, and inside which nobody reads it."""
+    """The innermost module whose output is the value at every call, and inside which no call reads it."""
     if any(value.is_read_in_place for value in values):
-        return None  # who reads it so is not given the module's output
+        return None  # such a reader does not receive the module's output
     for candidate in reversed(record.module_calls):
         producer = values[0].producer
         if candidate.output is values[0] and producer is not None and candidate.contains(producer):
@@ -352,7 +353,7 @@ def _output_place(record: Trace, values: list[Value]) -> _Place | None:
 
 
 def _input_place(record: Trace, values: list[Value]) -> _Place | None:
-    """The innermost module that takes the value as an argument and holds all of its consumers."""
+    """The innermost module that takes the value as an argument and contains all of its consumers."""
     if any(value.is_output for value in values):
         return None
     for candidate in reversed(record.module_calls):
@@ -370,7 +371,7 @@ def _input_place(record: Trace, values: list[Value]) -> _Place | None:
 
 
 def _padded_argument(call: Call) -> int | None:
-    """The number of the module's argument that is padded inside the module, then convolved; None without one."""
+    """The index of the module's argument that is padded inside the module and then convolved, or None."""
     value = call.signals[0]
     while value.producer is not None and value.producer.name == "pad" and value.producer.module is call.module:
         value = value.producer.signals[0]
@@ -383,15 +384,10 @@ def _padded_argument(call: Call) -> int | None:
 
 
 def number_of(record: Trace, call: Call, holders: Mapping[Call, ModuleCall]) -> int:
-    """How many calls of its function the mode of its holder sees before it.
+    """The number of calls of its function that the mode of its holder sees before it.
 
-    Parameters
-    ----------
-    record : Trace
-    call : Call
-    holders : dict of Call to ModuleCall
-        The module call, around each call that is rewritten, whose mode rewrites it. That mode sees the calls of the
-        modules inside as well, but for those that modes further in rewrite and thereby hide.
+    ``holders`` maps each rewritten call to the module call around it whose mode rewrites it. That mode also sees the
+    calls of the modules inside, except those that inner modes rewrite and thereby hide.
     """
     holder = holders[call]
     before = record.calls[holder.first : call.index]
@@ -410,7 +406,7 @@ def _is_inside(module: ModuleCall, outer: ModuleCall) -> bool:
 
 
 def _tied(record: Trace, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, _Step]:
-    """The sites that could choose a phase, and meet a branch that keeps its own; and which of its sites does."""
+    """The sites that could select a phase but meet a branch with a fixed one, and the site that fixes it."""
     choosing = [step for step in steps if step.chooses]
     if not choosing:
         return {}
@@ -437,11 +433,10 @@ def _operators(record: Trace, steps: list[_Step], padding: str | None, pooled: s
 
 
 def _phase_groups(record: Trace, steps: list[_Step], pooled: set[Call]) -> dict[_Step, int]:
-    """Sites on branches that meet again belong to one group, and keep the same phase.
+    """Group the sites on branches that meet again, which must use the same phase.
 
-    Every value carries the sites that lie behind it. Where an addition or a concatenation joins two ways, the sites of
-    the one are matched to those of the other, in their order. What has been pooled globally has no phase any more;
-    what has one position left has.
+    Every value knows the sites before it. When an addition or a concatenation joins two branches, the sites of one are
+    matched to those of the other in order. A globally pooled map no longer has a phase; a map with one position does.
     """
     of_call = {call: step for step in steps for call in step.located.calls}
     parent = {step: step for step in steps}
@@ -469,7 +464,7 @@ def _phase_groups(record: Trace, steps: list[_Step], pooled: set[Call]) -> dict[
 
 # --- every padding circular -----------------------------------------------------------------------------------------
 
-# Need a map that closes the ring.
+# Calls that need a map that closes the ring.
 _DENSE = rewrite.DenseConvolution | rewrite.DenseMaximum | rewrite.DenseAverage
 _ARGUMENTS = {
     "conv2d": "input weight bias stride padding dilation",
@@ -479,7 +474,7 @@ _ARGUMENTS = {
 
 
 def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
-    """Rewrites for the calls that pad and are no treated sites."""
+    """Rewrites for the calls that pad and are not treated sites."""
     found: dict[Call, Any] = {}
     for call in record.calls:
         if call in rewritten or not call.signals:
@@ -498,7 +493,7 @@ def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
 
 
 def _windows(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
-    """How many samples the windows of a convolution or a pooling span, and their steps, down and across."""
+    """The span of the windows of a convolution or a pooling in samples, and their steps, down and across."""
     given = call.arguments(_ARGUMENTS[call.name])
     kernel = given["weight"].shape[-2:] if "weight" in given else rewrite.two(given["kernel_size"])
     steps = rewrite.two(given.get("stride") or kernel)
