@@ -1,7 +1,7 @@
 """Registries of the package's kinds by name: sources of networks, outputs, inputs, resamplers and protocols.
 
 Each kind is one file; nothing else in the package knows it by name. Another package adds one through an entry point of
-the registry's group, a script by `Registry.add`. Loading this module loads none of them, so that ``--help`` and shell
+the registry's group, a script with `Registry.add`. Loading this module loads none of them, so ``--help`` and shell
 completion can list the names.
 """
 
@@ -44,8 +44,8 @@ OUTPUTS: Registry[type["Output"]] = Registry(
     },
 )
 
-# A reader takes what `aliasing.images.open_images` was given, and the folder or regular file that it names, or None. It
-# gives an ImageSource, or None if that is not its own; they are asked in this order, and those of other packages last.
+# A reader takes the argument of `aliasing.images.open_images`, and the folder or regular file that it names, or None.
+# It returns an ImageSource, or None if it cannot read that. They are tried in this order, and other packages' last.
 INPUTS: Registry["Callable[[Any, Path | None], ImageSource | None]"] = Registry(
     "kind of input",
     "aliasing.inputs",

@@ -82,12 +82,8 @@ class Registry(Mapping[str, Kind]):
     def __getitem__(self, name: str) -> Kind:
         """The kind of that name.
 
-        Raises
-        ------
-        UnknownNameError
-            If there is none; the message has the nearest names.
-        InputError
-            If another package adds it and cannot be imported.
+        Raises UnknownNameError, with the nearest names, if there is none, and InputError if another package's cannot be
+        imported.
         """
         if name in self._own:
             module, _, attribute = self._own[name].partition(":")

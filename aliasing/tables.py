@@ -1,7 +1,7 @@
-"""Tables from results: for a person, a paper, a spreadsheet and a notebook. Nothing here computes a result.
+"""Tables of results as text, Markdown, CSV and HTML. Nothing here computes a result.
 
-A row is a dict of cells by column. A cell is text, a number, or an estimate as it stands in a summary, ``{"value",
-"low", "high"}``. Columns have the names of the summaries' measures; the measures know what people are to read instead.
+A row is a dict of cells by column. A cell is text, a number, or an estimate as in a summary, ``{"value", "low",
+"high"}``. Columns have the names of the summaries' measures; the measures know the titles for people.
 """
 
 import csv
@@ -150,7 +150,7 @@ def jitter_rows(summary: Mapping[str, Any]) -> list[Row]:
 
 
 def difference_rows(summary: Mapping[str, Any], place: str = "table") -> list[Row]:
-    """A row a paired difference, of the summary of a jitter measurement or a leaderboard (and its ``place``)."""
+    """One row per paired difference, from the summary of a jitter measurement or a leaderboard (and its ``place``)."""
     differences = summary["differences"]
     names = [measure.name for measure in measures_in(summary, place)]
     columns = [name for name in names if any(name in difference for difference in differences)]
@@ -285,7 +285,7 @@ def attribution_table(summary: Mapping[str, Any], form: Format) -> str:
 
 
 def attribution_rows(summary: Mapping[str, Any]) -> list[Row]:
-    """A row a site, of the summary of an attribution: paired differences; of how right the answers are, once."""
+    """One row per site, from the summary of an attribution: paired differences; the accuracy has only one."""
     measures = _attributed(summary)
     return [
         {
@@ -307,7 +307,7 @@ def _attributed(summary: Mapping[str, Any]) -> list["Measure"]:
 
 
 def over_all(estimate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """Of an attribution's estimates, by selection of the pairs, that over all; what has no selections stays itself."""
+    """The estimate over all pairs, among an attribution's by selection; one without selections stays itself."""
     return estimate.get("all", estimate) if isinstance(estimate, Mapping) else None
 
 

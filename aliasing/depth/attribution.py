@@ -172,27 +172,23 @@ def attribute(
     Parameters
     ----------
     model : str, nn.Module or Classifier
-        Left as it is.
+        It stays as it is.
     images, protocol, limit, batch_size, seed, out, progress, ranks, timeout : as in :func:`aliasing.measure_jitter`
     operator : str
-        As in :func:`aliasing.antialias`; not one that needs a common choice of all branches that meet ("aps").
+        As in :func:`aliasing.antialias`; not one whose branches must share a selection ("aps").
     taps : str or sequence of float
-        The filter of an operator that takes one. An odd number of taps delays nothing, so that a treated branch still
-        lines up with an untreated one; an even number moves it by half a sample.
+        The filter, for an operator that takes one. An odd number of taps has no delay, so a treated branch still lines
+        up with an untreated one; an even number moves it by half a sample.
     placement : {"after", "before"}
     sites : sequence of str, optional
-        Names of sites (``aliasing sites``); all that subsample where it is not given. The others are never treated.
-
-    Returns
-    -------
-    Attribution
+        Names of sites (``aliasing sites``), by default all that subsample. The others are never treated.
 
     Raises
     ------
     UsageError
-        An unknown operator, filter, placement or site; a network that never downsamples or is converted already.
+        An operator, filter, placement or site is unknown, or the network never downsamples or is already converted.
     InputError
-        No usable image, a model that cannot be loaded, a folder that holds another run.
+        No image is usable, the model cannot be loaded, or the folder holds another run.
 
     Examples
     --------

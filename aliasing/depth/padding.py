@@ -1,4 +1,4 @@
-"""Whether everything that a network pads is padded with the other side of the map."""
+"""Whether all padding in a network is circular."""
 
 from torch import nn
 
@@ -13,9 +13,9 @@ _POOLINGS = frozenset(("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"))
 
 
 def pads_circularly(module: nn.Module, record: Trace) -> bool:
-    """Is whatever this network pads padded with the other side of the map?
+    """Whether all padding in this network is circular.
 
-    The calls of an anti-aliased operator are hidden from the record; there the conversion says how it pads.
+    The calls of an anti-aliased operator are hidden from the record; the conversion says how it pads.
     """
     conversion = conversion_of(module)
     if conversion is not None and conversion.padding == "circular":

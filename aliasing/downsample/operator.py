@@ -100,8 +100,8 @@ class Operator(nn.Module):
         return True
 
     def low_pass(self, x: Tensor) -> Tensor:
-        """The low-pass alone, at every sample, for the stride that is to come."""
-        raise UsageError(f"{type(self).__name__} is not a low-pass; it can only stand after a dense map")
+        """The low-pass alone, at every sample, for the stride to come."""
+        raise UsageError(f"{type(self).__name__} is not a low-pass; it can only follow a dense map")
 
     def forward(self, x: Tensor) -> Tensor:
         """Low-pass and subsample."""

@@ -64,18 +64,9 @@ class Example:
 
 
 def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
-    """The photographs on which the first network's answer moves most (the first of them first), then least.
+    """At most ``count`` photographs on which the first network's answer moves most, then as many where it moves least.
 
-    Parameters
-    ----------
-    result : Jitter
-    count : int
-        At most so many of either kind; none stands in both.
-
-    Returns
-    -------
-    list of Example
-        Empty for an output that has no one answer, such as an embedding.
+    None is in both; the list is empty for an output without a single answer, such as an embedding.
     """
     most: list[Example] = []
     least: list[Example] = []

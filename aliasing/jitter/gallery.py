@@ -1,7 +1,7 @@
-"""The gallery of a run: the outputs of its images' first views, which others are compared with.
+"""The gallery of a run: the outputs of its images' first views, with which others are compared.
 
-They are a small run of their own, in the folder ``gallery`` of the run: on disk block by block, shared
-among its processes, and not computed again by one that goes on.
+It is a small run of its own, in the folder ``gallery`` of the run: on disk block by block, shared among its processes,
+and not computed again when it is resumed.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,31 +25,11 @@ _FIRST_VIEWS = pa.schema([("name", pa.string()), ("vector", pa.list_(pa.float32(
 def embed_gallery(
     name: str, views_of: ViewsOf, network: Callable[[], Guarded], settings: dict[str, Any], run: Run
 ) -> tuple[npt.NDArray[np.object_], Array]:
-    """The outputs of the first views of a run's images: what is on disk, and what is measured for the rest.
+    """The names and outputs of the first views of a run's images, in the source's order, from disk or measured.
 
-    Parameters
-    ----------
-    name : str
-        The network's.
-    views_of : callable
-        The views of an image.
-    network : callable
-        Gives the network, views N×H×W×3 → outputs N×D; asked where something is missing.
-    settings : dict
-        What was asked for.
-    run : Run
-        Of the images of the gallery, in a folder of its own.
-
-    Returns
-    -------
-    names : array of str, (images,)
-        In the source's order; those that could not be shown, or had no finite output, are left out.
-    outputs : float32 array, (images, D)
-
-    Raises
-    ------
-    InputError
-        The folder holds another gallery, a process has died, or no image is usable.
+    Images that could not be shown, or had no finite output, are left out. ``network`` makes the network, if something
+    is missing; ``run`` is that of the gallery's images, in its own folder. Raises InputError if the folder holds
+    another gallery, a process has died, or no image is usable.
     """
 
     def first_view(image: Image | Clip) -> Views:

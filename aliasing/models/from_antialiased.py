@@ -7,7 +7,7 @@ from aliasing.models.source import Source
 
 
 def load(name: str, **changes: Any) -> Classifier:
-    """Load a network, which may see images in another way than its source says, and convert it."""
+    """Load a network, with changes to its preprocessing if any, and convert it."""
     from aliasing.surgery import specification  # surgery is built on models
 
     return specification.load(name, **changes)

@@ -60,7 +60,7 @@ def available() -> Iterator[AvailableModel]:
 
 
 def load(name: str, **changes: Any) -> Classifier:
-    """Load a network with its published weights, from the cache or the network, built for the input size given."""
+    """Load a network with its published weights, from the cache or a download, built for the input size given."""
     config = _resolve(name)
     if not (config.hf_hub_id or config.url):
         raise UsageError(f"timm has no weights for {name!r}; give your own as file:PATH@timm:{name}")

@@ -62,7 +62,7 @@ def available() -> Iterator[AvailableModel]:
 
 
 def load(name: str, **changes: Any) -> Classifier:
-    """Load a classifier with its published weights, from torch.hub's cache or the network."""
+    """Load a classifier with its published weights, from torch.hub's cache or a download."""
     architecture, weights = _resolve(name)
     path = fetch(weights.url, f"torchvision:{architecture}.{weights.name}")
     classifier = _load_state(architecture, weights, read_checkpoint(path))

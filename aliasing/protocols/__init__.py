@@ -1,9 +1,8 @@
-"""Protocols: which views of an image are compared.
+"""Protocols: ways to turn an image into views, and pairs of views to compare.
 
-Each protocol turns an image into views that differ by a small shift (or scale, angle, moment) and says which pairs to
-compare. A protocol is a frozen dataclass: its fields are its parameters. It is reproducible from the seed and the
-image's identity alone, whatever the order, the batch size or the number of processes. `aliasing.kinds.PROTOCOLS` holds
-them all.
+The views differ by a small shift (or scale, angle, moment). A protocol is a frozen dataclass whose fields are its
+parameters. The seed and the image's identity alone determine its views, whatever the order, the batch size or the
+number of processes. `aliasing.kinds.PROTOCOLS` holds them all.
 
 ====================== ==================================================================================
 ``crop``               nine windows along the diagonal of the centre square (the default)
@@ -18,7 +17,7 @@ them all.
 ``circular``           rolled around the edges
 ``subpixel``           by fractions of a pixel
 ``drag``               moved once, down and right, by pixels or fractions
-``scale``, ``rotate``  resized by one pixel, turned by small angles
+``scale``, ``rotate``  resized by one pixel, rotated by small angles
 ``frames``             consecutive frames of a video
 ====================== ==================================================================================
 """

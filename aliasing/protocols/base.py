@@ -120,7 +120,7 @@ def generator(seed: int, identity: str) -> np.random.Generator:
 
 
 def sizes_of(model: Classifier, canvas: Size | None = None, resized: Size | None = None) -> dict[str, Any]:
-    """What `ViewProtocol.geometry` says of a canvas, which is cut as the network's own preprocessing cuts its views."""
+    """The `ViewProtocol.geometry` of a canvas, which is cropped like the views in the network's own preprocessing."""
     resized = resized or model.room_for(canvas or model.view_size)
     is_shorter_side = model.crop_mode == "center" and resized[0] == resized[1]
     sizes: dict[str, Any] = {"shorter_side" if is_shorter_side else "resized": written(resized)}

@@ -1,6 +1,6 @@
 """What each call of a network does to the sampling grid: which samples it keeps, along which axes, and what is lost.
 
-One rule a function of torch, for one, two and three axes; it reads the arguments and the shapes of the recorded call.
+There is one rule per torch function, for one, two and three axes; it reads the recorded call's arguments and shapes.
 """
 
 import math
@@ -31,13 +31,13 @@ class Change:
     Attributes
     ----------
     kind : "convolution", "max pooling", "slicing", …
-    kernel : in samples, one number an axis of space.
-    stride : samples that it is given per sample that it gives, one number an axis; below 1 where it upsamples.
-    status : what there is to do.
+    kernel : in samples, one number per spatial axis.
+    stride : input samples per output sample, one number per axis; below 1 if it upsamples.
+    status : what can be done.
     note : why.
-    source : the map that it changes, where that is not the first input of the call.
-    known_axes : those of space in what it is given, where they are not the last.
-    is_site : False of a call that another one stands for.
+    source : the map that it changes, if that is not the first input of the call.
+    known_axes : the spatial axes of its input, if they are not the last.
+    is_site : False for a call that another one represents.
     """
 
     kind: str
@@ -51,12 +51,12 @@ class Change:
 
     @property
     def axes(self) -> Axes:
-        """The axes of space in what it is given."""
+        """The spatial axes of its input."""
         return self.known_axes or tuple(range(-len(self.stride), 0))
 
 
 def changes(record: Trace) -> dict[Call, Change]:
-    """What the calls of a recorded run do to the sampling grid, for those that do anything."""
+    """The calls of a recorded run that change the sampling grid, and how."""
     axes = spatial_axes(record)
     found = _slices_that_keep_every_sample(record, axes)
     reshapes = _Reshapes()
@@ -80,20 +80,20 @@ def _change(call: Call, axes: Axes | None) -> Change | None:
 
 
 def each(value: Any, count: int) -> tuple[int, ...]:
-    """One number an axis, from torch's one for all or one each."""
+    """One number per axis, from torch's one for all or one for each."""
     values = (value,) if isinstance(value, int) else tuple(int(one) for one in value)
     return values * count if len(values) == 1 else values
 
 
 def unpadded(value: Value) -> Value:
-    """The map that a call is given, before what pads it."""
+    """The input of a call before padding."""
     while value.producer is not None and value.producer.name == "pad":
         value = value.producer.signals[0]
     return value
 
 
 def _dims(call: Call) -> int:
-    """The number of axes of space that a function is for: its name says so, or the shape."""
+    """The number of spatial axes of a function, from its name or the shape."""
     named = re.search(r"(\d)d", call.name)
     return int(named[1]) if named else len(call.signals[0].shape) - 2
 
@@ -146,7 +146,7 @@ def _max_pooling(call: Call) -> Change | None:
     change = _pooling(call, "max pooling", given)
     if change is None or not (given.get("return_indices") or "indices" in call.name):
         return change
-    note = "its indices are wanted, and those of a dense map differ"
+    note = "it returns indices, and those of a dense map differ"
     return replace(change, status=Status.UNSUPPORTED, note=note)
 
 
@@ -159,12 +159,11 @@ def _average_pooling(call: Call) -> Change | None:
 
 
 def _stands_for_a_stride(call: Call, change: Change) -> bool:
-    """Is this average a blur-pool, put where a layer had its stride?
+    """Whether this average is a blur-pool in place of a layer's stride.
 
-    It is one if it averages whole cells, and nothing else reads the map, which is complete: activated, summed or
-    maximal. So CLIP's ResNets and timm's ``resnetaa`` and ``darknetaa`` write their anti-aliasing. An average beside a
-    strided convolution (the shortcuts of ``resnet50d``), or behind a convolution without an activation (DenseNet), is
-    a layer's own pooling.
+    It is if it averages whole cells, and nothing else reads the map, which is complete: activated, summed or a maximum.
+    That is how CLIP's ResNets and timm's ``resnetaa`` and ``darknetaa`` are anti-aliased. An average beside a strided
+    convolution (the shortcuts of ``resnet50d``), or after one without an activation (DenseNet), is ordinary pooling.
     """
     source = call.signals[0]
     if _fractions(change.kernel) != change.stride or len(source.consumers) > 1 or source.producer is None:
@@ -181,7 +180,7 @@ def _norm_pooling(call: Call) -> Change | None:
     change = _pooling(call, "norm pooling", {**given, "padding": 0, "dilation": 1})
     if change is None or change.status != Status.SUBSAMPLES:
         return change
-    return replace(change, status=Status.UNSUPPORTED, note="a pooling by norms (LPPool) is not treated")
+    return replace(change, status=Status.UNSUPPORTED, note="pooling by norms (LPPool) is not treated")
 
 
 def _pooling(call: Call, kind: str, given: dict[str, Any]) -> Change | None:
@@ -196,15 +195,15 @@ def _pooling(call: Call, kind: str, given: dict[str, Any]) -> Change | None:
 
 
 def _subsamples(source: Value, steps: tuple[int, ...]) -> bool:
-    """Is there an axis of more than one sample of which not every one is kept?"""
+    """Whether an axis with more than one sample loses some."""
     sizes = unpadded(source).shape[-len(steps) :]
     return any(step > 1 and size > 1 for step, size in zip(steps, sizes, strict=True))
 
 
 def _takes_all(call: Call, kernel: tuple[int, ...], dilation: tuple[int, ...], padding: Any) -> bool:
-    """Does one window hold the whole map, so that there is no other place where it could stand?
+    """Whether one window covers the whole map, so that it has only one position.
 
-    A padded window could: the same convolution at stride 1 gives a map of several samples, of which one is kept.
+    A padded window has more: the same convolution at stride 1 gives several samples, of which one is kept.
     """
     dims = len(kernel)
     source, given = unpadded(call.signals[0]).shape[-dims:], call.signals[0].shape[-dims:]
@@ -292,7 +291,7 @@ def _folding(call: Call) -> Change | None:
     return Change("folding", each(given["kernel_size"], 2), factors, Status.UPSAMPLING)
 
 
-# --- what picks samples along axes, which may be those of space or of channels ------------------------------------
+# --- calls that pick samples along axes, which may be spatial or channels -----------------------------------------
 
 
 def _indexing(call: Call, axes: Axes | None) -> Change | None:
@@ -308,10 +307,10 @@ def _indexing(call: Call, axes: Axes | None) -> Change | None:
     items = [item for item in items if item is not None]
     picked = [axis for axis in axes if not isinstance(items[axis], slice | int)]
     if picked:
-        # Where several axes are picked from together, they come out as one, or as many as the index has.
+        # If several axes are indexed together, the result has one axis for them, or as many as the index.
         kept = [axis for axis in axes if axis not in picked and isinstance(items[axis], slice)]
         if not kept and max(_rank(items[axis]) for axis in picked) < len(picked):
-            return None  # a list of points, as of a detector's key points, is no map
+            return None  # a list of points, such as a detector's key points, is not a map
         share = Fraction(math.prod(source), math.prod(output)) if not kept and len(picked) == 1 else None
         return _along("indexing", {axis: share or Fraction(2) for axis in picked}, call, axes, _BY_AN_INDEX)
     stepped = {axis: Fraction(items[axis].step or 1) for axis in axes if isinstance(items[axis], slice)}
@@ -321,7 +320,7 @@ def _indexing(call: Call, axes: Axes | None) -> Change | None:
 
 
 def _rank(index: Any) -> int:
-    """How many axes an index has: a recorded value's, an array's or a list's."""
+    """The number of axes of an index: a recorded value, an array or a list."""
     return len(index.shape) if hasattr(index, "shape") else np.ndim(index)
 
 
@@ -335,7 +334,7 @@ def _index_select(call: Call, axes: Axes | None) -> Change | None:
 
 
 def _windows(call: Call, axes: Axes | None) -> Change | None:
-    """``Tensor.unfold``, windows of one axis; ``torch.nn.functional.unfold`` is another."""
+    """``Tensor.unfold``, windows along one axis; ``torch.nn.functional.unfold`` is another function."""
     if call.function is not Tensor.unfold:
         return None
     given = call.arguments("input dimension size step")
@@ -356,7 +355,7 @@ def _along(
     note: str = "",
     status: Status | None = None,
 ) -> Change | None:
-    """A step along some of the axes of space; a note says why it is not supported."""
+    """A step along some of the spatial axes; a note says why it is not supported."""
     source = call.signals[0].shape
     steps = {axis: step for axis, step in steps.items() if source[axis] > 1}
     if max(steps.values(), default=1) <= 1:
@@ -368,9 +367,9 @@ def _along(
 
 
 def _steps(call: Call, axes: Axes | None) -> dict[int, tuple[int, int]] | None:
-    """(start, step) of a slice along each of the axes of space where it has a step; None for any other index.
+    """(start, step) of a slice along each spatial axis with a step; None for any other index.
 
-    Where nothing is known of the axes, two steps along neighbours of a map of four axes are taken for space.
+    If the axes are not known, two steps along neighbouring axes of a 4-D map are taken for spatial ones.
     """
     source = call.signals[0]
     if call.name != "__getitem__" or call.args[0] is not source:
@@ -389,7 +388,7 @@ def _steps(call: Call, axes: Axes | None) -> dict[int, tuple[int, int]] | None:
     return {axis: (int(items[axis].start or 0), int(items[axis].step)) for axis in stepped}
 
 
-# By what they are called with, and the axes of space.
+# Described by their arguments and the spatial axes.
 _ALONG_AXES: dict[str, Any] = {
     "__getitem__": _indexing,
     "index_select": _index_select,
@@ -429,9 +428,9 @@ MAKES_SAMPLES = frozenset(_RULES.keys() | _ALONG_AXES.keys())
 
 
 def _slices_that_keep_every_sample(record: Trace, axes: dict[Value, Axes]) -> dict[Call, Change]:
-    """Slices of one map that together hold all of its phases: the first stands for them all.
+    """Slices of one map that together hold all of its phases; the first represents them all.
 
-    Along one axis only, that is how wavelets, rotary embeddings and mergings in two steps are written: no site.
+    Slices along one axis only are not a site: wavelets, rotary embeddings and two-step merging are written so.
     """
     groups: dict[tuple[Value, tuple[tuple[int, int], ...], str], dict[tuple[int, ...], Call]] = {}
     for call in record.calls:
@@ -456,7 +455,7 @@ def _slices_that_keep_every_sample(record: Trace, axes: dict[Value, Axes]) -> di
 
 
 class _Reshapes:
-    """Follows pictures through reshapes and permutations, to see where pixels become channels, or are reduced."""
+    """Follows pictures through reshapes and permutations, to find where pixels become channels or are reduced."""
 
     _NAMES = frozenset(
         ("view", "reshape", "permute", "transpose", "flatten", "contiguous", "unflatten", "movedim", "swapaxes")
@@ -483,7 +482,7 @@ class _Reshapes:
         return None
 
     def _reduction(self, call: Call, origin: Value) -> Change | None:
-        """One number for the pixels of each cell of a map that was reshaped to cells: a pooling written out."""
+        """A reduction over the pixels of each cell of a map that was reshaped to cells: a pooling written out."""
         source, output = call.signals[0], call.outputs[0]
         if len(source.shape) <= len(output.shape) or source not in self._origin:
             return None
@@ -493,7 +492,7 @@ class _Reshapes:
         stride = self._stride(origin.shape, output.shape, keeps_channels=True)
         if stride is None:
             return None
-        note = "a pooling written as a reshape, which is not treated; torch's own pooling of the same cells is"
+        note = "a pooling written as a reshape is not treated; torch's own pooling of the same cells is"
         kind = f"{call.name.strip('_')} of cells"
         return Change(kind, stride, _fractions(stride), Status.UNSUPPORTED, note, origin)
 

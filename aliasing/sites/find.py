@@ -33,13 +33,13 @@ class Site:
     module : the qualified name of the module whose ``forward`` makes the call.
     kind : "convolution", "depthwise convolution", "max pooling", "average pooling", "slicing", …
     role : "stem" or "patch embedding" for a convolution on the image, "shortcut" for a 1×1 one, otherwise "".
-    stride : one number an axis: (down, across) of a picture, (along,) of a sound.
+    stride : one number per axis: (down, across) for a picture, (along,) for a sound.
     cumulative_stride : samples of the input per sample of the output, along each axis.
     kernel : in samples, along each axis.
     input_shape, output_shape : of the first use.
-    followed_by : the calls behind, up to the next that mixes pixels.
-    uses : how often the network passes here.
-    status : what there is to do, a `Status`.
+    followed_by : the calls after it, up to the next that mixes pixels.
+    uses : how often a run uses it.
+    status : what can be done, a `Status`.
     note : why, or how it was treated.
     """
 
@@ -58,15 +58,15 @@ class Site:
     note: str = ""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # A network that was pickled by an older version has the old words.
+        # A network pickled by an older version has the old words.
         self.__dict__.update(state | {"status": Status.read(state["status"])})
 
 
 @dataclass(frozen=True)
 class LocatedSite:
-    """A site, and the calls that are it: number ``ordinal`` of its function in each call of its module.
+    """A site, and its calls: number ``ordinal`` of its function in each call of its module.
 
-    ``axes`` are those of space in what it is given, in the order of the site's strides.
+    ``axes`` are the spatial axes of its input, in the order of the site's strides.
     """
 
     site: Site

@@ -1,9 +1,9 @@
-"""Where the samples of a map lie in the network's input, and what each of them sees.
+"""The positions of a map's samples in the network's input, and what each of them sees.
 
-A `Grid` is one `Extent` an axis of space: the distance of the samples, and the window that sample 0 sees. The record of
-a run (`aliasing.sites.trace`) is followed call by call: a layer of kernel *k*, stride *s*, padding *p* and dilation
+A `Grid` has one `Extent` per spatial axis: the distance of the samples, and the window that sample 0 sees. The record
+of a run (`aliasing.sites.trace`) is followed call by call: a layer of kernel *k*, stride *s*, padding *p* and dilation
 *d* turns a distance *j* and a receptive field *r* into :math:`s j` and :math:`r + d (k - 1) j` (Araujo, Norris & Sim
-2019). Where a value comes from several maps, it sees what any of them sees, and its grid is the coarsest.
+2019). A value that comes from several maps sees what any of them sees, and its grid is the coarsest.
 """
 
 import math
@@ -19,7 +19,7 @@ from aliasing.sites.trace import Call, Trace, Value
 
 __all__ = ["WHOLE", "Extent", "Grid", "grids", "join"]
 
-# Move values about, or combine those of one place: neither the grid nor the receptive field changes.
+# Calls that move values, or combine those at one position: neither the grid nor the receptive field changes.
 _IN_PLACE = POINTWISE | frozenset(
     (
         "cat", "concat", "chunk", "split", "unbind", "view", "reshape", "permute", "transpose", "flatten", "unflatten",
@@ -27,7 +27,7 @@ _IN_PLACE = POINTWISE | frozenset(
         "layer_norm", "stack", "rearrange", "log_softmax", "narrow", "select", "t", "local_response_norm",
     )
 )  # fmt: skip
-# Take their statistics from the whole map.
+# Calls whose statistics come from the whole map.
 _OVER_THE_MAP = frozenset(("group_norm", "instance_norm", "fft", "rfft", "fft2", "rfft2", "softmax"))
 _CONVOLUTION = re.compile(r"conv[123]d|_convolution")
 _POOLING = re.compile(r"(max|avg)_pool([123])d(_with_indices)?")
@@ -64,7 +64,7 @@ class Extent:
         return Extent(self.stride * stride, first, last)
 
     def seeing(self, first: float, last: float) -> "Extent":
-        """The same distance of the cells, and another window."""
+        """The same distance between cells, with another window."""
         return Extent(self.stride, first, last)
 
 
@@ -85,7 +85,7 @@ def join(extents: Iterable[Extent]) -> Extent:
 
 @dataclass(frozen=True)
 class Grid:
-    """The grid of a map: one extent an axis of space; none of the network's input, whose axes any layer may name.
+    """The grid of a map: one extent per spatial axis; none for the network's input, whose axes any layer may choose.
 
     Examples
     --------
@@ -106,21 +106,21 @@ class Grid:
 
     @property
     def receptive_field(self) -> tuple[float, ...] | None:
-        """Pixels that a cell sees; infinite for the whole image; None where the closed form does not hold."""
+        """Pixels that a cell sees; infinite for the whole image; None if the closed form does not hold."""
         sizes = tuple(extent.size for extent in self.extents)
         return None if any(map(math.isnan, sizes)) else sizes
 
     def cells(self, pixels: Sequence[float]) -> tuple[float, ...]:
-        """How many cells a shift by so many pixels of the image is."""
+        """A shift by pixels of the image, in cells."""
         return tuple(d / extent.stride for d, extent in zip(pixels, self.extents, strict=True))
 
     def covers(self, cells: Sequence[int], image: Sequence[int]) -> bool:
-        """Do so many cells cover the image, but for what layers without padding lose at its border?"""
+        """Whether the cells cover the image, apart from what unpadded layers lose at its border."""
         strides = (extent.stride for extent in self.extents)
         return all(0.5 < n * step / size <= 1.5 for n, step, size in zip(cells, strides, image, strict=True))
 
     def along(self, count: int) -> "Grid":
-        """The grid of ``count`` axes. Where it had others, as a picture that is read row by row, it is the coarsest."""
+        """The grid of ``count`` axes; if it had more, such as a picture that is read row by row, it is the coarsest."""
         if len(self.extents) == count:
             return self
         if not self.extents:
@@ -134,19 +134,19 @@ class Grid:
         padding: Sequence[float] | None = None,
         dilation: Sequence[int] | None = None,
     ) -> "Grid":
-        """The grid after a layer that has these along the axes."""
+        """The grid after a layer with these numbers along the axes."""
         count = len(kernel)
         layer = zip(kernel, stride or (1,) * count, padding or (0,) * count, dilation or (1,) * count, strict=True)
         extents = self.along(count).extents
         return Grid(tuple(extent.behind(*one) for extent, one in zip(extents, layer, strict=True)))
 
     def seeing(self, first: float, last: float) -> "Grid":
-        """The same grid, whose cells see something else."""
+        """The same grid, whose cells see another window."""
         return Grid(tuple(extent.seeing(first, last) for extent in self.extents))
 
     @staticmethod
     def joined(grids: Iterable["Grid"]) -> "Grid":
-        """The grid of what takes from several maps."""
+        """The grid of a value that combines several maps."""
         known = list(grids)
         count = max(len(grid.extents) for grid in known)
         axes = zip(*(grid.along(count).extents for grid in known), strict=True)
@@ -156,7 +156,7 @@ class Grid:
 def grids(record: Trace, changed: Mapping[Call, Change] | None = None) -> dict[Value, Grid]:
     """The grid of every value of a recorded run that depends on the network's input.
 
-    ``changed`` is what `aliasing.sites.change.changes` gives, where it is known already.
+    ``changed`` is the result of `aliasing.sites.change.changes`, if it is already known.
     """
     changed, axes = changes(record) if changed is None else changed, spatial_axes(record)
     found: dict[Value, Grid] = {}
@@ -189,7 +189,7 @@ def _behind(call: Call, first: Grid, joined: Grid, change: Change | None, axes: 
     if call.name == "pad":
         sides = tuple(call.arguments("input pad")["pad"])
         count = len(first.extents) or len(axes or sides[::2])
-        before = (*sides[::2], *(0,) * count)[:count]  # the last axis first
+        before = (*sides[::2], *(0,) * count)[:count]  # last axis first
         return first.behind((1,) * count, padding=before[::-1])
     if call.name == "__getitem__":
         return _sliced(call, first, joined, axes)
@@ -198,7 +198,7 @@ def _behind(call: Call, first: Grid, joined: Grid, change: Change | None, axes: 
     if call.name in _OVER_THE_MAP:
         return joined.seeing(-math.inf, math.inf)
     before, after = call.signals[0].shape, call.outputs[0].shape
-    if call.name in _IN_PLACE:  # a map that became one vector has no position left
+    if call.name in _IN_PLACE:  # a map that became a vector has no position
         return Grid((WHOLE,) * len(joined.extents)) if len(after) <= 2 < len(before) else joined
     if call.name.startswith("adaptive_") and before[-2:] == after[-2:]:
         return joined
@@ -230,7 +230,7 @@ def _changed(change: Change, grid: Grid) -> Grid:
 
 
 def _rescaled(call: Call, grid: Grid) -> Grid:
-    """The grid behind a call that can't be seen into, such as an anti-aliased operator: by the sizes of its maps."""
+    """The grid after a call with hidden contents, such as an anti-aliased operator, from the sizes of its maps."""
     before, after = call.signals[0].shape, call.outputs[0].shape
     hidden = isinstance(call.function, type) or call.name == "new_empty"
     if not hidden or len(before) != 4 or len(after) != 4 or grid.stride is None:

@@ -1,4 +1,4 @@
-"""What there is to do at a site: the six statuses, and the words that they had before."""
+"""The six statuses of a site, and their old words."""
 
 import warnings
 from enum import StrEnum
@@ -10,16 +10,16 @@ _OLD = {"keeps every sample": "space-to-depth", "keeps no position": "global", "
 
 
 class Status(StrEnum):
-    """What there is to do at a site. It is its word, and compares with it.
+    """What can be done at a site; a status is equal to its word.
 
     Attributes
     ----------
-    SUBSAMPLES : "subsamples", there to be treated.
-    ANTI_ALIASED : "anti-aliased", which has been.
-    SPACE_TO_DEPTH : "space-to-depth": all phases move into the channels or into overlapping patches, and none is lost.
-    GLOBAL : "global": no position is left, so that nothing can alias.
-    UPSAMPLING : "upsampling", the opposite.
-    UNSUPPORTED : "unsupported": it subsamples where it cannot be treated, and the site's note says why.
+    SUBSAMPLES : "subsamples": it can be treated.
+    ANTI_ALIASED : "anti-aliased": it has been treated.
+    SPACE_TO_DEPTH : "space-to-depth": all phases move into the channels or into overlapping patches; none is lost.
+    GLOBAL : "global": no position is left, so nothing can alias.
+    UPSAMPLING : "upsampling": the opposite.
+    UNSUPPORTED : "unsupported": it subsamples but cannot be treated, and the site's note says why.
 
     Examples
     --------

@@ -125,7 +125,7 @@ class Call:
         return [value for value in self.inputs if value.is_signal]
 
     def arguments(self, names: str, **defaults: Any) -> dict[str, Any]:
-        """What it was given, by the names of its arguments in their order."""
+        """Its arguments, by their names in order."""
         return {**defaults, **dict(zip(names.split(), self.args, strict=False)), **self.kwargs}
 
 

@@ -74,31 +74,31 @@ def antialias(
         It is copied; see `antialias_` for the network itself.
     operator : str
         One of `aliasing.operators.OPERATORS`: "blur", blur-pool (Zhang 2019); "flc", the ideal low-pass (Grabinski et
-        al. 2022); "aps", adaptive polyphase sampling (Chaman & Dokmanić 2021), whose branches keep one phase where they
-        meet again; or one that another package adds. If it has parameters, they are parameters of the new network.
+        al. 2022); "aps", adaptive polyphase sampling (Chaman & Dokmanić 2021), whose branches use the same phase if
+        they meet again; or another package's. Its parameters, if any, become parameters of the new network.
     taps : str or sequence of float, or two of these
-        The filter of "blur" (or another operator that takes one), for both axes or down and across. A name, as
-        "binomial4", is a filter for stride 2 and is stretched to another; numbers are taken as they are. An axis that
-        is not subsampled is not filtered.
+        The filter of "blur" (or another operator that takes one), for both axes or down and across. A name such as
+        "binomial4" is a filter for stride 2 and is stretched to other strides; numbers are taken as they are. An axis
+        that is not subsampled is not filtered.
     placement : {"after", "before"}
         "after": convolution at stride 1, activation, operator; a convolution of stride s then costs s² as much.
-        "before": low-pass, then the original strided convolution at its own cost. What the convolution and the
-        activation put above the new Nyquist frequency is taken away by the first only. Pooling is the same in both.
+        "before": low-pass, then the original strided convolution at its own cost. Only "after" removes what the
+        convolution and the activation add above the new Nyquist frequency. Pooling is the same in both.
     scheme : {"zhang2019", "all", "pool"} or function
-        "zhang2019", the published placement: a stem keeps its stride (AlexNet's keeps the half of it), an average is
-        replaced by the operator, and the padded 3×3 maximum of a ResNet becomes 2×2 without padding, which at odd
-        sizes gives one sample less; every other output size stays. "all": every site. "pool": pooling only.
-        A function gives a `Treatment` or None for a `Site`.
+        "zhang2019", the published placement: a stem keeps its stride (of AlexNet's stride of 4, a stride of 2 is kept),
+        the operator replaces an average, and the padded 3×3 maximum of a ResNet becomes 2×2 without padding, which at
+        odd sizes gives one sample less; every other output size stays. "all": every site. "pool": pooling only.
+        A function returns a `Treatment` or None for a `Site`.
     padding : {"reflect", "replicate", "circular", "zero"}, optional
-        What the blur sees beyond the border, by default "reflect"; "circular" turns every padding of the network
+        What the blur sees beyond the border, by default "reflect"; "circular" makes every padding of the network
         circular too, for exact experiments.
     example_input : Any, optional
-        What the network takes, as for `aliasing.find_sites`.
+        An input of the network, as for `aliasing.find_sites`.
 
     Returns
     -------
     Classifier or nn.Module
-        Of the same kind, with the same parameters under the same names; ``find_sites`` tells what was done where.
+        The same kind, with the same parameters under the same names; ``find_sites`` tells what was done where.
 
     Raises
     ------

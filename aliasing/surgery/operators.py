@@ -1,7 +1,7 @@
-"""An operator at its place in a network, out of sight of what watches the network, and in pickles of earlier versions.
+"""An operator at its place in a network, hidden from modes that observe it, and in pickles of earlier versions.
 
-Its torch calls are hidden from torch function modes, so that nothing that watches the network (its own rewriting, see
-`aliasing.surgery.rewrite`, a second time) takes them for calls of the network.
+Its torch calls are hidden from torch-function modes, so that a mode that observes the network (such as
+`aliasing.surgery.rewrite`) does not take them for calls of the network.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ __all__ = ["Operator", "PhaseChoice", "Pooling", "make_operator"]
 
 
 def make_operator(name: str, taps: Any, padding: str | None, stride: tuple[int, ...] = (2, 2)) -> Operator:
-    """The operator that ``antialias`` was asked for, by name, for the stride of its place."""
+    """The operator of that name, for the stride of its place."""
     return OPERATORS[name].at(stride, taps, padding)
 
 
@@ -34,7 +34,7 @@ class Pooling:
         return self.operator.stride
 
     def __call__(self, x: Tensor) -> Tensor:
-        if x.is_meta:  # only the shape is asked for, and autocast does not know the device
+        if x.is_meta:  # only the shape matters, and autocast does not know the device
             axes = len(self.stride)
             sizes = (-(-size // step) for size, step in zip(x.shape[-axes:], self.stride, strict=True))
             return x.new_empty(*x.shape[:-axes], *sizes)
@@ -50,13 +50,13 @@ class Pooling:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         stride = state.pop("stride", None)
-        if stride is not None:  # a pickle of a version in which an operator did not know its stride
+        if stride is not None:  # a pickle of a version in which operators did not know their stride
             state["operator"] = state["operator"].at(stride)
         vars(self).update(state)
 
 
 class _Pickled:
-    """What pickles of that version hold in the place of an operator: its settings."""
+    """The settings that pickles of that version hold instead of an operator."""
 
     name, taps, padding = "", "binomial4", None
 

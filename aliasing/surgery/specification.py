@@ -1,9 +1,9 @@
-"""How a conversion is written: in a model's name, and in the metadata of a file.
+"""The text of a conversion, in a model's name and in the metadata of a file.
 
-``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, with commas between,
-change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Taps of
-one's own stand as numbers, ``antialiased:1-2-1:…``; two filters, down and across, with a slash between,
-``antialiased:binomial4/1-2-1:…``. An operator is called as in `aliasing.operators.OPERATORS`.
+``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, separated by commas,
+change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Your own
+taps are written as numbers, ``antialiased:1-2-1:…``; two filters, down and across, are separated by a slash,
+``antialiased:binomial4/1-2-1:…``. Operators have their names in `aliasing.operators.OPERATORS`.
 """
 
 import json
@@ -58,12 +58,12 @@ def parse(text: str) -> dict[str, Any]:
     for word in text.split(","):
         key = "operator" if word in OPERATORS else _WORDS.get(word, "taps")
         if key in given:
-            raise UsageError(f"antialiased:{text}: {key} is given twice; expected, for instance, binomial4,before,all")
+            raise UsageError(f"antialiased:{text}: {key} is given twice; expected, for example, binomial4,before,all")
         given[key] = read_taps(word) if key == "taps" else word
     arguments = {**_DEFAULTS, **given}
-    make_operator(arguments["operator"], arguments["taps"], arguments["padding"])  # a wrong filter is told here
+    make_operator(arguments["operator"], arguments["taps"], arguments["padding"])  # refuses a wrong filter
     if "taps" in given and not OPERATORS[arguments["operator"]].takes_taps:
-        raise UsageError(f"antialiased:{text}: the filter is given twice, as {arguments['operator']} is one; drop one")
+        raise UsageError(f"antialiased:{text}: {arguments['operator']} is a filter itself; drop the other one")
     return arguments
 
 
@@ -109,7 +109,7 @@ def reapply(model: Classifier, path: Path) -> Classifier:
     if METADATA_KEY not in metadata:
         if learned:
             raise InputError(
-                f"{path}: holds weights of operators, and no conversion; write it by aliasing.surgery.save"
+                f"{path}: holds weights of operators but no conversion; write it with aliasing.surgery.save"
             )
         return model
     try:
