@@ -1005,7 +1005,7 @@ def test_orientation_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureF
     _lying(tmp_path / "a.jpg")
     command = ["jitter", "--models", lite.name, "--images", str(tmp_path), "--protocol", "consistency:draws=1"]
     assert main(command) == 0
-    assert "1 photographs were turned upright by their EXIF data" in capsys.readouterr().out
+    assert "1 photographs were rotated upright by their EXIF data" in capsys.readouterr().out
     assert main([*command, "--orientation", "stored", "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary["images"]["turned"] == 0

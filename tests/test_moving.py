@@ -292,7 +292,7 @@ def test_jumps_are_the_views_whose_answer_is_new() -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--protocol", "grid", "--out", "OUT"], 2, "the views of grid are none; choose one of crop,"),
+        (["--protocol", "grid", "--out", "OUT"], 2, "grid does not have one; choose one of crop,"),
         (["--protocol", "crop"], 2, "give it --out DIR"),
         (["--output", "embedding", "--out", "OUT"], 2, "an embedding has not"),
     ],

@@ -109,7 +109,7 @@ def test_the_commands_print_what_other_programs_read(capsys: pytest.CaptureFixtu
         rows = list(csv.reader(io.StringIO(captured.out)))
         assert rows[0][:3] == columns
         assert {len(row) for row in rows} == {len(rows[0])}
-    assert "nothing is kept" not in captured.out
+    assert "nothing was written" not in captured.out
     assert main(["sites", network, "--format", "markdown"]) == 0
     assert capsys.readouterr().out.startswith("| name")
     with pytest.raises(SystemExit) as exit_:

@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     """Remarks on the table."""
     by = summary["ranked_by"]
-    yield "(alone: this site treated minus none; spared: all but this one minus all; paired, with the 95 % interval)"
+    yield "(alone: this site treated minus none; spared: all but this one minus all; paired, with 95 % intervals)"
     measures = measures_in(summary, "attribution")
     whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
     for name, variant in whole.items():

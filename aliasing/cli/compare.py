@@ -1,19 +1,19 @@
-"""Compare many networks: accuracy, consistency, the worst case within a pixel, and what each costs.
+"""Compare many networks: accuracy, consistency, the worst case within a pixel, and cost.
 
 examples:
   aliasing compare --antialias binomial4 --out leaderboard
       the offline default: three real ImageNet networks, plain and anti-aliased, on scikit-image's photographs
   aliasing compare --models "timm:*resnet*50*" resnet50 --images DIR --limit 1000 --out leaderboard
-      all of timm's that match, those trained anti-aliased beside their plain siblings, on one's own photographs
+      all matching networks of timm, those trained anti-aliased beside their plain siblings, on your own photographs
   aliasing compare --models "*" --installed --images DIR --out leaderboard
-      whatever loads without the network
+      whatever loads without internet access
   aliasing compare --models "timm:*resnet*" --images DIR --precision verified --device cuda --out leaderboard
-      on a GPU, with the answers of float32 at nearly the speed of bfloat16
+      on a GPU, with float32's answers at nearly bfloat16's speed
   aliasing compare --models "timm:*" --images DIR --out leaderboard --format markdown
-      all of timm; stopped, the same command goes on, and a network that cannot be had is noted and passed over
+      all of timm; after an interruption the same command continues, and a network that cannot be loaded is skipped
 
 Accuracy, P(top-1 change), MAC and the worst case (the share of images whose answer some shift changes) come from
---protocol, by default all shifts within one pixel; consistency from two random windows (Zhang 2019).
+--protocol, by default all shifts within one pixel. Consistency comes from two random windows (Zhang 2019).
 """
 
 import argparse
@@ -36,7 +36,7 @@ from aliasing.cli.shared import (
     verification_line,
 )
 
-SUMMARY = "compare many networks: accurate, consistent, and at what price"
+SUMMARY = "compare many networks by accuracy, consistency and cost"
 
 _SHOWN = 10
 
@@ -51,27 +51,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks (see `aliasing models`); with * or ?, all that match",
     )
     parser.add_argument(
-        "--installed", action="store_true", help="of those that match, only what loads without the network"
+        "--installed", action="store_true", help="of those that match, only the ones that load without internet access"
     )
     parser.add_argument(
         "--antialias",
         nargs="+",
         default=[],
         metavar="SPEC",
-        help="beside each plain network its conversions: binomial4, binomial3,before, flc, …",
+        help="also measure these conversions of each plain network: binomial4, binomial3,before, flc, …",
     )
     parser.add_argument(
         "--recalibrate",
         metavar="PATH",
-        help="beside each conversion the one with batch-norm statistics from these images (not those measured)",
+        help="also measure each conversion with batch-norm statistics from these images (not the measured ones)",
     )
     add_labels(parser)
     add_images(parser)
-    add_protocol(parser, "grid:radius=1", "where all but consistency comes from; pad for images of 32 pixels")
+    add_protocol(parser, "grid:radius=1", "for all columns but consistency; pad for images of 32 pixels")
     add_protocol(
         parser,
         "consistency:draws=1",
-        "where consistency comes from; the same as --protocol costs nothing",
+        "for consistency; if it equals --protocol, it costs nothing",
         "--consistency",
     )
     add_execution(parser)
@@ -113,13 +113,13 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """What is to be known of the tables."""
+    """Remarks on the tables."""
     models, settings = summary["models"], summary["settings"]
     images = max(model["images"] for model in models.values())
     by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
     yield (
-        f"({images} images; in brackets the 95 % interval; consistency from `{settings['consistency']['name']}`, all"
-        f" else from `{settings['protocol']['name']}`; views/s: of this machine, {by})"
+        f"({images} images; 95 % intervals in brackets; consistency from `{settings['consistency']['name']}`, all else"
+        f" from `{settings['protocol']['name']}`; views/s on this machine, {by})"
     )
     yield "(an accuracy flatters a network that was trained on these images)"
     yield ""
@@ -133,11 +133,11 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield from _first(reasons, "in summary.json" if out else "")
     yield from skipped_lines(summary["images"], out)
     files = "leaderboard.md, leaderboard.csv, summary.json, speed.json, records/, figure.png"
-    yield f"written to {out}: {files}" if out else "nothing is kept: add --out DIR"
+    yield f"written to {out}: {files}" if out else "nothing was written: add --out DIR"
 
 
 def _notes(models: dict[str, Any]) -> Iterable[str]:
-    """What is to be known of a network."""
+    """Remarks on networks."""
     for name, model in models.items():
         yield from (f"{name}: {text}" for text in model["cautions"])
         yield from (f"{name}: {text}" for text in model["notes"] if not text.startswith("anti-aliased: "))

@@ -1,11 +1,11 @@
-"""Look at a network's feature maps: while the image moves, layer by layer, and filter by filter.
+"""Draw a network's feature maps: while the image moves, layer by layer, and filter by filter.
 
 examples:
   aliasing features pypi:efficientnet_lite0 photo.jpg --out features
       figure.png: maps at several depths while the photograph moves, and their global averages; layers.png: every
       convolution's output; filters.png: every filter's output of one layer
   aliasing features antialiased:binomial4:resnet50 photos/ --limit 200 --out features
-      the first photograph drawn, the change of the averages measured over 200
+      draws the first photograph, and measures the change of the averages over 200
   aliasing features resnet50 photo.jpg --layers relu layer2 layer4 --filters layer1.0.conv2 --protocol circular --json
 """
 
@@ -19,7 +19,7 @@ from aliasing.cli.shared import add_protocol, known_images, print_json, source_o
 if TYPE_CHECKING:
     from aliasing.depth.features import Features
 
-SUMMARY = "look at a network's feature maps while the image moves"
+SUMMARY = "draw a network's feature maps while the image moves"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,10 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--channel", type=int, metavar="N", help="the channel that is drawn (default: a typical one)")
     add_protocol(parser, use="how the image moves")
-    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
+    parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols with random views")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="leave summary.json, figure.png, layers.png and filters.png here"
+        "--out", type=Path, metavar="DIR", help="write summary.json, figure.png, layers.png and filters.png here"
     )
     parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
 
@@ -74,11 +74,11 @@ def _report(result: "Features", out: Path | None) -> Iterable[str]:
     yield repr(result)
     images = result.images
     yield f"(relative to their size; {images['used']} images" + (
-        ", in brackets the 95 % interval)" if images["used"] > 1 else "; one image has no interval)"
+        ", 95 % interval in brackets)" if images["used"] > 1 else "; one image has no interval)"
     )
     yield from (f"skipped {name}: {reason}" for name, reason in list(images["skipped"].items())[:10])
     yield (
         f"written to {out}: summary.json, figure.png, layers.png, filters.png"
         if out
-        else "nothing is kept: add --out DIR"
+        else "nothing was written: add --out DIR"
     )

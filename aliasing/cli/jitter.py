@@ -1,18 +1,18 @@
-"""Measure how much the answers of pretrained networks move when the image moves by one pixel.
+"""Measure how much the answers of pretrained networks change when the image moves by one pixel.
 
 examples:
   aliasing jitter --out jitter
       the offline default: three real ImageNet networks on the photographs that scikit-image bundles
   aliasing jitter --models vgg16 resnet50 densenet201 --images DIR --out jitter
-      torchvision's networks on one's own photographs
+      torchvision's networks on your own photographs
   aliasing jitter --models file:net.safetensors@torchvision:resnet18 --images DIR --protocol black
-      one's own weights, the photograph small on black
+      your own weights, the photograph small on black
   aliasing jitter --protocol consistency:draws=1 --resizer torch --json
-      two random windows a photograph, resized by torch, the summary on standard output
+      two random windows per photograph, resized by torch, the summary on standard output
   aliasing jitter --models vgg16 --images DIR --precision verified --out jitter
-      the answers of float32 at nearly the speed of bfloat16
+      float32's answers at nearly bfloat16's speed
   aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --protocol horizontal --animate --out film
-      a film as well: the photograph that moves most, and both networks' answers, plain and anti-aliased side by side
+      also a film: the photograph whose answer changes most, with the plain and the anti-aliased network's answers
 """
 
 import argparse
@@ -38,7 +38,7 @@ from aliasing.cli.shared import (
 )
 from aliasing.outputs import OUTPUTS, measures_in
 
-SUMMARY = "measure how much a network's answer moves when the image moves by one pixel"
+SUMMARY = "measure how much a network's answer changes when the image moves by one pixel"
 
 DEFAULT_MODELS = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
 
@@ -56,11 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output",
         choices=tuple(OUTPUTS),
         default="probabilities",
-        help="what of the network's answer is compared; `embedding` for a network that is no classifier",
+        help="the output that is compared; `embedding` for a network that is not a classifier",
     )
     add_execution(parser)
     add_run(parser)
-    add_animate(parser, "the photograph that moves the first network's answer most, along the path of the protocol")
+    add_animate(parser, "the photograph whose answer from the first network changes most, along the protocol's path")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
             plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
             if arguments.animate:
                 if not traces:
-                    raise InputError("--animate: no photograph has moved at all, so there is nothing to show")
+                    raise InputError("--animate: no answer changed at all, so there is nothing to show")
                 plots.save_film(plots.animation(traces), arguments.out / "animation", progress=not arguments.json)
                 numbers = [trace.numbers() for trace in traces]
                 write_json(arguments.out / "animation.json", film_numbers(numbers, result.settings))
@@ -107,9 +107,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
-    """What is to be known of the tables."""
+    """Remarks on the tables."""
     models = summary["models"]
-    yield "(in brackets the 95 % interval)"
+    yield "(95 % intervals in brackets)"
     if any(measure.caution for measure in measures_in(summary, "table")):
         yield "(an accuracy flatters a network that was trained on these images)"
     yield ""
@@ -122,7 +122,7 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
     out = arguments.out
     yield from skipped_lines(summary["images"], out)
     if out is None:
-        yield "nothing is kept: add --out DIR"
+        yield "nothing was written: add --out DIR"
         return
     folders = [f"{name}/" for name in ("records", "gallery", "examples") if (out / name).is_dir()]
     film = ["animation.mp4, .gif and .json"] if arguments.animate else []

@@ -1,4 +1,4 @@
-"""What the commands that measure networks have in common: options, and how numbers are printed."""
+"""Options and output that the measuring commands share."""
 
 import argparse
 import json
@@ -49,7 +49,7 @@ def known_images() -> str:
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """Which images are shown."""
+    """Add the options for images."""
     parser.add_argument(
         "--images",
         nargs="+",
@@ -61,8 +61,8 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         "--orientation",
         choices=("upright", "stored"),
         default="upright",
-        help="turn photographs as their EXIF data say (default), or leave them as they are stored: torchvision's and"
-        " timm's readers, and so published accuracies, do not turn them",
+        help="rotate photographs as their EXIF data say (default), or leave them as they are stored, as torchvision's"
+        " and timm's readers do, and so published accuracies",
     )
 
 
@@ -82,26 +82,26 @@ def add_protocol(
 
 
 def add_resizer(parser: argparse.ArgumentParser) -> None:
-    """What brings photographs to another size."""
+    """Add the option for the resampler."""
     names = ", ".join(RESAMPLERS)
     parser.add_argument("--resizer", default="pil", metavar="NAME", help=f"the resampler: {names} (default pil)")
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:
-    """How the networks that are asked for their answers are run."""
+    """Add the options for how networks run."""
     parser.add_argument(
         "--precision",
         choices=("float32", "bfloat16", "verified"),
         default="float32",
-        help="`verified`: bfloat16, run again in float32 where rounding could have changed the answer, and audited; the"
-        " mean absolute change is then known from a sample only",
+        help="`verified`: bfloat16, repeated in float32 if rounding could have changed the answer, and audited; the"
+        " mean absolute change then comes from a sample",
     )
     add_device(parser)
-    parser.add_argument("--compile", action="store_true", help="run the networks by torch.compile: pays on long runs")
+    parser.add_argument("--compile", action="store_true", help="run networks with torch.compile, for long runs")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
-    """Where the networks are run."""
+    """Add the option for the device."""
     parser.add_argument("--device", default="cpu", metavar="DEVICE", help="cpu (default), cuda, cuda:1 or mps")
 
 
@@ -120,38 +120,38 @@ def add_operator(parser: argparse.ArgumentParser, taps: str) -> None:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """How many at once, from which seed, and where the result goes."""
-    parser.add_argument("--limit", type=int, metavar="N", help="look at the first N images")
-    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="views at once (default 16)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols that draw at random")
+    """Add the options for the size of a run, its seed, and its results."""
+    parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="batch size in views (default 16)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols with random views")
     parser.add_argument(
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help="end the run, and say at which images, if the network takes longer for a batch (default: wait)",
+        help="stop, and name the images, if the network takes longer than this for a batch (default: wait)",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, records/ and figure.png here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, records/ and figure.png here")
     add_format(parser)
 
 
 def add_format(parser: argparse.ArgumentParser, json: str = "print the summary instead of a table") -> None:
-    """How the result is printed."""
+    """Add the options for the printed format."""
     shown = parser.add_mutually_exclusive_group()
     shown.add_argument(
         "--format",
         choices=FORMATS,
         default="table",
-        help="a table to look at (default), Markdown for a text, or CSV with every number in a column of its own",
+        help="an aligned table (default), Markdown, or CSV with one number per column",
     )
     shown.add_argument("--json", action="store_true", help=json)
 
 
 @contextmanager
 def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """Around a measurement: its folder is held, and what networks print goes to standard error.
+    """Hold the folder of a measurement, and send what networks print to standard error.
 
-    Gives what a measurement is to be told of the options of `add_run`, and its ``ranks``, the processes that share it:
-    the first of them alone writes and prints what comes of it.
+    Yields the measurement's arguments from the options of `add_run`, and its ``ranks``, the processes that share it;
+    only the first of them writes and prints the result.
     """
     from aliasing.runs import hold, join_ranks
 
@@ -170,9 +170,9 @@ def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def add_animate(parser: argparse.ArgumentParser, shown: str) -> None:
-    """Whether a film is made."""
+    """Add the option for a film."""
     parser.add_argument(
-        "--animate", action="store_true", help=f"a film too, with --out: {shown}; animation.mp4, .gif and .json"
+        "--animate", action="store_true", help=f"also make a film, with --out: {shown}; animation.mp4, .gif and .json"
     )
 
 
@@ -185,19 +185,19 @@ def check_animate(arguments: argparse.Namespace, protocol: "ViewProtocol") -> No
         raise UsageError("--animate writes files; give it --out DIR")
     if not protocol.is_path:
         paths = ", ".join(name for name, kind in PROTOCOLS.items() if kind.is_path)
-        raise UsageError(f"--animate follows a path, and the views of {protocol.name} are none; choose one of {paths}")
+        raise UsageError(f"--animate follows a path, and {protocol.name} does not have one; choose one of {paths}")
     require_encoder()
 
 
 def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
-    """What a film shows in numbers: each network's, and what they were made with."""
+    """The numbers of a film: each network's, the settings and the versions."""
     from aliasing.provenance import command_line, versions
 
     return {"networks": list(networks), "settings": settings, "versions": versions(), "command": command_line()}
 
 
 def images_of(arguments: argparse.Namespace) -> Any:
-    """What `aliasing.images.open_images` is to open: one path, or several; opened where they are not to be turned."""
+    """The images for `aliasing.images.open_images`: one path or several, already opened if they stay as stored."""
     images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
     if getattr(arguments, "orientation", "upright") == "upright":
         return images
@@ -207,14 +207,14 @@ def images_of(arguments: argparse.Namespace) -> Any:
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
-    """What the networks' classes are called."""
+    """Add the option for the names of classes."""
     parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help="what the networks' classes are called, in their order, one a line"
+        "--labels", type=Path, metavar="FILE", help="the names of the networks' classes in order, one per line"
     )
 
 
 def named(models: Sequence[str], labels: Path | None) -> Sequence[Any]:
-    """The networks; with the names of their classes where a file gives them."""
+    """The networks, with the names of their classes if a file gives them."""
     if labels is None:
         return models
     from aliasing.errors import InputError
@@ -228,7 +228,7 @@ def named(models: Sequence[str], labels: Path | None) -> Sequence[Any]:
 
 
 def source_of(arguments: argparse.Namespace) -> Any:
-    """The images that were named, opened, and ``--out`` kept apart from them."""
+    """Open the images, and check that ``--out`` is not among them."""
     from aliasing.images import open_images
     from aliasing.runs import keep_apart
 
@@ -238,7 +238,7 @@ def source_of(arguments: argparse.Namespace) -> Any:
 
 
 def print_json(summary: dict[str, Any]) -> None:
-    """The summary on standard output."""
+    """Print the summary to standard output."""
     json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
     print()
 
@@ -246,9 +246,9 @@ def print_json(summary: dict[str, Any]) -> None:
 def print_result(
     arguments: argparse.Namespace, summary: dict[str, Any], tables: list[str], remarks: Iterable[str]
 ) -> None:
-    """The summary as JSON; or the tables, and the remarks on them: on standard error where a program reads the tables.
+    """Print the summary as JSON; or the tables, with remarks, which go to standard error if a program reads the tables.
 
-    CSV has room for one table, the first.
+    CSV holds only the first table.
     """
     if arguments.json:
         print_json(summary)
@@ -260,7 +260,7 @@ def print_result(
 
 
 def verification_line(found: dict[str, Any]) -> str:
-    """What float32 says of the answers of bfloat16, of which a summary says so in numbers."""
+    """The result of a verification, in one line."""
     bound = "all views" if found["bound"] is None else f"views with a margin below {found['bound']:.3f} in logits"
     share = "" if found["run_again"] is None else f", {found['run_again']:.1%} of them"
     return (
@@ -270,11 +270,11 @@ def verification_line(found: dict[str, Any]) -> str:
 
 
 def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """Which images were turned; which could not be shown, and why."""
+    """The number of rotated images, and the images that could not be shown, with the reason."""
     skipped = images["skipped"]
     if images.get("turned"):
         yield (
-            f"{images['turned']} photographs were turned upright by their EXIF data, as torchvision and timm do not"
+            f"{images['turned']} photographs were rotated upright by their EXIF data; torchvision and timm do not"
             " (--orientation stored)"
         )
     if skipped:

@@ -1,4 +1,4 @@
-"""Opening images: from what a reader of `aliasing.kinds.INPUTS` takes, a path, a pattern, or things in memory."""
+"""Opening images: anything that a reader in `aliasing.kinds.INPUTS` takes, a path, a pattern, or objects in memory."""
 
 import glob
 import math
@@ -36,9 +36,9 @@ Spec = str | Path | PIL.Image.Image | npt.NDArray[Any]
 
 
 def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPRIGHT) -> ImageSource:
-    """Open a source of images as a stream, whatever holds them.
+    """Open images from any source as a stream.
 
-    Labels are kept as they are written; which class of a network they mean is the network's to say (see
+    Labels are kept as they are written; the network decides which of its classes they mean (see
     :mod:`aliasing.classes`).
 
     Parameters
@@ -48,18 +48,18 @@ def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPR
         - an image or a video file, a pattern such as ``photos/*.jpg``;
         - a folder, read at any depth; labels come from its ``labels.csv`` (columns ``file``, ``label``), from Hugging
           Face's ``metadata.csv`` or ``metadata.jsonl`` (``file_name``, ``label``), or from the names of class folders;
-          of the folders ``train``, ``val`` and ``test``, the first of val, test and train is taken;
-        - a zip or tar archive, laid out as such a folder, or a shard of WebDataset (``0.jpg``, ``0.cls``);
+          if it has splits, the first of ``val``, ``test`` and ``train`` is read;
+        - a zip or tar archive with the layout of such a folder, or a shard of WebDataset (``0.jpg``, ``0.cls``);
         - a folder of tar archives, such as WebDataset's shards;
         - Parquet as Hugging Face writes it: a file, or a folder of such files;
         - torchvision's MNIST, FashionMNIST, CIFAR10, CIFAR100 (the test set unless a file of the training set is
           named) and ImageNet;
         - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images, tensors (uint8, or floats in 0…1, C×H×W) or paths, each alone
-          or as a pair (image, label). A generator is kept as a list, since the stream must be able to start again;
-        - a ``torch.utils.data.Dataset`` of such items, or a ``DataLoader``, of which the data set is taken.
+          or as a pair (image, label). A generator is kept as a list, because the stream must be able to start again;
+        - a ``torch.utils.data.Dataset`` of such items, or a ``DataLoader``, whose data set is used.
     orientation : {"upright", "stored"}
         Whether the EXIF orientation of a photograph is applied. torchvision's ``ImageFolder`` and timm's reader do not
-        apply it, so published accuracies are of pictures as they are stored.
+        apply it, so published accuracies refer to pictures as they are stored.
 
     Returns
     -------
@@ -69,9 +69,9 @@ def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPR
     Raises
     ------
     InputError
-        There is nothing there, or nothing that can be read.
+        There is nothing there, or nothing readable.
     UsageError
-        The specification is of no known kind.
+        The specification is not of a known kind.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPR
         source = _open(spec)
     except InputError as error:
         raise InputError(one_line(str(error))) from error
-    except SystemExit as error:  # in what a person goes through
+    except SystemExit as error:  # from the user's own iterable
         raise InputError(one_line(f"{who_exits(error)} calls sys.exit({error})")) from error
     if orientation == source.orientation:
         return source
@@ -112,7 +112,7 @@ def _open(spec: Any) -> ImageSource:
     except InputError:
         raise
     except (ValueError, RuntimeError) as error:  # a null byte, a misplaced **, an unknown ~user
-        raise InputError(f"{spec} is no path: {error}") from error
+        raise InputError(f"{spec} is not a path: {error}") from error
     if source is None:
         raise InputError(f"{spec} does not exist; expected an image, a folder, an archive, a pattern, or 'sample'")
     return source
@@ -173,11 +173,11 @@ def _open_pattern(pattern: Path) -> ImageSource:
 
 
 def _open_items(items: list[Any]) -> ImageSource:
-    """Things in memory, and paths, one after the other."""
+    """Objects in memory and paths, one after the other."""
     if not items:
         raise InputError("an empty list holds no images")
-    # A list of images stays a list of paths; folders, archives and the like are opened here, so that a wrong one is
-    # known before anything is measured.
+    # A list of images stays a list of paths; folders and archives are opened here, so that a wrong one is found before
+    # anything is measured.
     sources = {
         index: open_images(item)
         for index, item in enumerate(items)
@@ -208,7 +208,7 @@ def _open_items(items: list[Any]) -> ImageSource:
 
 
 def _by_name(source: ImageSource) -> Iterator[Entry]:
-    """The entries with names in place of the numbers that a data set names: beside others, numbers mean nothing."""
+    """The entries with names instead of a data set's numbers, which mean nothing beside those of other sources."""
     names = source.class_names
     for entry in source:
         if names is not None and isinstance(entry.label, int) and 0 <= entry.label < len(names):
@@ -217,12 +217,12 @@ def _by_name(source: ImageSource) -> Iterator[Entry]:
 
 
 def is_tensor(thing: Any) -> bool:
-    """Whether this is a tensor of torch, which is not imported for it."""
+    """Whether this is a torch tensor, without importing torch."""
     return all(hasattr(thing, name) for name in ("detach", "numpy", "ndim", "is_floating_point"))
 
 
 def _is_dataset(thing: Any) -> bool:
-    """Whether this is a data set with places, as torch's are: neither a list nor a stream."""
+    """Whether this is an indexable data set like torch's, and neither a list nor a stream."""
     return (
         hasattr(thing, "__getitem__")
         and hasattr(thing, "__len__")
@@ -231,15 +231,15 @@ def _is_dataset(thing: Any) -> bool:
 
 
 def _dataset_in_memory(data_set: Any) -> ImageSource:
-    """The items of a data set, asked for when they are needed; its labels are remembered."""
+    """The items of a data set, read when they are needed; its labels are cached."""
     labels: dict[int, Label] = {}
-    lock = threading.Lock()  # data sets are made for one thread a process
+    lock = threading.Lock()  # data sets are made for one thread per process
 
     def item(index: int) -> Entry:
         try:
             with lock:
                 return _item_entry(f"{index:05d}", data_set[index])
-        except Exception as error:  # whatever the person's own code raises
+        except Exception as error:  # whatever the user's own code raises
             return bad_entry(f"{index:05d}", None, f"the data set fails on it: {type(error).__name__}: {error}")
 
     def like(index: int, entry: Entry) -> Entry:
@@ -271,7 +271,7 @@ def _item_entry(name: str, item: Any) -> Entry:
             return bad_entry(name, None, f"a pair whose second is an array of shape {shape}, not a label")
         label = written(label)
         if isinstance(label, int) and abs(label) > MAX_LABEL:
-            return bad_entry(name, None, f"label {label} is no index of a class")
+            return bad_entry(name, None, f"label {label} is not the index of a class")
     if isinstance(item, (str, Path)):
         return media_entry(str(item), label, Path(item).expanduser())
     if is_tensor(item):

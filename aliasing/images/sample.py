@@ -8,7 +8,7 @@ from aliasing.errors import InputError
 from aliasing.images.entries import ImageSource
 from aliasing.images.folders import media_entry
 
-# The photographs among scikit-image's pictures; of the stereo pair (motorcycle), one.
+# The photographs among scikit-image's pictures, with one of the stereo pair (motorcycle).
 SAMPLE = (
     "astronaut.png",
     "brick.png",
@@ -33,6 +33,6 @@ def read(spec: Any, path: Path | None) -> ImageSource | None:
     folder = Path(package.origin).parent / "data" if package is not None and package.origin else None
     paths = [folder / name for name in SAMPLE if (folder / name).is_file()] if folder else []
     if not paths:
-        raise InputError('the sample is scikit-image\'s photographs: pip install "aliasing[offline]"')
+        raise InputError('the sample needs scikit-image\'s photographs: pip install "aliasing[offline]"')
     description = f"sample: {len(paths)} photographs bundled with scikit-image, unlabelled"
     return ImageSource(description, lambda: (media_entry(path.name, None, path) for path in paths))
