@@ -1,5 +1,5 @@
 # What `import aliasing as al` offers, in the order of the story that it tells; type checkers and __init__.py read it.
-# ruff: noqa: I001
+# ruff: noqa: A004, I001
 from aliasing import (
     spectrum as spectrum,
     sampling as sampling,
@@ -11,6 +11,7 @@ from aliasing import (
     surgery as surgery,
     images as images,
     protocols as protocols,
+    outputs as outputs,
     estimates as estimates,
     records as records,
     runs as runs,
@@ -33,5 +34,6 @@ from aliasing.depth.features import probe_features as probe_features
 from aliasing.downsample.survey import compare_operators as compare_operators
 from aliasing.leaderboard import compare_networks as compare_networks
 from aliasing.report import write_report as write_report
+from aliasing.result import open as open
 
 __version__: str

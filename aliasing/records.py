@@ -15,6 +15,7 @@ Parquet reads ``records/*/*.parquet`` as one table.
 import hashlib
 import json
 import re
+import shutil
 import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -302,6 +303,18 @@ class Records:
         """All rows of these networks as one table, with null if a network does not have a column."""
         parts = [part.table for model in models for part in self.parts(model)]
         return pa.concat_tables(parts, promote_options="default")
+
+    def write_to(self, directory: Path, models: Iterable[str]) -> None:
+        """Write the records of these networks to another folder, or the same."""
+        if self.directory is None:
+            other = Records(directory)
+            for model in models:
+                other.begin(model, {}, self._listings[model])
+                for block in self.blocks(model):
+                    other.write(model, block, self.read(model, block))
+        elif self.directory.resolve() != directory.resolve():
+            for model in models:
+                shutil.copytree(self._folder(model), directory / "records" / folder_name(model), dirs_exist_ok=True)
 
     def _folder(self, model: str) -> Path:
         assert self.directory is not None

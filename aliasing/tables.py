@@ -24,6 +24,7 @@ __all__ = [
     "depth_rows",
     "difference_rows",
     "flat",
+    "jitter_columns",
     "jitter_rows",
     "jitter_tables",
     "leaderboard_columns",
@@ -167,13 +168,13 @@ def difference_rows(summary: Mapping[str, Any], place: str = "table") -> list[Ro
 def jitter_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
     """The networks, and their paired differences if there are several; as CSV, all in one table."""
     if form == "csv":
-        return [render(_with_differences(jitter_rows(summary), summary), form)]
+        return [render(jitter_columns(summary), form)]
     return _rendered([(jitter_rows(summary), ""), (difference_rows(summary), "+")], form, summary, "table")
 
 
-def _with_differences(rows: list[Row], summary: Mapping[str, Any]) -> list[Row]:
+def jitter_columns(summary: Mapping[str, Any]) -> list[Row]:
     """The rows with the paired differences beside the measures: ``minus``, the other network, and ``…_minus_first``."""
-    differences = difference_rows(summary)
+    rows, differences = jitter_rows(summary), difference_rows(summary)
     if not differences:
         return rows
     by_network = {row["network"]: row for row in differences}

@@ -11,7 +11,7 @@ import torchvision
 
 import aliasing as al
 from aliasing import plots
-from aliasing.depth.across import NetworkDepth, compare_depths, family_of, network_depth, open_run
+from aliasing.depth.across import NetworkDepth, compare_depths, family_of, network_depth
 from aliasing.depth.matching import MatchedJitter
 from aliasing.errors import InputError
 from aliasing.estimates import Difference, contrast
@@ -179,11 +179,11 @@ def test_runs_are_compared_as_they_are_or_from_their_folders(tmp_path: Path) -> 
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="not the summary of a jitter run"):
-        open_run(tmp_path)
+    with pytest.raises(InputError, match=r"it holds no summary\.json"):
+        al.jitter.Jitter.open(tmp_path)
     result = al.measure_jitter(tiny(1), "sample", limit=1)
     write_json(tmp_path / "summary.json", result.summary())
     with pytest.raises(InputError, match="no records of tiny1"):
-        open_run(tmp_path)
+        al.jitter.Jitter.open(tmp_path)
     with pytest.raises(InputError, match="tiny1 is in two of the runs"):
         compare_depths([result, result], depths={"tiny1": NetworkDepth(1, 1, 1.0)})

@@ -18,14 +18,13 @@ families are compared:
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 from torch import nn
 
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Selection
@@ -35,13 +34,12 @@ from aliasing.jitter import Jitter, PairMetrics
 from aliasing.models import Classifier, load_model
 from aliasing.outputs.probabilities import TOP1_CHANGE
 from aliasing.provenance import command_line, versions
-from aliasing.records import Records
 from aliasing.sites import find_sites
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Call, Value, trace
 from aliasing.surgery.convert import conversion_of, restore
 
-__all__ = ["AcrossDepth", "NetworkDepth", "Run", "compare_depths", "family_of", "network_depth", "open_run"]
+__all__ = ["AcrossDepth", "NetworkDepth", "compare_depths", "family_of", "network_depth"]
 
 # Calls with weights, and the number of weighted layers in each (attention: into the heads, and out of them).
 _WEIGHTED = {
@@ -120,54 +118,6 @@ def family_of(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished jitter measurement: the networks' names, their records, and what they were shown.
-
-    Attributes
-    ----------
-    networks : list of str
-    tables : callable
-        Name of a network → its records, block by block.
-    images, protocol : str
-        A description of what they were shown.
-    inputs : str
-        Equal for networks that were shown the same images in the same way: these are compared pair by pair.
-    """
-
-    networks: list[str]
-    tables: Callable[[str], Iterable[pa.Table]]
-    images: str
-    protocol: str
-    inputs: str
-
-
-def open_run(run: Jitter | str | Path) -> Run:
-    """Open the result of `aliasing.measure_jitter`, or the folder of a run; InputError if it is not finished."""
-    if isinstance(run, Jitter):
-        return _run_of(run.summary(), run.tables)
-    records, path = Records(Path(run)), Path(run) / "summary.json"
-    try:
-        opened = _run_of(
-            json.loads(path.read_text(encoding="utf-8")),
-            lambda network: (part.table for part in records.parts(network)),
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not the summary of a jitter run ({error}); give the --out folder of one") from None
-    missing = [name for name in opened.networks if records.missing(name)]
-    if missing:
-        raise InputError(
-            f"{run} is not finished: records of {missing[0]} are missing; run the same `aliasing jitter` again"
-        )
-    return opened
-
-
-def _run_of(summary: dict[str, Any], tables: Callable[[str], Iterable[pa.Table]]) -> Run:
-    settings, protocol = summary["settings"], summary["settings"]["protocol"]
-    inputs = json.dumps([summary["images"]["identity"], protocol], sort_keys=True)
-    return Run(list(summary["models"]), tables, str(settings["images"]), protocol["name"], inputs)
-
-
-@dataclass(frozen=True)
 class AcrossDepth:
     """Jitter against depth.
 
@@ -226,12 +176,14 @@ def compare_depths(
         A folder holds no finished run, or a network was measured twice on the same images.
     """
     depths, families = dict(depths or {}), dict(families or {})
-    opened: dict[str, dict[str, Run]] = {}
-    for run in map(open_run, runs):
-        group = opened.setdefault(run.inputs, {})
-        for name in run.networks:
+    opened: dict[str, dict[str, Jitter]] = {}
+    for run in (run if isinstance(run, Jitter) else Jitter.open(run) for run in runs):
+        # Networks that were shown the same images in the same way are compared pair by pair.
+        shown = [run.summary()["images"]["identity"], run.settings["protocol"]]
+        group = opened.setdefault(json.dumps(shown, sort_keys=True), {})
+        for name in run.models:
             if name in group:
-                raise InputError(f"{name} is in two of the runs on {run.images}; give it once")
+                raise InputError(f"{name} is in two of the runs on {run.settings['images']}; give it once")
             group[name] = run
     groups = []
     unmeasured = dict(unmeasured or {})
@@ -246,16 +198,17 @@ def compare_depths(
             if name not in depths:
                 depths[name] = network_depth(name)
         rows = {name: (families.get(name) or family_of(name), depths[name]) for name in members}
-        groups.append({"images": one.images, "protocol": one.protocol, **_group(members, rows)})
+        about = {"images": str(one.settings["images"]), "protocol": one.settings["protocol"]["name"]}
+        groups.append({**about, **_group(members, rows)})
     return AcrossDepth(groups, unmeasured, {name: depths[name] for name in unmeasured if name in depths})
 
 
-def _answers_by_class(run: Run, name: str) -> bool:
+def _answers_by_class(run: Jitter, name: str) -> bool:
     """Whether a network's records hold the class of each view; those of embeddings and of several labels do not."""
     return all(TOP1_CHANGE.is_told_by(table) for table in islice(run.tables(name), 1))
 
 
-def _group(members: dict[str, Run], rows: dict[str, tuple[str, NetworkDepth]]) -> dict[str, Any]:
+def _group(members: dict[str, Jitter], rows: dict[str, tuple[str, NetworkDepth]]) -> dict[str, Any]:
     """The comparison of networks that were shown the same images in the same way."""
     jitter = MatchedJitter({name: partial(run.tables, name) for name, run in members.items()})
     families: dict[str, list[str]] = {}

@@ -18,10 +18,10 @@ The network as it is and the network with all sites treated run once on a batch;
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -35,19 +35,19 @@ from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
 from aliasing.images import Clip, Image, ImageSource, open_images
-from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, describe_scale, dtype_name
+from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, dtype_name
 from aliasing.jitter.engine import in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.operators import DEFAULT, OPERATORS
-from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, compare_classes
+from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, Probabilities, compare_classes
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import Part, Records
+from aliasing.result import Result, protocol_of, read_summary
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
-from aliasing.scales import find_scale
 from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, probe_of
 from aliasing.sites.trace import Trace, trace
@@ -55,14 +55,19 @@ from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.plan import Plan, Treatment, check_treatment, make_plan
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from aliasing.tables import Format
+
 __all__ = ["AS_IT_IS", "TREATED", "Attribution", "attribute", "make_variants"]
 
 AS_IT_IS = "as it is"
 TREATED = "all treated"
 
 
-@dataclass(frozen=True)
-class Attribution:
+@dataclass(frozen=True, repr=False)
+class Attribution(Result):
     """The jitter of a network with one site treated at a time, and with all but one.
 
     Attributes
@@ -80,6 +85,7 @@ class Attribution:
     sites: list[Site]
     treatment: dict[str, Any]
     jitter: Jitter
+    _kept: dict[str, Any] | None = None  # the summary that a folder holds
 
     def ranking(self, by: str = "mac") -> list[dict[str, Any]]:
         """The sites, the guiltiest first: the one whose treatment alone takes most jitter away.
@@ -131,6 +137,9 @@ class Attribution:
 
     def summary(self, by: str = "mac") -> dict[str, Any]:
         """The numbers, as in ``summary.json``."""
+        if self._kept is not None:
+            same = by == self._kept["ranked_by"]
+            return self._kept if same else {**self._kept, "ranked_by": by, "sites": self.ranking(by)}
         whole = self.jitter.summary()
         return {
             "model": self.model,
@@ -144,9 +153,37 @@ class Attribution:
             "command": command_line(),
         }
 
-    def _repr_html_(self) -> str:
-        """The ranked sites, for a notebook."""
-        return tables.attribution_table(self.summary(), "html")
+    def table(self) -> pa.Table:
+        """One row per site, ranked: the paired differences over all pairs, with the ends of their intervals."""
+        return pa.Table.from_pylist(tables.flat(tables.attribution_rows(self.summary())))
+
+    def plot(self, by: str = "mac") -> "Figure":
+        """The sites by rank (:func:`aliasing.plots.attribution`)."""
+        from aliasing import plots
+
+        return plots.attribution(self, by)
+
+    def readable(self, form: "Format") -> list[str]:
+        """The sites, ranked."""
+        return [tables.attribution_table(self.summary(), form)]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        folder = Path(folder)
+        summary = read_summary(folder, "attribution")
+        settings, variants = summary["settings"], summary["variants"]
+        jitter = Jitter(variants, protocol_of(settings), settings, Records(folder))
+        rows = {only(row["name"]): row for row in summary["sites"]}  # ranked; the variants are in the order of the run
+        kept = ("name", "kind", "role", "stride", "cumulative_stride")
+        unknown: dict[str, Any] = dict.fromkeys(one.name for one in fields(Site))
+        sites = [
+            Site(**unknown | {key: row[key] for key in kept} | {"note": row["treatment"]})
+            for row in (rows[name] for name in variants if name in rows)
+        ]
+        return cls(summary["model"], sites, summary["treatment"], jitter, summary)
+
+    def _write_records(self, folder: Path) -> None:
+        self.jitter._write_records(folder)
 
 
 @surroundings_kept()
@@ -211,10 +248,10 @@ def attribute(
     treatment = Treatment(operator, taps, placement)
     with at_work(given.name, ["a picture of zeros"], timeout):
         identity = identify(given)
-        scale = find_scale(given)
-    if scale.scale.of_labels:
-        raise UsageError(f"{given.name} gives {scale.name}: sites are attributed by the class of one answer")
-    network = replace(evaluated(given), scale=scale.name)
+        answers = Probabilities.of(given)
+    if answers.of_labels:
+        raise UsageError(f"{given.name} gives {answers.model.scale}: sites are attributed by the class of one answer")
+    network = evaluated(answers.model)
     if network.module is not given.module:  # a network that cannot be copied keeps its memory format
         network.module.to(memory_format=torch.channels_last)
     record, treated_sites, families = make_variants(network, treatment, sites)
@@ -238,7 +275,7 @@ def attribute(
         run.measure(network.name, names, {**settings, "model": network.name, **asdict(identity)}, work)
     if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {source.description}")
-    described = describe_network(network, protocol, identity) | describe_scale(scale) | {"labels": labels.summary()}
+    described = describe_network(network, protocol, identity) | answers.describe() | {"labels": labels.summary()}
     result = Jitter(dict.fromkeys(names, described), protocol, settings, run.records)
     return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)
 

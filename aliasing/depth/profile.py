@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,12 @@ from aliasing.estimates import Mean, Share
 from aliasing.protocols import ViewProtocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import InputsDigest, Records
+from aliasing.result import Result, protocol_of, read_summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from aliasing.tables import Format
 
 __all__ = ["LAYER_MEASURES", "SITE_MEASURES", "Profile", "schema"]
 
@@ -40,8 +47,8 @@ def schema() -> pa.Schema:
     )
 
 
-@dataclass(frozen=True)
-class Profile:
+@dataclass(frozen=True, repr=False)
+class Profile(Result):
     """One or several networks, measured layer by layer.
 
     Attributes
@@ -56,7 +63,8 @@ class Profile:
     models: dict[str, dict[str, Any]]
     protocol: ViewProtocol
     settings: dict[str, Any]
-    _records: Records = field(repr=False)
+    _records: Records
+    _kept: dict[str, Any] | None = None  # the summary that a folder holds
 
     @property
     def records(self) -> pa.Table:
@@ -71,6 +79,8 @@ class Profile:
         which is large for sites that do damage. ``images`` says how many were skipped and why. ``settings`` and
         ``versions`` follow. An estimate is null if a layer has no map, or a site no dense one.
         """
+        if self._kept is not None:
+            return self._kept
         networks: dict[str, Any] = {}
         skipped: dict[str, str] = {}
         found, inputs = 0, InputsDigest()
@@ -143,9 +153,24 @@ class Profile:
                 rows.append(row | {"note": layer["note"]})
         return pa.Table.from_pylist(rows)
 
-    def _repr_html_(self) -> str:
-        """The layers, for a notebook."""
-        return tables.render(tables.depth_rows(self.summary()), "html")
+    def plot(self) -> "Figure":
+        """The measures along the depth (:func:`aliasing.plots.depth`)."""
+        from aliasing import plots
+
+        return plots.depth(self)
+
+    def readable(self, form: "Format") -> list[str]:
+        """The layers."""
+        return [tables.render(tables.depth_rows(self.summary()), form)]
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        summary = read_summary(Path(folder), "depth")
+        settings = summary["settings"]
+        return cls(summary["models"], protocol_of(settings), settings, Records(Path(folder)), summary)
+
+    def _write_records(self, folder: Path) -> None:
+        self._records.write_to(folder, self.models)
 
 
 def _neighbours(description: dict[str, Any]) -> dict[str, tuple[str | None, str]]:

@@ -4,11 +4,9 @@ A network is shown views of photographs that differ by a small shift; what it gi
 compared pair by pair (Azulay & Weiss 2019).
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,9 +14,8 @@ import pyarrow as pa
 import torch
 from torch import nn
 
-from aliasing import tables
 from aliasing.classes import MatchedLabels, in_classes, match_labels
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import UsageError
 from aliasing.identity import Identity, identify
 from aliasing.images import Clip, Image, ImageSource, open_images
 from aliasing.jitter.engine import (
@@ -40,192 +37,21 @@ from aliasing.jitter.network import (
     rounding_unit,
 )
 from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
+from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Trace, trace
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
-from aliasing.outputs import OUTPUTS, output_of_table
+from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Output
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.protocols.base import written
-from aliasing.provenance import command_line, versions
-from aliasing.records import InputsDigest, Part, Records, differing_input
+from aliasing.records import Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
-from aliasing.scales import Found
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
 BATCH_SIZE = 16
-# Of the records that are summarised; 16 blocks of 32 images with 8 pairs are 4096 rows.
-_BLOCKS_AT_ONCE = 16
-
-
-@dataclass
-class _Measured:
-    """What the records of one network come to."""
-
-    metrics: PairMetrics
-    minus_first: PairedMetrics
-    images: int = 0
-    skipped: dict[str, str] = field(default_factory=dict)
-    not_finite: list[str] = field(default_factory=list)
-    turned: int = 0
-    bounds: list[float] = field(default_factory=list)
-    inputs: InputsDigest = field(default_factory=InputsDigest)
-
-
-@dataclass(frozen=True)
-class Jitter:
-    """What was measured: the networks, and the records that every number follows from.
-
-    Attributes
-    ----------
-    models : dict of str to dict
-        Each network's weights, input size, geometry and notes, by name.
-    protocol : ViewProtocol
-    settings : dict
-        What was asked for.
-    """
-
-    models: dict[str, dict[str, Any]]
-    protocol: ViewProtocol
-    settings: dict[str, Any]
-    _records: Records = field(repr=False)
-
-    @property
-    def output(self) -> type[Output] | None:
-        """What of the networks' answers was compared; None where the settings do not say, and the records must."""
-        return OUTPUTS[self.settings["output"]] if "output" in self.settings else None
-
-    @property
-    def records(self) -> pa.Table:
-        """One row a pair of views, of all networks (see :mod:`aliasing.outputs`)."""
-        return self._records.table(list(self.models))
-
-    def tables(self, model: str) -> Iterator[pa.Table]:
-        """The records of a network that its measures follow from, some blocks at a time."""
-        return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
-
-    def _parts(self, model: str) -> Iterator[list[Part]]:
-        parts = self._records.parts(model, None if self.output is None else self.output.needed())
-        return iter(lambda: list(islice(parts, _BLOCKS_AT_ONCE)), [])
-
-    def metrics(self, model: str) -> PairMetrics:
-        """The measures of a network, accumulated from its records some blocks at a time."""
-        metrics = PairMetrics(output=self.output)
-        for table in self.tables(model):
-            metrics.add(table)
-        return metrics
-
-    def difference(self, first: str, second: str) -> PairedMetrics:
-        """Second minus first on the same images, accumulated some blocks at a time."""
-        return paired(self, first, self, second)
-
-    @cached_property
-    def _measured(self) -> dict[str, _Measured]:
-        """What one pass over the records of all networks, side by side, makes of each."""
-        output = self.output
-        measured = {name: _Measured(PairMetrics(output=output), PairedMetrics(output=output)) for name in self.models}
-        for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
-            first: pa.Table | None = None
-            for found, parts in zip(measured.values(), parts_of_all, strict=True):
-                _require_same_inputs(parts_of_all[0], parts)
-                table = pa.concat_tables([part.table for part in parts])
-                found.metrics.add(table)
-                for part in parts:
-                    found.images += len(part.images)
-                    found.skipped |= part.skipped
-                    found.not_finite += part.not_finite
-                    found.turned += len(part.turned)
-                    found.bounds += [] if part.bound is None else [part.bound]
-                    found.inputs.add(part.inputs)
-                if first is None:
-                    first = table
-                else:
-                    found.minus_first.add(first, table)
-        return measured
-
-    def most_jittery(self, model: str) -> str | None:
-        """The name of the image on which the output moves most; None where it never moves, or has no such measure."""
-        found: tuple[float, str | None] = (0.0, None)
-        for table in self.tables(model):
-            output = self.output or output_of_table(table)
-            movement = output.measure(output.movement).totals(table) if output.movement else None
-            if movement is not None and len(movement.names):
-                most = int(movement.totals.argmax())
-                found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
-        return found[1]
-
-    def summary(self) -> dict[str, Any]:
-        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
-
-        It follows from the records alone: ``models`` (each network's measures), ``differences`` (each network minus
-        the first, on the same images, with the paired interval), ``images`` (how many, which were skipped and why),
-        ``settings`` and ``versions``.
-        """
-        networks: dict[str, Any] = {}
-        differences: list[dict[str, Any]] = []
-        skipped: dict[str, str] = {}
-        images, turned, inputs = 0, 0, ""
-        for name, found in self._measured.items():
-            metrics, images, turned, inputs = found.metrics, found.images, found.turned, str(found.inputs)
-            skipped |= found.skipped
-            if networks:
-                names = {"first": next(iter(networks)), "second": name, "images": found.minus_first.images}
-                estimates = {key: value.as_dict() for key, value in found.minus_first.estimates().items()}
-                differences.append({**names, **estimates})
-            estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
-            networks[name] = {
-                **estimates,
-                "images": metrics.images,
-                "pairs": metrics.pairs,
-                "images_that_change": metrics.changed_images,
-                "near_ties": metrics.near_ties,
-                "not_finite": list(found.not_finite),
-                "cautions": metrics.cautions() + _doubts(self.models[name]),
-                **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
-                **self.models[name],
-            }
-        return {
-            "models": networks,
-            "differences": differences,
-            "images": {
-                "source": self.settings["images"],
-                "identity": inputs,
-                "found": images,
-                "turned": turned,
-                "skipped": skipped,
-            },
-            "settings": self.settings,
-            "versions": versions(),
-            "command": command_line(),
-        }
-
-    def _repr_html_(self) -> str:
-        """What a notebook shows: the networks, and their paired differences."""
-        return "\n".join(tables.jitter_tables(self.summary(), "html"))
-
-
-def paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetrics:
-    """Second minus first on the same images, accumulated some blocks at a time.
-
-    Raises
-    ------
-    InputError
-        They were shown other images.
-    """
-    metrics = PairedMetrics(output=before.output)
-    for a, b in zip(before._parts(first), after._parts(second), strict=True):
-        _require_same_inputs(a, b)
-        metrics.add(*(pa.concat_tables([part.table for part in parts]) for parts in (a, b)))
-    return metrics
-
-
-def _require_same_inputs(some: Sequence[Part], others: Sequence[Part]) -> None:
-    for one, other in zip(some, others, strict=True):
-        difference = differing_input(one.inputs, other.inputs)
-        if difference:
-            raise InputError(f"these networks were shown other images: {difference}; measure them again, together")
 
 
 @surroundings_kept()
@@ -482,22 +308,6 @@ def _way_of(subject: _Subject, run: Run) -> _Way:
     bound = calibrate(model, fast, exact, run.entries(), protocol, seed=seed, batch_size=batch_size)
     verification = Verification(fast, exact, bound, seed, batch_size)
     return verification.show, verification.compare, bound
-
-
-def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]:
-    """What a verified run says of itself; ``bound`` is the margin in logits, null where float32 decided everything."""
-    return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
-
-
-def _doubts(described: dict[str, Any]) -> list[str]:
-    """What was not certain about how the network answers, and about what the labels mean to it."""
-    caution = described.get("scale", {}).get("caution")
-    return [*([] if caution is None else [caution]), *described.get("labels", {}).get("cautions", ())]
-
-
-def describe_scale(found: Found) -> dict[str, Any]:
-    """What a reader of a summary must know of the scale of a network's answers."""
-    return {"scale": found.as_dict()}
 
 
 def dtype_name(model: Classifier) -> str:

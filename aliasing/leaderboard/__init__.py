@@ -23,10 +23,10 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import torch
@@ -34,9 +34,10 @@ import torch
 from aliasing import tables
 from aliasing.errors import InputError, UsageError
 from aliasing.images import ImageSource, open_images
-from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, PairMetrics, measure_jitter, paired
+from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, PairMetrics, measure_jitter
 from aliasing.jitter.network import Execution, has_fast_bfloat16
 from aliasing.jitter.precision import PRECISIONS
+from aliasing.jitter.result import paired
 from aliasing.leaderboard.cost import Cost, cost, views_per_second
 from aliasing.leaderboard.entrants import (
     CONVERTED,
@@ -52,10 +53,17 @@ from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import command_line, versions, write_json
+from aliasing.records import Records
+from aliasing.result import Result, protocol_of, read_json, read_summary
 from aliasing.runs import ALONE, Ranks, hold, keep_apart
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.specification import parse
 from aliasing.undisturbed import surroundings_kept
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from aliasing.tables import Format
 
 __all__ = ["Cost", "Leaderboard", "Measured", "compare_networks", "cost", "views_per_second"]
 
@@ -86,8 +94,8 @@ class Measured:
     shifted: Jitter
 
 
-@dataclass(frozen=True)
-class Leaderboard:
+@dataclass(frozen=True, repr=False)
+class Leaderboard(Result):
     """Many networks, measured in the same way.
 
     Attributes
@@ -106,6 +114,7 @@ class Leaderboard:
     unmeasured: Mapping[str, str]
     settings: dict[str, Any]
     speed: dict[str, Any]
+    _kept: dict[str, Any] | None = None  # the summary that a folder holds
 
     def summary(self) -> dict[str, Any]:
         """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval.
@@ -115,6 +124,8 @@ class Leaderboard:
         with the paired interval; ``pareto`` lists the networks that no other beats in both accuracy and consistency;
         ``unmeasured`` those that could not be measured, and why; then follow ``images``, ``settings``, ``versions``.
         """
+        if self._kept is not None:
+            return self._kept
         models: dict[str, Any] = {}
         skipped: dict[str, str] = {}
         images, turned, inputs = 0, 0, ""
@@ -156,8 +167,38 @@ class Leaderboard:
         and the costs with ``views_per_second`` on this machine."""
         return pa.Table.from_pylist(tables.flat(tables.leaderboard_columns(self.summary(), self.speed)))
 
-    def _repr_html_(self) -> str:
-        return "\n".join(tables.leaderboard_tables(self.summary(), self.speed, "html"))
+    def plot(self) -> "Figure":
+        """Accuracy against consistency (:func:`aliasing.plots.leaderboard`)."""
+        from aliasing import plots
+
+        return plots.leaderboard(self)
+
+    def readable(self, form: "Format") -> list[str]:
+        """The networks, and each minus its plain sibling."""
+        return tables.leaderboard_tables(self.summary(), self.speed, form)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        folder = Path(folder)
+        summary, speed = read_summary(folder, "networks"), folder / "speed.json"
+        settings = summary["settings"]
+        protocol, consistency = protocol_of(settings), protocol_of(settings, "consistency")
+        networks = {}
+        for name, model in summary["models"].items():
+            jitter = shifted = Jitter({name: model}, protocol, settings, Records(folder))
+            if consistency != protocol:
+                shifted = Jitter({name: model}, consistency, settings, Records(folder / "consistency"))
+            costs = Cost(*(model[one.name] for one in fields(Cost)))
+            networks[name] = Measured(model["group"], model["sibling"], costs, jitter, shifted)
+        measured = read_json(speed) if speed.is_file() else {}
+        return cls(networks, summary["unmeasured"], settings, measured, summary)
+
+    def _write_records(self, folder: Path) -> None:
+        for measured in self.networks.values():
+            measured.jitter._write_records(folder)
+            if measured.shifted is not measured.jitter:
+                measured.shifted._write_records(folder / "consistency")
+        write_json(folder / "speed.json", self.speed)
 
     def _difference(self, first: str, second: str) -> dict[str, Any]:
         """Second minus first on the same images, each measure from its own protocol."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from aliasing import __version__
@@ -21,19 +22,23 @@ from aliasing.report.runs import Run, identity_of, read_run, with_titles
 
 if TYPE_CHECKING:
     from aliasing.report.blocks import Section
+    from aliasing.result import Result
 
 __all__ = ["Run", "read_run", "write_report"]
 
 LARGEST = 10_000_000  # bytes of a page that is still pleasant to send and to open
 
 
-def write_report(runs: str | Path | Sequence[str | Path], path: str | Path, title: str = "") -> list[str]:
-    """Write one HTML page from the folders of one or several runs.
+def write_report(
+    runs: "str | Path | Result | Sequence[str | Path | Result]", path: str | Path, title: str = ""
+) -> list[str]:
+    """Write one HTML page from one or several results.
 
     Parameters
     ----------
-    runs : str or Path, or a sequence of them
-        What ``--out DIR`` of ``jitter``, ``depth``, ``attribute``, ``spectrum`` or ``features`` has left.
+    runs : str, Path or Result, or a sequence of them
+        What a measurement returned, or what ``--out DIR`` of ``jitter``, ``compare``, ``depth``, ``attribute``,
+        ``spectrum`` or ``features`` has left.
     path : str or Path
         The page; what was there is replaced.
     title : str
@@ -51,11 +56,12 @@ def write_report(runs: str | Path | Sequence[str | Path], path: str | Path, titl
     InputError
         A folder holds no run, or the page cannot be written.
     """
-    folders = [runs] if isinstance(runs, str | Path) else list(runs)
-    if not folders:
+    given = list(runs) if isinstance(runs, Sequence) and not isinstance(runs, str) else [runs]
+    if not given:
         raise UsageError("no run was given; give the folder of one or several")
     path = Path(path)
-    page, cautions = make_page([read_run(folder) for folder in folders], title)
+    with TemporaryDirectory() as folder:
+        page, cautions = make_page([_read(run, Path(folder) / str(number)) for number, run in enumerate(given)], title)
     content = page.encode()
     if len(content) > LARGEST:
         cautions.append(f"the page has {len(content) / 1e6:.0f} MB; give it fewer runs")
@@ -64,6 +70,14 @@ def write_report(runs: str | Path | Sequence[str | Path], path: str | Path, titl
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another --out") from None
     return cautions
+
+
+def _read(run: "str | Path | Result", folder: Path) -> Run:
+    """A run from its folder; a result in memory is written to a folder first."""
+    if isinstance(run, str | Path):
+        return read_run(run)
+    run.write(folder)
+    return read_run(folder)
 
 
 def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:

@@ -17,7 +17,8 @@ from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import HERE, panel, tell
 from aliasing.report.blocks import Block, Cell, Chart, Command, Explorer, Look, Looks, Pair, Pairs, Section, Table, Text
 from aliasing.report.pictures import embed
-from aliasing.report.runs import Run, read_json
+from aliasing.report.runs import Run
+from aliasing.result import read_json
 
 FOLDER = "examples"
 _KINDS = {"most": "among the least stable", "least": "among the most stable"}

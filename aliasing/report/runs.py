@@ -1,17 +1,15 @@
 """What does this folder hold? The results of a run, read from disk; nothing is measured again."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aliasing.errors import InputError
 from aliasing.outputs import output_of
 from aliasing.outputs.base import Output
+from aliasing.result import kind_of, read_summary
 
 KINDS = ("networks", "depth", "attribution", "spectrum", "features")
-_LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
 
 
 @dataclass(frozen=True)
@@ -78,21 +76,8 @@ def read_run(folder: str | Path) -> Run:
         There is no such folder, or it holds no run that can be shown.
     """
     folder = Path(folder)
-    path = folder / "summary.json"
-    if not path.is_file():
-        what = "no such folder" if not folder.exists() else "it holds no summary.json"
-        raise InputError(
-            f"{folder}: {what}; give the folder that `--out DIR` of jitter, compare, depth, attribute, spectrum or"
-            " features left"
-        )
-    summary = read_json(path)
-    kind = _kind(summary)
-    if kind is None:
-        raise InputError(
-            f"{folder}: its summary.json is not that of a run; there are runs of jitter, depth, attribute, spectrum"
-            " and features"
-        )
-    return Run(folder, kind, summary)
+    summary = read_summary(folder)
+    return Run(folder, str(kind_of(summary)), summary)
 
 
 def with_titles(runs: Sequence[Run]) -> list[Run]:
@@ -122,41 +107,3 @@ def identity_of(model: dict[str, Any]) -> str:
     """What a summary says of which network it is; the hash of its weights where it says no more."""
     weights = model.get("weights")
     return str(model.get("identity") or (weights.get("sha256") if isinstance(weights, dict) else "") or "")
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of a run.
-
-    Raises
-    ------
-    InputError
-        It cannot be read.
-    """
-    try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise InputError(f"{path} has more than {_LARGEST_JSON >> 20} MB; no run leaves that much")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read ({reason}); measure again") from None
-
-
-def _kind(summary: Any) -> str | None:
-    if not isinstance(summary, dict):
-        return None
-    if _mapping(summary, "variants") and isinstance(summary.get("sites"), list) and "model" in summary:
-        return "attribution"
-    if _mapping(summary, "models"):
-        models = list(summary["models"].values())
-        if not all(isinstance(model, dict) for model in models):
-            return None
-        return "depth" if all("layers" in model and "sites" in model for model in models) else "networks"
-    if _mapping(summary, "operators"):
-        return "spectrum"
-    if _mapping(summary, "layers") and "model" in summary:
-        return "features"
-    return None
-
-
-def _mapping(summary: dict[str, Any], key: str) -> bool:
-    return isinstance(summary.get(key), dict) and bool(summary[key])

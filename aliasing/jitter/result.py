@@ -1,0 +1,235 @@
+"""What a jitter measurement returns: the networks, and the records that every number follows from."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pyarrow as pa
+
+from aliasing import tables
+from aliasing.errors import InputError
+from aliasing.jitter.metrics import PairedMetrics, PairMetrics
+from aliasing.outputs import OUTPUTS, output_of_table
+from aliasing.outputs.base import Output
+from aliasing.protocols import ViewProtocol
+from aliasing.provenance import command_line, versions
+from aliasing.records import InputsDigest, Part, Records, differing_input
+from aliasing.result import Result, protocol_of, read_summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from aliasing.tables import Format
+
+__all__ = ["Jitter", "paired"]
+
+# Of the records that are summarised; 16 blocks of 32 images with 8 pairs are 4096 rows.
+_BLOCKS_AT_ONCE = 16
+
+
+@dataclass
+class _Measured:
+    """What the records of one network come to."""
+
+    metrics: PairMetrics
+    minus_first: PairedMetrics
+    images: int = 0
+    skipped: dict[str, str] = field(default_factory=dict)
+    not_finite: list[str] = field(default_factory=list)
+    turned: int = 0
+    bounds: list[float] = field(default_factory=list)
+    inputs: InputsDigest = field(default_factory=InputsDigest)
+
+
+@dataclass(frozen=True, repr=False)
+class Jitter(Result):
+    """What was measured: the networks, and the records that every number follows from.
+
+    Attributes
+    ----------
+    models : dict of str to dict
+        Each network's weights, input size, geometry and notes, by name.
+    protocol : ViewProtocol
+    settings : dict
+        What was asked for.
+    """
+
+    models: dict[str, dict[str, Any]]
+    protocol: ViewProtocol
+    settings: dict[str, Any]
+    _records: Records
+    _kept: dict[str, Any] | None = None  # the summary that a folder holds
+
+    @property
+    def output(self) -> type[Output] | None:
+        """What of the networks' answers was compared; None where the settings do not say, and the records must."""
+        return OUTPUTS[self.settings["output"]] if "output" in self.settings else None
+
+    @property
+    def records(self) -> pa.Table:
+        """One row a pair of views, of all networks (see :mod:`aliasing.outputs`)."""
+        return self._records.table(list(self.models))
+
+    def tables(self, model: str) -> Iterator[pa.Table]:
+        """The records of a network that its measures follow from, some blocks at a time."""
+        return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
+
+    def _parts(self, model: str) -> Iterator[list[Part]]:
+        parts = self._records.parts(model, None if self.output is None else self.output.needed())
+        return iter(lambda: list(islice(parts, _BLOCKS_AT_ONCE)), [])
+
+    def metrics(self, model: str) -> PairMetrics:
+        """The measures of a network, accumulated from its records some blocks at a time."""
+        metrics = PairMetrics(output=self.output)
+        for table in self.tables(model):
+            metrics.add(table)
+        return metrics
+
+    def difference(self, first: str, second: str) -> PairedMetrics:
+        """Second minus first on the same images, accumulated some blocks at a time."""
+        return paired(self, first, self, second)
+
+    @cached_property
+    def _measured(self) -> dict[str, _Measured]:
+        """What one pass over the records of all networks, side by side, makes of each."""
+        output = self.output
+        measured = {name: _Measured(PairMetrics(output=output), PairedMetrics(output=output)) for name in self.models}
+        for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
+            first: pa.Table | None = None
+            for found, parts in zip(measured.values(), parts_of_all, strict=True):
+                _require_same_inputs(parts_of_all[0], parts)
+                table = pa.concat_tables([part.table for part in parts])
+                found.metrics.add(table)
+                for part in parts:
+                    found.images += len(part.images)
+                    found.skipped |= part.skipped
+                    found.not_finite += part.not_finite
+                    found.turned += len(part.turned)
+                    found.bounds += [] if part.bound is None else [part.bound]
+                    found.inputs.add(part.inputs)
+                if first is None:
+                    first = table
+                else:
+                    found.minus_first.add(first, table)
+        return measured
+
+    def most_jittery(self, model: str) -> str | None:
+        """The name of the image on which the output moves most; None where it never moves, or has no such measure."""
+        found: tuple[float, str | None] = (0.0, None)
+        for table in self.tables(model):
+            output = self.output or output_of_table(table)
+            movement = output.measure(output.movement).totals(table) if output.movement else None
+            if movement is not None and len(movement.names):
+                most = int(movement.totals.argmax())
+                found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
+        return found[1]
+
+    def summary(self) -> dict[str, Any]:
+        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
+
+        It follows from the records alone: ``models`` (each network's measures), ``differences`` (each network minus
+        the first, on the same images, with the paired interval), ``images`` (how many, which were skipped and why),
+        ``settings`` and ``versions``.
+        """
+        if self._kept is not None:
+            return self._kept
+        networks: dict[str, Any] = {}
+        differences: list[dict[str, Any]] = []
+        skipped: dict[str, str] = {}
+        images, turned, inputs = 0, 0, ""
+        for name, found in self._measured.items():
+            metrics, images, turned, inputs = found.metrics, found.images, found.turned, str(found.inputs)
+            skipped |= found.skipped
+            if networks:
+                names = {"first": next(iter(networks)), "second": name, "images": found.minus_first.images}
+                estimates = {key: value.as_dict() for key, value in found.minus_first.estimates().items()}
+                differences.append({**names, **estimates})
+            estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
+            networks[name] = {
+                **estimates,
+                "images": metrics.images,
+                "pairs": metrics.pairs,
+                "images_that_change": metrics.changed_images,
+                "near_ties": metrics.near_ties,
+                "not_finite": list(found.not_finite),
+                "cautions": metrics.cautions() + _doubts(self.models[name]),
+                **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
+                **self.models[name],
+            }
+        return {
+            "models": networks,
+            "differences": differences,
+            "images": {
+                "source": self.settings["images"],
+                "identity": inputs,
+                "found": images,
+                "turned": turned,
+                "skipped": skipped,
+            },
+            "settings": self.settings,
+            "versions": versions(),
+            "command": command_line(),
+        }
+
+    def table(self) -> pa.Table:
+        """One row per network: each measure with the ends of its interval, and the same minus the first network's."""
+        return pa.Table.from_pylist(tables.flat(tables.jitter_columns(self.summary())))
+
+    def plot(self) -> "Figure":
+        """The networks by measure (:func:`aliasing.plots.jitter`)."""
+        from aliasing import plots
+
+        return plots.jitter(self)
+
+    def readable(self, form: "Format") -> list[str]:
+        """The networks, and their paired differences."""
+        return tables.jitter_tables(self.summary(), form)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        folder = Path(folder)
+        summary, records = read_summary(folder, "networks"), Records(folder)
+        for name in summary["models"]:
+            if records.missing(name):
+                raise InputError(f"{folder} is not finished: records of {name} are missing; run the same command again")
+        return cls(summary["models"], protocol_of(summary["settings"]), summary["settings"], records, summary)
+
+    def _write_records(self, folder: Path) -> None:
+        self._records.write_to(folder, self.models)
+
+
+def paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetrics:
+    """Second minus first on the same images, accumulated some blocks at a time.
+
+    Raises
+    ------
+    InputError
+        They were shown other images.
+    """
+    metrics = PairedMetrics(output=before.output)
+    for a, b in zip(before._parts(first), after._parts(second), strict=True):
+        _require_same_inputs(a, b)
+        metrics.add(*(pa.concat_tables([part.table for part in parts]) for parts in (a, b)))
+    return metrics
+
+
+def _require_same_inputs(some: Sequence[Part], others: Sequence[Part]) -> None:
+    for one, other in zip(some, others, strict=True):
+        difference = differing_input(one.inputs, other.inputs)
+        if difference:
+            raise InputError(f"these networks were shown other images: {difference}; measure them again, together")
+
+
+def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]:
+    """What a verified run says of itself; ``bound`` is the margin in logits, null where float32 decided everything."""
+    return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
+
+
+def _doubts(described: dict[str, Any]) -> list[str]:
+    """What was not certain about how the network answers, and about what the labels mean to it."""
+    caution = described.get("scale", {}).get("caution")
+    return [*([] if caution is None else [caution]), *described.get("labels", {}).get("cautions", ())]

@@ -1,0 +1,172 @@
+"""What every measurement returns: a summary, a table and a figure, in memory or read from the folder that it left."""
+
+import json
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from aliasing.errors import InputError, UsageError
+from aliasing.provenance import write_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+    from aliasing.downsample.survey import OperatorSurvey
+    from aliasing.protocols import ViewProtocol
+    from aliasing.tables import Format
+
+__all__ = ["Result", "kind_of", "open", "read_json", "read_summary"]
+
+_LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
+
+
+class Result(ABC):
+    """What a measurement returns, and what `aliasing.open` reads from a folder."""
+
+    @abstractmethod
+    def summary(self) -> dict[str, Any]:
+        """Every estimate with its 95 % interval, and how it was made: what is in ``summary.json``."""
+
+    @abstractmethod
+    def table(self) -> "pa.Table":
+        """The estimates, each with the ends of its interval (``…_low``, ``…_high``)."""
+
+    @abstractmethod
+    def plot(self) -> "Figure":
+        """The figure of `aliasing.plots`."""
+
+    @abstractmethod
+    def readable(self, form: "Format") -> list[str]:
+        """The tables that a command prints."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Read what a command or a measurement with this ``out`` left.
+
+        Raises InputError if the folder holds no such result, or one that is not finished.
+        """
+
+    def write(self, folder: str | Path) -> None:
+        """Write ``summary.json``, ``records/`` and ``figure.png`` to a folder."""
+        from aliasing import plots
+
+        folder = Path(folder)
+        self._write_records(folder)
+        write_json(folder / "summary.json", self.summary())
+        plots.save(self.plot(), folder / "figure.png")
+
+    @abstractmethod
+    def _write_records(self, folder: Path) -> None: ...
+
+    def __repr__(self) -> str:
+        return "\n\n".join(self.readable("table"))
+
+    def _repr_html_(self) -> str:
+        return "\n".join(self.readable("html"))
+
+
+def open(folder: str | Path) -> "Result | OperatorSurvey":  # noqa: A001 - al.open
+    """Open the folder that a command with ``--out`` left.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Of ``aliasing jitter``, ``compare``, ``depth``, ``attribute`` or ``spectrum``, or of the functions behind them.
+
+    Returns
+    -------
+    Result
+        As the function returned it: it can be summarised, plotted, compared and put on a page.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no result.
+
+    Examples
+    --------
+    >>> import tempfile, aliasing as al
+    >>> from torch import nn
+    >>> network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     al.measure_jitter(network, "sample", limit=2).write(folder)
+    ...     al.open(folder).summary()["models"]["Sequential"]["pairs"]
+    16
+    """
+    from aliasing.depth.attribution import Attribution
+    from aliasing.depth.profile import Profile
+    from aliasing.downsample.survey import OperatorSurvey
+    from aliasing.jitter import Jitter
+    from aliasing.leaderboard import Leaderboard
+
+    summary = read_summary(Path(folder))
+    networks: type[Result] = Leaderboard if "pareto" in summary else Jitter
+    classes: dict[str | None, type[Result] | type[OperatorSurvey]]
+    classes = {"networks": networks, "depth": Profile, "attribution": Attribution, "spectrum": OperatorSurvey}
+    kind = kind_of(summary)
+    if kind not in classes:
+        raise InputError(f"{folder} holds {kind or 'nothing'} that can be opened; its numbers are in summary.json")
+    return classes[kind].open(folder)
+
+
+def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
+    """The ``summary.json`` of a folder, of a kind that is expected; InputError if there is none."""
+    path = folder / "summary.json"
+    if not path.is_file():
+        what = "no such folder" if not folder.exists() else "it holds no summary.json"
+        raise InputError(
+            f"{folder}: {what}; give the folder that `--out DIR` of jitter, compare, depth, attribute, spectrum or"
+            " features left"
+        )
+    summary = read_json(path)
+    found = kind_of(summary)
+    if found is None or kind not in (None, found):
+        raise InputError(f"{folder}: its summary.json is that of {found or 'no run'}, not of {kind or 'a run'}")
+    known: dict[str, Any] = summary
+    return known
+
+
+def kind_of(summary: Any) -> str | None:
+    """What a summary is of: "networks", "depth", "attribution", "spectrum" or "features"; None if of nothing known."""
+    if not isinstance(summary, dict):
+        return None
+    if _mapping(summary, "variants") and isinstance(summary.get("sites"), list) and "model" in summary:
+        return "attribution"
+    if _mapping(summary, "models"):
+        models = list(summary["models"].values())
+        if not all(isinstance(model, dict) for model in models):
+            return None
+        return "depth" if all("layers" in model and "sites" in model for model in models) else "networks"
+    if _mapping(summary, "operators"):
+        return "spectrum"
+    if _mapping(summary, "layers") and "model" in summary:
+        return "features"
+    return None
+
+
+def _mapping(summary: dict[str, Any], key: str) -> bool:
+    return isinstance(summary.get(key), dict) and bool(summary[key])
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file of a run; InputError if it cannot be read."""
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise InputError(f"{path} has more than {_LARGEST_JSON >> 20} MB; no run leaves that much")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} cannot be read ({reason}); measure again") from None
+
+
+def protocol_of(settings: dict[str, Any], key: str = "protocol") -> "ViewProtocol":
+    """The protocol that a summary's settings describe."""
+    from aliasing.protocols import make_protocol
+
+    try:
+        given = dict(settings[key])
+        return make_protocol(given.pop("name"), **{**given, "resizer": given["resizer"]["name"]})
+    except (KeyError, TypeError, UsageError) as error:
+        raise InputError(f"the summary's {key} cannot be made again ({error}); measure again") from None
