@@ -55,8 +55,8 @@ def run(run: Run) -> dict[str, Any]:
     seeds = (0,) if run.quick else (0, 1, 2)
     scratch = Recipe(1 if run.quick else 4, "sgd", 0.1, 128, cosine=True, weight_decay=5e-4)
     fine = Recipe(1, "sgd", 0.02, 128, cosine=True, weight_decay=5e-4)
-    images = resized(cifar10(run, "train", 384 if run.quick else 25_600), SIZE)
-    fewer = resized(cifar10(run, "train", 384 if run.quick else 12_800), SIZE)
+    images = resized(cifar10(run, "train", 192 if run.quick else 25_600), SIZE)
+    fewer = resized(cifar10(run, "train", 192 if run.quick else 12_800), SIZE)
     test = resized(cifar10(run, "test", 50 if run.quick else 5000), SIZE)
     found: dict[str, dict[str, list[Any]]] = {}
     weights: dict[str, Any] = {}

@@ -60,8 +60,8 @@ Answers = dict[tuple[int, int], npt.NDArray[np.int64]]
 def run(run: Run) -> dict[str, Any]:
     """Train both networks both ways, move the test images, and draw."""
     seeds = (0,) if run.quick else (0, 1, 2)
-    images = cifar10(run, "train", 640 if run.quick else 16_000)
-    test = cifar10(run, "test", 60 if run.quick else 500)
+    images = cifar10(run, "train", 256 if run.quick else 16_000)
+    test = cifar10(run, "test", 30 if run.quick else 500)
     small = resized(images, SIZE), resized(test, SIZE)
     weights: dict[str, Any] = {}
     answers: dict[str, dict[str, list[Answers]]] = {}

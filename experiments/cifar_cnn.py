@@ -59,8 +59,8 @@ def network() -> nn.Sequential:
 def run(run: Run) -> dict[str, Any]:
     """Train, test and draw."""
     recipe = Recipe(1 if run.quick else EPOCHS, "adam", 1e-4, 128, bf16=True)
-    images = cifar10(run, "train", 640 if run.quick else None)
-    test = cifar10(run, "test", 500 if run.quick else None)
+    images = cifar10(run, "train", 256 if run.quick else None)
+    test = cifar10(run, "test", 250 if run.quick else None)
     torch.manual_seed(recipe.seed)
     module = network()
     history = train(module, images, test, augment, show, recipe, run.out / "training" / "cifar_cnn.safetensors")

@@ -54,7 +54,7 @@ def run(run: Run) -> dict[str, Any]:
     images, test = fashion_mnist(run, "train"), fashion_mnist(run, "test")
     whole = len(images) > max(IMAGES)
     seeds = range(1 if run.quick or whole else 3)
-    epochs = (1 if whole else 10) if run.quick else (5 if whole else 20)
+    epochs = (1 if whole else 5) if run.quick else (5 if whole else 20)
     shown = {name: index if whole else _first(images, name) for index, name in IMAGES.items()}
     histories: dict[str, list[Any]] = {name: [] for name in NETWORKS}
     correct = {name: np.zeros((len(SHIFTS), len(test)), np.int64) for name in NETWORKS}

@@ -37,7 +37,7 @@ FLOOR = 1e-7
 
 def run(run: Run) -> dict[str, Any]:
     """Measure the network, plain and with each operator, under both kinds of shift."""
-    tests, data = cifar_test(run, full=5000, quick=30)
+    tests, data = cifar_test(run, full=5000, quick=15)
     statistics = 50 if run.quick else 2000
     networks = variants(run, statistics)
     found: dict[str, dict[str, dict[str, Estimate]]] = {}

@@ -13,11 +13,12 @@ import pytest
 from conftest import DATA, NEEDS, run_quickly
 
 from experiments.__main__ import claims
+from experiments.coverage import examine
 
 # Those that measure and draw in one go; the others draw from what other commands left.
 NAMES = [name for name in claims() if hasattr(import_module(f"experiments.{name}"), "run")]
-# A second run of these takes under three seconds each.
-FAST = ("cnn_by_hand", "coverage", "dataset_bias", "location", "mlp_vs_cnn", "spectrum")
+# A second run of these takes seconds; mlp_vs_cnn has its own in test_experiments_training.py.
+FAST = ("cnn_by_hand", "dataset_bias", "location", "spectrum")
 SAME = ("settings", "data", "weights", "numbers", "threads")
 ALL_IN_ONE_PROCESS = """
 import sys, traceback
@@ -36,6 +37,11 @@ def test_a_second_run_gives_the_same(name: str, tmp_path: Path, quick: Callable[
     again = run_quickly(name, tmp_path)
     for part in SAME:
         assert again[part] == quick(name)[part]
+
+
+def test_a_network_that_is_examined_again_gives_the_same_row() -> None:
+    """Of ``coverage``, whose eight networks together take long."""
+    assert examine("timm:resnet26d") == examine("timm:resnet26d")
 
 
 @pytest.fixture(scope="module")

@@ -137,8 +137,11 @@ def test_every_variant_is_trained_and_fine_tuned(summary: Callable[[str], dict[s
     assert len({weights["sha256"] for weights in found["weights"].values()}) == 8
 
 
-def test_what_is_trained_is_not_trained_again(tmp_path: Path) -> None:
+def test_what_is_trained_is_not_trained_again(tmp_path: Path, quick: Callable[[str], dict[str, Any]]) -> None:
+    """And trained from nothing, it is the same as in another folder."""
     first = run_quickly("mlp_vs_cnn", tmp_path)
+    for part in ("settings", "data", "weights", "numbers", "threads"):
+        assert first[part] == quick("mlp_vs_cnn")[part]
     checkpoint = tmp_path / "training" / "MLP-seed0.checkpoint.safetensors"
     begun = checkpoint.stat().st_mtime_ns
     assert run_quickly("mlp_vs_cnn", tmp_path)["numbers"] == first["numbers"]
