@@ -93,9 +93,6 @@ def run(arguments: argparse.Namespace) -> None:
             antialiased=arguments.antialias,
             recalibrate_on=arguments.recalibrate,
             installed=arguments.installed,
-            precision=arguments.precision,
-            device=arguments.device,
-            compiled=arguments.compile,
             **options,
         )
         if options["ranks"].rank > 0:

@@ -85,9 +85,6 @@ def run(arguments: argparse.Namespace) -> None:
             images,
             protocol,
             output=arguments.output,
-            precision=arguments.precision,
-            device=arguments.device,
-            compiled=arguments.compile,
             **options,
         )
         if options["ranks"].rank > 0:

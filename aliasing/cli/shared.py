@@ -150,23 +150,21 @@ def add_format(parser: argparse.ArgumentParser, json: str = "print the summary i
 def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Hold the folder of a measurement, and send what networks print to standard error.
 
-    Yields the measurement's arguments from the options of `add_run`, and its ``ranks``, the processes that share it;
-    only the first of them writes and prints the result.
+    Yields the measurement's arguments from the options of `add_run` and, where the command has them, `add_execution`,
+    and its ``ranks``, the processes that share it; only the first of them writes and prints the result.
     """
     from aliasing.runs import hold, join_ranks
 
     source_of(arguments)  # before there is a folder
     ranks = join_ranks()
+    options: dict[str, Any] = {
+        name: getattr(arguments, name) for name in ("limit", "batch_size", "seed", "out", "timeout")
+    }
+    options |= {"progress": not arguments.json, "ranks": ranks}
+    if "compile" in arguments:
+        options |= {"precision": arguments.precision, "device": arguments.device, "compiled": arguments.compile}
     with hold(arguments.out, ranks), redirect_stdout(sys.stderr):
-        yield {
-            "limit": arguments.limit,
-            "batch_size": arguments.batch_size,
-            "seed": arguments.seed,
-            "out": arguments.out,
-            "progress": not arguments.json,
-            "ranks": ranks,
-            "timeout": arguments.timeout,
-        }
+        yield options
 
 
 def add_animate(parser: argparse.ArgumentParser, shown: str) -> None:
