@@ -22,7 +22,6 @@ from itertools import product
 from typing import Any, overload
 
 import numpy as np
-from array_api_compat import array_namespace, device
 from numpy.typing import ArrayLike, NDArray
 
 from aliasing.axes import (
@@ -38,7 +37,18 @@ from aliasing.axes import (
     whole,
 )
 from aliasing.errors import InputError, UsageError
-from aliasing.spectrum import Array, along, at, axis_frequencies, check_array, check_signal, last, power, real_dtype
+from aliasing.spectrum import (
+    Array,
+    along,
+    array_namespace,
+    at,
+    axis_frequencies,
+    check_array,
+    check_signal,
+    last,
+    power,
+    real_dtype,
+)
 
 
 @overload
@@ -259,7 +269,7 @@ def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = L
     shape = list(x.shape)
     for axis, samples in zip(axes, kept, strict=True):
         shape[axis] *= samples.step
-    y = xp.zeros(tuple(shape), dtype=x.dtype, device=device(x))
+    y = xp.zeros(tuple(shape), dtype=x.dtype, device=x.device)
     y[at(axes, kept)] = x
     return y
 
@@ -401,7 +411,7 @@ def baseband_energy(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> tuple[A
     inside[zero_frequency] = False
     mean_energy = energy[(..., *zero_frequency)]
     sums = [
-        xp.sum(energy * xp.asarray(part, dtype=energy.dtype, device=device(x)), axis=tuple(range(-count, 0)))
+        xp.sum(energy * xp.asarray(part, dtype=energy.dtype, device=x.device), axis=tuple(range(-count, 0)))
         for part in (inside, ~below)
     ]
     real = sums[0] + sums[1] > mean_energy * rounding_share(float(xp.finfo(energy.dtype).eps), sizes)
@@ -583,7 +593,7 @@ def _filter(xp: Any, x: Array, axis: int, gain: NDArray[Any]) -> Array:
     if real:
         gain = gain[: size // 2 + 1]  # the other half mirrors this one
     complex_dtype = xp.complex64 if real_dtype(xp, x) == xp.float32 else xp.complex128
-    factor = xp.asarray(along(x, axis, gain), dtype=complex_dtype, device=device(x))
+    factor = xp.asarray(along(x, axis, gain), dtype=complex_dtype, device=x.device)
     if real:
         return xp.fft.irfft(xp.fft.rfft(x, axis=axis) * factor, n=size, axis=axis)
     return xp.fft.ifft(xp.fft.fft(x, axis=axis) * factor, axis=axis)
@@ -595,7 +605,7 @@ def _mean(x: Array, axes: tuple[int, ...]) -> Array:
         return xp.mean(x, axis=axes, keepdims=True)
     # Over the first axes, a product with ones is several times as fast as a reduction.
     samples = math.prod(x.shape[: len(axes)])
-    ones = xp.full((samples,), 1 / samples, dtype=x.dtype, device=device(x))
+    ones = xp.full((samples,), 1 / samples, dtype=x.dtype, device=x.device)
     return xp.reshape(ones @ xp.reshape(x, (samples, -1)), x.shape[len(axes) :])
 
 

@@ -19,7 +19,6 @@ from functools import lru_cache, reduce
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj
 from numpy.typing import NDArray
 
 from aliasing.axes import LAST_TWO, Axes, Rate, rate_per_axis, signal_axes, whole
@@ -223,7 +222,7 @@ def frequencies(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: 
     """
     xp, axes = check_signal(x, axes)
     each = _along_each(_sizes(x, axes), rate_per_axis(rate, len(axes)), onesided)
-    return tuple(xp.asarray(one, dtype=real_dtype(xp, x), device=device(x)) for one in each)
+    return tuple(xp.asarray(one, dtype=real_dtype(xp, x), device=x.device) for one in each)
 
 
 def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO, rate: Rate = 1.0) -> tuple[Array, Array]:
@@ -367,10 +366,10 @@ def power_law(
     _, rings = _means(x, axes, groups, abscissa)
     tiny = xp.finfo(rings.dtype).smallest_normal
     ordinate = xp.log(xp.where(rings > tiny, rings, xp.full_like(rings, tiny)))
-    weights = xp.asarray(deviation / (deviation @ deviation), dtype=rings.dtype, device=device(x))
+    weights = xp.asarray(deviation / (deviation @ deviation), dtype=rings.dtype, device=x.device)
     slope = xp.sum(ordinate * weights, axis=-1)
     centre = xp.mean(ordinate, axis=-1)
-    line = centre[..., None] + slope[..., None] * xp.asarray(deviation, dtype=rings.dtype, device=device(x))
+    line = centre[..., None] + slope[..., None] * xp.asarray(deviation, dtype=rings.dtype, device=x.device)
     variance = xp.sum((ordinate - line) ** 2, axis=-1) / (len(groups) - 2)
     error = xp.sqrt(variance / float(deviation @ deviation))
     return PowerLaw(slope, error, centre - slope * float(abscissa.mean() + np.log(slowest)))
@@ -413,7 +412,7 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
     distance = _radius(sizes, relative) if region == "disc" else np.max(_grid(sizes, relative), axis=0)
     # A cutoff in hertz has been rounded twice: itself, and by the division.
     least = cutoff if slowest == 1 else cutoff / slowest * (1 - 2 * np.finfo(np.float64).eps)
-    above = xp.asarray(distance >= least, dtype=energy.dtype, device=device(x))
+    above = xp.asarray(distance >= least, dtype=energy.dtype, device=x.device)
     inner = tuple(range(-len(sizes), 0))
     total = xp.sum(energy, axis=inner)
     return xp.sum(energy * above, axis=inner) / xp.where(total > 0, total, xp.ones_like(total))
@@ -449,7 +448,7 @@ def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
             continue  # an axis of one pixel cannot be tapered
         window = np.sin(np.pi * np.arange(size) / size) ** 2
         window /= np.sqrt(np.mean(window**2))
-        x = x * xp.asarray(along(x, axis, window), dtype=real_dtype(xp, x), device=device(x))
+        x = x * xp.asarray(along(x, axis, window), dtype=real_dtype(xp, x), device=x.device)
     return x
 
 
@@ -490,7 +489,7 @@ def periodic(x: Array, axes: Axes = LAST_TWO) -> Array:
     laplacian[laplacian == 0] = -np.inf  # zero frequency: the smooth part has mean zero
     source = xp.fft.fftn(jumps, axes=axes)
     _check_finite(xp, source, axes)
-    smooth = xp.fft.ifftn(source * xp.asarray(1 / laplacian, dtype=real_dtype(xp, x), device=device(x)), axes=axes)
+    smooth = xp.fft.ifftn(source * xp.asarray(1 / laplacian, dtype=real_dtype(xp, x), device=x.device), axes=axes)
     return x - (smooth if xp.isdtype(x.dtype, "complex floating") else xp.real(smooth))
 
 
@@ -524,9 +523,18 @@ def check_signal(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]
 
 def check_array(x: Array, axes: Axes = LAST_TWO) -> tuple[Any, tuple[int, ...]]:
     """The array namespace of samples of any dtype, and the signal's axes counted from the front."""
-    if not is_array_api_obj(x):
-        raise TypeError(f"a NumPy array or a torch tensor is needed; got {type(x).__name__}")
-    return array_namespace(x), signal_axes(x.shape, axes)
+    try:
+        xp = array_namespace(x)
+    except TypeError:
+        raise TypeError(f"a NumPy array or a torch tensor is needed; got {type(x).__name__}") from None
+    return xp, signal_axes(x.shape, axes)
+
+
+def array_namespace(x: Array) -> Any:
+    """The functions of the library that an array belongs to; what finds them is loaded at the first array."""
+    import array_api_compat
+
+    return array_api_compat.array_namespace(x)
 
 
 def at(axes: Sequence[int], places: Sequence[slice | int]) -> tuple[slice | int, ...]:
@@ -610,9 +618,9 @@ def _means(x: Array, axes: Axes, groups: list[NDArray[np.intp]], middles: NDArra
     xp = array_namespace(energy)
     flat = xp.reshape(energy, (*energy.shape[: -len(axes)], -1))
     means = [
-        xp.mean(xp.take(flat, xp.asarray(group, device=device(x)), axis=-1), axis=-1)
+        xp.mean(xp.take(flat, xp.asarray(group, device=x.device), axis=-1), axis=-1)
         if group.size
-        else xp.full(flat.shape[:-1], float("nan"), dtype=flat.dtype, device=device(x))
+        else xp.full(flat.shape[:-1], float("nan"), dtype=flat.dtype, device=x.device)
         for group in groups
     ]
-    return xp.asarray(middles, dtype=flat.dtype, device=device(x)), xp.stack(means, axis=-1)
+    return xp.asarray(middles, dtype=flat.dtype, device=x.device), xp.stack(means, axis=-1)

@@ -22,7 +22,7 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert run.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("module", ["filters", "downsample", "layers"])
+@pytest.mark.parametrize("module", ["spectrum", "sampling", "filters", "downsample", "layers"])
 def test_signals_need_numpy_scipy_and_torch_alone(module: str) -> None:
     """Of what the package depends on they load these, and what these load themselves (torch loads tqdm)."""
     requirements = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
