@@ -3,7 +3,7 @@
 import json
 import os
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,24 @@ def _folder(name: str) -> Path:
     if not (DATA / name).exists():
         pytest.skip(f"no {name} in {DATA}; set ALIASING_DATA")
     return DATA / name
+
+
+@pytest.fixture
+def complaint(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that is refused with this exit code and one line on standard error, which says these parts."""
+    from aliasing.cli import main
+
+    def of(words: Sequence[str], code: int, *says: str) -> str:
+        capsys.readouterr()
+        assert main(words) == code
+        error = capsys.readouterr().err
+        assert error.endswith("\n")
+        assert error[:-1].isprintable()  # one line, and no Traceback
+        for part in says:
+            assert part in error
+        return error
+
+    return of
 
 
 @pytest.fixture(scope="session")

@@ -257,10 +257,5 @@ def test_what_too_few_images_cannot_tell_is_not_drawn(
         (["no_such_network"], 2, "no_such_network"),
     ],
 )
-def test_errors_of_the_command(
-    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["attribute", *arguments]) == code
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+def test_errors_of_the_command(arguments: list[str], code: int, message: str, complaint: Callable[..., str]) -> None:
+    complaint(["attribute", *arguments], code, message)

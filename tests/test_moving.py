@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -298,13 +299,10 @@ def test_jumps_are_the_views_whose_answer_is_new() -> None:
     ],
 )
 def test_a_film_that_cannot_be_made_is_refused_before_anything_is_measured(
-    arguments: list[str], code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], code: int, message: str, tmp_path: Path, complaint: Callable[..., str]
 ) -> None:
     arguments = [str(tmp_path / "out") if word == "OUT" else word for word in arguments]
-    assert main(["jitter", "--animate", *arguments]) == code
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
+    complaint(["jitter", "--animate", *arguments], code, message)
     assert not (tmp_path / "out").exists()
 
 

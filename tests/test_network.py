@@ -1,6 +1,7 @@
 """The copy of a network that is run: its device, its precision, its compilation, and the network itself untouched."""
 
 import platform
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ from torch import Tensor, nn
 
 import aliasing as al
 from aliasing import memory
-from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
 from aliasing.jitter import engine
 from aliasing.jitter import network as running
@@ -67,17 +67,14 @@ def test_views_and_weights_go_to_the_device_and_the_network_stays(monkeypatch: p
     ],
 )
 def test_a_device_that_is_not_there_is_one_line(
-    device: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    device: str, message: str, monkeypatch: pytest.MonkeyPatch, complaint: Callable[..., str]
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UsageError, match=message):
         Execution(device)
     for command in ("jitter", "compare", "depth"):
-        assert main([command, "--device", device]) == 2
-        error = capsys.readouterr().err
-        assert message in error
-        assert error.count("\n") == 1
+        complaint([command, "--device", device], 2, message)
 
 
 def test_a_number_beyond_the_devices_that_there_are_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from importlib import resources
 from pathlib import Path
@@ -273,21 +274,18 @@ def test_versions_that_differ_are_a_caution(measured: Path, tmp_path: Path, caps
     ],
 )
 def test_a_folder_that_holds_no_run_is_one_line(
-    content: str | None, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    content: str | None, message: str, tmp_path: Path, complaint: Callable[..., str]
 ) -> None:
     folder = tmp_path / "folder"
     folder.mkdir()
     if content is not None:
         (folder / "summary.json").write_text(content, encoding="utf-8")
-    assert main(["report", str(folder), "--out", str(tmp_path / "report.html")]) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert message in error
+    complaint(["report", str(folder), "--out", str(tmp_path / "report.html")], 1, message)
     assert not (tmp_path / "report.html").exists()
 
 
 def test_what_cannot_be_written_or_is_not_there_is_one_line(
-    measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    measured: Path, tmp_path: Path, complaint: Callable[..., str]
 ) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
     for arguments in (
@@ -295,9 +293,7 @@ def test_what_cannot_be_written_or_is_not_there_is_one_line(
         [str(measured / "crop"), "--out", str(tmp_path / "file" / "report.html")],
         [str(tmp_path / "nowhere"), "--out", str(tmp_path / "report.html")],
     ):
-        assert main(["report", *arguments]) == 1
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
+        error = complaint(["report", *arguments], 1)
         assert "cannot be written" in error or "no such folder" in error
 
 

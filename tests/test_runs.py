@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -243,13 +244,12 @@ def test_a_full_disk_and_a_folder_that_cannot_be_written_to_are_one_line(
     assert not left_over(tmp_path)
 
 
-def test_a_file_in_place_of_the_folder_is_one_line(photographs: Path, tmp_path: Path, capsys: Any) -> None:
+def test_a_file_in_place_of_the_folder_is_one_line(
+    photographs: Path, tmp_path: Path, complaint: Callable[..., str]
+) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
-        assert main(["jitter", "--models", NAME, "--images", str(photographs), "--out", str(out)]) == 1
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        assert "cannot be written" in error
+        complaint(["jitter", "--models", NAME, "--images", str(photographs), "--out", str(out)], 1, "cannot be written")
 
 
 def test_a_run_goes_on_when_there_is_room_again(
@@ -307,7 +307,7 @@ def test_damaged_and_missing_parts_are_measured_again(photographs: Path, tmp_pat
 
 
 def test_a_network_may_be_added_later_but_nothing_else_may_change(
-    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], complaint: Callable[..., str]
 ) -> None:
     few = ["--images", str(photographs), "--limit", "3", "--out"]
     jitter, depth = [*few, str(tmp_path / "jitter")], [*few, str(tmp_path / "depth")]
@@ -326,18 +326,16 @@ def test_a_network_may_be_added_later_but_nothing_else_may_change(
         (["depth", "--models", NAME, "--layers", "leaves", *depth], "layers was 'blocks' and is now 'leaves'"),
         (["depth", "--models", NAME, *jitter], "layers was None and is now 'blocks'"),
     ]:
-        assert main(change) == 1
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        assert difference in error
+        error = complaint(change, 1, difference)
 
 
 def test_ranks_that_cannot_be_reached_are_one_line(
-    photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    photographs: Path, monkeypatch: pytest.MonkeyPatch, complaint: Callable[..., str]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
-    assert main(["jitter", "--models", NAME, "--images", str(photographs)]) == 1
-    error = capsys.readouterr().err
-    assert error.count("\n") == 1
-    assert "the other processes of this run cannot be reached" in error
+    complaint(
+        ["jitter", "--models", NAME, "--images", str(photographs)],
+        1,
+        "the other processes of this run cannot be reached",
+    )
