@@ -11,7 +11,7 @@ import socket
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -29,10 +29,14 @@ from aliasing.images import BadImage, Image, decode
 from aliasing.images.entries import hash_bytes, shown
 from aliasing.jitter import Trace, trace
 from aliasing.models import Classifier, load_model
+from aliasing.operators import DEFAULT, OPERATORS
+from aliasing.plots.depth import unexplained
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS
+from aliasing.plots.svg import panel
 from aliasing.protocols import Drag
 from aliasing.protocols.base import Array
+from aliasing.surgery.specification import parse
 
 __all__ = ["FILTERS", "REACH", "depth_profile", "follow", "serve", "spectra"]
 
@@ -40,7 +44,9 @@ HOST = "127.0.0.1"
 REACH = Drag.reach  # pixels each way
 STEP = 0.125
 STRIDE = 2
-FILTERS = ("binomial3", "binomial4", "binomial5", "box3", "flc", "aps")
+# As a converted network's name has them: filters of the blur-pool, and the other operators.
+FILTERS = ("binomial3", "binomial4", "binomial5", "box3", *(name for name in OPERATORS if name != DEFAULT))
+_NETWORKS = ("plain", "anti-aliased")
 _LARGEST_UPLOAD = 50_000_000  # bytes
 # One computation at a time: hooks on a network that two pages share would see the other's views.
 _TURN = threading.Lock()
@@ -62,10 +68,9 @@ def spectra(view: Array, anti_aliasing: str) -> Figure:
     """The spectrum of a view, and what a stride of two aliases without and with the filter."""
     picture = prepare(view.clip(0, 255).astype(np.uint8), STRIDE)
     results = [compare(picture, "subsample", STRIDE)]
-    if anti_aliasing == "flc":
-        results.append(compare(picture, "fourier", STRIDE))
-    elif anti_aliasing != "aps":  # which selects samples and does not filter
-        results.append(compare(picture, "blur", STRIDE, anti_aliasing))
+    chosen = parse(anti_aliasing)
+    if "before" in OPERATORS[chosen["operator"]].placements:  # others select samples and do not filter
+        results.append(compare(picture, chosen["operator"], STRIDE, chosen["taps"]))
     return plots.spectrum(Spectra.of(picture, results, STRIDE))
 
 
@@ -154,9 +159,9 @@ class _Page:
                 ).classes("w-72 cursor-move")
                 self.place = ui.label().classes("place")
             with ui.row().classes("gap-4"):
-                self.cards = [_Card("plain", COLOURS[0]), _Card("anti-aliased", COLOURS[1])]
+                self.cards = [_Card(title, colour) for title, colour in zip(_NETWORKS, COLOURS, strict=False)]
         ui.label("Depth: which share of each map's change does the shift not explain?").classes("text-lg")
-        self.depth = ui.echart({}).classes("depth w-full h-72")
+        self.depth = ui.html(sanitize=False).classes("depth w-full")
         ui.label(f"The spectrum of the view, and what a stride of {STRIDE} folds").classes("text-lg")
         self.spectrum = ui.image().props('alt="spectra" fit=contain no-transition').classes("spectrum w-full max-w-5xl")
         ui.timer(0.05, self.refresh, once=True)
@@ -247,30 +252,9 @@ class _Page:
             self.spectrum.set_source(await asyncio.to_thread(_spectra_url, moved, anti_aliasing))
 
     def _draw_depth(self, profile: Profile) -> None:
-        series = []
-        for title, colour, network in zip(
-            ("plain", "anti-aliased"), COLOURS, profile.summary()["models"].values(), strict=False
-        ):
-            known = [
-                layer for layer in network["layers"] if (layer["unexplained_change"] or {}).get("value") is not None
-            ]
-            points = [
-                {"value": [place, layer["unexplained_change"]["value"]], "name": layer["name"]}
-                for place, layer in enumerate(known)
-            ]
-            series.append({"type": "line", "name": title, "data": points, "color": colour})
-        self.depth.options.clear()
-        self.depth.options.update(
-            {
-                "animation": False,
-                "legend": {},
-                "tooltip": {"trigger": "item"},
-                "xAxis": {"type": "value", "name": "layer", "minInterval": 1},
-                "yAxis": {"type": "value", "name": "unexplained change", "min": 0},
-                "series": series,
-            }
-        )
-        self.depth.update()
+        models = profile.summary()["models"].values()
+        networks = [(title, k, model) for k, (title, model) in enumerate(zip(_NETWORKS, models, strict=False))]
+        self.depth.set_content(panel(partial(unexplained, networks=networks), width=9))
 
 
 class _Card:

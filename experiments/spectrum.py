@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from aliasing import plots
 from aliasing import spectrum as spectra
-from aliasing.downsample.comparison import OPERATORS, compare, prepare
+from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import Spectra
 from aliasing.estimates import mean, share
 from aliasing.images import Image
@@ -31,6 +31,7 @@ from experiments._run import Run
 
 STRIDES = (2, 4)
 BINS = 48
+OPERATORS = ("subsample", "max", "average", "convolution", "blur", "fourier")
 _WORDS = {
     "subsample": "subsampled",
     "max": "maximum of the window",

@@ -22,9 +22,11 @@ def draw(axes: Axes) -> None:
 
 def test_a_panel_has_the_pages_colours_and_font_and_nothing_from_elsewhere() -> None:
     drawing = panel(draw)
-    assert not re.search(r"#[0-9a-f]{6}\b(?!\")", re.sub(r'(href="|url\()#\w+', "", drawing))
-    for colour in ("var(--series-0)", "var(--ink)", "var(--grey-50)"):
-        assert colour in drawing
+    root, _, body = drawing.partition(">")
+    assert not re.search(r"#[0-9a-f]{6}\b", re.sub(r'(href="|url\()#\w+', "", body))
+    for name, page in (("s0", "var(--series-0,#0072b2)"), ("i", "var(--ink,CanvasText)"), ("g50", "color-mix(")):
+        assert f"var(--{name})" in body
+        assert f"--{name}:{page}" in root
     assert "font-family" not in drawing
     assert "http" not in drawing
     assert "<style" not in drawing

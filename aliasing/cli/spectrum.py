@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aliasing.cli.shared import known_images, print_json, source_of
+from aliasing.operators import OPERATORS
 
 if TYPE_CHECKING:
     from aliasing.downsample.survey import OperatorSurvey
@@ -40,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=DEFAULT_OPERATORS,
         metavar="NAME",
-        help="subsample, max, average, convolution, blur, fourier; default: max convolution blur",
+        help="subsample, max, average, convolution, fourier, or a low-pass of `aliasing antialias`"
+        f" ({', '.join(OPERATORS)}); default: max convolution blur",
     )
     parser.add_argument("--stride", type=int, default=4, metavar="N", help="distance between samples kept (default 4)")
     parser.add_argument(

@@ -250,6 +250,7 @@ class BlurPool(_WithTaps):
     torch.Size([1, 3, 4, 4])
     """
 
+    title = "blur-pool"
     guarantees = frozenset(("linear", "constant kept"))
 
     @property

@@ -9,7 +9,10 @@ the baseband: what that aliases is the price of this much blur.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,10 +23,13 @@ from torch import Tensor
 
 from aliasing import downsample, sampling, spectrum
 from aliasing.axes import whole
+from aliasing.downsample.operator import Operator
 from aliasing.errors import InputError, UsageError
 from aliasing.filters import TapsLike, taps_per_axis
+from aliasing.operators import OPERATORS
 
-OPERATORS = ("subsample", "max", "average", "convolution", "blur", "fourier")
+# What summaries and figures have called an operator of the registry.
+_CALLED = {"fourier": "flc"}
 
 # Rec. 709 luma, from the stored values.
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
@@ -89,12 +95,12 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
     picture : array (channels, H, W)
         As `prepare` returns it.
     operator : str
-        One of `OPERATORS`: nothing, the maximum or the mean of stride×stride windows, a convolution (by default with a
-        5×5 box), a blur-pool (by default ``"binomial4"``), or the ideal low-pass.
+        One of `PLAIN`: nothing, the maximum or the mean of stride×stride windows, a convolution (by default with a
+        5×5 box); or a low-pass of `aliasing.operators.OPERATORS`, such as ``"blur"`` (by default ``"binomial4"``).
     stride : int
         Distance between the samples kept.
     taps : str or sequence of float, optional
-        The filter of "convolution" and "blur", as for `aliasing.downsample.blur_pool`.
+        The filter of "convolution", and of an operator that takes one, as for `aliasing.downsample.blur_pool`.
 
     Examples
     --------
@@ -106,13 +112,9 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
     True
     """
     stride = whole(stride, "stride")
-    row, label = _taps_and_label(operator, stride, taps)
-    if operator == "max":
-        dense = _dense_maximum(torch.from_numpy(picture), stride).numpy()
-    elif operator == "fourier":
-        dense = sampling.ideal_lowpass(picture, stride)
-    else:
-        dense = downsample.low_pass(torch.from_numpy(picture), stride, row, "circular").numpy()
+    with torch.no_grad():
+        output, label = find_operator(operator)(torch.from_numpy(picture), stride, taps)
+    dense = output.numpy()
     parts = sampling.decompose(dense, stride, before=picture)
     # Over all channels: add energies, not fractions.
     inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(dense, stride))
@@ -157,26 +159,58 @@ def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float)
     return float(1 - blurred[below].sum() / blurred.sum())
 
 
-def _taps_and_label(operator: str, stride: int, taps: TapsLike | None) -> tuple[TapsLike, str]:
-    window = f"{stride}×{stride}"
-    if operator == "subsample":
-        return [1.0], "subsampled"
-    if operator == "max":
-        return [1.0], f"{window} maximum"
-    if operator == "average":
-        return [1.0] * stride, f"{window} average"
-    if operator == "convolution":
-        kernel = [1.0] * 5 if taps is None else taps
-        window = "×".join(str(len(row)) for row in taps_per_axis(kernel, (stride, stride)))
-        family = kernel.rstrip("0123456789") + " " if isinstance(kernel, str) else "box " if taps is None else ""
-        return kernel, f"{window} {family}convolution"
-    if operator == "blur":
-        kernel = "binomial4" if taps is None else taps
-        return kernel, f"blur-pool, {kernel} for stride {stride}" if isinstance(kernel, str) else "blur-pool"
-    if operator == "fourier":
-        return [1.0], "ideal low-pass"
-    raise UsageError(f"operator is one of {', '.join(OPERATORS)}; got {operator!r}")
+def find_operator(name: str) -> "Densely":
+    """The operator of that name: (picture, stride, taps) → its output at stride 1, and what a figure calls it.
+
+    Raises
+    ------
+    UsageError
+        If there is none: neither in `PLAIN`, nor in `aliasing.operators.OPERATORS`.
+    """
+    known = _CALLED.get(name, name)
+    if known in PLAIN:
+        return PLAIN[known]
+    if known in OPERATORS:
+        return partial(_cure, OPERATORS[known])
+    raise UsageError(f"no operator {name!r}; there are {', '.join((*PLAIN, *OPERATORS))}")
 
 
-def _dense_maximum(picture: Tensor, stride: int) -> Tensor:
-    return F.max_pool2d(F.pad(picture[None], (0, stride - 1) * 2, "circular"), stride, 1)[0]
+def _cure(kind: type[Operator], picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
+    """The low-pass of an anti-aliased operator."""
+    chosen = "binomial4" if taps is None else taps
+    title = kind.title or kind.__name__
+    if kind.takes_taps and isinstance(chosen, str):
+        title += f", {chosen} for stride {stride}"
+    operator = kind.at((stride, stride), chosen, "circular").double()
+    return operator.low_pass(picture[None])[0], title
+
+
+def _subsampled(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
+    return picture, "subsampled"
+
+
+def _maximum(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
+    padded = F.pad(picture[None], (0, stride - 1) * 2, "circular")
+    return F.max_pool2d(padded, stride, 1)[0], f"{stride}×{stride} maximum"
+
+
+def _average(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
+    return downsample.low_pass(picture, stride, [1.0] * stride, "circular"), f"{stride}×{stride} average"
+
+
+def _convolution(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
+    kernel = [1.0] * 5 if taps is None else taps
+    window = "×".join(str(len(row)) for row in taps_per_axis(kernel, (stride, stride)))
+    family = kernel.rstrip("0123456789") + " " if isinstance(kernel, str) else "box " if taps is None else ""
+    return downsample.low_pass(picture, stride, kernel, "circular"), f"{window} {family}convolution"
+
+
+Densely: TypeAlias = Callable[[Tensor, int, TapsLike | None], tuple[Tensor, str]]
+
+PLAIN: dict[str, Densely] = {
+    "subsample": _subsampled,
+    "max": _maximum,
+    "average": _average,
+    "convolution": _convolution,
+}
+"""The operations that networks downsample by; what cures them is in `aliasing.operators.OPERATORS`."""

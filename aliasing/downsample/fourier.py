@@ -91,6 +91,7 @@ class FourierPool(Operator):
     FourierPool2d(stride=2)
     """
 
+    title = "ideal low-pass"
     guarantees = frozenset(GUARANTEES)
 
     def low_pass(self, x: Tensor) -> Tensor:

@@ -51,6 +51,8 @@ class Operator(nn.Module):
 
     Attributes
     ----------
+    title : str
+        What a figure calls it; its class's name where it is empty.
     placements : tuple of str
         Where it can be in a network: "after" the dense map, or "before" a strided call, as a low-pass at stride 1.
     shares_choice : bool
@@ -71,6 +73,7 @@ class Operator(nn.Module):
     (N, C, ...) → (N, C, ...), each axis L → ⌈L / stride⌉
     """
 
+    title: ClassVar[str] = ""
     placements: ClassVar[tuple[str, ...]] = ("after", "before")
     shares_choice: ClassVar[bool] = False
     takes_taps: ClassVar[bool] = False

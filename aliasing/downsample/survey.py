@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from aliasing.axes import whole
-from aliasing.downsample.comparison import OPERATORS, compare, prepare
+from aliasing.downsample.comparison import compare, find_operator, prepare
 from aliasing.downsample.spectra import FILE, Spectra
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import mean, share
@@ -147,7 +147,7 @@ def compare_operators(
     stride : int
         Distance between samples kept, at least 2.
     operators : sequence of str
-        Names from `aliasing.downsample.comparison.OPERATORS`.
+        Names, as for :func:`aliasing.downsample.comparison.compare`.
     taps : str or sequence of float, optional
         The filter of "convolution" and "blur" (:func:`aliasing.downsample.comparison.compare`).
     channels : {"luminance", "rgb"}
@@ -178,9 +178,8 @@ def compare_operators(
     stride, names = whole(stride, "stride"), list(dict.fromkeys(operators))
     if stride < 2:
         raise UsageError(f"stride is a whole number, at least 2; got {stride}")
-    unknown = [name for name in names if name not in OPERATORS]
-    if unknown or not names:
-        raise UsageError(f"no operator {', '.join(map(repr, unknown))}; there are {', '.join(OPERATORS)}")
+    for name in names:
+        find_operator(name)
     if taps is not None:
         get_taps(taps)  # refuses a wrong name before any image is read
     measured: list[dict[str, Any]] = []

@@ -147,7 +147,8 @@ def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> 
     _mark_sites(axes, networks)
 
 
-def _unexplained(axes: Axes, networks: Networks) -> None:
+def unexplained(axes: Axes, networks: Networks) -> None:
+    """Which share of each layer's change the shift does not explain."""
     _against_depth(axes, networks, "unexplained_change", "unexplained change")
     axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
     axes.set_ylim(bottom=0)
@@ -260,7 +261,7 @@ PANELS: dict[str, Panel] = {
     "Equivariance: how far is the map from the moved map?": partial(
         _against_depth, measure="equivariance_error", title="equivariance error (2: unrelated)"
     ),
-    "Which share of the map's change does the shift not explain?": _unexplained,
+    "Which share of the map's change does the shift not explain?": unexplained,
     "Aliasing: energy at and above the new Nyquist frequency\n□ in front of the site, ● of what is subsampled": (
         _aliasing
     ),

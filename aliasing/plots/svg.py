@@ -1,7 +1,7 @@
 """Figures as SVG for a page: text stays text, and colours are the page's own, so that they follow light and dark.
 
-A page that holds such a drawing defines the CSS variables ``--ink``, ``--paper`` and ``--series-0`` … ``--series-5``
-(those of :data:`aliasing.plots.style.COLOURS`); its greys are mixtures of ink and paper.
+A page may define the CSS variables ``--ink``, ``--paper`` and ``--series-0`` … ``--series-5`` (those of
+:data:`aliasing.plots.style.COLOURS`); else ink and paper are the browser's. Greys are mixtures of ink and paper.
 """
 
 import base64
@@ -38,10 +38,10 @@ _SETTINGS: Any = {
 }
 _ENLARGED = 1.6  # how many pixels a point may become where there is room
 _TIP = "tip:"
-_PAGE_COLOURS = {colour.lower(): f"var(--series-{number})" for number, colour in enumerate(COLOURS[:6])} | {
-    "#000000": "var(--ink)",
-    "#ffffff": "var(--paper)",
-}
+# A colour of a figure → the drawing's name for it, and what the page calls it.
+_SERIES = {colour.lower(): (f"s{number}", f"series-{number}") for number, colour in enumerate(COLOURS[:6])}
+_NAMED = {"#000000": ("i", "ink"), "#ffffff": ("p", "paper")} | _SERIES
+_ELSE = {"i": "CanvasText", "p": "Canvas"} | {name: colour for colour, (name, _) in _SERIES.items()}
 _NAMESPACE = re.compile(r"\{[^}]*\}")
 _NOT_XML = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
@@ -75,7 +75,7 @@ def svg(figure: Figure) -> str:
     >>> figure = Figure(figsize=(2, 1))
     >>> _ = figure.text(0.5, 0.5, "a & b", color="0.5")
     >>> drawn = svg(figure)
-    >>> "a &amp; b</text>" in drawn, "--grey-50:color-mix(in srgb,var(--ink) 50%,var(--paper))" in drawn
+    >>> "a &amp; b</text>" in drawn, "--g50:color-mix(in srgb,var(--i) 50%,var(--p))" in drawn
     (True, True)
     """
     content = io.BytesIO()
@@ -86,11 +86,12 @@ def svg(figure: Figure) -> str:
     _simplify(root, used)
     root.attrib = {"viewBox": root.attrib["viewBox"]}
     width = root.attrib["viewBox"].split()[2]
-    style = f"max-width:{round(float(width) * _ENLARGED)}px"
     drawing = ElementTree.tostring(root, encoding="unicode")
-    for level in sorted(set(re.findall(r"var\(--grey-(\d+)\)", drawing))):
-        style += f";--grey-{level}:color-mix(in srgb,var(--ink) {level}%,var(--paper))"
-    return drawing.replace("<svg ", f'<svg style="{style}" ', 1)
+    style = [f"max-width:{round(float(width) * _ENLARGED)}px;fill:var(--i);stroke-linejoin:round"]
+    style += [f"--{name}:var(--{known},{_ELSE[name]})" for name, known in _NAMED.values()]
+    greys = sorted(set(re.findall(r"var\(--g(\d+)\)", drawing)))
+    style += [f"--g{level}:color-mix(in srgb,var(--i) {level}%,var(--p))" for level in greys]
+    return drawing.replace("<svg ", f'<svg style="{";".join(style)}" ', 1)
 
 
 def own_ids(drawing: str, prefix: str) -> str:
@@ -162,9 +163,9 @@ def _styled(text: str) -> str:
 
 def _page_colour(colour: str) -> str:
     red, green, blue = (colour[place : place + 2] for place in (1, 3, 5))
-    if colour in _PAGE_COLOURS or not red == green == blue:
-        return _PAGE_COLOURS.get(colour, colour)
-    return f"var(--grey-{round(100 - int(red, 16) / 2.55)})"
+    if colour in _NAMED:
+        return f"var(--{_NAMED[colour][0]})"
+    return f"var(--g{round(100 - int(red, 16) / 2.55)})" if red == green == blue else colour
 
 
 def _webp(address: str) -> str:
