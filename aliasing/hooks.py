@@ -1,4 +1,4 @@
-"""One context manager for hooks: what modules are given and give back is seen while it is open, and no longer."""
+"""The context manager for hooks, through which the inputs and outputs of modules are observed while it is open."""
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator
@@ -18,16 +18,7 @@ What it returns, unless None, takes the place of the output.
 
 @contextmanager
 def seen(module: nn.Module, names: Container[str], see: See) -> Iterator[None]:
-    """Show each call of some modules to a function.
-
-    Parameters
-    ----------
-    module : nn.Module
-        Left as it was, also if it raises.
-    names : container of str
-        Qualified names of modules in it.
-    see : function
-        As `See` says.
+    """Show each call of the modules with these qualified names to a function, and restore the module afterwards.
 
     Examples
     --------

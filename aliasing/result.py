@@ -117,8 +117,7 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         what = "no such folder" if not folder.exists() else "it holds no summary.json"
         raise InputError(
-            f"{folder}: {what}; give the folder that `--out DIR` of jitter, compare, depth, attribute, spectrum or"
-            " features left"
+            f"{folder}: {what}; give the --out folder of a jitter, compare, depth, attribute, spectrum or features run"
         )
     summary = read_json(path)
     found = kind_of(summary)

@@ -126,7 +126,7 @@ def test_the_library_does_what_the_command_does(cifar10: Path) -> None:
     ("arguments", "code", "message"),
     [
         (["sample", "--layers", "layer9"], 2, "has no layer 'layer9'"),
-        (["sample", "--limit", "0"], 2, "limit is 0"),
+        (["sample", "--limit", "0"], 2, "limit is a number of images, at least 1; got 0"),
         (["sample", "--channel", "-1"], 2, "got channel -1"),
         (["/no/such/folder"], 1, "/no/such/folder"),
     ],

@@ -268,7 +268,7 @@ def test_a_network_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
 
 def test_a_timeout_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["jitter", "--timeout", "0"]) == 2
-    assert "timeout is 0.0; it must be above 0 seconds" in capsys.readouterr().err
+    assert "timeout is a number of seconds above 0; got 0.0" in capsys.readouterr().err
 
 
 def test_a_network_that_keeps_to_its_word_is_left_alone(tmp_path: Path) -> None:

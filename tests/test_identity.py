@@ -367,9 +367,9 @@ def test_a_network_that_is_added_is_paired_on_the_same_pictures_only(tmp_path: P
     from aliasing.records import Records
 
     both = Jitter({NAME: {}, ANOTHER: {}}, make_protocol("crop"), {}, Records(tmp_path / "out"))
-    with pytest.raises(InputError, match=r"these networks were shown other images: 000\.png holds other bytes"):
+    with pytest.raises(InputError, match=r"these networks were shown different images: 000\.png holds other bytes"):
         paired(both, NAME, both, ANOTHER)
-    with pytest.raises(InputError, match="were shown other images"):
+    with pytest.raises(InputError, match="were shown different images"):
         both.summary()
 
 
@@ -470,7 +470,7 @@ def test_the_page_tells_networks_of_one_name_and_pictures_of_one_path_apart(tmp_
     write(images, seed=1)
     measure(tmp_path / "others", images, classifier(small()))
     cautions = make_page([runs[0], read_run(tmp_path / "others")])[1]
-    assert cautions == ["others was measured on other pictures than plain"]
+    assert cautions == ["others was measured on different pictures than plain"]
 
 
 def test_speed_is_of_the_network_that_was_timed(tmp_path: Path) -> None:

@@ -299,8 +299,16 @@ def test_preparing_ahead_holds_a_few_items_only(device: str, most: int) -> None:
 def test_wrong_calls_are_one_line() -> None:
     net = network(CornerParity())
     for call, error, message in [
-        (lambda: al.measure_jitter(net, photographs(1), batch_size=0), UsageError, "batch size is 0"),
-        (lambda: al.measure_jitter(net, photographs(1), limit=0), UsageError, "limit is 0"),
+        (
+            lambda: al.measure_jitter(net, photographs(1), batch_size=0),
+            UsageError,
+            "batch size is a number of views, at least 1; got 0",
+        ),
+        (
+            lambda: al.measure_jitter(net, photographs(1), limit=0),
+            UsageError,
+            "limit is a number of images, at least 1; got 0",
+        ),
         (
             lambda: al.measure_jitter(net, photographs(1), output="logits"),
             UsageError,
@@ -332,7 +340,7 @@ def test_protocols_note_when_the_networks_own_size_is_too_small() -> None:
     tight = replace(roomy, resize_size=24, name="tight")
     summary = al.measure_jitter([roomy, tight], photographs(2), make_protocol("crop")).summary()["models"]
     assert summary["known"]["notes"] == []
-    assert "shorter side at 32 pixels, above the network's own 24" in summary["tight"]["notes"][0]
+    assert "shorter side of 32 pixels instead of the network's own 24" in summary["tight"]["notes"][0]
 
 
 def test_of_many_networks_that_follow_a_photograph_one_keeps_its_pictures(tmp_path: Path) -> None:

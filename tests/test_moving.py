@@ -295,7 +295,7 @@ def test_jumps_are_the_views_whose_answer_is_new() -> None:
     [
         (["--protocol", "grid", "--out", "OUT"], 2, "grid does not have one; choose one of crop,"),
         (["--protocol", "crop"], 2, "give it --out DIR"),
-        (["--output", "embedding", "--out", "OUT"], 2, "an embedding has not"),
+        (["--output", "embedding", "--out", "OUT"], 2, "needs class probabilities; leave out --output embedding"),
     ],
 )
 def test_a_film_that_cannot_be_made_is_refused_before_anything_is_measured(

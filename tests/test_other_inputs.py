@@ -88,7 +88,7 @@ def test_the_command_and_its_page(tmp_path: Path) -> None:
     geometry = summary["models"][names[0]]["geometry"]
     assert geometry == {"resized": [40, 56], "canvas": [40, 56], "window": [32, 48]}
     notes = summary["models"][names[0]]["notes"]
-    assert any("brought to [40, 56] pixels, not the network's own [36, 54]" in note for note in notes)
+    assert any("resized to [40, 56] pixels instead of the network's own [36, 54]" in note for note in notes)
 
 
 @EACH

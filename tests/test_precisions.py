@@ -46,7 +46,7 @@ def test_the_answers_are_those_of_float32_to_rounding(dtype: torch.dtype) -> Non
     for measure in ("top1_change", "mac"):
         assert found[measure]["value"] == pytest.approx(exact[measure]["value"], abs=tolerance)
     name = str(dtype).removeprefix("torch.")
-    assert f"its weights are {name}, in which it was run" in found["notes"]
+    assert f"its weights are {name}, and it ran in that precision" in found["notes"]
 
 
 def test_double_precision_is_that_of_the_network() -> None:
@@ -94,7 +94,7 @@ def test_a_bare_module_too(dtype: torch.dtype) -> None:
 @pytest.mark.parametrize("precision", ["bfloat16", "verified"])
 def test_another_precision_is_asked_of_float32_alone(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aliasing.jitter.has_fast_bfloat16", lambda device: True)
-    with pytest.raises(UsageError, match="known is in float16 itself; choose precision float32, which leaves it so"):
+    with pytest.raises(UsageError, match="known is itself in float16; choose precision float32, which keeps it so"):
         measured(classifier(body().half()), precision=precision)
 
 

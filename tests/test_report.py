@@ -238,7 +238,7 @@ def test_an_older_run_says_what_is_missing_and_how_to_make_it(measured: Path, tm
     shutil.copy(measured / "crop" / "summary.json", run)
     text = Markup(make_page([read_run(run)])[0]).text
     assert "holds no folder `examples`" in text
-    assert "this folder has none" in text
+    assert "which are not in this folder" in text
     assert "aliasing depth --models" in text
     assert "aliasing spectrum PHOTOGRAPH.jpg" in text
 

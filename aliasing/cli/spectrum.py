@@ -1,13 +1,14 @@
-"""Draw what downsampling folds of photographs, and say how much.
+"""Draw what downsampling aliases on photographs, and measure how much.
 
-Original, 4×4 max-pooling, a stride-4 convolution with a 5×5 box, and blur-pooling: under each its spectrum, with the
-region that folds, the share of its energy that is aliased, and the share of the baseband that it keeps.
+The figure shows the original, 4×4 max-pooling, a stride-4 convolution with a 5×5 box, and blur-pooling. Under each is
+its spectrum, with the region that folds, the share of energy that is aliased, and the share of the baseband that is
+kept.
 
 examples:
   aliasing spectrum photo.jpg --out spectrum
       the figure, and summary.json with its numbers
   aliasing spectrum photos/ --operator subsample average blur --stride 2
-      other operators, over a folder of photographs, with intervals
+      other operators, on a folder of photographs, with intervals
   aliasing spectrum sample --operator blur --taps kaiser8 --json
       the photographs that scikit-image bundles, another filter, the summary on standard output
 """
@@ -23,7 +24,7 @@ from aliasing.operators import OPERATORS
 if TYPE_CHECKING:
     from aliasing.downsample.survey import OperatorSurvey
 
-SUMMARY = "draw what downsampling folds of photographs, and say how much"
+SUMMARY = "draw what downsampling aliases on photographs, and measure how much"
 
 DEFAULT_OPERATORS = ("max", "convolution", "blur")
 
@@ -48,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--taps",
         metavar="NAME",
-        help="filter of convolution and blur: box, binomial, gaussian, kaiser, lanczos or sinc, and a length at stride"
-        " 2, stretched to the stride (default: a 5×5 box as it is, and binomial4)",
+        help="filter of convolution and blur: box, binomial, gaussian, kaiser, lanczos or sinc, and its length at"
+        " stride 2, stretched to the stride (default: an unstretched 5×5 box, and binomial4)",
     )
     parser.add_argument(
         "--channels",
@@ -57,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="luminance",
         help="one weighted sum (default), or each colour",
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="leave summary.json, spectra/ and figure.png here")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, spectra/ and figure.png here")
     parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
 
 
@@ -82,7 +83,7 @@ def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
     images = summary["images"]
     yield repr(result)
     yield f"(shares of energy, mean of {images['used']} images" + (
-        ", in brackets the 95 % interval)" if images["used"] > 1 else "; one image has no interval)"
+        ", 95 % interval in brackets)" if images["used"] > 1 else "; one image has no interval)"
     )
     yield ""
     yield from summary["reading"]
@@ -90,4 +91,4 @@ def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
         yield f"skipped {name}: {reason}"
     if len(images["skipped"]) > 10:
         yield f"and {len(images['skipped']) - 10} more"
-    yield f"written to {out}: summary.json, spectra/, figure.png" if out else "nothing is kept: add --out DIR"
+    yield f"written to {out}: summary.json, spectra/, figure.png" if out else "nothing was written: add --out DIR"

@@ -319,7 +319,7 @@ def average_change(
     True
     """
     if limit is not None and limit < 1:
-        raise UsageError(f"limit is {limit}; it must be at least 1")
+        raise UsageError(f"limit is a number of images, at least 1; got {limit}")
     network, protocol = evaluated(load_model(model)), make_protocol(protocol)
     source = images if isinstance(images, ImageSource) else open_images(images)
     names = list(layers) if layers is not None else [INPUT, *choose_layers(network)]

@@ -77,9 +77,9 @@ def measure_jitter(
     Parameters
     ----------
     model : str, nn.Module or Classifier, or a sequence of them
-        Networks, by name (see :func:`aliasing.load_model`) or as they are.
+        Networks, or their names (see :func:`aliasing.load_model`).
     images : str, Path, sequence or ImageSource
-        What :func:`aliasing.images.open_images` takes: ``"sample"``, a file, a folder, an archive, a data set.
+        As for :func:`aliasing.images.open_images`: ``"sample"``, a file, a folder, an archive, a data set.
     protocol : str or ViewProtocol
         How an image becomes views (see :mod:`aliasing.protocols`).
     output : str
@@ -93,35 +93,35 @@ def measure_jitter(
     seed : int
         For protocols that draw at random.
     precision : {"float32", "bfloat16", "verified"}
-        ``verified`` takes bfloat16's answers, asks float32 where rounding could have changed one, audits a random part
-        of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`); where the
-        device is not fast at bfloat16 it is float32, and the notes say so.
+        ``verified`` uses bfloat16, repeats in float32 wherever rounding could have changed an answer, audits a random
+        part of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`). On
+        a device without fast bfloat16 it is float32, and the notes say so.
     device : str
         "cpu", "cuda" (or "cuda:1"), "mps".
     compiled : bool
-        Run the networks by torch.compile; it takes a minute or so, and pays on long runs.
+        Run the networks with torch.compile; this takes about a minute, and pays on long runs.
     out : str or Path, optional
-        A folder for the records; a run that was stopped goes on where it stopped. In memory where it is not given.
+        A folder for the records, in which an interrupted run can be resumed. Without it they stay in memory.
     progress : bool
         Show a progress bar, on a terminal and in a notebook.
     ranks : Ranks
-        The processes that share the work and ``out`` (:func:`aliasing.runs.join_ranks`); each measures its share, and
-        each gets the whole result.
+        The processes that share the work and ``out`` (:func:`aliasing.runs.join_ranks`); each measures its share and
+        gets the whole result.
     timeout : float, optional
-        Seconds that the network may take for one batch; then one line names the images that it hangs on, and the
-        process ends: a network that hangs cannot be stopped from within.
+        The longest time for one batch, in seconds; then one line names its images, and the process ends, because a
+        network that hangs cannot be stopped from within.
 
     Returns
     -------
     Jitter
-        ``.summary()`` and ``.records``.
+        Has ``.summary()`` and ``.records``.
 
     Raises
     ------
     UsageError
-        An option that makes no sense.
+        An option makes no sense.
     InputError
-        No usable image, a model that cannot be loaded, a folder that holds another run.
+        No image is usable, a model cannot be loaded, or the folder holds another run.
 
     Examples
     --------
@@ -133,11 +133,11 @@ def measure_jitter(
     16
     """
     if batch_size < 1:
-        raise UsageError(f"batch size is {batch_size}; it must be at least 1")
+        raise UsageError(f"batch size is a number of views, at least 1; got {batch_size}")
     if limit is not None and limit < 1:
-        raise UsageError(f"limit is {limit}; it must be at least 1")
+        raise UsageError(f"limit is a number of images, at least 1; got {limit}")
     if timeout is not None and not timeout > 0:
-        raise UsageError(f"timeout is {timeout}; it must be above 0 seconds")
+        raise UsageError(f"timeout is a number of seconds above 0; got {timeout}")
     kind = OUTPUTS[output]
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
@@ -183,7 +183,7 @@ def measure_jitter(
                 )
             if precision != "float32" and network.dtype != torch.float32:
                 raise UsageError(
-                    f"{network.name} is in {dtype_name(network)} itself; choose precision float32, which leaves it so"
+                    f"{network.name} is itself in {dtype_name(network)}; choose precision float32, which keeps it so"
                 )
             if slow:
                 described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
@@ -211,7 +211,7 @@ def trace_most_jittery(
     Returns
     -------
     list of Trace
-        One a network; none where the protocol is no path, or no image has moved at all.
+        One per network; empty if the protocol is not a path, or no answer moved at all.
     """
     name = result.most_jittery(next(iter(result.models)))
     if not result.protocol.is_path or name is None:
@@ -243,14 +243,14 @@ class _Subject:
             self.settings["device"], self.settings["compile"], half=self.settings["precision"] == "bfloat16"
         )
 
-    @cached_property  # where everything is on disk it is not asked for
+    @cached_property  # not needed if everything is on disk
     def running(self) -> Classifier:
-        """The copy that is run."""
+        """The copy that runs."""
         with at_work(self.model.name, ["a picture of zeros"], self.timeout):
             return prepare(self.model, self.execution)
 
     def numbered(self, blocks: Blocks) -> Blocks:
-        """The blocks with the network's classes in place of the labels as they are written."""
+        """The blocks with the network's classes in place of the written labels."""
         return ((index, in_classes(block, self.labels)) for index, block in blocks)
 
     def views_of(self, image: Image | Clip) -> Views:
@@ -262,7 +262,7 @@ class _Subject:
 
 
 def _labels_of(output: Output, run: Run, timeout: float | None) -> MatchedLabels | None:
-    """What the labels of the images mean to a network."""
+    """Match the labels of the images to a network's classes."""
     if not output.of_classes:
         return None
     with at_work(output.model.name, ["a picture of zeros"], timeout):
@@ -270,14 +270,14 @@ def _labels_of(output: Output, run: Run, timeout: float | None) -> MatchedLabels
 
 
 _Way: TypeAlias = tuple[Show, Compare, float | None]
-"""How a network is shown views, how its outputs are compared, and the bound of a verified run."""
+"""The functions that show views and compare outputs, and the bound of a verified run."""
 
 
 def _measure(subject: _Subject, run: Run) -> None:
-    """Measure what has not been measured yet of one network."""
+    """Measure what is missing for one network."""
     name, settings = subject.model.name, subject.settings
     if subject.output.gallery:
-        run.begin([name], settings)  # another run is refused before a gallery is made
+        run.begin([name], settings)  # refuses another run before making a gallery
         within, first = run.within("gallery", settings["gallery"]), partial(subject.network, subject.execution)
         gallery = embed_gallery(name, subject.views_of, first, settings, within)
         subject = replace(subject, output=subject.output.beside(*gallery))
@@ -311,26 +311,26 @@ def _way_of(subject: _Subject, run: Run) -> _Way:
 
 
 def dtype_name(model: Classifier) -> str:
-    """The type of a network's numbers: ``"float32"``."""
+    """The dtype of a network, such as ``"float32"``."""
     return str(model.dtype).removeprefix("torch.")
 
 
 def describe_network(model: Classifier, protocol: ViewProtocol, identity: Identity) -> dict[str, Any]:
-    """What a reader of a summary must know of a network."""
+    """The description of a network in a summary."""
     geometry: dict[str, Any] = protocol.geometry(model)
     notes = list(model.notes)
     if model.dtype != torch.float32:
-        notes.append(f"its weights are {dtype_name(model)}, in which it was run")
+        notes.append(f"its weights are {dtype_name(model)}, and it ran in that precision")
     own = written(model.resized_size)
     if geometry.get("shorter_side", own) != own and geometry["shorter_side"] > own:
         notes.append(
-            f"evaluated with the shorter side at {geometry['shorter_side']} pixels, above the network's own"
-            f" {own}, because the protocol needs the room"
+            f"evaluated with a shorter side of {geometry['shorter_side']} pixels instead of the network's own"
+            f" {own}, because the protocol needs more"
         )
     elif geometry.get("resized", own) != own:
         notes.append(
-            f"evaluated with the photograph brought to {geometry['resized']} pixels, not the network's own {own},"
-            " because the protocol needs the room"
+            f"evaluated with the photograph resized to {geometry['resized']} pixels instead of the network's own"
+            f" {own}, because the protocol needs more"
         )
     return {
         "identity": identity.digest,

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Jitter", "paired"]
 
-# Of the records that are summarised; 16 blocks of 32 images with 8 pairs are 4096 rows.
+# Records are summarised so many blocks at a time; 16 blocks of 32 images with 8 pairs are 4096 rows.
 _BLOCKS_AT_ONCE = 16
 
 
 @dataclass
 class _Measured:
-    """What the records of one network come to."""
+    """The measures from the records of one network."""
 
     metrics: PairMetrics
     minus_first: PairedMetrics
@@ -47,7 +47,7 @@ class _Measured:
 
 @dataclass(frozen=True, repr=False)
 class Jitter(Result):
-    """What was measured: the networks, and the records that every number follows from.
+    """A jitter measurement: the networks, and the records from which every number follows.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Jitter(Result):
         return self._records.table(list(self.models))
 
     def tables(self, model: str) -> Iterator[pa.Table]:
-        """The records of a network that its measures follow from, some blocks at a time."""
+        """The records of a network, a few blocks at a time."""
         return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
 
     def _parts(self, model: str) -> Iterator[list[Part]]:
@@ -83,19 +83,19 @@ class Jitter(Result):
         return iter(lambda: list(islice(parts, _BLOCKS_AT_ONCE)), [])
 
     def metrics(self, model: str) -> PairMetrics:
-        """The measures of a network, accumulated from its records some blocks at a time."""
+        """The measures of a network, accumulated from its records a few blocks at a time."""
         metrics = PairMetrics(output=self.output)
         for table in self.tables(model):
             metrics.add(table)
         return metrics
 
     def difference(self, first: str, second: str) -> PairedMetrics:
-        """Second minus first on the same images, accumulated some blocks at a time."""
+        """Second minus first on the same images, accumulated a few blocks at a time."""
         return paired(self, first, self, second)
 
     @cached_property
     def _measured(self) -> dict[str, _Measured]:
-        """What one pass over the records of all networks, side by side, makes of each."""
+        """The measures of each network, from one pass over the records of all of them side by side."""
         output = self.output
         measured = {name: _Measured(PairMetrics(output=output), PairedMetrics(output=output)) for name in self.models}
         for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
@@ -129,11 +129,11 @@ class Jitter(Result):
         return found[1]
 
     def summary(self) -> dict[str, Any]:
-        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, and what it was made with.
+        """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, from the records alone.
 
-        It follows from the records alone: ``models`` (each network's measures), ``differences`` (each network minus
-        the first, on the same images, with the paired interval), ``images`` (how many, which were skipped and why),
-        ``settings`` and ``versions``.
+        The keys are ``models`` (each network's measures), ``differences`` (each network minus the first, on the same
+        images, with the paired interval), ``images`` (how many, which were skipped and why), ``settings`` and
+        ``versions``.
         """
         if self._kept is not None:
             return self._kept
@@ -203,13 +203,7 @@ class Jitter(Result):
 
 
 def paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetrics:
-    """Second minus first on the same images, accumulated some blocks at a time.
-
-    Raises
-    ------
-    InputError
-        They were shown other images.
-    """
+    """Second minus first on the same images; InputError if they were shown different ones."""
     metrics = PairedMetrics(output=before.output)
     for a, b in zip(before._parts(first), after._parts(second), strict=True):
         _require_same_inputs(a, b)
@@ -221,15 +215,15 @@ def _require_same_inputs(some: Sequence[Part], others: Sequence[Part]) -> None:
     for one, other in zip(some, others, strict=True):
         difference = differing_input(one.inputs, other.inputs)
         if difference:
-            raise InputError(f"these networks were shown other images: {difference}; measure them again, together")
+            raise InputError(f"these networks were shown different images: {difference}; measure them again, together")
 
 
 def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]:
-    """What a verified run says of itself; ``bound`` is the margin in logits, null where float32 decided everything."""
+    """The summary of a verification; ``bound`` is the margin in logits, null if float32 decided everything."""
     return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
 
 
 def _doubts(described: dict[str, Any]) -> list[str]:
-    """What was not certain about how the network answers, and about what the labels mean to it."""
+    """What was uncertain about the scale of the network's answers and the meaning of the labels."""
     caution = described.get("scale", {}).get("caution")
     return [*([] if caution is None else [caution]), *described.get("labels", {}).get("cautions", ())]

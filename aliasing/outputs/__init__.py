@@ -1,9 +1,8 @@
-"""What of a network's answer is compared between two views: class probabilities, an embedding, and others' outputs.
+"""Outputs: what of a network's answer is compared between two views, such as class probabilities or an embedding.
 
-An output is a class (see :class:`aliasing.outputs.base.Output`), in a file of its own. Everything else asks it: which
-columns its records have, how two views are compared, and its *measures*, each of which says what it is called, what it
-is made of, how it is pooled and how its interval is made. Another package adds one through an entry point of the group
-``aliasing.outputs``, a script or a notebook through ``OUTPUTS.add``.
+An output is a class (see :class:`aliasing.outputs.base.Output`) in its own file. It defines the columns of its records,
+how two views are compared, and its *measures*, with their names, values, pooling and intervals. Another package adds
+one through an entry point of the group ``aliasing.outputs``, a script or a notebook through ``OUTPUTS.add``.
 """
 
 from collections.abc import Mapping
@@ -26,13 +25,7 @@ def output_of(settings: Mapping[str, Any]) -> "type[Output] | None":
 
 
 def output_of_table(table: "pa.Table") -> "type[Output]":
-    """The first output that has a measure for these records.
-
-    Raises
-    ------
-    UsageError
-        If none has.
-    """
+    """The first output that has a measure for these records; UsageError if none has."""
     for name in OUTPUTS:
         if any(measure.is_told_by(table) for measure in OUTPUTS[name].measures):
             return OUTPUTS[name]
@@ -40,19 +33,9 @@ def output_of_table(table: "pa.Table") -> "type[Output]":
 
 
 def measures_in(summary: Mapping[str, Any], place: str) -> "list[Measure]":
-    """The measures that a summary has of its networks, those that are shown in this place, in its order.
+    """The measures of the networks in a summary that are shown in this place, in order.
 
-    Parameters
-    ----------
-    summary : dict
-        Of a jitter measurement, a leaderboard or an attribution.
-    place : str
-        See :attr:`aliasing.outputs.base.Output.shown`.
-
-    Returns
-    -------
-    list of Measure
-        Empty if the summary is of an output that is not installed here.
+    Places are those of :attr:`aliasing.outputs.base.Output.shown`. The list is empty if the output is not installed.
     """
     settings = summary.get("settings")
     output = output_of(settings if isinstance(settings, Mapping) else {})

@@ -1,4 +1,4 @@
-"""The protocol of an output, and what a measure is: a number that says how much an output moves, or how right it is."""
+"""The base class of outputs, and measures: numbers that say how much an output moves, or how right it is."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -24,14 +24,14 @@ Columns: TypeAlias = dict[str, Any]
 
 
 def pair_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
-    """The columns of an output's records, a row a pair of views: which pair it is, and these."""
+    """The columns of an output's records, one row per pair of views: those that identify the pair, and these."""
     views = [(f"{view}_{what}", pa.float32()) for view in ("first", "second") for what in ("dy", "dx", "position")]
     return pa.schema(
         [
             ("model", pa.string()),
             ("image", pa.string()),  # identity: hash of the image's bytes
-            ("name", pa.string()),  # name in its source: unique, where an image may stand twice
-            ("label", pa.int32()),  # null where it is not known
+            ("name", pa.string()),  # name in its source: unique, even if the same image is there twice
+            ("label", pa.int32()),  # null if it is not known
             ("pair", pa.int32()),
             *views,
             *columns,
@@ -50,7 +50,7 @@ class ImageTotals:
 
 @dataclass(frozen=True)
 class Measure:
-    """A number that follows from records, with all that is to be known of it to compute, print and draw it.
+    """A number that follows from records, with everything that is needed to compute, print and draw it.
 
     Attributes
     ----------
@@ -109,20 +109,20 @@ class Measure:
 
     @property
     def called(self) -> str:
-        """What a sentence calls it."""
+        """Its name in a sentence."""
         return self.label or self.title
 
     def is_told_by(self, table: pa.Table) -> bool:
-        """Whether these records have the columns that it is made from."""
+        """Whether these records have the columns that it needs."""
         return self.values is not None and {*self.columns} <= {*table.column_names}
 
     def pairs(self, table: pa.Table) -> npt.NDArray[np.float64] | None:
-        """The value of each pair, NaN where it does not count; None where the records do not tell."""
+        """The value of each pair, NaN if it does not count; None if the records do not have it."""
         values = self.values(table) if self.values is not None and self.is_told_by(table) else None
         return None if values is None else values.astype(np.float64)
 
     def totals(self, table: pa.Table) -> ImageTotals | None:
-        """The values image by image, of a bounded range as shares of it; None where the records do not tell."""
+        """The values image by image, as shares of a bounded range; None if the records do not have them."""
         values = self.pairs(table)
         if values is None:
             return None
@@ -140,22 +140,22 @@ class Measure:
         return ImageTotals(column(table, "name")[starts][some], totals[some], counts[some])
 
     def pool(self) -> Share | Mean:
-        """What accumulates its totals over the images."""
+        """The accumulator of its totals over the images."""
         return Share(self.binary) if np.isfinite(self.range).all() else Mean()
 
     def difference(self) -> Difference | Mean:
-        """What accumulates the differences of two networks' totals on the same images."""
+        """The accumulator of the differences of two networks' totals on the same images."""
         return Difference(binary=self.binary) if np.isfinite(self.range).all() else Mean()
 
     def estimate(self, pool: Share | Mean, pairs_an_image: float) -> Estimate:
-        """What a pool comes to, in the measure's own range and with its 95 % interval."""
+        """The estimate from a pool, in the measure's own range and with its 95 % interval."""
         low, width = self._span
         if self.within == "sum" and isinstance(pool, Share):
             return pool.per_image().estimate().scaled(width * pairs_an_image, low * pairs_an_image)
         return pool.estimate().scaled(width, low)
 
     def estimated_difference(self, difference: Difference | Mean) -> Estimate:
-        """What the differences come to, with their paired 95 % interval."""
+        """The estimate from the differences, with its paired 95 % interval."""
         return difference.estimate().scaled(self._span[1])
 
     @property
@@ -172,7 +172,7 @@ class Output(ABC):
     Attributes
     ----------
     model : Classifier
-        The network, as it is to be run for this output.
+        The network, prepared for this output.
     """
 
     name: ClassVar[str]
@@ -182,12 +182,12 @@ class Output(ABC):
     measurement, ``"leaderboard"``, ``"page"`` of a report, ``"shift"`` by shift, ``"attribution"`` to sites. If a place
     is not mentioned, all are."""
     of_classes: ClassVar[bool] = False
-    """Whether it holds the probabilities of classes: the labels of the images are then matched to the classes, float32
-    can verify bfloat16, and a photograph's answer can be followed along a path."""
+    """Whether it holds class probabilities: labels are then matched to the classes, float32 can verify bfloat16, and a
+    photograph's answer can be followed along a path."""
     movement: ClassVar[str] = ""
-    """The measure by which photographs that move most are chosen to be followed."""
+    """The measure that selects the photographs to follow, those that move most."""
     gallery: ClassVar[int] = 0
-    """Of how many images the output of the first view is kept, for the others to be compared with (`beside`)."""
+    """The number of images whose first view's output is kept for comparison with others (`beside`)."""
 
     model: "Classifier"
 
@@ -199,33 +199,21 @@ class Output(ABC):
     @property
     @abstractmethod
     def schema(self) -> pa.Schema:
-        """The columns of its records, a row a pair of views (:func:`pair_schema`)."""
+        """The columns of its records, one row per pair of views (:func:`pair_schema`)."""
 
     @abstractmethod
     def network(self, running: "Classifier", execution: "Execution") -> Callable[[npt.NDArray[np.float32]], Any]:
         """Views N×H×W×3 → N outputs: an array, or a list of arrays of different lengths.
 
-        Parameters
-        ----------
-        running : Classifier
-            The copy of ``model`` that is run.
-        execution : Execution
-            Where, and in which precision.
+        ``running`` is the copy of ``model`` that runs; ``execution`` says where, and in which precision.
         """
 
     @abstractmethod
     def compare(self, outputs: Any, views: "Views", image: "Image | Clip", precision: str) -> Columns:
-        """What changes from the first to the second view of each pair: a value a pair for each column of its own.
+        """What changes from the first to the second view of each pair: one value per pair for each of its columns.
 
-        Parameters
-        ----------
-        outputs : array, or list of arrays
-            The output of each view of the image.
-        views : Views
-        image : Image or Clip
-            Its label is the number of a class, for an output of classes.
-        precision : str
-            In which the outputs were computed.
+        ``outputs`` holds the output of each view of the image, computed in ``precision``. For an output of classes, the
+        image's label is the number of a class.
         """
 
     def beside(self, names: npt.NDArray[np.object_], outputs: npt.NDArray[np.float32]) -> Self:
@@ -233,7 +221,7 @@ class Output(ABC):
         return self
 
     def describe(self) -> dict[str, Any]:
-        """What a summary is to say of this output of the network."""
+        """The description of this output of the network in a summary."""
         return {}
 
     @property
@@ -255,23 +243,23 @@ class Output(ABC):
 
     @classmethod
     def totals(cls, table: pa.Table) -> dict[str, ImageTotals]:
-        """Every measure of a table of records, image by image, by name; the rows of an image stand together."""
+        """Every measure of a table of records, image by image, by name; the rows of an image are consecutive."""
         found = [(measure.name, measure.totals(table)) for measure in cls.measures] if len(table) else []
         return {name: totals for name, totals in found if totals is not None}
 
     @classmethod
     def needed(cls) -> set[str]:
-        """The columns of the records that its numbers follow from."""
+        """The columns of the records that its numbers need."""
         return {"name"}.union(*(measure.columns for measure in cls.measures))
 
     @classmethod
     def near_ties(cls, table: pa.Table) -> int:
-        """How many pairs have a view whose answer rounding may decide."""
+        """The number of pairs with a view whose answer rounding may decide."""
         return 0
 
 
 def image_starts(table: pa.Table) -> npt.NDArray[np.intp]:
-    """The first row of each image in a table of records, in which the rows of an image stand together."""
+    """The first row of each image in a table of records, in which the rows of an image are consecutive."""
     names = column(table, "name")
     return np.flatnonzero(np.concatenate([[len(names) > 0], names[1:] != names[:-1]]))
 

@@ -1,4 +1,4 @@
-"""The embedding of an image: what a network holds just before its answer, of unit length.
+"""The embedding of an image: the input of the network's last layer, of unit length.
 
 Its measures are the cosine distance between the embeddings of two views, and whether the nearest neighbour changes
 among the embeddings of the other images' first views, the gallery.
@@ -26,7 +26,7 @@ Array = npt.NDArray[np.float32]
 
 EMBEDDINGS = pair_schema(
     ("cosine_distance", pa.float32()),
-    # The image among the others whose embedding is nearest, by name.
+    # The name of the other image whose embedding is nearest.
     ("first_neighbour", pa.string()),
     ("second_neighbour", pa.string()),
 )
@@ -52,7 +52,7 @@ class Embedding(Output):
     Attributes
     ----------
     names : array of str, (images,), optional
-        Of the images of the gallery; those that could not be shown, or had no finite output, are left out.
+        The images of the gallery, without those that could not be shown or had no finite output.
     vectors : float32 array, (images, D), optional
         Their embeddings, of unit length.
     """
@@ -90,10 +90,7 @@ class Embedding(Output):
         return embeddings_of(running, execution)
 
     def compare(self, outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
-        """Cosine distance between the views of each pair, and the nearest neighbour of each among the other images.
-
-        Without the neighbours where there is no other image.
-        """
+        """The cosine distance between the views of each pair, and the nearest neighbour of each view, if any."""
         first, second = first_and_second(views)
         # ‖a − b‖²/2 = 1 − a·b for unit vectors, without the cancellation of the right side.
         distance = ((outputs[first] - outputs[second]) ** 2).sum(1) / 2

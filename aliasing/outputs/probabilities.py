@@ -1,12 +1,12 @@
-"""The probabilities of a network's classes, or of its labels where it gives several to an image.
+"""The probabilities of a network's classes, or of its labels if it gives an image several.
 
 With *k* the top class of a view and *p* its probability (Azulay & Weiss 2019):
 
 .. math:: P(\\text{top-1 change}) = \\langle k_1 \\ne k_2 \\rangle, \\qquad
           \\mathrm{MAC} = \\langle |p_1(k_1) - p_2(k_1)| \\rangle
 
-Consistency is 1 − P(top-1 change) (Zhang 2019). Of a network with many labels an answer changes where any of them
-crosses a probability of 0.5.
+Consistency is 1 − P(top-1 change) (Zhang 2019). The answer of a multi-label network changes if any label crosses a
+probability of 0.5.
 """
 
 from collections.abc import Mapping
@@ -35,37 +35,37 @@ Array = npt.NDArray[np.float32]
 NEAR_TIE = 1e-4
 
 _MARGINS = [("first_margin", pa.float32()), ("second_margin", pa.float32())]
-# The run that each view's answer and probabilities are from: float32 or bfloat16.
+# The precision in which each view's answer and probabilities were computed: float32 or bfloat16.
 _PRECISIONS = [("first_precision", pa.string()), ("second_precision", pa.string())]
 
 PROBABILITIES = pair_schema(
     ("first_top1", pa.int32()),
     ("second_top1", pa.int32()),
-    # The probability of the first view's top class, in both views: MAC is the mean of their distance.
+    # The probability of the first view's top class in both views: MAC is the mean of their distance.
     ("first_probability", pa.float32()),
     ("second_probability", pa.float32()),
     ("first_label_probability", pa.float32()),
     ("second_label_probability", pa.float32()),
-    # Top-1 minus top-2 probability: where it is tiny, rounding decides the answer.
+    # Top-1 minus top-2 probability: if it is tiny, rounding decides the answer.
     *_MARGINS,
-    # Half the sum of |Δp| over all classes: 0 the same, 1 disjoint.
+    # Half the sum of |Δp| over all classes: 0 if equal, 1 if disjoint.
     ("total_variation", pa.float32()),
     *_PRECISIONS,
-    # In a verified run, whether the pair was drawn for the audit, and how many of its two answers that would have
-    # been kept from bfloat16 float32 gives otherwise. Null in a run of one precision.
+    # In a verified run, whether the pair was drawn for the audit, and how many of its two answers in bfloat16 would
+    # have been kept although float32 disagrees. Null in a run of one precision.
     ("audited", pa.bool_()),
     ("disagreements", pa.int32()),
 )
 """The columns of the records of a network that gives an image one class."""
 
 LABELS = pair_schema(
-    # Labels whose probability is at least 0.5 in the first view, and in the second.
+    # The number of labels whose probability is at least 0.5 in each view.
     ("first_labels", pa.int32()),
     ("second_labels", pa.int32()),
-    # Labels that are there in one of the two views alone, and the mean of |Δp| over all labels.
+    # The number of labels that are present in only one of the two views, and the mean of |Δp| over all labels.
     ("labels_changed", pa.int32()),
     ("label_change", pa.float32()),
-    # The distance of the nearest label's probability from 0.5: where it is tiny, rounding decides.
+    # The distance of the nearest label's probability from 0.5: if it is tiny, rounding decides.
     *_MARGINS,
     *_PRECISIONS,
 )
@@ -127,7 +127,7 @@ class Probabilities(Output):
     Attributes
     ----------
     scale : Found, optional
-        Of the network's answer, and how it was found.
+        The scale of the network's answer, and how it was found.
     """
 
     name: ClassVar[str] = "probabilities"
@@ -226,7 +226,7 @@ class Probabilities(Output):
 
     @classmethod
     def near_ties(cls, table: pa.Table) -> int:
-        """How many pairs have a view whose margin is so small that rounding may decide the answer."""
+        """The number of pairs with a view whose margin is so small that rounding may decide the answer."""
         if not {"first_margin", "second_margin"} <= {*table.column_names}:
             return 0
         margin = np.minimum(column(table, "first_margin"), column(table, "second_margin"))
@@ -234,27 +234,10 @@ class Probabilities(Output):
 
 
 def compare_classes(outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
-    """What changes from the first to the second view of each pair.
+    """What changes from the first to the second view of each pair: the columns of `PROBABILITIES`.
 
-    Parameters
-    ----------
-    outputs : float32 array, views×classes
-        The class probabilities of each view.
-    views : Views
-    image : Image or Clip
-        Its label is the number of a class, where it has one (see `aliasing.classes.in_classes`).
-    precision : str
-        Of the network that gave the outputs.
-
-    Returns
-    -------
-    dict of str to array
-        A column for each field of `PROBABILITIES` that depends on the output.
-
-    Raises
-    ------
-    InputError
-        The label is not one of the network's classes.
+    ``outputs`` holds the class probabilities, views×classes, computed in ``precision``. The image's label, if any, is
+    the number of a class (see `aliasing.classes.in_classes`); InputError if there is no such class.
     """
     classes = outputs.shape[1]
     label = image.label
@@ -279,19 +262,9 @@ def compare_classes(outputs: Array, views: "Views", image: "Image | Clip", preci
 
 
 def compare_labels(outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
-    """Which labels come or go from the first to the second view of each pair: those that cross a probability of 0.5.
+    """Which labels cross a probability of 0.5 between the views of each pair: the columns of `LABELS`.
 
-    Parameters
-    ----------
-    outputs : float32 array, views×labels
-        The probability of each label in each view, independently of the others.
-    views, image, precision
-        As for :func:`compare_classes`.
-
-    Returns
-    -------
-    dict of str to array
-        A column for each field of `LABELS` that depends on the output.
+    ``outputs`` holds the probability of each label, views×labels, independently of the others.
     """
     first, second = first_and_second(views)
     there = outputs >= 0.5

@@ -1,4 +1,4 @@
-"""The figure of jitter against depth: one column a set of images, the families as lines, the trends below."""
+"""The figure of jitter against depth: one column per set of images, the families as lines, the trends below."""
 
 from typing import Any
 
@@ -18,9 +18,9 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
 
 def across(result: AcrossDepth, against: str = "layers") -> Figure:
-    """Jitter against depth, with 95 % intervals: columns are all pairs, rightly answered and matched ones.
+    """Jitter against depth, with 95 % intervals: the columns are all pairs, correctly answered and matched ones.
 
-    Networks of the same depth stand side by side.
+    Networks of the same depth are drawn side by side.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def _title(result: AcrossDepth) -> str:
         f"{short_name(name)} ({depths[name].layers} layers)" if name in depths else short_name(name)
         for name in result.unmeasured
     ]
-    return f"{title}\ncould not be measured here, for want of weights: {', '.join(names)}"
+    return f"{title}\nnot measured here, because their weights are missing: {', '.join(names)}"
 
 
 def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, against: str) -> None:
@@ -94,7 +94,7 @@ def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, agai
 
 
 def _side_by_side(depths: list[float], family: float, logarithmic: bool) -> list[float]:
-    """Where the points stand: apart from others of the same depth, in the family and in the others."""
+    """The positions of the points: apart from others of the same depth, in the family and in the others."""
     found = []
     for number, depth in enumerate(depths):
         alike = [other for other, same in enumerate(depths) if same == depth]

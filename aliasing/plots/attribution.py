@@ -1,4 +1,4 @@
-"""The figure of an attribution: for each site the jitter that its treatment takes away, and that sparing it leaves."""
+"""The figure of an attribution: for each site the jitter that its treatment removes, and that sparing it leaves."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,7 +26,7 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
     ----------
     result : Attribution
     by : {"mac", "top1_change"}
-        What the sites are ranked by.
+        The measure that ranks the sites.
 
     Returns
     -------
@@ -59,14 +59,14 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
 
 
 def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -> None:
-    """What treating each site alone, and sparing it alone, changes of a measure; the sites from top to bottom."""
+    """The change of a measure if only a site is treated, and if only it is spared; sites from top to bottom."""
     by_pair = "all" in sites[0]["alone"][measure.name]
     selections = {"all": "all pairs", "matched": "matched on margin"} if by_pair else {"": ""}
     for way, (colour, (text, marker)) in zip(WAYS, zip(COLOURS, WAYS.values(), strict=False), strict=True):
         for number, (selection, label) in enumerate(selections.items()):
             found = [site[way][measure.name] for site in sites]
             estimates = [estimate[selection] if selection else estimate for estimate in found]
-            # Null where too few images, or none, tell it; a mark that is not a number is not drawn.
+            # Null with too few images; a mark that is NaN is not drawn.
             values, errors = spans(estimates)
             offset = (-0.22 if way == "alone" else 0.1) + 0.13 * number
             axes.errorbar(

@@ -17,7 +17,7 @@ from aliasing.plots.style import COLOURS, line_of, plain, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell
 
-# What each network is called, its number (which is its colour and its line), and its part of the summary.
+# The name of each network, its number (for its colour and line), and its part of the summary.
 Networks: TypeAlias = Sequence[tuple[str, int, dict[str, Any]]]
 
 
@@ -30,16 +30,8 @@ class Panel(Protocol):
 def depth(profile: Profile) -> Figure:
     """Invariance, equivariance, aliasing, spectra and receptive fields against depth.
 
-    Layers stand in the order of the run; a hollow point is a layer without a map (tokens, a vector). The triangles on
-    the lower edge are the downsampling sites.
-
-    Parameters
-    ----------
-    profile : Profile
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    Layers are in the order of the run; a hollow point is a layer without a map (tokens, a vector). The triangles on the
+    lower edge are the downsampling sites.
     """
     summary = profile.summary()
     models = [(short_name(name), number, model) for number, (name, model) in enumerate(summary["models"].items())]
@@ -57,14 +49,7 @@ def depth(profile: Profile) -> Figure:
 def lie(profiles: Sequence[LieProfile]) -> Figure:
     """What each layer adds to the Lie-derivative error, and how far it is from moving with the image.
 
-    Parameters
-    ----------
-    profiles : sequence of LieProfile
-        A network each (:func:`aliasing.depth.lie_error`).
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    ``profiles`` has one :class:`aliasing.depth.lie.LieProfile` per network.
     """
     summaries = [(profile.model, profile.summary()) for profile in profiles]
     with style():
@@ -80,7 +65,7 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
                 label = f"{short_name(name)}: {'not finite' if error is None else f'{error:.3g} in all'}"
                 _lie_line(axes, summary["layers"], measure, COLOURS[index % len(COLOURS)], label)
             axes.set_title(title)
-            axes.set_xlabel("layers through which everything goes")
+            axes.set_xlabel("layers through which everything passes")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(axis="y", alpha=0.3)
         panels[0].set_yscale("log")
@@ -96,7 +81,7 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
 def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, colour: str, label: str) -> None:
     known = [(place, layer[measure]) for place, layer in enumerate(layers, 1) if layer[measure] is not None]
     least = -math.inf
-    if measure == "contribution":  # on a logarithmic axis, where what is nothing but rounding would take most of it
+    if measure == "contribution":  # mere rounding would take most of a logarithmic axis
         least = 1e-9 * max((estimate["value"] for _, estimate in known), default=0)
         known = [(place, estimate) for place, estimate in known if estimate["value"] > least]
     axes.plot([p for p, _ in known], [e["value"] for _, e in known], "o-", color=colour, markersize=4, label=label)
@@ -155,7 +140,7 @@ def unexplained(axes: Axes, networks: Networks) -> None:
 
 
 def _mark_sites(axes: Axes, networks: Networks) -> None:
-    """A triangle on the lower edge for each site, and, of a single network, a line."""
+    """Draw a triangle on the lower edge for each site, and a line if there is only one network."""
     for row, (_, index, model) in enumerate(networks):
         places = sorted({site["depth"] + 0.5 for site in model["sites"]})
         axes.plot(
@@ -173,7 +158,7 @@ def _mark_sites(axes: Axes, networks: Networks) -> None:
                 axes.axvline(place, color="0.85", linewidth=1, zorder=0)
     axes.set_xlim(0, max(len(model["layers"]) for _, _, model in networks) + 1)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("depth (layers looked at); ▲ downsampling")
+    axes.set_xlabel("depth (observed layers); ▲ downsampling")
     axes.grid(axis="y", alpha=0.3)
 
 
@@ -204,14 +189,14 @@ def _aliasing(axes: Axes, networks: Networks) -> None:
 
 
 def _spectra(axes: Axes, networks: Networks) -> None:
-    """Of the first network, in front of each of its sites."""
+    """The spectra in front of each site of the first network."""
     model = networks[0][2]
     sites = [site for site in model["sites"] if site["spectrum"] is not None]
     colours = plt.get_cmap("viridis")
     for index, site in enumerate(sites):
         rings = site["spectrum"]["power"]
         known = [ring for ring, estimate in enumerate(rings) if estimate is not None and estimate["value"] > 0]
-        colour = colours(0.25 + 0.6 * index / max(len(sites) - 1, 1))  # neither too dark nor too pale for a page
+        colour = colours(0.25 + 0.6 * index / max(len(sites) - 1, 1))  # not too dark or too pale for a page
         frequency = [site["spectrum"]["frequency"][ring] for ring in known]
         axes.plot(frequency, [rings[ring]["value"] for ring in known], "-", color=colour, label=plain(site["name"]))
         bounded = [ring for ring in known if rings[ring]["low"] is not None and rings[ring]["low"] > 0]
@@ -245,7 +230,7 @@ def _receptive_fields(axes: Axes, networks: Networks) -> None:
         fields = [(place, field) for place, field, _ in known if isinstance(field, int | float)]
         axes.plot([place for place, _ in fields], [field for _, field in fields], "-", color=colour)
         axes.plot([place for place, _, _ in known], [stride for _, _, stride in known], "--", color=colour)
-    # The fields are drawn down the image, so its height bounds them.
+    # The fields are measured down the image, so its height bounds them.
     for size in sorted({np.ravel(model["input_size"])[0] for _, _, model in networks}):
         axes.axhline(size, color="0.5", linestyle=":", linewidth=1)
     _mark_sites(axes, networks)

@@ -25,14 +25,14 @@ def moving_maps(result: MovingMaps, change: AverageChange | None = None, channel
     ----------
     result : MovingMaps
     change : AverageChange, optional
-        Of the same layers over many images: written beside each layer.
+        The change of the same layers over many images, which is printed beside each layer.
     channel : int, optional
-        Which channel's map is shown; by default each layer's typical one.
+        The channel that is shown; by default each layer's typical one.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A row a layer: one channel's map at several positions; right, the global averages of the layer's strongest
+        One row per layer: one channel's map at several positions; right, the global averages of the layer's strongest
         channels along the path, each relative to its mean.
     """
     shown = np.unique(np.linspace(0, len(result.positions) - 1, min(_MOST_VIEWS, len(result.positions))).astype(int))
@@ -129,7 +129,7 @@ def _averages(axes: Axes, result: MovingMaps, layer: LayerMaps, change: AverageC
 
 
 def named(layer: LayerMaps, channel: int) -> str:
-    """What is drawn, in two lines."""
+    """The layer and channel that are drawn, in two lines."""
     if layer.layer == INPUT:
         return "input"
     _, _, height, width = layer.maps.shape
@@ -137,7 +137,7 @@ def named(layer: LayerMaps, channel: int) -> str:
 
 
 def _mark(layer: LayerMaps) -> str:
-    """What a reader must know of an output that is no map."""
+    """A remark if the output is not a map."""
     return "" if layer.kind == "map" else f" ({layer.kind})"
 
 
@@ -146,12 +146,12 @@ def _tail(name: str) -> str:
 
 
 def show(axes: Axes, picture: Array, low: float, high: float) -> AxesImage:
-    """A map in grey, between two values."""
+    """Draw a map in grey, between two values."""
     return axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
 
 
 def bare(axes: Axes) -> None:
-    """Without ticks and frame."""
+    """Remove ticks and frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

@@ -24,17 +24,13 @@ Row: TypeAlias = tuple[str, int, dict[str, Any] | None]
 
 
 def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
-    """Networks by measure with their 95 % intervals; below them, where there are traces, one photograph on its path.
+    """Networks by measure with their 95 % intervals; below, if there are traces, one photograph on its path.
 
     Parameters
     ----------
     result : Jitter
     traces : sequence of Trace
         One photograph followed by each network (:func:`aliasing.jitter.trace_most_jittery`).
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     summary = result.summary()
     models = summary["models"]
@@ -56,7 +52,7 @@ def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
 
 
 def short_name(model: str) -> str:
-    """A network's name without where it comes from, and how it was anti-aliased."""
+    """A network's name without its source, and how it was anti-aliased."""
     architecture = model.split("@")[-1].split(":")[-1]
     if model.startswith("antialiased:"):
         architecture += f", {model.split(':')[1].replace(',', ', ')}"
@@ -79,14 +75,9 @@ def _measures(
 
 
 def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
-    """One measure of every network as a point with its interval, a row each.
+    """Draw one measure of every network as a point with its interval.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    rows : sequence of (str, int, dict or None)
-        What the network is called, its number (which is its colour), and its estimate, if there is one.
-    measure : Measure
+    Each row is the network's name, its number (for its colour), and its estimate, if any.
     """
     for row, (name, number, estimate) in enumerate(rows):
         if estimate is not None and estimate["value"] is not None:
@@ -95,7 +86,7 @@ def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
             tell(drawn.lines[0], [f"{name}: {cell(estimate)}"])
     axes.set_xlabel(measure.axis)
     axes.grid(axis="x", alpha=0.3)
-    axes.xaxis.set_major_locator(MaxNLocator(6))  # the numbers of small values are long
+    axes.xaxis.set_major_locator(MaxNLocator(6))  # small values have long numbers
     if measure.sign < 0:
         axes.set_xlim(left=measure.range[0])
     axes.set_yticks(range(len(rows)), [name if len(name) <= 40 else name[:39] + "…" for name, _, _ in rows])
@@ -139,18 +130,10 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
 def answers_along_path(
     axes: Axes, positions: Floats, probability: Floats, jumps: Any, number: int, label: str, joined: bool = True
 ) -> Line2D:
-    """The probability of the first view's answer, view by view, with a ring where the answer jumps.
+    """Draw the probability of the first view's answer, view by view, with a ring where the answer jumps.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    positions, probability : arrays (views,)
-    jumps : indices, or a mask, of views
-    number : int
-        The network's, which is its colour and its line.
-    label : str
-    joined : bool
-        Join the points: the views follow one another along a path.
+    ``jumps`` holds indices or a mask of views; ``number`` is the network's, for its colour and line. ``joined`` joins
+    the points, if the views follow one another along a path.
     """
     colour = COLOURS[number % len(COLOURS)]
     line = f"o{line_of(number)}" if joined else "o"
@@ -162,11 +145,11 @@ def answers_along_path(
 
 
 def mark_jumps(axes: Axes, positions: Floats, probability: Floats, colour: str) -> None:
-    """A ring around each point whose answer is not that of the point before."""
+    """Draw a ring around each point whose answer differs from that of the point before."""
     axes.plot(positions, probability, "o", markersize=11, markerfacecolor="none", color=colour)
 
 
 def fit(text: str, length: int = 17) -> str:
-    """The first of several synonyms, no longer than there is room for."""
+    """The first of several synonyms, shortened to ``length``."""
     text = text.split(", ")[0]
     return plain(text if len(text) <= length else text[: length - 1] + "…")

@@ -20,7 +20,7 @@ _GROUPS = {
     "recalibrated": ("D", COLOURS[2]),
     "trained anti-aliased": ("^", COLOURS[3]),
 }
-# With more networks than these only the front is named: names would lie on one another.
+# With more networks only the front is named, because names would overlap.
 _MOST_NAMED = 16
 
 
@@ -34,8 +34,8 @@ def leaderboard(board: Leaderboard) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        Markers are the groups. The broken line is the Pareto front, by the estimates themselves: networks whose
-        intervals overlap may change places. Numbers are those of the list beside; of more than 16 networks only
+        Markers are the groups. The dashed line is the Pareto front of the estimates themselves; networks with
+        overlapping intervals may change places. Numbers refer to the list beside; with more than 16 networks only
         those on the front have one.
     """
     summary = board.summary()
@@ -67,17 +67,10 @@ def accuracy_against_consistency(
     looks: Mapping[str, tuple[str, str]],
     front: Sequence[dict[str, Any]],
 ) -> None:
-    """Networks by accuracy and consistency with their intervals, and the front that none of them beats.
+    """Draw networks by accuracy and consistency with their intervals, and the front that none of them beats.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    series : mapping of str to mapping
-        The networks of each series, by name, as they stand in a summary.
-    looks : mapping of str to (str, str)
-        The marker and the colour of each series.
-    front : sequence of dict
-        The networks on the Pareto front.
+    ``series`` holds the networks of each series, by name, as in a summary; ``looks`` the marker and colour of each
+    series; ``front`` the networks on the Pareto front.
     """
     for label, members in series.items():
         if members:
@@ -116,7 +109,7 @@ def _points(axes: Axes, members: Mapping[str, dict[str, Any]], marker: str, colo
 
 
 def _labels(points: list[tuple[float, float]]) -> dict[tuple[float, float], str]:
-    """The numbers of the networks at each point: on the same images several may lie at one."""
+    """The numbers of the networks at each point, because several may coincide."""
     numbers: dict[tuple[float, float], list[str]] = {}
     for number, point in enumerate(points, 1):
         numbers.setdefault(point, []).append(str(number))
@@ -151,7 +144,7 @@ def _key(axes: Axes, named: list[str], models: dict[str, Any], front: list[str],
 
 
 def _described(name: str, model: dict[str, Any]) -> str:
-    """A name that fits, not read as mathematics."""
+    """A name that fits and is not read as mathematics."""
     text = short_name(name)
     if model["group"] == "recalibrated":
         text = f"{short_name(name.removesuffix(', recalibrated'))}, recalibrated"

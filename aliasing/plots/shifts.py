@@ -1,4 +1,4 @@
-"""A measure by shift as a map of heat: the darker, the larger."""
+"""A measure by shift as a heat map: the darker, the larger."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,19 +10,13 @@ from aliasing.plots.style import COLOURS, plain
 from aliasing.plots.svg import tell
 from aliasing.tables import cell as written
 
-_MOST_WRITTEN = 9  # columns whose numbers have room
+_MOST_WRITTEN = 9  # the most columns with room for numbers
 
 
 def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> None:
-    """A measure by shift.
+    """Draw a measure by shift; ``largest`` is the value of the full colour, so that several maps can be compared.
 
-    Parameters
-    ----------
-    axes : matplotlib.axes.Axes
-    cells : sequence of dict
-        ``x`` and ``y`` (numbers or names), ``value``, ``low``, ``high`` and ``pairs``.
-    largest : float
-        The value of the full colour, so that several maps can be compared.
+    Each cell has ``x`` and ``y`` (numbers or names), ``value``, ``low``, ``high`` and ``pairs``.
     """
     columns = sorted({cell["x"] for cell in cells})
     rows = list(dict.fromkeys(cell["y"] for cell in cells))
@@ -44,7 +38,7 @@ def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> Non
                 va="center",
                 fontsize=8 if len(columns) < 6 else 6.5,
             )
-    each = -(-len(columns) // 12)  # labels do not lie on one another
+    each = -(-len(columns) // 12)  # so that labels do not overlap
     axes.set_xticks(range(0, len(columns), each), [f"{column:g}" for column in columns[::each]])
     axes.set_yticks(range(len(rows)), [plain(row) if isinstance(row, str) else f"{row:g}" for row in rows])
     axes.tick_params(length=0)

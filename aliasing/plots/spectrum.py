@@ -1,4 +1,4 @@
-"""The figure of the signal core: pictures, their spectra with what folds, and baseband against alias."""
+"""The figure of downsampling operators: pictures, their spectra with what folds, and baseband against alias."""
 
 import warnings
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ _LEAST = 1e-9  # of the strongest power; below it a profile is rounding
 
 
 def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = (), stride: int | None = None) -> Figure:
-    """Draw a picture and what operators make of it.
+    """Draw a picture and the output of operators for it.
 
     Parameters
     ----------
     spectra : Spectra
         One column for the picture, and one for each operator (:func:`aliasing.compare_operators`).
     results, stride
-        For one release more: ``spectra`` may be a picture, with its comparisons and their stride.
+        Deprecated, for one release: ``spectra`` may be a picture, with its comparisons and their stride.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def _show(axes: Axes, look: Look, title: str) -> None:
 
 
 def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
-    """A spectrum before subsampling, with the square that stays, and the two numbers of what folds."""
+    """Draw a spectrum before subsampling, with the square that is kept, and the two numbers of what folds."""
     shown = {"cmap": "magma", "extent": (-0.5, 0.5, 0.5, -0.5), "interpolation": "antialiased"}
     image = axes.imshow(look.decibels, norm=Normalize(FLOOR, 0), **shown)  # type: ignore[arg-type]
     edge = spectra.nyquist
@@ -96,7 +96,7 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
 
 
 def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
-    """Power by frequency: of the picture, with what folds shaded; or of an operator's samples, baseband and alias."""
+    """Draw power by frequency: of the picture, with what folds shaded; or of an operator's baseband and alias."""
     edge = spectra.nyquist
     if "power" in look.power:
         frequency, power = zip(*look.power["power"][1:], strict=True)

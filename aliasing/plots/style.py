@@ -52,7 +52,7 @@ def line_of(index: int) -> str:
 
 
 def spans(estimates: Iterable[Mapping[str, Any]]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Values, and how far the ends of their intervals are from them, as an error bar takes it; NaN where not known.
+    """Values, and the distances of the ends of their intervals, for error bars; NaN if not known.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def plain(text: str) -> str:
 
 @contextmanager
 def any_script() -> Iterator[None]:
-    """Names in any script are drawn without a warning: boxes stand for what the font lacks."""
+    """Draw names in any script without a warning; boxes replace what the font lacks."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         yield

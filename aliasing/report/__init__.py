@@ -1,7 +1,7 @@
-"""One page from results: self-contained, to be opened from disk and sent to others.
+"""One self-contained page from results, to open from disk and send to others.
 
-The page shows what runs have left in their folders and measures nothing. It holds everything that it needs, its
-script and charts included, and can ask for nothing else: its own content security policy forbids it.
+The page shows what is in the folders of runs, and measures nothing. It holds everything that it needs, including its
+script and charts; its content security policy forbids it to load anything else.
 """
 
 import base64
@@ -52,7 +52,7 @@ def write_report(
     Raises
     ------
     UsageError
-        No run was given, or what draws the page is not installed.
+        No run was given, or a package for the page is not installed.
     InputError
         A folder holds no run, or the page cannot be written.
     """
@@ -120,10 +120,10 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
 
 
 def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """What each run's networks are called, in the order of their colours, which all runs share.
+    """The display names of each run's networks, in the order of their colours, which all runs share.
 
-    A network is called by its short name; by the whole where two names have the same short one; and with its run's
-    folder where two networks have the same name. The networks of other runs stand under keys that are no names.
+    This is a network's short name; the full name if two short names are equal; and with its run's folder if two
+    networks have the same name. The networks of other runs have keys that are not names.
     """
     networks: dict[tuple[str, str], Run] = {}
     for run in runs:
@@ -180,7 +180,7 @@ def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> "list[
 
 
 def json_for_script(value: Any) -> Any:
-    """JSON that may stand inside a ``<script>`` element: no character of it begins markup.
+    """JSON for the inside of a ``<script>`` element: no character of it begins markup.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def json_for_script(value: Any) -> Any:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)  # what is left holds nothing that HTML would read as its own
+    return Markup(text)  # the rest contains nothing that HTML would interpret
 
 
 def _resource(name: str) -> str:
@@ -200,5 +200,5 @@ def _resource(name: str) -> str:
 
 
 def _hash(script: str) -> str:
-    """As a content security policy names a script that may run."""
+    """The hash by which a content security policy allows a script."""
     return f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}"

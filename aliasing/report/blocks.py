@@ -1,4 +1,4 @@
-"""What a section of the page can hold. The template ``page.html`` has a macro for each, by its ``kind``."""
+"""The blocks of a section of the page. The template ``page.html`` has a macro for each, by its ``kind``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Command:
-    """What is missing, and the command that would bring it."""
+    """What is missing, and the command that would make it."""
 
     kind: ClassVar[str] = "command"
     why: str
@@ -27,7 +27,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: what it says, what it is sorted by, and what stands smaller beside it."""
+    """A cell of a table: its text, its sort key, and the smaller text beside it."""
 
     text: str
     sort: float | str | None = None
@@ -57,11 +57,11 @@ class Chart:
     drawing : str
         An SVG (:func:`aliasing.plots.svg.panel`).
     caption : str
-        What it shows, for the eye.
+        The visible text.
     alternative : str
-        What it shows, for the ear: the text that a screen reader says instead.
+        The text for screen readers.
     legend : sequence of (int, str)
-        The number of each colour, and what it stands for; empty where there is one.
+        The number of each colour, and its meaning; empty if there is only one.
     """
 
     drawing: str
@@ -72,7 +72,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Charts:
-    """Charts side by side, or one below the other where the page is narrow."""
+    """Charts side by side, or one below the other if the page is narrow."""
 
     kind: ClassVar[str] = "charts"
     charts: Sequence[Chart]
@@ -90,7 +90,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiles:
-    """The numbers that the page begins with."""
+    """The numbers at the top of the page."""
 
     kind: ClassVar[str] = "tiles"
     tiles: Sequence[Tile]
@@ -98,10 +98,10 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Explorer:
-    """A slider that moves a photograph: the view, the answers, the probability along the way.
+    """A slider that moves a photograph: the view, the answers, and the probability along the path.
 
-    ``data`` is what the page's script reads: for each photograph its views (pictures and where they lie) and what every
-    network answers. Each photograph has a chart of its own.
+    ``data`` is for the page's script: for each photograph its views (pictures and positions) and every network's
+    answers. Each photograph has its own chart.
     """
 
     kind: ClassVar[str] = "explorer"
@@ -112,7 +112,7 @@ class Explorer:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two views of a photograph, their difference, and what the networks answer to both."""
+    """Two views of a photograph, their difference, and the networks' answers to both."""
 
     title: str
     description: str
@@ -144,7 +144,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Looks:
-    """One photograph before and after each way of downsampling."""
+    """One photograph before and after each downsampling operator."""
 
     kind: ClassVar[str] = "looks"
     looks: Sequence[Look]
@@ -166,7 +166,7 @@ Block: TypeAlias = Text | Command | Table | Charts | Tiles | Explorer | Pairs | 
 
 @dataclass
 class Section:
-    """A part of the page with a heading of its own."""
+    """A part of the page with its own heading."""
 
     id: str
     title: str
@@ -175,7 +175,7 @@ class Section:
 
 
 def estimate_cell(estimate: Any, digits: int = 4, sign: bool = False) -> Cell:
-    """An estimate ``{"value", "low", "high"}`` with its interval in brackets; a dash where there is none.
+    """An estimate ``{"value", "low", "high"}`` with its interval in brackets; a dash if there is none.
 
     Examples
     --------
@@ -192,7 +192,7 @@ def estimate_cell(estimate: Any, digits: int = 4, sign: bool = False) -> Cell:
 
 
 def number_cell(number: Any) -> Cell:
-    """A number as it stands in a table: whole numbers whole, others to four digits.
+    """A number for a table: whole numbers whole, others to four digits.
 
     Examples
     --------
@@ -205,7 +205,7 @@ def number_cell(number: Any) -> Cell:
 
 
 def ends(estimate: Any) -> tuple[Number, Number, Number]:
-    """Value, low and high of an estimate as it stands in a summary."""
+    """The value, low and high of an estimate in a summary."""
     if not isinstance(estimate, dict):
         return None, None, None
     value, low, high = (estimate.get(name) for name in ("value", "low", "high"))
@@ -213,5 +213,5 @@ def ends(estimate: Any) -> tuple[Number, Number, Number]:
 
 
 def _decimal(value: float, digits: int, sign: bool) -> str:
-    """With a true minus, and without the minus of what rounds to zero."""
+    """A decimal with a true minus, and without a minus before zero."""
     return f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}".replace("-", "−")

@@ -1,4 +1,4 @@
-"""What was measured inside the networks: depth profiles, attribution to sites, and feature maps."""
+"""The sections on the inside of networks: depth profiles, attribution to sites, and feature maps."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -27,7 +27,7 @@ _SITE_MEASURES = {
     "baseband_kept": "baseband kept",
     "rise": "rise of the unexplained change",
 }
-# Which measure of a depth profile a panel shows, where it is one.
+# The measure of a depth profile that a panel shows, if it is a single one.
 _SPOKEN = dict(
     zip(
         PANELS,
@@ -71,7 +71,7 @@ def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
 
 
 def _most(title: str, models: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Where a panel of a depth profile is largest, for the ear."""
+    """Where a panel of a depth profile is largest, for screen readers."""
     what, measure = _SPOKEN.get(title, ("", ""))
     found = [
         (place[measure]["value"], place, names[name])
@@ -98,7 +98,7 @@ def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
         for layer in model["layers"]
     ]
     yield Table(
-        f"{name}: every layer looked at",
+        f"{name}: every observed layer",
         ["layer", "shape", "stride", "receptive field", *_LAYER_MEASURES.values()],
         rows,
         [False, False, True, True, True, True, True],
@@ -126,7 +126,7 @@ def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
 
 
 def _pair_cell(pair: Any) -> Cell:
-    """A stride or a receptive field: one number where both axes are alike."""
+    """A stride or a receptive field: one number if both axes are equal."""
     if not isinstance(pair, list) or not pair:
         return Cell("–")
     if isinstance(pair[0], str):
@@ -166,8 +166,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
         f"attribution-{number}",
         f"Which site causes the jitter? {name}{run.title}",
         f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all the"
-        " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment takes jitter"
-        " away.",
+        " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment removes jitter.",
     )
     found = []
     attributed = measures_in(summary, "attribution")
@@ -218,11 +217,11 @@ def features_section(run: Run, number: int, names: Mapping[str, str]) -> Section
         f"features-{number}",
         f"Feature maps: {name}{run.title}",
         f"While the photograph moves under “{run.protocol}”"
-        + (f"; drawn of {drawn['image']}." if drawn.get("image") else "."),
+        + (f"; drawn for {drawn['image']}." if drawn.get("image") else "."),
     )
     rows = [[Cell(layer, code=True), estimate_cell(estimate)] for layer, estimate in summary["layers"].items()]
     section.blocks.append(
-        Table(str(summary.get("measure", "")), ["layer", "change of the averages a step"], rows, [False, True])
+        Table(str(summary.get("measure", "")), ["layer", "change of the averages per step"], rows, [False, True])
     )
     for file, caption in (
         ("figure.png", "The maps of one channel while the photograph moves, and their global averages."),
@@ -238,7 +237,7 @@ def features_section(run: Run, number: int, names: Mapping[str, str]) -> Section
 
 
 def spectrum_table(run: Run) -> Iterable[Block]:
-    """What each operator folds, over all the photographs of an `aliasing spectrum` run."""
+    """How much each operator aliases, over all the photographs of an `aliasing spectrum` run."""
     summary = run.summary
     measures = {
         "alias_fraction": "aliased energy",
@@ -250,7 +249,7 @@ def spectrum_table(run: Run) -> Iterable[Block]:
         for name, result in summary["operators"].items()
     ]
     images = (summary.get("images") or {}).get("used", 0)
-    shown = "1 photograph (which tells no interval)" if images == 1 else f"{images} photographs"
+    shown = "1 photograph (without an interval)" if images == 1 else f"{images} photographs"
     yield Table(
         f"Shares of energy at stride {run.settings.get('stride')}, mean of {shown}",
         ["operator", *measures.values()],

@@ -1,4 +1,4 @@
-"""The photographs that a run has kept: one to move with a slider, pairs of views side by side, and spectra."""
+"""The sections on photographs that a run kept: a slider to move one, pairs of views side by side, and spectra."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,16 +25,9 @@ _KINDS = {"most": "among the least stable", "least": "among the most stable"}
 
 
 def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterable[Section]:
-    """The slider, and the most and the least stable photographs, of a run that has kept examples.
+    """The slider, and the most and the least stable photographs, of a run of kind "networks" that kept examples.
 
-    Parameters
-    ----------
-    run : Run
-        Of kind "networks".
-    number : int
-        Of the run among its kind.
-    names : mapping of str to str
-        What each network is called on the page, in the order of their colours.
+    ``number`` is that of the run among its kind; ``names`` are the networks' display names, in the order of colours.
     """
     slider = Section(f"move-{number}", f"Move a photograph{run.title}")
     pairs = Section(f"photographs-{number}", f"The least and the most stable photographs{run.title}")
@@ -49,18 +42,18 @@ def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterabl
         slider.lead = (
             "Choose a photograph and move it, view by view, with the slider or the arrow keys"
             + (", or drag it in both directions." if any(photograph.is_grid for photograph in photographs) else ".")
-            + " The chart follows the"
-            " probability of the answer that each network gives to the first view; a ring marks a view whose answer"
-            + (" is not that of the view before." if examples["is_path"] else " is not that of the first view.")
+            + " The chart shows the"
+            " probability of each network's answer to the first view; a ring marks a view whose answer differs from"
+            + (" that of the view before." if examples["is_path"] else " that of the first view.")
         )
         slider.blocks.append(_explorer(examples, photographs))
         pairs.lead = (
-            "Chosen by the mean absolute change of the first network. Of each, the two views between which its"
-            " probability jumps most, and their difference (grey: the same; lighter or darker: by how much)."
+            "They are chosen by the mean absolute change of the first network. Each shows the two views between which"
+            " its probability jumps most, and their difference (grey is no difference)."
         )
         pairs.blocks.append(Pairs([photograph.pair() for photograph in photographs]))
     except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
-        slider.blocks = [Text([f"The photographs that the run has kept cannot be shown: {error}."], "note")]
+        slider.blocks = [Text([f"The photographs that the run kept cannot be shown: {error}."], "note")]
         yield slider
         return
     yield slider
@@ -68,24 +61,24 @@ def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterabl
 
 
 def missing(run: Run) -> Block:
-    """Why a run has no photographs to show, and what would bring them."""
+    """Why a run has no photographs to show, and the command that would make them."""
     command = str(run.summary.get("command", ""))
     if run.output is None or not run.output.of_classes:
         output = run.settings.get("output")
         return Text(
-            [f"The run compares the output “{output}”: there is no answer to follow, so it has kept no photographs."],
+            [f"The run compares the output “{output}”: there is no answer to follow, so it kept no photographs."],
             "note",
         )
     return Command(
         f"{run.folder.name} holds no folder `{FOLDER}` (it was made by an older version, or by a command that keeps no"
-        " photographs). `aliasing jitter … --out DIR` leaves them; over a run that is there it only shows the networks"
-        " the chosen photographs again:",
+        " photographs). `aliasing jitter … --out DIR` makes it; for an existing run it only shows the networks the"
+        " chosen photographs again:",
         command if command.startswith("aliasing jitter") else "aliasing jitter --models … --images … --out DIR",
     )
 
 
 def spectra_section(runs: Sequence[Run]) -> Section:
-    """The spectra of one photograph before and after each way of downsampling, from the first run that kept them."""
+    """The spectra of one photograph before and after each downsampling operator, from the first run that kept them."""
     section = Section("spectra", "Spectra before and after downsampling")
     places = [run.folder / SPECTRA for run in runs if run.kind == "spectrum"]
     places += [run.folder / FOLDER / SPECTRA for run in runs if run.kind == "networks"]
@@ -93,7 +86,7 @@ def spectra_section(runs: Sequence[Run]) -> Section:
     if not found:
         section.blocks.append(
             Command(
-                "None of the runs has kept the spectra of a photograph. This leaves them:",
+                "None of the runs kept the spectra of a photograph. This command makes them:",
                 "aliasing spectrum PHOTOGRAPH.jpg --operator subsample max average blur fourier --out spectrum",
             )
         )
@@ -102,9 +95,9 @@ def spectra_section(runs: Sequence[Run]) -> Section:
         kept = kept_spectra.Spectra.open(found[0])
         height, width = kept.size
         section.lead = (
-            f"{kept.photograph}, {height}×{width} pixels, made periodic, at stride {kept.stride}. Above each spectrum"
-            " its samples. What lies outside the square folds into it; a filter that takes it away first may also take"
-            " some of what is inside."
+            f"{kept.photograph}, {height}×{width} pixels, made periodic, at stride {kept.stride}. The samples are above"
+            " each spectrum. Everything outside the square folds into it; a filter that removes it first may also"
+            " remove some of the inside."
         )
         section.blocks.append(Looks([_look(found[0], look, kept) for look in kept.looks], height, width))
     except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
@@ -138,7 +131,7 @@ class _Photograph:
         }
 
     def as_data(self) -> dict[str, Any]:
-        """What the page's script reads."""
+        """The data for the page's script."""
         return {
             "name": self.name,
             "label": self.label,
@@ -175,7 +168,7 @@ class _Photograph:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
         caption = "The probability of the first view's answer, view by view; the upright line is the view above."
-        said = "Line chart of the probability view by view. The table beside the picture says the same of each view."
+        said = "Line chart of the probability view by view. The table beside the picture says the same for each view."
         return Chart(
             panel(draw, width=4.9, height=2.2), caption, said, [(self.series[name], name) for name in self.answers]
         )
@@ -216,7 +209,7 @@ def _explorer(examples: Mapping[str, Any], photographs: Sequence[_Photograph]) -
 
 
 def is_grid(shifts: Sequence[Sequence[float]]) -> bool:
-    """Do the shifts (down, right) of a photograph's views lie on a grid, of which more than half is there?
+    """Whether the shifts (down, right) of a photograph's views fill more than half of a grid.
 
     Examples
     --------
@@ -254,7 +247,7 @@ def _look(folder: Path, look: kept_spectra.Look, kept: kept_spectra.Spectra) -> 
     said = ", ".join(numbers) or "the photograph before any downsampling"
 
     def drawn(draw: Callable[[Axes, kept_spectra.Look, kept_spectra.Spectra], Any], height: float) -> str:
-        def bare(axes: Axes) -> None:  # what its title says stands beside it
+        def bare(axes: Axes) -> None:  # the text beside it says what the title would
             draw(axes, look, kept)
             axes.set_title("")
             legend = axes.get_legend()

@@ -1,4 +1,4 @@
-"""How the numbers were made: commands, settings, versions, weights, what was skipped, and what is not on the page."""
+"""The section on how the numbers were made: commands, settings, versions, weights, skipped images, what is missing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -18,10 +18,7 @@ _MOST_SKIPPED = 200
 
 
 def version_differences(runs: Sequence[Run]) -> list[str]:
-    """Packages of which the runs had different versions, a line each.
-
-    Two runs of different versions need not differ for what was asked of them.
-    """
+    """Packages of which the runs had different versions, one line each."""
     found = []
     for package in dict.fromkeys(package for run in runs for package in run.summary.get("versions") or {}):
         versions = {str((run.summary.get("versions") or {}).get(package)) for run in runs}
@@ -31,10 +28,7 @@ def version_differences(runs: Sequence[Run]) -> list[str]:
 
 
 def other_pictures(runs: Sequence[Run]) -> list[str]:
-    """Runs on images of one description that were other pictures all the same, a line each.
-
-    A run of another number of images says so itself.
-    """
+    """Runs whose images have the same description but are different pictures, one line each."""
     first: dict[tuple[str, int], Run] = {}
     found = []
     for run in runs:
@@ -43,15 +37,15 @@ def other_pictures(runs: Sequence[Run]) -> list[str]:
             continue
         before = first.setdefault((str(images.get("source")), int(images.get("found") or 0)), run)
         if before.summary["images"]["identity"] != images["identity"]:
-            found.append(f"{run.folder.name} was measured on other pictures than {before.folder.name}")
+            found.append(f"{run.folder.name} was measured on different pictures than {before.folder.name}")
     return found
 
 
 def missing_section(runs: Sequence[Run]) -> Section | None:
-    """What is not on the page because no run has measured it, with the command that would."""
+    """What is not on the page because no run measured it, with the command that would."""
     kinds = {run.kind for run in runs}
     blocks: list[Block] = [
-        Command(f"No run here in which {what}:", command)
+        Command(f"There is no run in which {what}:", command)
         for kind, (what, command) in _COMMANDS.items()
         if kind not in kinds
     ]
@@ -59,7 +53,7 @@ def missing_section(runs: Sequence[Run]) -> Section | None:
 
 
 def made_section(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Section:
-    """Settings, versions, networks and skipped images of every run, each with what its networks are called."""
+    """The settings, versions, networks and skipped images of every run, given with its networks' display names."""
     section = Section("made", "How this was made")
     section.blocks.append(_networks(called))
     for run, names in called:
@@ -90,7 +84,7 @@ def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Table:
                 ]
             )
     return Table(
-        "The networks: their weights by hash, and their identity, which holds what is computed with them as well",
+        "The networks: the hash of their weights, and their identity, which includes what is computed with them",
         ["network", "source", "version", "SHA-256", "identity", "notes"],
         rows,
         [False] * 6,
@@ -99,7 +93,7 @@ def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Table:
 
 def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     command = run.summary.get("command")
-    yield Command(f"{run.folder}:", str(command) if command else "(its summary names no command)")
+    yield Command(f"{run.folder}:", str(command) if command else "(its summary does not name a command)")
     rows = [[Cell(key, code=True), Cell(_setting(value))] for key, value in run.settings.items()]
     if rows:
         yield Table(

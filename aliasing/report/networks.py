@@ -1,4 +1,4 @@
-"""The networks of a run side by side: a table, accuracy against consistency, intervals, and jitter by shift."""
+"""The section on a run's networks: a table, accuracy against consistency, intervals, and jitter by shift."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -44,21 +44,14 @@ _COUNTS = {
     "views_per_second": "views per second",
 }
 _MOST_TILES = 4
-# Networks of which the jitter by shift is drawn; a leaderboard has more.
+# The most networks whose jitter by shift is drawn; a leaderboard has more.
 _MOST_MAPS = 8
 
 
 def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
-    """The networks of a run compared; counts that are the same for all stand in the lead, others in the table.
+    """The comparison of the networks of a run; counts that are the same for all are in the lead, others in the table.
 
-    Parameters
-    ----------
-    run : Run
-        Of kind "networks".
-    number : int
-        Of the section among its kind.
-    names : mapping of str to str
-        What each network is called on the page, in the order of their colours.
+    ``number`` is that of the section among its kind; ``names`` are display names, in the order of colours.
     """
     models = run.networks
     section = Section(f"networks-{number}", f"Networks compared{run.title}", _lead(run))
@@ -67,7 +60,7 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
         for measure in measures_in(run.summary, "page")
         if any(ends(model.get(measure.name))[0] is not None for model in models.values())
     ]
-    # What an output measures that is not installed here, or that the summary of another version estimates.
+    # Measures of an output that is not installed here, or of another version.
     known = {measure.name for measure in (run.output.measures if run.output else ())}
     others = {
         key: key.replace("_", " ")
@@ -104,7 +97,7 @@ def pareto_front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def group_of(name: str, model: Mapping[str, Any]) -> str:
-    """Plain or anti-aliased, and how: as the summary says, or else as the name does.
+    """Whether it is plain or anti-aliased, and how, from the summary or otherwise from the name.
 
     Examples
     --------
@@ -169,7 +162,7 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
         for name, model in models.items()
     ]
     return Table(
-        "The networks, with the 95 % interval in brackets. An accuracy flatters a network that was trained on these"
+        "The networks, with 95 % intervals in brackets. An accuracy flatters a network that was trained on these"
         " images.",
         ["network", *(["group"] if groups else []), *titles.values(), *counts.values()],
         rows,
@@ -194,8 +187,8 @@ def _scatter(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> 
         f" than: {best}. The numbers are in the table above."
     )
     caption = (
-        "Accuracy against consistency with 95 % intervals; the dashed line is the Pareto front (points only: it does"
-        " not know the intervals)."
+        "Accuracy against consistency with 95 % intervals; the dashed line is the Pareto front of the points, without"
+        " regard to the intervals."
     )
     few = len(points) <= len(COLOURS)
     series: dict[str, dict[str, Any]] = {}
@@ -206,7 +199,7 @@ def _scatter(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> 
 
     def draw(axes: Axes) -> None:
         accuracy_against_consistency(axes, series, looks, front)
-        if not few:  # the others say their names when they are pointed at, and in the table
+        if not few:  # the tooltips and the table name the others
             for point in front:
                 place = point["consistency"]["value"], point["accuracy"]["value"]
                 axes.annotate(fit(point["network"], 24), place, (4, 4), textcoords="offset points", fontsize=7.5)
@@ -263,7 +256,7 @@ def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) 
             label += f" minus {names[difference['first']]}"
         rows.append([Cell(label, label), *(estimate_cell(difference.get(m), sign=True) for m in shown)])
     yield Table(
-        f"Minus {first or 'the plain one'}, paired on the same photographs: an interval that does not hold 0 is a clear"
+        f"Minus {first or 'the plain one'}, paired on the same photographs: an interval without 0 is a clear"
         " difference.",
         ["network", *(titles[measure] for measure in shown)],
         rows,
@@ -279,8 +272,7 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
         return
     if not (run.folder / "records").is_dir():
         yield Command(
-            "Jitter by shift follows from the run's records, and this folder has none: they were deleted, or left"
-            " elsewhere.",
+            "Jitter by shift follows from the run's records, which are not in this folder.",
             str(run.summary.get("command", "")),
         )
         return
@@ -302,7 +294,7 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     maps = _path_maps(found, measures, names, unit) if along_path else _grid_maps(found, measures, names)
     rest = len(run.networks) - _MOST_MAPS
     if rest > 0:
-        yield Text([f"Jitter by shift is shown of the first {_MOST_MAPS} networks; {rest} more are in the records."])
+        yield Text([f"Jitter by shift is shown for the first {_MOST_MAPS} networks; {rest} more are in the records."])
     yield Charts(maps)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a run as text that a page can hold."""
+"""Embedding the pictures of a run in a page."""
 
 import base64
 import io
@@ -11,20 +11,9 @@ from aliasing.images.preview import open_preview
 
 
 def embed(folder: Path, name: str, largest: int | None = None) -> str:
-    """A picture of a run's folder as a ``data:`` address.
+    """A picture in a run's folder as a ``data:`` address; InputError if it is missing or outside the folder.
 
-    Parameters
-    ----------
-    folder : Path
-        What lies outside it is not read, whatever the run's JSON says.
-    name : str
-    largest : int, optional
-        The longer side is brought down to it, and the picture encoded again; without it the file stands as it is.
-
-    Raises
-    ------
-    InputError
-        There is no such picture.
+    With ``largest`` the longer side is reduced to it, and the picture is encoded again.
     """
     picture, content = open_preview(folder, name)
     if largest is None:

@@ -1,4 +1,4 @@
-"""What does this folder hold? The results of a run, read from disk; nothing is measured again."""
+"""Reading the results of runs from their folders; nothing is measured again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ class Run:
     ----------
     folder : Path
     kind : str
-        One of `KINDS`: what its summary has.
+        One of `KINDS`, according to its summary.
     summary : dict
     title : str
-        What tells it apart from the others of its kind on a page; empty where it is the only one.
+        What distinguishes it from the others of its kind on a page; empty if it is the only one.
     """
 
     folder: Path
@@ -33,7 +33,7 @@ class Run:
 
     @property
     def protocol(self) -> str:
-        """The name of the protocol; empty where there is none."""
+        """The name of the protocol, or an empty string."""
         protocol = self.settings.get("protocol")
         return str(protocol.get("name", "")) if isinstance(protocol, dict) else str(protocol or "")
 
@@ -45,12 +45,12 @@ class Run:
 
     @property
     def output(self) -> type[Output] | None:
-        """What of the networks' answers was compared; None where it is an output that is not installed here."""
+        """The output that was compared; None if it is not installed here."""
         return output_of(self.settings)
 
     @property
     def networks(self) -> dict[str, dict[str, Any]]:
-        """The networks by name, with what the summary says of each; of an attribution the network as it is."""
+        """The networks by name, with each one's part of the summary; for an attribution, the network as it is."""
         if self.kind == "attribution":
             return {self.summary["model"]: self.summary["variants"].get("as it is", {})}
         if self.kind == "features":
@@ -60,28 +60,14 @@ class Run:
 
 
 def read_run(folder: str | Path) -> Run:
-    """Read what a command with ``--out DIR`` has left in DIR.
-
-    Parameters
-    ----------
-    folder : str or Path
-
-    Returns
-    -------
-    Run
-
-    Raises
-    ------
-    InputError
-        There is no such folder, or it holds no run that can be shown.
-    """
+    """Read the ``--out`` folder of a command; InputError if it does not exist or holds no run that can be shown."""
     folder = Path(folder)
     summary = read_summary(folder)
     return Run(folder, str(kind_of(summary)), summary)
 
 
 def with_titles(runs: Sequence[Run]) -> list[Run]:
-    """The runs with titles: the protocol, or the folder where that does not tell them apart.
+    """The runs with titles: the protocol, or the folder if the protocols are the same.
 
     Examples
     --------
@@ -104,6 +90,6 @@ def with_titles(runs: Sequence[Run]) -> list[Run]:
 
 
 def identity_of(model: dict[str, Any]) -> str:
-    """What a summary says of which network it is; the hash of its weights where it says no more."""
+    """The identity of a network in a summary, or otherwise the hash of its weights."""
     weights = model.get("weights")
     return str(model.get("identity") or (weights.get("sha256") if isinstance(weights, dict) else "") or "")
