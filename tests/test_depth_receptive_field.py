@@ -159,3 +159,29 @@ def test_the_gradient_of_vgg16_and_resnet50(make, size: int, field: int) -> None
 def test_padding_moves_what_a_cell_sees() -> None:
     assert (extent([(3, 1, 1)]).first, extent([(3, 1, 1)]).last) == (-1, 1)
     assert (extent([(3, 2)]).first, extent([(3, 2)]).last) == (0, 2)
+
+
+def test_what_mixes_the_input_itself_has_no_closed_form() -> None:
+    class Mixed(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = nn.functional.max_pool2d(x.cumsum(-1), 2)
+            return y
+
+    grid = grid_of(Mixed(), 32, "")
+    assert grid.receptive_field is None
+    assert grid.stride == (2, 2)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_grids_of_sounds_pictures_and_volumes(dims: int) -> None:
+    conv, pool = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1], (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)[dims - 1]
+    network = nn.Sequential(
+        nn.ConstantPad1d((1, 0), 0.0), conv(3, 4, 7, 2, 2), pool(3, 2, 1), conv(4, 4, 3, dilation=2)
+    )
+    record = trace(network, torch.zeros(1, 3, *(48,) * dims))
+    grid = grids(record)[record.module_calls[0].output]
+    layers = [(7, 2, 2), (3, 2, 1), (3, 1, 0, 2)]
+    assert grid.extents[:-1] == (extent(layers),) * (dims - 1)
+    assert grid.extents[-1] == extent([(1, 1, 1), *layers])  # only the last axis is padded in front
+    assert grid.stride == (4,) * dims
+    assert grid.receptive_field == (receptive_field(layers),) * dims

@@ -85,7 +85,7 @@ def join(extents: Iterable[Extent]) -> Extent:
 
 @dataclass(frozen=True)
 class Grid:
-    """The grid of a map: one extent per spatial axis; none for the network's input, whose axes any layer may choose.
+    """The grid of a map: one extent per spatial axis. That of the network's input fits any number of axes.
 
     Examples
     --------
@@ -123,7 +123,7 @@ class Grid:
         """The grid of ``count`` axes; if it had more, such as a picture that is read row by row, it is the coarsest."""
         if len(self.extents) == count:
             return self
-        if not self.extents:
+        if set(self.extents) <= {Extent()}:
             return Grid((Extent(),) * count)
         return Grid((Extent(max(extent.stride for extent in self.extents), math.nan, math.nan),) * count)
 
@@ -162,9 +162,8 @@ def grids(record: Trace, changed: Mapping[Call, Change] | None = None) -> dict[V
     found: dict[Value, Grid] = {}
     for call in record.calls:
         if call.signals:
-            first = found.get(call.signals[0], Grid())
-            joined = Grid.joined(found.get(value, Grid()) for value in call.signals)
-            grid = _behind(call, first, joined, changed.get(call), axes.get(call.signals[0]))
+            known = [found.get(value, Grid((Extent(),) * max(len(value.shape) - 2, 1))) for value in call.signals]
+            grid = _behind(call, known[0], Grid.joined(known), changed.get(call), axes.get(call.signals[0]))
             found.update(dict.fromkeys(call.outputs, grid))
     return found
 
@@ -188,7 +187,7 @@ def _behind(call: Call, first: Grid, joined: Grid, change: Change | None, axes: 
         return first.behind(kernel, each(given.get("stride") or kernel, count), each(given["padding"], count), dilation)
     if call.name == "pad":
         sides = tuple(call.arguments("input pad")["pad"])
-        count = len(first.extents) or len(axes or sides[::2])
+        count = len(first.extents)
         before = (*sides[::2], *(0,) * count)[:count]  # last axis first
         return first.behind((1,) * count, padding=before[::-1])
     if call.name == "__getitem__":
