@@ -28,7 +28,6 @@ from aliasing.cli.shared import (
     add_protocol,
     add_resizer,
     add_run,
-    cell,
     check_animate,
     film_numbers,
     images_of,
@@ -36,7 +35,7 @@ from aliasing.cli.shared import (
     print_json,
     skipped_lines,
 )
-from aliasing.tables import depth_rows, pair, render
+from aliasing.tables import cell, depth_rows, pair, render
 
 if TYPE_CHECKING:
     from aliasing.protocols import ViewProtocol

@@ -10,35 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from aliasing.kinds import INPUTS, PROTOCOLS, RESAMPLERS
 from aliasing.operators import DEFAULT, OPERATORS
-from aliasing.tables import FORMATS, cell
+from aliasing.tables import FORMATS
 
 if TYPE_CHECKING:
     from aliasing.protocols import ViewProtocol
-
-__all__ = [
-    "add_animate",
-    "add_device",
-    "add_execution",
-    "add_format",
-    "add_images",
-    "add_labels",
-    "add_operator",
-    "add_protocol",
-    "add_resizer",
-    "add_run",
-    "cell",
-    "check_animate",
-    "film_numbers",
-    "images_of",
-    "known_images",
-    "measuring",
-    "named",
-    "print_json",
-    "print_result",
-    "skipped_lines",
-    "source_of",
-    "verification_line",
-]
 
 _SKIPPED_SHOWN = 10
 

@@ -40,7 +40,7 @@ from aliasing.images import BadImage, Image, ImageSource, open_images
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
-from aliasing.protocols.windowed import Crop, evaluation_view
+from aliasing.protocols.windowed import Crop
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import trace
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -196,7 +196,7 @@ def _batches(
             image = entry.load()
             if not isinstance(image, Image):
                 continue
-            pictures.append(evaluation_view(Crop(), image, classifier))
+            pictures.append(Crop().centre(image, classifier.view_size, classifier))
             names.append(entry.name)
         except BadImage:
             continue

@@ -2,7 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -62,10 +62,17 @@ class ViewProtocol(ABC):
     is_shift: ClassVar[bool] = True
     is_circular: ClassVar[bool] = False
 
+    # The smallest value of a parameter that makes sense, where there is one.
+    least: ClassVar[Mapping[str, float]] = {}
+
     resizer: str = "pil"
 
     def __post_init__(self) -> None:
         RESAMPLERS[self.resizer]  # refuses an unknown one
+        for name, smallest in self.least.items():
+            value = getattr(self, name)
+            if value is not None and not value >= smallest:
+                raise UsageError(f"{self.name}: {name} is {value}; it must be at least {smallest}")
 
     def parameters(self) -> dict[str, Any]:
         """The name and parameters, for the summary."""
@@ -95,9 +102,13 @@ class ViewProtocol(ABC):
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         """The views of a photograph, which each protocol defines."""
 
-    @abstractmethod
+    def extra(self) -> int:
+        """How many pixels higher and wider than a view the canvas is that the views are cut from."""
+        return 0
+
     def geometry(self, model: Classifier) -> dict[str, Any]:
         """The sizes in pixels that follow from the network, for its summary: one number for a square."""
+        return sizes_of(model, larger(model.view_size, self.extra()) if self.extra() else None)
 
     def resized(self, image: Image, size: Size, model: Classifier, crop_mode: str | None = None) -> Array:
         """The photograph resized by this protocol's resampler, in the network's own crop mode or another."""
@@ -111,6 +122,10 @@ class ViewProtocol(ABC):
     def centre(self, image: Image, size: Size, model: Classifier) -> Array:
         """The centre of the photograph, cropped like the network's own preprocessing for views of this size."""
         return crop_centre(self.resized(image, model.room_for(size), model), *size, model.border_colour)
+
+    def canvas_of(self, image: Image, model: Classifier) -> Array:
+        """The canvas that the views are cut from; without `extra`, what the network sees at evaluation."""
+        return self.centre(image, larger(model.view_size, self.extra()), model)
 
 
 def generator(seed: int, identity: str) -> np.random.Generator:
@@ -159,10 +174,3 @@ def windows(
 def steps(count: int) -> tuple[tuple[int, int], ...]:
     """Each of ``count`` views against the next: (0, 1), (1, 2), …"""
     return tuple((k, k + 1) for k in range(count - 1))
-
-
-def check_at_least(protocol: str, smallest: float, **parameters: float | None) -> None:
-    """Refuse a parameter below the smallest value that makes sense."""
-    for name, value in parameters.items():
-        if value is not None and not value >= smallest:
-            raise UsageError(f"{protocol}: {name} is {value}; it must be at least {smallest}")

@@ -1,6 +1,7 @@
 """Protocols with a small photograph on a background: the content moves, and nothing enters or leaves the view."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, ViewProtocol, Views, check_at_least, larger, windows, written
+from aliasing.protocols.base import Array, ViewProtocol, Views, larger, windows, written
 from aliasing.protocols.windowed import aspect_of, centre_box
 from aliasing.resamplers import resize
 
@@ -32,12 +33,12 @@ class Embedded(ViewProtocol):
     """
 
     is_path: ClassVar[bool] = True
+    least: ClassVar[Mapping[str, float]] = {"side": 1}
     side: int | None = None
     crop_size: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self.name, 1, side=self.side)
         if self.crop_size is not None and not self.crop_size > 1:
             raise UsageError(
                 f"{self.name}: crop_size is a number above 1, which shrinks the photograph; got {self.crop_size}"

@@ -1,6 +1,6 @@
 """Protocols without windows: circular and subpixel shifts, drags, scale, rotation, video frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar
@@ -14,8 +14,7 @@ from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, View, ViewProtocol, Views, check_at_least, larger, sizes_of, steps
-from aliasing.protocols.windowed import evaluation_view
+from aliasing.protocols.base import Array, View, ViewProtocol, Views, steps
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,17 +24,11 @@ class Circular(ViewProtocol):
     name: ClassVar[str] = "circular"
     is_circular: ClassVar[bool] = True
     is_path: ClassVar[bool] = True
+    least: ClassVar[Mapping[str, float]] = {"pixels": 1}
     pixels: int = 8
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self.name, 1, pixels=self.pixels)
-
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model)
-
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        picture = evaluation_view(self, image, model)
+        picture = self.canvas_of(image, model)
 
         def view(k: int) -> View:
             return View((float(k), float(k)), float(k), lambda: np.roll(picture, (k, k), axis=(0, 1)))
@@ -61,13 +54,13 @@ class Subpixel(ViewProtocol):
     name: ClassVar[str] = "subpixel"
     is_path: ClassVar[bool] = True
     margin: ClassVar[int] = 16
+    least: ClassVar[Mapping[str, float]] = {"steps": 1}
     step: float = 0.125
     steps: int = 8
     interpolation: str = "fourier"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self.name, 1, steps=self.steps)
         if not 0 < self.step * self.steps <= self.margin:
             raise UsageError(
                 f"subpixel: {self.steps} steps of {self.step} pixels; together they must lie in 0 … {self.margin}"
@@ -75,11 +68,11 @@ class Subpixel(ViewProtocol):
         if self.interpolation not in ("fourier", "bicubic"):
             raise UsageError(f"subpixel: unknown interpolation {self.interpolation!r}; choose fourier or bicubic")
 
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model, larger(model.view_size, 2 * self.margin))
+    def extra(self) -> int:
+        return 2 * self.margin
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = self.centre(image, larger(model.view_size, 2 * self.margin), model)
+        canvas = self.canvas_of(image, model)
 
         def moved(shift: float) -> Array:
             if self.interpolation == "fourier":
@@ -122,11 +115,11 @@ class Drag(ViewProtocol):
         if not (abs(self.down) <= self.reach and abs(self.right) <= self.reach):
             raise UsageError(f"drag: by ({self.down}, {self.right}) pixels; at most {self.reach} each way")
 
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model, larger(model.view_size, 2 * self.reach))
+    def extra(self) -> int:
+        return 2 * self.reach
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = self.centre(image, larger(model.view_size, 2 * self.reach), model)
+        canvas = self.canvas_of(image, model)
 
         def view(down: float, right: float) -> View:
             distance = max(abs(down), abs(right))
@@ -142,14 +135,8 @@ class Scale(ViewProtocol):
     name: ClassVar[str] = "scale"
     is_shift: ClassVar[bool] = False
     is_path: ClassVar[bool] = True
+    least: ClassVar[Mapping[str, float]] = {"pixels": 1}
     pixels: int = 8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self.name, 1, pixels=self.pixels)
-
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         smallest = model.room_for(model.view_size)
@@ -185,17 +172,14 @@ class Rotate(ViewProtocol):
     is_shift: ClassVar[bool] = False
     unit: ClassVar[str] = "degrees"
     is_path: ClassVar[bool] = True
+    least: ClassVar[Mapping[str, float]] = {"steps": 1}
     step: float = 0.5
     steps: int = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_at_least(self.name, 1, steps=self.steps)
         if not 0 < self.step * self.steps <= 360:
             raise UsageError(f"rotate: {self.steps} steps of {self.step} degrees; together they must lie in 0 … 360")
-
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         picture = self.resized(image, model.room_for(model.view_size), model)
@@ -225,14 +209,8 @@ class Frames(ViewProtocol):
     is_shift: ClassVar[bool] = False
     unit: ClassVar[str] = "frames"
     is_path: ClassVar[bool] = True
+    least: ClassVar[Mapping[str, float]] = {"frames": 2}
     frames: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self.name, 2, frames=self.frames)
-
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model)
 
     def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
         """The views of a video: its first frames, decoded one after the other as they are drawn."""
@@ -243,8 +221,7 @@ class Frames(ViewProtocol):
         if count < 2:
             raise BadImage(f"a video of {count} frame; at least 2 are needed")
         frames: Iterator[Array] = (
-            evaluation_view(self, Image(pixels, clip.name, clip.identity, clip.label), model)
-            for pixels in clip.frames()
+            self.canvas_of(Image(pixels, clip.name, clip.identity, clip.label), model) for pixels in clip.frames()
         )
         views = tuple(View((0.0, 0.0), float(k), lambda: next(frames)) for k in range(count))
         return Views(views, steps(count))

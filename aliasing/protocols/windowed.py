@@ -1,5 +1,6 @@
 """Protocols with windows into one canvas: the content moves by whole pixels, and new content enters at the border."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -10,7 +11,7 @@ from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, ViewProtocol, Views, check_at_least, larger, sizes_of, windows, written
+from aliasing.protocols.base import Array, ViewProtocol, Views, larger, sizes_of, windows, written
 from aliasing.resamplers import resize
 
 
@@ -24,17 +25,14 @@ class Crop(ViewProtocol):
 
     name: ClassVar[str] = "crop"
     is_path: ClassVar[bool] = True
+    least: ClassVar[Mapping[str, float]] = {"span": 1}
     span: int = 8
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self.name, 1, span=self.span)
-
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model, larger(model.view_size, self.span))
+    def extra(self) -> int:
+        return self.span
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = self.centre(image, larger(model.view_size, self.span), model)
+        canvas = self.canvas_of(image, model)
         pairs = [((k, k), (k + 1, k + 1)) for k in range(self.span)]
         return windows(canvas, model.view_size, pairs, origin=(0, 0))
 
@@ -44,17 +42,14 @@ class Grid(ViewProtocol):
     """All shifts within ±radius of the centre window, each compared with the centre: the worst case, and heat maps."""
 
     name: ClassVar[str] = "grid"
+    least: ClassVar[Mapping[str, float]] = {"radius": 1}
     radius: int = 1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self.name, 1, radius=self.radius)
-
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model, larger(model.view_size, 2 * self.radius))
+    def extra(self) -> int:
+        return 2 * self.radius
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = self.centre(image, larger(model.view_size, 2 * self.radius), model)
+        canvas = self.canvas_of(image, model)
         centre = (self.radius, self.radius)
         corners = [(y, x) for y in range(2 * self.radius + 1) for x in range(2 * self.radius + 1) if (y, x) != centre]
         return windows(canvas, model.view_size, [(centre, corner) for corner in corners], origin=centre)
@@ -67,17 +62,14 @@ class Horizontal(ViewProtocol):
     name: ClassVar[str] = "horizontal"
     is_path: ClassVar[bool] = True
     direction: ClassVar[tuple[int, int]] = (0, 1)
+    least: ClassVar[Mapping[str, float]] = {"pixels": 1}
     pixels: int = 32
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self.name, 1, pixels=self.pixels)
-
-    def geometry(self, model: Classifier) -> dict[str, Any]:
-        return sizes_of(model, larger(model.view_size, self.pixels))
+    def extra(self) -> int:
+        return self.pixels
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = self.centre(image, larger(model.view_size, self.pixels), model)
+        canvas = self.canvas_of(image, model)
         down, right = self.direction
         start = (self.pixels // 2 * right, self.pixels // 2 * down)  # the other axis stays in the middle
         corners = [(start[0] + k * down, start[1] + k * right) for k in range(self.pixels + 1)]
@@ -152,16 +144,12 @@ class Consistency(ViewProtocol):
 
     name: ClassVar[str] = "consistency"
     is_shift: ClassVar[bool] = False
+    least: ClassVar[Mapping[str, float]] = {"canvas": 1, "window": 1, "draws": 1, "largest_shift": 0, "border": 0}
     canvas: int | None = None
     window: int | None = None
     largest_shift: int = 31
     border: int = 0
     draws: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self.name, 1, canvas=self.canvas, window=self.window, draws=self.draws)
-        check_at_least(self.name, 0, largest_shift=self.largest_shift, border=self.border)
 
     def geometry(self, model: Classifier) -> dict[str, Any]:
         resized, canvas = self._resized_and_canvas(model)
@@ -214,24 +202,16 @@ class Pad(ViewProtocol):
 
     name: ClassVar[str] = "pad"
     is_path: ClassVar[bool] = True
+    least: ClassVar[Mapping[str, float]] = {"border": 1}
     border: int = 4
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_at_least(self.name, 1, border=self.border)
 
     def geometry(self, model: Classifier) -> dict[str, Any]:
         return {**sizes_of(model), "canvas": written(larger(model.view_size, 2 * self.border))}
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        canvas = with_border(evaluation_view(self, image, model), self.border, model)
+        canvas = with_border(self.canvas_of(image, model), self.border, model)
         first, second = (self.border, self.border), (self.border - 1, self.border - 1)
         return windows(canvas, model.view_size, [(first, second)], origin=first)
-
-
-def evaluation_view(protocol: ViewProtocol, image: Image, model: Classifier) -> Array:
-    """The view in the network's own evaluation."""
-    return protocol.centre(image, model.view_size, model)
 
 
 def with_border(picture: Array, border: int, model: Classifier) -> Array:
