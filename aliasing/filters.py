@@ -317,7 +317,7 @@ def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, .
     Raises
     ------
     UsageError
-        If a name is unknown, or if the taps are no finite numbers whose sum is not zero.
+        If a name is unknown, or the taps are not finite numbers with a sum other than zero.
 
     Examples
     --------
@@ -333,7 +333,7 @@ def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, .
             each = "two of them, down and across" if count == 2 else f"{count} of them, one per axis"
             raise UsageError(f"taps are one filter, or {each}; got {len(rows)}: {taps!r}")
         for row in rows:
-            get_taps(row)  # a wrong name or filter is told here
+            get_taps(row)  # refuses a wrong name or filter
         return tuple(row if isinstance(row, str) else tuple(float(tap) for tap in row) for row in rows)
     except (TypeError, ValueError) as error:
         raise UsageError(str(error)) from error

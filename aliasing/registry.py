@@ -25,7 +25,7 @@ Kind = TypeVar("Kind")
 
 
 class UnknownNameError(UsageError, KeyError):
-    """There is no kind of that name: a wrong call, and a missing key of the mapping that a registry is."""
+    """There is no kind of that name. This is also a KeyError, because a registry is a mapping."""
 
     __str__ = ValueError.__str__  # KeyError's quotes the text
 

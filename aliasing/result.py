@@ -1,4 +1,4 @@
-"""What every measurement returns: a summary, a table and a figure, in memory or read from the folder that it left."""
+"""The result of every measurement: a summary, a table and a figure, in memory or read from a folder."""
 
 import json
 from abc import ABC, abstractmethod
@@ -22,11 +22,11 @@ _LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
 
 
 class Result(ABC):
-    """What a measurement returns, and what `aliasing.open` reads from a folder."""
+    """The result of a measurement, which `aliasing.open` also reads from a folder."""
 
     @abstractmethod
     def summary(self) -> dict[str, Any]:
-        """Every estimate with its 95 % interval, and how it was made: what is in ``summary.json``."""
+        """Every estimate with its 95 % interval, and how it was made, as in ``summary.json``."""
 
     @abstractmethod
     def table(self) -> "pa.Table":
@@ -43,10 +43,7 @@ class Result(ABC):
     @classmethod
     @abstractmethod
     def open(cls, folder: str | Path) -> Self:
-        """Read what a command or a measurement with this ``out`` left.
-
-        Raises InputError if the folder holds no such result, or one that is not finished.
-        """
+        """Read the folder of a command or a measurement; InputError if it holds no finished result."""
 
     def write(self, folder: str | Path) -> None:
         """Write ``summary.json``, ``records/`` and ``figure.png`` to a folder."""
@@ -68,17 +65,18 @@ class Result(ABC):
 
 
 def open(folder: str | Path) -> "Result | OperatorSurvey":  # noqa: A001 - al.open
-    """Open the folder that a command with ``--out`` left.
+    """Open the folder of a finished run.
 
     Parameters
     ----------
     folder : str or Path
-        Of ``aliasing jitter``, ``compare``, ``depth``, ``attribute`` or ``spectrum``, or of the functions behind them.
+        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute`` or ``spectrum``, or the ``out`` of
+        their functions.
 
     Returns
     -------
     Result
-        As the function returned it: it can be summarised, plotted, compared and put on a page.
+        The same as from the function: it can be summarised, plotted, compared and put on a page.
 
     Raises
     ------
@@ -112,7 +110,7 @@ def open(folder: str | Path) -> "Result | OperatorSurvey":  # noqa: A001 - al.op
 
 
 def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
-    """The ``summary.json`` of a folder, of a kind that is expected; InputError if there is none."""
+    """The ``summary.json`` of a folder, of the expected kind; InputError if there is none."""
     path = folder / "summary.json"
     if not path.is_file():
         what = "no such folder" if not folder.exists() else "it holds no summary.json"
@@ -128,7 +126,7 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
 
 def kind_of(summary: Any) -> str | None:
-    """What a summary is of: "networks", "depth", "attribution", "spectrum" or "features"; None if of nothing known."""
+    """The kind of a summary: "networks", "depth", "attribution", "spectrum" or "features"; None if it is unknown."""
     if not isinstance(summary, dict):
         return None
     if _mapping(summary, "variants") and isinstance(summary.get("sites"), list) and "model" in summary:

@@ -214,11 +214,11 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
     inside = bool(((numbers >= 0) & (numbers <= 1)).all())
     if rows.shape[1] == 1:
         if kind == "sigmoid":
-            return Found("one probability", f"{called}, and it gives one number a view")
+            return Found("one probability", f"{called}, and it gives one number per view")
         doubt = (
-            _DOUBT.format(what="one number in 0…1 a view", taken="a logit") if inside and not _is_free(call) else None
+            _DOUBT.format(what="one number in 0…1 per view", taken="a logit") if inside and not _is_free(call) else None
         )
-        return Found("one logit", f"{called}, and it gives one number a view", doubt)
+        return Found("one logit", f"{called}, and it gives one number per view", doubt)
     tolerance = max(_tolerance(rows), unit * (8 + math.sqrt(rows.shape[1])))
     varies = bool((numbers != numbers[:1]).any())
     sums_to_one = bool(((numbers.sum(1) - 1).abs() <= tolerance).all())

@@ -76,7 +76,7 @@ def test_the_lie_derivative_beside(photographs: str, tmp_path: Path, capsys: pyt
     ("arguments", "code", "message"),
     [
         (["--layers", "layr1.0"], 2, "no module 'layr1.0' runs in this network; did you mean layer1.0"),
-        (["--protocol", "scale"], 2, "is no small shift of the image"),
+        (["--protocol", "scale"], 2, "is not a small shift"),
         (["--limit", "0"], 2, "limit is a number of images, at least 1; got 0"),
         (["--batch-size", "0"], 2, "batch size is a number of views, at least 1; got 0"),
         (["--lie", "0"], 2, "--lie is a number of images, at least 1; got 0"),

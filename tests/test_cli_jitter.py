@@ -266,7 +266,7 @@ def test_what_was_measured_before_a_bad_checkpoint_is_gone_on_with(good: str, im
         (["--resizer", "magick"], "unknown resampler"),
         (["--limit", "0"], "limit is a number of images, at least 1; got 0"),
         (["--batch-size", "-4"], "batch size is a number of views, at least 1; got -4"),
-        (["--precision", "verified", "--output", "embedding"], "no answer that could be verified"),
+        (["--precision", "verified", "--output", "embedding"], "cannot be verified"),
         (["--models", RESNET20, RESNET20], "given twice"),
     ],
 )

@@ -428,7 +428,7 @@ def test_the_table_has_a_row_a_layer() -> None:
 
 @pytest.mark.parametrize("protocol", ["scale", "rotate", "frames", "consistency"])
 def test_a_protocol_that_is_no_shift_is_refused(protocol: str) -> None:
-    with pytest.raises(UsageError, match="is no small shift of the image"):
+    with pytest.raises(UsageError, match="is not a small shift"):
         probe(small_network(), protocol)
 
 

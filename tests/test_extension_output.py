@@ -148,7 +148,7 @@ def test_every_command_knows_an_output_of_another_package(
     assert main([*run, "--protocol", "horizontal", "--animate", "--out", str(tmp_path / "film")]) == 2
     assert "--animate needs class probabilities; leave out --output peaks" in capsys.readouterr().err
     assert main([*run, "--precision", "verified"]) == 2
-    assert "output 'peaks' is no answer that could be verified" in capsys.readouterr().err
+    assert "output 'peaks' cannot be verified" in capsys.readouterr().err
 
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()

@@ -321,7 +321,7 @@ def test_wrong_calls_are_one_line() -> None:
     model = small_network()
     for options, message in [
         ({"precision": "float16"}, "unknown precision 'float16'; choose float32, bfloat16, verified"),
-        ({"precision": "verified", "output": "embedding"}, "'embedding' is no answer that could be verified"),
+        ({"precision": "verified", "output": "embedding"}, "'embedding' cannot be verified"),
     ]:
         with pytest.raises(UsageError, match=message):
             al.measure_jitter(model, photographs(1), **options)

@@ -284,7 +284,7 @@ def test_many_labels_go_all_the_way_through(tmp_path: Path) -> None:
     board = al.compare_networks(models, pictures)
     assert not board.unmeasured
     assert board.table()["any_change"].to_pylist().count(None) == 1
-    with pytest.raises(UsageError, match="which have no one answer that could be verified"):
+    with pytest.raises(UsageError, match="without a single answer to verify"):
         al.measure_jitter(models[1], pictures, precision="verified")
 
 

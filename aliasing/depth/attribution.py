@@ -5,7 +5,7 @@ the effect of the site:
 
 * *alone*: jitter with only this site treated − jitter of the network as it is. Negative: the site causes jitter.
 * *spared*: jitter with all sites but this one treated − jitter with all treated. Positive: it causes jitter that the
-  others' treatment does not take away.
+  others' treatment does not remove.
 
 Both are paired differences over the images. The two need not agree: what one site folds, another may fold again.
 
@@ -119,7 +119,7 @@ class Attribution(Result):
                 }
             )
         for rank, row in enumerate(sorted(rows, key=lambda row: -row["spared"][by]["all"]["value"]), 1):
-            low = row["spared"][by]["all"]["low"]  # None where one image cannot tell
+            low = row["spared"][by]["all"]["low"]  # None with a single image
             row["rank_spared"], row["clear_spared"] = rank, low is not None and low > 0
         rows.sort(key=lambda row: row["alone"][by]["all"]["value"])
         for rank, row in enumerate(rows, 1):

@@ -224,10 +224,9 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
             )
 
     def keep(name: str, call: int, args: Any, output: Any) -> None:
-        if name not in outputs:  # the first use; a copy, as what comes next may work in place
-            outputs[name] = (
-                output.clone() if isinstance(output, Tensor) else output
-            )  # what comes next may work in place
+        if name not in outputs:  # the first use
+            # Copied, because the next module may work in place.
+            outputs[name] = output.clone() if isinstance(output, Tensor) else output
 
     with seen(model.module, layers, keep), torch.inference_mode(), in_evaluation(model.module):
         model.module(model.normalize(views).to(_device_of(model.module)))

@@ -70,7 +70,7 @@ def energies(x: Tensor) -> Energies:
 def _rings(shape: tuple[int, int]) -> tuple[Tensor, list[int]]:
     """The ring of every frequency of a one-sided spectrum (the last is for what lies beyond), and their sizes."""
     ring = spectrum.ring_of_each(shape, (1.0, 1.0), tuple(np.linspace(0, 0.5, BINS + 1)), onesided=True).copy()
-    ring[shape[0] // 2, 0] = BINS  # the mean is no part of it
+    ring[shape[0] // 2, 0] = BINS  # without the mean
     f_x = spectrum.axis_frequencies(shape[1], onesided=True)
     mirrored = np.where((f_x > 0) & (f_x < 0.5), 2, 1) * np.ones_like(ring)
     counts = np.bincount(ring.reshape(-1), mirrored.reshape(-1), minlength=BINS + 1)[:BINS]

@@ -36,7 +36,7 @@ class Layer:
     kind : the module's class.
     shape : without the batch.
     form : "map" (C×H×W), "map, channels last" (H×W×C), "tokens" (L×C), "vector" (C), or "other".
-    grid : where its cells lie in the image, and what they see; None if nothing is known.
+    grid : the positions of its cells in the image, and what they see; None if nothing is known.
     end : the number of the record's calls up to its end.
     is_cut : whether everything from the image to the output passes through it.
     """
@@ -72,7 +72,7 @@ class Layer:
 
     @property
     def receptive_field(self) -> tuple[float, ...] | None:
-        """Pixels, (down, across); None where the closed form does not hold, infinite for the whole image."""
+        """Pixels, (down, across); None if the closed form does not hold, infinite for the whole image."""
         return None if self.grid is None else self.grid.receptive_field
 
     @property
@@ -167,10 +167,10 @@ def _is_cut(record: Trace, value: Value) -> bool:
 
 
 def _grid(grid: Grid | None, form: Form, shape: tuple[int, ...], image: tuple[int, ...]) -> Grid | None:
-    """The grid of a layer's output; where the record has lost that of a map, one of the ratio of the sizes.
+    """The grid of a layer's output; if the record has lost that of a map, one from the ratio of the sizes.
 
-    It is lost where its cells do not cover the image: the record has followed a branch of another grid, such as the
-    coarser keys of an attention.
+    It is lost if its cells do not cover the image, because the record has followed a branch with another grid, such as
+    the coarser keys of an attention.
     """
     cells = shape[2:4] if form == "map" else shape[1:3]
     if not form.startswith("map") or (grid is not None and (grid.stride is None or grid.covers(cells, image[-2:]))):

@@ -127,7 +127,7 @@ def probe_depth(
         raise UsageError(f"limit is a number of images, at least 1; got {limit}")
     protocol = make_protocol(protocol)
     if not protocol.is_shift:
-        raise UsageError(f"the protocol {protocol.name} is no small shift of the image; choose crop, circular or pad")
+        raise UsageError(f"the protocol {protocol.name} is not a small shift; choose crop, circular or pad")
     Execution(device)
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)

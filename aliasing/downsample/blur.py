@@ -207,14 +207,14 @@ def blur_upsample(
 
 
 class _WithTaps(Operator):
-    """What the modules of this file share: a filter and a padding."""
+    """The common part of the modules in this file: a filter and a padding."""
 
     takes_taps = True
     paddings = tuple(PADDINGS)
 
     def __init__(self, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect") -> None:
         super().__init__(stride)
-        taps_per_axis(taps, self.stride)  # a wrong filter is told here, not in the first forward pass
+        taps_per_axis(taps, self.stride)  # refuses a wrong filter here, not in the first forward pass
         if padding not in PADDINGS:
             raise UsageError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
         self.taps, self.padding = taps, padding
@@ -236,7 +236,7 @@ class BlurPool(_WithTaps):
         The filter: a name, which is stretched to the stride, or its taps, which are taken as they are. An axis of
         stride 1 is not filtered.
     padding : {"reflect", "replicate", "circular", "zero"}
-        What lies beyond the border.
+        The continuation beyond the border.
 
     Shape
     -----
@@ -395,14 +395,14 @@ class Blur(BlurPool):
         return blur_pool(x, self.stride, self.taps, self._padding_for(x), dims=self.dims)
 
     def _needs_any_size(self) -> bool:
-        """Is a program recorded that will run at other sizes, in which the choice of a padding would be frozen?"""
+        """Whether a program is recorded that may run at other sizes, with the choice of a padding frozen."""
         return self.padding == "reflect" and is_recorded_for_elsewhere() and self.filters
 
     def _at_any_size(self, x: Tensor, stride: tuple[int, ...]) -> Tensor:
         """The blur by its definition, with a padding that the program chooses when it runs."""
         axes = range(-self.dims, 0)
         pixels = [torch.arange(x.shape[axis], device=x.device) for axis in axes]
-        # As `_padding_for` says, of tensors.
+        # Like `_padding_for`, with tensors.
         reaches = reduce(or_, (inside[-1:] < len(row) // 2 for inside, row in zip(pixels, self.taps, strict=True)))
         for axis, inside, row in zip(axes, pixels, self.taps, strict=True):
             before, after = (torch.arange(n, device=x.device) for n in ((len(row) - 1) // 2, len(row) // 2))
@@ -415,7 +415,7 @@ class Blur(BlurPool):
         return convolve(x, kernel, stride, dims=self.dims)
 
     def _padding_for(self, x: Tensor) -> str:
-        """A map of fewer pixels than the taps reach has nothing to reflect: its border is repeated instead."""
+        """The padding of a map; one with fewer pixels than the taps reach repeats its border instead of reflecting."""
         reaches = any(size <= len(row) // 2 for size, row in zip(x.shape[-self.dims :], self.taps, strict=True))
         return "replicate" if self.padding == "reflect" and reaches else self.padding
 

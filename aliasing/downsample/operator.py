@@ -52,7 +52,7 @@ class Operator(nn.Module):
     Attributes
     ----------
     title : str
-        What a figure calls it; its class's name where it is empty.
+        Its name in a figure; by default that of its class.
     placements : tuple of str
         Where it can be in a network: "after" the dense map, or "before" a strided call, as a low-pass at stride 1.
     shares_choice : bool

@@ -1,7 +1,7 @@
-"""How much does a network's answer move when the image moves by one pixel?
+"""Measuring jitter: how much a network's answer changes when the image moves by one pixel.
 
-A network is shown views of photographs that differ by a small shift; what it gives to them (`aliasing.outputs`) is
-compared pair by pair (Azulay & Weiss 2019).
+A network is shown views of photographs that differ by a small shift, and its outputs (`aliasing.outputs`) are compared
+pair by pair (Azulay & Weiss 2019).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -72,7 +72,7 @@ def measure_jitter(
     ranks: Ranks = ALONE,
     timeout: float | None = None,
 ) -> Jitter:
-    """Measure how much the answers of pretrained networks move under a small shift of the image.
+    """Measure how much the answers of pretrained networks change under a small shift of the image.
 
     Parameters
     ----------
@@ -83,15 +83,15 @@ def measure_jitter(
     protocol : str or ViewProtocol
         How an image becomes views (see :mod:`aliasing.protocols`).
     output : str
-        What of the network's answer is compared: one of `aliasing.outputs.OUTPUTS`. ``"embedding"`` measures a network
-        that is no classifier: the cosine distance between the views' embeddings, and whether the nearest neighbour
-        among the other images changes.
+        The output that is compared: one of `aliasing.outputs.OUTPUTS`. ``"embedding"`` measures a network that is not a
+        classifier: the cosine distance between the views' embeddings, and whether the nearest neighbour among the other
+        images changes.
     limit : int, optional
-        Look at the first so many images.
+        Use the first N images only.
     batch_size : int
-        Views that the network sees at once.
+        Views per batch.
     seed : int
-        For protocols that draw at random.
+        For protocols with random views.
     precision : {"float32", "bfloat16", "verified"}
         ``verified`` uses bfloat16, repeats in float32 wherever rounding could have changed an answer, audits a random
         part of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`). On
@@ -142,7 +142,7 @@ def measure_jitter(
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
     if precision == "verified" and not kind.of_classes:
-        raise UsageError(f"output {output!r} is no answer that could be verified; choose precision float32 or bfloat16")
+        raise UsageError(f"output {output!r} cannot be verified; choose precision float32 or bfloat16")
     Execution(device)
     slow = precision == "verified" and not has_fast_bfloat16(device)
     keep_freed_memory()
@@ -178,8 +178,8 @@ def measure_jitter(
             described[network.name] = describe_network(network, protocol, identity) | compared.describe()
             if precision == "verified" and not compared.verifiable:
                 raise UsageError(
-                    f"{network.name} gives {network.scale}, which have no one answer that could be verified; choose"
-                    " precision float32 or bfloat16"
+                    f"{network.name} gives {network.scale}, without a single answer to verify; choose precision float32"
+                    " or bfloat16"
                 )
             if precision != "float32" and network.dtype != torch.float32:
                 raise UsageError(
@@ -225,13 +225,13 @@ def trace_most_jittery(
 
 @dataclass(frozen=True)
 class _Subject:
-    """An output of a network, and how the network is shown images."""
+    """An output of a network, and how the network sees images."""
 
     output: Output
     protocol: ViewProtocol
     settings: dict[str, Any]
     timeout: float | None
-    labels: MatchedLabels | None = None  # where the output has no classes
+    labels: MatchedLabels | None = None  # if the output has no classes
 
     @property
     def model(self) -> Classifier:

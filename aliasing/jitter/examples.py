@@ -112,7 +112,7 @@ def write_examples(
     -------
     list of Trace
         The first photograph, followed by each network: what :func:`aliasing.plots.jitter` draws. The pictures are
-        those of the first network. None where nothing moves, or where the protocol's views are no path.
+        those of the first network. Empty if nothing moves, or the protocol's views are not a path.
     """
     chosen = choose_examples(result)
     (folder / FILE).unlink(missing_ok=True)  # it is written again after everything that it names

@@ -1,4 +1,4 @@
-"""What a jitter measurement returns: the networks, and the records that every number follows from."""
+"""The result of a jitter measurement: the networks, and the records from which every number follows."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Jitter", "paired"]
 
-# Records are summarised so many blocks at a time; 16 blocks of 32 images with 8 pairs are 4096 rows.
+# The blocks of records that are summarised at a time; 16 blocks of 32 images with 8 pairs are 4096 rows.
 _BLOCKS_AT_ONCE = 16
 
 
@@ -66,12 +66,12 @@ class Jitter(Result):
 
     @property
     def output(self) -> type[Output] | None:
-        """What of the networks' answers was compared; None where the settings do not say, and the records must."""
+        """The output that was compared; None if the settings do not say, so that the records must."""
         return OUTPUTS[self.settings["output"]] if "output" in self.settings else None
 
     @property
     def records(self) -> pa.Table:
-        """One row a pair of views, of all networks (see :mod:`aliasing.outputs`)."""
+        """One row per pair of views, of all networks (see :mod:`aliasing.outputs`)."""
         return self._records.table(list(self.models))
 
     def tables(self, model: str) -> Iterator[pa.Table]:
@@ -118,7 +118,7 @@ class Jitter(Result):
         return measured
 
     def most_jittery(self, model: str) -> str | None:
-        """The name of the image on which the output moves most; None where it never moves, or has no such measure."""
+        """The name of the image on which the output moves most; None if it never moves, or has no such measure."""
         found: tuple[float, str | None] = (0.0, None)
         for table in self.tables(model):
             output = self.output or output_of_table(table)

@@ -79,7 +79,7 @@ def choose(models: Sequence[Given], installed: bool = False) -> list[Given]:
 
 
 def _is_pattern(name: str) -> bool:
-    """Whether * or ? stand for something: in the names of a source that lists none, as paths are, they do not."""
+    """Whether * and ? are patterns, which they are not in the names of sources that list none, such as paths."""
     source = name.partition(":")[0]
     lists = source not in SOURCES or SOURCES[source].available is not None
     return lists and bool(set(name) & set("*?["))

@@ -58,9 +58,9 @@ class Measure:
         Its key in a summary and column in CSV; its heading in a table; its name on an axis and in a sentence (the title
         if empty).
     columns : tuple of str
-        Of the records, those that its values are made from; without them it is not measured.
+        The columns of the records that its values need; without them it is not measured.
     values : callable
-        Records → one number a pair of views: NaN if the pair does not count, None if no pair does.
+        Records → one number per pair of views: NaN if the pair does not count, None if no pair does.
     within : {"mean", "sum", "max", "min"}
         How the pairs of an image are pooled. With the mean the unit is the pair, otherwise the image.
     range : (float, float)
@@ -73,13 +73,13 @@ class Measure:
     sign : {1, -1, 0}
         1 if more is better, −1 if less is.
     is_change : bool
-        True if a pair counts 1 when its answer changes: images in which one does are counted, and few are warned of.
+        True if a pair counts 1 when its answer changes; readers are warned if few images change.
     along_path : bool
         True if it makes sense only for pairs that follow one another along a path.
     of, factor, offset : tuple of str, float, float
         It is ``offset + factor × x`` of the first of these measures that was measured.
     caution, spoken : str
-        What a reader must bear in mind; what a percentage before it is the share of.
+        A caution for readers; the words after a percentage, which say what it is the share of.
     """
 
     name: str
@@ -178,9 +178,9 @@ class Output(ABC):
     name: ClassVar[str]
     measures: ClassVar[tuple[Measure, ...]]
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-    """The names of the measures that are shown in a place, in their order: ``"table"`` and ``"plot"`` of a jitter
-    measurement, ``"leaderboard"``, ``"page"`` of a report, ``"shift"`` by shift, ``"attribution"`` to sites. If a place
-    is not mentioned, all are."""
+    """The names of the measures that are shown in a place, in order: ``"table"`` and ``"plot"`` of a jitter
+    measurement, ``"leaderboard"``, ``"page"`` of a report, ``"shift"`` by shift, ``"attribution"`` to sites. A place
+    that is not mentioned shows all."""
     of_classes: ClassVar[bool] = False
     """Whether it holds class probabilities: labels are then matched to the classes, float32 can verify bfloat16, and a
     photograph's answer can be followed along a path."""
@@ -231,7 +231,7 @@ class Output(ABC):
 
     @classmethod
     def shown_in(cls, place: str) -> list[Measure]:
-        """The measures that are shown in a place, in its order; only a value per pair can be shown by shift."""
+        """The measures that are shown in a place, in order; only a value per pair can be shown by shift."""
         if place in cls.shown:
             return [cls.measure(name) for name in cls.shown[place]]
         return [one for one in cls.measures if place != "shift" or (one.values is not None and one.within == "mean")]

@@ -78,7 +78,7 @@ def make_protocol(protocol: str | ViewProtocol, **parameters: Any) -> ViewProtoc
     ----------
     protocol : str or ViewProtocol
         A name, with parameters behind a colon where wanted: ``"crop"``, ``"black:crop_size=1.3"``,
-        ``"consistency:canvas=256,draws=1"``. A ViewProtocol is given back as it is.
+        ``"consistency:canvas=256,draws=1"``. A ViewProtocol is returned as it is.
     **parameters
         More of the protocol's fields.
 

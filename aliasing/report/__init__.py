@@ -37,12 +37,12 @@ def write_report(
     Parameters
     ----------
     runs : str, Path or Result, or a sequence of them
-        What a measurement returned, or what ``--out DIR`` of ``jitter``, ``compare``, ``depth``, ``attribute``,
-        ``spectrum`` or ``features`` has left.
+        Results of measurements, or the ``--out`` folders of ``jitter``, ``compare``, ``depth``, ``attribute``,
+        ``spectrum`` or ``features``.
     path : str or Path
-        The page; what was there is replaced.
+        The page; an existing file is replaced.
     title : str
-        Its heading; of the networks' names where it is empty.
+        Its heading, by default the networks' names.
 
     Returns
     -------
@@ -73,7 +73,7 @@ def write_report(
 
 
 def _read(run: "str | Path | Result", folder: Path) -> Run:
-    """A run from its folder; a result in memory is written to a folder first."""
+    """Read a run from its folder; a result in memory is written to a folder first."""
     if isinstance(run, str | Path):
         return read_run(run)
     run.write(folder)

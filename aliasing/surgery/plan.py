@@ -45,7 +45,7 @@ class Treatment:
     Attributes
     ----------
     operator : one of `aliasing.operators.OPERATORS`.
-    taps : the filter, where the operator takes one, or two of them, down and across.
+    taps : the filter, if the operator takes one, or two of them, down and across.
     placement : "after" or "before" the convolution; pooling is the same in both.
     kept_stride : the part of the stride that the convolution keeps.
     window : the kernel that replaces a maximum's, unpadded.
