@@ -173,12 +173,12 @@ def trace(model: nn.Module, example: Any) -> Trace:
     if scripted is not None:
         where = f"its module {scripted} is" if scripted else "it is"
         raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
-    arguments = example if isinstance(example, tuple) else (example,)
-    for_real = twin(model)
     try:
         return trace_shapes(model, example)
     except (Exception, SystemExit):  # what fails on the meta device may work for real
         pass
+    arguments = example if isinstance(example, tuple) else (example,)
+    for_real = twin(model)
     with torch.no_grad():
         try:
             return _record(model, for_real, arguments)
