@@ -313,10 +313,10 @@ def over_all(estimate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def pair(values: Sequence[float] | None) -> str:
-    """A stride, down and across."""
+    """A stride or a kernel: one number if all axes are equal, else one per axis."""
     if values is None:
         return "–"
-    return f"{values[0]:g}" if values[0] == values[1] else f"{values[0]:g}×{values[1]:g}"
+    return f"{values[0]:g}" if len(set(values)) == 1 else "×".join(f"{value:g}" for value in values)
 
 
 def _field(field: Sequence[Any] | None) -> str:

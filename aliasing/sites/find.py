@@ -15,7 +15,7 @@ from aliasing.sites.flow import follow
 from aliasing.sites.grid import Grid, grids
 from aliasing.sites.status import Status
 from aliasing.sites.trace import Call, Trace, Value, on_trial, trace
-from aliasing.tables import render
+from aliasing.tables import pair, render
 
 if TYPE_CHECKING:
     from aliasing.models import Classifier
@@ -150,9 +150,9 @@ def table(sites: Sequence[Site]) -> list[dict[str, str]]:
         {
             "name": site.name,
             "kind": f"{site.kind} ({site.role})" if site.role else site.kind,
-            "stride": _each(site.stride),
-            "cumulative": _each(site.cumulative_stride),
-            "kernel": _each(site.kernel),
+            "stride": pair(site.stride),
+            "cumulative": pair(site.cumulative_stride),
+            "kernel": pair(site.kernel),
             "in": "×".join(map(str, site.input_shape[1:])),
             "out": "×".join(map(str, site.output_shape[1:])),
             "followed by": " → ".join(site.followed_by),
@@ -161,10 +161,6 @@ def table(sites: Sequence[Site]) -> list[dict[str, str]]:
         }
         for site in sites
     ]
-
-
-def _each(numbers: tuple[float, ...]) -> str:
-    return f"{numbers[0]:g}" if len(set(numbers)) == 1 else "×".join(f"{number:g}" for number in numbers)
 
 
 def locate(record: Trace) -> list[LocatedSite]:
