@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier
-from aliasing.sites.trace import Trace, on_trial, trace
+from aliasing.sites.trace import Recording, on_trial, record_calls
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["SCALES", "Found", "Scale", "find_scale", "rows_of", "scale_of", "to_log_probabilities", "to_probabilities"]
@@ -293,7 +293,7 @@ def last_call(model: Classifier) -> str | None:
     'sigmoid'
     """
     try:
-        record = trace(model.module, model.normalize(_pictures(model)[:2]).to(_device_of(model.module)))
+        record = record_calls(model.module, model.normalize(_pictures(model)[:2]).to(_device_of(model.module)))
     except (KeyboardInterrupt, SystemExit):
         raise
     except Exception:  # scripted, or it fails on a picture of zeros
@@ -301,7 +301,7 @@ def last_call(model: Classifier) -> str | None:
     return _last_call(record)
 
 
-def _last_call(record: Trace) -> str | None:
+def _last_call(record: Recording) -> str | None:
     made = [call for call in record.calls if any(value.is_output for value in call.outputs)]
     if not made:
         return None

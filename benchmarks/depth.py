@@ -28,7 +28,7 @@ from aliasing.images import open_images
 from aliasing.memory import keep_freed_memory
 from aliasing.protocols import make_protocol
 from aliasing.sites.find import probe_of
-from aliasing.sites.trace import trace
+from aliasing.sites.trace import record_calls
 
 NETWORKS = ("resnet50", "pypi:efficientnet_lite0", "vgg16", "densenet121")
 
@@ -42,7 +42,7 @@ def load(name: str) -> al.Classifier:
 def prepare(name: str, layers: str, images: int) -> tuple[Subject, list[Shown]]:
     model, protocol = load(name), make_protocol("crop:span=1")
     model.module.to(memory_format=torch.channels_last)
-    record = trace(*probe_of(model, None))
+    record = record_calls(*probe_of(model, None))
     chosen = choose_layers(record, layers)
     margins = [margin_of(layer, model, record, protocol) for layer in chosen]
     subject = Subject(model, chosen, margins, places(model.module, record), protocol, SITES_EVERY)

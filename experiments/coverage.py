@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.sites.find import locate, probe_of
-from aliasing.sites.trace import Trace, trace
+from aliasing.sites.trace import Recording, record_calls
 from aliasing.surgery.plan import SCHEMES, Treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
 from experiments._run import Run
@@ -72,7 +72,7 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
         return {**row, "error": f"not built: {_first_line(error)}"}
     try:
         _, example = probe_of(module, example)
-        record = trace(module, example)
+        record = record_calls(module, example)
     except Exception as error:
         return {**row, "error": f"not probed: {_first_line(error)}"}
     located, keys = locate(record), list(module.state_dict())
@@ -93,7 +93,7 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
                 "treated": sum(now.status != was.status for now, was in zip(plan.sites, sites, strict=True)),
                 "fallback": sum("feeds several modules" in site.note for site in plan.sites),
                 "left": sum(site.status == "subsamples" for site in plan.sites),
-                "shape_kept": _shapes(trace(module, example), example) == _shapes(record, example),
+                "shape_kept": _shapes(record_calls(module, example), example) == _shapes(record, example),
                 "keys_kept": list(module.state_dict()) == keys,
             }
         except Exception as error:
@@ -104,7 +104,7 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
     return row
 
 
-def _shapes(record: Trace, example: Any) -> list[tuple[int, ...]]:
+def _shapes(record: Recording, example: Any) -> list[tuple[int, ...]]:
     """The shapes of the outputs; the number of a detector's boxes may vary."""
     return [shape[1:] if isinstance(example, list) else shape for shape in record.output_shapes]
 

@@ -17,7 +17,7 @@ from aliasing.depth.dense import places, watching
 from aliasing.depth.equivariance import follows, moved
 from aliasing.depth.folding import energies, measure_site
 from aliasing.errors import InputError, UsageError
-from aliasing.sites.trace import trace
+from aliasing.sites.trace import record_calls
 from tests.networks import randomise
 
 SIZE = 32
@@ -211,7 +211,7 @@ class Subsampling(nn.Module):
 
 def test_the_dense_maps_hold_the_samples_that_are_kept() -> None:
     module, x = Subsampling().double().eval(), torch.rand(2, 3, 64, 64, dtype=torch.float64, generator=RANDOM)
-    met = places(module, trace(module, x))
+    met = places(module, record_calls(module, x))
     assert [place.site.kind for place in met] == ["convolution", "max pooling", "average pooling", "slicing"]
     outputs: dict[str, Tensor] = {}
     for name, child in module.named_children():

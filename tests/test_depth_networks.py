@@ -16,7 +16,7 @@ from aliasing.depth import feature_maps
 from aliasing.depth.dense import places
 from aliasing.depth.layers import choose_layers
 from aliasing.sites.find import probe_of
-from aliasing.sites.trace import trace
+from aliasing.sites.trace import record_calls
 
 TORCHVISION = torchvision.models.list_models(module=torchvision.models)
 IN_CI = ["resnet18", "vgg11", "densenet121", "swin_t", "vit_b_32", "efficientnet_b0", "shufflenet_v2_x0_5"]
@@ -33,7 +33,7 @@ def families() -> Iterator[str]:
 def geometry_of(module: nn.Module) -> None:
     """Layers, sites and the layers to draw, on the meta device: no weights, no arithmetic."""
     module, example = probe_of(module, None)
-    record = trace(module, example)
+    record = record_calls(module, example)
     layers = choose_layers(record)
     assert layers[-1].form in ("vector", "tokens", "map")
     assert len(choose_layers(record, "leaves")) >= len(layers) / 2

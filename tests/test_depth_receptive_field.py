@@ -9,7 +9,7 @@ from torchvision.models.vgg import make_layers
 
 from aliasing.depth import extent, output_size, output_sizes, receptive_field
 from aliasing.sites.grid import grids
-from aliasing.sites.trace import trace
+from aliasing.sites.trace import record_calls
 from tests.networks import build
 
 VGG16 = [layer for count in (2, 2, 3, 3, 3) for layer in [(3, 1, 1)] * count + [(2, 2)]]
@@ -43,7 +43,7 @@ def test_a_kernel_must_fit() -> None:
 
 
 def grid_of(network: nn.Module, size: int, name: str):
-    record = trace(network, torch.zeros(1, 3, size, size))
+    record = record_calls(network, torch.zeros(1, 3, size, size))
     call = next(call for call in record.module_calls if call.name == name)
     return grids(record)[call.output]
 
@@ -124,7 +124,7 @@ def positive(network: nn.Module) -> nn.Module:
 )
 def test_the_gradient_reaches_as_far(make, size: int, cell: tuple[int, int]) -> None:
     network = positive(make())
-    record = trace(network, torch.zeros(1, 3, size, size, dtype=torch.float64))
+    record = record_calls(network, torch.zeros(1, 3, size, size, dtype=torch.float64))
     grid = grids(record)[record.module_calls[0].output]
     for axis, found, index in zip(grid.extents, support(network, size, cell), cell, strict=True):
         assert found == (axis.first + index * axis.stride, axis.last + index * axis.stride)
@@ -148,7 +148,7 @@ def test_the_gradient_of_vgg16_and_resnet50(make, size: int, field: int) -> None
             if isinstance(child, nn.MaxPool2d):  # picks one path; the average, of the same kernel, takes all
                 setattr(module, name, nn.AvgPool2d(child.kernel_size, child.stride, child.padding))
     network = positive(network)
-    record = trace(network, torch.zeros(1, 3, size, size, dtype=torch.float64))
+    record = record_calls(network, torch.zeros(1, 3, size, size, dtype=torch.float64))
     grid = grids(record)[record.module_calls[0].output]
     middle = size // 64
     for axis, found in zip(grid.extents, support(network, size, (middle, middle)), strict=True):
@@ -178,7 +178,7 @@ def test_grids_of_sounds_pictures_and_volumes(dims: int) -> None:
     network = nn.Sequential(
         nn.ConstantPad1d((1, 0), 0.0), conv(3, 4, 7, 2, 2), pool(3, 2, 1), conv(4, 4, 3, dilation=2)
     )
-    record = trace(network, torch.zeros(1, 3, *(48,) * dims))
+    record = record_calls(network, torch.zeros(1, 3, *(48,) * dims))
     grid = grids(record)[record.module_calls[0].output]
     layers = [(7, 2, 2), (3, 2, 1), (3, 1, 0, 2)]
     assert grid.extents[:-1] == (extent(layers),) * (dims - 1)

@@ -16,8 +16,9 @@ from torch.nn import functional as F
 
 from aliasing.errors import InputError, UsageError
 from aliasing.sites import Site, Status, find_sites, table
+from aliasing.sites import trace as sites_trace
 from aliasing.sites.flow import follow
-from aliasing.sites.trace import trace
+from aliasing.sites.trace import Recording, record_calls
 
 IMAGE = torch.zeros(1, 3, 64, 64)
 
@@ -367,7 +368,7 @@ def test_follow_ends_behind_the_activation_however_it_is_written() -> None:
             y = self.bn(self.conv(x))
             return F.max_pool2d(y * y.sigmoid(), 2)
 
-    record = trace(Silu(), IMAGE)
+    record = record_calls(Silu(), IMAGE)
     (convolution,) = [call for call in record.calls if call.name == "conv2d"]
     way = follow(convolution.outputs[0])
     assert [call.name for call in way.passed] == ["batch_norm", "sigmoid", "mul"]
@@ -410,7 +411,7 @@ class Between(nn.Module):
 )
 def test_follow_passes_what_treats_every_pixel_by_itself(function: Any, passed: str | None) -> None:
     """In whatever layout; the way ends behind the first activation, where the layout is the convolution's again."""
-    way = follow(trace(Between(function), IMAGE).calls[0].outputs[0])
+    way = follow(record_calls(Between(function), IMAGE).calls[0].outputs[0])
     assert way.activated is not None
     assert way.activated.shape == (1, 4, 64, 64)
     assert passed is None or [call.name for call in way.passed] == passed.split()
@@ -439,7 +440,7 @@ def test_follow_passes_what_treats_every_pixel_by_itself(function: Any, passed: 
 )
 def test_follow_stops_at_what_tells_pixels_apart(function: Any) -> None:
     """Or at what is seen outside: a low-pass behind the activation would not reach it."""
-    assert follow(trace(Between(function), IMAGE).calls[0].outputs[0]).activated is None
+    assert follow(record_calls(Between(function), IMAGE).calls[0].outputs[0]).activated is None
 
 
 @pytest.mark.parametrize(("side", "passes"), [(1, True), (64, False)])
@@ -453,19 +454,19 @@ def test_a_gate_from_elsewhere_ends_the_way_only_where_it_varies_over_space(side
             gate = F.adaptive_avg_pool2d(x, side).mean(1, keepdim=True)
             return F.max_pool2d((self.conv(x) * gate).relu(), 2)
 
-    record = trace(Gated(), IMAGE)
+    record = record_calls(Gated(), IMAGE)
     (convolution,) = [call for call in record.calls if call.name == "conv2d"]
     assert (follow(convolution.outputs[0]).activated is not None) == passes
 
 
 def test_follow_passes_nothing_behind_what_is_returned() -> None:
     network = Between(lambda y, w: (y, y.relu()))
-    assert follow(trace(network, IMAGE).calls[0].outputs[0]).passed == ()
+    assert follow(record_calls(network, IMAGE).calls[0].outputs[0]).passed == ()
 
 
 @pytest.mark.parametrize("normalisation", [nn.GroupNorm(1, 4), nn.InstanceNorm2d(4)])
 def test_statistics_over_space_end_the_way(normalisation: nn.Module) -> None:
-    record = trace(nn.Sequential(nn.Conv2d(3, 4, 1), normalisation, nn.ReLU()), IMAGE)
+    record = record_calls(nn.Sequential(nn.Conv2d(3, 4, 1), normalisation, nn.ReLU()), IMAGE)
     assert follow(record.calls[0].outputs[0]).activated is None
 
 
@@ -478,7 +479,7 @@ def test_a_residual_sum_ends_the_way() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return F.relu(self.conv(x) + x)
 
-    record = trace(Residual(), IMAGE)
+    record = record_calls(Residual(), IMAGE)
     assert follow(record.calls[0].outputs[0]).activated is None
 
 
@@ -520,3 +521,11 @@ def test_what_a_network_keeps_from_a_run_it_does_not_keep_from_the_probe() -> No
     assert subsampling(find_sites(network, IMAGE)) == ["pool"]
     assert network.grid is None
     assert network(IMAGE).device == IMAGE.device
+
+
+def test_the_old_names_of_a_recorded_run_are_understood() -> None:
+    for old, new in (("trace", record_calls), ("Trace", Recording)):
+        with pytest.warns(DeprecationWarning, match=new.__name__):
+            assert getattr(sites_trace, old) is new
+    with pytest.raises(AttributeError, match="tracing"):
+        _ = sites_trace.tracing

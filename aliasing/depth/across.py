@@ -36,7 +36,7 @@ from aliasing.outputs.probabilities import TOP1_CHANGE
 from aliasing.provenance import command_line, versions
 from aliasing.sites import find_sites
 from aliasing.sites.find import probe_of
-from aliasing.sites.trace import Call, Value, trace
+from aliasing.sites.trace import Call, Value, record_calls
 from aliasing.surgery.convert import conversion_of, restore
 
 __all__ = ["AcrossDepth", "NetworkDepth", "compare_depths", "family_of", "network_depth"]
@@ -86,7 +86,7 @@ def network_depth(model: str | nn.Module | Classifier, example_input: Any = None
     module = network if isinstance(network, nn.Module) else network.module
     if conversion_of(module) is not None:
         network = restore(module)
-    record = trace(*probe_of(network, example_input))
+    record = record_calls(*probe_of(network, example_input))
     depths: dict[Value, int] = {}
     for call in record.calls:
         behind = max((depths.get(value, 0) for value in call.signals), default=0) + _weighted_layers(call)

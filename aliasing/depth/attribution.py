@@ -50,7 +50,7 @@ from aliasing.result import Result, protocol_of, read_summary
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, probe_of
-from aliasing.sites.trace import Trace, trace
+from aliasing.sites.trace import Recording, record_calls
 from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.plan import Plan, Treatment, check_treatment, make_plan
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -295,7 +295,7 @@ Families: TypeAlias = list[tuple[Variant, list[Variant]]]
 
 def make_variants(
     model: Classifier, treatment: Treatment, sites: Sequence[str] | None = None
-) -> tuple[Trace, list[Site], Families]:
+) -> tuple[Recording, list[Site], Families]:
     """The record of the network's run, its treated sites, and the variants: two bases, each with one per site.
 
     A variant shares with its base everything before its site.
@@ -304,7 +304,7 @@ def make_variants(
     if conversion_of(module) is not None:
         raise UsageError(f"{model.name} is already anti-aliased; give the original network")
     check_treatment(treatment)
-    record = trace(module, example)
+    record = record_calls(module, example)
     located = locate(record)
     chosen = _choose(model.name, located, sites)
 
@@ -342,7 +342,7 @@ def _choose(model: str, located: list[LocatedSite], sites: Sequence[str] | None)
     return [(place, name) for place, name in found if sites is None or name in sites]
 
 
-def _first_difference(record: Trace, place: LocatedSite, plan: Plan) -> int:
+def _first_difference(record: Recording, place: LocatedSite, plan: Plan) -> int:
     """The index of the first call that a site's treatment changes."""
     begins = [call.index for call in place.calls]
     for module, forward in plan.modules.items():
@@ -353,7 +353,7 @@ def _first_difference(record: Trace, place: LocatedSite, plan: Plan) -> int:
 
 def _measure_blocks(
     model: Classifier,
-    record: Trace,
+    record: Recording,
     families: Families,
     protocol: ViewProtocol,
     settings: dict[str, Any],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from aliasing.sites.find import Site, locate
-from aliasing.sites.trace import COUNTED, ModuleCall, Trace, name_of
+from aliasing.sites.trace import COUNTED, ModuleCall, Recording, name_of
 from aliasing.surgery.operators import Operator, Pooling
 from aliasing.surgery.rewrite import DenseAverage, DenseConvolution, DenseMaximum, DenseSlice, TreatedForward
 
@@ -51,7 +51,7 @@ class Place:
         return self.call is not None or self.operator is not None
 
 
-def places(module: nn.Module, record: Trace) -> list[Place]:
+def places(module: nn.Module, record: Recording) -> list[Place]:
     """Every place where a recorded run of a network subsamples, in order."""
     counted = {call: number for number, call in enumerate(c for c in record.calls if c.name in COUNTED)}
     found = []

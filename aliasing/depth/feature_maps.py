@@ -33,7 +33,7 @@ from aliasing.models import Classifier, load_model
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.registry import did_you_mean
 from aliasing.sites.find import probe_of
-from aliasing.sites.trace import trace
+from aliasing.sites.trace import record_calls
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = [
@@ -171,7 +171,7 @@ def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None
     """
     network = load_model(model) if isinstance(model, str) else model
     found: dict[tuple[int, ...], tuple[int, int, str]] = {}
-    record = trace(*probe_of(network, example_input))
+    record = record_calls(*probe_of(network, example_input))
     height, width = record.input_shapes[0][-2:]
     for call in record.module_calls:
         if call.output is None or not call.name or not call.output.is_signal:
@@ -187,7 +187,7 @@ def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None
 
 def convolutions(model: Classifier) -> list[str]:
     """The names of the network's convolutions, in the order of a run."""
-    record = trace(*probe_of(model, None))
+    record = record_calls(*probe_of(model, None))
     return list(dict.fromkeys(call.name for call in record.module_calls if isinstance(call.module, nn.Conv2d)))
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from aliasing.errors import UsageError
 from aliasing.registry import did_you_mean
 from aliasing.sites.grid import Extent, Grid, grids
-from aliasing.sites.trace import Trace, Value
+from aliasing.sites.trace import Recording, Value
 
 __all__ = ["Layer", "blocks", "choose_layers", "leaves"]
 
@@ -96,7 +96,7 @@ class Layer:
         }
 
 
-def choose_layers(record: Trace, wanted: str | Sequence[str] = "blocks") -> list[Layer]:
+def choose_layers(record: Recording, wanted: str | Sequence[str] = "blocks") -> list[Layer]:
     """The layers of a recorded run, in order: `blocks`, `leaves`, or those that are named.
 
     Raises UsageError if there is no module of such a name, or it does not return a tensor.
@@ -117,7 +117,7 @@ def choose_layers(record: Trace, wanted: str | Sequence[str] = "blocks") -> list
     return found
 
 
-def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
+def _layers(record: Recording, chosen: set[str]) -> Iterator[Layer]:
     where = {value: grid.along(2) for value, grid in grids(record).items()}
     sizes = _map_sizes(record, where)
     number: dict[str, int] = {}
@@ -144,7 +144,7 @@ def _layers(record: Trace, chosen: set[str]) -> Iterator[Layer]:
         )
 
 
-def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[tuple[int, ...]]:
+def _map_sizes(record: Recording, where: dict[Value, Grid]) -> set[tuple[int, ...]]:
     """The sizes of this network's maps: those of its input, and of the outputs of its convolutions and poolings."""
     sizes = {shape[-2:] for shape in record.input_shapes}
     for value, grid in where.items():
@@ -158,7 +158,7 @@ def _map_sizes(record: Trace, where: dict[Value, Grid]) -> set[tuple[int, ...]]:
     return {size for size in sizes if max(size) > 1}
 
 
-def _is_cut(record: Trace, value: Value) -> bool:
+def _is_cut(record: Recording, value: Value) -> bool:
     """Whether every path from the image to the output passes through this value."""
     made = -1 if value.producer is None else value.producer.index
     calls = [call for call in record.calls if call.index <= made]
@@ -193,12 +193,12 @@ def _form(shape: tuple[int, ...], sizes: set[tuple[int, ...]], images: int) -> F
     return "vector" if len(shape) == 2 else "other"
 
 
-def leaves(record: Trace) -> Iterator[str]:
+def leaves(record: Recording) -> Iterator[str]:
     """The names of the modules that contain no others."""
     yield from dict.fromkeys(call.name for call in record.module_calls if not any(call.module.children()))
 
 
-def blocks(record: Trace) -> list[str]:
+def blocks(record: Recording) -> list[str]:
     """The names of the blocks of a network.
 
     Going down from the network through modules that only chain others (containers, and stages with a row of similar

@@ -42,7 +42,7 @@ from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
 from aliasing.protocols.windowed import Crop
 from aliasing.sites.find import probe_of
-from aliasing.sites.trace import trace
+from aliasing.sites.trace import record_calls
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["LieProfile", "generator", "lie_error"]
@@ -159,7 +159,7 @@ def lie_error(
         classifier = replace(classifier, module=copy.deepcopy(classifier.module).float())
     source = images if isinstance(images, ImageSource) else open_images(images)
     with at_work(classifier.name, ["a picture of zeros"]):
-        record = trace(*probe_of(classifier, None))
+        record = record_calls(*probe_of(classifier, None))
     chosen = [
         layer
         for layer in choose_layers(record, layers)

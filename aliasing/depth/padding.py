@@ -4,7 +4,7 @@ from torch import nn
 
 from aliasing.operators import OPERATORS
 from aliasing.sites.change import each
-from aliasing.sites.trace import Trace
+from aliasing.sites.trace import Recording
 from aliasing.surgery import conversion_of
 
 __all__ = ["pads_circularly"]
@@ -12,7 +12,7 @@ __all__ = ["pads_circularly"]
 _POOLINGS = frozenset(("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"))
 
 
-def pads_circularly(module: nn.Module, record: Trace) -> bool:
+def pads_circularly(module: nn.Module, record: Recording) -> bool:
     """Whether all padding in this network is circular.
 
     The calls of an anti-aliased operator are hidden from the record; the conversion says how it pads.

@@ -34,7 +34,7 @@ from aliasing.protocols.base import written
 from aliasing.records import BLOCK_SIZE, Part, Records
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.sites.find import probe_of
-from aliasing.sites.trace import Trace, trace
+from aliasing.sites.trace import Recording, record_calls
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = ["probe_depth"]
@@ -153,7 +153,7 @@ def probe_depth(
                 )
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
-                record = trace(*probe_of(network, None))
+                record = record_calls(*probe_of(network, None))
             seen = choose_layers(record, layers)
             margins = [margin_of(layer, network, record, protocol) for layer in seen]
             subject = Subject(
@@ -175,7 +175,7 @@ def probe_depth(
     return Profile(described, protocol, settings, run.records)
 
 
-def margin_of(layer: Layer, model: Classifier, record: Trace, protocol: ViewProtocol) -> int | None:
+def margin_of(layer: Layer, model: Classifier, record: Recording, protocol: ViewProtocol) -> int | None:
     """The least number of cells at each side of a layer's map that the border of the image or padding contaminates.
 
     None if the layer has no map, or one so small that nothing would be left; 0 under circular shifts, if all padding is

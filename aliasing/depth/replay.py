@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from aliasing.sites.trace import ModuleCall, Trace
+from aliasing.sites.trace import ModuleCall, Recording
 from aliasing.surgery.rewrite import TreatedForward
 
 __all__ = ["Variant", "run_variants", "shared_calls", "treated"]
@@ -42,7 +42,7 @@ class Variant:
     shared: Sequence[ModuleCall] = ()
 
 
-def shared_calls(record: Trace, modules: Treated, first_difference: int) -> list[ModuleCall]:
+def shared_calls(record: Recording, modules: Treated, first_difference: int) -> list[ModuleCall]:
     """The outermost module calls that end before a variant differs from its base.
 
     ``record`` is that of the untreated network, and ``first_difference`` the index of the first call that differs.
@@ -58,7 +58,7 @@ def shared_calls(record: Trace, modules: Treated, first_difference: int) -> list
     return kept
 
 
-def _is_counted(record: Trace, modules: Treated, call: ModuleCall) -> bool:
+def _is_counted(record: Recording, modules: Treated, call: ModuleCall) -> bool:
     """Whether a treated module around this one counts the calls made in here among its own."""
     inside = {made.name for made in record.calls[call.first : call.last]}
     around = call.parent
@@ -83,7 +83,7 @@ def treated(modules: Treated) -> Iterator[None]:
 
 
 def run_variants(
-    network: Forward, record: Trace, families: Sequence[tuple[Variant, Sequence[Variant]]]
+    network: Forward, record: Recording, families: Sequence[tuple[Variant, Sequence[Variant]]]
 ) -> dict[str, Any]:
     """The output of each base and of its variants, by name.
 
@@ -91,7 +91,7 @@ def run_variants(
     ----------
     network : callable
         Runs the network on one batch without gradients, but not in inference mode, which hides in-place changes.
-    record : Trace
+    record : Recording
         The record of the untreated network.
     families : sequence of (base, variants)
         A variant reuses the outputs of its base.
@@ -123,7 +123,7 @@ class _Kept:
 
 
 @contextmanager
-def _instead(record: Trace, replayed: Sequence[ModuleCall], kept: Any, memory: dict[int, _Kept]) -> Iterator[None]:
+def _instead(record: Recording, replayed: Sequence[ModuleCall], kept: Any, memory: dict[int, _Kept]) -> Iterator[None]:
     """Return the outputs of the replayed calls, and keep those of the requested ones."""
     inside = {id(call) for call in replayed}
     covered: set[int] = set()

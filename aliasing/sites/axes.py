@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aliasing.sites.trace import Call, Trace, Value
+from aliasing.sites.trace import Call, Recording, Value
 
 __all__ = ["Axes", "index_items", "slice_axes", "spatial_axes"]
 
@@ -24,7 +24,7 @@ _CHANNELS_FIRST = frozenset(
 _RESHAPES = frozenset(("view", "reshape", "flatten", "unflatten"))
 
 
-def spatial_axes(record: Trace) -> dict[Value, Axes]:
+def spatial_axes(record: Recording) -> dict[Value, Axes]:
     """The spatial axes, counted from 0, of every value for which they are known; the last is across.
 
     Inputs with four and five axes are N×C×H×W and N×C×D×H×W; the axes of others are not known.

@@ -15,7 +15,7 @@ from torch import Tensor
 from aliasing.sites.axes import Axes, index_items, slice_axes, spatial_axes
 from aliasing.sites.flow import ACTIVATIONS, SUMS
 from aliasing.sites.status import Status
-from aliasing.sites.trace import Call, Trace, Value
+from aliasing.sites.trace import Call, Recording, Value
 
 __all__ = ["MAKES_SAMPLES", "Change", "changes", "each", "unpadded"]
 
@@ -55,7 +55,7 @@ class Change:
         return self.known_axes or tuple(range(-len(self.stride), 0))
 
 
-def changes(record: Trace) -> dict[Call, Change]:
+def changes(record: Recording) -> dict[Call, Change]:
     """The calls of a recorded run that change the sampling grid, and how."""
     axes = spatial_axes(record)
     found = _slices_that_keep_every_sample(record, axes)
@@ -427,7 +427,7 @@ MAKES_SAMPLES = frozenset(_RULES.keys() | _ALONG_AXES.keys())
 # --- downsampling that keeps every sample -------------------------------------------------------------------------
 
 
-def _slices_that_keep_every_sample(record: Trace, axes: dict[Value, Axes]) -> dict[Call, Change]:
+def _slices_that_keep_every_sample(record: Recording, axes: dict[Value, Axes]) -> dict[Call, Change]:
     """Slices of one map that together hold all of its phases; the first represents them all.
 
     Slices along one axis only are not a site: wavelets, rotary embeddings and two-step merging are written so.

@@ -14,7 +14,7 @@ from aliasing.sites.change import MAKES_SAMPLES, Change, changes, unpadded
 from aliasing.sites.flow import follow
 from aliasing.sites.grid import Grid, grids
 from aliasing.sites.status import Status
-from aliasing.sites.trace import Call, Trace, Value, on_trial, trace
+from aliasing.sites.trace import Call, Recording, Value, on_trial, record_calls
 from aliasing.tables import pair, render
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> Si
     treated: list[Site] | None = getattr(module, "antialiased_sites", None)
     if treated is not None:
         return Sites(treated)
-    return Sites(located.site for located in locate(trace(module, example)))
+    return Sites(located.site for located in locate(record_calls(module, example)))
 
 
 def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Module, Any]:
@@ -163,7 +163,7 @@ def table(sites: Sequence[Site]) -> list[dict[str, str]]:
     ]
 
 
-def locate(record: Trace) -> list[LocatedSite]:
+def locate(record: Recording) -> list[LocatedSite]:
     """Every site of a recorded run, with its calls."""
     found: dict[tuple[str, str, int], LocatedSite] = {}
     ordinals: dict[tuple[int, str], int] = {}
@@ -224,7 +224,7 @@ def _site(call: Call, change: Change, own_calls: dict[int, int], where: dict[Val
     )
 
 
-def _own_calls(record: Trace) -> dict[int, int]:
+def _own_calls(record: Recording) -> dict[int, int]:
     """The number of calls that could be sites in each module call's own forward; one for a leaf module."""
     count: dict[int, int] = {}
     for call in record.calls:

@@ -15,7 +15,7 @@ from aliasing.sites.axes import Axes, slice_axes, spatial_axes
 from aliasing.sites.change import Change, changes, each
 from aliasing.sites.flow import POINTWISE
 from aliasing.sites.status import Status
-from aliasing.sites.trace import Call, Trace, Value
+from aliasing.sites.trace import Call, Recording, Value
 
 __all__ = ["WHOLE", "Extent", "Grid", "grids", "join"]
 
@@ -153,7 +153,7 @@ class Grid:
         return Grid(tuple(join(extents) for extents in axes))
 
 
-def grids(record: Trace, changed: Mapping[Call, Change] | None = None) -> dict[Value, Grid]:
+def grids(record: Recording, changed: Mapping[Call, Change] | None = None) -> dict[Value, Grid]:
     """The grid of every value of a recorded run that depends on the network's input.
 
     ``changed`` is the result of `aliasing.sites.change.changes`, if it is already known.

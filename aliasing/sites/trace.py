@@ -31,13 +31,13 @@ __all__ = [
     "COUNTED",
     "Call",
     "ModuleCall",
-    "Trace",
+    "Recording",
     "Value",
     "copied",
     "name_of",
     "on_trial",
-    "trace",
-    "trace_shapes",
+    "record_calls",
+    "record_shapes",
     "twin",
 ]
 
@@ -130,7 +130,7 @@ class Call:
 
 
 @dataclass(eq=False)
-class Trace:
+class Recording:
     """The record of one run: calls and module calls, each in order."""
 
     calls: list[Call]
@@ -144,7 +144,7 @@ class Trace:
 
 
 @surroundings_kept()
-def trace(model: nn.Module, example: Any) -> Trace:
+def record_calls(model: nn.Module, example: Any) -> Recording:
     """Run a twin of ``model`` once on ``example`` in eval mode, and record it.
 
     Parameters
@@ -163,7 +163,7 @@ def trace(model: nn.Module, example: Any) -> Trace:
 
     Examples
     --------
-    >>> record = trace(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU()), torch.zeros(1, 3, 9, 9))
+    >>> record = record_calls(nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU()), torch.zeros(1, 3, 9, 9))
     >>> [(call.name, call.module.name, call.outputs[0].shape) for call in record.calls]
     [('conv2d', '0', (1, 8, 4, 4)), ('relu', '1', (1, 8, 4, 4))]
     """
@@ -174,7 +174,7 @@ def trace(model: nn.Module, example: Any) -> Trace:
         where = f"its module {scripted} is" if scripted else "it is"
         raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
     try:
-        return trace_shapes(model, example)
+        return record_shapes(model, example)
     except (Exception, SystemExit):  # what fails on the meta device may work for real
         pass
     arguments = example if isinstance(example, tuple) else (example,)
@@ -193,8 +193,8 @@ def trace(model: nn.Module, example: Any) -> Trace:
             ) from error
 
 
-def trace_shapes(model: nn.Module, example: Any) -> Trace:
-    """Like :func:`trace`, but only on the meta device, so that no value of the input can decide what is called."""
+def record_shapes(model: nn.Module, example: Any) -> Recording:
+    """Like `record_calls`, but only on the meta device, so that no value of the input can decide what is called."""
     arguments = example if isinstance(example, tuple) else (example,)
     on_meta = pytree.tree_map_only(Tensor, lambda tensor: tensor.to("meta"), arguments)
     with torch.no_grad():
@@ -262,7 +262,7 @@ def copied(
         ) from error
 
 
-def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> Trace:
+def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> Recording:
     """Run the twin, and record the calls of its modules as calls of the model's."""
     recorder = _Recorder()
     for parameter in copied.parameters():
@@ -282,7 +282,7 @@ def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> 
     outputs = _tensors(output)
     for tensor in outputs:
         recorder.value(tensor).is_output = True
-    return Trace(
+    return Recording(
         recorder.calls,
         recorder.module_calls,
         [tuple(tensor.shape) for tensor in inputs],
@@ -410,3 +410,11 @@ def name_of(function: Any) -> str:
     except TypeError:  # not hashable
         pass
     return str(getattr(function, "__name__", function))
+
+
+def __getattr__(name: str) -> Any:
+    new = {"trace": "record_calls", "Trace": "Recording"}.get(name)  # until 0.2
+    if new is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(f"{__name__}.{name} is {new} now", DeprecationWarning, stacklevel=2)
+    return globals()[new]

@@ -12,7 +12,7 @@ from aliasing.filters import one_filter_per_axis
 from aliasing.models import Classifier
 from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.sites.find import LocatedSite, Site, locate, probe_of
-from aliasing.sites.trace import copied, trace
+from aliasing.sites.trace import copied, record_calls
 from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, check_treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
 
@@ -166,7 +166,7 @@ def antialias_(
     if not callable(scheme) and not (isinstance(scheme, str) and scheme in SCHEMES):
         raise UsageError(f"no scheme {scheme!r}; expected {', '.join(map(repr, SCHEMES))}, or a function of a site")
     _, example = probe_of(module, example_input)
-    record = trace(module, example)
+    record = record_calls(module, example)
     located = locate(record)
     if not any(place.site.status == "subsamples" for place in located):
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))

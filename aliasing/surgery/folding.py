@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from aliasing.sites.trace import Call, ModuleCall, Trace, Value, trace_shapes, twin
+from aliasing.sites.trace import Call, ModuleCall, Recording, Value, record_shapes, twin
 from aliasing.surgery.plan import number_of
 from aliasing.surgery.rewrite import TreatedForward
 
@@ -61,7 +61,7 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     True
     """
 
-    def rewrites(record: Trace, weights: Weights) -> Rewrites:
+    def rewrites(record: Recording, weights: Weights) -> Rewrites:
         found: Rewrites = {}
         for folding in foldings(record, weights):
             found |= folding.rewrites()
@@ -70,14 +70,14 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     return rewritten_copy(model, example, rewrites)
 
 
-def rewritten_copy(model: nn.Module, example: Tensor, rewrites: Callable[[Trace, Weights], Rewrites]) -> nn.Module:
+def rewritten_copy(model: nn.Module, example: Tensor, rewrites: Callable[[Recording, Weights], Rewrites]) -> nn.Module:
     """A copy for evaluation with some calls replaced, or with none if its run cannot be recorded.
 
     ``rewrites`` maps the record of a run, and the parameters and buffers by name, to the replacements.
     """
     copied = twin(model)
     try:
-        record = trace_shapes(model, example)
+        record = record_shapes(model, example)
     except Exception:  # it cannot be recorded, or its values decide what is called
         return copied
     found = rewrites(record, {**dict(copied.named_parameters()), **dict(copied.named_buffers())})
@@ -121,7 +121,7 @@ class Folding:
         return {self.map: _Folded(self.weight, self.bias), self.batch_norm: Nothing()}
 
 
-def foldings(record: Trace, weights: Weights) -> Iterator[Folding]:
+def foldings(record: Recording, weights: Weights) -> Iterator[Folding]:
     """The linear maps whose weights are unmodified and which are called once, in the order of their calls."""
     for call in record.calls:
         if call.function not in _RANKS or not _is_once(record, call):
@@ -138,7 +138,7 @@ def foldings(record: Trace, weights: Weights) -> Iterator[Folding]:
         yield folding
 
 
-def _batch_norm_behind(record: Trace, call: Call) -> Call | None:
+def _batch_norm_behind(record: Recording, call: Call) -> Call | None:
     """The batch norm that alone takes the call's output, if its statistics and weights are unmodified."""
     value = call.outputs[0]
     if len(value.consumers) != 1 or value.is_output or value.is_read_in_place:
@@ -220,7 +220,7 @@ def arguments_of(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
     return dict(zip(names, call.args, strict=False)) | call.kwargs
 
 
-def _is_once(record: Trace, call: Call) -> bool:
+def _is_once(record: Recording, call: Call) -> bool:
     """Whether the module runs once, so that a replacement of the call replaces only this one."""
     return len(record.calls_of(call.module.module)) == 1
 
@@ -229,7 +229,7 @@ def _is_weight(argument: Any) -> bool:
     return isinstance(argument, Value) and argument.weight is not None
 
 
-def _holder(record: Trace, call: Call) -> ModuleCall:
+def _holder(record: Recording, call: Call) -> ModuleCall:
     """The innermost module around a call that runs once; one ReLU may serve many layers."""
     module = call.module
     while module.parent is not None and len(record.calls_of(module.module)) > 1:
@@ -237,7 +237,7 @@ def _holder(record: Trace, call: Call) -> ModuleCall:
     return module
 
 
-def _chains(record: Trace, rewrites: Rewrites) -> Iterator[ModuleCall]:
+def _chains(record: Recording, rewrites: Rewrites) -> Iterator[ModuleCall]:
     """The outermost modules that run once and consist of steps, each applied to the output of the one before."""
     end = 0
     for module_call in record.module_calls:  # outermost first
@@ -246,7 +246,7 @@ def _chains(record: Trace, rewrites: Rewrites) -> Iterator[ModuleCall]:
             yield module_call
 
 
-def _is_chain(record: Trace, module_call: ModuleCall, rewrites: Rewrites) -> bool:
+def _is_chain(record: Recording, module_call: ModuleCall, rewrites: Rewrites) -> bool:
     calls = _calls_in(record, module_call)
     if not calls or len(module_call.inputs) != 1 or len(record.calls_of(module_call.module)) > 1:
         return False
@@ -259,5 +259,5 @@ def _is_chain(record: Trace, module_call: ModuleCall, rewrites: Rewrites) -> boo
     return value is module_call.output and all(len(v.consumers) == 1 and not v.is_output for v in within)
 
 
-def _calls_in(record: Trace, module_call: ModuleCall) -> list[Call]:
+def _calls_in(record: Recording, module_call: ModuleCall) -> list[Call]:
     return record.calls[module_call.first : module_call.last]

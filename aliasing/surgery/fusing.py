@@ -33,7 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from aliasing.sites.trace import Call, Trace, Value
+from aliasing.sites.trace import Call, Recording, Value
 from aliasing.surgery.folding import (
     Folding,
     Nothing,
@@ -208,7 +208,7 @@ class _Group:
         return largest if self.clamp is None else min(largest, max(map(abs, self.clamp)))
 
 
-def _rewrites(record: Trace, weights: Weights, watch: "_Watch") -> Rewrites:
+def _rewrites(record: Recording, weights: Weights, watch: "_Watch") -> Rewrites:
     """The replacements of calls."""
     found: Rewrites = {}
     bounds: dict[Value, float] = {}  # of the outputs of fused groups

@@ -30,7 +30,7 @@ from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.sites.find import LocatedSite, Site
 from aliasing.sites.flow import ACTIVATIONS, SUMS, follow
 from aliasing.sites.status import Status
-from aliasing.sites.trace import Call, ModuleCall, Trace, Value
+from aliasing.sites.trace import Call, ModuleCall, Recording, Value
 from aliasing.surgery import rewrite
 from aliasing.surgery.operators import Operator, Pooling, make_operator
 from aliasing.surgery.rewrite import TreatedForward
@@ -186,7 +186,7 @@ class _Step:
 
 
 def make_plan(
-    record: Trace, located: list[LocatedSite], scheme: Callable[[LocatedSite], Any], padding: str | None
+    record: Recording, located: list[LocatedSite], scheme: Callable[[LocatedSite], Any], padding: str | None
 ) -> Plan:
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
@@ -294,7 +294,7 @@ def _pools_first(located: LocatedSite, treatment: Treatment) -> bool:
 # --- where the operator goes --------------------------------------------------------------------------------------
 
 
-def _place(record: Trace, located: LocatedSite, treatment: Treatment) -> tuple[_Step, str]:
+def _place(record: Recording, located: LocatedSite, treatment: Treatment) -> tuple[_Step, str]:
     site, calls = located.site, located.calls
     what = treatment.operator
     here = _Step(located, treatment, "call", calls[0].module.module, 0, calls[0].index)
@@ -335,7 +335,7 @@ def _place(record: Trace, located: LocatedSite, treatment: Treatment) -> tuple[_
 _Place: TypeAlias = tuple[Literal["output", "input"], list[ModuleCall], int]
 
 
-def _output_place(record: Trace, values: list[Value]) -> _Place | None:
+def _output_place(record: Recording, values: list[Value]) -> _Place | None:
     """The innermost module whose output is the value at every call, and inside which no call reads it."""
     if any(value.is_read_in_place for value in values):
         return None  # such a reader does not receive the module's output
@@ -352,7 +352,7 @@ def _output_place(record: Trace, values: list[Value]) -> _Place | None:
     return None
 
 
-def _input_place(record: Trace, values: list[Value]) -> _Place | None:
+def _input_place(record: Recording, values: list[Value]) -> _Place | None:
     """The innermost module that takes the value as an argument and contains all of its consumers."""
     if any(value.is_output for value in values):
         return None
@@ -383,7 +383,7 @@ def _padded_argument(call: Call) -> int | None:
 # --- which number a call has ----------------------------------------------------------------------------------------
 
 
-def number_of(record: Trace, call: Call, holders: Mapping[Call, ModuleCall]) -> int:
+def number_of(record: Recording, call: Call, holders: Mapping[Call, ModuleCall]) -> int:
     """The number of calls of its function that the mode of its holder sees before it.
 
     ``holders`` maps each rewritten call to the module call around it whose mode rewrites it. That mode also sees the
@@ -405,7 +405,7 @@ def _is_inside(module: ModuleCall, outer: ModuleCall) -> bool:
 # --- one phase for all branches that meet ---------------------------------------------------------------------------
 
 
-def _tied(record: Trace, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, _Step]:
+def _tied(record: Recording, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, _Step]:
     """The sites that could select a phase but meet a branch with a fixed one, and the site that fixes it."""
     choosing = [step for step in steps if step.chooses]
     if not choosing:
@@ -415,7 +415,7 @@ def _tied(record: Trace, steps: list[_Step], left: list[_Step], pooled: set[Call
     return {step: fixed[groups[step]] for step in choosing if groups[step] in fixed}
 
 
-def _operators(record: Trace, steps: list[_Step], padding: str | None, pooled: set[Call]) -> dict[_Step, Operator]:
+def _operators(record: Recording, steps: list[_Step], padding: str | None, pooled: set[Call]) -> dict[_Step, Operator]:
     """The operator of each step, as the network's weights are in type and device; of a group that shares a choice, the
     first to run leads, and the others follow.
     """
@@ -432,7 +432,7 @@ def _operators(record: Trace, steps: list[_Step], padding: str | None, pooled: s
     return made
 
 
-def _phase_groups(record: Trace, steps: list[_Step], pooled: set[Call]) -> dict[_Step, int]:
+def _phase_groups(record: Recording, steps: list[_Step], pooled: set[Call]) -> dict[_Step, int]:
     """Group the sites on branches that meet again, which must use the same phase.
 
     Every value knows the sites before it. When an addition or a concatenation joins two branches, the sites of one are
@@ -473,7 +473,7 @@ _ARGUMENTS = {
 }
 
 
-def _circular(record: Trace, rewritten: dict[Call, Any]) -> dict[Call, Any]:
+def _circular(record: Recording, rewritten: dict[Call, Any]) -> dict[Call, Any]:
     """Rewrites for the calls that pad and are not treated sites."""
     found: dict[Call, Any] = {}
     for call in record.calls:
