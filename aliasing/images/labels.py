@@ -121,10 +121,9 @@ def _rows(name: str, content: bytes) -> Iterator[dict[str, Any]]:
             yield dict.fromkeys(rows.fieldnames or ())
         else:
             yield from rows
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{name} is not a CSV file in UTF-8: {one_line(str(error))}") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name} does not hold one JSON object per line: {one_line(str(error))}") from error
+    except (ValueError, RecursionError, csv.Error) as error:
+        told = "does not hold one JSON object per line" if name.endswith(".jsonl") else "is not a CSV file in UTF-8"
+        raise InputError(f"{name} {told}: {one_line(str(error))}") from error
 
 
 def _path(text: str, tree: Tree, prefix: str) -> str:
