@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
-    from aliasing.downsample.survey import OperatorSurvey
     from aliasing.protocols import ViewProtocol
     from aliasing.tables import Format
 
@@ -64,14 +63,14 @@ class Result(ABC):
         return "\n".join(self.readable("html"))
 
 
-def open(folder: str | Path) -> "Result | OperatorSurvey":  # noqa: A001 - al.open
+def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     """Open the folder of a finished run.
 
     Parameters
     ----------
     folder : str or Path
-        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute`` or ``spectrum``, or the ``out`` of
-        their functions.
+        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``spectrum`` or ``features``, or the
+        ``out`` of their functions.
 
     Returns
     -------
@@ -94,6 +93,7 @@ def open(folder: str | Path) -> "Result | OperatorSurvey":  # noqa: A001 - al.op
     16
     """
     from aliasing.depth.attribution import Attribution
+    from aliasing.depth.features import Features
     from aliasing.depth.profile import Profile
     from aliasing.downsample.survey import OperatorSurvey
     from aliasing.jitter import Jitter
@@ -101,12 +101,14 @@ def open(folder: str | Path) -> "Result | OperatorSurvey":  # noqa: A001 - al.op
 
     summary = read_summary(Path(folder))
     networks: type[Result] = Leaderboard if "pareto" in summary else Jitter
-    classes: dict[str | None, type[Result] | type[OperatorSurvey]]
-    classes = {"networks": networks, "depth": Profile, "attribution": Attribution, "spectrum": OperatorSurvey}
-    kind = kind_of(summary)
-    if kind not in classes:
-        raise InputError(f"{folder} holds {kind or 'nothing'} that can be opened; its numbers are in summary.json")
-    return classes[kind].open(folder)
+    classes: dict[str | None, type[Result]] = {
+        "networks": networks,
+        "depth": Profile,
+        "attribution": Attribution,
+        "spectrum": OperatorSurvey,
+        "features": Features,
+    }
+    return classes[kind_of(summary)].open(folder)
 
 
 def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:

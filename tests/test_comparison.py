@@ -18,7 +18,6 @@ from aliasing.cli import main
 from aliasing.downsample.comparison import PLAIN, compare, gaussian_alias_fraction, prepare
 from aliasing.downsample.operator import Operator
 from aliasing.downsample.spectra import Spectra
-from aliasing.downsample.survey import OperatorSurvey
 from aliasing.errors import InputError, UsageError
 from aliasing.operators import OPERATORS
 
@@ -195,7 +194,7 @@ def test_operators_are_compared_by_one_call(pixels, tmp_path):
     written = "\n".join(axes.get_title() for axes in result.plot().axes)
     assert f"aliased {100 * each[0].alias_fraction:.2f} %" in written
     result.write(tmp_path)
-    again = OperatorSurvey.open(tmp_path)
+    again = al.open(tmp_path)
     assert again.summary()["operators"] == result.summary()["operators"]
     assert written == "\n".join(axes.get_title() for axes in again.plot().axes)
 

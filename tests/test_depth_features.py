@@ -110,16 +110,23 @@ def test_the_command(cifar10: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert list(json.loads(capsys.readouterr().out)["layers"]) == ["layer2"]
 
 
-def test_the_library_does_what_the_command_does(cifar10: Path) -> None:
+def test_the_library_does_what_the_command_does(cifar10: Path, tmp_path: Path) -> None:
     network = cifar_resnet.resnet20()
     found = al.probe_features(network, cifar10 / "test.parquet", "horizontal:pixels=4", filters="linear", limit=2)
     alone = average_change(network, cifar10 / "test.parquet", "horizontal:pixels=4", limit=2)
     assert found.summary()["layers"] == {name: estimate.as_dict() for name, estimate in alone.layers.items()}
     assert found.table()["change"].to_pylist() == [estimate.value for estimate in alone.layers.values()]
     assert [layer.layer for layer in found.outputs] == convolutions(network)
-    assert found.filters.layer == found.drawn["filters_of"] == "linear"
+    assert found.filters is not None
+    assert found.filters.layer == found.summary()["drawn"]["filters_of"] == "linear"
     assert "layer3" in repr(found)
     assert "feature maps while the image moves" in found.plot().get_suptitle()
+    found.write(tmp_path)
+    again = al.open(tmp_path)
+    assert again.summary()["layers"] == found.summary()["layers"]
+    assert repr(again) == repr(found)
+    with pytest.raises(InputError, match="holds no maps"):
+        again.plot()
 
 
 @pytest.mark.parametrize(

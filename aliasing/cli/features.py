@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out:
         result.write(arguments.out)
     if arguments.json:
-        print_json(result.summary() | ({"drawn": result.drawn} if arguments.out else {}))
+        print_json(result.summary())
     else:
         print("\n".join(_report(result, arguments.out)))
 
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _report(result: "Features", out: Path | None) -> Iterable[str]:
     """The result for a person."""
     yield repr(result)
-    images = result.images
+    images = result.described["images"]
     yield f"(relative to their size; {images['used']} images" + (
         ", 95 % interval in brackets)" if images["used"] > 1 else "; one image has no interval)"
     )

@@ -1,8 +1,8 @@
-"""`probe_features`: a network's feature maps while an image moves, and the change of their averages over images."""
+"""`probe_features`: a network's feature maps while an image moves, and what their averages do over many images."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,12 +20,14 @@ from aliasing.depth.feature_maps import (
     follow_maps,
     layer_outputs,
 )
-from aliasing.errors import UsageError
-from aliasing.images import Clip, Image, ImageSource, open_images
+from aliasing.errors import InputError, UsageError
+from aliasing.estimates import Estimate
+from aliasing.images import ImageSource, open_images
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import ViewProtocol, make_protocol
-from aliasing.provenance import command_line, versions, write_json
-from aliasing.tables import cell, flat, render
+from aliasing.provenance import command_line, versions
+from aliasing.result import Result, read_summary
+from aliasing.tables import Format, cell, flat, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,107 +36,80 @@ __all__ = ["Features", "probe_features"]
 
 
 @dataclass(frozen=True, repr=False)
-class Features:
+class Features(Result):
     """A network's feature maps while images move.
 
     Attributes
     ----------
-    model : Classifier
     change : AverageChange
         How much the global averages of each layer change, over the images.
-    protocol : ViewProtocol
-    settings, images : dict
-        The settings; the number of images used, and those that were skipped.
-    first : Image or Clip
-        The image that is drawn.
-    asked : sequence of str or None
-        The requested layers.
-    filters_of : str or None
-        The layer whose filters are drawn.
+    described : dict
+        The network, the images, the settings, and what is drawn: the image, each layer's channel, the filters' layer.
+    moving : MovingMaps or None
+        The maps of the layers for each view of the image that is drawn; None if read from a folder, which keeps none.
+    filters : LayerMaps or None
+        The output, for one view, of the layer whose filters are drawn.
+    outputs : sequence of LayerMaps
+        The same of the layers that were asked for, or of every convolution.
     channel : int or None
-        The channel that is drawn; by default each layer's typical one.
+        The channel that is drawn; None for each layer's typical one.
     """
 
-    model: Classifier
     change: AverageChange
-    protocol: ViewProtocol
-    settings: dict[str, Any]
-    images: dict[str, Any]
-    first: Image | Clip
-    asked: Sequence[str] | None = None
-    filters_of: str | None = None
+    described: dict[str, Any]
+    moving: MovingMaps | None = None
+    filters: LayerMaps | None = None
+    outputs: Sequence[LayerMaps] = ()
     channel: int | None = None
 
     def summary(self) -> dict[str, Any]:
         """The change of each layer's averages as ``{"value", "low", "high"}``, settings and versions."""
         return {
-            "model": self.model.name,
-            "identity": self.model.identity,
-            "weights": self.model.weights,
+            **self.described,
             "layers": {name: estimate.as_dict() for name, estimate in self.change.layers.items()},
             "measure": "relative change of the global averages from one view to the next, mean over images",
-            "images": self.images,
-            "settings": self.settings,
             "versions": versions(),
             "command": command_line(),
         }
 
     def table(self) -> pa.Table:
         """One row per layer: the change of its averages, with the ends of its interval."""
-        return pa.Table.from_pylist(flat(self._rows()))
+        rows = [{"layer": name, "change": estimate.as_dict()} for name, estimate in self.change.layers.items()]
+        return pa.Table.from_pylist(flat(rows))
 
-    @cached_property
-    def moving(self) -> MovingMaps:
-        """The maps of the layers for each view of the first image."""
-        return follow_maps(self.model, self.first, self.protocol, list(self.change.layers), seed=self.settings["seed"])
-
-    @cached_property
-    def outputs(self) -> list[LayerMaps]:
-        """The output for one view of the requested layers, or of every convolution."""
-        layers = self.asked or convolutions(self.model) or list(self.change.layers)
-        return layer_outputs(self.model, self.moving.pictures[:1], layers)
-
-    @cached_property
-    def filters(self) -> LayerMaps:
-        """The output for one view of the layer whose filters are drawn."""
-        inner = [name for name in (*self.change.layers, *convolutions(self.model)) if name != INPUT]
-        chosen = self.filters_of or next(iter(inner), INPUT)
-        return layer_outputs(self.model, self.moving.pictures[:1], [chosen])[0]
+    def readable(self, form: Format) -> list[str]:
+        """The change of each layer as text."""
+        title = "change of the global averages per step"
+        rows = [{"layer": name, title: cell(found.as_dict(), 4)} for name, found in self.change.layers.items()]
+        return [render(rows, form)]
 
     def plot(self) -> "Figure":
-        """The maps of the first image while it moves, and their averages (:func:`aliasing.plots.moving_maps`)."""
+        """The maps of one image while it moves, and their averages (:func:`aliasing.plots.moving_maps`)."""
         from aliasing import plots
 
+        if self.moving is None:
+            raise InputError("this folder holds no maps to draw; run `aliasing features` again with --out")
         return plots.moving_maps(self.moving, self.change, self.channel)
 
-    def write(self, folder: str | Path) -> None:
-        """Write ``summary.json`` (with what is ``drawn``), ``figure.png``, ``layers.png`` and ``filters.png``."""
+    @classmethod
+    def open(cls, folder: str | Path) -> "Features":
+        """Read the numbers of `aliasing features --out FOLDER`; the maps are not kept."""
+        summary = read_summary(Path(folder), "features")
+        ends = ("value", "low", "high")
+        layers = {
+            name: Estimate(*(math.nan if found[end] is None else found[end] for end in ends))
+            for name, found in summary["layers"].items()
+        }
+        described = {key: value for key, value in summary.items() if key not in ("layers", "versions", "command")}
+        return cls(AverageChange(layers, summary["images"]["used"], summary["images"]["skipped"]), described)
+
+    def _write_records(self, folder: Path) -> None:
+        """``filters.png`` and ``layers.png``: what the figure has no room for."""
         from aliasing import plots
 
-        folder = Path(folder)
-        plots.save(self.plot(), folder / "figure.png")
-        plots.save(plots.filters(self.filters, self.model.name), folder / "filters.png")
-        plots.save(plots.layers(self.outputs, self.model.name), folder / "layers.png")
-        write_json(folder / "summary.json", self.summary() | {"drawn": self.drawn})
-
-    @property
-    def drawn(self) -> dict[str, Any]:
-        """The contents of the figures: the image, the channel of each layer, the layer whose filters are drawn."""
-        channels = {layer.layer: layer.typical_channel() for layer in self.moving.layers}
-        return {"image": self.first.name, "channels": channels, "filters_of": self.filters.layer}
-
-    def __repr__(self) -> str:
-        return render(self._readable())
-
-    def _repr_html_(self) -> str:
-        return render(self._readable(), "html")
-
-    def _rows(self) -> list[dict[str, Any]]:
-        return [{"layer": name, "change": estimate.as_dict()} for name, estimate in self.change.layers.items()]
-
-    def _readable(self) -> list[dict[str, Any]]:
-        title = "change of the global averages per step"
-        return [{"layer": row["layer"], title: cell(row["change"], 4)} for row in self._rows()]
+        if self.filters is not None:
+            plots.save(plots.filters(self.filters, self.described["model"]), folder / "filters.png")
+            plots.save(plots.layers(self.outputs, self.described["model"]), folder / "layers.png")
 
 
 def probe_features(
@@ -172,7 +147,7 @@ def probe_features(
     Returns
     -------
     Features
-        Has ``summary()``, ``table()`` and ``plot()``; the maps are computed when they are first needed.
+        Has ``summary()``, ``table()`` and ``plot()``.
 
     Raises
     ------
@@ -197,6 +172,22 @@ def probe_features(
     names = list(layers) if layers else [INPUT, *choose_layers(network)]
     change = average_change(network, source, moved, names, limit=limit, seed=seed)
     first = next(entry for entry in source if entry.name not in change.skipped).load()
-    used = {"source": source.description, "used": change.images, "skipped": change.skipped}
-    settings = {"protocol": moved.parameters(), "limit": limit, "seed": seed}
-    return Features(network, change, moved, settings, used, first, layers, filters, channel)
+    moving = follow_maps(network, first, moved, names, seed=seed)
+    every = convolutions(network)
+    chosen = filters or next((name for name in (*names, *every) if name != INPUT), INPUT)
+    drawn = {
+        "image": first.name,
+        "channels": {layer.layer: layer.typical_channel() for layer in moving.layers},
+        "filters_of": chosen,
+    }
+    described = {
+        "model": network.name,
+        "identity": network.identity,
+        "weights": network.weights,
+        "images": {"source": source.description, "used": change.images, "skipped": change.skipped},
+        "settings": {"protocol": moved.parameters(), "limit": limit, "seed": seed},
+        "drawn": drawn,
+    }
+    view = moving.pictures[:1]
+    of_filters, *outputs = layer_outputs(network, view, [chosen, *(layers or every or names)])
+    return Features(change, described, moving, of_filters, outputs, channel)

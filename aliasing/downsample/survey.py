@@ -1,6 +1,5 @@
 """`compare_operators`: how much each downsampling operator aliases on photographs, with intervals and a figure."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import mean, share
 from aliasing.filters import TapsLike, get_taps
 from aliasing.images import BadImage, Image, open_images
-from aliasing.provenance import command_line, versions, write_json
-from aliasing.tables import cell, flat, render
+from aliasing.provenance import command_line, versions
+from aliasing.result import Result, read_summary
+from aliasing.tables import Format, cell, flat, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +32,7 @@ MEASURES = {
 
 
 @dataclass(frozen=True, repr=False)
-class OperatorSurvey:
+class OperatorSurvey(Result):
     """How much operators alias on photographs, and how much of the baseband they keep.
 
     Attributes
@@ -79,39 +79,28 @@ class OperatorSurvey:
             raise InputError("this folder holds no spectra to draw; run `aliasing spectrum` again with --out")
         return plots.spectrum(self.spectra)
 
-    def write(self, folder: str | Path) -> None:
-        """Write ``summary.json``, ``spectra/`` and ``figure.png`` to a folder."""
-        from aliasing import plots
-
-        folder = Path(folder)
-        write_json(folder / "summary.json", self.summary())
-        if self.spectra is not None:
-            self.spectra.write(folder / "spectra")
-            plots.save(self.plot(), folder / "figure.png")
+    def readable(self, form: Format) -> list[str]:
+        """The shares of each operator as text."""
+        rows = [
+            {f"stride {self.settings['stride']}": label}
+            | {MEASURES[name]: cell(estimate, 4) for name, estimate in self._estimates(operator).items()}
+            for operator, label in self.labels.items()
+        ]
+        return [render(rows, form)]
 
     @classmethod
     def open(cls, folder: str | Path) -> "OperatorSurvey":
         """Read the results of `aliasing spectrum --out FOLDER`."""
         folder = Path(folder)
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        summary = read_summary(folder, "spectrum")
         images = summary["images"]
         labels = {name: found["label"] for name, found in summary["operators"].items()}
         spectra = Spectra.open(folder / "spectra") if (folder / "spectra" / FILE).is_file() else None
         return cls(labels, images["each"], images["skipped"], summary["settings"], spectra)
 
-    def __repr__(self) -> str:
-        return render(self._rows())
-
-    def _repr_html_(self) -> str:
-        return render(self._rows(), "html")
-
-    def _rows(self) -> list[dict[str, Any]]:
-        """The rows of the printed table."""
-        return [
-            {f"stride {self.settings['stride']}": label}
-            | {MEASURES[name]: cell(estimate, 4) for name, estimate in self._estimates(operator).items()}
-            for operator, label in self.labels.items()
-        ]
+    def _write_records(self, folder: Path) -> None:
+        if self.spectra is not None:
+            self.spectra.write(folder / "spectra")
 
     def _estimates(self, operator: str) -> dict[str, Any]:
         """The mean over the photographs, with its interval; a single photograph gives a value without one."""

@@ -9,7 +9,7 @@ from matplotlib.ticker import NullLocator
 
 from aliasing.depth.across import AcrossDepth
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, plain, style
+from aliasing.plots.style import COLOURS, plain, spans, style
 
 _MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
 _SELECTIONS = {"all": "all pairs", "right": "first view right", "matched": "matched on margin"}
@@ -68,9 +68,7 @@ def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, agai
     for index, family in enumerate(families):
         members = sorted((n for n in group["networks"] if n["family"] == family), key=lambda n: n[against])
         members = [n for n in members if n[measure][selection]["value"] is not None]
-        estimates = [n[measure][selection] for n in members]
-        values = [e["value"] for e in estimates]
-        errors = [[e["value"] - e["low"] for e in estimates], [e["high"] - e["value"] for e in estimates]]
+        values, errors = spans(n[measure][selection] for n in members)
         depth = _side_by_side([n[against] for n in members], index - (len(families) - 1) / 2, against == "layers")
         colour, marker = COLOURS[index % len(COLOURS)], _MARKERS[index % len(_MARKERS)]
         axes.errorbar(
