@@ -69,8 +69,8 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     Parameters
     ----------
     folder : str or Path
-        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``spectrum`` or ``features``, or the
-        ``out`` of their functions.
+        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``spectrum`` or ``features``, or
+        the ``out`` of their functions.
 
     Returns
     -------
