@@ -34,12 +34,11 @@ from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
-from aliasing.images import Clip, Image, ImageSource, open_images
+from aliasing.images import Clip, Image
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, dtype_name
 from aliasing.jitter.engine import in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
-from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, Probabilities, compare_classes
@@ -47,7 +46,8 @@ from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import Part, Records
 from aliasing.result import Result, protocol_of, read_summary
-from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
+from aliasing.runner import open_run
+from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, probe_of
 from aliasing.sites.trace import Recording, record_calls
@@ -237,15 +237,15 @@ def attribute(
     >>> sorted(row["name"] for row in found.ranking())
     ['0', '2']
     """
-    keep_freed_memory()
-    if batch_size < 1 or (limit is not None and limit < 1):
-        raise UsageError(f"batch size {batch_size}, limit {limit}; both must be at least 1")
-    given, protocol = load_model(model), make_protocol(protocol)
-    source = images if isinstance(images, ImageSource) else open_images(images)
+    protocol = make_protocol(protocol)
     if OPERATORS[operator].shares_choice:
         independent = " or ".join(repr(name) for name in OPERATORS if not OPERATORS[name].shares_choice)
         raise UsageError(f"sites are treated one at a time by {independent}; got {operator!r}")
     treatment = Treatment(operator, taps, placement)
+    taps = taps if OPERATORS[operator].takes_taps else None
+    own = {"operator": operator, "taps": taps, "placement": placement, "sites": sites}
+    run, settings = open_run(images, protocol, limit, batch_size, seed, out, progress, ranks, timeout, own)
+    given = load_model(model)
     with at_work(given.name, ["a picture of zeros"], timeout):
         identity = identify(given)
         answers = Probabilities.of(given)
@@ -255,26 +255,13 @@ def attribute(
     if network.module is not given.module:  # a network that cannot be copied keeps its memory format
         network.module.to(memory_format=torch.channels_last)
     record, treated_sites, families = make_variants(network, treatment, sites)
-    settings = {
-        "images": source.description,
-        "limit": limit,
-        "protocol": protocol.parameters(),
-        "operator": operator,
-        "taps": taps if OPERATORS[operator].takes_taps else None,
-        "placement": placement,
-        "sites": sites,
-        "seed": seed,
-        "batch_size": batch_size,
-        "threads": torch.get_num_threads(),
-    }
     names = [variant.name for base, variants in families for variant in (base, *variants)]
-    run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
     with hold(run.records.directory, ranks):
-        labels = match_labels(network, run.labels, defined=source.class_names, source=source.description)
+        labels = match_labels(network, run.labels, defined=run.source.class_names, source=run.source.description)
         work = partial(_measure_blocks, network, record, families, protocol, settings, timeout, labels)
         run.measure(network.name, names, {**settings, "model": network.name, **asdict(identity)}, work)
     if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
-        raise InputError(f"no usable image in {source.description}")
+        raise InputError(f"no usable image in {run.source.description}")
     described = describe_network(network, protocol, identity) | answers.describe() | {"labels": labels.summary()}
     result = Jitter(dict.fromkeys(names, described), protocol, settings, run.records)
     return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)

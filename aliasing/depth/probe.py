@@ -22,17 +22,17 @@ from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import UsageError
 from aliasing.identity import identify
-from aliasing.images import BadImage, Entry, ImageSource, open_images
+from aliasing.images import BadImage, Entry
 from aliasing.jitter.dependence import Independence
 from aliasing.jitter.engine import prepare_ahead
 from aliasing.jitter.faults import at_work, staying
 from aliasing.jitter.network import Execution, answers_of, as_array, evaluated, rounding_unit
-from aliasing.memory import keep_freed_memory
-from aliasing.models import Classifier, load_model
+from aliasing.models import Classifier
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.protocols.base import written
-from aliasing.records import BLOCK_SIZE, Part, Records
-from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
+from aliasing.records import BLOCK_SIZE, Part
+from aliasing.runner import each_network, open_run
+from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Recording, record_calls
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -119,38 +119,19 @@ def probe_depth(
     >>> [(layer["name"], layer["cumulative_stride"]) for layer in profile.summary()["models"]["Sequential"]["layers"]]
     [('1', [1.0, 1.0]), ('2', [2.0, 2.0]), ('3', None), ('4', None)]
     """
-    if batch_size < 1:
-        raise UsageError(f"batch size is a number of views, at least 1; got {batch_size}")
     if sites_every < 1:
         raise UsageError(f"sites_every is at least 1, for every image; got {sites_every}")
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit is a number of images, at least 1; got {limit}")
     protocol = make_protocol(protocol)
     if not protocol.is_shift:
         raise UsageError(f"the protocol {protocol.name} is not a small shift; choose crop, circular or pad")
     Execution(device)
-    keep_freed_memory()
-    source = images if isinstance(images, ImageSource) else open_images(images)
-    run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
-    settings = {
-        "images": source.description,
-        "limit": limit,
-        "protocol": protocol.parameters(),
-        "layers": layers if isinstance(layers, str) else list(layers),
-        "sites_every": sites_every,
-        "seed": seed,
-        "batch_size": batch_size,
-        "device": device,
-        "threads": torch.get_num_threads(),
-    }
+    chosen = layers if isinstance(layers, str) else list(layers)
+    own = {"layers": chosen, "sites_every": sites_every, "device": device}
+    run, settings = open_run(images, protocol, limit, batch_size, seed, out, progress, ranks, timeout, own)
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
-        for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
-            network = evaluated(load_model(given), device)
-            if network.name in described:
-                raise UsageError(
-                    f"{network.name} is given twice; give each network once, and your own under their own names"
-                )
+        for given in each_network(model):
+            network = evaluated(given, device)
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
                 record = record_calls(*probe_of(network, None))
@@ -170,8 +151,6 @@ def probe_depth(
                 {**settings, **asdict(identity)},
                 partial(_measure_blocks, subject, settings),
             )
-    if not described:
-        raise UsageError("no network was given")
     return Profile(described, protocol, settings, run.records)
 
 

@@ -39,13 +39,13 @@ from aliasing.jitter.network import (
 from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
 from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Trace, trace
-from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Output
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.protocols.base import written
-from aliasing.records import Part, Records
+from aliasing.records import Part
+from aliasing.runner import each_network, open_run
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.undisturbed import surroundings_kept
 
@@ -132,12 +132,6 @@ def measure_jitter(
     >>> result.summary()["models"]["Sequential"]["pairs"]
     16
     """
-    if batch_size < 1:
-        raise UsageError(f"batch size is a number of views, at least 1; got {batch_size}")
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit is a number of images, at least 1; got {limit}")
-    if timeout is not None and not timeout > 0:
-        raise UsageError(f"timeout is a number of seconds above 0; got {timeout}")
     kind = OUTPUTS[output]
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
@@ -145,32 +139,18 @@ def measure_jitter(
         raise UsageError(f"output {output!r} cannot be verified; choose precision float32 or bfloat16")
     Execution(device)
     slow = precision == "verified" and not has_fast_bfloat16(device)
-    keep_freed_memory()
     protocol = make_protocol(protocol)
-    source = images if isinstance(images, ImageSource) else open_images(images)
-    run = Run(source, limit, Records(Path(out) if out is not None else None), ranks, progress)
-    settings = {
-        "images": source.description,
-        "limit": limit,
-        "protocol": protocol.parameters(),
+    own = {
         "output": output,
-        "seed": seed,
-        "batch_size": batch_size,
         "precision": "float32" if slow else precision,
         "device": device,
         "compile": compiled,
-        "threads": torch.get_num_threads(),
+        **({"gallery": kind.gallery} if kind.gallery else {}),
     }
-    if kind.gallery:
-        settings["gallery"] = kind.gallery
+    run, settings = open_run(images, protocol, limit, batch_size, seed, out, progress, ranks, timeout, own)
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
-        for given in [model] if isinstance(model, (str, nn.Module, Classifier)) else model:
-            network = load_model(given)
-            if network.name in described:
-                raise UsageError(
-                    f"{network.name} is given twice; give each network once, and your own under their own names"
-                )
+        for network in each_network(model):
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
                 compared = kind.of(network)
@@ -191,8 +171,6 @@ def measure_jitter(
             if labels is not None:
                 described[network.name]["labels"] = labels.summary()
             _measure(_Subject(compared, protocol, {**settings, **asdict(identity)}, timeout, labels), run)
-    if not described:
-        raise UsageError("no network was given")
     return Jitter(described, protocol, settings, run.records)
 
 

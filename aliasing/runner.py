@@ -1,0 +1,74 @@
+"""The way from inputs to records that every measurement takes: what is asked for is checked, the images and the folder
+are opened, and the networks are taken one after the other.
+
+What is done with a block of images is the measurement's own (:meth:`aliasing.runs.Run.measure`).
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from aliasing.errors import UsageError
+from aliasing.images import ImageSource, open_images
+from aliasing.memory import keep_freed_memory
+from aliasing.models import Classifier, load_model
+from aliasing.protocols import ViewProtocol
+from aliasing.records import Records
+from aliasing.runs import Ranks, Run
+
+__all__ = ["each_network", "open_run"]
+
+
+def open_run(
+    images: Any,
+    protocol: ViewProtocol,
+    limit: int | None,
+    batch_size: int,
+    seed: int,
+    out: str | Path | None,
+    progress: bool,
+    ranks: Ranks,
+    timeout: float | None,
+    own: dict[str, Any],
+) -> tuple[Run, dict[str, Any]]:
+    """Check what is asked for, open the images and the records, and say what the summary and the records say was asked.
+
+    The parameters are those of :func:`aliasing.measure_jitter`, and the measurement's ``own`` settings. Raises
+    UsageError if one makes no sense, InputError if there are no images.
+    """
+    if batch_size < 1:
+        raise UsageError(f"batch size is {batch_size}; it must be at least 1")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}; it must be at least 1")
+    if timeout is not None and not timeout > 0:
+        raise UsageError(f"timeout is {timeout}; it must be above 0 seconds")
+    keep_freed_memory()
+    source = images if isinstance(images, ImageSource) else open_images(images)
+    settings = {
+        "images": source.description,
+        "limit": limit,
+        "protocol": protocol.parameters(),
+        **own,
+        "seed": seed,
+        "batch_size": batch_size,
+        "threads": torch.get_num_threads(),
+    }
+    return Run(source, limit, Records(None if out is None else Path(out)), ranks, progress), settings
+
+
+def each_network(models: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier]) -> Iterator[Classifier]:
+    """The networks, each loaded when it is its turn; UsageError if one is given twice, or none."""
+    names: set[str] = set()
+    for given in [models] if isinstance(models, (str, nn.Module, Classifier)) else models:
+        network = load_model(given)
+        if network.name in names:
+            raise UsageError(
+                f"{network.name} is given twice; give each network once, and your own under their own names"
+            )
+        names.add(network.name)
+        yield network
+    if not names:
+        raise UsageError("no network was given")
