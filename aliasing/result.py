@@ -121,8 +121,13 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
         )
     summary = read_json(path)
     found = kind_of(summary)
-    if found is None or kind not in (None, found):
-        raise InputError(f"{folder}: its summary.json is that of {found or 'no run'}, not of {kind or 'a run'}")
+    if found is None:
+        raise InputError(
+            f"{folder}: its summary.json is not that of a run; there are runs of jitter, depth, attribute, spectrum and"
+            " features"
+        )
+    if kind not in (None, found):
+        raise InputError(f"{folder}: its summary.json is that of {found}, not of {kind}")
     known: dict[str, Any] = summary
     return known
 

@@ -88,7 +88,7 @@ def test_what_is_no_finished_result_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         al.open(tmp_path / "nowhere")
     (tmp_path / "summary.json").write_text("{}")
-    with pytest.raises(InputError, match="is that of no run"):
+    with pytest.raises(InputError, match="not that of a run"):
         al.open(tmp_path)
     MEASUREMENTS["jitter"]().write(tmp_path)
     next(tmp_path.glob("records/*/00000.parquet")).unlink()

@@ -22,10 +22,10 @@ from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import UsageError
 from aliasing.identity import identify
-from aliasing.images import BadImage, Entry
+from aliasing.images import Clip, Image
 from aliasing.jitter.dependence import Independence
-from aliasing.jitter.engine import prepare_ahead
-from aliasing.jitter.faults import at_work, staying
+from aliasing.jitter.engine import open_blocks
+from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, answers_of, as_array, evaluated, rounding_unit
 from aliasing.models import Classifier
 from aliasing.protocols import ViewProtocol, Views, make_protocol
@@ -218,47 +218,28 @@ class Subject:
 def _measure_blocks(
     subject: Subject, settings: dict[str, Any], blocks: Blocks, seen: Callable[..., Any]
 ) -> Iterator[tuple[int, Part]]:
-    for index, block in blocks:
-        yield index, _measure_block(subject, index, block, settings, seen)
+    """Measure blocks of images, in full batches and in the source's order."""
 
+    def views_of(image: Image | Clip) -> Views:
+        return subject.protocol.views(image, subject.model, settings["seed"])
 
-def _measure_block(
-    subject: Subject, index: int, block: Sequence[Entry], settings: dict[str, Any], seen: Callable[..., Any]
-) -> Part:
-    """Measure a block of images, in full batches and in the source's order."""
-    start = index * BLOCK_SIZE
-    part = Part(schema().empty_table(), images=[])
-
-    def prepare(numbered: tuple[int, Entry]) -> Shown | BadImage:
-        number, entry = numbered
-        try:
-            with staying():
-                image = entry.load()
-                views = subject.protocol.views(image, subject.model, settings["seed"])
-            return entry.name, image.identity, views, number % subject.sites_every == 0
-        except BadImage as error:
-            return error
-
-    def usable() -> Iterator[Shown]:
-        for (_, entry), prepared in prepare_ahead(enumerate(block, start), prepare, subject.device):
-            part.note_image(entry, None if isinstance(prepared, BadImage) else prepared[1])
-            if isinstance(prepared, BadImage):
-                part.skipped[entry.name] = str(prepared)
+    for index, part, usable in open_blocks(blocks, views_of, schema(), seen, subject.device):
+        start = index * BLOCK_SIZE - 1  # the part has noted the image that comes, too
+        shown = (
+            (name, image.identity, views, (start + len(part.images)) % subject.sites_every == 0)
+            for name, image, views in usable
+        )
+        rows: list[dict[str, Any]] = []
+        for batch in _batches(shown, settings["batch_size"]):
+            with at_work(subject.model.name, [name for name, *_ in batch], subject.timeout):
+                looked = look(subject, batch)
+            for (name, identity, *_), found in zip(batch, looked, strict=True):
+                known = {"model": subject.model.name, "image": identity, "name": name}
+                rows.extend(known | row for row in found)
+                if not found:
+                    part.not_finite.append(name)
                 seen()
-            else:
-                yield prepared
-
-    rows: list[dict[str, Any]] = []
-    for batch in _batches(usable(), settings["batch_size"]):
-        with at_work(subject.model.name, [name for name, *_ in batch], subject.timeout):
-            looked = look(subject, batch)
-        for (name, identity, *_), found in zip(batch, looked, strict=True):
-            known = {"model": subject.model.name, "image": identity, "name": name}
-            rows.extend(known | row for row in found)
-            if not found:
-                part.not_finite.append(name)
-            seen()
-    return replace(part, table=pa.Table.from_pylist(rows, schema()))
+        yield index, replace(part, table=pa.Table.from_pylist(rows, schema()))
 
 
 def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]:

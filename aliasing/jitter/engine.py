@@ -27,6 +27,8 @@ from aliasing.records import Part
 # Outputs of the views of an image: an array, or a list of arrays of different lengths.
 Compare: TypeAlias = Callable[[Any, Views, Image | Clip], Columns]
 Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Any], pa.Table]
+Usable: TypeAlias = tuple[str, Image | Clip, Views]
+"""An image that can be shown: its name, itself, and its views."""
 ViewsOf: TypeAlias = Callable[[Image | Clip], Views]
 T = TypeVar("T")
 R = TypeVar("R")
@@ -78,6 +80,24 @@ def measure_blocks(
         The device on which the network runs.
     """
 
+    show = _returning_memory(show)
+    for index, part, usable in open_blocks(numbered_blocks, views_of, schema, seen, device):
+        yield index, _measure_block(part, usable, show, tabulate, seen)
+
+
+def open_blocks(
+    numbered_blocks: Iterable[tuple[int, list[Entry]]],
+    views_of: ViewsOf,
+    schema: pa.Schema,
+    seen: Callable[[], Any],
+    device: str = "cpu",
+) -> Iterator[tuple[int, Part, Iterator[Usable]]]:
+    """The number of each block, its part, and its images that can be shown.
+
+    The part notes every image when it is its turn, and those that cannot be shown with the reason. The parameters are
+    those of :func:`measure_blocks`.
+    """
+
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
         try:
             with staying():
@@ -88,11 +108,21 @@ def measure_blocks(
         except BadImage as error:
             return error
 
+    def usable(block: Iterable[Any], part: Part) -> Iterator[Usable]:
+        for (_, entry), prepared in block:
+            part.note_image(entry, None if isinstance(prepared, BadImage) else prepared[0].identity)
+            if isinstance(prepared, BadImage):
+                part.skipped[entry.name] = str(prepared)
+                seen()
+                continue
+            if getattr(prepared[0], "turned", False):
+                part.turned.append(entry.name)
+            yield entry.name, *prepared
+
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)
-    show = _returning_memory(show)
     for index, group in groupby(prepare_ahead(entries, prepare, device), key=lambda item: item[0][0]):
-        block = ((entry, prepared) for (_, entry), prepared in group)
-        yield index, _measure_block(block, show, tabulate, schema, seen)
+        part = Part(schema.empty_table(), images=[])
+        yield index, part, usable(group, part)
 
 
 def _returning_memory(show: Show) -> Show:
@@ -111,26 +141,14 @@ def _returning_memory(show: Show) -> Show:
 
 
 def _measure_block(
-    block: Iterator[tuple[Entry, tuple[Image | Clip, Views] | BadImage]],
-    show: Show,
-    tabulate: Tabulate,
-    schema: pa.Schema,
-    seen: Callable[[], Any],
+    part: Part, usable: Iterator[Usable], show: Show, tabulate: Tabulate, seen: Callable[[], Any]
 ) -> Part:
-    part = Part(schema.empty_table(), images=[])
-    shown: deque[tuple[str, Image | Clip, Views]] = deque()  # images whose outputs are not complete yet
+    shown: deque[Usable] = deque()  # images whose outputs are not complete yet
 
     def pictures() -> Iterator[Shown]:
-        for entry, prepared in block:
-            part.note_image(entry, None if isinstance(prepared, BadImage) else prepared[0].identity)
-            if isinstance(prepared, BadImage):
-                part.skipped[entry.name] = str(prepared)
-                seen()
-                continue
-            if getattr(prepared[0], "turned", False):
-                part.turned.append(entry.name)
-            shown.append((entry.name, *prepared))
-            yield from (Shown(view.draw(), *prepared, number) for number, view in enumerate(prepared[1].views))
+        for name, image, views in usable:
+            shown.append((name, image, views))
+            yield from (Shown(view.draw(), image, views, number) for number, view in enumerate(views.views))
 
     rows = [part.table]
     collected: list[Array] = []
