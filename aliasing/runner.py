@@ -40,11 +40,11 @@ def open_run(
     UsageError if one makes no sense, InputError if there are no images.
     """
     if batch_size < 1:
-        raise UsageError(f"batch size is {batch_size}; it must be at least 1")
+        raise UsageError(f"batch size is a number of views, at least 1; got {batch_size}")
     if limit is not None and limit < 1:
-        raise UsageError(f"limit is {limit}; it must be at least 1")
+        raise UsageError(f"limit is a number of images, at least 1; got {limit}")
     if timeout is not None and not timeout > 0:
-        raise UsageError(f"timeout is {timeout}; it must be above 0 seconds")
+        raise UsageError(f"timeout is a number of seconds above 0; got {timeout}")
     keep_freed_memory()
     source = images if isinstance(images, ImageSource) else open_images(images)
     settings = {
