@@ -301,18 +301,7 @@ def taps_per_axis(taps: TapsLike, strides: Sequence[int]) -> list[Taps]:
 
 
 def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, ...], ...]:
-    """The filters as they were given, one per axis, from one for all axes or one for each.
-
-    Parameters
-    ----------
-    taps : str, sequence of float, or one of these per axis
-    count : int
-        Number of axes.
-
-    Returns
-    -------
-    tuple
-        A name or a tuple of numbers per axis, neither stretched nor divided by their sum.
+    """The filters as they were given, neither stretched nor normalised, from one for all axes or one for each.
 
     Raises
     ------
@@ -321,10 +310,8 @@ def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, .
 
     Examples
     --------
-    >>> one_filter_per_axis("binomial3")
-    ('binomial3', 'binomial3')
-    >>> one_filter_per_axis(["binomial3", [1, 2, 1]])
-    ('binomial3', (1.0, 2.0, 1.0))
+    >>> one_filter_per_axis("binomial3"), one_filter_per_axis(["binomial3", [1, 2, 1]])
+    (('binomial3', 'binomial3'), ('binomial3', (1.0, 2.0, 1.0)))
     """
     try:
         is_one = isinstance(taps, str) or all(not isinstance(tap, str) and not hasattr(tap, "__len__") for tap in taps)

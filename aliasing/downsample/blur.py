@@ -44,18 +44,14 @@ def blur_pool(
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
-    stride : int or one int per axis
-        Distance between the samples kept, at least 1.
+    x, stride, dims
+        As for `aliasing.downsample.subsample`.
     taps : str, sequence of float, or one of these per axis
         The filter, as for `aliasing.filters.taps_per_axis`: a name is stretched to the stride, numbers are taken as
         they are, and an axis of stride 1 is not filtered.
     padding : {"reflect", "replicate", "circular", "zero"}
         The continuation beyond the border: ⌊(n − 1) / 2⌋ pixels before, ⌊n / 2⌋ after. Reflection does not repeat the
         border.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -87,14 +83,12 @@ def low_pass(
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    x, dims
+        As for `aliasing.downsample.subsample`.
     stride : int or one int per axis
         The stride of the subsampling to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x, stride)``.
     taps, padding
         As for `blur_pool`.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -123,16 +117,12 @@ def max_blur_pool(
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int per axis
-        Distance between the samples kept, at least 1.
+    x, stride, dims
+        As for `aliasing.downsample.subsample`.
     taps, padding
         As for `blur_pool`.
     kernel : int or one int per axis, optional
         Size of the window of the maximum; by default the stride.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -165,8 +155,8 @@ def blur_upsample(
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    x, dims
+        As for `aliasing.downsample.subsample`.
     stride : int or one int per axis
         Samples out for each sample in, at least 1.
     taps : str, sequence of float, or one of these per axis
@@ -174,8 +164,6 @@ def blur_upsample(
         whose length the stride divides), a constant stays that constant.
     padding : {"reflect", "replicate", "circular", "zero"}
         The continuation beyond the border of ``x``.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -230,13 +218,8 @@ class BlurPool(_WithTaps):
 
     Parameters
     ----------
-    stride : int or one int per axis
-        Distance between the samples kept.
-    taps : str, sequence of float, or one of these per axis
-        The filter: a name, which is stretched to the stride, or its taps, which are taken as they are. An axis of
-        stride 1 is not filtered.
-    padding : {"reflect", "replicate", "circular", "zero"}
-        The continuation beyond the border.
+    stride, taps, padding
+        As for `blur_pool`.
 
     Shape
     -----
@@ -265,20 +248,14 @@ class BlurPool(_WithTaps):
 
 
 class BlurPool1d(BlurPool):
-    """`BlurPool` of signals, (N, C, L) or (C, L)."""
-
     dims = 1
 
 
 class BlurPool2d(BlurPool):
-    """`BlurPool` of pictures, (N, C, H, W) or (C, H, W)."""
-
     dims = 2
 
 
 class BlurPool3d(BlurPool):
-    """`BlurPool` of volumes, (N, C, D, H, W) or (C, D, H, W)."""
-
     dims = 3
 
 
@@ -287,12 +264,8 @@ class MaxBlurPool(_WithTaps):
 
     Parameters
     ----------
-    stride : int or one int per axis
-        Distance between the samples kept.
-    taps, padding
-        As for `BlurPool`.
-    kernel : int or one int per axis, optional
-        Size of the window of the maximum; by default the stride.
+    stride, taps, padding, kernel
+        As for `max_blur_pool`.
 
     Shape
     -----
@@ -324,20 +297,14 @@ class MaxBlurPool(_WithTaps):
 
 
 class MaxBlurPool1d(MaxBlurPool):
-    """`MaxBlurPool` of signals, (N, C, L) or (C, L)."""
-
     dims = 1
 
 
 class MaxBlurPool2d(MaxBlurPool):
-    """`MaxBlurPool` of pictures, (N, C, H, W) or (C, H, W)."""
-
     dims = 2
 
 
 class MaxBlurPool3d(MaxBlurPool):
-    """`MaxBlurPool` of volumes, (N, C, D, H, W) or (C, D, H, W)."""
-
     dims = 3
 
 
@@ -346,10 +313,8 @@ class BlurUpsample(_WithTaps):
 
     Parameters
     ----------
-    stride : int or one int per axis
-        Samples out for each sample in.
-    taps, padding
-        As for `BlurPool`.
+    stride, taps, padding
+        As for `blur_upsample`.
 
     Shape
     -----
@@ -366,8 +331,6 @@ class BlurUpsample(_WithTaps):
 
 
 class BlurUpsample2d(BlurUpsample):
-    """`BlurUpsample` of pictures, (N, C, H, W) or (C, H, W)."""
-
     dims = 2
 
 

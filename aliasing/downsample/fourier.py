@@ -27,12 +27,8 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
-    stride : int or one int per axis
-        Distance between the samples kept, at least 1.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
+    x, stride, dims
+        As for `aliasing.downsample.subsample`.
 
     Returns
     -------
@@ -53,12 +49,10 @@ def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
+    x, dims
+        As for `aliasing.downsample.subsample`.
     stride : int or one int per axis
         The stride of the subsampling to come.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -102,20 +96,14 @@ class FourierPool(Operator):
 
 
 class FourierPool1d(FourierPool):
-    """`FourierPool` of signals, (N, C, L) or (C, L)."""
-
     dims = 1
 
 
 class FourierPool2d(FourierPool):
-    """`FourierPool` of pictures, (N, C, H, W) or (C, H, W)."""
-
     dims = 2
 
 
 class FourierPool3d(FourierPool):
-    """`FourierPool` of volumes, (N, C, D, H, W) or (C, D, H, W)."""
-
     dims = 3
 
 

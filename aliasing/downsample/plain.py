@@ -22,7 +22,7 @@ def subsample(x: torch.Tensor, stride: PerAxis = 2, *, dims: int = 2) -> torch.T
     Parameters
     ----------
     x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+        (N, C, ...) or (C, ...), with ``dims`` spatial axes; floating point.
     stride : int or one int per axis
         Distance between the samples kept, at least 1.
     dims : int
@@ -49,14 +49,12 @@ def max_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    x, dims
+        As for `subsample`.
     stride : int or one int per axis
         Distance between windows.
     kernel : int or one int per axis, optional
         Size of a window; by default the stride.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -82,14 +80,12 @@ def average_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = 
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    x, dims
+        As for `subsample`.
     stride : int or one int per axis
         Distance between windows.
     kernel : int or one int per axis, optional
         Size of a window; by default the stride.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -113,14 +109,12 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, stride: PerAxis = 1, *, dims
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    x, dims
+        As for `subsample`.
     weight : Tensor
         One kernel for every channel, with ``dims`` axes; or (channels out, channels in, ...), with ``dims`` + 2.
     stride : int or one int per axis
         Distance between the samples kept.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -148,12 +142,10 @@ def area_resize(x: torch.Tensor, size: PerAxis, *, dims: int = 2) -> torch.Tenso
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    x, dims
+        As for `subsample`.
     size : int or one int per axis
         Output size in pixels.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -175,14 +167,12 @@ def linear_resize(x: torch.Tensor, size: PerAxis, *, antialias: bool = False, di
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
+    x, dims
+        As for `subsample`.
     size : int or one int per axis
         Output size in pixels.
     antialias : bool
         Widen the triangle with the scale, so that every input pixel counts. Two dimensions only.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------

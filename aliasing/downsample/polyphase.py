@@ -26,14 +26,10 @@ def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = Non
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int per axis
-        Distance between the samples kept, at least 1.
+    x, stride, dims
+        As for `aliasing.downsample.subsample`.
     phase : Tensor, optional
         The phase to use, from `largest_phase`: a shortcut must follow the branch to which it is added.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
 
     Returns
     -------
@@ -58,12 +54,8 @@ def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
 
     Parameters
     ----------
-    x : Tensor
-        (N, C, ...) or (C, ...), with ``dims`` spatial axes.
-    stride : int or one int per axis
-        Distance between the samples kept, at least 1.
-    dims : int
-        Number of spatial axes: 1, 2 or 3.
+    x, stride, dims
+        As for `aliasing.downsample.subsample`.
 
     Returns
     -------
@@ -110,20 +102,14 @@ class PolyphasePool(Operator):
 
 
 class PolyphasePool1d(PolyphasePool):
-    """`PolyphasePool` of signals, (N, C, L) or (C, L)."""
-
     dims = 1
 
 
 class PolyphasePool2d(PolyphasePool):
-    """`PolyphasePool` of pictures, (N, C, H, W) or (C, H, W)."""
-
     dims = 2
 
 
 class PolyphasePool3d(PolyphasePool):
-    """`PolyphasePool` of volumes, (N, C, D, H, W) or (C, D, H, W)."""
-
     dims = 3
 
 

@@ -14,7 +14,7 @@ registered as a submodule as well, so that they are parameters of the network.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -169,6 +169,30 @@ class TreatedForward:
         return type(self.module).forward(self.module, *args, **kwargs)
 
 
+class _Convolution(NamedTuple):
+    """The arguments of a convolution, as torch takes them."""
+
+    input: Tensor
+    weight: Tensor
+    bias: Tensor | None = None
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
+    groups: int = 1
+
+
+class _Average(NamedTuple):
+    """The arguments of an average pooling, as torch takes them."""
+
+    input: Tensor
+    kernel_size: Any
+    stride: Any = None
+    padding: Any = 0
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    divisor_override: int | None = None
+
+
 @dataclass(frozen=True)
 class DenseConvolution:
     """The convolution at a stride of ``kept``, then ``pool``, which may also stand further down the network."""
@@ -177,21 +201,12 @@ class DenseConvolution:
     kept: tuple[int, int] = (1, 1)
     circular: bool = False
 
-    def __call__(
-        self,
-        function: Function,
-        input: Tensor,  # noqa: A002 - the arguments are torch's
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor:
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        given = _Convolution(*args, **kwargs)
         if self.circular:
-            reach = span(weight.shape[-2:], two(dilation))
-            input, padding = _ring(input, reach, two(stride), two(padding)), 0  # noqa: A001
-        dense = function(input, weight, bias, self.kept, padding, dilation, groups)
+            reach = span(given.weight.shape[-2:], two(given.dilation))
+            given = given._replace(input=_ring(given.input, reach, two(given.stride), two(given.padding)), padding=0)
+        dense = function(*given._replace(stride=self.kept))
         return dense if self.pool is None else self.pool(dense)
 
 
@@ -202,21 +217,12 @@ class SmoothedConvolution:
     pool: Pooling
     circular: bool = False
 
-    def __call__(
-        self,
-        function: Function,
-        input: Tensor,  # noqa: A002
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor:
-        smooth = self.pool.smooth(input)
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        given = _Convolution(*args, **kwargs)
+        given = given._replace(input=self.pool.smooth(given.input))
         if self.circular:
-            smooth, padding = _around(smooth, two(padding)), 0
-        return function(smooth, weight, bias, stride, padding, dilation, groups)
+            given = given._replace(input=_around(given.input, two(given.padding)), padding=0)
+        return function(*given)
 
 
 @dataclass(frozen=True)
@@ -225,18 +231,9 @@ class PooledConvolution:
 
     pool: Pooling
 
-    def __call__(
-        self,
-        function: Function,
-        input: Tensor,  # noqa: A002
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-    ) -> Tensor:
-        return function(self.pool(input), weight, bias, 1, padding, dilation, groups)
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        given = _Convolution(*args, **kwargs)
+        return function(*given._replace(input=self.pool(given.input), stride=1))
 
 
 @dataclass(frozen=True)
@@ -280,35 +277,26 @@ class DenseAverage:
     pool: Pooling
     circular: bool = False
 
-    def __call__(
-        self,
-        function: Function,
-        input: Tensor,  # noqa: A002
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> Tensor:
-        kernel, pad = two(kernel_size), two(padding)
-        steps = two(stride) if stride else kernel
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        given = _Average(*args, **kwargs)
+        windows = _windows(given)
+        input, kernel, _, pad, _ = windows  # noqa: A001
+        divisor = given.divisor_override
         if self.circular:
-            ring = _ring(input, kernel, steps, pad, ceil_mode)
-            return self.pool(function(ring, kernel, 1, divisor_override=divisor_override))
-        beyond = _beyond(input, kernel, steps, pad, ceil_mode)
+            return self.pool(function(_ring(*windows), kernel, 1, divisor_override=divisor))
+        beyond = _beyond(*windows)
         if max(beyond) == 0:
-            return self.pool(function(input, kernel, 1, pad, False, count_include_pad, divisor_override))
+            return self.pool(function(input, kernel, 1, pad, False, given.count_include_pad, divisor))
         # The last windows reach beyond the padding, where nothing counts: sum, and divide by what there is to count.
         (top, left), (down, across) = pad, beyond
         counted = torch.ones_like(input[:1, :1])
-        if count_include_pad:
+        if given.count_include_pad:
             counted = F.pad(counted, (left, left, top, top), value=1.0)
             counted = F.pad(counted, (0, across, 0, down))
         else:
             counted = F.pad(counted, (left, left + across, top, top + down))
         total = function(F.pad(input, (left, left + across, top, top + down)), kernel, 1, divisor_override=1)
-        count = divisor_override or function(counted, kernel, 1, divisor_override=1)
+        count = divisor or function(counted, kernel, 1, divisor_override=1)
         return self.pool(total / count)
 
 
@@ -318,27 +306,14 @@ class ReplacedAverage:
 
     pool: Pooling
 
-    def __call__(
-        self,
-        function: Function,
-        input: Tensor,  # noqa: A002
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        ceil_mode: bool = False,
-        count_include_pad: bool = True,
-        divisor_override: int | None = None,
-    ) -> Tensor:
-        kernel, pad = two(kernel_size), two(padding)
-        steps = two(stride) if stride else kernel
-        pooled = self.pool(input)
-        height, width = _samples(input, kernel, steps, pad, ceil_mode)
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        given = _Average(*args, **kwargs)
+        pooled = self.pool(given.input)
+        height, width = _samples(*_windows(given))
         if (height, width) == tuple(pooled.shape[-2:]):
             return pooled
         if height > pooled.shape[-2] or width > pooled.shape[-1]:  # windows that stand beyond the map
-            return DenseAverage(self.pool)(
-                function, input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-            )
+            return DenseAverage(self.pool)(function, *given)
         return pooled[..., :height, :width]
 
 
@@ -423,6 +398,12 @@ def two(value: Any) -> tuple[int, int]:
 def span(kernel: Any, dilation: tuple[int, int]) -> tuple[int, int]:
     """How many samples a kernel spans."""
     return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
+
+
+def _windows(given: _Average) -> tuple[Tensor, tuple[int, int], tuple[int, int], tuple[int, int], bool]:
+    """The map that is pooled, the size, steps and padding of the windows, and ``ceil_mode``."""
+    kernel = two(given.kernel_size)
+    return given.input, kernel, two(given.stride) if given.stride else kernel, two(given.padding), given.ceil_mode
 
 
 def _ring(
