@@ -58,54 +58,34 @@ def blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Blur-pool a batch of images, N×C×H×W, along rows (the H axis) and columns."""
     if not (x.requires_grad and torch.is_grad_enabled()) and not _by_axis(x, rows, columns):
         return _blur_by_convolution(x, rows, columns)  # torch can differentiate its operations
-    y: Tensor = _Blur.apply(x, rows, columns)
+    y: Tensor = _Blur.apply(x, rows, columns, False)
     return y
 
 
 class _Blur(torch.autograd.Function):
+    """The blur or its transpose: each is the gradient of the other."""
+
     @staticmethod
-    def forward(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        return _blur(x, rows, columns)
+    def forward(x: Tensor, rows: Axis, columns: Axis, transposed: bool) -> Tensor:
+        return (_transpose if transposed else _blur)(x, rows, columns)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, ctx.rows, ctx.columns = inputs
+        _, *ctx.given = inputs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        return _Transpose.apply(gradient, ctx.rows, ctx.columns), None, None
+        rows, columns, transposed = ctx.given
+        return _Blur.apply(gradient, rows, columns, not transposed), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Any:
-        return _Blur.apply(tangent, ctx.rows, ctx.columns)
+        return _Blur.apply(tangent, *ctx.given)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, rows: Axis, columns: Axis) -> tuple[Tensor, int]:
+    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *given: Any) -> tuple[Tensor, int]:
         batches = x.movedim(cast(int, in_dims[0]), 0)
-        return _Blur.apply(batches.flatten(0, 1), rows, columns).unflatten(0, batches.shape[:2]), 0
-
-
-class _Transpose(torch.autograd.Function):
-    @staticmethod
-    def forward(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
-        return _transpose(gradient, rows, columns)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, ctx.rows, ctx.columns = inputs
-
-    @staticmethod
-    def backward(ctx: Any, x: Tensor) -> Any:
-        return _Blur.apply(x, ctx.rows, ctx.columns), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Any:
-        return _Transpose.apply(tangent, ctx.rows, ctx.columns)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, rows: Axis, columns: Axis) -> tuple[Tensor, int]:
-        batches = x.movedim(cast(int, in_dims[0]), 0)
-        return _Transpose.apply(batches.flatten(0, 1), rows, columns).unflatten(0, batches.shape[:2]), 0
+        return _Blur.apply(batches.flatten(0, 1), *given).unflatten(0, batches.shape[:2]), 0
 
 
 def _blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
