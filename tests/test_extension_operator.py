@@ -165,7 +165,11 @@ def test_commands_know_it(images: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "antialiased:learned,all:" in capsys.readouterr().out
     name = f"antialiased:learned,all:{NAME}"
     shown = ["--images", str(images), "--limit", "4"]
-    out = {command: str(tmp_path / command) for command in ("jitter", "compare", "attribute", "depth", "page")}
+    out = {name: str(tmp_path / name) for name in ("jitter", "compare", "attribute", "depth", "spectrum", "page")}
+    operators = ["blur", "learned", "--taps", "binomial3", "--stride", "2"]
+    assert main(["spectrum", str(images / "0" / "0.png"), "--operator", *operators, "--out", out["spectrum"]]) == 0
+    shares = json.loads((Path(out["spectrum"]) / "summary.json").read_text())["operators"]
+    assert abs(shares["learned"]["alias_fraction"]["value"] - shares["blur"]["alias_fraction"]["value"]) < 0.1
     assert (
         main(["jitter", "--models", NAME, name, *shown, "--protocol", "circular:pixels=1", "--out", out["jitter"]]) == 0
     )
