@@ -179,7 +179,7 @@ def subsample(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_T
 
 
 def polyphase(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
-    """All polyphase components: the signal subsampled at each phase.
+    """All polyphase components, the signal subsampled at each phase: ``polyphase(x, s)[..., p, q, :, :]`` is at (p, q).
 
     Parameters
     ----------
@@ -189,11 +189,6 @@ def polyphase(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
         Distance between the samples of a component, at least 1.
     axes
         As for `subsample`. In the result they are last, in their order, after the phases.
-
-    Returns
-    -------
-    array (..., s, s, H / s, W / s)
-        ``polyphase(x, s)[..., p, q, :, :]`` is ``subsample(x, s, (p, q))``.
 
     Examples
     --------
@@ -220,10 +215,6 @@ def from_polyphase(components: Array, dims: int | None = None) -> Array:
         As `polyphase` returns them.
     dims : int, optional
         The number of axes of the signal: by default 2, or 1 for an array with two axes.
-
-    Returns
-    -------
-    array (..., s_y · h, s_x · w)
 
     Examples
     --------
@@ -254,10 +245,6 @@ def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = L
         The position of the first sample, 0 … stride − 1.
     axes
         As for `subsample`.
-
-    Returns
-    -------
-    array (..., H · stride, W · stride)
 
     Examples
     --------

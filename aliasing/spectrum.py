@@ -66,19 +66,12 @@ def centred(x: Array, axes: Axes = LAST_TWO) -> Array:
 
 
 def magnitude(x: Array, axes: Axes = LAST_TWO) -> Array:
-    """``|X|``, the modulus of the centred spectrum.
+    """``|X|``, the modulus of the centred spectrum, real and in the unit of ``x``.
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
-    axes
+    x, axes
         As for `centred`.
-
-    Returns
-    -------
-    array (..., H, W)
-        Real, in the unit of ``x``.
 
     Examples
     --------
@@ -135,9 +128,7 @@ def power(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: bool =
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
-    axes
+    x, axes
         As for `centred`.
     rate
         As for `frequencies`, which it scales. The energies are the same at any rate.
@@ -171,19 +162,12 @@ def power(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: bool =
 
 
 def phase(x: Array, axes: Axes = LAST_TWO) -> Array:
-    """The argument of the centred spectrum.
+    """The argument of the centred spectrum, in radians from −π to π; if ``|X|`` is rounding noise, so is the phase.
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
-    axes
+    x, axes
         As for `centred`.
-
-    Returns
-    -------
-    array (..., H, W)
-        Radians, from −π to π. If ``|X|`` is rounding noise, so is the phase.
 
     Examples
     --------
@@ -376,7 +360,7 @@ def power_law(
 
 
 def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = LAST_TWO, rate: Rate = 1.0) -> Array:
-    """Fraction of the energy at and above a frequency.
+    """The fraction of the energy at and above a frequency, from 0 to 1; 0 if the signal is zero.
 
     Parameters
     ----------
@@ -390,11 +374,6 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
         three axes, a cube or a ball.
     axes, rate
         As for `frequencies`.
-
-    Returns
-    -------
-    array (...)
-        From 0 to 1; 0 if the signal is zero.
 
     Examples
     --------
@@ -426,15 +405,8 @@ def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
-    axes
+    x, axes
         As for `centred`.
-
-    Returns
-    -------
-    array (..., H, W)
-        Like ``x``.
 
     Examples
     --------
@@ -456,19 +428,13 @@ def periodic(x: Array, axes: Axes = LAST_TWO) -> Array:
     """The periodic part of an image, without the jump between opposite edges and the cross that it causes.
 
     The image is the sum of a periodic and a smooth part (Moisan 2011). The smooth part, ``x - periodic(x)``, solves
-    Poisson's equation with the jumps across the edges as its source, and has little energy at high frequencies.
+    Poisson's equation with the jumps across the edges as its source, and has little energy at high frequencies. Both
+    parts have the shape of ``x``, and the periodic part has its mean.
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
-    axes
+    x, axes
         As for `centred`.
-
-    Returns
-    -------
-    array (..., H, W)
-        Like ``x``, with the same mean.
 
     Examples
     --------
