@@ -172,17 +172,15 @@ class _Step:
         return OPERATORS[self.treatment.operator].shares_choice
 
     @property
-    def kept(self) -> tuple[int, int]:
-        """The part of the stride that the convolution keeps, down and across."""
+    def kept(self) -> tuple[int, ...]:
+        """The part of the stride that the convolution keeps, per axis."""
         kept = self.treatment.kept_stride if "convolution" in self.located.site.kind else 1
-        down, across = self.located.site.stride
-        return (kept if down > 1 else 1), (kept if across > 1 else 1)
+        return tuple(kept if step > 1 else 1 for step in self.located.site.stride)
 
     @property
-    def stride(self) -> tuple[int, int]:
+    def stride(self) -> tuple[int, ...]:
         """The stride of the operator."""
-        (down, across), (kept_down, kept_across) = self.located.site.stride, self.kept
-        return down // kept_down, across // kept_across
+        return tuple(step // kept for step, kept in zip(self.located.site.stride, self.kept, strict=True))
 
 
 def make_plan(

@@ -198,7 +198,7 @@ class DenseConvolution:
     """The convolution at a stride of ``kept``, then ``pool``, which may also stand further down the network."""
 
     pool: Pooling | None
-    kept: tuple[int, int] = (1, 1)
+    kept: tuple[int, ...] = (1, 1)
     circular: bool = False
 
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
