@@ -53,6 +53,11 @@ def command_line() -> str:
     return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
+def made_with(settings: dict[str, Any]) -> dict[str, Any]:
+    """The end of every summary: the settings, the versions and the command."""
+    return {"settings": settings, "versions": versions(), "command": command_line()}
+
+
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file that will be complete or absent: a temporary one beside it, renamed once it is on disk.

@@ -2,8 +2,9 @@
 
 import json
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from aliasing.errors import InputError, UsageError
 from aliasing.provenance import write_json
@@ -13,9 +14,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from aliasing.protocols import ViewProtocol
+    from aliasing.records import Records
     from aliasing.tables import Format
 
-__all__ = ["Result", "kind_of", "open", "read_json", "read_summary"]
+__all__ = ["Recorded", "Result", "kind_of", "open", "read_json", "read_summary"]
 
 _LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
 
@@ -61,6 +63,43 @@ class Result(ABC):
 
     def _repr_html_(self) -> str:
         return "\n".join(self.readable("html"))
+
+
+@dataclass(frozen=True, repr=False)
+class Recorded(Result):
+    """A result whose every number follows from the records of its networks.
+
+    Attributes
+    ----------
+    models : dict of str to dict
+        What is known of each network before it is measured, by name.
+    protocol : ViewProtocol
+    settings : dict
+        What was asked for.
+    """
+
+    kind: ClassVar[str]
+    models: dict[str, dict[str, Any]]
+    protocol: "ViewProtocol"
+    settings: dict[str, Any]
+    _records: "Records"
+    _kept: dict[str, Any] | None = None  # the summary that a folder holds
+
+    @property
+    def records(self) -> "pa.Table":
+        """The rows of all networks, as the module that measures describes them."""
+        return self._records.table(list(self.models))
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        from aliasing.records import Records
+
+        summary = read_summary(Path(folder), cls.kind)
+        settings = summary["settings"]
+        return cls(summary["models"], protocol_of(settings), settings, Records(Path(folder)), summary)
+
+    def _write_records(self, folder: Path) -> None:
+        self._records.write_to(folder, self.models)
 
 
 def open(folder: str | Path) -> Result:  # noqa: A001 - al.open

@@ -164,9 +164,9 @@ def check_animate(arguments: argparse.Namespace, protocol: "ViewProtocol") -> No
 
 def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a film: each network's, the settings and the versions."""
-    from aliasing.provenance import command_line, versions
+    from aliasing.provenance import made_with
 
-    return {"networks": list(networks), "settings": settings, "versions": versions(), "command": command_line()}
+    return {"networks": list(networks), **made_with(settings)}
 
 
 def images_of(arguments: argparse.Namespace) -> Any:

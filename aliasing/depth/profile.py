@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,9 @@ import pyarrow.compute as pc
 from aliasing import tables
 from aliasing.depth.folding import BINS
 from aliasing.estimates import Mean, Share
-from aliasing.protocols import ViewProtocol
-from aliasing.provenance import command_line, versions
-from aliasing.records import InputsDigest, Records
-from aliasing.result import Result, protocol_of, read_summary
+from aliasing.provenance import made_with
+from aliasing.records import InputsDigest
+from aliasing.result import Recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,28 +46,13 @@ def schema() -> pa.Schema:
 
 
 @dataclass(frozen=True, repr=False)
-class Profile(Result):
-    """One or several networks, measured layer by layer.
+class Profile(Recorded):
+    """One or several networks, measured layer by layer; the records have a row per image and layer.
 
-    Attributes
-    ----------
-    models : dict of str to dict
-        Each network's weights, geometry and layers, by name.
-    protocol : ViewProtocol
-    settings : dict
-        What was asked for.
+    ``models`` has each network's weights, geometry and layers, by name.
     """
 
-    models: dict[str, dict[str, Any]]
-    protocol: ViewProtocol
-    settings: dict[str, Any]
-    _records: Records
-    _kept: dict[str, Any] | None = None  # the summary that a folder holds
-
-    @property
-    def records(self) -> pa.Table:
-        """One row per image and layer, of all networks."""
-        return self._records.table(list(self.models))
+    kind = "depth"
 
     def summary(self) -> dict[str, Any]:
         """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval.
@@ -125,9 +108,7 @@ class Profile(Result):
                 "found": found,
                 "skipped": skipped,
             },
-            "settings": self.settings,
-            "versions": versions(),
-            "command": command_line(),
+            **made_with(self.settings),
         }
 
     def table(self) -> pa.Table:
@@ -162,15 +143,6 @@ class Profile(Result):
     def readable(self, form: "Format") -> list[str]:
         """The layers."""
         return [tables.render(tables.depth_rows(self.summary()), form)]
-
-    @classmethod
-    def open(cls, folder: str | Path) -> Self:
-        summary = read_summary(Path(folder), "depth")
-        settings = summary["settings"]
-        return cls(summary["models"], protocol_of(settings), settings, Records(Path(folder)), summary)
-
-    def _write_records(self, folder: Path) -> None:
-        self._records.write_to(folder, self.models)
 
 
 def _neighbours(description: dict[str, Any]) -> dict[str, tuple[str | None, str]]:

@@ -15,10 +15,9 @@ from aliasing.errors import InputError
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.outputs import OUTPUTS, output_of_table
 from aliasing.outputs.base import Output
-from aliasing.protocols import ViewProtocol
-from aliasing.provenance import command_line, versions
-from aliasing.records import InputsDigest, Part, Records, differing_input
-from aliasing.result import Result, protocol_of, read_summary
+from aliasing.provenance import made_with
+from aliasing.records import InputsDigest, Part, differing_input
+from aliasing.result import Recorded
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,33 +45,18 @@ class _Measured:
 
 
 @dataclass(frozen=True, repr=False)
-class Jitter(Result):
-    """A jitter measurement: the networks, and the records from which every number follows.
+class Jitter(Recorded):
+    """A jitter measurement; its records have a row per pair of views (see :mod:`aliasing.outputs`).
 
-    Attributes
-    ----------
-    models : dict of str to dict
-        Each network's weights, input size, geometry and notes, by name.
-    protocol : ViewProtocol
-    settings : dict
-        What was asked for.
+    ``models`` has each network's weights, input size, geometry and notes, by name.
     """
 
-    models: dict[str, dict[str, Any]]
-    protocol: ViewProtocol
-    settings: dict[str, Any]
-    _records: Records
-    _kept: dict[str, Any] | None = None  # the summary that a folder holds
+    kind = "networks"
 
     @property
     def output(self) -> type[Output] | None:
         """The output that was compared; None if the settings do not say, so that the records must."""
         return OUTPUTS[self.settings["output"]] if "output" in self.settings else None
-
-    @property
-    def records(self) -> pa.Table:
-        """One row per pair of views, of all networks (see :mod:`aliasing.outputs`)."""
-        return self._records.table(list(self.models))
 
     def tables(self, model: str) -> Iterator[pa.Table]:
         """The records of a network, a few blocks at a time."""
@@ -170,9 +154,7 @@ class Jitter(Result):
                 "turned": turned,
                 "skipped": skipped,
             },
-            "settings": self.settings,
-            "versions": versions(),
-            "command": command_line(),
+            **made_with(self.settings),
         }
 
     def table(self) -> pa.Table:
@@ -191,15 +173,11 @@ class Jitter(Result):
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:
-        folder = Path(folder)
-        summary, records = read_summary(folder, "networks"), Records(folder)
-        for name in summary["models"]:
-            if records.missing(name):
+        opened = super().open(folder)
+        for name in opened.models:
+            if opened._records.missing(name):
                 raise InputError(f"{folder} is not finished: records of {name} are missing; run the same command again")
-        return cls(summary["models"], protocol_of(summary["settings"]), summary["settings"], records, summary)
-
-    def _write_records(self, folder: Path) -> None:
-        self._records.write_to(folder, self.models)
+        return opened
 
 
 def paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetrics:

@@ -52,7 +52,7 @@ from aliasing.leaderboard.entrants import (
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import ViewProtocol, make_protocol
-from aliasing.provenance import command_line, versions, write_json
+from aliasing.provenance import made_with, write_json
 from aliasing.records import Records
 from aliasing.result import Result, protocol_of, read_json, read_summary
 from aliasing.runs import ALONE, Ranks, hold, keep_apart
@@ -127,12 +127,13 @@ class Leaderboard(Result):
         if self._kept is not None:
             return self._kept
         models: dict[str, Any] = {}
+        images: dict[str, Any] = {"source": self.settings["images"], "identity": "", "found": 0, "turned": 0}
         skipped: dict[str, str] = {}
-        images, turned, inputs = 0, 0, ""
         for name, measured in self.networks.items():
             whole = measured.jitter.summary()
-            images, skipped = max(images, whole["images"]["found"]), skipped | whole["images"]["skipped"]
-            turned, inputs = max(turned, whole["images"]["turned"]), whole["images"]["identity"]
+            images |= {key: max(images[key], whole["images"][key]) for key in ("found", "turned")}
+            images["identity"] = whole["images"]["identity"]
+            skipped |= whole["images"]["skipped"]
             models[name] = {
                 **whole["models"][name],
                 **_consistency(measured.shifted.metrics(name)),
@@ -150,16 +151,8 @@ class Leaderboard(Result):
             ],
             "pareto": _pareto_front(models),
             "unmeasured": dict(self.unmeasured),
-            "images": {
-                "source": self.settings["images"],
-                "identity": inputs,
-                "found": images,
-                "turned": turned,
-                "skipped": skipped,
-            },
-            "settings": self.settings,
-            "versions": versions(),
-            "command": command_line(),
+            "images": {**images, "skipped": skipped},
+            **made_with(self.settings),
         }
 
     def table(self) -> pa.Table:
