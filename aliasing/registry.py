@@ -17,8 +17,8 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
-from typing import TypeVar, cast
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar, cast
 
 from aliasing.errors import InputError, UsageError, one_line
 
@@ -110,9 +110,8 @@ class Registry(Mapping[str, Kind]):
     def _entry_points(self) -> dict[str, EntryPoint]:
         """The entry points of other packages, by name; they cannot replace the package's own kinds."""
         found: dict[str, EntryPoint] = {}
-        for point in sorted(
-            _entry_points_on(tuple(sys.path)).select(group=self.group), key=lambda point: (point.name, point.value)
-        ):
+        points: Iterable[EntryPoint] = _entry_points_on(tuple(sys.path)).select(group=self.group)
+        for point in sorted(points, key=lambda point: (point.name, point.value)):
             if point.name in self._own or point.name in found:
                 taken = "the package's own" if point.name in self._own else found[point.name].value
                 warnings.warn(f"{self.what} {point.name!r} is {taken}; {point.value} is ignored", stacklevel=2)
@@ -122,7 +121,7 @@ class Registry(Mapping[str, Kind]):
 
 
 @lru_cache(maxsize=1)
-def _entry_points_on(path: tuple[str, ...]) -> EntryPoints:
+def _entry_points_on(path: tuple[str, ...]) -> Any:
     """The entry points of all packages on ``sys.path``. Reading them takes a while, so all registries share them."""
     return entry_points()
 
