@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import add_protocol, known_images, print_json, source_of
+from aliasing.cli.shared import add_drawn_images, add_protocol, source_of, write_and_print
 
 if TYPE_CHECKING:
     from aliasing.depth.features import Features
@@ -25,12 +25,7 @@ SUMMARY = "draw a network's feature maps while the image moves"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing features``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help=f"{known_images()}; the first is drawn",
-    )
+    add_drawn_images(parser)
     parser.add_argument(
         "--layers", nargs="+", metavar="NAME", help="modules, or `input` (default: one for each resolution)"
     )
@@ -61,12 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
         limit=arguments.limit,
         seed=arguments.seed,
     )
-    if arguments.out:
-        result.write(arguments.out)
-    if arguments.json:
-        print_json(result.summary())
-    else:
-        print("\n".join(_report(result, arguments.out)))
+    write_and_print(arguments, result, _report(result, arguments.out))
 
 
 def _report(result: "Features", out: Path | None) -> Iterable[str]:

@@ -41,6 +41,11 @@ def add_images(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_drawn_images(parser: argparse.ArgumentParser) -> None:
+    """Which images are measured, by position; the first is drawn."""
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help=f"{known_images()}; the first is drawn")
+
+
 def add_protocol(
     parser: argparse.ArgumentParser,
     default: str = "crop",
@@ -214,6 +219,16 @@ def print_json(summary: dict[str, Any]) -> None:
     """Print the summary to standard output."""
     json.dump(summary, sys.stdout, indent=2, ensure_ascii=False)
     print()
+
+
+def write_and_print(arguments: argparse.Namespace, result: Any, report: Iterable[str]) -> None:
+    """A result to ``--out``, if given; then its summary as JSON, or the report on it."""
+    if arguments.out:
+        result.write(arguments.out)
+    if arguments.json:
+        print_json(result.summary())
+    else:
+        print("\n".join(report))
 
 
 def print_result(

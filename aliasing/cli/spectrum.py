@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import known_images, print_json, source_of
+from aliasing.cli.shared import add_drawn_images, source_of, write_and_print
 from aliasing.operators import OPERATORS
 
 if TYPE_CHECKING:
@@ -31,12 +31,7 @@ DEFAULT_OPERATORS = ("max", "convolution", "blur")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing spectrum``."""
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help=f"{known_images()}; the first is drawn",
-    )
+    add_drawn_images(parser)
     parser.add_argument(
         "--operator",
         nargs="+",
@@ -69,12 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     result = compare_operators(
         source_of(arguments), arguments.stride, arguments.operator, arguments.taps, channels=arguments.channels
     )
-    if arguments.out:
-        result.write(arguments.out)
-    if arguments.json:
-        print_json(result.summary())
-    else:
-        print("\n".join(_report(result, arguments.out)))
+    write_and_print(arguments, result, _report(result, arguments.out))
 
 
 def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
