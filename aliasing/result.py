@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Recorded", "Result", "kind_of", "open", "read_json", "read_summary"]
 
+FORMER_NAMES = {"alone": "only", "spared": "all_but", "rank_spared": "rank_all_but", "clear_spared": "clear_all_but"}
+"""What the sites of an attribution had before, and what it is called now; a summary has both for one release."""
 _LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
 
 
@@ -167,6 +169,9 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
         )
     if kind not in (None, found):
         raise InputError(f"{folder}: its summary.json is that of {found}, not of {kind}")
+    if found == "attribution":
+        for site in (site for site in summary["sites"] if isinstance(site, dict)):
+            site |= {now: site[before] for before, now in FORMER_NAMES.items() if before in site and now not in site}
     known: dict[str, Any] = summary
     return known
 

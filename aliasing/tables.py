@@ -281,7 +281,9 @@ def attribution_table(summary: Mapping[str, Any], form: Format) -> str:
     for way in _WAYS:
         for number, measure in enumerate(_attributed(summary)):
             said_already = number > 0 and measure.sign < 0
-            titles[f"{way}_{measure.name}"] = measure.title if said_already else f"{way}: {measure.title}"
+            titles[f"{way}_{measure.name}"] = (
+                measure.title if said_already else f"{way.replace('_', ' ')}: {measure.title}"
+            )
     return render(attribution_rows(summary), form, "+", titles)
 
 
@@ -293,13 +295,13 @@ def attribution_rows(summary: Mapping[str, Any]) -> list[Row]:
             "rank": site["rank"],
             "site": site["name"],
             **{f"{way}_{m.name}": over_all(site[way].get(m.name)) for way in _WAYS for m in measures if m.sign < 0},
-            **{f"alone_{m.name}": over_all(site["alone"].get(m.name)) for m in measures if m.sign > 0},
+            **{f"only_{m.name}": over_all(site["only"].get(m.name)) for m in measures if m.sign > 0},
         }
         for site in summary["sites"]
     ]
 
 
-_WAYS = ("alone", "spared")
+_WAYS = ("only", "all_but")
 
 
 def _attributed(summary: Mapping[str, Any]) -> list["Measure"]:

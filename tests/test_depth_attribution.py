@@ -66,12 +66,12 @@ def test_the_one_guilty_site_is_ranked_first_and_the_others_do_nothing() -> None
     assert jitter > 0.02  # there is something to attribute
     assert first["name"] == "getitem (2)"
     # Float32 rounding of the energies, some 1e-6 relative, times weights of 30, through a softmax: below 1e-4.
-    assert first["alone"]["mac"]["all"]["value"] == pytest.approx(-jitter, abs=1e-4)
+    assert first["only"]["mac"]["all"]["value"] == pytest.approx(-jitter, abs=1e-4)
     assert first["clear"]
-    assert first["spared"]["mac"]["all"]["value"] == pytest.approx(jitter, abs=1e-4)
+    assert first["all_but"]["mac"]["all"]["value"] == pytest.approx(jitter, abs=1e-4)
     for row in others:
-        assert row["alone"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
-        assert row["spared"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
+        assert row["only"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
+        assert row["all_but"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
         assert not row["clear"]
     assert found.ranking("top1_change")[0]["name"] == "getitem (2)"
 
@@ -218,7 +218,7 @@ def test_the_command(cifar10: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "caution: only" in printed
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert [site["rank"] for site in summary["sites"]] == [1, 2, 3, 4]
-    assert set(summary["sites"][0]["alone"]) == {"top1_change", "mac", "accuracy"}
+    assert set(summary["sites"][0]["only"]) == {"top1_change", "mac", "accuracy"}
     assert (tmp_path / "figure.png").stat().st_size > 10_000
     assert main(["attribute", RESNET20, *images, "--json"]) == 0
     again = json.loads(capsys.readouterr().out)  # other random weights
@@ -232,7 +232,7 @@ def test_what_too_few_images_cannot_tell_is_not_drawn(
     """No pair answered rightly, and one image that cannot tell its spread."""
     result = attribute(NETWORKS["changes in place"](), photographs(2), "pad")
     summary = result.summary()
-    for selected in summary["sites"][0]["alone"]["mac"].values():
+    for selected in summary["sites"][0]["only"]["mac"].values():
         selected |= measured
     monkeypatch.setattr(type(result), "summary", lambda self, by: summary)
     figure = plots.attribution(result)

@@ -69,6 +69,21 @@ def test_an_attribution_that_was_opened_is_ranked_by_another_measure(tmp_path: P
     assert opened.summary("top1_change")["ranked_by"] == "top1_change"
 
 
+def test_an_attribution_of_the_version_before_has_the_names_of_now(tmp_path: Path) -> None:
+    result = MEASUREMENTS["attribution"]()
+    result.write(tmp_path)
+    before = in_json(result.summary())
+    for site in before["sites"]:
+        assert site["alone"] == site.pop("only")
+        assert site["spared"] == site.pop("all_but")
+        assert (site["rank_spared"], site["clear_spared"]) == (site.pop("rank_all_but"), site.pop("clear_all_but"))
+    (tmp_path / "summary.json").write_text(json.dumps(before))
+    opened: Any = al.open(tmp_path)
+    assert opened.summary() == in_json(result.summary())
+    assert "all but: P(top-1 change)" in repr(opened)
+    al.write_report(tmp_path, tmp_path / "page.html")
+
+
 def test_results_and_folders_stand_on_one_page_and_are_compared(tmp_path: Path) -> None:
     out = tmp_path / "run"
     kept = MEASUREMENTS["jitter"](out=out)

@@ -81,7 +81,7 @@ def _network() -> Classifier:
     [
         (lambda network: al.measure_jitter(network, "sample", limit=2), "P(top-1 change)"),
         (lambda network: al.probe_depth(network, "sample", limit=2), "equivariance error"),
-        (lambda network: attribute(network, "sample", limit=2), "spared: P(top-1 change)"),
+        (lambda network: attribute(network, "sample", limit=2), "all but: P(top-1 change)"),
         (al.find_sites, "max pooling"),
         (lambda network: al.compare_networks(network, "sample", limit=2), "multiply–adds"),
     ],
@@ -99,7 +99,7 @@ def test_the_commands_print_what_other_programs_read(capsys: pytest.CaptureFixtu
     commands = {
         ("jitter", "--models", network, "--limit", "1"): ["network", "top1_change", "top1_change_low"],
         ("depth", "--models", network, "--limit", "1"): ["network", "layer", "shape"],
-        ("attribute", network, "--limit", "1"): ["rank", "site", "alone_top1_change"],
+        ("attribute", network, "--limit", "1"): ["rank", "site", "only_top1_change"],
         ("sites", network): ["name", "kind", "stride"],
         ("models", "pypi:*"): ["name", "installed", "origin"],
     }

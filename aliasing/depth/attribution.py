@@ -3,8 +3,8 @@ r"""Attributing the jitter to downsampling sites.
 Each site is treated alone, and each is left out while all others are treated; the change of the output's jitter shows
 the effect of the site:
 
-* *alone*: jitter with only this site treated − jitter of the network as it is. Negative: the site causes jitter.
-* *spared*: jitter with all sites but this one treated − jitter with all treated. Positive: it causes jitter that the
+* *only*: jitter with only this site treated − jitter of the network as it is. Negative: the site causes jitter.
+* *all but*: jitter with all sites but this one treated − jitter with all treated. Positive: it causes jitter that the
   others' treatment does not remove.
 
 Both are paired differences over the images. The two need not agree: what one site folds, another may fold again.
@@ -45,7 +45,7 @@ from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, Probabilitie
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.records import Part, Records
-from aliasing.result import Result, protocol_of, read_summary
+from aliasing.result import FORMER_NAMES, Result, protocol_of, read_summary
 from aliasing.runner import open_run
 from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites import Site
@@ -98,10 +98,11 @@ class Attribution(Result):
         Returns
         -------
         list of dict
-            ``name``, ``kind``, ``stride``, …; ``alone`` and ``spared``, each with the paired differences of
+            ``name``, ``kind``, ``stride``, …; ``only`` and ``all_but``, each with the paired differences of
             ``top1_change`` and ``mac`` over ``all``, ``right`` and ``matched`` pairs, and of ``accuracy``; ``rank``;
-            ``rank_spared``, by the jitter that sparing leaves; ``clear`` and ``clear_spared``: does the
-            interval of ``alone`` lie below 0, that of ``spared`` above?
+            ``rank_all_but``, by the jitter that sparing leaves; ``clear`` and ``clear_all_but``: does the
+            interval of ``only`` lie below 0, that of ``all_but`` above? The four also have their names of before,
+            ``alone``, ``spared``, ``rank_spared`` and ``clear_spared``, for one release.
         """
         if by not in MEASURES:
             raise UsageError(f"sites are ranked by {' or '.join(MEASURES)}; got {by!r}")
@@ -114,18 +115,18 @@ class Attribution(Result):
                 {
                     **{key: asdict(site)[key] for key in ("name", "kind", "role", "stride", "cumulative_stride")},
                     "treatment": site.note,
-                    "alone": self._difference(matched, AS_IT_IS, only(site.name)),
-                    "spared": self._difference(matched, TREATED, all_but(site.name)),
+                    "only": self._difference(matched, AS_IT_IS, only(site.name)),
+                    "all_but": self._difference(matched, TREATED, all_but(site.name)),
                 }
             )
-        for rank, row in enumerate(sorted(rows, key=lambda row: -row["spared"][by]["all"]["value"]), 1):
-            low = row["spared"][by]["all"]["low"]  # None with a single image
-            row["rank_spared"], row["clear_spared"] = rank, low is not None and low > 0
-        rows.sort(key=lambda row: row["alone"][by]["all"]["value"])
+        for rank, row in enumerate(sorted(rows, key=lambda row: -row["all_but"][by]["all"]["value"]), 1):
+            low = row["all_but"][by]["all"]["low"]  # None with a single image
+            row["rank_all_but"], row["clear_all_but"] = rank, low is not None and low > 0
+        rows.sort(key=lambda row: row["only"][by]["all"]["value"])
         for rank, row in enumerate(rows, 1):
-            high = row["alone"][by]["all"]["high"]
+            high = row["only"][by]["all"]["high"]
             row["rank"], row["clear"] = rank, high is not None and high < 0
-        return rows
+        return [row | {before: row[now] for before, now in FORMER_NAMES.items()} for row in rows]
 
     def _difference(self, matched: MatchedJitter, before: str, after: str) -> dict[str, Any]:
         found: dict[str, Any] = {
@@ -301,15 +302,15 @@ def make_variants(
 
     everything = plan_for([place for place, _ in chosen])
     notes = dict(zip((place.site for place in located), everything.sites, strict=True))
-    alone: list[Variant] = []
+    singly: list[Variant] = []
     spared: list[Variant] = []
     for place, name in chosen:
         plan = plan_for([place])
         begins = _first_difference(record, place, plan)
-        alone.append(Variant(only(name), plan.modules, shared_calls(record, plan.modules, begins)))
+        singly.append(Variant(only(name), plan.modules, shared_calls(record, plan.modules, begins)))
         rest = plan_for([other for other, _ in chosen if other is not place])
         spared.append(Variant(all_but(name), rest.modules, shared_calls(record, rest.modules, begins)))
-    families: Families = [(Variant(AS_IT_IS, {}), alone), (Variant(TREATED, everything.modules), spared)]
+    families: Families = [(Variant(AS_IT_IS, {}), singly), (Variant(TREATED, everything.modules), spared)]
     return record, [replace(notes[place.site], name=name) for place, name in chosen], families
 
 

@@ -14,8 +14,8 @@ from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, plain, spans, style
 
 WAYS = {
-    "alone": ("this site treated, minus none", "o"),
-    "spared": ("all but this site treated, minus all", "s"),
+    "only": ("this site treated, minus none", "o"),
+    "all_but": ("all but this site treated, minus all", "s"),
 }
 
 
@@ -35,7 +35,7 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
     """
     summary = result.summary(by)
     sites = summary["sites"]
-    measures = [measure for measure in measures_in(summary, "attribution") if measure.name in sites[0]["alone"]]
+    measures = [measure for measure in measures_in(summary, "attribution") if measure.name in sites[0]["only"]]
     with style():
         figure, panels = plt.subplots(
             1, len(measures), figsize=(10.5, 2.3 + 0.55 * len(sites)), sharey=True, squeeze=False
@@ -60,7 +60,7 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
 
 def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -> None:
     """The change of a measure if only a site is treated, and if only it is spared; sites from top to bottom."""
-    by_pair = "all" in sites[0]["alone"][measure.name]
+    by_pair = "all" in sites[0]["only"][measure.name]
     selections = {"all": "all pairs", "matched": "matched on margin"} if by_pair else {"": ""}
     for way, (colour, (text, marker)) in zip(WAYS, zip(COLOURS, WAYS.values(), strict=False), strict=True):
         for number, (selection, label) in enumerate(selections.items()):
@@ -68,7 +68,7 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
             estimates = [estimate[selection] if selection else estimate for estimate in found]
             # Null with too few images; a mark that is NaN is not drawn.
             values, errors = spans(estimates)
-            offset = (-0.22 if way == "alone" else 0.1) + 0.13 * number
+            offset = (-0.22 if way == "only" else 0.1) + 0.13 * number
             axes.errorbar(
                 values,
                 [row + offset for row in range(len(sites))],

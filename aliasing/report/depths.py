@@ -172,14 +172,14 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     attributed = measures_in(summary, "attribution")
     for measure in attributed:
         if all(measure.name in site[way] for site in summary["sites"] for way in WAYS):
-            hollow = "; hollow: matched on the margin" if "all" in summary["sites"][0]["alone"][measure.name] else ""
+            hollow = "; hollow: matched on the margin" if "all" in summary["sites"][0]["only"][measure.name] else ""
             caption = f"Difference of {measure.called}, site by site; the guiltiest first{hollow}"
             draw = partial(differences, sites=summary["sites"], measure=measure)
             drawing = panel(draw, height=0.7 + 0.38 * len(summary["sites"]))
             legend = [(number, text) for number, (text, _) in enumerate(WAYS.values())]
             found.append(Chart(drawing, caption, f"{caption}. The numbers are in the table below.", legend))
     section.blocks.append(Charts(found))
-    heads = [f"{way}: {measure.called}" for way in WAYS for measure in attributed]
+    heads = [f"{way.replace('_', ' ')}: {measure.called}" for way in WAYS for measure in attributed]
     rows = [
         [
             Cell(str(site["name"]), site.get("rank"), code=True),
@@ -194,7 +194,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     ]
     section.blocks.append(
         Table(
-            f"The sites of {name} by rank. Alone: {WAYS['alone'][0]}; spared: {WAYS['spared'][0]}.",
+            f"The sites of {name} by rank. Only: {WAYS['only'][0]}; all but: {WAYS['all_but'][0]}.",
             ["site", "kind", *heads],
             rows,
             [False, False, *[True] * len(heads)],
