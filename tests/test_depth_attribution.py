@@ -188,8 +188,8 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         ({"placement": "behind"}, "no placement 'behind'"),
         ({"taps": "binomial99x"}, "binomial99x"),
         ({"sites": ["nowhere"]}, "has no site 'nowhere' that subsamples; it has layer2.0.getitem"),
-        ({"limit": 0}, "limit 0"),
-        ({"batch_size": 0}, "batch size 0"),
+        ({"limit": 0}, "limit is a number of images, at least 1; got 0"),
+        ({"batch_size": 0}, "batch size is a number of views, at least 1; got 0"),
     ],
 )
 def test_wrong_calls(options: dict[str, object], message: str) -> None:
