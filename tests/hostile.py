@@ -4,7 +4,6 @@
 malformed and are not, with the pixels that they hold.
 """
 
-import io
 import struct
 import zlib
 from typing import Any
@@ -12,17 +11,10 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+from tests.image_files import encode
+
 RANDOM = np.random.default_rng(7)
 PHOTO = RANDOM.integers(0, 256, (48, 64, 3), dtype=np.uint8)
-
-
-def encode(image: PIL.Image.Image | np.ndarray, file_format: str = "PNG", **options: Any) -> bytes:
-    """The bytes of an image file."""
-    if isinstance(image, np.ndarray):
-        image = PIL.Image.fromarray(image)
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
 
 
 def png_chunk(name: bytes, body: bytes, *, length: int | None = None) -> bytes:

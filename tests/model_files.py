@@ -1,11 +1,9 @@
 """Networks and checkpoints made for the tests of the sources."""
 
-import io
 import json
 import os
 import pickle
 import struct
-import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 import aliasing as al
 from aliasing.models.classifier import IMAGENET_MEAN, IMAGENET_STD, fingerprint
+from tests.image_files import tar_bytes
 
 ROOT = Path(__file__).parents[1]
 
@@ -110,13 +109,8 @@ def zipped(path: Path, members: dict[str, bytes]) -> Path:
 
 def tarred(path: Path, thing: Any) -> Path:
     """The format of torch 0.1: a tar of pickles."""
-    content = pickle.dumps(thing, 2)
-    with tarfile.open(path, "w") as archive:
-        for name in ("sys_info", "pickle", "storages", "tensors"):
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
+    names = ("sys_info", "pickle", "storages", "tensors")
+    return written(path, tar_bytes(dict.fromkeys(names, pickle.dumps(thing, 2))))
 
 
 def endless() -> dict[str, Any]:

