@@ -21,23 +21,15 @@ def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> Non
     columns = sorted({cell["x"] for cell in cells})
     rows = list(dict.fromkeys(cell["y"] for cell in cells))
     rows = rows if isinstance(rows[0], str) else sorted(rows)
+    size = 8 if len(columns) < 6 else 6.5
     for cell in cells:
         x, y, strength = columns.index(cell["x"]), rows.index(cell["y"]), cell["value"] / (largest or 1)
-        square = Rectangle(
-            (x - 0.47, y - 0.47), 0.94, 0.94, color=COLOURS[0], alpha=0.04 + 0.88 * strength, linewidth=0
-        )
-        tell(axes.add_patch(square), [f"{cell['y']}, {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
+        look: Any = {"color": COLOURS[0], "alpha": 0.04 + 0.88 * strength, "linewidth": 0}
+        square = axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, **look))
+        tell(square, [f"{cell['y']}, {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
         if len(columns) <= _MOST_WRITTEN:
-            colour = "white" if strength > 0.55 else "black"
-            axes.text(
-                x,
-                y,
-                f"{cell['value']:.3f}",
-                color=colour,
-                ha="center",
-                va="center",
-                fontsize=8 if len(columns) < 6 else 6.5,
-            )
+            colour = "white" if strength > 0.8 else "black"  # the one with more contrast, on a dark page as well
+            axes.text(x, y, f"{cell['value']:.3f}", color=colour, ha="center", va="center", fontsize=size)
     each = -(-len(columns) // 12)  # so that labels do not overlap
     axes.set_xticks(range(0, len(columns), each), [f"{column:g}" for column in columns[::each]])
     axes.set_yticks(range(len(rows)), [plain(row) if isinstance(row, str) else f"{row:g}" for row in rows])

@@ -164,7 +164,7 @@ class _Photograph:
                     ],
                 )
             axes.axvline(places[0], color="black", linewidth=1, gid=HERE)
-            axes.set(xlabel=unit, ylabel="probability of the first answer")
+            axes.set(xlabel=unit, ylabel="probability")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
         caption = "The probability of the first view's answer, view by view; the upright line is the view above."
