@@ -1,7 +1,7 @@
-"""The way from inputs to records that every measurement takes: what is asked for is checked, the images and the folder
-are opened, and the networks are taken one after the other.
+"""What every measurement does before it measures: it checks the settings, opens the images and the folder, and loads
+the networks one after the other.
 
-What is done with a block of images is the measurement's own (:meth:`aliasing.runs.Run.measure`).
+What it does with a block of images is its own affair (:meth:`aliasing.runs.Run.measure`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ def open_run(
     timeout: float | None,
     own: dict[str, Any],
 ) -> tuple[Run, dict[str, Any]]:
-    """Check what is asked for, open the images and the records, and say what the summary and the records say was asked.
+    """Check the settings, open the images and the records, and return the run with the settings its summary holds.
 
     The parameters are those of :func:`aliasing.measure_jitter`, and the measurement's ``own`` settings. Raises
     UsageError if one makes no sense, InputError if there are no images.
@@ -60,7 +60,7 @@ def open_run(
 
 
 def each_network(models: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier]) -> Iterator[Classifier]:
-    """The networks, each loaded when it is its turn; UsageError if one is given twice, or none."""
+    """The networks, each loaded when its turn comes; UsageError if one is given twice, or none is given."""
     names: set[str] = set()
     for given in [models] if isinstance(models, (str, nn.Module, Classifier)) else models:
         network = load_model(given)

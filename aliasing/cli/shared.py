@@ -86,7 +86,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def add_operator(parser: argparse.ArgumentParser, taps: str) -> None:
-    """Which operator is put into a network, and where."""
+    """Add the options for the operator, its filter and its placement."""
     operator = parser.add_argument(
         "--operator", default=DEFAULT, metavar="NAME", help=f"one of {', '.join(OPERATORS)} (default {DEFAULT})"
     )

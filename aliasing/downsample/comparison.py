@@ -28,7 +28,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.filters import TapsLike, taps_per_axis
 from aliasing.operators import OPERATORS
 
-# What summaries and figures have called an operator of the registry.
+# Names in summaries and figures that differ from the registry's.
 _CALLED = {"fourier": "flc"}
 
 # Rec. 709 luma, from the stored values.
@@ -160,7 +160,7 @@ def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float)
 
 
 def find_operator(name: str) -> "Densely":
-    """The operator of that name: (picture, stride, taps) → its output at stride 1, and what a figure calls it.
+    """The operator of that name: (picture, stride, taps) → its output at stride 1, and its name in a figure.
 
     Raises
     ------
@@ -213,4 +213,4 @@ PLAIN: dict[str, Densely] = {
     "average": _average,
     "convolution": _convolution,
 }
-"""The operations that networks downsample by; what cures them is in `aliasing.operators.OPERATORS`."""
+"""The ways in which networks downsample; the remedies are in `aliasing.operators.OPERATORS`."""

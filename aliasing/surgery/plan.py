@@ -209,7 +209,7 @@ def make_plan(
                 f"{treatment.kept_stride} of it; kept_stride divides each stride above 1"
             )
         if _resamples(place.site) and "before" not in OPERATORS[treatment.operator].placements:
-            note = f"{treatment.operator} needs a stride, and this has a size"
+            note = f"{treatment.operator} needs a stride, but this resizes to a size"
             sites.append(replace(place.site, status=Status.UNSUPPORTED, note=note))
             continue
         step, note = _place(record, place, treatment)

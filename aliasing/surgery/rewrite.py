@@ -1,10 +1,9 @@
-r"""Change single calls inside a module's ``forward``, without touching the module's class, parameters or names.
+r"""Rewriting single calls inside a module's ``forward``, without changing the module's class, parameters or names.
 
 A call that subsamples is split in two: the same call at stride 1, whose map is *dense*, and the operator that
 subsamples it. With the padding of the original call, sample *i* of the strided map is sample :math:`s i` of the dense
-one, whatever the padding, dilation or size: the samples that are kept are those that the original kept. (Were a
-module's stride changed instead, a TF-"same" convolution would pad otherwise, and every other sample would be the
-wrong one.)
+one, whatever the padding, dilation or size, so the same samples are kept. (If a module's stride were changed instead, a
+TensorFlow-"same" convolution would pad differently, and every other sample would be the wrong one.)
 
 A treated module has an instance attribute ``forward``, a `TreatedForward`, that runs the original ``forward`` under a
 torch-function mode. torch.compile, torch.export, deepcopy and pickle know both. An operator that has parameters is
@@ -44,7 +43,7 @@ __all__ = [
 
 Function: TypeAlias = Callable[..., Tensor]
 Rewrite: TypeAlias = Callable[..., Tensor]
-"""What is called in place of a call: with the function and its arguments."""
+"""The replacement of a call; it gets the function and its arguments."""
 
 # The calls that can be rewritten, under the names that the record of a run gives them.
 NAMES: dict[Any, str] = {
@@ -71,7 +70,7 @@ NAMES: dict[Any, str] = {
 
 
 class _Rewriting(TorchFunctionMode):
-    """Counts the calls of each function, and hands over those that are to be rewritten."""
+    """Counts the calls of each function, and rewrites the chosen ones."""
 
     def __init__(self, rewrites: dict[tuple[str, int], Rewrite]) -> None:
         super().__init__()
@@ -87,7 +86,7 @@ class _Rewriting(TorchFunctionMode):
             self.counts[name] = number + 1
             rewrite = self.rewrites.get((name, number))
             if rewrite is not None:
-                # Modes further out count the calls of their own modules, and this one is settled.
+                # Outer modes count the calls of their own modules; this call is already rewritten.
                 with torch._C.DisableTorchFunction():
                     return rewrite(func, *args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
@@ -105,10 +104,10 @@ class TreatedForward:
     Attributes
     ----------
     module : the module.
-    inputs : what is applied to its positional arguments, by their number.
-    rewrites : what stands in place of calls made inside, by function and number.
-    output : what is applied to its output.
-    original : the ``forward`` that the instance had of its own; None where it is the class's.
+    inputs : the functions applied to its positional arguments, by their number.
+    rewrites : the replacements of calls made inside, by function and number.
+    output : the function applied to its output.
+    original : the instance's own ``forward``; None if it is the class's.
     """
 
     module: nn.Module
@@ -145,7 +144,7 @@ class TreatedForward:
                 holder.add_module(name, pooling.operator)
 
     def detach(self) -> None:
-        """Put the module's ``forward`` back."""
+        """Restore the module's ``forward``."""
         del self.module.forward
         if self.original is not None:
             self.module.forward = self.original
@@ -195,7 +194,7 @@ class _Average(NamedTuple):
 
 @dataclass(frozen=True)
 class DenseConvolution:
-    """The convolution at a stride of ``kept``, then ``pool``, which may also stand further down the network."""
+    """The convolution at a stride of ``kept``, then ``pool``, here or further down the network."""
 
     pool: Pooling | None
     kept: tuple[int, ...] = (1, 1)
@@ -212,7 +211,7 @@ class DenseConvolution:
 
 @dataclass(frozen=True)
 class SmoothedConvolution:
-    """Low-pass, then the convolution as it was, at its own cost."""
+    """Low-pass, then the original convolution, at its own cost."""
 
     pool: Pooling
     circular: bool = False
@@ -287,7 +286,7 @@ class DenseAverage:
         beyond = _beyond(*windows)
         if max(beyond) == 0:
             return self.pool(function(input, kernel, 1, pad, False, given.count_include_pad, divisor))
-        # The last windows reach beyond the padding, where nothing counts: sum, and divide by what there is to count.
+        # The last windows reach beyond the padding, where nothing counts: sum, and divide by the number that count.
         (top, left), (down, across) = pad, beyond
         counted = torch.ones_like(input[:1, :1])
         if given.count_include_pad:
@@ -302,7 +301,7 @@ class DenseAverage:
 
 @dataclass(frozen=True)
 class ReplacedAverage:
-    """``pool`` in place of an average, as in the published networks; of the size that the average had."""
+    """``pool`` instead of an average, as in the published networks, with the average's output size."""
 
     pool: Pooling
 
@@ -312,14 +311,14 @@ class ReplacedAverage:
         height, width = _samples(*_windows(given))
         if (height, width) == tuple(pooled.shape[-2:]):
             return pooled
-        if height > pooled.shape[-2] or width > pooled.shape[-1]:  # windows that stand beyond the map
+        if height > pooled.shape[-2] or width > pooled.shape[-1]:  # windows beyond the map
             return DenseAverage(self.pool)(function, *given)
         return pooled[..., :height, :width]
 
 
 @dataclass(frozen=True)
 class DenseSlice:
-    """The slice without its steps, then ``pool``. ``axes`` are those of space, down and across."""
+    """The slice without its steps, then ``pool``. ``axes`` are the spatial ones, down and across."""
 
     pool: Pooling
     axes: tuple[int, int]
@@ -327,8 +326,8 @@ class DenseSlice:
     def __call__(self, function: Function, input: Tensor, index: Any) -> Tensor:  # noqa: A002
         slices = slice_axes(index, input.ndim)
         if slices is None:
-            raise RuntimeError(f"a slice was expected here, not the index {index!r}")
-        # Of channels or images it takes what it took.
+            raise RuntimeError(f"expected a slice here; got the index {index!r}")
+        # Channels and images are sliced as before.
         kept = (slice(s.start, s.stop) if axis in self.axes else s for axis, s in enumerate(slices))
         ends = (-2, -1)
         return self.pool(function(input, tuple(kept)).movedim(self.axes, ends)).movedim(ends, self.axes)
@@ -336,7 +335,7 @@ class DenseSlice:
 
 @dataclass(frozen=True)
 class SmoothedResampling:
-    """Low-pass, then the resampling to a size, which has no dense map of its own."""
+    """Low-pass, then the resampling to a size, which has no dense map."""
 
     pool: Pooling
 
@@ -346,10 +345,7 @@ class SmoothedResampling:
 
 @dataclass(frozen=True)
 class CircularCall:
-    """A convolution, a maximum or an average whose padding is the other side of the map.
-
-    ``padding`` is the number of the padding among the arguments.
-    """
+    """A convolution, maximum or average with circular padding; ``padding`` is the index of that argument."""
 
     padding: int
 
@@ -370,7 +366,7 @@ class CircularCall:
 
 @dataclass(frozen=True)
 class CircularPadding:
-    """``F.pad`` with the other side of the map; so much more behind that a dense map of ``windows`` closes the ring."""
+    """Circular ``F.pad``, with enough padding at the end that a dense map of ``windows`` closes the ring."""
 
     windows: tuple[int, int] = (1, 1)
     steps: tuple[int, int] = (1, 1)
@@ -388,7 +384,7 @@ def two(value: Any) -> tuple[int, int]:
     if isinstance(value, str):
         if value == "valid":
             return 0, 0
-        raise ValueError(f"padding {value!r} has no size of its own")
+        raise ValueError(f"padding {value!r} is not a number")
     if isinstance(value, int | torch.SymInt):
         return value, value  # type: ignore[return-value]
     values = tuple(value)
@@ -396,7 +392,7 @@ def two(value: Any) -> tuple[int, int]:
 
 
 def span(kernel: Any, dilation: tuple[int, int]) -> tuple[int, int]:
-    """How many samples a kernel spans."""
+    """The number of samples that a kernel spans."""
     return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
 
 
@@ -409,7 +405,7 @@ def _windows(given: _Average) -> tuple[Tensor, tuple[int, int], tuple[int, int],
 def _ring(
     x: Tensor, reach: tuple[int, int], steps: tuple[int, int], padding: tuple[int, int], ceil_mode: bool = False
 ) -> Tensor:
-    """The map padded by its other side, so far that the dense map has whole strides, and closes the ring."""
+    """The map with circular padding, such that the dense map has whole strides and closes the ring."""
     counts = _samples(x, reach, steps, padding, ceil_mode)
     sides = zip(x.shape[-2:], reach, steps, padding, counts, strict=True)
     down, across = (count * step - (size + 2 * pad - span + 1) for size, span, step, pad, count in sides)
@@ -417,14 +413,14 @@ def _ring(
 
 
 def _around(x: Tensor, padding: tuple[int, int], beyond: tuple[int, int] = (0, 0)) -> Tensor:
-    """The map with its other side before and behind; ``beyond`` more behind."""
+    """The map with circular padding before and after; ``beyond`` more after."""
     (top, left), (down, across) = padding, beyond
     sides = left, left + across, top, top + down
     return F.pad(x, sides, mode="circular") if any(sides) else x
 
 
 def _samples(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) -> tuple[int, int]:
-    """How many windows a pooling has, down and across."""
+    """The number of windows of a pooling, down and across."""
     sizes = []
     for size, window, step, pad in zip(x.shape[-2:], reach, steps, padding, strict=True):
         free = size + 2 * pad - window
@@ -437,7 +433,7 @@ def _samples(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) -
 
 
 def _beyond(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) -> tuple[int, int]:
-    """By how much the last windows of a pooling with ``ceil_mode`` reach beyond the padding behind the map."""
+    """How far the last windows of a pooling with ``ceil_mode`` reach beyond the padding at the end of the map."""
     if not ceil_mode:
         return 0, 0
     counts = _samples(x, reach, steps, padding, ceil_mode)
@@ -447,5 +443,5 @@ def _beyond(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) ->
 
 
 def with_circular(rewrite: Any) -> Any:
-    """The same rewrite for a network whose every padding is circular."""
+    """The same rewrite for a network with circular padding everywhere."""
     return replace(rewrite, circular=True) if hasattr(rewrite, "circular") else rewrite
