@@ -63,7 +63,7 @@ def parse(text: str) -> dict[str, Any]:
     arguments = {**_DEFAULTS, **given}
     make_operator(arguments["operator"], arguments["taps"], arguments["padding"])  # refuses a wrong filter
     if "taps" in given and not OPERATORS[arguments["operator"]].takes_taps:
-        raise UsageError(f"antialiased:{text}: {arguments['operator']} is a filter itself; drop the other one")
+        raise UsageError(f"antialiased:{text}: {arguments['operator']} is a filter too, so it is given twice; drop one")
     return arguments
 
 
