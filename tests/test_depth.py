@@ -270,7 +270,7 @@ def test_what_is_no_map_is_shown_and_marked() -> None:
     for layer in (tokens, head):
         assert layer["equivariance_error"] is None
         assert layer["relative_change"]["value"] > 0
-        assert "no map" in layer["note"]
+        assert "not a map" in layer["note"]
     assert windows["relative_change"] is None
     assert "nothing is measured" in windows["note"]
 
