@@ -103,5 +103,4 @@ def test_snippets_print_what_their_comments_say(
     promised = [
         line.split("  # ")[1].split(": ")[0] for line in snippet.splitlines() if "print" in line and "  # " in line
     ]
-    for line, promise in zip(printed, promised, strict=False):
-        assert line == promise
+    assert printed[: len(promised)] == promised
