@@ -12,6 +12,7 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
 
+from aliasing import records as records_module
 from aliasing.errors import InputError
 from aliasing.outputs.probabilities import PROBABILITIES
 from aliasing.records import BLOCK_SIZE, Part, Records, folder_name, list_images
@@ -170,3 +171,11 @@ def test_a_networks_name_cannot_leave_the_folder() -> None:
         assert not set(folder) & set("/\\<>:.@")
         assert len(folder) <= 85
     assert folder_name("a/b") != folder_name("a:b")
+
+
+@pytest.mark.parametrize("name", ["PROBABILITIES", "LABELS", "EMBEDDINGS"])
+def test_the_columns_are_found_where_they_were(name: str) -> None:
+    """Each output's file holds its columns now; the name of before says where."""
+    with pytest.warns(DeprecationWarning, match=f"aliasing.records.{name} is aliasing.outputs"):
+        schema = getattr(records_module, name)
+    assert schema.names[:5] == ["model", "image", "name", "label", "pair"]
