@@ -415,3 +415,15 @@ def test_on_a_processor_without_bfloat16_its_convolutions_are_taken_step_by_step
         with torch.autocast("cpu", torch.bfloat16):
             assert torch.equal(fused(images), folded(images))  # the very same calls
         torch.testing.assert_close(fused(images), folded(images), rtol=1e-4, atol=1e-4)
+
+
+def test_a_container_does_not_run_what_is_registered_in_it() -> None:
+    """The activation runs twice, so that its clamp is rewritten in the container, which runs all that it holds."""
+    activation = nn.ReLU()
+    network = nn.Sequential(nn.Conv2d(3, 16, 3), activation, nn.MaxPool2d(2), nn.Conv2d(16, 4, 3), activation)
+    x = torch.rand(2, 3, 16, 16)
+    with torch.inference_mode():
+        fused = fuse_convolutions(network, x)
+        # Float32 sums of up to 144 products of order 1, in another order.
+        torch.testing.assert_close(fused(x), network.eval()(x), rtol=0, atol=1e-6)
+    assert len(fused) == 5

@@ -24,7 +24,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from aliasing.sites.trace import Call, ModuleCall, Recording, Value, record_shapes, twin
 from aliasing.surgery.plan import number_of
-from aliasing.surgery.rewrite import TreatedForward
+from aliasing.surgery.rewrite import TreatedForward, register
 
 __all__ = ["Folding", "Nothing", "Step", "arguments_of", "fold_batch_norms", "foldings", "rewritten_copy"]
 
@@ -89,7 +89,7 @@ def rewritten_copy(model: nn.Module, example: Tensor, rewrites: Callable[[Record
     for call, rewrite in found.items():
         holder, number = holders[call], number_of(record, call, holders)
         module = copied.get_submodule(holder.name)
-        module.add_module(f"folded {call.name} {number}", rewrite)  # so that it moves with the network
+        register(module, f"folded {call.name} {number}", rewrite)
         if holder not in chains:
             treated.setdefault(holder.name, TreatedForward(module)).rewrites[call.name, number] = rewrite
     for forward in treated.values():

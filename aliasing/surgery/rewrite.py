@@ -93,8 +93,16 @@ class _Rewriting(TorchFunctionMode):
 
 
 def _holder(module: nn.Module) -> nn.Module:
-    """The module that operators are registered in: the treated one, unless it runs whatever is registered in it."""
+    """The module itself, or, if it runs whatever is registered in it, the first module inside that does not."""
     return next(inside for inside in module.modules() if not isinstance(inside, nn.Sequential | nn.ModuleDict))
+
+
+def register(module: nn.Module, name: str, part: nn.Module) -> None:
+    """Register what a treated module calls, so that it moves and is saved with the network."""
+    holder = _holder(module)
+    while hasattr(holder, name):
+        name += "_"
+    holder.add_module(name, part)
 
 
 @dataclass(eq=False)
@@ -139,9 +147,7 @@ class TreatedForward:
             if holds_tensors and pooling.operator not in holder.children():
                 pooling.operator.train(self.module.training)
                 name = REGISTERED + "_".join(map(str, pytree.tree_leaves(place))).removeprefix("rewrites_")
-                while hasattr(holder, name):
-                    name += "_"
-                holder.add_module(name, pooling.operator)
+                register(self.module, name, pooling.operator)
 
     def detach(self) -> None:
         """Restore the module's ``forward``."""
