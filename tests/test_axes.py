@@ -213,7 +213,7 @@ def test_a_photograph_is_not_taken_for_its_rows(name: str, channels: int, as_tor
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [name for name in TAKES if name in vars(downsample)])
+@pytest.mark.parametrize("name", [name for name in TAKES if name in downsample.__all__])
 def test_nor_by_an_operator(name: str) -> None:
     photograph = torch.from_numpy(PHOTOGRAPH)
     function = getattr(downsample, name)
