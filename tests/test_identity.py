@@ -362,7 +362,7 @@ def test_a_network_that_is_added_is_paired_on_the_same_pictures_only(tmp_path: P
     with pytest.raises(InputError, match=r"000\.png holds other bytes"):
         measure(tmp_path / "out", images, [NAME, ANOTHER])
     measure(tmp_path / "out", images, ANOTHER)  # by itself it has no pair
-    from aliasing.jitter import Jitter, paired
+    from aliasing.jitter.result import Jitter, paired
     from aliasing.protocols import make_protocol
     from aliasing.records import Records
 
