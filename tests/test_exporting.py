@@ -97,5 +97,5 @@ def test_seven_taps_on_a_small_map_are_exported(padding: str, size: int) -> None
 def test_on_too_small_a_map_an_exporter_says_what_eager_mode_says(padding: str, size: int) -> None:
     layer, x = layers.BlurPool2d(2, "binomial7", padding), torch.randn(1, 3, size, size)
     for call in (lambda: layer(x), lambda: torch.export.export(layer, (x,))):
-        with pytest.raises(UsageError, match=f"7 taps .* {padding} padding of {size} pixels .* padding='replicate'"):
+        with pytest.raises(UsageError, match=f"{padding} padding of {size} pixels .*got 7.* padding='replicate'"):
             call()

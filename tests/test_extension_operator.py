@@ -196,7 +196,7 @@ def test_help_and_completion_name_it(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_what_it_cannot_do_is_told(learned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(al.errors.UsageError, match="learned is a filter itself"):
+    with pytest.raises(al.errors.UsageError, match="learned is a filter too, so it is given twice"):
         al.load_model(f"antialiased:learned,binomial3:{NAME}")
     monkeypatch.setattr(learned, "placements", ("after",))
     with pytest.raises(al.errors.UsageError, match="learned has no placement 'before'; expected 'after'"):
