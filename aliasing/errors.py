@@ -1,6 +1,6 @@
 """The errors that a user can cause.
 
-All are ``ValueError``s, so that a notebook can catch them as such. Their text is one line: what was given, what was
+Each is a `ValueError`, so that a notebook can catch them as such. Their text is one line: what was given, what was
 expected, and how to fix it. The command line prints that line and nothing else.
 """
 

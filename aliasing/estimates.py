@@ -98,8 +98,9 @@ class _ImageSums:
             return 0.0
         ratio = self.total / self.count
         residual = self.total_squared - 2 * ratio * self.total_count + ratio * ratio * self.count_squared
-        # If the images do not vary, the three terms cancel up to rounding: a few 1e-16 of the largest.
-        if residual <= 1e-12 * max(self.total_squared, ratio * ratio * self.count_squared):
+        # If the images do not vary, the three terms cancel up to rounding: a few 1e-16 of the largest. And shares that
+        # differ by less than 1e-9 differ by the rounding of what they were computed from.
+        if residual <= max(1e-12 * max(self.total_squared, ratio * ratio * self.count_squared), 1e-18):
             return 0.0
         return self.images / (self.images - 1) * residual / self.count**2
 

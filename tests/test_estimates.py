@@ -91,6 +91,12 @@ def test_no_change_in_n_images_reads_as_the_rule_of_three() -> None:
     assert estimate.high == pytest.approx(1 - 0.025 ** (1 / 500), rel=1e-12)
 
 
+def test_shares_that_differ_by_rounding_do_not_vary() -> None:
+    # The alias fraction of a constant is 0, or 2.2e-16: that says no more of the other images than 0 and 0 do.
+    rounded, exact = share([2.0**-52, 0.0, 0.0]), share([0.0, 0.0, 0.0])
+    assert rounded.high == pytest.approx(exact.high, abs=1e-12)
+
+
 def test_independent_values_get_the_clopper_pearson_interval() -> None:
     """One value an image: no design effect, so the interval is that of a plain proportion, up to Student's factor."""
     hits, images = 300, 1000

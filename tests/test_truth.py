@@ -46,7 +46,7 @@ def share(images: list[list[float]], binary: bool, evenly: bool = False) -> tupl
     images_as_independent = count**2 / sum(size**2 for size in sizes)
     residuals = [sum(values) - total / count * n for values, n in zip(images, sizes, strict=True)]
     size = images_as_independent
-    if number > 1 and any(abs(residual) > 1e-9 for residual in residuals):
+    if number > 1 and sum(residual**2 for residual in residuals) > 1e-18:  # else what they differ by is rounding
         variance = number / (number - 1) * sum(residual**2 for residual in residuals) / count**2
         hits = [sum(values) for values in images]
         misses = [n - sum(values) for values, n in zip(images, sizes, strict=True)]

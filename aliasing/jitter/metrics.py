@@ -89,8 +89,8 @@ class PairMetrics:
         Pairs with a view whose answer is so close that rounding may decide it.
     audit : Audit
         The audit of a verified run.
-    shares : dict of str to Share or Mean
-        The measures, by name.
+    shares : dict
+        The accumulated measures (of :mod:`aliasing.estimates`), by name.
     output : type of Output, optional
         The output of the measures; by default the first output that has a measure for the records.
     """
