@@ -16,10 +16,8 @@ import hashlib
 import json
 import re
 import shutil
-import warnings
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,6 +27,7 @@ import pyarrow.parquet as pq
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Entry
 from aliasing.provenance import cannot_write, write_bytes, write_json
+from aliasing.renamed import renamed
 
 # Images per block: the last bits of a network's output depend on what else is in the batch, so blocks are fixed.
 BLOCK_SIZE = 32
@@ -357,10 +356,11 @@ def folder_name(model: str) -> str:
     return f"{re.sub(r'[^A-Za-z0-9_]+', '-', model).strip('-')[-60:]}-{digest}"
 
 
-def __getattr__(name: str) -> pa.Schema:
-    homes = {"PROBABILITIES": "probabilities", "LABELS": "probabilities", "EMBEDDINGS": "embedding"}
-    if name not in homes:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    home = f"aliasing.outputs.{homes[name]}"
-    warnings.warn(f"aliasing.records.{name} is {home}.{name} now", DeprecationWarning, stacklevel=2)
-    return getattr(import_module(home), name)
+__getattr__ = renamed(
+    __name__,
+    {
+        "PROBABILITIES": "aliasing.outputs.probabilities:PROBABILITIES",
+        "LABELS": "aliasing.outputs.probabilities:LABELS",
+        "EMBEDDINGS": "aliasing.outputs.embedding:EMBEDDINGS",
+    },
+)

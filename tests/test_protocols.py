@@ -399,6 +399,6 @@ def test_each_is_registered_under_its_own_name() -> None:
 
 
 def test_the_old_name_of_the_base_class_works_and_names_the_new_one() -> None:
-    with pytest.warns(DeprecationWarning, match="is ViewProtocol now"):
+    with pytest.warns(DeprecationWarning, match="is aliasing.protocols.ViewProtocol now"):
         from aliasing.protocols import Protocol
     assert issubclass(PROTOCOLS["crop"], Protocol)

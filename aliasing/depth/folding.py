@@ -10,7 +10,6 @@ In an anti-aliased network, the map in front is the input of the low-pass, and t
 """
 
 import math
-import warnings
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor
 
 from aliasing import spectrum
+from aliasing.renamed import renamed
 from aliasing.sampling import below_nyquist, rounding_share
 
 __all__ = ["BINS", "Energies", "energies", "measure_site"]
@@ -113,8 +113,4 @@ def measure_site(before: Tensor, dense: Tensor, stride: tuple[int, ...], compare
     }
 
 
-def __getattr__(name: str) -> Any:
-    if name != "fold":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(f"{__name__}.fold is {__name__}.measure_site now", DeprecationWarning, stacklevel=2)
-    return measure_site
+__getattr__ = renamed(__name__, {"fold": "aliasing.depth.folding:measure_site"})

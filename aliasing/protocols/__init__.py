@@ -22,7 +22,6 @@ number of processes. `aliasing.kinds.PROTOCOLS` holds them all.
 ====================== ==================================================================================
 """
 
-import warnings
 from dataclasses import fields
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
@@ -42,6 +41,7 @@ from aliasing.protocols.windowed import (
     Pad,
     Vertical,
 )
+from aliasing.renamed import renamed
 
 __all__ = [
     "PROTOCOLS",
@@ -126,8 +126,4 @@ if TYPE_CHECKING:
     Protocol = ViewProtocol  # its old name, for one release
 
 
-def __getattr__(name: str) -> Any:
-    if name == "Protocol":
-        warnings.warn("aliasing.protocols.Protocol is ViewProtocol now", DeprecationWarning, stacklevel=2)
-        return ViewProtocol
-    raise AttributeError(f"module 'aliasing.protocols' has no attribute {name!r}")
+__getattr__ = renamed(__name__, {"Protocol": "aliasing.protocols:ViewProtocol"})

@@ -25,6 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from aliasing.errors import InputError, UsageError
+from aliasing.renamed import renamed
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 __all__ = [
@@ -412,9 +413,6 @@ def name_of(function: Any) -> str:
     return str(getattr(function, "__name__", function))
 
 
-def __getattr__(name: str) -> Any:
-    new = {"trace": "record_calls", "Trace": "Recording"}.get(name)  # until 0.2
-    if new is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(f"{__name__}.{name} is {new} now", DeprecationWarning, stacklevel=2)
-    return globals()[new]
+__getattr__ = renamed(
+    __name__, {"trace": "aliasing.sites.trace:record_calls", "Trace": "aliasing.sites.trace:Recording"}
+)
