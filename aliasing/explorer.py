@@ -28,8 +28,8 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import BadImage, Image, decode
 from aliasing.images.entries import hash_bytes, shown
 from aliasing.jitter import Trace, trace
+from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier, load_model
-from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.plots.depth import unexplained
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS
@@ -45,7 +45,7 @@ REACH = Drag.reach  # pixels each way
 STEP = 0.125
 STRIDE = 2
 # As a converted network's name has them: filters of the blur-pool, and the other operators.
-FILTERS = ("binomial3", "binomial4", "binomial5", "box3", *(name for name in OPERATORS if name != DEFAULT))
+FILTERS = ("binomial3", "binomial4", "binomial5", "box3", *(name for name in OPERATORS if name != DEFAULT_OPERATOR))
 _NETWORKS = ("plain", "anti-aliased")
 _LARGEST_UPLOAD = 50_000_000  # bytes
 # One computation at a time: hooks on a network that two pages share would see the other's views.

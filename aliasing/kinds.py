@@ -1,4 +1,4 @@
-"""Registries of the package's kinds by name: sources of networks, outputs, inputs, resamplers and protocols.
+"""Registries of the package's kinds by name: operators, sources, outputs, inputs, resamplers and protocols.
 
 Each kind is one file; nothing else in the package knows it by name. Another package adds one through an entry point of
 the registry's group, a script with `Registry.add`. Loading this module loads none of them, so ``--help`` and shell
@@ -13,13 +13,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from aliasing.downsample.operator import Operator
     from aliasing.images import ImageSource
     from aliasing.models.source import Source
     from aliasing.outputs.base import Output
     from aliasing.protocols import ViewProtocol
     from aliasing.resamplers import Resampler
 
-__all__ = ["INPUTS", "OUTPUTS", "PROTOCOLS", "RESAMPLERS", "SOURCES"]
+__all__ = ["DEFAULT_OPERATOR", "INPUTS", "OPERATORS", "OUTPUTS", "PROTOCOLS", "RESAMPLERS", "SOURCES"]
+
+OPERATORS: Registry[type["Operator"]] = Registry(
+    "operator",
+    "aliasing.operators",
+    {
+        "blur": "aliasing.downsample.blur:Blur",
+        "flc": "aliasing.downsample.fourier:FourierPool",
+        "aps": "aliasing.downsample.polyphase:Polyphase",
+    },
+)
+DEFAULT_OPERATOR = "blur"
+"""The operator of a specification that names none, such as ``antialiased:binomial4:resnet50``."""
 
 # In the order in which networks are listed and bare names looked up.
 SOURCES: Registry["Source"] = Registry(

@@ -19,7 +19,7 @@ from aliasing.downsample.comparison import PLAIN, compare, gaussian_alias_fracti
 from aliasing.downsample.operator import Operator
 from aliasing.downsample.spectra import Spectra
 from aliasing.errors import InputError, UsageError
-from aliasing.operators import OPERATORS
+from aliasing.kinds import OPERATORS
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from torch import nn
 
 import aliasing as al
 from aliasing.cli import completion, main, make_parser
-from aliasing.operators import OPERATORS
+from aliasing.kinds import OPERATORS
 from aliasing.surgery import conversion_of, from_published, save
 from aliasing.surgery.finetune import Recipe, finetune
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import aliasing as al
 from aliasing import sampling
 from aliasing.downsample.operator import GUARANTEES, Operator
-from aliasing.operators import OPERATORS
+from aliasing.kinds import OPERATORS
 from aliasing.surgery import operators as pickled
 
 # Sums of at most 7³ products of numbers of order 1, and transforms of as few samples, in float64.

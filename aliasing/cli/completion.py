@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aliasing.cli.jitter import DEFAULT_MODELS
-from aliasing.kinds import PROTOCOLS, RESAMPLERS, SOURCES
-from aliasing.operators import OPERATORS
+from aliasing.kinds import OPERATORS, PROTOCOLS, RESAMPLERS, SOURCES
 
 __all__ = ["PrintCompletion", "complete"]
 

@@ -8,8 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aliasing.kinds import INPUTS, PROTOCOLS, RESAMPLERS
-from aliasing.operators import DEFAULT, OPERATORS
+from aliasing.kinds import DEFAULT_OPERATOR, INPUTS, OPERATORS, PROTOCOLS, RESAMPLERS
 from aliasing.tables import FORMATS
 
 if TYPE_CHECKING:
@@ -88,7 +87,10 @@ def add_device(parser: argparse.ArgumentParser) -> None:
 def add_operator(parser: argparse.ArgumentParser, taps: str) -> None:
     """Add the options for the operator, its filter and its placement."""
     operator = parser.add_argument(
-        "--operator", default=DEFAULT, metavar="NAME", help=f"one of {', '.join(OPERATORS)} (default {DEFAULT})"
+        "--operator",
+        default=DEFAULT_OPERATOR,
+        metavar="NAME",
+        help=f"one of {', '.join(OPERATORS)} (default {DEFAULT_OPERATOR})",
     )
     operator.completer = lambda **_: tuple(OPERATORS)  # type: ignore[attr-defined]
     parser.add_argument(

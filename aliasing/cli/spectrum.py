@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aliasing.cli.shared import add_drawn_images, source_of, write_and_print
-from aliasing.operators import OPERATORS
+from aliasing.kinds import OPERATORS
 
 if TYPE_CHECKING:
     from aliasing.downsample.survey import OperatorSurvey

@@ -39,8 +39,8 @@ from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, dtype_name
 from aliasing.jitter.engine import in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
+from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier, load_model
-from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, Probabilities, compare_classes
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.provenance import command_line, versions
@@ -193,7 +193,7 @@ def attribute(
     images: Any = "sample",
     protocol: str | ViewProtocol = "crop",
     *,
-    operator: str = DEFAULT,
+    operator: str = DEFAULT_OPERATOR,
     taps: Any = "binomial3",
     placement: Literal["after", "before"] = "after",
     sites: Sequence[str] | None = None,

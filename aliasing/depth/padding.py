@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from aliasing.operators import OPERATORS
+from aliasing.kinds import OPERATORS
 from aliasing.sites.change import each
 from aliasing.sites.trace import Recording
 from aliasing.surgery import conversion_of

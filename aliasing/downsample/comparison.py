@@ -26,7 +26,7 @@ from aliasing.axes import whole
 from aliasing.downsample.operator import Operator
 from aliasing.errors import InputError, UsageError
 from aliasing.filters import TapsLike, taps_per_axis
-from aliasing.operators import OPERATORS
+from aliasing.kinds import OPERATORS
 
 # Names in summaries and figures that differ from the registry's.
 _CALLED = {"fourier": "flc"}
@@ -96,7 +96,7 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
         As `prepare` returns it.
     operator : str
         One of `PLAIN`: nothing, the maximum or the mean of stride×stride windows, a convolution (by default with a
-        5×5 box); or a low-pass of `aliasing.operators.OPERATORS`, such as ``"blur"`` (by default ``"binomial4"``).
+        5×5 box); or a low-pass of `aliasing.kinds.OPERATORS`, such as ``"blur"`` (by default ``"binomial4"``).
     stride : int
         Distance between the samples kept.
     taps : str or sequence of float, optional
@@ -165,7 +165,7 @@ def find_operator(name: str) -> "Densely":
     Raises
     ------
     UsageError
-        If there is none: neither in `PLAIN`, nor in `aliasing.operators.OPERATORS`.
+        If there is none: neither in `PLAIN`, nor in `aliasing.kinds.OPERATORS`.
     """
     known = _CALLED.get(name, name)
     if known in PLAIN:
@@ -213,4 +213,4 @@ PLAIN: dict[str, Densely] = {
     "average": _average,
     "convolution": _convolution,
 }
-"""The ways in which networks downsample; the remedies are in `aliasing.operators.OPERATORS`."""
+"""The ways in which networks downsample; the remedies are in `aliasing.kinds.OPERATORS`."""

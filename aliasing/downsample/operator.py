@@ -1,7 +1,7 @@
 """The base class of operators: modules that low-pass a signal and keep every ``stride``-th sample.
 
 A new operator is a subclass of `Operator` in its own file, with its function, formula and source, and is added to
-`aliasing.operators.OPERATORS`. It defines `Operator.low_pass`, or `Operator.forward` if it is more than a low-pass, and
+`aliasing.kinds.OPERATORS`. It defines `Operator.low_pass`, or `Operator.forward` if it is more than a low-pass, and
 the class attributes that differ. Parameters that it learns are parameters of the converted network.
 """
 

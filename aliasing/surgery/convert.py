@@ -9,8 +9,8 @@ from torch import nn
 from aliasing.downsample import PADDINGS
 from aliasing.errors import UsageError
 from aliasing.filters import one_filter_per_axis
+from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier
-from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.sites.find import LocatedSite, Site, locate, probe_of
 from aliasing.sites.trace import copied, record_calls
 from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, check_treatment, make_plan
@@ -35,9 +35,9 @@ class Conversion:
 
     def __str__(self) -> str:
         """As in a model's name; see `aliasing.surgery.specification`."""
-        words = [] if self.operator == DEFAULT else [self.operator]
+        words = [] if self.operator == DEFAULT_OPERATOR else [self.operator]
         down, across = map(_written, one_filter_per_axis(self.taps))
-        if self.operator == DEFAULT or (OPERATORS[self.operator].takes_taps and self.taps != DEFAULT_TAPS):
+        if self.operator == DEFAULT_OPERATOR or (OPERATORS[self.operator].takes_taps and self.taps != DEFAULT_TAPS):
             words.append(down if down == across else f"{down}/{across}")
         words += [self.placement] if self.placement != "after" else []
         if self.scheme != "zhang2019":
@@ -59,7 +59,7 @@ def _number(tap: float) -> str:
 def antialias(
     model: Network,
     *,
-    operator: str = DEFAULT,
+    operator: str = DEFAULT_OPERATOR,
     taps: Any = DEFAULT_TAPS,
     placement: Literal["after", "before"] = "after",
     scheme: str | Scheme = "zhang2019",
@@ -73,7 +73,7 @@ def antialias(
     model : Classifier or nn.Module
         It is copied; see `antialias_` for the network itself.
     operator : str
-        One of `aliasing.operators.OPERATORS`: "blur", blur-pool (Zhang 2019); "flc", the ideal low-pass (Grabinski et
+        One of `aliasing.kinds.OPERATORS`: "blur", blur-pool (Zhang 2019); "flc", the ideal low-pass (Grabinski et
         al. 2022); "aps", adaptive polyphase sampling (Chaman & Dokmanić 2021), whose branches use the same phase if
         they meet again; or another package's. Its parameters, if any, become parameters of the new network.
     taps : str or sequence of float, or two of these
@@ -150,7 +150,7 @@ def _rewrap(classifier: Classifier, converted: nn.Module) -> Classifier:
 def antialias_(
     module: nn.Module,
     *,
-    operator: str = DEFAULT,
+    operator: str = DEFAULT_OPERATOR,
     taps: Any = DEFAULT_TAPS,
     placement: Literal["after", "before"] = "after",
     scheme: str | Scheme = "zhang2019",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aliasing.downsample.operator import Operator
 from aliasing.downsample.polyphase import PhaseChoice
-from aliasing.operators import OPERATORS
+from aliasing.kinds import OPERATORS
 
 __all__ = ["Operator", "PhaseChoice", "Pooling", "make_operator"]
 

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from aliasing.errors import UsageError
-from aliasing.operators import DEFAULT, OPERATORS
+from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.sites.find import LocatedSite, Site
 from aliasing.sites.flow import ACTIVATIONS, SUMS, follow
 from aliasing.sites.status import Status
@@ -44,7 +44,7 @@ class Treatment:
 
     Attributes
     ----------
-    operator : one of `aliasing.operators.OPERATORS`.
+    operator : one of `aliasing.kinds.OPERATORS`.
     taps : the filter, if the operator takes one, or two of them, down and across.
     placement : "after" or "before" the convolution; pooling is the same in both.
     kept_stride : the part of the stride that the convolution keeps.
@@ -52,7 +52,7 @@ class Treatment:
     replaces : whether the operator replaces an average, instead of following it.
     """
 
-    operator: str = DEFAULT
+    operator: str = DEFAULT_OPERATOR
     taps: Any = "binomial4"
     placement: Literal["after", "before"] = "after"
     kept_stride: int = 1

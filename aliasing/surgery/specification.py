@@ -3,7 +3,7 @@
 ``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, separated by commas,
 change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Your own
 taps are written as numbers, ``antialiased:1-2-1:…``; two filters, down and across, are separated by a slash,
-``antialiased:binomial4/1-2-1:…``. Operators have their names in `aliasing.operators.OPERATORS`.
+``antialiased:binomial4/1-2-1:…``. Operators have their names in `aliasing.kinds.OPERATORS`.
 """
 
 import json
@@ -19,9 +19,9 @@ import safetensors.torch
 from aliasing.downsample import PADDINGS
 from aliasing.downsample.operator import without_operators
 from aliasing.errors import InputError, UsageError
+from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier, load_model
 from aliasing.models.classifier import record_weights
-from aliasing.operators import DEFAULT, OPERATORS
 from aliasing.provenance import write_bytes
 from aliasing.surgery.convert import DEFAULT_TAPS, Conversion, antialias, conversion_of
 from aliasing.surgery.operators import make_operator
@@ -31,7 +31,7 @@ __all__ = ["describe", "load", "parse", "read_taps", "reapply", "save"]
 
 METADATA_KEY = "aliasing.conversion"
 _DEFAULTS: dict[str, Any] = {
-    "operator": DEFAULT,
+    "operator": DEFAULT_OPERATOR,
     "taps": DEFAULT_TAPS,
     "placement": "after",
     "scheme": "zhang2019",
