@@ -26,12 +26,12 @@ from aliasing.sites.trace import Call, ModuleCall, Recording, Value, record_shap
 from aliasing.surgery.plan import number_of
 from aliasing.surgery.rewrite import TreatedForward, register
 
-__all__ = ["Folding", "Nothing", "Step", "arguments_of", "fold_batch_norms", "foldings", "rewritten_copy"]
+__all__ = ["Folding", "Nothing", "Step", "fold_batch_norms", "foldings", "rewritten_copy"]
 
 # The linear maps, and the rank of the output whose axis 1 holds the channels.
 _RANKS = {torch.conv1d: 3, torch.conv2d: 4, torch.conv3d: 5, F.linear: 2}
-_MAP = ("input", "weight", "bias")
-_BATCH_NORM = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
+_MAP = "input weight bias"
+_BATCH_NORM = "input running_mean running_var weight bias training momentum eps"
 
 Weights: TypeAlias = dict[str, Tensor]
 Rewrites: TypeAlias = dict[Call, nn.Module]
@@ -126,7 +126,7 @@ def foldings(record: Recording, weights: Weights) -> Iterator[Folding]:
     for call in record.calls:
         if call.function not in _RANKS or not _is_once(record, call):
             continue
-        given = arguments_of(call, _MAP)
+        given = call.arguments(_MAP)
         if not (_is_weight(given["weight"]) and (given.get("bias") is None or _is_weight(given["bias"]))):
             continue
         batch_norm = _batch_norm_behind(record, call)
@@ -146,7 +146,7 @@ def _batch_norm_behind(record: Recording, call: Call) -> Call | None:
     norm = value.consumers[0]
     if norm.function is not F.batch_norm or not _is_once(record, norm) or len(value.shape) != _RANKS[call.function]:
         return None
-    given = arguments_of(norm, _BATCH_NORM)
+    given = norm.arguments(_BATCH_NORM)
     is_fixed = (
         not given.get("training")
         and all(_is_weight(given.get(name)) for name in ("running_mean", "running_var"))
@@ -162,7 +162,7 @@ def _fold(linear: Call, batch_norm: Call, weights: Weights) -> Folding | None:
         # In double precision, so that each folded weight is rounded once.
         return None if argument is None else weights[str(argument.weight)].detach().double()
 
-    given, norm = arguments_of(linear, _MAP), arguments_of(batch_norm, _BATCH_NORM)
+    given, norm = linear.arguments(_MAP), batch_norm.arguments(_BATCH_NORM)
     dtype = weights[given["weight"].weight].dtype
     double: Any = value_of(given["weight"])
     mean: Any = value_of(norm["running_mean"])
@@ -182,7 +182,7 @@ class _Folded(nn.Module):
         self.register_buffer("bias", bias)
 
     def forward(self, function: Any, input: Tensor, *given: Any, **options: Any) -> Tensor:  # noqa: A002
-        options = {name: value for name, value in options.items() if name not in _MAP}
+        options = {name: value for name, value in options.items() if name not in _MAP.split()}
         output: Tensor = function(input, self.weight, self.bias, *given[2:], **options)
         return output
 
@@ -213,11 +213,6 @@ class Chain:
             for step in self.steps:
                 x = step.forward(None, x)
         return x
-
-
-def arguments_of(call: Call, names: tuple[str, ...]) -> dict[str, Any]:
-    """The arguments of a call by name."""
-    return dict(zip(names, call.args, strict=False)) | call.kwargs
 
 
 def _is_once(record: Recording, call: Call) -> bool:

@@ -40,7 +40,6 @@ from aliasing.surgery.folding import (
     Rewrites,
     Step,
     Weights,
-    arguments_of,
     fold_batch_norms,
     foldings,
     rewritten_copy,
@@ -49,9 +48,6 @@ from aliasing.surgery.rewrite import two
 
 __all__ = ["fuse_convolutions"]
 
-_CONVOLUTION = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-_PAD = ("input", "pad", "mode", "value")
-_HARDTANH = ("input", "min_val", "max_val")
 _RELUS = (F.relu, torch.relu, Tensor.relu)
 # The assumed bound of a map, which is checked if it is not known; and the bound of a sum, below the largest float32 and
 # bfloat16 (3.4e38).
@@ -240,7 +236,8 @@ def _rewrites(record: Recording, weights: Weights, watch: "_Watch") -> Rewrites:
 def _group_around(folding: Folding) -> _Group | None:
     """A convolution and what can be fused with it; None for another linear map."""
     call = folding.map
-    given = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, **arguments_of(call, _CONVOLUTION)}
+    names = "input weight bias stride padding dilation groups"
+    given = call.arguments(names, stride=1, padding=0, dilation=1, groups=1)
     if call.function is not torch.conv2d or isinstance(given["padding"], str) or len(given["input"].shape) != 4:
         return None
     if folding.weight.dtype != torch.float32:
@@ -272,15 +269,17 @@ def _clamp_of(call: Call) -> Clamp | None:
     if call.function is F.relu6:
         return 0.0, 6.0
     if call.function is F.hardtanh:
-        given = {"min_val": -1.0, "max_val": 1.0, **arguments_of(call, _HARDTANH)}
+        given = call.arguments("input min_val max_val", min_val=-1.0, max_val=1.0)
         return float(given["min_val"]), float(given["max_val"])
     return None
 
 
 def _widths_of(call: Call) -> tuple[int, int, int, int] | None:
     """How wide a call pads a map with zeros; None for any other call."""
-    given = {"mode": "constant", "value": None, **(arguments_of(call, _PAD) if call.function is F.pad else {})}
-    widths = tuple(given.get("pad", ()))
+    if call.function is not F.pad:
+        return None
+    given = call.arguments("input pad mode value", mode="constant", value=None)
+    widths = tuple(given["pad"])
     is_zero = given["mode"] == "constant" and not given["value"]
     return widths if is_zero and len(widths) == 4 and min(widths) >= 0 else None
 
