@@ -295,7 +295,7 @@ class Mean(_Moments):
     """
 
     def add(self, total: npt.ArrayLike, count: npt.ArrayLike = 1.0) -> None:
-        """Take in images: for each (or for one) the sum of its values, and how many they are."""
+        """Add images: the sum and the number of the values of each (or of one)."""
         self._add(total, count)
 
     def estimate(self) -> Estimate:

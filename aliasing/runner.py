@@ -1,7 +1,6 @@
-"""What every measurement does before it measures: it checks the settings, opens the images and the folder, and loads
-the networks one after the other.
+"""The opening of every measurement: settings are checked, images and folder opened, and networks loaded one by one.
 
-What it does with a block of images is its own affair (:meth:`aliasing.runs.Run.measure`).
+Each measurement says itself what it does with a block of images (:meth:`aliasing.runs.Run.measure`).
 """
 
 from collections.abc import Iterator, Sequence

@@ -29,7 +29,7 @@ def code(text: str) -> list[tuple[int, str]]:
 
 
 def repeated(texts: dict[str, str], length: int = LINES) -> list[list[Place]]:
-    """The places of every run of so many lines that stands in several, but for those that only go on with one."""
+    """The places of each run of ``length`` lines that occurs more than once; a longer run is reported at its start."""
     places: dict[tuple[str, ...], list[tuple[str, int, int]]] = defaultdict(list)
     for name, text in texts.items():
         lines = code(text)

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 SUMMARY = "draw what downsampling aliases on photographs, and measure how much"
 
-DEFAULT_OPERATORS = ("max", "convolution", "blur")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing spectrum``."""
@@ -35,7 +33,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--operator",
         nargs="+",
-        default=DEFAULT_OPERATORS,
         metavar="NAME",
         help="subsample, max, average, convolution, fourier, or a low-pass of `aliasing antialias`"
         f" ({', '.join(OPERATORS)}); default: max convolution blur",
@@ -59,11 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare, draw, print."""
-    from aliasing.downsample.survey import compare_operators
+    from aliasing.downsample.survey import DEFAULT_OPERATORS, compare_operators
 
-    result = compare_operators(
-        source_of(arguments), arguments.stride, arguments.operator, arguments.taps, channels=arguments.channels
-    )
+    operators = arguments.operator or DEFAULT_OPERATORS
+    images, channels = source_of(arguments), arguments.channels
+    result = compare_operators(images, arguments.stride, operators, arguments.taps, channels=channels)
     write_and_print(arguments, result, _report(result, arguments.out))
 
 

@@ -55,7 +55,7 @@ class Source:
         ``knows(name)`` says whether a name without a source, with or without weights, belongs to this source. The first
         source that knows it gets it.
     assemble : callable, optional
-        ``assemble(name, checkpoint, **changes)`` returns the architecture with the weights of a
+        ``assemble(name, checkpoint, **changes)`` returns the architecture with the weights of an
         `aliasing.models.checkpoints.Checkpoint`, for ``file:PATH@SOURCE:name``.
     """
 

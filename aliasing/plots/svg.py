@@ -63,7 +63,7 @@ def panel(draw: Callable[[Axes], Any], width: float = 4.6, height: float = 2.6) 
 
 
 def tell(artist: Artist, texts: Sequence[str]) -> None:
-    """What an SVG says of each marker of an artist, or of its one shape, when it is pointed at."""
+    """Give each marker of an artist, or its one shape, the text that the SVG shows when the pointer is on it."""
     artist.set_gid(_TIP + json.dumps(list(texts)))
 
 
@@ -106,7 +106,7 @@ def own_ids(drawing: str, prefix: str) -> str:
 
 
 def _simplify(element: Any, used: set[str]) -> None:
-    """What a page needs of an element and of all that it holds."""
+    """Reduce an element and its children to what a page needs."""
     element.tag = _NAMESPACE.sub("", element.tag)
     attributes = {_NAMESPACE.sub("", name): value for name, value in element.attrib.items()}
     name = attributes.pop("id", "")
@@ -126,7 +126,7 @@ def _simplify(element: Any, used: set[str]) -> None:
     for child in children:
         _simplify(child, used)
         child.tail = None
-    # A group that says nothing is as good as what it holds.
+    # A group without attributes adds nothing to its children.
     element[:] = [inner for child in children for inner in (child if _is_bare(child) else [child])]
     if element.tag != "tspan" and (element.tag != "text" or children):
         element.text = None
@@ -147,7 +147,7 @@ def _add_titles(group: Any, texts: Sequence[str]) -> None:
 
 
 def _rounded(numbers: str) -> str:
-    """To a hundredth of a point."""
+    """Round the numbers of an attribute to a hundredth of a point."""
     numbers = re.sub(r"rotate\(-0 [^)]*\)", "", numbers)
     shorter = re.sub(r"-?\d+\.\d+", lambda match: f"{float(match[0]):.2f}".rstrip("0").rstrip("."), numbers)
     return " ".join(shorter.split())
@@ -169,7 +169,7 @@ def _page_colour(colour: str) -> str:
 
 
 def _webp(address: str) -> str:
-    """A picture inside the drawing, smaller."""
+    """Compress a picture inside the drawing as WebP."""
     picture = PIL.Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
     content = io.BytesIO()
     picture.convert("RGB").save(content, "WEBP", quality=80, method=4)

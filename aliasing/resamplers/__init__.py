@@ -96,5 +96,6 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
     if pixels.shape[:2] == (height, width):
         return pixels.astype(np.float32)
     if chosen.interpolations and interpolation not in chosen.interpolations:
-        raise UsageError(f"{resampler} cannot resize with {interpolation!r}; use --resizer pil")
+        kernels = " or ".join(chosen.interpolations)
+        raise UsageError(f"{resampler} cannot resize with {interpolation!r}; choose {kernels}, or another resampler")
     return chosen.function(pixels, height, width, interpolation)
