@@ -32,7 +32,6 @@ from aliasing.errors import UsageError
 Taps: TypeAlias = NDArray[np.float64]
 TapsLike: TypeAlias = str | Sequence[float] | Sequence[str | Sequence[float]] | NDArray[Any]
 
-
 Arguments = ParamSpec("Arguments")
 
 
@@ -58,7 +57,7 @@ def box(length: int = 2, stride: int = 2) -> Taps:
     length : int
         Number of taps at stride 2, at least 1.
     stride : int
-        The stride to which it is stretched: the length becomes ``length · stride / 2``.
+        The stride to which the filter is stretched: the length becomes ``length · stride / 2``.
 
     Returns
     -------
@@ -78,18 +77,9 @@ def box(length: int = 2, stride: int = 2) -> Taps:
 def binomial(length: int = 4, stride: int = 2) -> Taps:
     """A row of Pascal's triangle: the filters of Zhang (2019), zero and flat at the frequency 0.5.
 
-    Parameters
-    ----------
-    length : int
-        Number of taps at stride 2, at least 1. The variance is (length − 1) / 4 pixels squared.
-    stride : int
-        The stride to which it is stretched: the standard deviation grows with it, so the length becomes
-        ``(length − 1) · (stride / 2)² + 1``.
-
-    Returns
-    -------
-    numpy.ndarray
-        Taps, float64, sum one (exactly, up to 50 taps).
+    Arguments and result are those of `box`. The variance is (length − 1) / 4 pixels squared at stride 2. The standard
+    deviation grows with the stride, so the length becomes ``(length − 1) · (stride / 2)² + 1``. The sum is exact up to
+    50 taps.
 
     Examples
     --------
@@ -106,17 +96,10 @@ def gaussian(length: int = 5, stride: int = 2, sigma: float | None = None) -> Ta
 
     Parameters
     ----------
-    length : int
-        Number of taps at stride 2, at least 1.
-    stride : int
-        The stride to which it is stretched: length and standard deviation are multiplied by ``stride / 2``.
+    length, stride
+        As for `box`; the standard deviation is stretched as well.
     sigma : float, optional
         Standard deviation at stride 2 in pixels; by default the binomial filter's, √(length − 1) / 2.
-
-    Returns
-    -------
-    numpy.ndarray
-        Taps, float64, sum one.
 
     Examples
     --------
@@ -138,19 +121,11 @@ def kaiser(length: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
 
     Parameters
     ----------
-    length : int
-        Number of taps at stride 2, at least 1.
-    stride : int
-        The stride to which it is stretched: it cuts at 1 / (2·stride), and its length becomes
-        ``(length − 1) · stride / 2 + 1``.
+    length, stride
+        As for `box`, but the stretched length is ``(length − 1) · stride / 2 + 1``; some taps are negative.
     beta : float
         Shape of the window: 0 is no window; a larger value gives a wider transition and a deeper stop band
         (`scipy.signal.kaiser_beta` computes it from an attenuation in dB).
-
-    Returns
-    -------
-    numpy.ndarray
-        Taps, float64, sum one; some are negative.
 
     Examples
     --------
@@ -164,17 +139,8 @@ def kaiser(length: int = 8, stride: int = 2, beta: float = 3.0) -> Taps:
 def lanczos(length: int = 12, stride: int = 2) -> Taps:
     """A sinc that cuts at the new Nyquist frequency, under the central lobe of a wider sinc (Duchon 1979).
 
-    Parameters
-    ----------
-    length : int
-        Number of taps at stride 2, at least 1; 12 taps are "Lanczos 3" at stride 2.
-    stride : int
-        The stride to which it is stretched: the length becomes ``length · stride / 2``, with the same number of lobes.
-
-    Returns
-    -------
-    numpy.ndarray
-        Taps, float64, sum one; some are negative.
+    Arguments and result are those of `box`; some taps are negative. 12 taps at stride 2 are "Lanczos 3", and a
+    stretched filter has the same number of lobes.
 
     Examples
     --------
@@ -193,17 +159,10 @@ def sinc(length: int = 9, stride: int = 2, window: str = "hamming") -> Taps:
 
     Parameters
     ----------
-    length : int
-        Number of taps at stride 2, at least 1.
-    stride : int
-        The stride to which it is stretched, as for `kaiser`.
+    length, stride
+        As for `kaiser`.
     window : str
         Any name for `scipy.signal.get_window`; ``"boxcar"`` is no window.
-
-    Returns
-    -------
-    numpy.ndarray
-        Taps, float64, sum one; some are negative.
 
     Examples
     --------
@@ -232,8 +191,7 @@ def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
         A family and its length at stride 2, such as ``"binomial4"``, ``"box5"``, ``"gaussian7"``, ``"kaiser8"``,
         ``"lanczos12"``, ``"sinc9"``; or the taps themselves, which are divided by their sum.
     stride : int
-        The stride to which a *named* filter is stretched; at stride 1, where nothing folds, it is a single tap. Taps
-        given as numbers stay as they are.
+        The stride to which a *named* filter is stretched; at stride 1, where nothing folds, it is a single tap.
 
     Returns
     -------
@@ -271,19 +229,10 @@ def get_taps(taps: str | ArrayLike, stride: int = 2) -> Taps:
 
 
 def taps_per_axis(taps: TapsLike, strides: Sequence[int]) -> list[Taps]:
-    """The filter of every axis, from one filter for all axes or one for each.
+    """The filter of every axis, from one filter for all axes or one for each (as for `get_taps`), and their strides.
 
-    Parameters
-    ----------
-    taps : str, sequence of float, or one of these per axis
-        As for `get_taps`.
-    strides : sequence of int
-        The stride of each axis. An axis of stride 1 is not filtered: its filter is a single tap.
-
-    Raises
-    ------
-    UsageError
-        If there are more or fewer filters than axes, or one of them is not a filter.
+    An axis of stride 1 is not filtered: its filter is a single tap. UsageError if there are more or fewer filters than
+    axes, or one of them is not a filter.
 
     Examples
     --------
@@ -303,10 +252,7 @@ def taps_per_axis(taps: TapsLike, strides: Sequence[int]) -> list[Taps]:
 def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, ...], ...]:
     """The filters as they were given, neither stretched nor normalised, from one for all axes or one for each.
 
-    Raises
-    ------
-    UsageError
-        If a name is unknown, or the taps are not finite numbers with a sum other than zero.
+    UsageError if one of them is not a filter for `get_taps`.
 
     Examples
     --------
@@ -331,7 +277,7 @@ def response(taps: str | ArrayLike, frequency: ArrayLike) -> NDArray[np.complex1
 
     Parameters
     ----------
-    taps : str or array_like of float
+    taps
         As for `get_taps`.
     frequency : array_like of float
         Cycles per pixel, any shape.
@@ -356,15 +302,7 @@ def response(taps: str | ArrayLike, frequency: ArrayLike) -> NDArray[np.complex1
 def half_amplitude(taps: str | ArrayLike) -> float:
     """The −6 dB point: the lowest frequency whose amplitude is halved.
 
-    Parameters
-    ----------
-    taps : str or array_like of float
-        As for `get_taps`.
-
-    Returns
-    -------
-    float
-        Cycles per pixel, at most 0.5; NaN if no frequency is halved, as with one tap.
+    In cycles per pixel, at most 0.5; NaN if no frequency is halved, as with one tap. ``taps`` is as for `get_taps`.
 
     Examples
     --------
@@ -393,7 +331,7 @@ def stopband_share(taps: str | ArrayLike, stride: int = 2) -> float:
 
     Parameters
     ----------
-    taps : str or array_like of float
+    taps
         As for `get_taps`: a name is stretched to the stride.
     stride : int
         Distance between the samples kept, at least 1.
@@ -419,17 +357,7 @@ def passband_share(taps: str | ArrayLike, stride: int = 2) -> float:
 
     .. math:: 2 \int_0^{1/(2s)} |H(f)|^2 df
 
-    Parameters
-    ----------
-    taps : str or array_like of float
-        As for `get_taps`: a name is stretched to the stride.
-    stride : int
-        Distance between the samples kept, at least 1.
-
-    Returns
-    -------
-    float
-        1/stride if nothing below the new Nyquist frequency is lost.
+    The arguments are those of `stopband_share`. It is 1/stride if nothing below the new Nyquist frequency is lost.
 
     Examples
     --------
@@ -446,18 +374,8 @@ def imaging_fraction(taps: str | ArrayLike, stride: int = 2) -> float:
     """The share of images in the energy of upsampled white noise (zeros inserted, then filtered; one dimension).
 
     Zeros between the samples repeat the spectrum; the repetitions above 1 / (2·stride) that pass the filter are images.
-
-    Parameters
-    ----------
-    taps : str or array_like of float
-        As for `get_taps`: a name is stretched to the stride.
-    stride : int
-        Samples out for each sample in, at least 1.
-
-    Returns
-    -------
-    float
-        Between 0 (an ideal low-pass) and 1; 1 − 1/stride with one tap.
+    The arguments are those of `stopband_share`, with ``stride`` samples out for each sample in. The share is 0 for an
+    ideal low-pass and 1 − 1/stride with one tap.
 
     Examples
     --------
@@ -471,17 +389,8 @@ def imaging_fraction(taps: str | ArrayLike, stride: int = 2) -> float:
 def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
     """The group delay: how far to the right of the kept pixel the filter looks, at a frequency.
 
-    Parameters
-    ----------
-    taps : str or array_like of float
-        As for `get_taps`.
-    frequency : float
-        Cycles per pixel; it matters only for asymmetric taps.
-
-    Returns
-    -------
-    float
-        Pixels: 0 for symmetric taps of odd length, 0.5 for even length (the half-pixel offset).
+    ``taps`` is as for `get_taps`, and ``frequency`` in cycles per pixel, which matters only for asymmetric taps. The
+    delay is in pixels: 0 for symmetric taps of odd length, 0.5 for even length (the half-pixel offset).
 
     Examples
     --------

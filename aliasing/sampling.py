@@ -58,18 +58,8 @@ def nyquist(stride: Sequence[int], rate: Rate = ...) -> tuple[float, ...]: ...
 def nyquist(stride: PerAxis, rate: Rate = 1.0) -> float | tuple[float, ...]:
     """The Nyquist frequency after subsampling: rate / (2·stride).
 
-    Parameters
-    ----------
-    stride : int or sequence of int
-        Distance between the samples kept, at least 1; one number, or one per axis.
-    rate : float, or one per axis
-        Samples of the original per second, for a result in hertz. By default it is in cycles per sample of the
-        original.
-
-    Returns
-    -------
-    float, or a tuple of float for a sequence
-        Frequencies at and above this fold.
+    Frequencies at and above this fold. It is in hertz with a rate in samples of the original per second, and otherwise
+    in cycles per sample of the original; one number, or one per axis for a sequence of strides.
 
     Examples
     --------
@@ -91,10 +81,8 @@ def fold(frequency: ArrayLike, stride: int, rate: float | None = None) -> NDArra
     ----------
     frequency : array_like of float
         In hertz with a rate, otherwise in cycles per sample of the original.
-    stride : int
-        Distance between the samples kept, at least 1.
-    rate : float, optional
-        Samples of the original per second.
+    stride, rate
+        As for `nyquist`, along one axis.
 
     Returns
     -------
@@ -109,9 +97,9 @@ def fold(frequency: ArrayLike, stride: int, rate: float | None = None) -> NDArra
     >>> float(fold(7000, stride=4, rate=48000))
     -5000.0
     """
-    new_rate = None if rate is None else rate_per_axis(rate, 1)[0] / whole(stride, "stride, along one axis,")
-    cycles = np.asarray(frequency, dtype=np.float64)
-    scaled = cycles * whole(stride, "stride, along one axis,") if new_rate is None else cycles / new_rate
+    step, cycles = whole(stride, "stride, along one axis,"), np.asarray(frequency, dtype=np.float64)
+    new_rate = None if rate is None else rate_per_axis(rate, 1)[0] / step
+    scaled = cycles * step if new_rate is None else cycles / new_rate
     folded: NDArray[np.float64] = (scaled - np.floor(scaled + 0.5)) * (new_rate or 1.0)
     return folded
 
@@ -119,24 +107,9 @@ def fold(frequency: ArrayLike, stride: int, rate: float | None = None) -> NDArra
 def folding_map(size: int, stride: int) -> NDArray[np.intp]:
     """The output bin to which each bin of a centred spectrum folds, along one axis.
 
-    Parameters
-    ----------
-    size : int
-        Number of samples of the original. The stride must divide it, otherwise the frequencies of the result fall
-        between its bins.
-    stride : int
-        Distance between the samples kept, at least 1.
-
-    Returns
-    -------
-    numpy.ndarray
-        (size,) of int; bin *k* of the original adds to bin ``result[k]`` of the centred spectrum of ``size // stride``
-        samples. ``stride`` bins add to each.
-
-    Raises
-    ------
-    UsageError
-        If the stride does not divide the size.
+    Bin *k* of the original's ``size`` adds to bin ``result[k]`` of the centred spectrum of ``size // stride`` samples;
+    ``stride`` bins add to each. UsageError if the stride does not divide the size, because the frequencies of the
+    result then fall between its bins.
 
     Examples
     --------
@@ -183,12 +156,9 @@ def polyphase(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Of any dtype; the stride must divide its sizes.
-    stride : int or one int per axis
-        Distance between the samples of a component, at least 1.
-    axes
-        As for `subsample`. In the result they are last, in their order, after the phases.
+    x, stride, axes
+        As for `subsample`; the stride must divide the sizes. In the result the axes are last, in their order, after the
+        phases.
 
     Examples
     --------
@@ -209,12 +179,8 @@ def polyphase(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
 def from_polyphase(components: Array, dims: int | None = None) -> Array:
     """Rebuild the signal from its polyphase components: the inverse of `polyphase`.
 
-    Parameters
-    ----------
-    components : array (..., s_y, s_x, h, w)
-        As `polyphase` returns them.
-    dims : int, optional
-        The number of axes of the signal: by default 2, or 1 for an array with two axes.
+    ``components`` are (..., s_y, s_x, h, w), and ``dims`` is the number of axes of the signal: by default 2, or 1 for
+    an array with two axes.
 
     Examples
     --------
@@ -235,16 +201,7 @@ def from_polyphase(components: Array, dims: int | None = None) -> Array:
 def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = LAST_TWO) -> Array:
     """Insert zeros between the samples: the transpose of `subsample`, which repeats the spectrum of ``x``.
 
-    Parameters
-    ----------
-    x : array (..., H, W)
-        Of any dtype.
-    stride : int or one int per axis
-        Distance between the samples in the result, at least 1.
-    phase : int or one int per axis
-        The position of the first sample, 0 … stride − 1.
-    axes
-        As for `subsample`.
+    The arguments are those of `subsample`, which takes the samples of ``x`` from the result again.
 
     Examples
     --------
@@ -264,14 +221,8 @@ def upsample_zeros(x: Array, stride: PerAxis, phase: PerAxis = 0, axes: Axes = L
 def ideal_lowpass(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
     """The part of a signal strictly below the Nyquist frequency of a stride: ``|f|`` < 1 / (2·stride) on every axis.
 
-    Parameters
-    ----------
-    x : array (..., H, W)
-        Real or complex floating-point signal.
-    stride : int or one int per axis
-        The stride of the subsampling to come; stride 1 removes only the Nyquist frequency itself.
-    axes
-        As for `subsample`.
+    The arguments are those of the subsampling to come (`subsample`), for a real or complex floating-point signal.
+    Stride 1 removes only the Nyquist frequency itself.
 
     Examples
     --------
@@ -322,10 +273,8 @@ def decompose(
     ----------
     x : array (..., H, W)
         Real or complex floating-point signal.
-    stride, phase
-        As for `subsample`.
-    axes
-        As for `subsample`: a photograph H×W×3 needs (0, 1), and gets one fraction per channel.
+    stride, phase, axes
+        As for `subsample`: a photograph H×W×3 needs the axes (0, 1), and gets one fraction per channel.
     before : array (..., H, W), optional
         The signal before the operator that gave ``x``: the reference of ``baseband_kept``, which is otherwise 1. An
         operator that blurs everything away has no alias, so look at both numbers.
@@ -371,15 +320,8 @@ def decompose(
 def baseband_energy(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> tuple[Array, Array]:
     """The energy of a signal below the Nyquist frequency of a stride, and its total energy; both without the mean.
 
-    Parameters
-    ----------
-    x, stride, axes
-        As for `decompose`.
-
-    Returns
-    -------
-    inside, total : array (...)
-        Zero if only rounding noise is left of a constant.
+    The arguments are those of `decompose`. Both are arrays (...), and zero if only rounding noise is left of a
+    constant.
 
     Examples
     --------
@@ -418,10 +360,7 @@ def below_nyquist(sizes: tuple[int, ...], steps: tuple[int, ...], *, onesided: b
 
 
 def rounding_share(eps: float, sizes: tuple[int, ...]) -> float:
-    """The energy that rounding leaves in other frequencies, as a share of that of the mean.
-
-    The transform of N values leaves about eps · log₂(N) of the mean's magnitude there.
-    """
+    """The share of the mean's energy that rounding leaves elsewhere: about (eps · log₂ N)² after N values."""
     return float((eps * (2 + np.log2(math.prod(sizes)))) ** 2)
 
 
@@ -549,17 +488,8 @@ def shiftability(
     A representation is shiftable (Simoncelli et al. 1992) if its values for a shifted input follow from its values for
     the input by a fixed interpolation. Here the interpolation is the ideal one (`shift` by a fraction of an output
     pixel), and the test runs over all shifts within one stride.
-
-    Parameters
-    ----------
-    operator, x, stride, axes
-        As for `equivariance_error`.
-
-    Returns
-    -------
-    float
-        1 − the mean `equivariance_error` over the shifts within one stride: 1 for a shiftable operator. Subsampled
-        white noise has about −0.5 at stride 2: unrelated samples predict three of four shifts.
+    The arguments are those of `equivariance_error`, and the result is 1 − its mean over those shifts: 1 for a shiftable
+    operator. Subsampled white noise has about −0.5 at stride 2: unrelated samples predict three of four shifts.
 
     Examples
     --------
@@ -624,6 +554,7 @@ def _distances(by: float | Sequence[float], count: int) -> list[float]:
 
 
 def _ratio(x: Array, y: Array, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The stride that the sizes of an operator's input and output show."""
     sizes_in, sizes_out = (tuple(one.shape[axis] for axis in axes) for one in (x, y))
     if any(size % out for size, out in zip(sizes_in, sizes_out, strict=True)):
         raise UsageError(f"sizes {sizes_in} in and {sizes_out} out have no whole ratio: give the stride")

@@ -66,12 +66,7 @@ def centred(x: Array, axes: Axes = LAST_TWO) -> Array:
 
 
 def magnitude(x: Array, axes: Axes = LAST_TWO) -> Array:
-    """``|X|``, the modulus of the centred spectrum, real and in the unit of ``x``.
-
-    Parameters
-    ----------
-    x, axes
-        As for `centred`.
+    """``|X|``, the modulus of the spectrum from `centred`, real and in the unit of ``x``.
 
     Examples
     --------
@@ -88,20 +83,13 @@ def log_magnitude(x: Array, floor: float = -120.0, reference: float | None = Non
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
+    x, axes
+        As for `centred`.
     floor : float
         The smallest value in dB, also that of zero magnitude. Half of float32's digits are about −70 dB, its rounding
         noise is about −140 dB.
     reference : float, optional
         The magnitude at 0 dB; by default the largest of each signal.
-    axes
-        As for `centred`.
-
-    Returns
-    -------
-    array (..., H, W)
-        Decibels, ``floor`` and above; ``floor`` everywhere if the signal is zero.
 
     Examples
     --------
@@ -162,12 +150,7 @@ def power(x: Array, axes: Axes = LAST_TWO, rate: Rate = 1.0, *, onesided: bool =
 
 
 def phase(x: Array, axes: Axes = LAST_TWO) -> Array:
-    """The argument of the centred spectrum, in radians from −π to π; if ``|X|`` is rounding noise, so is the phase.
-
-    Parameters
-    ----------
-    x, axes
-        As for `centred`.
+    """The argument of the spectrum from `centred`, in radians from −π to π; rounding noise where ``|X|`` is.
 
     Examples
     --------
@@ -216,13 +199,11 @@ def radial_profile(x: Array, bins: int = 64, axes: Axes = LAST_TWO, rate: Rate =
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
+    x, axes, rate
+        As for `frequencies`.
     bins : int
         Number of rings. Zero frequency belongs to the first; the corners of the spectrum, beyond 0.5 cycles per sample
         of the slowest axis, belong to none.
-    axes, rate
-        As for `frequencies`.
 
     Returns
     -------
@@ -248,13 +229,11 @@ def directional_profile(x: Array, bins: int = 36, axes: Axes = LAST_TWO, rate: R
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
+    x, axes, rate
+        As for `frequencies`, with two axes.
     bins : int
         Number of sectors of the half circle. Zero frequency, and frequencies beyond 0.5 cycles per sample of the slower
         axis, belong to none.
-    axes, rate
-        As for `frequencies`, with two axes.
 
     Returns
     -------
@@ -302,21 +281,18 @@ def power_law(
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex.
-    low : float, optional
-        Lower end of the fit, in the unit of ``rate``; by default two periods in the shorter side.
-    high : float, optional
-        Upper end; by default the largest possible, the Nyquist frequency rate / 2 of the slowest axis.
+    x, axes, rate
+        As for `frequencies`.
+    low, high : float, optional
+        The ends of the fit, in the unit of ``rate``; by default two periods in the shorter side, and the largest
+        possible, the Nyquist frequency rate / 2 of the slowest axis.
     bins : int
         Number of rings, at least 3; empty ones are left out.
-    axes, rate
-        As for `frequencies`.
 
     Returns
     -------
     PowerLaw
-        ``slope``, its standard ``error``, and ``log_power``, each of shape (...).
+        Each part of shape (...).
 
     Raises
     ------
@@ -364,16 +340,14 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
 
     Parameters
     ----------
-    x : array (..., H, W)
-        Signal, real or complex. Its mean counts as energy at zero frequency; subtract it to leave that out.
+    x, axes, rate
+        As for `frequencies`. The mean of ``x`` counts as energy at zero frequency; subtract it to leave that out.
     cutoff : float
         In the unit of ``rate``: cycles per sample by default. rate / (2·stride) is the Nyquist frequency after
         subsampling.
     region : {"square", "disc"}
         The region below the cutoff: a square, ``max(|f_y|, |f_x|) < cutoff``, or a disc, √(f_y² + f_x²) < cutoff; with
         three axes, a cube or a ball.
-    axes, rate
-        As for `frequencies`.
 
     Examples
     --------
@@ -398,15 +372,10 @@ def energy_above(x: Array, cutoff: float, region: str = "square", axes: Axes = L
 
 
 def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
-    """Multiply the signal by a Hann window, which removes the cross of the image's edges from its spectrum.
+    """Multiply a signal, as for `centred`, by a Hann window: the cross of its edges goes from its spectrum.
 
     The window is the periodic sin²(πn/N) along every axis, scaled to keep the energy of white noise (its mean square is
     one). A constant spreads only to the next frequency on each side.
-
-    Parameters
-    ----------
-    x, axes
-        As for `centred`.
 
     Examples
     --------
@@ -425,16 +394,11 @@ def hann(x: Array, axes: Axes = LAST_TWO) -> Array:
 
 
 def periodic(x: Array, axes: Axes = LAST_TWO) -> Array:
-    """The periodic part of an image, without the jump between opposite edges and the cross that it causes.
+    """The periodic part of a signal, as for `centred`, without the jump between opposite edges and the cross it causes.
 
-    The image is the sum of a periodic and a smooth part (Moisan 2011). The smooth part, ``x - periodic(x)``, solves
+    The signal is the sum of a periodic and a smooth part (Moisan 2011). The smooth part, ``x - periodic(x)``, solves
     Poisson's equation with the jumps across the edges as its source, and has little energy at high frequencies. Both
     parts have the shape of ``x``, and the periodic part has its mean.
-
-    Parameters
-    ----------
-    x, axes
-        As for `centred`.
 
     Examples
     --------

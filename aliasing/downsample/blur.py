@@ -33,12 +33,7 @@ PADDINGS = {"reflect": "reflect", "replicate": "replicate", "circular": "circula
 
 
 def blur_pool(
-    x: Tensor,
-    stride: PerAxis = 2,
-    taps: TapsLike = "binomial4",
-    padding: str = "reflect",
-    *,
-    dims: int = 2,
+    x: Tensor, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect", *, dims: int = 2
 ) -> Tensor:
     """Low-pass, then subsample (Zhang 2019): y_i = Σ_k h_k x_{si + k − k₀}, along every axis.
 
@@ -72,12 +67,7 @@ def blur_pool(
 
 
 def low_pass(
-    x: Tensor,
-    stride: PerAxis = 2,
-    taps: TapsLike = "binomial4",
-    padding: str = "reflect",
-    *,
-    dims: int = 2,
+    x: Tensor, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect", *, dims: int = 2
 ) -> Tensor:
     """The low-pass of `blur_pool` alone, at every sample.
 
@@ -139,12 +129,7 @@ def max_blur_pool(
 
 
 def blur_upsample(
-    x: Tensor,
-    stride: PerAxis = 2,
-    taps: TapsLike = "binomial4",
-    padding: str = "reflect",
-    *,
-    dims: int = 2,
+    x: Tensor, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect", *, dims: int = 2
 ) -> Tensor:
     """Insert zeros, then low-pass: the dual of `blur_pool`, for decoders.
 
@@ -280,11 +265,7 @@ class MaxBlurPool(_WithTaps):
     guarantees = frozenset(("constant kept",))
 
     def __init__(
-        self,
-        stride: PerAxis = 2,
-        taps: TapsLike = "binomial4",
-        padding: str = "reflect",
-        kernel: PerAxis | None = None,
+        self, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect", kernel: PerAxis | None = None
     ) -> None:
         super().__init__(stride, taps, padding)
         self.kernel = self.stride if kernel is None else per_axis(kernel, self.dims, "kernel")

@@ -31,16 +31,7 @@ from aliasing.kinds import PROTOCOLS
 from aliasing.protocols.base import View, ViewProtocol, Views
 from aliasing.protocols.embedded import Black, Embedded, Inpaint, Mean, grow_outward
 from aliasing.protocols.transformed import Circular, Drag, Frames, Rotate, Scale, Subpixel
-from aliasing.protocols.windowed import (
-    Consistency,
-    ConsistencyCifar,
-    Crop,
-    CropRandom,
-    Grid,
-    Horizontal,
-    Pad,
-    Vertical,
-)
+from aliasing.protocols.windowed import Consistency, ConsistencyCifar, Crop, CropRandom, Grid, Horizontal, Pad, Vertical
 from aliasing.renamed import renamed
 
 __all__ = [

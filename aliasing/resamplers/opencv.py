@@ -14,11 +14,7 @@ def _resize(pixels: Pixels, height: int, width: int, interpolation: str, flag: i
 
 def _resampler(name: str, flag: int, antialias: bool) -> Resampler:
     return Resampler(
-        name=name,
-        library="opencv",
-        version=cv2.__version__,
-        antialias=antialias,
-        function=partial(_resize, flag=flag),
+        name=name, library="opencv", version=cv2.__version__, antialias=antialias, function=partial(_resize, flag=flag)
     )
 
 
