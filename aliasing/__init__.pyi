@@ -28,8 +28,11 @@ from aliasing.sites import find_sites as find_sites
 from aliasing.surgery import antialias as antialias
 from aliasing.surgery import recalibrate as recalibrate
 from aliasing.surgery import restore as restore
+from aliasing.surgery.finetune import Recipe as Recipe
+from aliasing.surgery.finetune import finetune as finetune
 from aliasing.jitter import measure_jitter as measure_jitter
 from aliasing.depth import probe_depth as probe_depth
+from aliasing.depth.attribution import attribute as attribute
 from aliasing.depth.features import probe_features as probe_features
 from aliasing.downsample.survey import compare_operators as compare_operators
 from aliasing.leaderboard import compare_networks as compare_networks

@@ -88,7 +88,10 @@ def test_finetune_leaves_a_converted_network(tmp_path: Path, capsys: pytest.Capt
     command = ["finetune", f"antialiased:binomial3,all:{NAME}", "--data", str(tmp_path / "data"), "--epochs", "1"]
     command += ["--batch-size", "4", "--out", str(tmp_path / "run")]
     assert main(command) == 0
-    assert "weights.safetensors" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "epoch 1 of 1: loss " in printed
+    (following,) = (line for line in printed.splitlines() if "aliasing jitter" in line)
+    assert f"file:{tmp_path}/run/weights.safetensors@{NAME}" in following
     loaded = al.load_model(f"file:{tmp_path}/run/weights.safetensors@{NAME}")
     assert [site.status for site in al.find_sites(loaded)][:2] == ["anti-aliased"] * 2
 

@@ -1,5 +1,6 @@
 """Fine-tuning learns, and a run that was stopped ends as it would have."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -58,19 +59,25 @@ def test_it_learns_and_goes_on_where_it_stopped(
 
     epoch = module._epoch
 
-    def stopping(*arguments: object) -> None:
+    def stopping(*arguments: object) -> dict[str, float]:
         if arguments[-1] == 2:
             raise KeyboardInterrupt
-        epoch(*arguments)  # type: ignore[arg-type]
+        return epoch(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "_epoch", stopping)
     with pytest.raises(KeyboardInterrupt):
         finetune(model, IMAGES, tmp_path / "stopped", recipe)
     monkeypatch.undo()
-    resumed = finetune(model, IMAGES, tmp_path / "stopped", recipe)
+    said: list[str] = []
+    resumed = finetune(model, IMAGES, str(tmp_path / "stopped"), recipe, tell=said.append)
+    assert [line.split(":")[0] for line in said] == ["epoch 3 of 4", "epoch 4 of 4"]
+    histories = [json.loads((tmp_path / run / "history.json").read_text()) for run in ("whole", "stopped")]
+    assert histories[0] == histories[1]
+    assert [set(epoch) for epoch in histories[0]] == [{"loss", "accuracy"}] * 4
+    assert histories[0][-1]["accuracy"] > histories[0][0]["accuracy"]
     for key, value in whole.module.state_dict().items():
         assert torch.equal(resumed.module.state_dict()[key], value)
-    save(resumed, tmp_path / "tuned.safetensors")
+    save(resumed, str(tmp_path / "tuned.safetensors"))
 
 
 def test_it_is_what_its_recipe_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

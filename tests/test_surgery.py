@@ -88,6 +88,21 @@ def test_classifier_in_classifier_out() -> None:
     assert [site.status for site in al.find_sites(converted)][:1] == ["anti-aliased"]
 
 
+def test_a_scheme_may_name_its_sites(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+    plain = al.load_model(network, input_size=16)
+    named = al.antialias(plain, taps="binomial3", scheme=["2"])
+    assert named.name == "antialiased:binomial3,sites=2:Sequential"
+    assert [site.status for site in al.find_sites(named)] == ["subsamples", "anti-aliased"]
+    both = al.antialias(plain, taps="binomial3", scheme="sites=0+2")
+    assert both.identity == al.antialias(plain, taps="binomial3", scheme="all").identity
+    save(named, tmp_path / "named.safetensors")
+    assert specification.reapply(plain, tmp_path / "named.safetensors").identity == named.identity
+    assert specification.parse("binomial3,sites=2")["scheme"] == "sites=2"
+    with pytest.raises(UsageError, match="has no site '1' that subsamples; it has 0, 2"):
+        al.antialias(plain, scheme=["1"])
+
+
 def test_a_scheme_of_ones_own() -> None:
     network, x = build("torchvision:resnet18"), image(64, dtype=torch.float32)
 

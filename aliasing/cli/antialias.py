@@ -16,7 +16,7 @@ without a file.
 import argparse
 from pathlib import Path
 
-from aliasing.cli.shared import add_operator
+from aliasing.cli.shared import add_operator, loaded_as
 
 SUMMARY = "anti-alias a pretrained network, without losing its weights"
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing antialias``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
     add_operator(parser, taps="binomial4")
-    parser.add_argument("--scheme", default="zhang2019", help="zhang2019 (default), all or pool")
+    parser.add_argument("--scheme", default="zhang2019", help="zhang2019 (default), all, pool or sites=NAME+NAME")
     parser.add_argument("--padding", help="reflect (default), replicate, zero, or circular for the whole network")
     parser.add_argument("--recalibrate", metavar="PATH", help="re-estimate the batch-norm statistics from these images")
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write the converted network here")
@@ -60,7 +60,6 @@ def run(arguments: argparse.Namespace) -> None:
     print(tabulate([row for row in rows if row["status"] != "global"], headers="keys"))
     if arguments.out:
         save(converted, arguments.out)
-        architecture = arguments.model.rpartition("@")[2]  # without the file of its weights
-        print(f"written to {arguments.out}; load it as file:{arguments.out}@{architecture}")
+        print(f"written to {arguments.out}; load it as {loaded_as(arguments.out, arguments.model)}")
     else:
         print(f"nothing was written: add --out FILE.safetensors, or use {name}")

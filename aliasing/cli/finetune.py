@@ -11,9 +11,10 @@ weights.safetensors, which restores the conversion too when it is loaded.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
-from aliasing.cli.shared import add_labels, named
+from aliasing.cli.shared import add_labels, loaded_as, named
 
 SUMMARY = "train a network for a few more epochs"
 
@@ -62,7 +63,10 @@ def run(arguments: argparse.Namespace) -> None:
     images = open_images(arguments.data)
     keep_apart(images, arguments.out)
     with hold(arguments.out, ALONE):
-        tuned = finetune(model, images, arguments.out, recipe, limit=arguments.limit)
-        save(tuned, arguments.out / "weights.safetensors")
+        tell = partial(print, flush=True)
+        tuned = finetune(model, images, arguments.out, recipe, limit=arguments.limit, tell=tell)
+        weights = arguments.out / "weights.safetensors"
+        save(tuned, weights)
     print(f"trained on {tuned.notes[-1]}")
-    print(f"written to {arguments.out}/weights.safetensors")
+    print(f"written to {weights}; measure it on images that it was not trained on:")
+    print(f"  aliasing jitter --models {arguments.model} {loaded_as(weights, arguments.model)} --images HELD-OUT")

@@ -176,6 +176,14 @@ def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -
     return {"networks": list(networks), **made_with(settings)}
 
 
+def loaded_as(weights: Path, model: str) -> str:
+    """The name under which a file of weights for a named model is loaded; it holds the conversion itself."""
+    model = model.rpartition("@")[2]  # without the file of its weights
+    while model.startswith("antialiased:"):
+        model = model.split(":", 2)[2]
+    return f"file:{weights}@{model}"
+
+
 def images_of(arguments: argparse.Namespace) -> Any:
     """The images for `aliasing.images.open_images`: one path or several, already opened if they stay as stored."""
     images = arguments.images[0] if len(arguments.images) == 1 else arguments.images

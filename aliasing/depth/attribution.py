@@ -49,7 +49,7 @@ from aliasing.result import FORMER_NAMES, Result, protocol_of, read_summary
 from aliasing.runner import open_run
 from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites import Site
-from aliasing.sites.find import LocatedSite, locate, probe_of
+from aliasing.sites.find import LocatedSite, locate, named_sites, probe_of
 from aliasing.sites.trace import Recording, record_calls
 from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.plan import Plan, Treatment, check_treatment, make_plan
@@ -316,18 +316,9 @@ def make_variants(
 
 def _choose(model: str, located: list[LocatedSite], sites: Sequence[str] | None) -> list[tuple[LocatedSite, str]]:
     """The sites to treat, each with a unique name."""
-    found: list[tuple[LocatedSite, str]] = []
-    for place in located:
-        if place.site.status == "subsamples":
-            before = sum(other.site.name == place.site.name for other, _ in found)
-            found.append((place, f"{place.site.name} ({before + 1})" if before else place.site.name))
-    names = [name for _, name in found]
-    if not found:
+    if not named_sites(model, located):
         raise UsageError(f"{model} never downsamples by stride: there is no site to treat")
-    for name in sites or []:
-        if name not in names:
-            raise UsageError(f"{model} has no site {name!r} that subsamples; it has {', '.join(names)}")
-    return [(place, name) for place, name in found if sites is None or name in sites]
+    return named_sites(model, located, sites)
 
 
 def _first_difference(record: Recording, place: LocatedSite, plan: Plan) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from aliasing.errors import UsageError
 from aliasing.models.declared import built_for, channels_of
 from aliasing.sites.axes import Axes
 from aliasing.sites.change import MAKES_SAMPLES, Change, changes, unpadded
@@ -20,7 +21,7 @@ from aliasing.tables import pair, render
 if TYPE_CHECKING:
     from aliasing.models import Classifier
 
-__all__ = ["LocatedSite", "Site", "Sites", "Status", "find_sites", "locate", "probe_of", "table"]
+__all__ = ["LocatedSite", "Site", "Sites", "Status", "find_sites", "locate", "named_sites", "probe_of", "table"]
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,25 @@ def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> Si
     if treated is not None:
         return Sites(treated)
     return Sites(located.site for located in locate(record_calls(module, example)))
+
+
+def named_sites(
+    network: str, located: Sequence[LocatedSite], names: Sequence[str] | None = None
+) -> list[tuple[LocatedSite, str]]:
+    """The sites that subsample, or those with these names, each with a name of its own: a second "pool" is "pool (2)".
+
+    Raises UsageError if there is no site of such a name.
+    """
+    found: list[tuple[LocatedSite, str]] = []
+    for place in located:
+        if place.site.status == "subsamples":
+            before = sum(other.site.name == place.site.name for other, _ in found)
+            found.append((place, f"{place.site.name} ({before + 1})" if before else place.site.name))
+    known = [name for _, name in found]
+    for name in names or []:
+        if name not in known:
+            raise UsageError(f"{network} has no site {name!r} that subsamples; it has {', '.join(known) or 'none'}")
+    return [(place, name) for place, name in found if names is None or name in names]
 
 
 def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Module, Any]:

@@ -1,6 +1,6 @@
 """Converting a network, and restoring it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
@@ -11,7 +11,7 @@ from aliasing.errors import UsageError
 from aliasing.filters import one_filter_per_axis
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier
-from aliasing.sites.find import LocatedSite, Site, locate, probe_of
+from aliasing.sites.find import LocatedSite, Site, locate, named_sites, probe_of
 from aliasing.sites.trace import copied, record_calls
 from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, check_treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
@@ -20,6 +20,8 @@ __all__ = ["Conversion", "antialias", "antialias_", "conversion_of", "restore", 
 
 Network = TypeVar("Network", Classifier, nn.Module)
 DEFAULT_TAPS = "binomial4"
+SITES = "sites="
+"""How a scheme begins that names the sites to treat: ``"sites=maxpool+layer2.0.conv1"``."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def antialias(
     operator: str = DEFAULT_OPERATOR,
     taps: Any = DEFAULT_TAPS,
     placement: Literal["after", "before"] = "after",
-    scheme: str | Scheme = "zhang2019",
+    scheme: str | Scheme | Sequence[str] = "zhang2019",
     padding: str | None = None,
     example_input: Any = None,
 ) -> Network:
@@ -84,10 +86,11 @@ def antialias(
         "after": convolution at stride 1, activation, operator; a convolution of stride s then costs s² as much.
         "before": low-pass, then the original strided convolution at its own cost. Only "after" removes what the
         convolution and the activation add above the new Nyquist frequency. Pooling is the same in both.
-    scheme : {"zhang2019", "all", "pool"} or function
+    scheme : {"zhang2019", "all", "pool"}, sequence of str, or function
         "zhang2019", the published placement: a stem keeps its stride (of AlexNet's stride of 4, a stride of 2 is kept),
         the operator replaces an average, and the padded 3×3 maximum of a ResNet becomes 2×2 without padding, which at
         odd sizes gives one sample less; every other output size stays. "all": every site. "pool": pooling only.
+        Names of sites, or ``"sites=NAME+NAME"``: these alone (see ``aliasing sites``).
         A function returns a `Treatment` or None for a `Site`.
     padding : {"reflect", "replicate", "circular", "zero"}, optional
         What the blur sees beyond the border, by default "reflect"; "circular" makes every padding of the network
@@ -153,7 +156,7 @@ def antialias_(
     operator: str = DEFAULT_OPERATOR,
     taps: Any = DEFAULT_TAPS,
     placement: Literal["after", "before"] = "after",
-    scheme: str | Scheme = "zhang2019",
+    scheme: str | Scheme | Sequence[str] = "zhang2019",
     padding: str | None = None,
     example_input: Any = None,
 ) -> nn.Module:
@@ -163,14 +166,17 @@ def antialias_(
     """
     _refuse(module)
     treatment = _treatment(operator, taps, placement, padding)
-    if not callable(scheme) and not (isinstance(scheme, str) and scheme in SCHEMES):
-        raise UsageError(f"no scheme {scheme!r}; expected {', '.join(map(repr, SCHEMES))}, or a function of a site")
+    if not callable(scheme) and not isinstance(scheme, str):
+        scheme = SITES + "+".join(scheme)
+    if isinstance(scheme, str) and scheme not in SCHEMES and not scheme.startswith(SITES):
+        expected = f"{', '.join(map(repr, SCHEMES))}, names of sites, or a function of a site"
+        raise UsageError(f"no scheme {scheme!r}; expected {expected}")
     _, example = probe_of(module, example_input)
     record = record_calls(module, example)
     located = locate(record)
     if not any(place.site.status == "subsamples" for place in located):
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
-    decide = _decider(scheme, treatment)
+    decide = _decider(type(module).__name__, scheme, treatment, located)
     plan = make_plan(record, located, decide, padding)
     _attach(module, plan, Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites)))
     return module
@@ -185,9 +191,14 @@ def _nothing_to_treat(module: nn.Module, sites: list[Site]) -> str:
     return f"{type(module).__name__} downsamples only where antialias does not reach: {what}; see find_sites"
 
 
-def _decider(scheme: str | Scheme, treatment: Treatment) -> Callable[[LocatedSite], Treatment | None]:
+def _decider(
+    network: str, scheme: str | Scheme, treatment: Treatment, located: list[LocatedSite]
+) -> Callable[[LocatedSite], Treatment | None]:
     if callable(scheme):
         return lambda place: scheme(place.site)
+    if scheme.startswith(SITES):
+        chosen = [place for place, _ in named_sites(network, located, scheme.removeprefix(SITES).split("+"))]
+        return lambda place: treatment if any(place is one for one in chosen) else None
     named = SCHEMES[scheme]
     return lambda place: named(place, treatment)
 

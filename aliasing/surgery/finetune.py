@@ -3,13 +3,16 @@
 The optimizer is SGD with Nesterov momentum, and the learning rate falls to zero along half a cosine. The loss is the
 negative logarithm of the class's probability, on whichever scale the network answers (cross-entropy, for logits).
 Images are cropped and mirrored at random. After every epoch the state is on disk, so an interrupted run resumes there
-and gives the same result. The images are read once and kept beside it.
+and gives the same result; ``history.json`` beside it has each epoch's loss and accuracy. The images are read once and
+kept there.
 """
 
 import hashlib
 import json
 import math
+import time
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice
@@ -30,7 +33,7 @@ from aliasing.identity import identify
 from aliasing.images import BadImage, Image, ImageSource, open_images
 from aliasing.models import Classifier, load_model
 from aliasing.models.classifier import retrained
-from aliasing.progress import watched
+from aliasing.progress import duration, watched
 from aliasing.provenance import whole_file, write_json
 from aliasing.records import InputsDigest, input_of
 from aliasing.runs import keep_apart
@@ -72,7 +75,13 @@ class Recipe:
 
 @surroundings_kept()
 def finetune(
-    model: Network, images: Any, out: Path, recipe: Recipe | None = None, *, limit: int | None = None
+    model: Network,
+    images: Any,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    limit: int | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Network:
     """Fine-tune a network on labelled images; an interrupted run can be resumed.
 
@@ -82,11 +91,13 @@ def finetune(
         It is copied, and may be converted or not. A bare module sees images as after `aliasing.load_model`.
     images : Any
         What `aliasing.images.open_images` takes or returns, with labels (see `aliasing.classes`).
-    out : Path
+    out : str or Path
         The folder for the state of the run.
     recipe : Recipe, optional
     limit : int, optional
         Use the first N images only.
+    tell : callable, optional
+        Is given a line after each epoch: the loss, the accuracy on the augmented images, and the time left.
 
     Returns
     -------
@@ -106,7 +117,18 @@ def finetune(
     -----
     UserWarning
         If some images could not be used.
+
+    Examples
+    --------
+    >>> import tempfile, aliasing as al
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> images = [(np.full((8, 8, 3), 50 * label, np.uint8), label) for label in range(4)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tuned = al.finetune(al.antialias(network, scheme="all"), images, folder, al.Recipe(epochs=1, batch_size=2))
+    >>> tuned.training
+    False
     """
+    out = Path(out)
     recipe = recipe or Recipe()
     if recipe.epochs < 1 or recipe.batch_size < 2 or recipe.learning_rate <= 0:
         raise UsageError(
@@ -132,24 +154,34 @@ def finetune(
         _groups(module, recipe.weight_decay), recipe.learning_rate, momentum=recipe.momentum, nesterov=True
     )
     checkpoint = out / "checkpoint.pt"
-    first = 0
+    history: list[dict[str, float]] = []
     if checkpoint.exists():
         state = torch.load(checkpoint, map_location="cpu", weights_only=True)
         if state.get("run") != training.run:
             raise UsageError(f"{checkpoint} belongs to another run; delete it, or give another folder")
         module.load_state_dict(state["module"])
         optimizer.load_state_dict(state["optimizer"])
-        first = state["epoch"]
+        history = state.get("history", [{}] * state["epoch"])
     trained = replace(network, module=module)
-    for epoch in range(first, recipe.epochs):
+    for epoch in range(len(history), recipe.epochs):
         module.train()
-        _epoch(trained, optimizer, training.pixels, training.labels, recipe, epoch)
+        begin = time.monotonic()
+        history.append(_epoch(trained, optimizer, training.pixels, training.labels, recipe, epoch))
         state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
         with whole_file(checkpoint) as file:
-            torch.save({**state, "run": training.run}, file)
+            torch.save({**state, "history": history, "run": training.run}, file)
+        write_json(out / "history.json", history)
+        if tell:
+            left = (time.monotonic() - begin) * (recipe.epochs - epoch - 1)
+            tell(_told(history[-1], epoch, recipe, left))
     module.eval()
     same_kind: Any = module if isinstance(model, nn.Module) else retrained(given, module, "fine-tuned", training.told)
     return same_kind  # type: ignore[no-any-return]
+
+
+def _told(found: dict[str, float], epoch: int, recipe: Recipe, left: float) -> str:
+    text = f"epoch {epoch + 1} of {recipe.epochs}: loss {found['loss']:.3f}, accuracy {found['accuracy']:.3f}"
+    return f"{text} on the training images" + (f"; about {duration(left)} left" if epoch + 1 < recipe.epochs else "")
 
 
 def _require_trainable(network: Classifier) -> None:
@@ -178,14 +210,18 @@ def _epoch(
     labels: npt.NDArray[np.int64],
     recipe: Recipe,
     epoch: int,
-) -> None:
-    """Train for one epoch; its order, crops and mirroring follow from the seed and its number alone."""
+) -> dict[str, float]:
+    """Train for one epoch; its order, crops and mirroring follow from the seed and its number alone.
+
+    Returns the mean loss, and the accuracy before each step.
+    """
     random = np.random.default_rng((recipe.seed, epoch))
     torch.manual_seed(recipe.seed + 1_000_003 * epoch)  # dropout
     order = random.permutation(len(labels))
     batches = max(len(order) // recipe.batch_size, 1)
     steps = batches * recipe.epochs
     device = _device(model.module)
+    losses, right, seen = 0.0, 0, 0
     progress = tqdm(range(batches), desc=f"epoch {epoch + 1} of {recipe.epochs}", disable=not watched(), leave=False)
     for batch in progress:
         chosen = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
@@ -195,13 +231,18 @@ def _epoch(
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             scores = model.module(model.normalize(views).to(device))
         truth = torch.from_numpy(labels[np.sort(chosen)]).to(device)
-        loss = F.nll_loss(to_log_probabilities(scores, str(model.scale), model.name), truth)
+        answers = to_log_probabilities(scores, str(model.scale), model.name)
+        loss = F.nll_loss(answers, truth)
         if not math.isfinite(loss.item()):
             raise InputError(f"the loss is {loss.item()} in epoch {epoch + 1}; a lower learning rate may help")
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        progress.set_postfix(loss=f"{loss.item():.3f}")
+        losses += loss.item()
+        right += int((answers.argmax(1) == truth).sum())
+        seen += len(truth)
+        progress.set_postfix(loss=f"{losses / (batch + 1):.3f}", accuracy=f"{right / seen:.3f}")
+    return {"loss": losses / batches, "accuracy": right / seen}
 
 
 def _augment(pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random.Generator) -> npt.NDArray[np.float32]:

@@ -16,12 +16,14 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from tqdm.auto import tqdm
 
 from aliasing.errors import InputError, UsageError
 from aliasing.hooks import seen
 from aliasing.images import BadImage, Image, open_images
 from aliasing.models import Classifier
 from aliasing.models.classifier import retrained
+from aliasing.progress import watched
 from aliasing.sites.trace import copied
 from aliasing.undisturbed import surroundings_kept
 
@@ -148,7 +150,8 @@ class Views:
         self.unusable: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[Tensor]:
-        for entry in islice(self.source, self.limit):
+        entries = islice(self.source, self.limit)
+        for entry in tqdm(entries, desc="batch-norm statistics", unit="image", disable=not watched(), leave=False):
             try:
                 image = entry.load()
             except BadImage as error:

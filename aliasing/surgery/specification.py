@@ -3,7 +3,8 @@
 ``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, separated by commas,
 change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Your own
 taps are written as numbers, ``antialiased:1-2-1:…``; two filters, down and across, are separated by a slash,
-``antialiased:binomial4/1-2-1:…``. Operators have their names in `aliasing.kinds.OPERATORS`.
+``antialiased:binomial4/1-2-1:…``. ``sites=maxpool+layer2.0.conv1`` treats these sites alone, by their names in
+``aliasing sites``. Operators have their names in `aliasing.kinds.OPERATORS`.
 """
 
 import json
@@ -23,7 +24,7 @@ from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.provenance import write_bytes
-from aliasing.surgery.convert import DEFAULT_TAPS, Conversion, antialias, conversion_of
+from aliasing.surgery.convert import DEFAULT_TAPS, SITES, Conversion, antialias, conversion_of
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.plan import SCHEMES
 
@@ -56,7 +57,7 @@ def parse(text: str) -> dict[str, Any]:
     """
     given: dict[str, Any] = {}
     for word in text.split(","):
-        key = "operator" if word in OPERATORS else _WORDS.get(word, "taps")
+        key = "operator" if word in OPERATORS else "scheme" if word.startswith(SITES) else _WORDS.get(word, "taps")
         if key in given:
             raise UsageError(f"antialiased:{text}: {key} is given twice; expected, for example, binomial4,before,all")
         given[key] = read_taps(word) if key == "taps" else word
@@ -83,11 +84,23 @@ def load(name: str, **changes: Any) -> Classifier:
     return antialias(load_model(model, **changes), **arguments)
 
 
-def save(model: Classifier, path: Path) -> None:
+def save(model: Classifier, path: str | Path) -> None:
     """Write the weights of a converted network, with the architecture and the conversion in the file's metadata.
 
     ``load_model(f"file:{path}@…")`` applies it again.
+
+    Parameters
+    ----------
+    model : Classifier
+    path : str or Path
+        A file that ends in ``.safetensors``.
+
+    Raises
+    ------
+    UsageError
+        The file has another ending, or the network was converted by a scheme that is a function.
     """
+    path = Path(path)
     conversion = conversion_of(model.module)
     if path.suffix != ".safetensors":
         raise UsageError(f"{path}: the conversion is kept in a .safetensors file's metadata; use that suffix")
