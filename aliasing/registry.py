@@ -17,10 +17,12 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from aliasing.errors import InputError, UsageError, one_line
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 Kind = TypeVar("Kind")
 
@@ -96,7 +98,7 @@ class Registry(Mapping[str, Kind]):
         nearest = did_you_mean(name, self) or f"; choose one of {', '.join(self)}"
         raise UnknownNameError(f"unknown {self.what} {name!r}{nearest}")
 
-    def _load(self, point: EntryPoint) -> Kind:
+    def _load(self, point: "EntryPoint") -> Kind:
         try:
             return cast(Kind, point.load())
         except (Exception, SystemExit) as error:  # another package's module may fail in any way
@@ -107,7 +109,7 @@ class Registry(Mapping[str, Kind]):
             ) from error
 
     @cached_property
-    def _entry_points(self) -> dict[str, EntryPoint]:
+    def _entry_points(self) -> "dict[str, EntryPoint]":
         """The entry points of other packages, by name; they cannot replace the package's own kinds."""
         found: dict[str, EntryPoint] = {}
         points: Iterable[EntryPoint] = _entry_points_on(tuple(sys.path)).select(group=self.group)
@@ -123,6 +125,8 @@ class Registry(Mapping[str, Kind]):
 @lru_cache(maxsize=1)
 def _entry_points_on(path: tuple[str, ...]) -> Any:
     """The entry points of all packages on ``sys.path``. Reading them takes a while, so all registries share them."""
+    from importlib.metadata import entry_points  # imports email and zipfile
+
     return entry_points()
 
 

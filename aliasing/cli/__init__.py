@@ -11,7 +11,7 @@ import io
 import os
 import platform
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib import import_module
 
 from aliasing import __version__
@@ -35,8 +35,9 @@ COMMANDS = (
 )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def make_parser(words: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of the command line, with the options of those commands that stand among the words."""
+    completing = "_ARGCOMPLETE" in os.environ
     parser = argparse.ArgumentParser(
         prog="aliasing",
         description="See, measure and cure aliasing in downsampling.",
@@ -58,16 +59,18 @@ def make_parser() -> argparse.ArgumentParser:
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.add_arguments(command)
+        if completing or name in words:
+            module.add_arguments(command)
         command.set_defaults(run=module.run)
-    if "_ARGCOMPLETE" in os.environ:
+    if completing:
         complete(parser, commands.choices)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    arguments = make_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    arguments = make_parser(words).parse_args(words)
     if isinstance(sys.stdout, io.TextIOWrapper):  # escape characters that the terminal's encoding lacks
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
