@@ -154,7 +154,8 @@ def test_fine_tuning_learns_them_and_files_keep_them(images: Path, tmp_path: Pat
     assert sides(loaded.module) == learned
     x = torch.rand(2, 3, 16, 16)
     with torch.no_grad():
-        assert torch.equal(loaded.module(x), tuned.module(x))
+        # Weights in another memory layout: convolutions add in another order, which differs by float32's rounding.
+        torch.testing.assert_close(loaded.module(x), tuned.module(x), rtol=1e-5, atol=1e-5)
     torch.save(tuned.module.state_dict(), tmp_path / "net.pth")  # which does not say how it was converted
     with pytest.raises(al.errors.InputError, match="antialiasing_output"):
         al.load_model(f"file:{tmp_path}/net.pth@{NAME}")
