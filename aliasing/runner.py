@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from aliasing.errors import UsageError
-from aliasing.images import ImageSource, open_images
+from aliasing.images import choose_images
 from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import ViewProtocol
@@ -25,6 +25,7 @@ def open_run(
     images: Any,
     protocol: ViewProtocol,
     limit: int | None,
+    sample: int | None,
     batch_size: int,
     seed: int,
     out: str | Path | None,
@@ -40,22 +41,21 @@ def open_run(
     """
     if batch_size < 1:
         raise UsageError(f"batch size is a number of views, at least 1; got {batch_size}")
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit is a number of images, at least 1; got {limit}")
     if timeout is not None and not timeout > 0:
         raise UsageError(f"timeout is a number of seconds above 0; got {timeout}")
     keep_freed_memory()
-    source = images if isinstance(images, ImageSource) else open_images(images)
+    source = choose_images(images, limit=limit, sample=sample, seed=seed, progress=progress)
     settings = {
         "images": source.description,
-        "limit": limit,
+        "limit": source.limit,
+        "sample": source.sample,
         "protocol": protocol.parameters(),
         **own,
         "seed": seed,
         "batch_size": batch_size,
         "threads": torch.get_num_threads(),
     }
-    return Run(source, limit, Records(None if out is None else Path(out)), ranks, progress), settings
+    return Run(source, Records(None if out is None else Path(out)), ranks, progress), settings
 
 
 def each_network(models: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier]) -> Iterator[Classifier]:

@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from aliasing.classes import Label
 from aliasing.errors import ElsewhereError, InputError, UsageError
 from aliasing.images import Entry, ImageSource
+from aliasing.images.chosen import first
 from aliasing.progress import watched
 from aliasing.provenance import PARTIAL, cannot_write, write_json
 from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input, input_of, list_images, written_label
@@ -194,8 +195,6 @@ class Run:
     Parameters
     ----------
     source : ImageSource
-    limit : int, optional
-        Use the first N images only.
     records : Records
     ranks : Ranks
         The processes that share the run; all make the same calls.
@@ -203,26 +202,20 @@ class Run:
         Show a progress bar, on a terminal and in a notebook.
     """
 
-    def __init__(
-        self, source: ImageSource, limit: int | None, records: Records, ranks: Ranks, progress: bool = False
-    ) -> None:
+    def __init__(self, source: ImageSource, records: Records, ranks: Ranks, progress: bool = False) -> None:
         if ranks.size > 1 and records.directory is None:
             raise UsageError(f"{ranks.size} processes share a run through its folder: add --out DIR")
         keep_apart(source, records.directory)
-        self.source, self.limit, self.records, self.ranks = source, limit, records, ranks
+        self.source, self.records, self.ranks = source, records, ranks
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
         self._labels: Counter[Label] = Counter()
-
-    def entries(self) -> Iterator[Entry]:
-        """The images, in order."""
-        return islice(iter(self.source), self.limit)
 
     @property
     def listing(self) -> Listing:
         """Which images these are."""
         if self._listing is None:
-            self._listing = list_images(self._noted(entry) for entry in self.entries())
+            self._listing = list_images(self._noted(entry) for entry in self.source)
         return self._listing
 
     @property
@@ -239,8 +232,7 @@ class Run:
         """A run that this one needs, on at most ``limit`` of the same images, in a subfolder."""
         directory = self.records.directory
         records = Records(None if directory is None else directory / folder)
-        limit = limit if self.limit is None else min(limit, self.limit)
-        return Run(self.source, limit, records, self.ranks, progress=not self._hidden)
+        return Run(first(self.source, limit), records, self.ranks, progress=not self._hidden)
 
     def begin(self, names: list[str], settings: dict[str, Any]) -> list[int]:
         """Begin or resume the run of these networks: the missing blocks; InputError if the folder holds another run."""
@@ -287,7 +279,7 @@ class Run:
             labels: dict[int, list[str | None]] = {}  # as written, whatever they mean to a network
 
             def todo() -> Blocks:
-                for index, entries in blocks(self.entries()):
+                for index, entries in blocks(self.source):
                     if index in mine:
                         labels[index] = list(map(written_label, entries))
                         yield index, entries
@@ -306,7 +298,7 @@ class Run:
         if self.records.directory is None or not present:
             return
         last = max(present)
-        for block, entries in islice(blocks(self.entries()), last + 1):
+        for block, entries in islice(blocks(self.source), last + 1):
             if block not in present:
                 continue
             try:

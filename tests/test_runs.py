@@ -122,7 +122,7 @@ def test_a_process_with_other_weights_stops_and_one_that_dies_is_named(tmp_path:
         from aliasing.runs import Run, join_ranks
         platform.node = lambda: "machine" + os.environ["RANK"]
         ranks = join_ranks()
-        run = Run(open_images([numpy.zeros((8, 8, 3), numpy.uint8)]), None, Records(Path({str(tmp_path)!r})), ranks)
+        run = Run(open_images([numpy.zeros((8, 8, 3), numpy.uint8)]), Records(Path({str(tmp_path)!r})), ranks)
         try:
             run.measure("net", ["net"], {{"weights": platform.node()}}, lambda blocks, seen: iter(()))
         except InputError as error:
@@ -198,7 +198,7 @@ def test_a_second_run_on_the_same_folder_is_refused_with_who_holds_it(tmp_path: 
 
 def test_processes_that_share_no_folder_are_told_so(photographs: Path) -> None:
     with pytest.raises(UsageError, match="2 processes share a run through its folder: add --out DIR"):
-        Run(open_images(photographs), None, Records(), Ranks(0, ("here", "there")))
+        Run(open_images(photographs), Records(), Ranks(0, ("here", "there")))
 
 
 COMMANDS = {

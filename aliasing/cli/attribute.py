@@ -19,7 +19,6 @@ from aliasing.cli.shared import (
     add_operator,
     add_protocol,
     add_run,
-    images_of,
     measuring,
     print_result,
     skipped_lines,
@@ -51,8 +50,7 @@ def run(arguments: argparse.Namespace) -> None:
     with measuring(arguments) as options:
         result = attribute(
             arguments.model,
-            images_of(arguments),
-            arguments.protocol,
+            protocol=arguments.protocol,
             operator=arguments.operator,
             taps=arguments.taps,
             placement=arguments.placement,

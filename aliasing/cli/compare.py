@@ -28,7 +28,6 @@ from aliasing.cli.shared import (
     add_labels,
     add_protocol,
     add_run,
-    images_of,
     measuring,
     named,
     print_result,
@@ -87,9 +86,8 @@ def run(arguments: argparse.Namespace) -> None:
     with measuring(arguments) as options:
         board = compare_networks(
             named(arguments.models, arguments.labels),
-            images_of(arguments),
-            arguments.protocol,
-            arguments.consistency,
+            protocol=arguments.protocol,
+            consistency=arguments.consistency,
             antialiased=arguments.antialias,
             recalibrate_on=arguments.recalibrate,
             installed=arguments.installed,

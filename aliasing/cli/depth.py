@@ -30,7 +30,6 @@ from aliasing.cli.shared import (
     add_run,
     check_animate,
     film_numbers,
-    images_of,
     measuring,
     print_json,
     skipped_lines,
@@ -38,6 +37,7 @@ from aliasing.cli.shared import (
 from aliasing.tables import cell, depth_rows, pair, render
 
 if TYPE_CHECKING:
+    from aliasing.images import ImageSource
     from aliasing.protocols import ViewProtocol
 
 SUMMARY = "follow a shift through a network, layer by layer"
@@ -108,22 +108,22 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
 
-    images, out = images_of(arguments), arguments.out
+    out = arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
     profile = probe_depth(
-        arguments.models, images, protocol, layers=layers, sites_every=arguments.sites_every, **options
+        arguments.models, protocol=protocol, layers=layers, sites_every=arguments.sites_every, **options
     )
     answers = None
     if len(arguments.models) > 1:
         beside = {**options, "out": out / "answers" if out else None}
-        answers = measure_jitter(arguments.models, images, protocol, **beside)
+        answers = measure_jitter(arguments.models, protocol=protocol, **beside)
     if options["ranks"].rank > 0:
         return {}
     summary = profile.summary()
     if arguments.lie:
         asked = {"layers": layers, "limit": arguments.lie, "device": arguments.device}
-        derived = [lie_error(model, images, **asked) for model in arguments.models]
+        derived = [lie_error(model, options["images"], **asked) for model in arguments.models]
         summary["lie"] = {result.model: result.summary() for result in derived}
         if out:
             plots.save(plots.lie(derived), out / "lie.png")
@@ -136,21 +136,21 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
         write_json(out / "summary.json", summary)
         plots.save(plots.depth(profile), out / "figure.png")
     if arguments.animate:
-        _film(arguments, protocol, summary)
+        _film(arguments, options["images"], protocol, summary)
     return summary
 
 
-def _film(arguments: argparse.Namespace, protocol: "ViewProtocol", summary: dict[str, Any]) -> None:
+def _film(
+    arguments: argparse.Namespace, images: "ImageSource", protocol: "ViewProtocol", summary: dict[str, Any]
+) -> None:
     """The feature maps of each network while the first usable image moves."""
     from aliasing import plots
     from aliasing.depth.feature_maps import INPUT, choose_layers, drawn_channels, follow_maps
-    from aliasing.images import open_images
     from aliasing.models import load_model
     from aliasing.provenance import write_json
 
     networks = [load_model(name) for name in arguments.models]
-    entries = iter(open_images(images_of(arguments)))
-    image = next(entry for entry in entries if entry.name not in summary["images"]["skipped"]).load()
+    image = next(entry for entry in images if entry.name not in summary["images"]["skipped"]).load()
     layers = [INPUT, *choose_layers(networks[0])] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
     followed = []
     for network in networks:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import add_drawn_images, add_protocol, source_of, write_and_print
+from aliasing.cli.shared import add_drawn_images, add_protocol, add_seed, source_of, write_and_print
 
 if TYPE_CHECKING:
     from aliasing.depth.features import Features
@@ -34,8 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--channel", type=int, metavar="N", help="the channel that is drawn (default: a typical one)")
     add_protocol(parser, use="how the image moves")
-    parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols with random views")
+    add_seed(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write summary.json, figure.png, layers.png and filters.png here"
     )
@@ -53,7 +52,6 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.layers,
         filters=arguments.filters,
         channel=arguments.channel,
-        limit=arguments.limit,
         seed=arguments.seed,
     )
     write_and_print(arguments, result, _report(result, arguments.out))

@@ -14,7 +14,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from aliasing.cli.shared import add_labels, loaded_as, named
+from aliasing.cli.shared import add_choice, add_labels, loaded_as, named
 
 SUMMARY = "train a network for a few more epochs"
 
@@ -41,12 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="float32",
         help="that of convolutions; weights stay float32; bfloat16 is faster on recent CPUs (default float32)",
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
+    add_choice(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, write, print."""
-    from aliasing.images import open_images
+    from aliasing.images import choose_images, open_images
     from aliasing.models import load_model
     from aliasing.runs import ALONE, hold, keep_apart
     from aliasing.surgery import save
@@ -62,9 +62,10 @@ def run(arguments: argparse.Namespace) -> None:
     (model,) = map(load_model, named([arguments.model], arguments.labels))
     images = open_images(arguments.data)
     keep_apart(images, arguments.out)
+    images = choose_images(images, limit=arguments.limit, sample=arguments.sample, seed=arguments.seed)
     with hold(arguments.out, ALONE):
         tell = partial(print, flush=True)
-        tuned = finetune(model, images, arguments.out, recipe, limit=arguments.limit, tell=tell)
+        tuned = finetune(model, images, arguments.out, recipe, tell=tell)
         weights = arguments.out / "weights.safetensors"
         save(tuned, weights)
     print(f"trained on {tuned.notes[-1]}")

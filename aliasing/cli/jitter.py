@@ -29,7 +29,6 @@ from aliasing.cli.shared import (
     add_run,
     check_animate,
     film_numbers,
-    images_of,
     measuring,
     named,
     print_result,
@@ -72,7 +71,6 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
 
-    images = images_of(arguments)
     protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
     if arguments.animate:
         check_animate(arguments, protocol)
@@ -80,19 +78,13 @@ def run(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--animate needs class probabilities; leave out --output {arguments.output}")
     with measuring(arguments) as options:
         models = named(arguments.models, arguments.labels)
-        result = measure_jitter(
-            models,
-            images,
-            protocol,
-            output=arguments.output,
-            **options,
-        )
+        result = measure_jitter(models, protocol=protocol, output=arguments.output, **options)
         if options["ranks"].rank > 0:
             return
         summary = result.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            traces = write_examples(result, models, images, arguments.out / "examples")
+            traces = write_examples(result, models, options["images"], arguments.out / "examples")
             plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
             if arguments.animate:
                 if not traces:

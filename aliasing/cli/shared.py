@@ -12,6 +12,7 @@ from aliasing.kinds import DEFAULT_OPERATOR, INPUTS, OPERATORS, PROTOCOLS, RESAM
 from aliasing.tables import FORMATS
 
 if TYPE_CHECKING:
+    from aliasing.images import ImageSource
     from aliasing.protocols import ViewProtocol
 
 _SKIPPED_SHOWN = 10
@@ -38,11 +39,24 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         help="rotate photographs as their EXIF data say (default), or leave them as they are stored, as torchvision's"
         " and timm's readers do, and so published accuracies",
     )
+    add_choice(parser)
+
+
+def add_choice(parser: argparse.ArgumentParser) -> None:
+    """Add the options for measuring on some of the images."""
+    parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only (see --sample)")
+    parser.add_argument(
+        "--sample",
+        type=int,
+        metavar="N",
+        help="use N images drawn at random, by the seed and the hash of each image's bytes, not by name or place",
+    )
 
 
 def add_drawn_images(parser: argparse.ArgumentParser) -> None:
     """Which images are measured, by position; the first is drawn."""
     parser.add_argument("images", nargs="+", metavar="IMAGE", help=f"{known_images()}; the first is drawn")
+    add_choice(parser)
 
 
 def add_protocol(
@@ -102,10 +116,9 @@ def add_operator(parser: argparse.ArgumentParser, taps: str) -> None:
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the options for the size of a run, its seed, and its results."""
-    parser.add_argument("--limit", type=int, metavar="N", help="use the first N images only")
+    """Add the options for the batches of a run, its seed, and its results."""
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="batch size in views (default 16)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="for protocols with random views")
+    add_seed(parser)
     parser.add_argument(
         "--timeout",
         type=float,
@@ -114,6 +127,13 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, records/ and figure.png here")
     add_format(parser)
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    """Add the option for the seed."""
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="for protocols with random views, and for --sample"
+    )
 
 
 def add_format(parser: argparse.ArgumentParser, json: str = "print the summary instead of a table") -> None:
@@ -132,16 +152,14 @@ def add_format(parser: argparse.ArgumentParser, json: str = "print the summary i
 def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """Hold the folder of a measurement, and send what networks print to standard error.
 
-    Yields the measurement's arguments from the options of `add_run` and, where the command has them, `add_execution`,
-    and its ``ranks``, the processes that share it; only the first of them writes and prints the result.
+    Yields the measurement's arguments from the options of `add_images`, `add_run` and, where the command has them,
+    `add_execution`, and its ``ranks``, the processes that share it; only the first of them writes and prints.
     """
     from aliasing.runs import hold, join_ranks
 
-    source_of(arguments)  # before there is a folder
+    options: dict[str, Any] = {"images": source_of(arguments)}  # before there is a folder
+    options |= {name: getattr(arguments, name) for name in ("batch_size", "seed", "out", "timeout")}
     ranks = join_ranks()
-    options: dict[str, Any] = {
-        name: getattr(arguments, name) for name in ("limit", "batch_size", "seed", "out", "timeout")
-    }
     options |= {"progress": not arguments.json, "ranks": ranks}
     if "compile" in arguments:
         options |= {"precision": arguments.precision, "device": arguments.device, "compiled": arguments.compile}
@@ -184,16 +202,6 @@ def loaded_as(weights: Path, model: str) -> str:
     return f"file:{weights}@{model}"
 
 
-def images_of(arguments: argparse.Namespace) -> Any:
-    """The images for `aliasing.images.open_images`: one path or several, already opened if they stay as stored."""
-    images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
-    if getattr(arguments, "orientation", "upright") == "upright":
-        return images
-    from aliasing.images import open_images
-
-    return open_images(images, arguments.orientation)
-
-
 def add_labels(parser: argparse.ArgumentParser) -> None:
     """Add the option for the names of classes."""
     parser.add_argument(
@@ -215,14 +223,16 @@ def named(models: Sequence[str], labels: Path | None) -> Sequence[Any]:
     return [load_model(model, labels=names) for model in models]
 
 
-def source_of(arguments: argparse.Namespace) -> Any:
-    """Open the images, and check that ``--out`` is not among them."""
-    from aliasing.images import open_images
+def source_of(arguments: argparse.Namespace) -> "ImageSource":
+    """Open the images, check that ``--out`` is not among them, and keep those of ``--limit`` or ``--sample``."""
+    from aliasing.images import choose_images, open_images
     from aliasing.runs import keep_apart
 
-    source = open_images(images_of(arguments))
+    images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
+    source = open_images(images, getattr(arguments, "orientation", "upright"))
     keep_apart(source, arguments.out)
-    return source
+    seed = getattr(arguments, "seed", 0)
+    return choose_images(source, limit=arguments.limit, sample=arguments.sample, seed=seed, progress=not arguments.json)
 
 
 def print_json(summary: dict[str, Any]) -> None:

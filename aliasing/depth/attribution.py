@@ -198,6 +198,7 @@ def attribute(
     placement: Literal["after", "before"] = "after",
     sites: Sequence[str] | None = None,
     limit: int | None = None,
+    sample: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     out: str | Path | None = None,
@@ -211,7 +212,8 @@ def attribute(
     ----------
     model : str, nn.Module or Classifier
         It stays as it is.
-    images, protocol, limit, batch_size, seed, out, progress, ranks, timeout : as in :func:`aliasing.measure_jitter`
+    images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout
+        As in :func:`aliasing.measure_jitter`.
     operator : str
         As in :func:`aliasing.antialias`; not one whose branches must share a selection ("aps").
     taps : str or sequence of float
@@ -245,7 +247,7 @@ def attribute(
     treatment = Treatment(operator, taps, placement)
     taps = taps if OPERATORS[operator].takes_taps else None
     own = {"operator": operator, "taps": taps, "placement": placement, "sites": sites}
-    run, settings = open_run(images, protocol, limit, batch_size, seed, out, progress, ranks, timeout, own)
+    run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     given = load_model(model)
     with at_work(given.name, ["a picture of zeros"], timeout):
         identity = identify(given)

@@ -15,7 +15,6 @@ itself, the layer ``input``, shows how much.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,7 +26,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate, Mean
 from aliasing.fitting import Size
 from aliasing.hooks import seen
-from aliasing.images import BadImage, Clip, Image, ImageSource, open_images
+from aliasing.images import BadImage, Clip, Image, choose_images
 from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import ViewProtocol, make_protocol
@@ -298,11 +297,13 @@ def average_change(
     layers: Sequence[str] | None = None,
     *,
     limit: int | None = None,
+    sample: int | None = None,
     seed: int = 0,
 ) -> AverageChange:
     """How much the global averages of chosen layers change from view to view: the mean over images, with its interval.
 
-    The parameters are those of :func:`follow_maps`; ``images`` and ``limit`` as in :func:`aliasing.measure_jitter`.
+    The parameters are those of :func:`follow_maps`; ``images``, ``limit`` and
+    ``sample`` as in :func:`aliasing.measure_jitter`.
 
     Raises
     ------
@@ -317,15 +318,13 @@ def average_change(
     >>> found.layers["0"].value < 1e-4
     True
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit is a number of images, at least 1; got {limit}")
     network, protocol = evaluated(load_model(model)), make_protocol(protocol)
-    source = images if isinstance(images, ImageSource) else open_images(images)
+    source = choose_images(images, limit=limit, sample=sample, seed=seed)
     names = list(layers) if layers is not None else [INPUT, *choose_layers(network)]
     means = {name: Mean() for name in names}
     skipped: dict[str, str] = {}
     count = 0
-    for entry in islice(iter(source), limit):
+    for entry in source:
         try:
             views = protocol.views(entry.load(), network, seed)
         except BadImage as error:

@@ -22,7 +22,7 @@ from aliasing.depth.feature_maps import (
 )
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate
-from aliasing.images import ImageSource, open_images
+from aliasing.images import choose_images
 from aliasing.models import Classifier, load_model
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import command_line, versions
@@ -121,6 +121,7 @@ def probe_features(
     filters: str | None = None,
     channel: int | None = None,
     limit: int | None = None,
+    sample: int | None = None,
     seed: int = 0,
 ) -> Features:
     """Probe a network's feature maps: the change of their averages over images, and the maps of the first image.
@@ -141,8 +142,10 @@ def probe_features(
         The channel that is drawn; by default each layer's typical one.
     limit : int, optional
         Use the first N images only.
+    sample : int, optional
+        Use N images, drawn at random by the seed and the hashes of their bytes.
     seed : int
-        For protocols that draw at random.
+        For protocols that draw at random, and for ``sample``.
 
     Returns
     -------
@@ -168,9 +171,9 @@ def probe_features(
     if channel is not None and channel < 0:
         raise UsageError(f"channels are numbered from 0; got channel {channel}")
     network, moved = load_model(model), make_protocol(protocol)
-    source = images if isinstance(images, ImageSource) else open_images(images)
+    source = choose_images(images, limit=limit, sample=sample, seed=seed)
     names = list(layers) if layers else [INPUT, *choose_layers(network)]
-    change = average_change(network, source, moved, names, limit=limit, seed=seed)
+    change = average_change(network, source, moved, names, seed=seed)
     first = next(entry for entry in source if entry.name not in change.skipped).load()
     moving = follow_maps(network, first, moved, names, seed=seed)
     every = convolutions(network)
@@ -185,7 +188,7 @@ def probe_features(
         "identity": network.identity,
         "weights": network.weights,
         "images": {"source": source.description, "used": change.images, "skipped": change.skipped},
-        "settings": {"protocol": moved.parameters(), "limit": limit, "seed": seed},
+        "settings": {"protocol": moved.parameters(), "limit": source.limit, "sample": source.sample, "seed": seed},
         "drawn": drawn,
     }
     view = moving.pictures[:1]

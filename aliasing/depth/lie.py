@@ -23,7 +23,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,7 @@ from aliasing.depth.layers import Layer, choose_layers
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Mean
 from aliasing.hooks import seen
-from aliasing.images import BadImage, Image, ImageSource, open_images
+from aliasing.images import BadImage, Image, ImageSource, choose_images
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, load_model
@@ -116,6 +115,7 @@ def lie_error(
     layers: str | Sequence[str] = "blocks",
     direction: tuple[float, float] = (1.0, 1.0),
     limit: int | None = None,
+    sample: int | None = None,
     batch_size: int = 8,
     device: str = "cpu",
 ) -> LieProfile:
@@ -132,6 +132,8 @@ def lie_error(
         (dy, dx) in pixels per unit of the derivative.
     limit : int, optional
         Use the first N images only.
+    sample : int, optional
+        Use N images, drawn at random by the hashes of their bytes.
     batch_size : int
         Images per batch.
     device : str
@@ -157,7 +159,7 @@ def lie_error(
     classifier = evaluated(load_model(model), device)
     if classifier.dtype in (torch.float16, torch.bfloat16):
         classifier = replace(classifier, module=copy.deepcopy(classifier.module).float())
-    source = images if isinstance(images, ImageSource) else open_images(images)
+    source = choose_images(images, limit=limit, sample=sample)
     with at_work(classifier.name, ["a picture of zeros"]):
         record = record_calls(*probe_of(classifier, None))
     chosen = [
@@ -170,7 +172,7 @@ def lie_error(
     network = _Differentiated(classifier.module, chosen, direction)
     means: dict[tuple[str, str], Mean] = {}
     total, not_finite = Mean(), list[str]()
-    for names, batch in _batches(classifier, source, limit, batch_size):
+    for names, batch in _batches(classifier, source, batch_size):
         with at_work(classifier.name, names):
             if not total.images and not not_finite:
                 require_independence(classifier, batch, device)
@@ -186,12 +188,10 @@ def lie_error(
     return LieProfile(classifier.name, network.method, total.images, layer_names, tuple(not_finite), total, means)
 
 
-def _batches(
-    classifier: Classifier, source: ImageSource, limit: int | None, size: int
-) -> Iterator[tuple[list[str], Any]]:
+def _batches(classifier: Classifier, source: ImageSource, size: int) -> Iterator[tuple[list[str], Any]]:
     """The names of images, and their preprocessed views, in batches."""
     names, pictures = [], []
-    for entry in islice(source, limit):
+    for entry in source:
         try:
             image = entry.load()
             if not isinstance(image, Image):

@@ -57,6 +57,7 @@ def probe_depth(
     layers: str | Sequence[str] = "blocks",
     sites_every: int = SITES_EVERY,
     limit: int | None = None,
+    sample: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     device: str = "cpu",
@@ -83,10 +84,12 @@ def probe_depth(
         Measure the downsampling sites only on every ``sites_every``-th image: a dense map costs stride² times as much.
     limit : int, optional
         Use the first N images only.
+    sample : int, optional
+        Use N images, drawn at random, as in :func:`aliasing.measure_jitter`.
     batch_size : int
         Views per batch; all views of an image are in one batch.
     seed : int
-        For protocols with random views.
+        For protocols with random views, and for ``sample``.
     device : str
         "cpu", "cuda" (or "cuda:1"), "mps": where the networks run and their maps are compared.
     out : str or Path, optional
@@ -127,7 +130,7 @@ def probe_depth(
     Execution(device)
     chosen = layers if isinstance(layers, str) else list(layers)
     own = {"layers": chosen, "sites_every": sites_every, "device": device}
-    run, settings = open_run(images, protocol, limit, batch_size, seed, out, progress, ranks, timeout, own)
+    run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
         for given in each_network(model):

@@ -4,8 +4,9 @@ A source is iterated entry by entry, always in the same order. An entry costs no
 uint8 RGB pixels, upright by default, or the reason why it cannot. Labels are kept as they are written.
 """
 
+from aliasing.images.chosen import choose_images
 from aliasing.images.entries import Clip, Entry, Image, ImageSource
 from aliasing.images.opening import open_images
 from aliasing.images.pixels import BadImage, decode
 
-__all__ = ["BadImage", "Clip", "Entry", "Image", "ImageSource", "decode", "open_images"]
+__all__ = ["BadImage", "Clip", "Entry", "Image", "ImageSource", "choose_images", "decode", "open_images"]

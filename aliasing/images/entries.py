@@ -105,6 +105,10 @@ class ImageSource:
         Whether EXIF orientations are applied.
     folders : tuple of Path
         The folders that it walks: any file put there may become one of its images.
+    limit : int, or None
+        If these are the first N images of a longer stream, N.
+    sample : dict, or None
+        If these were drawn from a longer stream: how many ``images``, and the ``seed``.
     """
 
     description: str
@@ -112,6 +116,8 @@ class ImageSource:
     class_names: tuple[str, ...] | None = None
     orientation: str = UPRIGHT
     folders: tuple[Path, ...] = ()
+    limit: int | None = None
+    sample: dict[str, int] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", one_line(self.description))

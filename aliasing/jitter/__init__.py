@@ -62,6 +62,7 @@ def measure_jitter(
     *,
     output: str = "probabilities",
     limit: int | None = None,
+    sample: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     precision: str = "float32",
@@ -87,11 +88,13 @@ def measure_jitter(
         classifier: the cosine distance between the views' embeddings, and whether the nearest neighbour among the other
         images changes.
     limit : int, optional
-        Use the first N images only.
+        Use the first N images only. In a folder with a subfolder for each class they are of the first classes.
+    sample : int, optional
+        Use N images, drawn at random by the seed and the hashes of their bytes (:mod:`aliasing.images.chosen`).
     batch_size : int
         Views per batch.
     seed : int
-        For protocols with random views.
+        For protocols with random views, and for ``sample``.
     precision : {"float32", "bfloat16", "verified"}
         ``verified`` uses bfloat16, repeats in float32 wherever rounding could have changed an answer, audits a random
         part of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`). On
@@ -147,7 +150,7 @@ def measure_jitter(
         "compile": compiled,
         **({"gallery": kind.gallery} if kind.gallery else {}),
     }
-    run, settings = open_run(images, protocol, limit, batch_size, seed, out, progress, ranks, timeout, own)
+    run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
         for network in each_network(model):
@@ -283,7 +286,7 @@ def _way_of(subject: _Subject, run: Run) -> _Way:
         return in_batches(subject.network(subject.execution), batch_size), compare, None
     fast, exact = (subject.network(replace(subject.execution, half=half)) for half in (True, False))
     model, protocol = subject.model, subject.protocol
-    bound = calibrate(model, fast, exact, run.entries(), protocol, seed=seed, batch_size=batch_size)
+    bound = calibrate(model, fast, exact, iter(run.source), protocol, seed=seed, batch_size=batch_size)
     verification = Verification(fast, exact, bound, seed, batch_size)
     return verification.show, verification.compare, bound
 

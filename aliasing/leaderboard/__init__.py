@@ -33,7 +33,7 @@ import torch
 
 from aliasing import tables
 from aliasing.errors import InputError, UsageError
-from aliasing.images import ImageSource, open_images
+from aliasing.images import choose_images, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, PairMetrics, measure_jitter
 from aliasing.jitter.network import Execution, has_fast_bfloat16
 from aliasing.jitter.precision import PRECISIONS
@@ -212,6 +212,7 @@ def compare_networks(
     recalibrate_on: Any = None,
     installed: bool = False,
     limit: int | None = None,
+    sample: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     precision: str = "float32",
@@ -229,7 +230,7 @@ def compare_networks(
     models : str, nn.Module or Classifier, or a sequence of them
         Names as for :func:`aliasing.load_model`; one with ``*``, ``?`` or ``[`` means all networks that
         :func:`aliasing.models.available_models` finds for it (``"timm:*lite*"``).
-    images, limit, batch_size, seed, precision, device, compiled, progress, ranks, timeout
+    images, limit, sample, batch_size, seed, precision, device, compiled, progress, ranks, timeout
         As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 if most answers
         come from it.
     protocol, consistency : str or ViewProtocol
@@ -279,13 +280,13 @@ def compare_networks(
     if recalibrate_on is not None and not conversions:
         raise UsageError("--recalibrate needs a conversion to recalibrate: give --antialias too")
     keep_freed_memory()
-    source = images if isinstance(images, ImageSource) else open_images(images)
+    source = choose_images(images, limit=limit, sample=sample, seed=seed, progress=progress)
     # Opened once: the first conversion would exhaust an iterator.
     calibration = None if recalibrate_on is None else open_images(recalibrate_on)
     folder = None if out is None else Path(out)
     keep_apart(source, folder)
     speed = _Speed(folder, batch_size, execution, ranks)
-    options: dict[str, Any] = {"limit": limit, "batch_size": batch_size, "seed": seed, "progress": progress}
+    options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
     options |= {"precision": precision, "device": device, "compiled": compiled, "ranks": ranks, "timeout": timeout}
     networks: dict[str, Measured] = {}
     unmeasured: dict[str, str] = {}
@@ -334,7 +335,8 @@ def compare_networks(
             networks[name] = replace(measured, sibling=sibling_of(name, measured.group, plain))
     settings = {
         "images": source.description,
-        "limit": limit,
+        "limit": source.limit,
+        "sample": source.sample,
         "protocol": protocol.parameters(),
         "consistency": consistency.parameters(),
         "antialiased": list(conversions),

@@ -14,8 +14,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,7 +28,7 @@ from aliasing.classes import count_labels, match_labels
 from aliasing.errors import InputError, UsageError
 from aliasing.fitting import crop_centre, fit
 from aliasing.identity import identify
-from aliasing.images import BadImage, Image, ImageSource, open_images
+from aliasing.images import BadImage, Image, ImageSource, choose_images
 from aliasing.models import Classifier, load_model
 from aliasing.models.classifier import retrained
 from aliasing.progress import duration, watched
@@ -81,6 +79,7 @@ def finetune(
     recipe: Recipe | None = None,
     *,
     limit: int | None = None,
+    sample: int | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Network:
     """Fine-tune a network on labelled images; an interrupted run can be resumed.
@@ -96,6 +95,8 @@ def finetune(
     recipe : Recipe, optional
     limit : int, optional
         Use the first N images only.
+    sample : int, optional
+        Use N images, drawn at random by the recipe's seed and the hashes of their bytes.
     tell : callable, optional
         Is given a line after each epoch: the loss, the accuracy on the augmented images, and the time left.
 
@@ -142,9 +143,9 @@ def finetune(
     scale = find_scale(network)
     if scale.scale.of_labels:
         raise UsageError(f"{network.name} gives {scale.name}; training needs one class per image")
-    settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": limit}))
+    source = choose_images(images, limit=limit, sample=sample, seed=recipe.seed)
+    settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": source.limit}))
     given, network = network, replace(network, scale=scale.name)
-    source = open_images(images)
     keep_apart(source, out)
     training = _training_set(network, source, out, settings)
     if training.unused:
@@ -293,10 +294,9 @@ class _TrainingSet:
 def _training_set(model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]) -> _TrainingSet:
     """The centres of the images, resized for the network, and their labels; wrong images leave the folder free."""
     file, claim = out / "images.npz", out / "settings.json"
-    entries = partial(islice, images, settings["limit"])
     if claim.exists():
         inputs = InputsDigest()
-        inputs.add(map(input_of, entries()))
+        inputs.add(map(input_of, images))
         settings = {**settings, "images": str(inputs)}
         before = json.loads(claim.read_text())
         differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
@@ -306,12 +306,12 @@ def _training_set(model: Classifier, images: ImageSource, out: Path, settings: d
             )
         if file.exists():
             return _read(file, settings)
-    matched = match_labels(model, count_labels(entries()), defined=images.class_names, source=images.description)
+    matched = match_labels(model, count_labels(images), defined=images.class_names, source=images.description)
     if matched.matched < matched.labelled:
         raise InputError(matched.cautions[0].removeprefix("no accuracy: "))
     squares, labels, inputs = [], [], InputsDigest()
     unusable: dict[str, str] = {}
-    for entry in tqdm(entries(), desc="reading images", disable=not watched(), leave=False):
+    for entry in tqdm(images, desc="reading images", disable=not watched(), leave=False):
         label = matched(entry.label)
         try:
             image = entry.load()
