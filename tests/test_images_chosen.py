@@ -17,6 +17,7 @@ from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
 from aliasing.images import ImageSource, choose_images, open_images
 from tests.image_files import write_tree
+from tests.small_network import NAME
 
 Picture = tuple[int, int | None]
 """A grey level, which makes a picture, and its label."""
@@ -153,7 +154,7 @@ def test_commands_draw_the_sample(command: str, tmp_path: Path, capsys: pytest.C
     folder, out = photographs(tmp_path / "a"), tmp_path / "out"
     words = [
         *command.split(),
-        "module:tests.small_network:make",
+        NAME,
         "--images",
         str(folder),
         "--sample",
