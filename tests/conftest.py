@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: it is the processes that share the cores
+
 import huggingface_hub.constants
 import pytest
 import torch
@@ -31,6 +33,14 @@ class OneSeed:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self) -> None:
         torch.manual_seed(0)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A process for each core up to four, as one takes up to 2 GB; few files do not pay for the start of several."""
+    named = {Path(argument.partition("::")[0]) for argument in config.args}
+    most = len(named) // 10 if all(map(Path.is_file, named)) else 4
+    workers = min(len(os.sched_getaffinity(0)), most, 4)
+    return workers if workers > 1 else 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
