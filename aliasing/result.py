@@ -110,8 +110,8 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     Parameters
     ----------
     folder : str or Path
-        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``spectrum`` or ``features``, or
-        the ``out`` of their functions.
+        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``cure``, ``spectrum`` or
+        ``features``, or the ``out`` of their functions.
 
     Returns
     -------
@@ -133,6 +133,7 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     ...     al.open(folder).summary()["models"]["Sequential"]["pairs"]
     16
     """
+    from aliasing.curing import Cure
     from aliasing.depth.attribution import Attribution
     from aliasing.depth.features import Features
     from aliasing.depth.profile import Profile
@@ -146,6 +147,7 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
         "networks": networks,
         "depth": Profile,
         "attribution": Attribution,
+        "cure": Cure,
         "spectrum": OperatorSurvey,
         "features": Features,
     }
@@ -158,14 +160,15 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         what = "no such folder" if not folder.exists() else "it holds no summary.json"
         raise InputError(
-            f"{folder}: {what}; give the --out folder of a jitter, compare, depth, attribute, spectrum or features run"
+            f"{folder}: {what}; give the --out folder of a run of jitter, compare, depth, attribute, cure, spectrum or"
+            " features"
         )
     summary = read_json(path)
     found = kind_of(summary)
     if found is None:
         raise InputError(
-            f"{folder}: its summary.json is not that of a run; there are runs of jitter, depth, attribute, spectrum and"
-            " features"
+            f"{folder}: its summary.json is not that of a run; there are runs of jitter, depth, attribute, cure,"
+            " spectrum and features"
         )
     if kind not in (None, found):
         raise InputError(f"{folder}: its summary.json is that of {found}, not of {kind}")
@@ -177,9 +180,11 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
 
 def kind_of(summary: Any) -> str | None:
-    """The kind of a summary: "networks", "depth", "attribution", "spectrum" or "features"; None if it is unknown."""
+    """The kind of a summary ("networks", "depth", "attribution", "cure", "spectrum", "features"); None if unknown."""
     if not isinstance(summary, dict):
         return None
+    if _mapping(summary, "cure") and _mapping(summary, "models"):
+        return "cure"
     if _mapping(summary, "variants") and isinstance(summary.get("sites"), list) and "model" in summary:
         return "attribution"
     if _mapping(summary, "models"):

@@ -20,7 +20,9 @@ __all__ = [
     "Row",
     "attribution_rows",
     "attribution_table",
+    "candidate_rows",
     "cell",
+    "cure_tables",
     "depth_rows",
     "difference_rows",
     "flat",
@@ -173,16 +175,39 @@ def jitter_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
 
 
 def jitter_columns(summary: Mapping[str, Any]) -> list[Row]:
-    """The rows with the paired differences beside the measures: ``minus``, the other network, and ``…_minus_first``."""
+    """The rows with the paired differences beside the measures: ``minus``, the other network, and ``…_minus_first``.
+
+    If differences from a second network are there too, they are called ``…_minus_`` and its name.
+    """
     rows, differences = jitter_rows(summary), difference_rows(summary)
-    if not differences:
-        return rows
-    by_network = {row["network"]: row for row in differences}
-    columns = [column for column in differences[0] if column not in ("network", "minus")]
+    for number, first in enumerate(dict.fromkeys(row["minus"] for row in differences)):
+        by_network = {row["network"]: row for row in differences if row["minus"] == first}
+        columns = [column for column in differences[0] if column not in ("network", "minus")]
+        for row in rows:
+            found = by_network.get(row["network"], {})
+            row |= {} if number else {"minus": found.get("minus")}
+            row |= {f"{column}_minus_{first if number else 'first'}": found.get(column) for column in columns}
+    return rows
+
+
+def cure_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
+    """The candidates of a cure, its networks, and their paired differences; as CSV, the networks with differences."""
+    if form == "csv":
+        return [render(jitter_columns(summary), form)]
+    return _rendered([(candidate_rows(summary), "")], form, summary, "table") + jitter_tables(summary, form)
+
+
+def candidate_rows(summary: Mapping[str, Any]) -> list[Row]:
+    """One row per candidate of a cure, on the training images that compared them, and why it was not chosen."""
+    candidates = summary["cure"]["candidates"]
+    columns = [measure.name for measure in measures_in(summary, "table") if measure.name in candidates[0]]
     return [
-        {**row, "minus": found.get("minus"), **{f"{column}_minus_first": found.get(column) for column in columns}}
-        for row in rows
-        for found in [by_network.get(row["network"], {})]
+        {
+            "candidate": row["candidate"],
+            **{column: row.get(column) for column in columns},
+            "chosen": row["why_not"] or "chosen",
+        }
+        for row in candidates
     ]
 
 

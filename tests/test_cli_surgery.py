@@ -96,6 +96,17 @@ def test_finetune_leaves_a_converted_network(tmp_path: Path, capsys: pytest.Capt
     assert [site.status for site in al.find_sites(loaded)][:2] == ["anti-aliased"] * 2
 
 
+def test_antialias_recalibrates_on_some_hundreds_of_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 3), np.uint8)
+    for number, pixels in enumerate(noise):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    command = ["antialias", NAME, "--scheme", "all", "--recalibrate", str(tmp_path)]
+    assert main([*command, "--recalibrate-limit", "4"]) == 0
+    assert "batch-norm statistics from 4 images (" in capsys.readouterr().out
+    assert main(command) == 0
+    assert "batch-norm statistics from 6 images (" in capsys.readouterr().out
+
+
 def test_finetune_with_a_wrong_path_leaves_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["finetune", NAME, "--data", str(tmp_path / "nowhere"), "--out", str(tmp_path / "run")]) == 1
     assert capsys.readouterr().err.count("\n") == 1

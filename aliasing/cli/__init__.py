@@ -28,6 +28,7 @@ COMMANDS = (
     "sites",
     "antialias",
     "finetune",
+    "cure",
     "report",
     "models",
     "resamplers",

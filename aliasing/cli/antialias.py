@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheme", default="zhang2019", help="zhang2019 (default), all, pool or sites=NAME+NAME")
     parser.add_argument("--padding", help="reflect (default), replicate, zero, or circular for the whole network")
     parser.add_argument("--recalibrate", metavar="PATH", help="re-estimate the batch-norm statistics from these images")
+    parser.add_argument(
+        "--recalibrate-limit",
+        type=int,
+        default=512,
+        metavar="N",
+        help="from N of them, drawn at random with a fixed seed (default 512; more than there are: all)",
+    )
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write the converted network here")
 
 
@@ -36,6 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     from tabulate import tabulate
 
     from aliasing.errors import UsageError
+    from aliasing.images import choose_images
     from aliasing.models import load_model
     from aliasing.sites import find_sites, table
     from aliasing.surgery import antialias, recalibrate, save
@@ -53,8 +61,9 @@ def run(arguments: argparse.Namespace) -> None:
     )
     name = converted.name
     if arguments.recalibrate:
-        converted = recalibrate(converted, arguments.recalibrate)
-        print(converted.notes[-1])
+        images = choose_images(arguments.recalibrate, sample=arguments.recalibrate_limit, progress=True)
+        converted = recalibrate(converted, images)
+        print(f"{converted.notes[-1]} ({images.description})")
     columns = ("name", "kind", "stride", "status")
     rows = [{key: row[key] for key in columns} for row in table(find_sites(converted))]
     print(tabulate([row for row in rows if row["status"] != "global"], headers="keys"))

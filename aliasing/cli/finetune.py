@@ -14,7 +14,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from aliasing.cli.shared import add_choice, add_labels, loaded_as, named
+from aliasing.cli.shared import add_choice, add_labels, add_recipe, loaded_as, named, recipe_of
 
 SUMMARY = "train a network for a few more epochs"
 
@@ -27,20 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder for the state of the run and the result"
     )
-    parser.add_argument("--epochs", type=int, default=3, metavar="N", help="passes over the images (default 3)")
-    parser.add_argument(
-        "--learning-rate", type=float, default=0.01, metavar="R", help="that of the first step (default 0.01)"
-    )
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default 128)")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="for the order, crops and mirroring (default 0)"
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "bfloat16"),
-        default="float32",
-        help="that of convolutions; weights stay float32; bfloat16 is faster on recent CPUs (default float32)",
-    )
+    add_recipe(parser)
     add_choice(parser)
 
 
@@ -50,22 +37,15 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.models import load_model
     from aliasing.runs import ALONE, hold, keep_apart
     from aliasing.surgery import save
-    from aliasing.surgery.finetune import Recipe, finetune
+    from aliasing.surgery.finetune import finetune
 
-    recipe = Recipe(
-        epochs=arguments.epochs,
-        learning_rate=arguments.learning_rate,
-        batch_size=arguments.batch_size,
-        seed=arguments.seed,
-        precision=arguments.precision,
-    )
     (model,) = map(load_model, named([arguments.model], arguments.labels))
     images = open_images(arguments.data)
     keep_apart(images, arguments.out)
     images = choose_images(images, limit=arguments.limit, sample=arguments.sample, seed=arguments.seed)
     with hold(arguments.out, ALONE):
         tell = partial(print, flush=True)
-        tuned = finetune(model, images, arguments.out, recipe, tell=tell)
+        tuned = finetune(model, images, arguments.out, recipe_of(arguments), tell=tell)
         weights = arguments.out / "weights.safetensors"
         save(tuned, weights)
     print(f"trained on {tuned.notes[-1]}")

@@ -58,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the output that is compared; `embedding` for a network that is not a classifier",
     )
     add_execution(parser)
+    parser.add_argument(
+        "--against", metavar="NAME", help="print each network minus this one, instead of minus the first"
+    )
     add_run(parser)
     add_animate(parser, "the photograph whose answer from the first network changes most, along the protocol's path")
 
@@ -68,6 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.errors import InputError, UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.jitter.examples import write_examples
+    from aliasing.models import load_model
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
 
@@ -77,11 +81,13 @@ def run(arguments: argparse.Namespace) -> None:
         if not OUTPUTS[arguments.output].of_classes:
             raise UsageError(f"--animate needs class probabilities; leave out --output {arguments.output}")
     with measuring(arguments) as options:
-        models = named(arguments.models, arguments.labels)
+        models, against = named(arguments.models, arguments.labels), arguments.against
+        if against and against not in (names := [load_model(model).name for model in models]):
+            raise UsageError(f"--against {against}: it is not measured; choose one of {', '.join(names)}")
         result = measure_jitter(models, protocol=protocol, output=arguments.output, **options)
         if options["ranks"].rank > 0:
             return
-        summary = result.summary()
+        summary = result.summary(against)
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
             traces = write_examples(result, models, options["images"], arguments.out / "examples")

@@ -14,6 +14,7 @@ from aliasing.tables import FORMATS
 if TYPE_CHECKING:
     from aliasing.images import ImageSource
     from aliasing.protocols import ViewProtocol
+    from aliasing.surgery.finetune import Recipe
 
 _SKIPPED_SHOWN = 10
 
@@ -134,6 +135,32 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="for protocols with random views, and for --sample"
     )
+
+
+def add_recipe(parser: argparse.ArgumentParser) -> None:
+    """Add the options for training."""
+    parser.add_argument("--epochs", type=int, default=3, metavar="N", help="passes over the images (default 3)")
+    parser.add_argument(
+        "--learning-rate", type=float, default=0.01, metavar="R", help="that of the first step (default 0.01)"
+    )
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default 128)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="for the order, crops and mirroring (default 0)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="that of convolutions; weights stay float32; bfloat16 is faster on recent CPUs (default float32)",
+    )
+
+
+def recipe_of(arguments: argparse.Namespace) -> "Recipe":
+    """How to train, from the options of `add_recipe`."""
+    from aliasing.surgery.finetune import Recipe
+
+    names = ("epochs", "learning_rate", "batch_size", "seed", "precision")
+    return Recipe(**{name: getattr(arguments, name) for name in names})
 
 
 def add_format(parser: argparse.ArgumentParser, json: str = "print the summary instead of a table") -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 
 from aliasing import tables
-from aliasing.errors import InputError
+from aliasing.errors import InputError, UsageError
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.outputs import OUTPUTS, output_of_table
 from aliasing.outputs.base import Output
@@ -35,7 +35,7 @@ class _Measured:
     """The measures from the records of one network."""
 
     metrics: PairMetrics
-    minus_first: PairedMetrics
+    minus_reference: PairedMetrics
     images: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
@@ -79,14 +79,17 @@ class Jitter(Recorded):
 
     @cached_property
     def _measured(self) -> dict[str, _Measured]:
+        return self._measured_against(next(iter(self.models)))
+
+    def _measured_against(self, reference: str) -> dict[str, _Measured]:
         """The measures of each network, from one pass over the records of all of them side by side."""
-        output = self.output
+        output, place = self.output, list(self.models).index(reference)
         measured = {name: _Measured(PairMetrics(output=output), PairedMetrics(output=output)) for name in self.models}
         for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
-            first: pa.Table | None = None
-            for found, parts in zip(measured.values(), parts_of_all, strict=True):
+            first = pa.concat_tables([part.table for part in parts_of_all[place]])
+            for (name, found), parts in zip(measured.items(), parts_of_all, strict=True):
                 _require_same_inputs(parts_of_all[0], parts)
-                table = pa.concat_tables([part.table for part in parts])
+                table = first if name == reference else pa.concat_tables([part.table for part in parts])
                 found.metrics.add(table)
                 for part in parts:
                     found.images += len(part.images)
@@ -95,10 +98,8 @@ class Jitter(Recorded):
                     found.turned += len(part.turned)
                     found.bounds += [] if part.bound is None else [part.bound]
                     found.inputs.add(part.inputs)
-                if first is None:
-                    first = table
-                else:
-                    found.minus_first.add(first, table)
+                if name != reference:
+                    found.minus_reference.add(first, table)
         return measured
 
     def most_jittery(self, model: str) -> str | None:
@@ -112,25 +113,29 @@ class Jitter(Recorded):
                 found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
         return found[1]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self, against: str | None = None) -> dict[str, Any]:
         """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, from the records alone.
 
-        The keys are ``models`` (each network's measures), ``differences`` (each network minus the first, on the same
-        images, with the paired interval), ``images`` (how many, which were skipped and why), ``settings`` and
-        ``versions``.
+        The keys are ``models`` (each network's measures), ``differences`` (each network minus the first, or minus
+        ``against``, on the same images, with the paired interval), ``images`` (how many, which were skipped and why),
+        ``settings`` and ``versions``. UsageError if ``against`` was not measured.
         """
-        if self._kept is not None:
+        if against is not None and against not in self.models:
+            raise UsageError(f"differences against {against!r}: it was not measured, but {', '.join(self.models)}")
+        if self._kept is not None and against is None:
             return self._kept
+        reference = against or next(iter(self.models))
+        measured = self._measured if against is None else self._measured_against(against)
         networks: dict[str, Any] = {}
         differences: list[dict[str, Any]] = []
         skipped: dict[str, str] = {}
         images, turned, inputs = 0, 0, ""
-        for name, found in self._measured.items():
+        for name, found in measured.items():
             metrics, images, turned, inputs = found.metrics, found.images, found.turned, str(found.inputs)
             skipped |= found.skipped
-            if networks:
-                names = {"first": next(iter(networks)), "second": name, "images": found.minus_first.images}
-                estimates = {key: value.as_dict() for key, value in found.minus_first.estimates().items()}
+            if name != reference:
+                names = {"first": reference, "second": name, "images": found.minus_reference.images}
+                estimates = {key: value.as_dict() for key, value in found.minus_reference.estimates().items()}
                 differences.append({**names, **estimates})
             estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
             networks[name] = {
@@ -144,6 +149,8 @@ class Jitter(Recorded):
                 **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
                 **self.models[name],
             }
+        if self._kept is not None:
+            return {**self._kept, "differences": differences}
         return {
             "models": networks,
             "differences": differences,
@@ -157,9 +164,12 @@ class Jitter(Recorded):
             **made_with(self.settings),
         }
 
-    def table(self) -> pa.Table:
-        """One row per network: each measure with the ends of its interval, and the same minus the first network's."""
-        return pa.Table.from_pylist(tables.flat(tables.jitter_columns(self.summary())))
+    def table(self, against: str | None = None) -> pa.Table:
+        """One row per network: each measure with the ends of its interval, and the same minus the first network's.
+
+        ``against`` names another network to subtract; the column ``minus`` says which it is.
+        """
+        return pa.Table.from_pylist(tables.flat(tables.jitter_columns(self.summary(against))))
 
     def plot(self) -> "Figure":
         """The networks by measure (:func:`aliasing.plots.jitter`)."""

@@ -2,6 +2,7 @@
 
 from aliasing.plots.across import across
 from aliasing.plots.attribution import attribution
+from aliasing.plots.cure import cure
 from aliasing.plots.depth import depth, lie
 from aliasing.plots.feature_maps import filters, layers, moving_maps
 from aliasing.plots.film import save_film
@@ -16,6 +17,7 @@ __all__ = [
     "animated_maps",
     "animation",
     "attribution",
+    "cure",
     "depth",
     "filters",
     "jitter",

@@ -18,7 +18,7 @@ from aliasing import __version__
 from aliasing.errors import InputError, UsageError
 from aliasing.plots.jitter import short_name
 from aliasing.provenance import command_line, write_bytes
-from aliasing.report.runs import Run, identity_of, read_run, with_titles
+from aliasing.report.runs import Run, identity_of, parts_of, read_run, with_titles
 
 if TYPE_CHECKING:
     from aliasing.report.blocks import Section
@@ -38,7 +38,7 @@ def write_report(
     ----------
     runs : str, Path or Result, or a sequence of them
         Results of measurements, or the ``--out`` folders of ``jitter``, ``compare``, ``depth``, ``attribute``,
-        ``spectrum`` or ``features``.
+        ``cure``, ``spectrum`` or ``features``.
     path : str or Path
         The page; an existing file is replaced.
     title : str
@@ -89,7 +89,7 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     from aliasing.plots.svg import own_ids
     from aliasing.report.made import other_pictures, version_differences
 
-    runs = with_titles(runs)
+    runs = with_titles([part for run in runs for part in parts_of(run)])
     names = display_names(runs)
     differences = version_differences(runs)
     cautions = [f"the runs were made with different versions: {', '.join(differences)}"] if differences else []
@@ -107,7 +107,7 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     environment.filters["own_ids"] = lambda drawing: own_ids(drawing, f"c{next(numbers)}")
     script = _resource("page.js")
     page = environment.get_template("page.html").render(
-        title=title or _title(names),
+        title=title or _title(runs, names),
         sections=sections,
         cautions=cautions,
         style=_resource("page.css"),
@@ -145,7 +145,9 @@ def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
     ]
 
 
-def _title(names: Sequence[Mapping[str, str]]) -> str:
+def _title(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> str:
+    if runs[0].kind == "cure":
+        return f"The cure of {short_name(runs[0].summary['cure']['network'])}"
     shown = list(names[0].values())
     if not shown:
         return "Aliasing in downsampling"
@@ -154,6 +156,7 @@ def _title(names: Sequence[Mapping[str, str]]) -> str:
 
 def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> "list[Section]":
     """The page from top to bottom."""
+    from aliasing.report.cures import cure_section
     from aliasing.report.depths import attribution_section, depth_section, features_section, spectrum_table
     from aliasing.report.examples import example_sections, spectra_section
     from aliasing.report.made import made_section, missing_section
@@ -161,7 +164,7 @@ def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> "list[
 
     called = list(zip(runs, names, strict=True))
     of_kind = {kind: [pair for pair in called if pair[0].kind == kind] for kind in dict.fromkeys(r.kind for r in runs)}
-    sections: list[Section] = []
+    sections = [cure_section(run, number, its) for number, (run, its) in enumerate(of_kind.get("cure", []), 1)]
     for number, (run, its_names) in enumerate(of_kind.get("networks", []), 1):
         sections.append(networks_section(run, number, its_names))
         sections += example_sections(run, number, its_names)

@@ -66,6 +66,15 @@ def read_run(folder: str | Path) -> Run:
     return Run(folder, str(kind_of(summary)), summary)
 
 
+def parts_of(run: Run) -> list[Run]:
+    """A run and those that it consists of: a cure's are shown with it."""
+    if run.kind != "cure":
+        return [run]
+    from aliasing.curing.result import PARTS
+
+    return [run, *(read_run(run.folder / PARTS[name]) for name in ("jitter", "attribution"))]
+
+
 def with_titles(runs: Sequence[Run]) -> list[Run]:
     """The runs with titles: the protocol, or the folder if the protocols are the same.
 

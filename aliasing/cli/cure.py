@@ -1,0 +1,110 @@
+"""Cure a network: find the guilty sites, convert, fine-tune beside a control, and measure the gain on held-out images.
+
+examples:
+  aliasing cure file:net.pth@module:networks:resnet20 --train train.parquet --images test.parquet --out cure
+      three epochs for the converted network and for the control, which is the network as it is
+  aliasing cure resnet50 --train TRAINING --images HELD-OUT --out cure --dry-run
+      how long that would take on this machine, measured on a few images
+  aliasing cure resnet50 --train TRAINING --images HELD-OUT --candidates binomial3,before,all flc,all --out cure
+      a choice between two conversions (operator, taps, placement and sites, as in the names of converted networks)
+
+If interrupted, run the same command again: it resumes where it stopped, and ends with the same result. The folder holds
+weights.safetensors (with the conversion), summary.json, figure.png, and a folder for each run on the way;
+`aliasing report DIR` makes a page of it.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aliasing.cli.shared import (
+    add_format,
+    add_images,
+    add_labels,
+    add_protocol,
+    add_recipe,
+    loaded_as,
+    named,
+    print_result,
+    recipe_of,
+    skipped_lines,
+    source_of,
+)
+
+SUMMARY = "the whole way: find the guilty sites, convert, fine-tune beside a control, and prove the gain"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``aliasing cure``."""
+    parser.add_argument("model", metavar="NETWORK", help="a network (see `aliasing models`)")
+    add_labels(parser)
+    parser.add_argument("--train", required=True, metavar="PATH", help="labelled images to train on")
+    parser.add_argument("--train-sample", type=int, metavar="N", help="train on N of them, drawn at random")
+    add_images(parser)
+    add_protocol(parser, default="pad or crop, by the images' size")
+    parser.add_argument(
+        "--candidates",
+        nargs="+",
+        metavar="SPECIFICATION",
+        help="conversions to compare: operator, taps, placement and sites (default: four on all sites, and one on the"
+        " guilty ones)",
+    )
+    add_recipe(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the state, the weights and the results")
+    parser.add_argument("--dry-run", action="store_true", help="only say how long it will take on this machine")
+    add_format(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Cure, write, print."""
+    from aliasing.curing import cure, forecast_cure
+    from aliasing.errors import UsageError
+    from aliasing.models import load_model
+
+    if arguments.out is None and not arguments.dry_run:
+        raise UsageError("a cure is kept in a folder, in which it resumes if interrupted: give --out DIR, or --dry-run")
+    protocol = None if " " in arguments.protocol else arguments.protocol
+    (model,) = map(load_model, named([arguments.model], arguments.labels))
+    given: dict[str, Any] = {
+        "recipe": recipe_of(arguments),
+        "protocol": protocol,
+        "candidates": arguments.candidates,
+        "train_sample": arguments.train_sample,
+        "seed": arguments.seed,
+    }
+    images = source_of(arguments)
+    if arguments.dry_run:
+        _print_forecast(forecast_cure(model, arguments.train, images, **given))
+        return
+    tell = partial(print, file=sys.stderr, flush=True)
+    _, result = cure(model, arguments.train, images, arguments.out, progress=not arguments.json, tell=tell, **given)
+    result.write(arguments.out)
+    summary = result.summary()
+    print_result(arguments, summary, result.readable(arguments.format), _remarks(arguments, summary))
+
+
+def _print_forecast(stages: list[Any]) -> None:
+    from tabulate import tabulate
+
+    from aliasing.progress import duration
+
+    rows = [[stage.stage, stage.images, duration(stage.seconds)] for stage in stages]
+    print(tabulate(rows, headers=["stage", "images", "about"], colalign=("left", "right", "right")))
+    print(f"in all about {duration(sum(stage.seconds for stage in stages))} on this machine; nothing was written")
+
+
+def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
+    """The sentences, and what to do next."""
+    yield "(95 % intervals in brackets; differences are paired on the same held-out images)"
+    yield ""
+    yield from summary["verdict"]
+    yield ""
+    cautions = {text for model in summary["models"].values() for text in model["cautions"]}
+    yield from (f"caution: {text}" for text in sorted(cautions))
+    yield from skipped_lines(summary["images"], arguments.out)
+    weights = arguments.out / "weights.safetensors"
+    yield f"written to {arguments.out}: weights.safetensors, summary.json, figure.png, and the runs on the way"
+    yield f"the cured network is {loaded_as(weights, arguments.model)}; a page: aliasing report {arguments.out}"

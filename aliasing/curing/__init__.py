@@ -1,0 +1,303 @@
+"""The whole way from a network that jitters to one that is cured, in one call.
+
+The network is measured, its downsampling sites are treated one at a time to find the guilty ones, it is converted in a
+few ways, and the best is fine-tuned beside a *control*: the network as it is, trained for as many epochs on the same
+batches. What training alone does is then not taken for the filter's merit. Everything is chosen on training images;
+the held-out images are looked at once, with paired differences.
+
+Each stage is a function that can be called alone (`aliasing.measure_jitter`, `aliasing.attribute`,
+`aliasing.antialias`, `aliasing.recalibrate`, `aliasing.finetune`), and keeps its state in a folder of its own.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from aliasing.curing.candidates import CANDIDATES, Candidates, choose, guilty_sites, make_candidates
+from aliasing.curing.forecast import Stage, forecast
+from aliasing.curing.material import Material, open_material, protocol_for
+from aliasing.curing.result import CONTROL, CURED, PARTS, PLAIN, WEIGHTS, Cure
+from aliasing.depth.attribution import attribute
+from aliasing.errors import UsageError
+from aliasing.identity import identify
+from aliasing.images import choose_images
+from aliasing.jitter import measure_jitter
+from aliasing.leaderboard.cost import cost
+from aliasing.models import Classifier, load_model
+from aliasing.protocols import ViewProtocol, make_protocol
+from aliasing.provenance import write_json
+from aliasing.records import folder_name
+from aliasing.runs import ALONE, hold
+from aliasing.surgery import recalibrate, save
+from aliasing.surgery.convert import conversion_of
+from aliasing.surgery.finetune import Recipe, finetune
+
+__all__ = ["CANDIDATES", "Cure", "cure", "forecast_cure"]
+
+BATCH_SIZE = 64
+Network = TypeVar("Network", Classifier, nn.Module)
+
+
+def cure(
+    model: str | nn.Module | Classifier,
+    train: Any,
+    images: Any,
+    out: str | Path,
+    recipe: Recipe | None = None,
+    *,
+    protocol: str | ViewProtocol | None = None,
+    candidates: Sequence[str] | None = None,
+    train_sample: int | None = None,
+    limit: int | None = None,
+    sample: int | None = None,
+    batch_size: int = BATCH_SIZE,
+    seed: int = 0,
+    progress: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> tuple[Any, Cure]:
+    """Find out why a network jitters, convert and fine-tune it, and measure what that gains and costs.
+
+    Parameters
+    ----------
+    model : str, nn.Module or Classifier
+        It stays as it is.
+    train : Any
+        Labelled images, as for `aliasing.finetune`.
+    images : Any
+        Held-out images, on which the network is not trained, as for `aliasing.measure_jitter`.
+    out : str or Path
+        The folder of the state and the results. If interrupted, the same call resumes there, with the same result.
+    recipe : Recipe, optional
+        How the control and the cured network are fine-tuned; each candidate gets one epoch on up to 1,000 images.
+    protocol : str or ViewProtocol, optional
+        By default ``pad`` if the images are not larger than the network's input, so that no window could move in them,
+        otherwise ``crop``.
+    candidates : sequence of str, optional
+        Operator, taps, placement and sites of the conversions to compare, as in names of converted networks
+        (``"binomial3,before,all"``), by default `CANDIDATES` and the guilty sites alone.
+    train_sample : int, optional
+        Train on N images drawn at random.
+    limit, sample, batch_size, seed : as in `aliasing.measure_jitter`, for the held-out images
+        The seed also divides the training images.
+    progress : bool
+        Show progress bars, on a terminal and in a notebook.
+    tell : callable, optional
+        Is given a line at each stage.
+
+    Returns
+    -------
+    Classifier or nn.Module
+        The cured network, the same kind as ``model`` (a Classifier for a name).
+    Cure
+        The numbers, with three sentences in ``summary()["verdict"]``; ``cured`` says whether it is one.
+
+    Raises
+    ------
+    UsageError
+        An option makes no sense, the network cannot be converted or trained, or the folder holds another cure.
+    InputError
+        Held-out images are among the training images, or images or labels cannot be used.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, aliasing as al
+    >>> network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    >>> plain = al.load_model(network, input_size=16)
+    >>> noise = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 3), np.uint8)
+    >>> images = [(pixels, number % 4) for number, pixels in enumerate(noise)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cured, result = al.cure(plain, images[:30], images[30:], folder, al.Recipe(epochs=1, batch_size=8))
+    >>> list(result.jitter.models), result.cured
+    (['plain', 'control', 'converted', 'cured'], False)
+    """
+    given = _Given.of(
+        model, train, images, out, recipe, protocol, candidates, train_sample, limit, sample, batch_size, seed
+    )
+    given = replace(given, progress=progress, tell=tell or (lambda line: None))
+    with hold(given.out, ALONE):
+        given.claim()
+        cured, result = _cure(given)
+    return (cured.module if isinstance(model, nn.Module) else cured), result
+
+
+def forecast_cure(
+    model: str | nn.Module | Classifier, train: Any, images: Any, recipe: Recipe | None = None, **options: Any
+) -> list[Stage]:
+    """How long each stage of a cure will take here: measured on a few images, and scaled; nothing is kept.
+
+    The parameters are those of `cure`, without ``out``.
+    """
+    given = _Given.of(model, train, images, None, recipe, **options)
+    made = make_candidates(given.plain, [], given.candidates)
+    return forecast(given.plain, made, given.material, given.protocol, given.recipe, given.batch_size, given.seed)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a cure is given, checked."""
+
+    plain: Classifier
+    named: str
+    material: Material
+    out: Path
+    recipe: Recipe
+    protocol: ViewProtocol
+    candidates: Sequence[str] | None
+    batch_size: int
+    seed: int
+    progress: bool = False
+    tell: Callable[[str], None] = print
+
+    @classmethod
+    def of(
+        cls,
+        model: Any,
+        train: Any,
+        images: Any,
+        out: str | Path | None,
+        recipe: Recipe | None,
+        protocol: str | ViewProtocol | None = None,
+        candidates: Sequence[str] | None = None,
+        train_sample: int | None = None,
+        limit: int | None = None,
+        sample: int | None = None,
+        batch_size: int = BATCH_SIZE,
+        seed: int = 0,
+    ) -> "_Given":
+        loaded = load_model(model)
+        if conversion_of(loaded.module) is not None:
+            raise UsageError(f"{loaded.name} is already anti-aliased; give the original network")
+        folder = None if out is None else Path(out)
+        training = choose_images(train, sample=train_sample, seed=seed)
+        held_out = choose_images(images, limit=limit, sample=sample, seed=seed)
+        material = open_material(training, held_out, folder, seed)
+        chosen = make_protocol(protocol or protocol_for(loaded, held_out))
+        return cls(
+            replace(loaded, name=PLAIN),
+            loaded.name,
+            material,
+            folder or Path(),
+            recipe or Recipe(),
+            chosen,
+            candidates,
+            batch_size,
+            seed,
+        )
+
+    @property
+    def measuring(self) -> dict[str, Any]:
+        return {
+            "protocol": self.protocol,
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+            "progress": self.progress,
+        }
+
+    def claim(self) -> None:
+        """Begin or resume this cure in its folder; UsageError if it holds another."""
+        wanted = {
+            "network": identify(self.plain).digest,
+            **self.material.identity,
+            "recipe": asdict(self.recipe),
+            "protocol": self.protocol.parameters(),
+            "candidates": None if self.candidates is None else list(self.candidates),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+        }
+        wanted, file = json.loads(json.dumps(wanted)), self.out / "settings.json"
+        if not file.exists():
+            write_json(file, wanted)
+            return
+        before = json.loads(file.read_text("utf-8"))
+        differing = sorted(name for name in {*before, *wanted} if before.get(name) != wanted.get(name))
+        if differing:
+            raise UsageError(f"{self.out} holds another cure ({', '.join(differing)} differ); choose another --out")
+
+    def tuned(self, network: Classifier, name: str, images: Any, recipe: Recipe) -> Classifier:
+        """The network, fine-tuned, under another name."""
+        tell = partial(self._told, name)
+        return replace(
+            finetune(network, images, self.out / "training" / folder_name(name), recipe, tell=tell), name=name
+        )
+
+    def _told(self, name: str, line: str) -> None:
+        self.tell(f"  {name}: {line}")
+
+
+def _cure(given: _Given) -> tuple[Classifier, Cure]:
+    """The stages in order; each resumes by itself."""
+    plain, material, out, tell = given.plain, given.material, given.out, given.tell
+    counts = material.counts
+    held_out = out / PARTS["jitter"]
+
+    tell(f"1/6 measuring {given.named} on {counts['held_out']} held-out images (protocol {given.protocol.name})")
+    before = measure_jitter(plain, material.held_out, out=held_out, **given.measuring)
+    tell(f"  P(top-1 change) {before.metrics(PLAIN).estimates()['top1_change']}")
+
+    tell(f"2/6 treating its sites one at a time on {counts['attributed']} training images")
+    attribution = attribute(plain, material.attributed, out=out / PARTS["attribution"], **given.measuring)
+    guilty = guilty_sites(attribution)
+    tell(f"  guilty: {', '.join(guilty) or 'none that can be named'}")
+
+    made = make_candidates(plain, guilty, given.candidates)
+    tell(f"3/6 fine-tuning {len(made.networks)} candidates for one epoch on {counts['tried']} training images")
+    converted = {text: _recalibrated(network, material) for text, network in made.networks.items()}
+    short = replace(given.recipe, epochs=1)
+    tried = [given.tuned(network, text, material.tried, short) for text, network in converted.items()]
+    trials = measure_jitter(tried, material.compared, out=out / PARTS["trials"], **given.measuring)
+    chosen, reasons = choose(trials)
+    tell(f"  chosen on {counts['compared']} other training images: {chosen}")
+
+    epochs = f"{given.recipe.epochs} epoch{'s' * (given.recipe.epochs > 1)} on {counts['train']} images"
+    tell(f"4/6 fine-tuning the control, {epochs}")
+    control = given.tuned(plain, CONTROL, material.train, given.recipe)
+    tell(f"5/6 fine-tuning {chosen}, {epochs}")
+    cured = given.tuned(converted[chosen], CURED, material.train, given.recipe)
+
+    tell(f"6/6 measuring all on {counts['held_out']} held-out images")
+    before_training = replace(converted[chosen], name=_name_of(made.networks[chosen], converted[chosen]))
+    networks = [plain, control, before_training, cured]
+    jitter = measure_jitter(networks, material.held_out, out=held_out, **given.measuring)
+    save(replace(cured, name=given.named), out / WEIGHTS)
+    facts = {
+        "network": given.named,
+        "chosen": chosen,
+        "candidates": _described(made, trials, reasons),
+        "guilty": guilty,
+        "sites": len(attribution.sites),
+        "images": counts,
+        "recipe": asdict(given.recipe),
+        "training": {name: _history(given.out, name) for name in (CONTROL, CURED)},
+        "cost": {network.name: asdict(cost(network)) for network in networks},
+    }
+    return replace(cured, name=f"{given.named}, cured"), Cure(jitter, attribution, trials, facts, out / WEIGHTS)
+
+
+def _recalibrated(network: Classifier, material: Material) -> Classifier:
+    """With batch-norm statistics from training images; itself if it has no batch norm."""
+    if not any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in network.module.modules()):
+        return network
+    return recalibrate(network, material.statistics)
+
+
+def _name_of(converted: Classifier, recalibrated: Classifier) -> str:
+    return "converted" if recalibrated is converted else "recalibrated"
+
+
+def _described(made: Candidates, trials: Any, reasons: dict[str, str]) -> list[dict[str, Any]]:
+    measured = trials.summary()["models"]
+    kept = ("top1_change", "mac", "accuracy")
+    rows: list[dict[str, Any]] = [
+        {"candidate": name, **{measure: measured[name][measure] for measure in kept}, "why_not": reasons.get(name, "")}
+        for name in made.networks
+    ]
+    return rows + [{"candidate": name, "why_not": reason} for name, reason in made.impossible.items()]
+
+
+def _history(out: Path, name: str) -> Any:
+    return json.loads((out / "training" / folder_name(name) / "history.json").read_text("utf-8"))

@@ -1,0 +1,81 @@
+"""The conversions that a cure compares, and how it chooses one."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aliasing.depth.attribution import Attribution
+from aliasing.errors import UsageError
+from aliasing.identity import identify
+from aliasing.jitter import Jitter
+from aliasing.models import Classifier
+from aliasing.surgery import antialias
+from aliasing.surgery.convert import SITES
+from aliasing.surgery.specification import parse
+
+__all__ = ["CANDIDATES", "Candidates", "choose", "guilty_sites", "make_candidates"]
+
+CANDIDATES = ("binomial3,all", "binomial4,all", "binomial3,before,all", "flc,all")
+"""Operator, placement and sites, as in the names of converted networks; the guilty sites alone are a fifth."""
+
+
+@dataclass
+class Candidates:
+    """The conversions that can be made, by specification; and why others cannot."""
+
+    networks: dict[str, Classifier] = field(default_factory=dict)
+    impossible: dict[str, str] = field(default_factory=dict)
+
+
+def guilty_sites(attribution: Attribution) -> list[str]:
+    """The sites that clearly cause jitter, guiltiest first: treated alone they lower it, or left out they keep some."""
+    return [row["name"] for row in attribution.summary()["sites"] if row["clear"] or row["clear_all_but"]]
+
+
+def make_candidates(plain: Classifier, guilty: Sequence[str], specifications: Sequence[str] | None) -> Candidates:
+    """Convert the network in each way; conversions that come to the same are made once.
+
+    Raises UsageError if a given specification is not one, or no conversion is possible.
+    """
+    wanted = list(CANDIDATES if specifications is None else specifications)
+    if specifications is None and guilty and all(re.fullmatch(r"[\w.()\[\] -]+", name) for name in guilty):
+        wanted.append(f"binomial3,{SITES}{'+'.join(guilty)}")
+    if not wanted:
+        raise UsageError("no candidate was given; give conversions such as binomial3,all, or leave --candidates out")
+    found, seen = Candidates(), {identify(plain).digest: "plain"}
+    for text in wanted:
+        arguments = parse(text)
+        try:
+            network = antialias(plain, **arguments)
+        except UsageError as error:
+            found.impossible[text] = str(error)
+            continue
+        same = seen.setdefault(identify(network).digest, text)
+        if same == text:
+            found.networks[text] = network
+        else:
+            found.impossible[text] = f"the same as {same}"
+    if not found.networks:
+        reasons = "; ".join(f"{text}: {reason}" for text, reason in found.impossible.items())
+        raise UsageError(f"{plain.name} cannot be converted ({reasons})")
+    return found
+
+
+def choose(trials: Jitter) -> tuple[str, dict[str, str]]:
+    """The candidate that jitters least among those as accurate as the best; and why each other was not chosen.
+
+    One whose accuracy is clearly below that of the most accurate (the paired interval lies below 0) is out. Of the rest
+    the one with the lowest P(top-1 change) is taken, or of equals the one with the lowest mean absolute change.
+    """
+    models: dict[str, Any] = trials.summary()["models"]
+    best = max(models, key=lambda name: models[name]["accuracy"]["value"])
+    reasons = {}
+    for name in models:
+        high = trials.difference(best, name).estimates()["accuracy"].high if name != best else None
+        if high is not None and high < 0:
+            reasons[name] = f"clearly less accurate than {best}"
+    rest = [name for name in models if name not in reasons]
+    chosen = min(rest, key=lambda name: [models[name][measure]["value"] for measure in ("top1_change", "mac")])
+    reasons |= {name: f"jitters more than {chosen}" for name in rest if name != chosen}
+    return chosen, reasons

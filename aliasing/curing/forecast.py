@@ -1,0 +1,117 @@
+"""How long a cure will take: each stage timed on a few images, and scaled to all."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from aliasing.curing.candidates import Candidates
+from aliasing.curing.material import Material
+from aliasing.depth.attribution import attribute
+from aliasing.images import ImageSource
+from aliasing.jitter import measure_jitter
+from aliasing.leaderboard.cost import cost
+from aliasing.models import Classifier
+from aliasing.protocols import ViewProtocol
+from aliasing.surgery.finetune import Recipe, finetune
+
+__all__ = ["Stage", "forecast"]
+
+_LONG = 3.0  # seconds
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a cure, the images that pass through it, and how many seconds it should take on this machine."""
+
+    stage: str
+    images: int
+    seconds: float
+
+
+def forecast(
+    plain: Classifier,
+    made: Candidates,
+    material: Material,
+    protocol: ViewProtocol,
+    recipe: Recipe,
+    batch_size: int,
+    seed: int,
+) -> list[Stage]:
+    """Time the plain network on few images and on twice as many, which tells what an image takes.
+
+    A conversion takes longer by its multiply–adds.
+    """
+    counts = material.counts
+    whole = cost(plain).multiply_adds
+    work = [cost(network).multiply_adds / max(whole, 1) for network in made.networks.values()]
+    most, each = max(work), sum(work)
+    options: dict[str, Any] = {"protocol": protocol, "batch_size": batch_size, "seed": seed}
+
+    def measured(images: int) -> None:
+        measure_jitter(plain, _few(material.held_out, images), **options)
+
+    def attributed(images: int) -> None:
+        attribute(plain, _few(material.attributed, images), **options)
+
+    def trained(images: int, epochs: int = 1) -> None:
+        short = replace(recipe, epochs=epochs, batch_size=max(2, min(recipe.batch_size, images)))
+        with TemporaryDirectory() as folder:
+            finetune(plain, _few(material.train, images), Path(folder), short)
+
+    measured(2)  # the first run of a process is slower than all others
+    measuring = _Line.of(measured, counts["held_out"])
+    attributing = _Line.of(attributed, counts["attributed"])
+    reading = _Line.of(trained, counts["train"])
+    some = reading.images
+    begin = time.perf_counter()
+    trained(some, 2)
+    step = max((time.perf_counter() - begin - reading(some)) / some, 0.0)  # an epoch more, without reading
+    epochs = recipe.epochs
+
+    def training(images: int, passes: int) -> float:
+        return reading(images) + step * images * (passes - 1)
+
+    tried, compared = counts["tried"], counts["compared"]
+    statistics = step * counts["statistics"] / 3  # without going back
+    return [
+        Stage("measure the plain network", counts["held_out"], measuring(counts["held_out"])),
+        Stage("treat one site at a time", counts["attributed"], attributing(counts["attributed"])),
+        Stage(f"try {len(work)} candidates", tried, each * (training(tried, 1) + measuring(compared) + statistics)),
+        Stage("fine-tune the control", counts["train"], training(counts["train"], epochs)),
+        Stage("fine-tune the chosen one", counts["train"], most * training(counts["train"], epochs)),
+        Stage("measure the others", counts["held_out"], (1 + 2 * most) * measuring(counts["held_out"])),
+    ]
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Seconds by number of images, through two measured points."""
+
+    fixed: float
+    each: float
+    images: int  # that the larger of the two had
+
+    @classmethod
+    def of(cls, run: Callable[[int], None], most: int) -> "_Line":
+        """Time twice as many images each time, until that takes long enough to be told from chance."""
+        images, before = min(2, most), 0.0
+        while True:
+            begin = time.perf_counter()
+            run(images)
+            seconds = time.perf_counter() - begin
+            if seconds > _LONG or 2 * images > most:
+                break
+            images, before = 2 * images, seconds
+        each = max((seconds - before) / (images / 2), 0.0) if before else seconds / images
+        return cls(max(seconds - images * each, 0.0), each, images)
+
+    def __call__(self, images: int) -> float:
+        return self.fixed + self.each * images
+
+
+def _few(source: ImageSource, count: int) -> ImageSource:
+    return replace(source, _entries=lambda: islice(source._entries(), count))

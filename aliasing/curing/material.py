@@ -1,0 +1,107 @@
+"""The images of a cure: those it learns from, what the choice between candidates is made on, and those held out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from aliasing.errors import InputError
+from aliasing.images import BadImage, Entry, Image, ImageSource, choose_images
+from aliasing.models import Classifier
+from aliasing.records import InputsDigest, input_of
+from aliasing.runs import keep_apart
+
+__all__ = ["Material", "open_material", "protocol_for"]
+
+_COMPARED, _TRIED, _STATISTICS, _ATTRIBUTED = 500, 1000, 500, 250
+
+
+@dataclass(frozen=True)
+class Material:
+    """Streams of images; all but the last are of training images.
+
+    Attributes
+    ----------
+    train : what the control and the cured network are fine-tuned on.
+    tried : the part of it on which each candidate is fine-tuned for a try.
+    statistics : the part of ``tried`` from which batch-norm statistics are estimated.
+    compared : another part, on which the candidates are then compared.
+    attributed : the part of ``compared`` on which the sites are treated one at a time.
+    held_out : what the four networks are measured on.
+    identity : one hash of all training images with their labels, and one of the held-out images.
+    """
+
+    train: ImageSource
+    tried: ImageSource
+    statistics: ImageSource
+    compared: ImageSource
+    attributed: ImageSource
+    held_out: ImageSource
+    identity: dict[str, str]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of images in each."""
+        streams = {name: value for name, value in vars(self).items() if isinstance(value, ImageSource)}
+        return {name: sum(1 for _ in stream) for name, stream in streams.items()}
+
+
+def open_material(train: ImageSource, held_out: ImageSource, out: Any, seed: int) -> Material:
+    """Divide the training images by the hash of their bytes.
+
+    Raises InputError if there are too few, or a held-out image is among them.
+    """
+    for source in (train, held_out):
+        keep_apart(source, out)
+    digests = {"train": InputsDigest(), "images": InputsDigest()}
+    known: dict[str, str] = {}
+    count = 0
+    for entry in train:
+        one = input_of(entry)
+        digests["train"].add([one])
+        known.setdefault(one[1], entry.name)
+        count += 1
+    known.pop("", None)  # those that cannot be read
+    shared: dict[str, str] = {}
+    for entry in held_out:
+        one = input_of(entry)
+        digests["images"].add([one])
+        if one[1] in known:
+            shared[entry.name] = known[one[1]]
+    if shared:
+        name, there = next(iter(shared.items()))
+        raise InputError(
+            f"{len(shared)} of the held-out images are training images too ({name} is {there} in"
+            f" {train.description}); give --images that the network is not trained on"
+        )
+    if count < 4:
+        raise InputError(f"{train.description} holds {count} images; a cure learns from at least 4, better thousands")
+    drawn = list(choose_images(train, sample=_COMPARED + _TRIED, seed=seed))
+    compared = _ranked(train, drawn, min(_COMPARED, len(drawn) // 2), seed)
+    names = {entry.name for entry in compared}
+    tried = _kept(train, [entry for entry in drawn if entry.name not in names])
+    statistics, attributed = _ranked(train, tried, _STATISTICS, seed), _ranked(train, compared, _ATTRIBUTED, seed)
+    identity = {name: str(digest) for name, digest in digests.items()}
+    return Material(train, tried, statistics, compared, attributed, held_out, identity)
+
+
+def _ranked(source: ImageSource, entries: Iterable[Entry], count: int, seed: int) -> ImageSource:
+    return _kept(source, list(choose_images(_kept(source, list(entries)), sample=count, seed=seed)))
+
+
+def _kept(source: ImageSource, entries: list[Entry]) -> ImageSource:
+    """Some entries of a source, in their order."""
+    described = f"{len(entries)} of the training images ({source.description})"
+    return replace(source, description=described, _entries=lambda: iter(entries))
+
+
+def protocol_for(model: Classifier, source: ImageSource) -> str:
+    """``pad`` if the images are not larger than the network's input, so that no window could move; else ``crop``."""
+    for entry in source:
+        try:
+            image = entry.load()
+        except BadImage:
+            continue
+        if isinstance(image, Image):
+            sides = zip(image.pixels.shape[:2], model.view_size, strict=True)
+            return "pad" if any(side <= view for side, view in sides) else "crop"
+    return "crop"

@@ -1,0 +1,88 @@
+"""What a cure shows, in three sentences: what was guilty, what it gained, what it cost."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+__all__ = ["sentences", "succeeded"]
+
+Summary: TypeAlias = Mapping[str, Any]
+_SHOWN = 4  # the most sites that a sentence names
+
+
+def succeeded(differences: Sequence[Summary]) -> bool:
+    """Whether cured clearly jitters less than plain and than control, and is not clearly less accurate than either."""
+    found = [_of(differences, first, "cured") for first in ("plain", "control")]
+    return all(_below(row.get("top1_change")) and not _below(row.get("accuracy")) for row in found)
+
+
+def sentences(cure: Summary, models: Summary, differences: Sequence[Summary]) -> list[str]:
+    """What was guilty, what the cure gained, and what it cost; each claims only what its intervals show."""
+    return [_guilty(cure), _gained(cure, models, differences), _cost(cure, models, differences)]
+
+
+def _guilty(cure: Summary) -> str:
+    guilty, of, images = cure["guilty"], cure["sites"], cure["images"]["attributed"]
+    if not guilty:
+        return (
+            f"Which of the {of} downsampling sites is guilty cannot be told: treated one at a time on {images} training"
+            " images, none clearly lowers the jitter, and none clearly leaves some if all others are treated."
+        )
+    shown = ", ".join(guilty[:_SHOWN]) + (f" and {len(guilty) - _SHOWN} more" if len(guilty) > _SHOWN else "")
+    verb = "is" if len(guilty) == 1 else "are"
+    which = f"{len(guilty)} of the {of} downsampling sites {verb}" if of > 1 else "The only downsampling site is"
+    return (
+        f"{which} guilty: {shown}, by the jitter on {images} training"
+        " images with one site treated at a time, and with all but one."
+    )
+
+
+def _gained(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str:
+    plain, control = (_of(differences, first, "cured").get("top1_change") for first in ("plain", "control"))
+    value, before = (models[name]["top1_change"]["value"] for name in ("cured", "plain"))
+    how = f"P(top-1 change) is {value:.3f} in the cured network ({cure['chosen']}) and {before:.3f} in the plain one"
+    numbers = (
+        f"{_written(plain)} against plain, {_written(control)} against the control, trained likewise but not filtered"
+    )
+    if _below(plain) and _below(control):
+        return f"The cure makes the answer steadier: {how} ({numbers})."
+    if _below(plain):
+        return f"The answer is steadier, but the filter is not shown to be the reason: {how} ({numbers})."
+    if _above(plain) or _above(control):
+        return f"This is no cure: {how} ({numbers})."
+    return f"No gain is shown: {how} ({numbers})."
+
+
+def _cost(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str:
+    cost = cure["cost"]
+    ratio = cost["cured"]["multiply_adds"] / max(cost["plain"]["multiply_adds"], 1)
+    work = f"an answer takes {ratio:.2f} times the multiply–adds"
+    plain, control = (_of(differences, first, "cured").get("accuracy") for first in ("plain", "control"))
+    if plain is None:
+        return f"What it costs in accuracy is unknown, because the held-out images have no labels; {work}."
+    value, before = (models[name]["accuracy"]["value"] for name in ("cured", "plain"))
+    numbers = (
+        f"{value:.3f} instead of {before:.3f} ({_written(plain)} against plain, {_written(control)} against control)"
+    )
+    if _below(plain) or _below(control):
+        return f"It costs accuracy, {numbers}, which more epochs or more training images may bring back; {work}."
+    better = "accuracy rises" if _above(plain) else "no loss of accuracy is shown"
+    return f"Of what it costs: {better}, {numbers}; {work}."
+
+
+def _of(differences: Sequence[Summary], first: str, second: str) -> Summary:
+    return next((row for row in differences if (row["first"], row["second"]) == (first, second)), {})
+
+
+def _below(estimate: Summary | None) -> bool:
+    return estimate is not None and estimate["high"] is not None and estimate["high"] < 0
+
+
+def _above(estimate: Summary | None) -> bool:
+    return estimate is not None and estimate["low"] is not None and estimate["low"] > 0
+
+
+def _written(estimate: Summary | None) -> str:
+    if estimate is None or estimate["value"] is None:
+        return "unknown"
+    interval = "" if estimate["low"] is None else f" [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
+    return f"{estimate['value']:+.3f}{interval}".replace("-", "−")

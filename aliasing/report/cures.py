@@ -1,0 +1,70 @@
+"""The section on a cure: three sentences, the differences that prove it or do not, and the candidates."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from aliasing.outputs import measures_in
+from aliasing.plots.cure import differences, named
+from aliasing.plots.svg import panel
+from aliasing.report.blocks import Cell, Chart, Charts, Section, Table, Text, estimate_cell
+from aliasing.report.runs import Run
+
+
+def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+    """What was guilty, what the cure gained, and what it cost."""
+    summary, cure = run.summary, run.summary["cure"]
+    recipe, images = cure["recipe"], cure["images"]
+    epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
+    section = Section(f"cure-{number}", f"The cure of {cure['network']}{run.title}")
+    section.blocks.append(Text(summary["verdict"]))
+    measures = [m for m in measures_in(summary, "plot") if any(m.name in row for row in summary["differences"])]
+    draw = partial(differences, rows=summary["differences"], names=list(summary["models"]))
+    section.blocks.append(
+        Charts(
+            [
+                Chart(
+                    panel(partial(draw, measure=measure), height=0.8 + 0.34 * len(summary["differences"])),
+                    f"Difference of {measure.called} on the held-out images, paired, 95 % intervals",
+                    f"Difference of {measure.called}; the numbers are in the table below.",
+                )
+                for measure in measures
+            ]
+        )
+    )
+    how = (
+        f"Plain is the network as it is; the control is the same network after {epochs} of training. Recalibrated (or"
+        f" converted) is the conversion {cure['chosen']} before training, and cured after the control's training."
+        f" The conversion was chosen on {images['compared']:,} training images, and training used all"
+        f" {images['train']:,}; the {images['held_out']:,} held-out images played no part in either."
+    )
+    section.blocks.append(Text([how], "note"))
+    shown = measures_in(summary, "table")
+    section.blocks.append(
+        Table(
+            "Paired differences on the held-out images: an interval without 0 is a clear difference",
+            ["difference", *(measure.called for measure in shown)],
+            [
+                [Cell(named(row), named(row)), *(estimate_cell(row.get(measure.name), sign=True) for measure in shown)]
+                for row in summary["differences"]
+            ],
+            [False, *[True] * len(shown)],
+        )
+    )
+    tried = [measure for measure in shown if measure.name in cure["candidates"][0]]
+    section.blocks.append(
+        Table(
+            f"The candidates after one epoch on {images['tried']:,} training images, on {images['compared']:,} others;"
+            " the most stable one that is not clearly less accurate than the most accurate was chosen",
+            ["candidate", *(measure.called for measure in tried), "chosen"],
+            [
+                [
+                    Cell(row["candidate"], code=True),
+                    *(estimate_cell(row.get(measure.name)) for measure in tried),
+                    Cell(row["why_not"] or "chosen"),
+                ]
+                for row in cure["candidates"]
+            ],
+            [False, *[True] * len(tried), False],
+        )
+    )
+    return section

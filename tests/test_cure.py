@@ -1,0 +1,368 @@
+"""A cure: the stages in order, a control that sees the same batches, resuming, honest sentences, and the command."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from cifar_resnet import resnet20
+from PIL import Image
+from torch import nn
+
+import aliasing as al
+from aliasing import curing
+from aliasing.cli import main
+from aliasing.curing.candidates import choose
+from aliasing.curing.forecast import _Line
+from aliasing.curing.material import open_material, protocol_for
+from aliasing.curing.verdict import sentences, succeeded
+from aliasing.errors import InputError, UsageError
+from aliasing.estimates import Estimate
+from aliasing.images import open_images
+
+RECIPE = al.Recipe(epochs=2, learning_rate=0.05, batch_size=8)
+OPTIONS: dict[str, Any] = {"candidates": ["binomial3,all", "binomial3,before,all"]}
+
+
+def network() -> al.Classifier:
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2))
+    module.extend((nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)))
+    half = (0.5, 0.5, 0.5)
+    return al.Classifier(module, "tiny", 16, half, half, "bilinear", resize_size=16, crop_share=1.0)
+
+
+NAME = "module:test_cure:network"
+
+
+def pictures(first: int, count: int) -> list[tuple[Any, int]]:
+    """Noise, brighter in the second of two classes."""
+    return [
+        (
+            np.random.default_rng(seed).integers(0, 156, (16, 16, 3)).astype(np.uint8) + np.uint8(80 * (seed % 2)),
+            seed % 2,
+        )
+        for seed in range(first, first + count)
+    ]
+
+
+TRAIN, HELD_OUT = pictures(0, 32), pictures(100, 12)
+
+
+def cured(out: Path, **options: Any) -> tuple[al.Classifier, curing.Cure]:
+    found, result = al.cure(network(), TRAIN, HELD_OUT, out, RECIPE, **OPTIONS | options)
+    return found, result
+
+
+def numbers(result: curing.Cure) -> dict[str, Any]:
+    summary = json.loads(json.dumps(result.summary()))
+    return {key: value for key, value in summary.items() if key not in ("command", "versions")}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, al.Classifier, curing.Cure]:
+    """A cure from beginning to end."""
+    out = tmp_path_factory.mktemp("cure") / "whole"
+    found, result = cured(out)
+    result.write(out)
+    return out, found, result
+
+
+def test_four_networks_are_measured_on_held_out_images(whole: tuple[Path, al.Classifier, curing.Cure]) -> None:
+    _, found, result = whole
+    summary = result.summary()
+    assert list(summary["models"]) == ["plain", "control", "recalibrated", "cured"]
+    pairs = [(row["first"], row["second"]) for row in summary["differences"]]
+    assert pairs == [("plain", "control"), ("plain", "recalibrated"), ("plain", "cured"), ("control", "cured")]
+    assert summary["models"]["plain"]["identity"] == network().identity
+    assert summary["models"]["cured"]["identity"] == found.identity
+    assert summary["settings"]["protocol"]["name"] == "pad"  # 16 pixels, like the network's input
+    assert len(summary["verdict"]) == 3
+    assert summary["cure"]["images"]["held_out"] == summary["models"]["cured"]["images"] == 12
+    assert [len(summary["cure"]["training"][name]) for name in ("control", "cured")] == [2, 2]
+    expected = result.jitter.difference("control", "cured").estimates()["mac"].as_dict()
+    assert summary["differences"][-1]["mac"] == expected
+    recalibrated = al.antialias(network(), **al.surgery.specification.parse(summary["cure"]["chosen"]))
+    keys = list(recalibrated.module.state_dict())
+    assert list(found.module.state_dict()) == keys == list(network().module.state_dict())
+
+
+def test_what_is_written_opens_as_what_was_found(whole: tuple[Path, al.Classifier, curing.Cure]) -> None:
+    out, found, result = whole
+    opened: Any = al.open(out)
+    assert isinstance(opened, curing.Cure)
+    assert numbers(opened) == numbers(result)
+    assert repr(opened) == repr(result)
+    assert opened.table().equals(result.table())
+    assert {"mac_minus_first", "mac_minus_control_low"} <= {*opened.table().column_names}
+    assert result.summary()["verdict"][1] in repr(result)
+    loaded = al.load_model(f"file:{out}/weights.safetensors@{NAME}")
+    assert loaded.identity == found.identity
+    opened.write(out.parent / "copy")
+    assert numbers(al.open(out.parent / "copy")) == numbers(result)  # type: ignore[arg-type]
+
+
+STAGES: dict[str, tuple[str, int]] = {
+    "after plain": ("measure_jitter", 2),
+    "in attribution": ("attribute", 1),
+    "in a trial": ("finetune", 2),
+    "in the control": ("finetune", 3),
+    "in the cured": ("finetune", 4),
+    "before the end": ("save", 1),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_interrupted_anywhere_it_ends_as_it_would_have(
+    stage: str, whole: tuple[Path, al.Classifier, curing.Cure], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, number = STAGES[stage]
+    function, calls = getattr(curing, name), [0]
+
+    def stopping(*arguments: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == number:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    monkeypatch.setattr(curing, name, stopping)
+    with pytest.raises(KeyboardInterrupt):
+        cured(tmp_path)
+    monkeypatch.undo()
+    found, result = cured(tmp_path)
+    assert found.identity == whole[1].identity
+    assert numbers(result) == numbers(whole[2])
+
+
+def test_the_control_sees_the_batches_of_the_cured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from aliasing.surgery import finetune as module
+
+    shown: list[list[str]] = []
+    augment, epoch = module._augment, module._epoch
+
+    def noting(*arguments: Any) -> Any:
+        views = augment(*arguments)
+        shown[-1].append(hashlib.sha256(views.tobytes()).hexdigest())
+        return views
+
+    def beginning(*arguments: Any) -> Any:
+        shown.append([])
+        return epoch(*arguments)
+
+    monkeypatch.setattr(module, "_augment", noting)
+    monkeypatch.setattr(module, "_epoch", beginning)
+    cured(tmp_path)
+    trials, control, cure = shown[:2], shown[2:4], shown[4:]
+    assert len(shown) == 6
+    assert trials[0] == trials[1]
+    assert control == cure
+    assert control[0] != control[1]
+
+
+def test_training_images_are_divided_and_none_is_held_out(tmp_path: Path) -> None:
+    material = open_material(open_images(TRAIN), open_images(HELD_OUT), tmp_path, 0)
+    of = {name: {entry.identify() for entry in getattr(material, name)} for name in material.counts}
+    assert material.counts == {
+        "train": 32,
+        "tried": 16,
+        "statistics": 16,
+        "compared": 16,
+        "attributed": 16,
+        "held_out": 12,
+    }
+    assert of["tried"].isdisjoint(of["compared"])
+    assert of["tried"] | of["compared"] == of["train"]
+    assert of["statistics"] <= of["tried"]
+    assert of["attributed"] <= of["compared"]
+
+
+@pytest.mark.parametrize(("side", "protocol"), [(16, "pad"), (12, "pad"), (17, "crop")])
+def test_windows_that_cannot_move_are_padded(side: int, protocol: str) -> None:
+    assert protocol_for(network(), open_images([np.zeros((side, 40, 3), np.uint8)])) == protocol
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda out: al.cure(network(), TRAIN, HELD_OUT + TRAIN[5:7], out),
+            InputError,
+            "2 of the held-out images are tr",
+        ),
+        (lambda out: al.cure(network(), TRAIN[:3], HELD_OUT, out), InputError, "holds 3 images; a cure learns from"),
+        (
+            lambda out: al.cure(al.antialias(network(), scheme="all"), TRAIN, HELD_OUT, out),
+            UsageError,
+            "already anti-al",
+        ),
+        (lambda out: al.cure(network(), TRAIN, HELD_OUT, out, candidates=["nearest"]), UsageError, "nearest"),
+        (
+            lambda out: al.cure(network(), [p for p, _ in TRAIN], HELD_OUT, out, RECIPE, **OPTIONS),
+            InputError,
+            "labelled",
+        ),
+        (lambda out: al.cure(network(), TRAIN, HELD_OUT, out, candidates=[]), UsageError, "no candidate"),
+    ],
+)
+def test_what_cannot_be_cured_is_told_in_a_line(
+    call: Callable[[Path], Any], error: type[Exception], text: str, tmp_path: Path
+) -> None:
+    with pytest.raises(error) as caught:
+        call(tmp_path)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_cure_in_the_folder_is_refused(whole: tuple[Path, al.Classifier, curing.Cure]) -> None:
+    with pytest.raises(UsageError, match=r"holds another cure \(images, seed differ\); choose another --out"):
+        al.cure(network(), TRAIN, HELD_OUT[:5], whole[0], RECIPE, seed=1, **OPTIONS)
+
+
+def estimate(value: float, half: float) -> dict[str, float]:
+    return {"value": value, "low": value - half, "high": value + half}
+
+
+@pytest.mark.parametrize(
+    ("change", "control", "accuracy", "expected"),
+    [
+        ((-0.05, 0.02), (-0.04, 0.02), (0.0, 0.02), ("makes the answer steadier", "no loss of accuracy is shown")),
+        ((-0.05, 0.02), (-0.01, 0.02), (0.03, 0.02), ("not shown to be the reason", "accuracy rises")),
+        ((-0.01, 0.02), (-0.01, 0.02), (-0.05, 0.02), ("No gain is shown", "It costs accuracy")),
+        ((0.05, 0.02), (0.0, 0.02), (0.0, 0.02), ("This is no cure", "no loss")),
+        ((-0.05, 0.02), (-0.04, 0.02), None, ("makes the answer steadier", "unknown")),
+    ],
+)
+def test_the_sentences_claim_what_the_intervals_show(
+    change: tuple[float, float],
+    control: tuple[float, float],
+    accuracy: tuple[float, float] | None,
+    expected: tuple[str, str],
+) -> None:
+    rows = [
+        {"first": first, "second": "cured", "top1_change": estimate(*numbers)}
+        | ({"accuracy": estimate(*accuracy)} if accuracy else {})
+        for first, numbers in (("plain", change), ("control", control))
+    ]
+    models = {
+        name: {"top1_change": estimate(0.1, 0.02), "accuracy": estimate(0.8, 0.02)} for name in ("plain", "cured")
+    }
+    cost = {"plain": {"multiply_adds": 100}, "cured": {"multiply_adds": 150}}
+    facts = {"guilty": ["a", "b"], "sites": 3, "images": {"attributed": 20}, "chosen": "flc,all", "cost": cost}
+    guilty, gained, costs = sentences(facts, models, rows)
+    assert "2 of the 3 downsampling sites are guilty: a, b" in guilty
+    assert expected[0] in gained
+    assert expected[1] in costs
+    assert "1.50 times the multiply–adds" in costs
+    assert succeeded(rows) == (change[0] + change[1] < 0 and control[0] + control[1] < 0)
+    assert "cannot be told" in sentences(facts | {"guilty": []}, models, rows)[0]
+
+
+def test_the_steadiest_of_the_accurate_is_chosen() -> None:
+    """Of three, one changes least but is clearly less accurate; the better of the others is taken."""
+    accuracy, change = {"a": 0.80, "b": 0.79, "c": 0.60}, {"a": 0.10, "b": 0.06, "c": 0.01}
+    models = {
+        name: {"accuracy": {"value": accuracy[name]}, "top1_change": {"value": change[name]}, "mac": {"value": 0.1}}
+        for name in accuracy
+    }
+
+    def difference(best: str, name: str) -> Any:
+        value = accuracy[name] - accuracy[best]
+        return SimpleNamespace(estimates=lambda: {"accuracy": Estimate(value, value - 0.02, value + 0.02)})
+
+    trials: Any = SimpleNamespace(summary=lambda: {"models": models}, difference=difference)
+    assert choose(trials) == ("b", {"c": "clearly less accurate than a", "a": "jitters more than b"})
+
+
+def test_a_network_without_batch_norm_is_converted_and_not_recalibrated(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2))
+    plain = al.load_model(module, input_size=16)
+    _, result = al.cure(plain, TRAIN, HELD_OUT, tmp_path, RECIPE, candidates=["binomial3,all"])
+    assert list(result.jitter.models) == ["plain", "control", "converted", "cured"]
+
+
+def test_a_bare_module_gives_a_module(tmp_path: Path) -> None:
+    made: Any = network().module
+    made.input_size = 16
+    found, _ = al.cure(made, TRAIN, HELD_OUT, tmp_path, al.Recipe(epochs=1, batch_size=8), candidates=["flc,all"])
+    assert type(found) is type(made)
+    assert not hasattr(made, "antialiasing")
+    assert hasattr(found, "antialiasing")
+
+
+def test_a_line_through_two_timings() -> None:
+    asked: list[int] = []
+    line = _Line.of(asked.append, 9)
+    assert asked == [2, 4, 8]
+    assert line(100) >= line(10) >= 0
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[str, str]:
+    """Training and held-out images in class folders."""
+    for name, images in (("train", TRAIN), ("held-out", HELD_OUT)):
+        for number, (pixels, label) in enumerate(images):
+            folder = tmp_path / name / f"class{label}"
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    return str(tmp_path / "train"), str(tmp_path / "held-out")
+
+
+def test_the_command_goes_the_whole_way(
+    folders: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, held_out = folders
+    out = tmp_path / "cure"
+    command = ["cure", NAME, "--train", train, "--images", held_out, "--epochs", "1", "--batch-size", "8"]
+    command += ["--candidates", "binomial3,all"]
+    assert main([*command, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "fine-tune the control" in printed
+    assert "nothing was written" in printed
+    assert not out.exists()
+    assert main(command) == 2
+    assert "give --out DIR" in capsys.readouterr().err
+    assert main([*command, "--out", str(out)]) == 0
+    printed, said = capsys.readouterr()
+    assert "control: epoch 1 of 1: loss" in said
+    result: Any = al.open(out)
+    assert all(sentence in printed for sentence in result.summary()["verdict"])
+    weights = f"file:{out}/weights.safetensors@{NAME}"
+    assert weights in printed
+    assert al.load_model(weights).identity == result.summary()["models"]["cured"]["identity"]
+    assert (out / "figure.png").stat().st_size > 5_000
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert "cured − control" in page
+    capsys.readouterr()
+    assert main([*command, "--out", str(out), "--json"]) == 0  # finished, it says the same again
+    assert json.loads(capsys.readouterr().out)["verdict"] == result.summary()["verdict"]
+
+
+def test_the_command_refuses_images_that_it_trains_on(
+    folders: tuple[str, str], tmp_path: Path, complaint: Callable[..., str]
+) -> None:
+    train, _ = folders
+    command = ["cure", NAME, "--train", train, "--images", train, "--out", str(tmp_path / "cure")]
+    complaint(command, 1, "32 of the held-out images are training images too")
+
+
+@pytest.mark.slow
+def test_a_cifar_resnet_is_cured(cifar10: Path, cifar10_resnets: Path, tmp_path: Path) -> None:
+    """Acceptance: clearly steadier than plain and than the control, and not clearly less accurate."""
+    plain = al.load_model(f"file:{cifar10_resnets}/resnet20.safetensors@module:cifar_resnet:resnet20")
+    assert type(plain.module) is type(resnet20().module)
+    _, result = al.cure(
+        plain,
+        cifar10 / "train.parquet",
+        cifar10 / "test.parquet",
+        tmp_path,
+        al.Recipe(epochs=1),
+        train_sample=6400,
+        sample=2000,
+    )
+    assert result.cured
