@@ -6,6 +6,7 @@ A row is a dict of cells by column. A cell is text, a number, or an estimate as 
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -241,7 +242,7 @@ def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> li
             **{column: models[name][column] for column in ("parameters", "multiply_adds")},
         }
         | ({"views_per_second": speed["views_per_second"].get(name)} if speed else {})
-        for name in _by_family(models)
+        for name in _by_family(summary)
     ]
 
 
@@ -249,9 +250,11 @@ def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) ->
     """The rows of a leaderboard with everything: the plain sibling, and each measure minus the sibling's."""
     differences = {difference["second"]: difference for difference in summary["differences"]}
     models = summary["models"]
+    has_classes = any(model["classes"] is not None for model in models.values())
+    columns = ("sibling", *(("classes",) if has_classes else ()), "images")
     return [
         row
-        | {column: models[row["network"]][column] for column in ("sibling", "classes", "images")}
+        | {column: models[row["network"]][column] for column in columns}
         | {
             f"{measure.name}_minus_sibling": differences.get(row["network"], {}).get(measure.name)
             for measure in measures_in(summary, "leaderboard")
@@ -263,22 +266,25 @@ def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) ->
 
 def leaderboard_differences(summary: Mapping[str, Any]) -> list[Row]:
     """One row per network with a plain sibling: each measure minus the sibling's, in the order of the leaderboard."""
-    order = {name: place for place, name in enumerate(_by_family(summary["models"]))}
+    order = {name: place for place, name in enumerate(_by_family(summary))}
     rows = difference_rows(summary, "leaderboard")
     return sorted(rows, key=lambda row: order[row["network"]])
 
 
-def _by_family(models: Mapping[str, Any]) -> list[str]:
-    """The networks by consistency, each followed by its variants."""
+def _by_family(summary: Mapping[str, Any]) -> list[str]:
+    """The networks by consistency (or the output's first measure), each followed by its variants."""
+    models, output, measures = summary["models"], output_of(summary["settings"]), measures_in(summary, "leaderboard")
+    by = [measure for measure in measures if output is not None and measure.name in output.front[1:]] or measures
 
-    def most_consistent(names: Iterable[str]) -> list[str]:
-        return sorted(names, key=lambda name: -(models[name].get("consistency", {}).get("value") or 0))
+    def place(name: str) -> float:
+        value = models[name].get(by[0].name, {}).get("value") if by else None
+        return math.inf if value is None else -by[0].sign * value
 
-    heads = most_consistent(name for name, model in models.items() if model["sibling"] is None)
+    heads = sorted((name for name, model in models.items() if model["sibling"] is None), key=place)
     return [
         name
         for head in heads
-        for name in (head, *most_consistent(other for other, model in models.items() if model["sibling"] == head))
+        for name in (head, *sorted((other for other, model in models.items() if model["sibling"] == head), key=place))
     ]
 
 

@@ -156,6 +156,47 @@ def test_every_command_knows_an_output_of_another_package(
     assert "there is no answer to follow" in page
 
 
+@pytest.mark.parametrize("output", ["peaks", "embedding"])
+def test_a_leaderboard_has_the_measures_of_an_output(
+    output: str, package: None, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, plain = tmp_path / "board", NETWORKS[0]
+    asked = ["--images", str(photographs), "--output", output]
+    run = ["compare", "--models", *NETWORKS, "--antialias", "binomial3,all", *asked, "--out", str(out)]
+    with pytest.raises(SystemExit):
+        main(["compare", "--help"])
+    assert "{probabilities,embedding,peaks}" in capsys.readouterr().out
+    assert main(run) == 0
+    printed = capsys.readouterr().out
+    assert not re.search("accura|consisten", printed)
+    measures = {"peaks": ("count_change", "height_change", "steady_count"), "embedding": ("cosine_distance",)}[output]
+    columns = {"peaks": r"P\(count change\) +height +steady", "embedding": r"cosine distance +P\(neighbour change\)"}
+    assert re.search(rf"^network +group +{columns[output]} +parameters", printed, re.MULTILINE)
+    assert {path.name for path in out.iterdir()} >= {"leaderboard.md", "leaderboard.csv", "figure.png", "speed.json"}
+    assert not (out / "consistency").exists()  # no measure needs a second protocol
+
+    # Every number is that of `aliasing jitter` under the same protocol; the order is by the first measure.
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["pareto"], summary["models"][plain]["classes"]) == ([], None)
+    assert main(["jitter", "--models", *NETWORKS, *asked, "--protocol", "grid:radius=1", "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)["models"]
+    for name in NETWORKS:
+        assert {key: summary["models"][name][key] for key in measures} == {key: alone[name][key] for key in measures}
+    rows = al.open(out).table().to_pylist()
+    heads = [row[measures[0]] for row in rows if row["sibling"] is None]
+    assert "classes" not in rows[0]
+    assert (len(rows), heads) == (4, sorted(heads))
+    assert {row["network"].removeprefix("antialiased:binomial3,all:") for row in rows if row["sibling"]} == {*NETWORKS}
+
+    assert main([*run, "--format", "csv"]) == 0
+    assert f"{measures[0]},{measures[0]}_low,{measures[0]}_high" in capsys.readouterr().out
+    assert len(al.open(out).plot().axes) == 2 + (output == "peaks")  # one panel a measure
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    assert "Pareto front" not in (tmp_path / "page.html").read_text()
+    assert main([*run, "--precision", "verified"]) == 2
+    assert f"output '{output}' cannot be verified" in capsys.readouterr().err
+
+
 def test_completion_knows_an_output_of_another_package(
     package: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from aliasing import Classifier, plots, tables
 from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
-from aliasing.leaderboard import _pareto_front, compare_networks, cost, views_per_second
+from aliasing.leaderboard import compare_networks, cost, pareto_front, views_per_second
 from aliasing.leaderboard.entrants import choose, group_of, plain_sibling
 from aliasing.protocols import make_protocol
 from aliasing.runs import Ranks
@@ -223,7 +223,7 @@ def test_variants_stand_under_their_plain_sibling(board: Any) -> None:
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
 def test_nothing_beats_the_front_and_the_front_beats_the_rest(points: list[tuple[int, int]]) -> None:
     models = {str(k): {"accuracy": {"value": a}, "consistency": {"value": c}} for k, (a, c) in enumerate(points)}
-    front = _pareto_front(models)
+    front = pareto_front(models, ("accuracy", "consistency"))
 
     def at_least(first: tuple[int, int], second: tuple[int, int]) -> bool:
         return first != second and first[0] >= second[0] and first[1] >= second[1]
@@ -304,7 +304,7 @@ def test_a_verified_board_has_the_answers_of_float32(images: list[Any], monkeypa
     assert models[1]["verification"]["audited_pairs"] > 0
 
 
-def test_processes_that_are_out_of_step_do_not_go_on(images: list[Any]) -> None:
+def test_processes_that_are_out_of_step_do_not_go_on(images: list[Any], tmp_path: Path) -> None:
     """What loads here may not load at the first process: two networks must not share their blocks."""
 
     class Second(Ranks):
@@ -312,7 +312,7 @@ def test_processes_that_are_out_of_step_do_not_go_on(images: list[Any]) -> None:
             return "another"
 
     with pytest.raises(InputError, match="this process measures own:a, and the first one another"):
-        compare_networks(small("own:a"), images, ranks=Second(1, ("a", "b")))
+        compare_networks(small("own:a"), images, out=tmp_path, ranks=Second(1, ("a", "b")))
 
 
 def test_the_same_protocol_for_both_is_measured_once(images: list[Any], tmp_path: Path) -> None:

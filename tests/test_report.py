@@ -20,7 +20,6 @@ from aliasing.jitter.examples import VIEWS, _views_shown
 from aliasing.jitter.shifts import by_shift
 from aliasing.records import Records
 from aliasing.report import json_for_script, make_page, read_run
-from aliasing.report.networks import pareto_front
 from aliasing.report.runs import with_titles
 from aliasing.tables import cell
 from tests.report_runs import HOSTILE
@@ -95,17 +94,6 @@ def test_jitter_by_shift_is_that_of_a_group_by(measured: Path, protocol: str, ke
         assert row["mac"]["value"] == pytest.approx(here.jump.mean(), rel=1e-12)
         assert row["mac"]["low"] < row["mac"]["value"] < row["mac"]["high"]
     assert len(found) == 8  # steps of the path; shifts around the centre
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_the_pareto_front_is_what_nothing_beats(pairs: list[tuple[int, int]]) -> None:
-    points = [{"accuracy": {"value": a}, "consistency": {"value": c}} for a, c in pairs]
-
-    def beaten(pair: tuple[int, int]) -> bool:
-        return any(other[0] >= pair[0] and other[1] >= pair[1] and other != pair for other in pairs)
-
-    front = {(point["accuracy"]["value"], point["consistency"]["value"]) for point in pareto_front(points)}
-    assert front == {pair for pair in pairs if not beaten(pair)}
 
 
 class Markup(HTMLParser):

@@ -13,7 +13,8 @@ examples:
       all of timm; after an interruption the same command continues, and a network that cannot be loaded is skipped
 
 Accuracy, P(top-1 change), MAC and the worst case (the share of images whose answer some shift changes) come from
---protocol, by default all shifts within one pixel. Consistency comes from two random windows (Zhang 2019).
+--protocol, by default all shifts within one pixel. Consistency comes from two random windows (Zhang 2019). Another
+--output than class probabilities has its own measures, all from --protocol if it has no consistency.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from aliasing.cli.shared import (
     add_execution,
     add_images,
     add_labels,
+    add_output,
     add_protocol,
     add_run,
     measuring,
@@ -34,6 +36,7 @@ from aliasing.cli.shared import (
     skipped_lines,
     verification_line,
 )
+from aliasing.outputs import measures_in
 
 SUMMARY = "compare many networks by accuracy, consistency and cost"
 
@@ -73,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "for consistency; if it equals --protocol, it costs nothing",
         "--consistency",
     )
+    add_output(parser)
     add_execution(parser)
     add_run(parser)
 
@@ -88,6 +92,7 @@ def run(arguments: argparse.Namespace) -> None:
             named(arguments.models, arguments.labels),
             protocol=arguments.protocol,
             consistency=arguments.consistency,
+            output=arguments.output,
             antialiased=arguments.antialias,
             recalibrate_on=arguments.recalibrate,
             installed=arguments.installed,
@@ -112,11 +117,12 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     models, settings = summary["models"], summary["settings"]
     images = max(model["images"] for model in models.values())
     by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
-    yield (
-        f"({images} images; 95 % intervals in brackets; consistency from `{settings['consistency']['name']}`, all else"
-        f" from `{settings['protocol']['name']}`; views/s on this machine, {by})"
-    )
-    yield "(an accuracy flatters a network that was trained on these images)"
+    protocol = f"from `{settings['protocol']['name']}`"
+    if "consistency" in settings:
+        protocol = f"consistency from `{settings['consistency']['name']}`, all else {protocol}"
+    yield f"({images} images; 95 % intervals in brackets; {protocol}; views/s on this machine, {by})"
+    if any(measure.caution for measure in measures_in(summary, "leaderboard")):
+        yield "(an accuracy flatters a network that was trained on these images)"
     yield ""
     if summary["pareto"]:
         yield f"no other is both more accurate and more consistent than: {', '.join(summary['pareto'])}"

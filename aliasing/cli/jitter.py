@@ -24,6 +24,7 @@ from aliasing.cli.shared import (
     add_execution,
     add_images,
     add_labels,
+    add_output,
     add_protocol,
     add_resizer,
     add_run,
@@ -51,12 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_images(parser)
     add_protocol(parser)
     add_resizer(parser)
-    parser.add_argument(
-        "--output",
-        choices=tuple(OUTPUTS),
-        default="probabilities",
-        help="the output that is compared; `embedding` for a network that is not a classifier",
-    )
+    add_output(parser)
     add_execution(parser)
     parser.add_argument(
         "--against", metavar="NAME", help="print each network minus this one, instead of minus the first"

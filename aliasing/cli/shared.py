@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aliasing.kinds import DEFAULT_OPERATOR, INPUTS, OPERATORS, PROTOCOLS, RESAMPLERS
+from aliasing.kinds import DEFAULT_OPERATOR, INPUTS, OPERATORS, OUTPUTS, PROTOCOLS, RESAMPLERS
 from aliasing.tables import FORMATS
 
 if TYPE_CHECKING:
@@ -79,6 +79,16 @@ def add_resizer(parser: argparse.ArgumentParser) -> None:
     """Add the option for the resampler."""
     names = ", ".join(RESAMPLERS)
     parser.add_argument("--resizer", default="pil", metavar="NAME", help=f"the resampler: {names} (default pil)")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add the option for what is compared."""
+    parser.add_argument(
+        "--output",
+        choices=tuple(OUTPUTS),
+        default="probabilities",
+        help="the output that is compared; `embedding` for a network that is not a classifier",
+    )
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:

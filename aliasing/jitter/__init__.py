@@ -36,11 +36,10 @@ from aliasing.jitter.network import (
     prepare,
     rounding_unit,
 )
-from aliasing.jitter.precision import PRECISIONS, Verification, calibrate
+from aliasing.jitter.precision import Verification, calibrate, output_in
 from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Trace, trace
 from aliasing.models import Classifier, load_model
-from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Output
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.protocols.base import written
@@ -135,11 +134,7 @@ def measure_jitter(
     >>> result.summary()["models"]["Sequential"]["pairs"]
     16
     """
-    kind = OUTPUTS[output]
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
-    if precision == "verified" and not kind.of_classes:
-        raise UsageError(f"output {output!r} cannot be verified; choose precision float32 or bfloat16")
+    kind = output_in(output, precision)
     Execution(device)
     slow = precision == "verified" and not has_fast_bfloat16(device)
     protocol = make_protocol(protocol)

@@ -24,12 +24,14 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from aliasing.errors import UsageError
 from aliasing.images import BadImage, Clip, Entry, Image
 from aliasing.jitter.engine import Shown, answers_to, in_batches, prepare_ahead
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.network import Array
 from aliasing.models import Classifier
-from aliasing.outputs.base import Columns, first_and_second
+from aliasing.outputs import OUTPUTS
+from aliasing.outputs.base import Columns, Output, first_and_second
 from aliasing.outputs.probabilities import compare_classes
 from aliasing.protocols import ViewProtocol, Views
 from aliasing.protocols.base import generator
@@ -43,6 +45,16 @@ CALIBRATION_VIEWS = 64
 SAFETY = 4.5
 # The views that may wait for a float32 batch to fill, in batches.
 _WAITING = 32
+
+
+def output_in(output: str, precision: str) -> type[Output]:
+    """The output of this name; UsageError if it does not exist or cannot be measured in this precision."""
+    kind = OUTPUTS[output]
+    if precision not in PRECISIONS:
+        raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
+    if precision == "verified" and not kind.of_classes:
+        raise UsageError(f"output {output!r} cannot be verified; choose precision float32 or bfloat16")
+    return kind
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ multiply–adds       a run on one image                of convolutions, matrix 
 =================== ================================= ==========================================================
 
 The nine views of ``grid`` give everything but consistency, the published measure, which takes two more. A protocol
-without neighbours on all sides (``pad`` has one) gives the worst case over its pairs.
+without neighbours on all sides (``pad`` has one) gives the worst case over its pairs. Another output than class
+probabilities has its own measures (`aliasing.outputs`).
 """
 
 import json
@@ -25,6 +26,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from operator import ge
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,10 +35,10 @@ import torch
 
 from aliasing import tables
 from aliasing.errors import InputError, UsageError
-from aliasing.images import choose_images, open_images
+from aliasing.images import open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, PairMetrics, measure_jitter
 from aliasing.jitter.network import Execution, has_fast_bfloat16
-from aliasing.jitter.precision import PRECISIONS
+from aliasing.jitter.precision import output_in
 from aliasing.jitter.result import paired
 from aliasing.leaderboard.cost import Cost, cost, views_per_second
 from aliasing.leaderboard.entrants import (
@@ -49,13 +51,15 @@ from aliasing.leaderboard.entrants import (
     group_of,
     sibling_of,
 )
-from aliasing.memory import keep_freed_memory
 from aliasing.models import Classifier, load_model
+from aliasing.outputs import OUTPUTS
+from aliasing.outputs.base import Output
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import made_with, write_json
 from aliasing.records import Records
 from aliasing.result import Result, protocol_of, read_json, read_summary
-from aliasing.runs import ALONE, Ranks, hold, keep_apart
+from aliasing.runner import open_run
+from aliasing.runs import ALONE, Ranks, hold
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.specification import parse
 from aliasing.undisturbed import surroundings_kept
@@ -84,7 +88,7 @@ class Measured:
     jitter : Jitter
         Under the protocol for everything but consistency.
     shifted : Jitter
-        Under the protocol for consistency.
+        Under the protocol for consistency; the same as ``jitter`` if the output has no such measure.
     """
 
     group: Group
@@ -116,6 +120,11 @@ class Leaderboard(Result):
     speed: dict[str, Any]
     _kept: dict[str, Any] | None = None  # the summary that a folder holds
 
+    @property
+    def output(self) -> type[Output]:
+        """The output that was compared."""
+        return OUTPUTS[self.settings.get("output", "probabilities")]
+
     def summary(self) -> dict[str, Any]:
         """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval.
 
@@ -136,12 +145,12 @@ class Leaderboard(Result):
             skipped |= whole["images"]["skipped"]
             models[name] = {
                 **whole["models"][name],
-                **_consistency(measured.shifted.metrics(name)),
+                **self._consistency(measured.shifted.metrics(name)),
                 "group": measured.group,
                 "sibling": measured.sibling,
                 **asdict(measured.cost),
             }
-        _compare_labels(models)
+        _compare_labels(models, self.output)
         return {
             "models": models,
             "differences": [
@@ -149,7 +158,7 @@ class Leaderboard(Result):
                 for name, measured in self.networks.items()
                 if measured.sibling is not None
             ],
-            "pareto": _pareto_front(models),
+            "pareto": pareto_front(models, self.output.front),
             "unmeasured": dict(self.unmeasured),
             "images": {**images, "skipped": skipped},
             **made_with(self.settings),
@@ -175,7 +184,9 @@ class Leaderboard(Result):
         folder = Path(folder)
         summary, speed = read_summary(folder, "networks"), folder / "speed.json"
         settings = summary["settings"]
-        protocol, consistency = protocol_of(settings), protocol_of(settings, "consistency")
+        protocol = consistency = protocol_of(settings)
+        if "consistency" in settings:
+            consistency = protocol_of(settings, "consistency")
         networks = {}
         for name, model in summary["models"].items():
             jitter = shifted = Jitter({name: model}, protocol, settings, Records(folder))
@@ -198,7 +209,11 @@ class Leaderboard(Result):
         a, b = self.networks[first], self.networks[second]
         metrics, shifted = paired(a.jitter, first, b.jitter, second), paired(a.shifted, first, b.shifted, second)
         estimates = {name: estimate.as_dict() for name, estimate in metrics.estimates().items()}
-        return {"images": metrics.images, **estimates, **_consistency(shifted)}
+        return {"images": metrics.images, **estimates, **self._consistency(shifted)}
+
+    def _consistency(self, metrics: PairMetrics | PairedMetrics) -> dict[str, Any]:
+        """The measure of the second protocol, if the output has one and some image has finite answers."""
+        return {key: found.as_dict() for key, found in metrics.estimates().items() if key in self.output.front[1:]}
 
 
 @surroundings_kept()
@@ -208,6 +223,7 @@ def compare_networks(
     protocol: str | ViewProtocol = PROTOCOL,
     consistency: str | ViewProtocol = CONSISTENCY,
     *,
+    output: str = "probabilities",
     antialiased: Sequence[str] = (),
     recalibrate_on: Any = None,
     installed: bool = False,
@@ -234,7 +250,10 @@ def compare_networks(
         As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 if most answers
         come from it.
     protocol, consistency : str or ViewProtocol
-        The protocols of the columns; see the table in :mod:`aliasing.leaderboard`.
+        The protocols of the columns; see the table in :mod:`aliasing.leaderboard`. The second is for class
+        probabilities, and other outputs that have such a measure (:attr:`aliasing.outputs.base.Output.front`).
+    output : str
+        The output that is compared, as in :func:`aliasing.measure_jitter`; the columns are its measures.
     antialiased : sequence of str
         Conversions of every plain network, measured beside it (see :mod:`aliasing.surgery.specification`:
         ``"binomial4"``, ``"flc"``).
@@ -268,25 +287,35 @@ def compare_networks(
     >>> board.table().select(["network", "group", "parameters"]).to_pylist()[1]
     {'network': 'antialiased:binomial3,all:Sequential', 'group': 'converted', 'parameters': 817}
     """
-    if precision not in PRECISIONS:
-        raise UsageError(f"unknown precision {precision!r}; choose {', '.join(PRECISIONS)}")
+    kind = output_in(output, precision)
     execution = Execution(device, compiled)
     if precision == "bfloat16" or (precision == "verified" and has_fast_bfloat16(device)):
         execution = replace(execution, half=True)
     single = isinstance(models, (str, torch.nn.Module, Classifier))
     chosen = choose([models] if single else models, installed)  # type: ignore[list-item,arg-type]
-    protocol, consistency = make_protocol(protocol), make_protocol(consistency)
+    protocol = make_protocol(protocol)
+    consistency = make_protocol(consistency) if kind.front else protocol
     conversions = {text: parse(text) for text in antialiased}
     if recalibrate_on is not None and not conversions:
         raise UsageError("--recalibrate needs a conversion to recalibrate: give --antialias too")
-    keep_freed_memory()
-    source = choose_images(images, limit=limit, sample=sample, seed=seed, progress=progress)
     # Opened once: the first conversion would exhaust an iterator.
     calibration = None if recalibrate_on is None else open_images(recalibrate_on)
-    folder = None if out is None else Path(out)
-    keep_apart(source, folder)
-    speed = _Speed(folder, batch_size, execution, ranks)
+    own = {
+        **({} if output == "probabilities" else {"output": output}),
+        **({"consistency": consistency.parameters()} if kind.front else {}),
+        "antialiased": list(conversions),
+        "recalibrated_on": None if calibration is None else calibration.description,
+        "seed": seed,
+        "batch_size": batch_size,
+        "precision": precision,
+        "device": device,
+        "compile": compiled,
+    }
+    run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
+    source, folder = run.source, run.records.directory
+    speed = _Speed(folder, batch_size, execution, ranks, output)
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
+    options["output"] = output
     options |= {"precision": precision, "device": device, "compiled": compiled, "ranks": ranks, "timeout": timeout}
     networks: dict[str, Measured] = {}
     unmeasured: dict[str, str] = {}
@@ -298,7 +327,7 @@ def compare_networks(
             if networks[model.name].jitter.models[model.name]["identity"] != identity:
                 raise UsageError(f"two networks are called {model.name}; give each its own name")
             return
-        costs = cost(model)
+        costs = cost(model, kind.of_classes)
         speed.measure(model, identity)
         _keep_step(model.name, ranks)
         jitter = measure_jitter(model, source, protocol, out=folder, **options)
@@ -333,21 +362,6 @@ def compare_networks(
     for name, measured in networks.items():
         if measured.sibling is None:
             networks[name] = replace(measured, sibling=sibling_of(name, measured.group, plain))
-    settings = {
-        "images": source.description,
-        "limit": source.limit,
-        "sample": source.sample,
-        "protocol": protocol.parameters(),
-        "consistency": consistency.parameters(),
-        "antialiased": list(conversions),
-        "recalibrated_on": None if calibration is None else calibration.description,
-        "seed": seed,
-        "batch_size": batch_size,
-        "precision": precision,
-        "device": device,
-        "compile": compiled,
-        "threads": torch.get_num_threads(),
-    }
     return Leaderboard(networks, unmeasured, settings, speed.found)
 
 
@@ -381,8 +395,8 @@ def _noting(unmeasured: dict[str, str], given: Given) -> Iterator[None]:
 class _Speed:
     """The speeds of a run, kept beside its records, so that a resumed run keeps them."""
 
-    def __init__(self, folder: Path | None, batch_size: int, execution: Execution, ranks: Ranks) -> None:
-        self.execution = execution
+    def __init__(self, folder: Path | None, batch_size: int, execution: Execution, ranks: Ranks, output: str) -> None:
+        self.execution, self.output = execution, output
         self.path = None if folder is None or ranks.rank > 0 else folder / "speed.json"
         self.found: dict[str, Any] = {
             "batch_size": batch_size,
@@ -406,19 +420,13 @@ class _Speed:
             return
         self.found["identities"][model.name] = identity
         self.found["views_per_second"][model.name] = round(
-            views_per_second(model, self.found["batch_size"], self.execution), 2
+            views_per_second(model, self.found["batch_size"], self.execution, self.output), 2
         )
         if self.path is not None:
             write_json(self.path, self.found)
 
 
-def _consistency(metrics: PairMetrics | PairedMetrics) -> dict[str, Any]:
-    """The consistency of a network, or of one minus another; empty if no image has finite answers from both."""
-    found = metrics.estimates().get("consistency")
-    return {} if found is None else {"consistency": found.as_dict()}
-
-
-def _compare_labels(models: dict[str, Any]) -> None:
+def _compare_labels(models: dict[str, Any], output: type[Output]) -> None:
     """Remove the accuracy of networks with another number of classes than most, whose labels mean other classes."""
     counts = [model["classes"] for model in models.values()]
     usual = max(counts, key=counts.count)
@@ -429,19 +437,28 @@ def _compare_labels(models: dict[str, Any]) -> None:
                 f"answers with {model['classes']} classes, most of these networks with {usual}: labels and accuracies"
                 " are not comparable",
             ]
-            for measure in ("accuracy", "worst_accuracy"):
-                model.pop(measure, None)
+            for measure in output.measures:
+                if "label" in measure.columns:
+                    model.pop(measure.name, None)
 
 
-def _pareto_front(models: dict[str, Any]) -> list[str]:
-    """The networks that no other beats in both accuracy and consistency."""
+def pareto_front(models: Mapping[str, Mapping[str, Any]], measures: Sequence[str]) -> list[str]:
+    """The networks that no other beats: none is as good in all of these measures, of which more is better.
+
+    Examples
+    --------
+    >>> pairs = {"a": (0.7, 0.9), "b": (0.8, 0.8), "c": (0.7, 0.8)}
+    >>> models = {name: {"x": {"value": x}, "y": {"value": y}} for name, (x, y) in pairs.items()}
+    >>> pareto_front(models, ("x", "y"))
+    ['a', 'b']
+    """
     points = {
-        name: (model["accuracy"]["value"], model["consistency"]["value"])
+        name: [model[measure]["value"] for measure in measures]
         for name, model in models.items()
-        if "accuracy" in model and "consistency" in model
+        if measures and all(measure in model for measure in measures)
     }
 
-    def beaten(point: tuple[float, float]) -> bool:
-        return any(other != point and other[0] >= point[0] and other[1] >= point[1] for other in points.values())
+    def beaten(point: list[float]) -> bool:
+        return any(other != point and all(map(ge, other, point)) for other in points.values())
 
     return [name for name, point in points.items() if not beaten(point)]

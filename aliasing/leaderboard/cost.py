@@ -14,8 +14,9 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from aliasing.jitter.network import ON_CPU, Execution, evaluated, probabilities
+from aliasing.jitter.network import ON_CPU, Execution, evaluated, prepare
 from aliasing.models import Classifier
+from aliasing.outputs import OUTPUTS
 from aliasing.scales import SCALES, find_scale, rows_of
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
@@ -34,23 +35,23 @@ class Cost:
         The number of learned values.
     multiply_adds : int
         For one image of the network's input size.
-    classes : int
-        The number of classes or labels; two for a network that gives one number.
+    classes : int or None
+        The number of classes or labels; two for a network that gives one number. None for another output.
     """
 
     parameters: int
     multiply_adds: int
-    classes: int
+    classes: int | None
 
 
 @surroundings_kept()
-def cost(model: Classifier) -> Cost:
-    """Count the parameters, the multiply–adds and the classes of a network, by one run on one image.
+def cost(model: Classifier, of_classes: bool = True) -> Cost:
+    """Count the parameters, the multiply–adds and, unless told not to, the classes of a network, by a run on one image.
 
     Raises
     ------
     InputError
-        If it is not a classifier.
+        If it is not a classifier, and the classes are to be counted.
 
     Examples
     --------
@@ -67,20 +68,23 @@ def cost(model: Classifier) -> Cost:
             stack.enter_context(context)
         counter = stack.enter_context(FlopCounterMode(display=False))
         answer = run.module(run.blank())
-    classes = rows_of(answer, model.name).shape[1]
     parameters = sum(parameter.numel() for parameter in model.module.parameters())
+    classes = rows_of(answer, model.name).shape[1] if of_classes else None
     if classes == 1 and not SCALES[model.scale or find_scale(model).name].of_labels:
         classes = 2
     return Cost(parameters, counter.get_total_flops() // 2, classes)  # the counter counts both operations
 
 
 @surroundings_kept()
-def views_per_second(model: Classifier, batch_size: int, execution: Execution = ON_CPU) -> float:
+def views_per_second(
+    model: Classifier, batch_size: int, execution: Execution = ON_CPU, output: str = "probabilities"
+) -> float:
     """The number of views per second on this machine, in batches of this size: the median of three.
 
     Decoding and resizing are not included. Unlike everything else, this number differs from run to run.
     """
-    network = probabilities(model, execution)
+    measured = OUTPUTS[output].of(model)
+    network = measured.network(prepare(measured.model, execution), execution)
     pictures = np.zeros((batch_size, *model.view_size, 3), np.float32)
     network(pictures)  # the first run allocates
     seconds = []

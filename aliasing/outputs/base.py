@@ -79,7 +79,7 @@ class Measure:
     of, factor, offset : tuple of str, float, float
         It is ``offset + factor × x`` of the first of these measures that was measured.
     caution, spoken : str
-        A caution for readers; the words after a percentage, which say what it is the share of.
+        A remark for readers, in brackets on an axis; the words after a percentage, which say what it is the share of.
     """
 
     name: str
@@ -186,6 +186,10 @@ class Output(ABC):
     photograph's answer can be followed along a path."""
     movement: ClassVar[str] = ""
     """The measure that selects the photographs to follow, those that move most."""
+    front: ClassVar[tuple[str, ...]] = ()
+    """The two measures of a leaderboard's figure and Pareto front, of which the second is measured under the protocol
+    for consistency. Without them one protocol is measured, the first measure shown orders the networks, and the figure
+    has intervals."""
     gallery: ClassVar[int] = 0
     """The number of images whose first view's output is kept for comparison with others (`beside`)."""
 

@@ -111,6 +111,7 @@ def _any_changed(table: pa.Table) -> Column:
 
 _TOP1, _LABELS_CHANGED = ("first_top1", "second_top1"), ("labels_changed",)
 _FLATTERS = "flattering if trained on these"
+_CONSISTENT = "share of pairs that keep the answer"
 _SPOKEN = "of the pairs of views change the answer"
 _RATES = ("top1_change", "any_change")
 _WORST: dict[str, Any] = {"label": "P(any change)", "within": "max", "binary": True}
@@ -133,6 +134,7 @@ class Probabilities(Output):
     name: ClassVar[str] = "probabilities"
     of_classes: ClassVar[bool] = True
     movement: ClassVar[str] = MAC.name
+    front: ClassVar[tuple[str, ...]] = ("accuracy", "consistency")
     measures: ClassVar[tuple[Measure, ...]] = (
         TOP1_CHANGE,
         MAC,
@@ -165,7 +167,7 @@ class Probabilities(Output):
             sign=1,
             caution=_FLATTERS,
         ),
-        Measure("consistency", "consistency", of=_RATES, factor=-1, offset=1, sign=1),
+        Measure("consistency", "consistency", of=_RATES, factor=-1, offset=1, sign=1, caution=_CONSISTENT),
         Measure("flip_rate", "flip rate", of=_RATES, along_path=True),  # Hendrycks & Dietterich 2019
     )
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {

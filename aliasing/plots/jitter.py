@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from aliasing.jitter import Jitter, Trace
+from aliasing.leaderboard import Leaderboard
 from aliasing.outputs import measures_in, output_of
 from aliasing.outputs.base import Measure
 from aliasing.plots.style import COLOURS, line_of, plain, spans, style
@@ -23,12 +24,12 @@ Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Row: TypeAlias = tuple[str, int, dict[str, Any] | None]
 
 
-def jitter(result: Jitter, traces: Sequence[Trace] = ()) -> Figure:
+def jitter(result: Jitter | Leaderboard, traces: Sequence[Trace] = ()) -> Figure:
     """Networks by measure with their 95 % intervals; below, if there are traces, one photograph on its path.
 
     Parameters
     ----------
-    result : Jitter
+    result : Jitter or Leaderboard
     traces : sequence of Trace
         One photograph followed by each network (:func:`aliasing.jitter.trace_most_jittery`).
     """

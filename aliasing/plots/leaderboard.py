@@ -9,7 +9,8 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from aliasing.leaderboard import Leaderboard
-from aliasing.plots.jitter import short_name
+from aliasing.outputs.base import Measure
+from aliasing.plots.jitter import jitter, short_name
 from aliasing.plots.style import COLOURS, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell
@@ -36,24 +37,30 @@ def leaderboard(board: Leaderboard) -> Figure:
     matplotlib.figure.Figure
         Markers are the groups. The dashed line is the Pareto front of the estimates themselves; networks with
         overlapping intervals may change places. Numbers refer to the list beside; with more than 16 networks only
-        those on the front have one.
+        those on the front have one. For an output without an accuracy, the networks by measure
+        (:func:`aliasing.plots.jitter`).
     """
+    measures = [board.output.measure(name) for name in board.output.front]
+    if not measures:
+        return jitter(board)
     summary = board.summary()
-    models = {name: model for name, model in summary["models"].items() if "accuracy" in model}
+    models = {
+        name: model for name, model in summary["models"].items() if all(measure.name in model for measure in measures)
+    }
     named = list(models) if len(models) <= _MOST_NAMED else summary["pareto"]
     with style():
         figure, (axes, key) = plt.subplots(1, 2, figsize=(10.5, 5.2), width_ratios=[1.5, 1])
         for model in models.values():
             if model["sibling"] in models:
-                _line(axes, [models[model["sibling"]], model], color="0.8", linewidth=1, zorder=0)
+                _line(axes, measures, [models[model["sibling"]], model], color="0.8", linewidth=1, zorder=0)
         groups = {
             group: {short_name(name): model for name, model in models.items() if model["group"] == group}
             for group in _GROUPS
         }
-        accuracy_against_consistency(axes, groups, _GROUPS, [models[name] for name in summary["pareto"]])
-        for point, label in _labels([_point(models[name]) for name in named]).items():
+        against(axes, measures, groups, _GROUPS, [models[name] for name in summary["pareto"]])
+        for point, label in _labels([_point(models[name], measures) for name in named]).items():
             axes.annotate(label, point, xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=5)
-        axes.set_xlabel(f"consistency (protocol `{summary['settings']['consistency']['name']}`)")
+        axes.set_xlabel(f"{measures[1].called} (protocol `{summary['settings']['consistency']['name']}`)")
         _key(key, named, models, summary["pareto"], len(models))
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9)
@@ -61,33 +68,41 @@ def leaderboard(board: Leaderboard) -> Figure:
     return figure
 
 
-def accuracy_against_consistency(
+def against(
     axes: Axes,
+    measures: Sequence[Measure],
     series: Mapping[str, Mapping[str, dict[str, Any]]],
     looks: Mapping[str, tuple[str, str]],
     front: Sequence[dict[str, Any]],
 ) -> None:
-    """Draw networks by accuracy and consistency with their intervals, and the front that none of them beats.
+    """Draw networks by two measures, upright and across, with their intervals, and the front that none of them beats.
 
-    ``series`` holds the networks of each series, by name, as in a summary; ``looks`` the marker and colour of each
-    series; ``front`` the networks on the Pareto front.
+    ``measures`` are those of an output's front, such as accuracy and consistency. ``series`` holds the networks of each
+    series, by name, as in a summary; ``looks`` the marker and colour of each series; ``front`` the networks on the
+    Pareto front.
     """
     for label, members in series.items():
         if members:
-            _points(axes, members, *looks[label], label)
-    in_order = sorted(front, key=lambda model: _point(model)[0])
-    _line(axes, in_order, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
-    axes.set_xlabel("consistency (share of pairs that keep the answer)")
-    axes.set_ylabel("accuracy (flattering if trained on these)")
+            _points(axes, measures, members, *looks[label], label)
+    in_order = sorted(front, key=lambda model: _point(model, measures)[0])
+    _line(axes, measures, in_order, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
+    axes.set_xlabel(measures[1].axis)
+    axes.set_ylabel(measures[0].axis)
     axes.grid(alpha=0.3)
 
 
-def _points(axes: Axes, members: Mapping[str, dict[str, Any]], marker: str, colour: str, label: str) -> None:
-    consistency, across = spans(model["consistency"] for model in members.values())
-    accuracy, upright = spans(model["accuracy"] for model in members.values())
+def _points(
+    axes: Axes,
+    measures: Sequence[Measure],
+    members: Mapping[str, dict[str, Any]],
+    marker: str,
+    colour: str,
+    label: str,
+) -> None:
+    (y, upright), (x, across) = (spans(model[measure.name] for model in members.values()) for measure in measures)
     drawn = axes.errorbar(
-        consistency,
-        accuracy,
+        x,
+        y,
         xerr=across,
         yerr=upright,
         fmt=marker,
@@ -102,7 +117,7 @@ def _points(axes: Axes, members: Mapping[str, dict[str, Any]], marker: str, colo
     tell(
         drawn.lines[0],
         [
-            f"{name}: accuracy {cell(model['accuracy'])}, consistency {cell(model['consistency'])}"
+            f"{name}: {', '.join(f'{measure.called} {cell(model[measure.name])}' for measure in measures)}"
             for name, model in members.items()
         ],
     )
@@ -116,12 +131,14 @@ def _labels(points: list[tuple[float, float]]) -> dict[tuple[float, float], str]
     return {point: ", ".join(those) for point, those in numbers.items()}
 
 
-def _point(model: dict[str, Any]) -> tuple[float, float]:
-    return model["consistency"]["value"], model["accuracy"]["value"]
+def _point(model: dict[str, Any], measures: Sequence[Measure]) -> tuple[float, float]:
+    y, x = (model[measure.name]["value"] for measure in measures)
+    return x, y
 
 
-def _line(axes: Axes, models: list[dict[str, Any]], **look: Any) -> None:
-    axes.plot([_point(model)[0] for model in models], [_point(model)[1] for model in models], **look)
+def _line(axes: Axes, measures: Sequence[Measure], models: list[dict[str, Any]], **look: Any) -> None:
+    points = [_point(model, measures) for model in models]
+    axes.plot([x for x, _ in points], [y for _, y in points], **look)
 
 
 def _key(axes: Axes, named: list[str], models: dict[str, Any], front: list[str], count: int) -> None:

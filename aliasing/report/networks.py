@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 
 from aliasing.errors import InputError
 from aliasing.jitter.shifts import by_shift
+from aliasing.leaderboard import pareto_front
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import Row, fit, intervals
-from aliasing.plots.leaderboard import accuracy_against_consistency
+from aliasing.plots.leaderboard import against
 from aliasing.plots.shifts import heat_map
 from aliasing.plots.style import COLOURS, MARKERS
 from aliasing.plots.svg import panel
@@ -72,28 +73,11 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     section.blocks += _cautions(run, names)
     section.blocks += _tiles(models, measures, names)
     section.blocks.append(_table(models, titles, names))
-    section.blocks += _scatter(models, names)
+    section.blocks += _scatter(run, names)
     section.blocks += _interval_charts(models, measures_in(run.summary, "plot"), names)
     section.blocks += _differences(run, titles, names)
     section.blocks += _shifts(run, names)
     return section
-
-
-def pareto_front(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The points that no other beats: none is as good in both accuracy and consistency, and better in one.
-
-    Examples
-    --------
-    >>> pairs = ((0.7, 0.9), (0.8, 0.8), (0.7, 0.8))
-    >>> points = [{"accuracy": {"value": a}, "consistency": {"value": c}} for a, c in pairs]
-    >>> [(point["accuracy"]["value"], point["consistency"]["value"]) for point in pareto_front(points)]
-    [(0.8, 0.8), (0.7, 0.9)]
-    """
-    front: list[dict[str, Any]] = []
-    for point in sorted(points, key=lambda p: (-p["consistency"]["value"], -p["accuracy"]["value"])):
-        if not front or point["accuracy"]["value"] > front[-1]["accuracy"]["value"]:
-            front.append(point)
-    return front[::-1]
 
 
 def group_of(name: str, model: Mapping[str, Any]) -> str:
@@ -171,37 +155,39 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
     )
 
 
-def _scatter(models: Mapping[str, dict[str, Any]], names: Mapping[str, str]) -> Iterable[Block]:
-    points = []
-    for name, model in models.items():
-        point: dict[str, Any] = {"network": names[name], "group": group_of(name, model)}
-        point |= {measure: model.get(measure) for measure in ("accuracy", "consistency")}
-        if all(ends(point[measure])[0] is not None for measure in ("accuracy", "consistency")):
-            points.append(point)
-    if len(points) < 2:
+def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+    measures = [run.output.measure(name) for name in run.output.front] if run.output else []
+    points: dict[str, dict[str, Any]] = {}
+    for name, model in run.networks.items():
+        found = {measure.name: model.get(measure.name) for measure in measures}
+        if all(ends(estimate)[0] is not None for estimate in found.values()):
+            points[name] = {"network": names[name], "group": group_of(name, model), **found}
+    if len(points) < 2 or not measures:
         return
-    front = pareto_front(points)
+    y, x = measures
+    front = [points[name] for name in pareto_front(points, [y.name, x.name])]
+    front.sort(key=lambda point: point[x.name]["value"])
     best = "; ".join(point["network"] for point in front)
     alternative = (
-        f"Scatter plot of accuracy against consistency of {len(points)} networks. No other network is better in both"
+        f"Scatter plot of {y.called} against {x.called} of {len(points)} networks. No other network is better in both"
         f" than: {best}. The numbers are in the table above."
     )
     caption = (
-        "Accuracy against consistency with 95 % intervals; the dashed line is the Pareto front of the points, without"
-        " regard to the intervals."
+        f"{y.called.capitalize()} against {x.called} with 95 % intervals; the dashed line is the Pareto front of the"
+        " points, without regard to the intervals."
     )
     few = len(points) <= len(COLOURS)
     series: dict[str, dict[str, Any]] = {}
-    for point in points:
+    for point in points.values():
         series.setdefault(str(point["network" if few else "group"]), {})[str(point["network"])] = point
     numbers = {name: number % len(COLOURS) for number, name in enumerate(names.values() if few else series)}
     looks = {name: (MARKERS[number], COLOURS[number]) for name, number in numbers.items()}
 
     def draw(axes: Axes) -> None:
-        accuracy_against_consistency(axes, series, looks, front)
+        against(axes, measures, series, looks, front)
         if not few:  # the tooltips and the table name the others
             for point in front:
-                place = point["consistency"]["value"], point["accuracy"]["value"]
+                place = point[x.name]["value"], point[y.name]["value"]
                 axes.annotate(fit(point["network"], 24), place, (4, 4), textcoords="offset points", fontsize=7.5)
 
     drawing = panel(draw, height=3.4)
