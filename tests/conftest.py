@@ -5,6 +5,7 @@ import json
 import os
 import urllib.request
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import huggingface_hub.constants
 import pytest
 import torch
 import torchvision
+from filelock import FileLock
 from hypothesis import settings
 from torch import nn
 
@@ -137,6 +139,11 @@ def fashion_mnist_sample() -> Path:
     return _folder("fashion-mnist-sample")
 
 
+def read_summary(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "summary.json").read_text("utf-8"))
+    return found
+
+
 # What a quick run cannot do without; the others fall back on photographs that a package bundles.
 NEEDS = {
     "mlp_vs_cnn": "fashion-mnist-sample",
@@ -152,21 +159,21 @@ def run_quickly(name: str, out: Path) -> dict[str, Any]:
     _folder(NEEDS.get(name, "."))
     torch.set_num_threads(1)
     assert main([name, "--quick", "--out", str(out), "--data", str(DATA)]) == 0
-    found: dict[str, Any] = json.loads((out / "summary.json").read_text("utf-8"))
-    return found
+    return read_summary(out)
 
 
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
-    """The summary of an experiment's quick run and the names of its pictures; each runs once in a session."""
-    found: dict[str, dict[str, Any]] = {}
+    """The summary of an experiment's quick run and the names of its pictures; each runs once for all processes."""
+    root = tmp_path_factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "quick"
+    root.mkdir(exist_ok=True)
 
+    @cache
     def of(name: str) -> dict[str, Any]:
-        if name not in found:
-            out = tmp_path_factory.mktemp(name)
-            summary = run_quickly(name, out)
-            pictures = {path.name: path.stat().st_size for path in out.glob("*.png")}
-            found[name] = summary | {"pictures": pictures}
-        return found[name]
+        out = root / name
+        with FileLock(root / f"{name}.lock"):
+            summary = read_summary(out) if (out / "summary.json").exists() else run_quickly(name, out)
+        return summary | {"pictures": {path.name: path.stat().st_size for path in out.glob("*.png")}}
 
     return of

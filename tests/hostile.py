@@ -11,32 +11,10 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from tests.image_files import encode
+from tests.image_files import encode, png, png_chunk
 
 RANDOM = np.random.default_rng(7)
 PHOTO = RANDOM.integers(0, 256, (48, 64, 3), dtype=np.uint8)
-
-
-def png_chunk(name: bytes, body: bytes, *, length: int | None = None) -> bytes:
-    """A chunk of a PNG; with a length that is not its own, where one is given."""
-    length = len(body) if length is None else length
-    return struct.pack(">I", length) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def png(
-    width: int,
-    height: int,
-    data: bytes = b"",
-    *,
-    depth: int = 8,
-    colour: int = 2,
-    interlace: int = 0,
-    before: bytes = b"",
-) -> bytes:
-    """A PNG of these scan lines (filter bytes and all); ``before`` stands between header and pixels."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace))
-    pixels = png_chunk(b"IDAT", zlib.compress(data, 9))
-    return b"\x89PNG\r\n\x1a\n" + header + before + pixels + png_chunk(b"IEND", b"")
 
 
 def jpeg_marker(content: bytes, marker: int) -> int:

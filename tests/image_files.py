@@ -56,12 +56,19 @@ def outcome(source: Any) -> dict[str, str | None]:
     return result
 
 
-def png(width: int, height: int, depth: int = 8, colour: int = 2, data: bytes = b"", interlace: int = 0) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+def png_chunk(name: bytes, body: bytes, *, length: int | None = None) -> bytes:
+    """A chunk of a PNG; with a length that is not its own, where one is given."""
+    length = len(body) if length is None else length
+    return struct.pack(">I", length) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+def png(
+    width: int, height: int, data: bytes = b"", depth: int = 8, colour: int = 2, interlace: int = 0, before: bytes = b""
+) -> bytes:
+    """A PNG of these scan lines (filter bytes and all); ``before`` stands between header and pixels."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace))
+    pixels = png_chunk(b"IDAT", zlib.compress(data, 9))
+    return b"\x89PNG\r\n\x1a\n" + header + before + pixels + png_chunk(b"IEND", b"")
 
 
 def flip(content: bytes, position: int) -> bytes:

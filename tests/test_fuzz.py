@@ -206,6 +206,13 @@ def test_mutated_images(case: tuple[str, bytes]) -> None:
     check_image(case[1])
 
 
+@pytest.mark.parametrize("kind", IMAGES)
+def test_images_cut_anywhere(kind: str) -> None:
+    content = IMAGES[kind]
+    for length in range(0, len(content), max(1, len(content) // 60)):
+        check_image(content[:length])
+
+
 @settings(max_examples=150)
 @given(mutated(SOURCES))
 def test_mutated_archives_tables_and_data_sets(case: tuple[str, bytes]) -> None:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import shutil
-import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -758,21 +757,6 @@ def test_shards_are_those_of_one_split(tmp_path: Path) -> None:
     assert [entry.label for entry in source] == ["2", "3"]
     assert {entry.name.partition("/")[0] for entry in source} == {"x-val-0.tar", "x-val-1.tar"}
     assert source.description.endswith("labels from .cls files")
-
-
-def test_links_in_a_tar_are_counted(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "a.tar", "w") as archive:
-        for name, kind in (("a.png", tarfile.REGTYPE), ("b.png", tarfile.LNKTYPE), ("c.png", tarfile.SYMTYPE)):
-            info = tarfile.TarInfo(name)
-            info.type, info.linkname = kind, "a.png" if kind != tarfile.REGTYPE else ""
-            info.size = len(png(1)) if kind == tarfile.REGTYPE else 0
-            archive.addfile(info, io.BytesIO(png(1)))
-    images = al.measure_jitter(
-        network(), tmp_path / "a.tar", "consistency:canvas=16,largest_shift=4,draws=1"
-    ).summary()["images"]
-    assert images["found"] == 3
-    assert {*images["skipped"]} == {"b.png", "c.png"}
-    assert "hard link to a.png" in images["skipped"]["b.png"]
 
 
 # --- data sets of torch -------------------------------------------------------------------------------------------
