@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from aliasing.protocols import ViewProtocol
     from aliasing.resamplers import Resampler
 
-__all__ = ["DEFAULT_OPERATOR", "INPUTS", "OPERATORS", "OUTPUTS", "PROTOCOLS", "RESAMPLERS", "SOURCES"]
+__all__ = ["DEFAULT_OPERATOR", "INPUTS", "IN_MEMORY", "OPERATORS", "OUTPUTS", "PROTOCOLS", "RESAMPLERS", "SOURCES"]
 
 OPERATORS: Registry[type["Operator"]] = Registry(
     "operator",
@@ -68,8 +68,11 @@ INPUTS: Registry["Callable[[Any, Path | None], ImageSource | None]"] = Registry(
         "parquet": "aliasing.images.tables:read",
         "zip": "aliasing.images.archives:read_zip",
         "tar": "aliasing.images.archives:read_tar",
+        "tensors": "aliasing.images.tensors:read",
     },
 )
+IN_MEMORY = frozenset({"tensors"})
+"""The inputs that are objects of Python and not paths."""
 
 RESAMPLERS: Registry["Resampler"] = Registry(
     "resampler",

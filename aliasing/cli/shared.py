@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aliasing.kinds import DEFAULT_OPERATOR, INPUTS, OPERATORS, OUTPUTS, PROTOCOLS, RESAMPLERS
+from aliasing.kinds import DEFAULT_OPERATOR, IN_MEMORY, INPUTS, OPERATORS, OUTPUTS, PROTOCOLS, RESAMPLERS
 from aliasing.tables import FORMATS
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ _SKIPPED_SHOWN = 10
 
 def known_images() -> str:
     """What `aliasing.images.open_images` takes, for help."""
-    return f"image files, a folder or a pattern such as photos/*.jpg, or {', '.join(INPUTS)}"
+    inputs = ", ".join(name for name in INPUTS if name not in IN_MEMORY)
+    return f"image files, a folder or a pattern such as photos/*.jpg, or {inputs}"
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:

@@ -109,6 +109,10 @@ class ImageSource:
         If these are the first N images of a longer stream, N.
     sample : dict, or None
         If these were drawn from a longer stream: how many ``images``, and the ``seed``.
+    preprocessing : dict, or None
+        If these are tensors, which a network sees as they are: its ``input_size``, ``mean``, ``std`` and so on.
+    cautions : tuple of str
+        What a reader of a result should know about the images.
     """
 
     description: str
@@ -118,6 +122,8 @@ class ImageSource:
     folders: tuple[Path, ...] = ()
     limit: int | None = None
     sample: dict[str, int] | None = None
+    preprocessing: dict[str, Any] | None = None
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", one_line(self.description))

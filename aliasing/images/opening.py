@@ -2,10 +2,8 @@
 
 import glob
 import math
-import threading
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +15,6 @@ from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, UsageError, one_line, who_exits
 from aliasing.images.datasets import array_entry
 from aliasing.images.entries import (
-    Clip,
     Entry,
     Image,
     ImageSource,
@@ -29,13 +26,34 @@ from aliasing.images.entries import (
 )
 from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
 from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, Pixels, from_pil, from_tensor, turn_of
-from aliasing.images.tables import parquet_source
+from aliasing.images.tables import IMAGE_COLUMNS, LABEL_COLUMNS, parquet_source
 from aliasing.kinds import INPUTS
 
 Spec = str | Path | PIL.Image.Image | npt.NDArray[Any]
 
 
-def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPRIGHT) -> ImageSource:
+@dataclass(frozen=True)
+class Normalised:
+    """Images in memory, and the mean and std that normalised them, if any."""
+
+    images: Any
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def described(self) -> str:
+        """The end of a source's description."""
+        return "" if self.mean is None else f", normalised by mean {self.mean} and std {self.std}"
+
+    @property
+    def undone(self) -> str:
+        """The end of a message."""
+        return "" if self.mean is None else f" without mean {self.mean} and std {self.std}"
+
+
+def open_images(
+    spec: Spec | ImageSource | Iterable[Any] | Any, orientation: str = UPRIGHT, *, mean: Any = None, std: Any = None
+) -> ImageSource:
     """Open images from any source as a stream.
 
     Labels are kept as they are written; the network decides which of its classes they mean (see
@@ -56,10 +74,13 @@ def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPR
           named) and ImageNet;
         - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images, tensors (uint8, or floats in 0…1, C×H×W) or paths, each alone
           or as a pair (image, label). A generator is kept as a list, because the stream must be able to start again;
-        - a ``torch.utils.data.Dataset`` of such items, or a ``DataLoader``, whose data set is used.
+        - a ``torch.utils.data.Dataset`` of such items, or a ``DataLoader``, whose data set is read in its order;
+        - tensors N×C×H×W, alone or as a pair (tensors, labels).
     orientation : {"upright", "stored"}
         Whether the EXIF orientation of a photograph is applied. torchvision's ``ImageFolder`` and timm's reader do not
         apply it, so published accuracies refer to pictures as they are stored.
+    mean, std : sequence of float, or float, optional
+        What normalised the tensors of a loader, a data set or a stack: they hold (x − mean) / std, with x in 0…1.
 
     Returns
     -------
@@ -71,7 +92,7 @@ def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPR
     InputError
         There is nothing there, or nothing readable.
     UsageError
-        The specification is not of a known kind.
+        The specification is not of a known kind, or cannot have been normalised.
 
     Examples
     --------
@@ -82,6 +103,8 @@ def open_images(spec: Spec | ImageSource | Iterable[Any], orientation: str = UPR
     """
     if orientation not in ORIENTATIONS:
         raise UsageError(f"orientation {orientation!r}; expected {' or '.join(ORIENTATIONS)}")
+    if mean is not None or std is not None:
+        spec = Normalised(spec, *_read_normalisation(mean, std))
     try:
         source = _open(spec)
     except InputError as error:
@@ -140,14 +163,13 @@ def _existing(spec: str | Path) -> Path | None:
 
 
 def _open_in_memory(spec: Any) -> ImageSource:
+    if isinstance(spec, Normalised):
+        what = type(spec.images).__name__
+        raise UsageError(f"mean and std are of tensors in a loader, a data set or a stack N×C×H×W; got a {what}")
     if isinstance(spec, np.ndarray) or is_tensor(spec):
         return _open_items(list(spec) if spec.ndim == 4 else [spec])
     if isinstance(spec, PIL.Image.Image):
         return _open_items([spec])
-    if hasattr(spec, "dataset") and hasattr(spec, "batch_size"):  # a DataLoader, which batches and shuffles
-        return _open(spec.dataset)
-    if _is_dataset(spec):
-        return _dataset_in_memory(spec)
     if isinstance(spec, Iterable):
         return _open_items(list(spec))
     raise UsageError(f"images are a path, a pattern, 'sample', arrays or PIL images; got {type(spec).__name__}")
@@ -196,7 +218,7 @@ def _open_items(items: list[Any]) -> ImageSource:
                 for entry in sources[index] if shared is not None else _by_name(sources[index]):
                     yield replace(entry, name=f"{folder}/{entry.name}")
             else:
-                entry = _item_entry(f"{index:05d}", item)
+                entry = item_entry(f"{index:05d}", item, Normalised(items))
                 yield replace(entry, name=names(entry.name))
 
     return ImageSource(
@@ -216,56 +238,40 @@ def _by_name(source: ImageSource) -> Iterator[Entry]:
         yield entry
 
 
+def _read_normalisation(mean: Any, std: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """A mean and a std, each one number or one a channel."""
+    try:
+        read = [tuple(map(float, given)) if hasattr(given, "__iter__") else (float(given),) for given in (mean, std)]
+    except (TypeError, ValueError):
+        read = []
+    if not read or len({len(numbers) for numbers in read}) > 1 or not min(*read[1], 1) > 0:
+        raise UsageError(f"mean {mean} and std {std}; expected both, one number for each channel, std positive")
+    return read[0], read[1]
+
+
 def is_tensor(thing: Any) -> bool:
     """Whether this is a torch tensor, without importing torch."""
     return all(hasattr(thing, name) for name in ("detach", "numpy", "ndim", "is_floating_point"))
 
 
-def _is_dataset(thing: Any) -> bool:
-    """Whether this is an indexable data set like torch's, and neither a list nor a stream."""
-    return (
-        hasattr(thing, "__getitem__")
-        and hasattr(thing, "__len__")
-        and not isinstance(thing, (list, tuple, dict, bytes, bytearray))
-    )
+def pair_of(item: Any) -> tuple[Any, Any]:
+    """An image and its label, from a pair, a tuple of one, or a dict as Hugging Face's data sets give it."""
+    if isinstance(item, Mapping):
+        image, label = (next((item[key] for key in keys if key in item), None) for keys in _KEYS)
+        return (item if image is None else image), label
+    if isinstance(item, (tuple, list)) and len(item) in (1, 2):
+        return item[0], item[1] if len(item) == 2 else None
+    return item, None
 
 
-def _dataset_in_memory(data_set: Any) -> ImageSource:
-    """The items of a data set, read when they are needed; its labels are cached."""
-    labels: dict[int, Label] = {}
-    lock = threading.Lock()  # data sets are made for one thread per process
-
-    def item(index: int) -> Entry:
-        try:
-            with lock:
-                return _item_entry(f"{index:05d}", data_set[index])
-        except Exception as error:  # whatever the user's own code raises
-            return bad_entry(f"{index:05d}", None, f"the data set fails on it: {type(error).__name__}: {error}")
-
-    def like(index: int, entry: Entry) -> Entry:
-        return replace(item(index), name=entry.name, label=entry.label, orientation=entry.orientation)
-
-    def load(index: int, entry: Entry) -> Image | Clip:
-        return like(index, entry).load()
-
-    def identify(index: int, entry: Entry) -> str:
-        return like(index, entry).identify()
-
-    def entries() -> Iterator[Entry]:
-        for index in range(len(data_set)):
-            if index not in labels:
-                labels[index] = item(index).label
-            yield Entry(f"{index:05d}", labels[index], partial(load, index), partial(identify, index))
-
-    if not len(data_set):
-        raise InputError(f"a {type(data_set).__name__} without items holds no images")
-    return ImageSource(f"{len(data_set)} items of a {type(data_set).__name__}", entries)
+_KEYS = (*IMAGE_COLUMNS, "pixel_values"), LABEL_COLUMNS
 
 
-def _item_entry(name: str, item: Any) -> Entry:
-    label: Label = None
-    if isinstance(item, (tuple, list)) and len(item) == 2:
-        item, label = item
+def item_entry(name: str, item: Any, given: Normalised) -> Entry:
+    """The entry of one object: an image, alone or with its label."""
+    label: Label
+    item, label = pair_of(item)
+    if label is not None:
         shape = tuple(getattr(label, "shape", ()))
         if math.prod(shape) != 1:
             return bad_entry(name, None, f"a pair whose second is an array of shape {shape}, not a label")
@@ -276,7 +282,7 @@ def _item_entry(name: str, item: Any) -> Entry:
         return media_entry(str(item), label, Path(item).expanduser())
     if is_tensor(item):
         try:
-            return array_entry(name, label, from_tensor(item))
+            return array_entry(name, label, from_tensor(item, given.mean, given.std))
         except BadImage as error:
             return bad_entry(name, label, str(error))
     if isinstance(item, np.ndarray):

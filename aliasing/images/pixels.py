@@ -159,18 +159,39 @@ def from_array(array: npt.NDArray[Any]) -> Pixels:
     raise BadImage(f"array of {array.dtype} with shape {array.shape}; expected uint8 H×W×3 (RGB), H×W×4 or H×W")
 
 
-def from_tensor(tensor: Any) -> Pixels:
-    """Convert a torch tensor C×H×W, uint8 or floats in 0…1 as from ToTensor, to an array for :func:`from_array`."""
-    array = tensor.detach().cpu().numpy()
-    if array.ndim == 3 and array.shape[0] in (1, 3, 4):
-        array = array[0] if array.shape[0] == 1 else np.moveaxis(array, 0, -1)
-    elif array.ndim != 2:
-        raise BadImage(f"tensor of shape {array.shape}; expected C×H×W with one, three or four channels")
-    if array.dtype.kind == "f":
-        if not (array.size and 0 <= array.min() <= array.max() <= 1):
-            raise BadImage("tensor of floats outside 0…1; give the picture before it is normalised")
-        array = np.rint(255 * array.astype(np.float64)).astype(np.uint8)
-    return array  # type: ignore[no-any-return]
+def unnormalised(
+    tensor: Any, mean: tuple[float, ...] | None = None, std: tuple[float, ...] | None = None
+) -> npt.NDArray[np.float64]:
+    """The levels in 0…255 of a tensor of floats, C×H×W or H×W, as an array: 255 (x std + mean), or 255 x."""
+    array: npt.NDArray[np.float64] = tensor.detach().cpu().double().numpy()
+    if mean is not None:
+        array = array * np.reshape(std, (-1, 1, 1)) + np.reshape(mean, (-1, 1, 1))  # type: ignore[arg-type]
+    return 255 * array
+
+
+def from_tensor(tensor: Any, mean: tuple[float, ...] | None = None, std: tuple[float, ...] | None = None) -> Pixels:
+    """Convert a torch tensor C×H×W to an array for :func:`from_array`.
+
+    It holds uint8; or floats in 0…1, as from ToTensor, or what `mean` and `std` have made of those.
+    """
+    channels = tensor.shape[0] if tensor.ndim == 3 else 1
+    if tensor.ndim not in (2, 3) or (tensor.ndim == 3 and channels not in (1, 3, 4)):
+        raise BadImage(f"tensor of shape {tuple(tensor.shape)}; expected C×H×W with one, three or four channels")
+    if mean is not None and (len(mean) not in (1, channels) or not tensor.is_floating_point()):
+        what = f"{str(tensor.dtype).removeprefix('torch.')} of {channels} channels"
+        raise BadImage(f"tensor of {what}, which mean {mean} cannot have normalised")
+    if tensor.is_floating_point():
+        array: npt.NDArray[Any] = unnormalised(tensor, mean, std)
+        room = 0.0 if mean is None else 0.5  # for rounding
+        if not (array.size and -room <= array.min() <= array.max() <= 255 + room):
+            told = "give the picture before it is normalised" if mean is None else "it has another mean and std"
+            raise BadImage(f"tensor of floats outside 0…1; {told}")
+        array = np.rint(array).clip(0, 255).astype(np.uint8)
+    else:
+        array = tensor.detach().cpu().numpy()
+    if array.ndim == 3:
+        array = array[0] if channels == 1 else np.moveaxis(array, 0, -1)
+    return array
 
 
 def _grey16(grey: npt.NDArray[Any]) -> Pixels:
