@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from aliasing.classes import Label
 from aliasing.errors import ElsewhereError, InputError, UsageError
 from aliasing.images import Entry, ImageSource
-from aliasing.images.chosen import first
+from aliasing.images.chosen import LabelOrder, first
 from aliasing.progress import watched
 from aliasing.provenance import PARTIAL, cannot_write, write_json
 from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input, input_of, list_images, written_label
@@ -210,6 +210,7 @@ class Run:
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
         self._labels: Counter[Label] = Counter()
+        self._order = LabelOrder()
 
     @property
     def listing(self) -> Listing:
@@ -224,8 +225,21 @@ class Run:
         self.listing  # noqa: B018 - making it counts them
         return self._labels
 
+    @property
+    def cautions(self) -> list[str]:
+        """What a reader of the result should know about the images."""
+        found, images, whole = list(self.source.cautions), self.listing.images, self.source.whole
+        if whole is not None and self._order.is_sorted and next(islice(whole, images, None), None) is not None:
+            classes = "1 class" if len(self._order.labels) == 1 else f"{len(self._order.labels)} classes"
+            found.append(
+                f"the images are sorted by label, and the first {images} are of {classes}: sample {images} instead of"
+                f" limit {images} draws them from all"
+            )
+        return found
+
     def _noted(self, entry: Entry) -> str:
         self._labels[entry.label] += 1
+        self._order.add(entry.label)
         return entry.name
 
     def within(self, folder: str, limit: int) -> "Run":
@@ -238,7 +252,7 @@ class Run:
         """Begin or resume the run of these networks: the missing blocks; InputError if the folder holds another run."""
         images = self.listing
         # Images are identified by their bytes, wherever they lie; how they are rotated changes what is measured.
-        kept = {name: value for name, value in settings.items() if name != "images"}
+        kept = {name: value for name, value in settings.items() if name not in ("images", "cautions")}
         kept["orientation"] = self.source.orientation
 
         def begin() -> list[int]:

@@ -578,7 +578,7 @@ def test_a_loader_of_pictures_is_its_pictures_and_one_of_what_is_normalised_is_r
     assert tuned == expected
     assert al.recalibrate(network, loader).identity == al.recalibrate(network, pictures(8)).identity
     normalised = torch.utils.data.DataLoader(torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0)))
-    with pytest.raises(InputError, match="4 could not be used, 00000 first"):
+    with pytest.raises(InputError, match="so they were normalised: say how"):
         al.recalibrate(network, normalised)
 
 

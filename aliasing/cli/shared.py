@@ -316,8 +316,9 @@ def verification_line(found: dict[str, Any]) -> str:
 
 
 def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """The number of rotated images, and the images that could not be shown, with the reason."""
+    """What to know about the images, how many were rotated, and those that could not be shown, with the reason."""
     skipped = images["skipped"]
+    yield from images.get("cautions", ())
     if images.get("turned"):
         yield (
             f"{images['turned']} photographs were rotated upright by their EXIF data; torchvision and timm do not"

@@ -97,9 +97,8 @@ class Cure(Result):
     def open(cls, folder: str | Path) -> Self:
         folder = Path(folder)
         summary = read_summary(folder, "cure")
-        jitter, attribution, trials = (
-            kind.open(folder / name) for kind, name in zip((Jitter, Attribution, Jitter), PARTS.values(), strict=True)
-        )
+        folders = [folder / name for name in PARTS.values()]
+        jitter, attribution, trials = Jitter.open(folders[0]), Attribution.open(folders[1]), Jitter.open(folders[2])
         return cls(jitter, attribution, trials, summary["cure"], folder / WEIGHTS, summary)
 
     def _write_records(self, folder: Path) -> None:

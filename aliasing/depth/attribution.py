@@ -34,19 +34,19 @@ from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
-from aliasing.images import Clip, Image
+from aliasing.images import Clip, Image, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, dtype_name
 from aliasing.jitter.engine import in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
-from aliasing.models import Classifier, load_model
+from aliasing.models import Classifier
 from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, Probabilities, compare_classes
-from aliasing.protocols import ViewProtocol, Views, make_protocol
+from aliasing.protocols import ViewProtocol, Views
 from aliasing.provenance import command_line, versions
 from aliasing.records import Part, Records
 from aliasing.result import FORMER_NAMES, Result, protocol_of, read_summary
-from aliasing.runner import open_run
+from aliasing.runner import load_for, open_run, protocol_for
 from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, named_sites, probe_of
@@ -191,7 +191,7 @@ class Attribution(Result):
 def attribute(
     model: str | nn.Module | Classifier,
     images: Any = "sample",
-    protocol: str | ViewProtocol = "crop",
+    protocol: str | ViewProtocol | None = None,
     *,
     operator: str = DEFAULT_OPERATOR,
     taps: Any = "binomial3",
@@ -240,15 +240,16 @@ def attribute(
     >>> sorted(row["name"] for row in found.ranking())
     ['0', '2']
     """
-    protocol = make_protocol(protocol)
+    source = open_images(images)
+    protocol = protocol_for(protocol, source)
     if OPERATORS[operator].shares_choice:
         independent = " or ".join(repr(name) for name in OPERATORS if not OPERATORS[name].shares_choice)
         raise UsageError(f"sites are treated one at a time by {independent}; got {operator!r}")
     treatment = Treatment(operator, taps, placement)
     taps = taps if OPERATORS[operator].takes_taps else None
     own = {"operator": operator, "taps": taps, "placement": placement, "sites": sites}
-    run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
-    given = load_model(model)
+    run, settings = open_run(source, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
+    given = load_for(model, source)
     with at_work(given.name, ["a picture of zeros"], timeout):
         identity = identify(given)
         answers = Probabilities.of(given)

@@ -23,10 +23,11 @@ from aliasing.depth.feature_maps import (
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate
 from aliasing.images import choose_images
-from aliasing.models import Classifier, load_model
+from aliasing.models import Classifier
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
+from aliasing.runner import load_for
 from aliasing.tables import Format, cell, flat, render
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ def probe_features(
     """
     if channel is not None and channel < 0:
         raise UsageError(f"channels are numbered from 0; got channel {channel}")
-    network, moved = load_model(model), make_protocol(protocol)
     source = choose_images(images, limit=limit, sample=sample, seed=seed)
+    network, moved = load_for(model, source), make_protocol(protocol)
     names = list(layers) if layers else [INPUT, *choose_layers(network)]
     change = average_change(network, source, moved, names, seed=seed)
     first = next(entry for entry in source if entry.name not in change.skipped).load()

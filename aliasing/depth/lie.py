@@ -38,8 +38,9 @@ from aliasing.hooks import seen
 from aliasing.images import BadImage, Image, ImageSource, choose_images
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, evaluated, require_independence
-from aliasing.models import Classifier, load_model
+from aliasing.models import Classifier
 from aliasing.protocols.windowed import Crop
+from aliasing.runner import load_for
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import record_calls
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -156,10 +157,10 @@ def lie_error(
     1.0
     """
     Execution(device)
-    classifier = evaluated(load_model(model), device)
+    source = choose_images(images, limit=limit, sample=sample)
+    classifier = evaluated(load_for(model, source), device)
     if classifier.dtype in (torch.float16, torch.bfloat16):
         classifier = replace(classifier, module=copy.deepcopy(classifier.module).float())
-    source = choose_images(images, limit=limit, sample=sample)
     with at_work(classifier.name, ["a picture of zeros"]):
         record = record_calls(*probe_of(classifier, None))
     chosen = [

@@ -133,7 +133,7 @@ def probe_depth(
     run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
-        for given in each_network(model):
+        for given in each_network(model, run.source):
             network = evaluated(given, device)
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)

@@ -107,6 +107,7 @@ class Profile(Recorded):
                 "identity": str(inputs),
                 "found": found,
                 "skipped": skipped,
+                "cautions": self.settings.get("cautions", []),
             },
             **made_with(self.settings),
         }

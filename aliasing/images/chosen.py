@@ -13,6 +13,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from aliasing.classes import Label
 from aliasing.errors import UsageError
 from aliasing.images.entries import Entry, ImageSource, hash_bytes
 from aliasing.images.opening import open_images
@@ -74,7 +75,45 @@ def choose_images(
 def first(source: ImageSource, limit: int) -> ImageSource:
     """The first images of a source."""
     limit = limit if source.limit is None else min(limit, source.limit)
-    return replace(source, _entries=lambda: islice(source._entries(), limit), limit=limit)
+    return replace(source, _entries=lambda: islice(source._entries(), limit), limit=limit, whole=source)
+
+
+class LabelOrder:
+    """Whether images come sorted by their labels; takes the labels one after the other.
+
+    Examples
+    --------
+    >>> order = LabelOrder()
+    >>> for label in ("eel", "eel", "ray", "ray"):
+    ...     order.add(label)
+    >>> order.is_sorted, len(order.labels)
+    (True, 2)
+    """
+
+    def __init__(self) -> None:
+        self.labels: set[Label] = set()
+        self._known = 0
+        self._last: Label = None
+        self._ascends = self._in_blocks = True
+
+    def add(self, label: Label) -> None:
+        """Add the label of the next image."""
+        if label is None:
+            return
+        if self._known and label != self._last:
+            self._in_blocks &= label not in self.labels
+            self._ascends &= (isinstance(self._last, str), self._last) < (isinstance(label, str), label)
+        self._known, self._last = self._known + 1, label
+        self.labels.add(label)
+
+    @property
+    def is_sorted(self) -> bool:
+        """Whether each label's images follow one another: several of one label, or labels in ascending order."""
+        blocks = self._in_blocks and len(self.labels) < self._known
+        return self._known >= _TELLING and (blocks or self._ascends)
+
+
+_TELLING = 4  # labels that ascend by chance once in 24 times
 
 
 def _drawn(source: ImageSource, number: int, seed: int, progress: bool) -> ImageSource:

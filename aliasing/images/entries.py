@@ -113,6 +113,10 @@ class ImageSource:
         If these are tensors, which a network sees as they are: its ``input_size``, ``mean``, ``std`` and so on.
     cautions : tuple of str
         What a reader of a result should know about the images.
+    assumed : tuple of str
+        What `preprocessing` assumes.
+    whole : ImageSource, or None
+        The longer stream, if these are its first images.
     """
 
     description: str
@@ -124,6 +128,8 @@ class ImageSource:
     sample: dict[str, int] | None = None
     preprocessing: dict[str, Any] | None = None
     cautions: tuple[str, ...] = ()
+    assumed: tuple[str, ...] = ()
+    whole: "ImageSource | None" = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "description", one_line(self.description))

@@ -48,7 +48,7 @@ class Normalised:
     @property
     def undone(self) -> str:
         """The end of a message."""
-        return "" if self.mean is None else f" without mean {self.mean} and std {self.std}"
+        return "" if self.mean is None else f" with mean {self.mean} and std {self.std} undone"
 
 
 def open_images(

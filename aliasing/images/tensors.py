@@ -188,4 +188,5 @@ def _looked_at(source: ImageSource, items: Any, indices: Sequence[int], given: N
     own: dict[str, Any] = {"input_size": tuple(size), "resize_size": tuple(size), "interpolation": "bilinear"}
     for name, numbers in (("mean", given.mean or (0.0,)), ("std", given.std or (1.0,))):
         own[name] = numbers * channels if len(numbers) == 1 else numbers
-    return replace(source, cautions=tuple(cautions), preprocessing=own)
+    assumed = () if given.mean else ("its tensors lie in 0…1: taken for what it is trained on; else say mean and std",)
+    return replace(source, cautions=tuple(cautions), preprocessing=own, assumed=assumed)

@@ -31,6 +31,7 @@ from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.jitter.network import (
     Array,
     Execution,
+    device_of,
     execution_of,
     has_fast_bfloat16,
     prepare,
@@ -41,10 +42,10 @@ from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Trace, trace
 from aliasing.models import Classifier, load_model
 from aliasing.outputs.base import Output
-from aliasing.protocols import ViewProtocol, Views, make_protocol
+from aliasing.protocols import ViewProtocol, Views
 from aliasing.protocols.base import written
 from aliasing.records import Part
-from aliasing.runner import each_network, open_run
+from aliasing.runner import each_network, open_run, protocol_for
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.undisturbed import surroundings_kept
 
@@ -57,7 +58,7 @@ BATCH_SIZE = 16
 def measure_jitter(
     model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
     images: Any = "sample",
-    protocol: str | ViewProtocol = "crop",
+    protocol: str | ViewProtocol | None = None,
     *,
     output: str = "probabilities",
     limit: int | None = None,
@@ -65,7 +66,9 @@ def measure_jitter(
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     precision: str = "float32",
-    device: str = "cpu",
+    device: str | None = None,
+    mean: Any = None,
+    std: Any = None,
     compiled: bool = False,
     out: str | Path | None = None,
     progress: bool = False,
@@ -79,9 +82,11 @@ def measure_jitter(
     model : str, nn.Module or Classifier, or a sequence of them
         Networks, or their names (see :func:`aliasing.load_model`).
     images : str, Path, sequence or ImageSource
-        As for :func:`aliasing.images.open_images`: ``"sample"``, a file, a folder, an archive, a data set.
-    protocol : str or ViewProtocol
-        How an image becomes views (see :mod:`aliasing.protocols`).
+        As for :func:`aliasing.images.open_images`: ``"sample"``, a file, a folder, an archive, a data set; or, as in a
+        training loop, a DataLoader, a Dataset or tensors N×C×H×W, which a bare module sees as they are.
+    protocol : str or ViewProtocol, optional
+        How an image becomes views (see :mod:`aliasing.protocols`): ``"crop"`` unless something else is given, and
+        ``"pad"`` for tensors, which are not resized.
     output : str
         The output that is compared: one of `aliasing.outputs.OUTPUTS`. ``"embedding"`` measures a network that is not a
         classifier: the cosine distance between the views' embeddings, and whether the nearest neighbour among the other
@@ -98,8 +103,10 @@ def measure_jitter(
         ``verified`` uses bfloat16, repeats in float32 wherever rounding could have changed an answer, audits a random
         part of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`). On
         a device without fast bfloat16 it is float32, and the notes say so.
-    device : str
-        "cpu", "cuda" (or "cuda:1"), "mps".
+    device : str, optional
+        "cpu", "cuda" (or "cuda:1"), "mps"; by default where the first network is, for one that is loaded the CPU.
+    mean, std : sequence of float, or float, optional
+        What normalised the tensors of ``images``; they hold (x − mean) / std, with x in 0…1.
     compiled : bool
         Run the networks with torch.compile; this takes about a minute, and pays on long runs.
     out : str or Path, optional
@@ -135,9 +142,11 @@ def measure_jitter(
     16
     """
     kind = output_in(output, precision)
+    device = device or device_of(model)
     Execution(device)
     slow = precision == "verified" and not has_fast_bfloat16(device)
-    protocol = make_protocol(protocol)
+    source = open_images(images, mean=mean, std=std)
+    protocol = protocol_for(protocol, source)
     own = {
         "output": output,
         "precision": "float32" if slow else precision,
@@ -145,10 +154,10 @@ def measure_jitter(
         "compile": compiled,
         **({"gallery": kind.gallery} if kind.gallery else {}),
     }
-    run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
+    run, settings = open_run(source, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
-        for network in each_network(model):
+        for network in each_network(model, source):
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
                 compared = kind.of(network)

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.jitter.dependence import Independence
@@ -68,6 +68,14 @@ def execution_of(settings: dict[str, Any]) -> Execution:
     The answers of a verified run are float32's; compiling does not pay for a few views.
     """
     return Execution(settings["device"], half=settings["precision"] == "bfloat16")
+
+
+def device_of(models: Any) -> str:
+    """Where the first of some networks is; "cpu" for one that is still to be loaded."""
+    given = models if isinstance(models, (str, nn.Module, Classifier)) else next(iter(models), "")
+    module = given.module if isinstance(given, Classifier) else given
+    first = next(module.parameters(), None) if isinstance(module, nn.Module) else None
+    return "cpu" if first is None else str(first.device).replace("mps:0", "mps")
 
 
 def has_fast_bfloat16(device: str = "cpu") -> bool:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from aliasing import tables
 from aliasing.errors import InputError, UsageError
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
-from aliasing.outputs import OUTPUTS, output_of_table
+from aliasing.outputs import OUTPUTS, measures_in, output_of_table
 from aliasing.outputs.base import Output
 from aliasing.provenance import made_with
 from aliasing.records import InputsDigest, Part, differing_input
@@ -160,9 +160,20 @@ class Jitter(Recorded):
                 "found": images,
                 "turned": turned,
                 "skipped": skipped,
+                "cautions": self.settings.get("cautions", []),
             },
             **made_with(self.settings),
         }
+
+    def __str__(self) -> str:
+        """A line a network: its measures with their intervals, the number of images, and the protocol."""
+        summary = self.summary()
+        measures = measures_in(summary, "table")
+        return "\n".join(
+            f"{name}: {', '.join(f'{m.title} {tables.cell(model[m.name])}' for m in measures if m.name in model)}"
+            f" ({model['images']} image{'s' * (model['images'] != 1)}, {self.protocol.name})"
+            for name, model in summary["models"].items()
+        )
 
     def table(self, against: str | None = None) -> pa.Table:
         """One row per network: each measure with the ends of its interval, and the same minus the first network's.

@@ -51,14 +51,14 @@ from aliasing.leaderboard.entrants import (
     group_of,
     sibling_of,
 )
-from aliasing.models import Classifier, load_model
+from aliasing.models import Classifier
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Output
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import made_with, write_json
 from aliasing.records import Records
 from aliasing.result import Result, protocol_of, read_json, read_summary
-from aliasing.runner import open_run
+from aliasing.runner import load_for, open_run
 from aliasing.runs import ALONE, Ranks, hold
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.specification import parse
@@ -160,7 +160,7 @@ class Leaderboard(Result):
             ],
             "pareto": pareto_front(models, self.output.front),
             "unmeasured": dict(self.unmeasured),
-            "images": {**images, "skipped": skipped},
+            "images": {**images, "skipped": skipped, "cautions": self.settings.get("cautions", [])},
             **made_with(self.settings),
         }
 
@@ -343,7 +343,7 @@ def compare_networks(
     with hold(folder, ranks):
         for given in chosen:
             with noting(given):
-                network = load_model(given)
+                network = load_for(given, source)
                 group = group_of(network)
                 measure(network, group)
                 for text, conversion in conversions.items() if group == PLAIN else ():

@@ -116,6 +116,52 @@ class Classifier:
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "std", std)
 
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        input_size: int | tuple[int, int],
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        name: str | None = None,
+        labels: Sequence[str] | None = None,
+        **more: Any,
+    ) -> "Classifier":
+        """Your own network, which sees images of its input size as they are, and others resized to it.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+        input_size : int or (int, int)
+        mean, std : sequence of float, optional
+            Of inputs scaled to 0…1, one number for each channel; ImageNet's, with a note, if they are not given.
+        name : str, optional
+            By default that of its class.
+        labels : sequence of str, optional
+            The name of each class, in order.
+        **more
+            As in :func:`aliasing.load_model`; ``resize_size`` is ``input_size`` if it is not given.
+
+        Raises
+        ------
+        UsageError
+            If a value makes no sense, or the network does not answer an image of that size.
+
+        Examples
+        --------
+        >>> net = nn.Sequential(nn.Conv2d(3, 10, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        >>> own = Classifier.of(net, 32, mean=(0.49, 0.48, 0.45), std=(0.25, 0.24, 0.26), name="mine")
+        >>> own.name, own.input_size, own.resize_size, own.crop_share
+        ('mine', 32, 32, 1.0)
+        """
+        from aliasing.models import load_model
+
+        given = {"mean": mean, "std": std, "name": name, "labels": labels}
+        changes = {"resize_size": input_size, "interpolation": "bilinear"} if "crop_share" not in more else {}
+        changes |= {key: value for key, value in given.items() if value is not None} | more
+        return load_model(module, input_size=input_size, **changes)
+
     @property
     def dtype(self) -> torch.dtype:
         """The dtype of the network's input: that of its first floating-point parameter."""

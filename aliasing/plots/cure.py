@@ -56,7 +56,7 @@ def differences(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: Measure,
             continue
         number = numbers[difference["second"]]
         value, errors = spans([estimate])
-        hollow = {"markerfacecolor": "white"} if difference["first"] == "control" else {}
+        hollow: dict[str, Any] = {"markerfacecolor": "white"} if difference["first"] == "control" else {}
         drawn = axes.errorbar(value, [row], xerr=errors, fmt="s", color=COLOURS[number], capsize=3, **hollow)
         tell(drawn.lines[0], [f"{named(difference)}: {cell(estimate, sign='+')}"])
     axes.axvline(0, color="black", linewidth=0.8)
