@@ -21,6 +21,7 @@ import PIL.Image
 from matplotlib.figure import Figure
 
 from aliasing import plots
+from aliasing.called import short_names
 from aliasing.depth import Profile, probe_depth
 from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import Spectra
@@ -31,7 +32,6 @@ from aliasing.jitter import Trace, trace
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier, load_model
 from aliasing.plots.depth import unexplained
-from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import panel
 from aliasing.protocols import Drag
@@ -277,7 +277,7 @@ class _Card:
     def show(self, found: Trace) -> None:
         """Fill it."""
         before, after = found.answers[0], found.answers[-1]
-        self.network.text = short_name(found.model)
+        self.network.text = short_names([found.model])[found.model]
         self.answer.text = _short(after) if before == after else f"{_short(before)} → {_short(after)}"
         changed = "bg-yellow-200 text-black"
         self.answer.classes(remove=changed) if before == after else self.answer.classes(add=changed)

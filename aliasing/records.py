@@ -2,7 +2,8 @@
 
 A run's folder holds::
 
-    records/MODEL/settings.json   the settings and images: a run is only resumed with the same ones
+    records/MODEL/settings.json   the settings and images: a run is only resumed with the same ones. If the network was
+                                  measured under another name, the folder that holds its records ("same as")
     records/MODEL/00000.parquet   one row per pair of views, one part per block of images
     gallery/                      for embeddings: a run of its own, on the images among which neighbours are searched
     summary.json                  what follows from the records alone
@@ -186,9 +187,13 @@ class Records:
         self._memory: dict[tuple[str, int], Part] = {}
         self._listings: dict[str, Listing] = {}
         self._runs: dict[str, str] = {}
+        self._places: dict[str, tuple[Path, str]] = {}
 
-    def begin(self, model: str, settings: dict[str, Any], images: Listing) -> None:
+    def begin(self, model: str, settings: dict[str, Any], images: Listing, identified: bool = False) -> None:
         """Begin a network's run with these settings on these images, or resume one that has the same.
+
+        ``identified`` says that the settings identify one network: its run is then resumed whatever it was called, and
+        two names of one network share its records.
 
         Raises
         ------
@@ -198,13 +203,17 @@ class Records:
         self._listings[model] = images
         if self.directory is None:
             return
-        settings = json.loads(json.dumps({**settings, "records of": model}))  # tuples are lists in JSON
+        settings = json.loads(json.dumps(settings))  # tuples are lists in JSON
         path = self._folder(model) / "settings.json"
         if not _exists(path):
-            write_json(path, {**settings, "found": asdict(images)})
+            same = self._under_another_name({**settings, "found": asdict(images)}) if identified else None
+            own = {**settings, "found": asdict(images)} if same is None else {"same as": same}
+            write_json(path, {"records of": model, **own})
             return
         before = _read_settings(path)
         found = before.pop("found", None)
+        for name in ("records of", "model"):  # what it was called
+            before.pop(name, None)
         differences = [
             f"{name} was {before.get(name)!r} and is now {settings.get(name)!r}"
             for name in sorted({*before, *settings})
@@ -221,6 +230,16 @@ class Records:
             count = found.get("images") if isinstance(found, dict) else None
             how = "their names or their order" if count == images.images else f"{count} then, {images.images} now"
             raise InputError(f"{how}: the images are not those that {self.directory} began with; choose another --out")
+
+    def _under_another_name(self, wanted: dict[str, Any]) -> str | None:
+        """The name of the folder that holds a run with these settings, if there is one."""
+        assert self.directory is not None
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        for path in sorted((self.directory / "records").glob("*/settings.json")):
+            found = _read_settings(path)
+            if {name: value for name, value in found.items() if value is not None and name != "records of"} == wanted:
+                return path.parent.name
+        return None
 
     def blocks(self, model: str) -> list[int]:
         """The numbers of the measured blocks, in order."""
@@ -252,7 +271,7 @@ class Records:
             return
         notes = {field.name: getattr(part, field.name) for field in fields(part) if field.name != "table"}
         notes |= {"run": self._run(model), "block": block}
-        table = part.table.replace_schema_metadata({"aliasing": json.dumps(notes)})
+        table = _called(self._place(model)[1], part.table).replace_schema_metadata({"aliasing": json.dumps(notes)})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         write_bytes(self._path(model, block), sink.getvalue().to_pybytes())
@@ -272,6 +291,8 @@ class Records:
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is not a part of a run ({reason}); delete it and it is measured again") from None
+        if self._place(model)[1] != model:
+            table = _called(model, table)
         return Part(table.replace_schema_metadata(None), **notes)
 
     def _run(self, model: str) -> str:
@@ -316,8 +337,22 @@ class Records:
                 shutil.copytree(self._folder(model), directory / "records" / folder_name(model), dirs_exist_ok=True)
 
     def _folder(self, model: str) -> Path:
+        return self._place(model)[0]
+
+    def _place(self, model: str) -> tuple[Path, str]:
+        """The folder that holds a network's records, and what the network is called in them."""
         assert self.directory is not None
-        return self.directory / "records" / folder_name(model)
+        if model in self._places:
+            return self._places[model]
+        folder = self.directory / "records" / folder_name(model)
+        if not _exists(folder / "settings.json"):
+            return folder, model
+        settings = _read_settings(folder / "settings.json")
+        if "same as" in settings:
+            folder = folder.parent / Path(str(settings["same as"])).name
+            settings = _read_settings(folder / "settings.json")
+        self._places[model] = folder, str(settings.get("records of", model))
+        return self._places[model]
 
     def _path(self, model: str, block: int) -> Path:
         return self._folder(model) / f"{block:05d}.parquet"
@@ -325,6 +360,14 @@ class Records:
 
 def _of(schema: pa.Schema, needed: Collection[str] | None) -> list[str]:
     return [name for name in schema.names if needed is None or name in needed]
+
+
+def _called(model: str, table: pa.Table) -> pa.Table:
+    """The rows under this name."""
+    if "model" not in table.column_names:
+        return table
+    place = table.column_names.index("model")
+    return table.set_column(place, table.schema.field(place), pa.array([model] * len(table), pa.string()))
 
 
 def _exists(path: Path) -> bool:

@@ -257,7 +257,8 @@ class Run:
 
         def begin() -> list[int]:
             for name in names:
-                self.records.begin(name, kept, images)
+                # One alone is known by its settings; variants that are measured together share them.
+                self.records.begin(name, kept, images, identified=len(names) == 1)
             return sorted({block for name in names for block in self.records.missing(name)})
 
         missing = self.ranks.from_first(begin)

@@ -19,10 +19,12 @@ __all__ = [
     "FORMATS",
     "Format",
     "Row",
+    "above_one",
     "attribution_rows",
     "attribution_table",
     "candidate_rows",
     "cell",
+    "counted",
     "cure_tables",
     "depth_rows",
     "difference_rows",
@@ -37,6 +39,7 @@ __all__ = [
     "over_all",
     "pair",
     "render",
+    "verdict",
 ]
 
 Row: TypeAlias = dict[str, Any]
@@ -69,6 +72,42 @@ def cell(estimate: Mapping[str, float | None] | None, digits: int = 3, sign: str
     value, low, high = estimate["value"], estimate["low"], estimate["high"]
     interval = "" if low is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
     return f"{value + 0.0:{sign}.4f}{interval}"  # no minus before zero
+
+
+_ABOVE_ONE = {
+    "unexplained_change": "an unexplained change above 1: the map that stayed where it was is a better guess than the"
+    " moved one",
+    "baseband_kept": "baseband kept above 1: what stands before the stride (a ReLU, a maximum) adds energy to the band;"
+    " it is a ratio and not a share",
+}
+
+
+def above_one(places: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What a number above 1 means for each measure that looks like a share and has one, of layers, sites or operators.
+
+    Examples
+    --------
+    >>> above_one([{"baseband_kept": {"value": 1.517, "low": 1.4, "high": 1.6}}])[0][:24]
+    'baseband kept above 1: w'
+    """
+    places = list(places)
+    found = {name: [place.get(name) for place in places] for name in _ABOVE_ONE}
+    return [
+        text
+        for name, text in _ABOVE_ONE.items()
+        if any(isinstance(one, Mapping) and (one["value"] or 0) > 1 for one in found[name])
+    ]
+
+
+def counted(count: int, what: str = "image") -> str:
+    """A number of things, in English.
+
+    Examples
+    --------
+    >>> counted(1), counted(1200, "photograph")
+    ('1 image', '1,200 photographs')
+    """
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def render(rows: Sequence[Row], form: Format = "table", sign: str = "", titles: Mapping[str, str] | None = None) -> str:
@@ -318,6 +357,35 @@ def attribution_table(summary: Mapping[str, Any], form: Format) -> str:
     return render(attribution_rows(summary), form, "+", titles)
 
 
+def verdict(summary: Mapping[str, Any]) -> str:
+    """Which sites of an attribution are guilty, in one sentence, or that none can be told.
+
+    A site is guilty if treating it alone clearly lowers the measure that ranks the sites, or if all others are treated
+    and it clearly keeps the measure up: the interval of the paired difference does not contain 0.
+    """
+    by = next((one.title for one in _attributed(summary) if one.name == summary["ranked_by"]), summary["ranked_by"])
+    said: list[str] = []
+    named: set[str] = set()
+    for way, rank, clear in (("only", "rank", "clear"), ("all_but", "rank_all_but", "clear_all_but")):
+        found = [site for site in summary["sites"] if site.get(clear) and site["name"] not in named]
+        if not found:
+            continue
+        names = [str(site["name"]) for site in sorted(found, key=lambda site: int(site.get(rank) or 0))]
+        first = next(site for site in found if site["name"] == names[0])
+        how = (
+            f"treating {way.replace('_', ' ')} {names[0]}: {cell(over_all(first[way][summary['ranked_by']]), sign='+')}"
+        )
+        said.append(f"from {', '.join(names)} ({how})")
+        named |= {*names}
+    if said:
+        return f"The jitter, by {by}, comes {' and '.join(said)}"
+    images = (summary["variants"].get("as it is") or {}).get("images", 0)
+    return (
+        f"No site can be told guilty by {by} on {counted(images)}: treating one alone does not clearly lower it, and"
+        " leaving one out does not clearly raise it"
+    )
+
+
 def attribution_rows(summary: Mapping[str, Any]) -> list[Row]:
     """One row per site, from the summary of an attribution: paired differences; the accuracy has only one."""
     measures = _attributed(summary)
@@ -368,7 +436,9 @@ def _text(value: Any, sign: str) -> str:
         for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
             if abs(value) >= unit:
                 return f"{value / unit:.3g} {name}"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
 
 
 def _markdown(text: str) -> str:

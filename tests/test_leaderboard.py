@@ -22,7 +22,8 @@ from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
 from aliasing.leaderboard import compare_networks, cost, pareto_front, views_per_second
-from aliasing.leaderboard.entrants import choose, group_of, plain_sibling
+from aliasing.leaderboard.entrants import choose
+from aliasing.lineage import group_of, plain_sibling
 from aliasing.protocols import make_protocol
 from aliasing.runs import Ranks
 from aliasing.surgery import antialias
@@ -340,7 +341,7 @@ def test_the_figure_shows_groups_and_names(board: Any) -> None:
     shown = [text.get_text() for text in key.texts]
     # Six networks have an accuracy: those of seven classes have none, and no place.
     assert shown[::2] == ["1", "2", "3", "4", "5", "6"]
-    assert "a, binomial3, all, recalibrated" in shown
+    assert "own:a, binomial3, all, recalibrated" in shown
     assert "1 could not be measured" in figure.get_suptitle()
     numbers = ", ".join(text.get_text() for text in axes.texts).split(", ")
     assert sorted(numbers) == ["1", "2", "3", "4", "5", "6"]
@@ -355,7 +356,7 @@ def test_of_many_networks_the_front_is_named(images: list[Any]) -> None:
     figure = plots.leaderboard(crowd)
     front = crowd.summary()["pareto"]
     assert len(front) < 17
-    assert [text.get_text() for text in figure.axes[1].texts][1::2] == [name.removeprefix("own:") for name in front]
+    assert [text.get_text() for text in figure.axes[1].texts][1::2] == front
     plt.close(figure)
 
 

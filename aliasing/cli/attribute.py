@@ -69,17 +69,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     """Remarks on the table."""
-    by = summary["ranked_by"]
+    from aliasing import tables
+
     yield "(only: this site treated minus none; all but: all but this one minus all; paired, with 95 % intervals)"
     measures = measures_in(summary, "attribution")
     whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
     for name, variant in whole.items():
         shown = [(measure.title, variant[measure.name]["value"]) for measure in measures if measure.name in variant]
         yield f"{name}: {', '.join(f'{title} {value:.4f}' for title, value in shown)}"
-    clear = [site["name"] for site in summary["sites"] if site["clear"]]
-    spared = [site["name"] for site in summary["sites"] if site["clear_all_but"]]
-    yield f"ranked by {by}; sites whose treatment alone clearly lowers it: {', '.join(clear) or 'none'}"
-    yield f"sites that clearly leave jitter if all others are treated: {', '.join(spared) or 'none'}"
+    yield tables.verdict(summary)
     yield from (f"caution: {text}" for text in whole["as it is"]["cautions"])
     yield from skipped_lines(summary["images"], out)
     yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing was written: add --out DIR"

@@ -1,4 +1,4 @@
-"""Compare many networks: accuracy, consistency, the worst case within a pixel, and cost.
+"""Compare many networks: accuracy, consistency, the worst-case change within a pixel, and cost.
 
 examples:
   aliasing compare --antialias binomial4 --out leaderboard
@@ -12,9 +12,9 @@ examples:
   aliasing compare --models "timm:*" --images DIR --out leaderboard --format markdown
       all of timm; after an interruption the same command continues, and a network that cannot be loaded is skipped
 
-Accuracy, P(top-1 change), MAC and the worst case (the share of images whose answer some shift changes) come from
---protocol, by default all shifts within one pixel. Consistency comes from two random windows (Zhang 2019). Another
---output than class probabilities has its own measures, all from --protocol if it has no consistency.
+Accuracy, P(top-1 change), MAC and the worst-case change (the share of images whose answer some shift changes)
+come from --protocol, by default all shifts within one pixel. Consistency comes from two random windows (Zhang 2019).
+Another --output than class probabilities has its own measures, all from --protocol if it has no consistency.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from aliasing.cli.shared import (
     add_execution,
     add_images,
     add_labels,
+    add_models,
     add_output,
     add_protocol,
     add_run,
@@ -37,6 +38,7 @@ from aliasing.cli.shared import (
     verification_line,
 )
 from aliasing.outputs import measures_in
+from aliasing.tables import counted
 
 SUMMARY = "compare many networks by accuracy, consistency and cost"
 
@@ -45,13 +47,7 @@ _SHOWN = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing compare``."""
-    parser.add_argument(
-        "--models",
-        nargs="+",
-        default=DEFAULT_MODELS,
-        metavar="NAME",
-        help="networks (see `aliasing models`); with * or ?, all that match",
-    )
+    add_models(parser, DEFAULT_MODELS, "; with * or ?, all that match")
     parser.add_argument(
         "--installed", action="store_true", help="of those that match, only the ones that load without internet access"
     )
@@ -120,7 +116,7 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     protocol = f"from `{settings['protocol']['name']}`"
     if "consistency" in settings:
         protocol = f"consistency from `{settings['consistency']['name']}`, all else {protocol}"
-    yield f"({images} images; 95 % intervals in brackets; {protocol}; views/s on this machine, {by})"
+    yield f"({counted(images)}; 95 % intervals in brackets; {protocol}; views/s on this machine, {by})"
     if any(measure.caution for measure in measures_in(summary, "leaderboard")):
         yield "(an accuracy flatters a network that was trained on these images)"
     yield ""

@@ -64,7 +64,13 @@ def networks(prefix: str, **others: Any) -> Iterator[str]:
     ['antialiased:binomial4:pypi:efficientnet_lite2']
     >>> list(networks("antialiased:f"))
     ['antialiased:flc:']
+    >>> list(networks("tuned=pypi:efficientnet_lite2"))
+    ['tuned=pypi:efficientnet_lite2']
     """
+    label, equals, name = prefix.partition("=")
+    if equals and ":" not in label:
+        yield from (f"{label}={found}" for found in networks(name))
+        return
     source, _, rest = prefix.partition(":")
     head = f"antialiased:{rest.partition(':')[0]}:" if source == "antialiased" and ":" in rest else ""
     inner = prefix.removeprefix(head)

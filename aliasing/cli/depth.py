@@ -25,6 +25,7 @@ from aliasing.cli.shared import (
     add_animate,
     add_device,
     add_images,
+    add_models,
     add_protocol,
     add_resizer,
     add_run,
@@ -34,7 +35,7 @@ from aliasing.cli.shared import (
     print_json,
     skipped_lines,
 )
-from aliasing.tables import cell, depth_rows, pair, render
+from aliasing.tables import above_one, cell, counted, depth_rows, pair, render
 
 if TYPE_CHECKING:
     from aliasing.images import ImageSource
@@ -47,9 +48,7 @@ DEFAULT_MODELS = ("pypi:efficientnet_lite0",)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing depth``."""
-    parser.add_argument(
-        "--models", nargs="+", default=DEFAULT_MODELS, metavar="NAME", help="networks (see `aliasing models`)"
-    )
+    add_models(parser, DEFAULT_MODELS)
     add_images(parser)
     parser.add_argument(
         "--layers",
@@ -169,8 +168,7 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
     from tabulate import tabulate
 
     for name, model in summary["models"].items():
-        shown = "1 image" if model["images"] == 1 else f"{model['images']} images"
-        yield f"{name}: {shown}"
+        yield f"{name}: {counted(model['images'])}"
         yield render([_without_network(row) for row in depth_rows({"models": {name: model}})])
         if model["sites"]:
             rows = [
@@ -183,11 +181,12 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
                 ]
                 for site in model["sites"]
             ]
-            yield ""
+            yield f"\nits downsampling sites, on {counted(max(site['images'] for site in model['sites']))}:"
             yield tabulate(
                 rows, ["site", "kind", "stride", "energy above", "alias fraction", "baseband kept", "rise", "status"]
             )
         yield "(95 % intervals in brackets)"
+        yield from above_one(model["layers"] + model["sites"])
         yield from _damage(model["sites"])
         yield from _warnings(name, model)
         yield ""
@@ -245,6 +244,7 @@ def _damage(sites: list[dict[str, Any]]) -> Iterable[str]:
 
 
 def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:
+    yield from (f"{name}: caution: {text}" for text in model["cautions"])
     yield from (f"{name}: {text}" for text in model["notes"])
     if any(layer["margin"] for layer in model["layers"]):
         yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         nargs="+",
         metavar="NAME",
-        help="networks (see `aliasing models`; default: those that pip installed)",
+        help="networks, as NAME or LABEL=NAME (see `aliasing models`; default: those that pip installed)",
     )
     parser.add_argument(
         "--image", metavar="PATH", help="the photograph to begin with (default: scikit-image's coffee, if installed)"

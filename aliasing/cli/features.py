@@ -61,9 +61,8 @@ def _report(result: "Features", out: Path | None) -> Iterable[str]:
     """The result for a person."""
     yield repr(result)
     images = result.described["images"]
-    yield f"(relative to their size; {images['used']} images" + (
-        ", 95 % interval in brackets)" if images["used"] > 1 else "; one image has no interval)"
-    )
+    of = f"mean of {images['used']} images, 95 % intervals in brackets" if images["used"] > 1 else "of one image alone"
+    yield f"(relative to their size; {of})"
     yield from (f"skipped {name}: {reason}" for name, reason in list(images["skipped"].items())[:10])
     yield (
         f"written to {out}: summary.json, figure.png, layers.png, filters.png"

@@ -24,6 +24,7 @@ from aliasing.cli.shared import (
     add_execution,
     add_images,
     add_labels,
+    add_models,
     add_output,
     add_protocol,
     add_resizer,
@@ -45,9 +46,7 @@ DEFAULT_MODELS = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:ef
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing jitter``."""
-    parser.add_argument(
-        "--models", nargs="+", default=DEFAULT_MODELS, metavar="NAME", help="networks (see `aliasing models`)"
-    )
+    add_models(parser, DEFAULT_MODELS)
     add_labels(parser)
     add_images(parser)
     add_protocol(parser)

@@ -6,7 +6,8 @@ examples:
   aliasing models --installed        those whose weights are already on this machine
 
 Your own networks are not listed: file:PATH@ARCHITECTURE loads a .pth, .pt or .safetensors file into an architecture of
-torchvision or timm, or into module:package.path:factory, which also loads by itself.
+torchvision or timm, or into module:package.path:factory, which also loads by itself. Every command takes a network
+under a label too, tuned=file:PATH@ARCHITECTURE: its name in every table, figure, page and record.
 """
 
 import argparse

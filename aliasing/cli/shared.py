@@ -61,6 +61,17 @@ def add_drawn_images(parser: argparse.ArgumentParser) -> None:
     add_choice(parser)
 
 
+def add_models(parser: argparse.ArgumentParser, default: Sequence[str], more: str = "") -> None:
+    """Which networks are measured."""
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=default,
+        metavar="NAME",
+        help=f"networks, as NAME or LABEL=NAME (see `aliasing models`){more}",
+    )
+
+
 def add_protocol(
     parser: argparse.ArgumentParser,
     default: str = "crop",
@@ -234,9 +245,11 @@ def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -
 
 def loaded_as(weights: Path, model: str) -> str:
     """The name under which a file of weights for a named model is loaded; it holds the conversion itself."""
-    model = model.rpartition("@")[2]  # without the file of its weights
+    from aliasing.models.source import label_of
+
+    model = label_of(model)[1].rpartition("@")[2]  # without the file of its weights
     while model.startswith("antialiased:"):
-        model = model.split(":", 2)[2]
+        model = label_of(model.split(":", 2)[2])[1]
     return f"file:{weights}@{model}"
 
 

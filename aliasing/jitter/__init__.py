@@ -40,6 +40,7 @@ from aliasing.jitter.network import (
 from aliasing.jitter.precision import Verification, calibrate, output_in
 from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Trace, trace
+from aliasing.lineage import describe_lineage
 from aliasing.models import Classifier, load_model
 from aliasing.outputs.base import Output
 from aliasing.protocols import ViewProtocol, Views
@@ -320,6 +321,7 @@ def describe_network(model: Classifier, protocol: ViewProtocol, identity: Identi
     return {
         "identity": identity.digest,
         "weights": {**model.origin, "sha256": identity.weights},
+        **describe_lineage(model),
         "input_size": written(model.view_size),
         "resize_size": own,
         "crop_mode": model.crop_mode,

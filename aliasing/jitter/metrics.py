@@ -151,7 +151,7 @@ class PairMetrics:
         tells_changes = any(measure.is_change for measure in self._measures if measure.name in self.shares)
         if self.images and self.changed_images < FEW_IMAGES and tells_changes:
             found.append(
-                f"only {self.changed_images} of {self.images} images change: too few for a narrow interval;"
+                f"{_how_many(self.changed_images, self.images)}: too few for a narrow interval;"
                 " treat it as a bound, or measure more images"
             )
         if self.audit.kept and self.audit.pairs < FEW_PAIRS:
@@ -208,6 +208,24 @@ class PairedMetrics:
         return found | {
             m.name: found[name].scaled(m.factor) for m in measures if not m.along_path for name in m.of if name in found
         }
+
+
+def _how_many(changed: int, images: int) -> str:
+    """How many answers change, in English.
+
+    Examples
+    --------
+    >>> [_how_many(*counts) for counts in ((0, 12), (0, 1), (1, 1), (1, 12), (3, 12))]  # doctest: +NORMALIZE_WHITESPACE
+    ["none of the 12 images' answers changes", "the one image's answer does not change", "there is only one image",
+     "the answer of only 1 of the 12 images changes", "the answers of only 3 of the 12 images change"]
+    """
+    if images == 1:
+        return "there is only one image" if changed else "the one image's answer does not change"
+    if not changed:
+        return f"none of the {images} images' answers changes"
+    if changed == 1:
+        return f"the answer of only 1 of the {images} images changes"
+    return f"the answers of only {changed} of the {images} images change"
 
 
 def _merge(mine: dict[str, Any], others: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Comparing many networks by accuracy, consistency, worst case and cost.
+"""Comparing many networks by accuracy, consistency, worst-case change and cost.
 
 A leaderboard shows every network the same photographs under two protocols (`aliasing.protocols`):
 
@@ -7,7 +7,7 @@ column              protocol (default)                what it is
 =================== ================================= ==========================================================
 accuracy            ``protocol`` (``grid:radius=1``)  the first view, the network's own evaluation view, is right
 P(top-1 change)     ``protocol``                      a neighbour one pixel away gets another answer
-worst case          ``protocol``                      *some* neighbour does; share of the images
+worst-case change   ``protocol``                      *some* neighbour does; share of the images
 worst-case accuracy ``protocol``                      the answers to the view and all its neighbours are right
 MAC                 ``protocol``                      mean absolute change of the answer's probability
 consistency         ``consistency``                   two random windows, up to 31 pixels apart, agree (Zhang 2019)
@@ -16,7 +16,7 @@ multiply–adds       a run on one image                of convolutions, matrix 
 =================== ================================= ==========================================================
 
 The nine views of ``grid`` give everything but consistency, the published measure, which takes two more. A protocol
-without neighbours on all sides (``pad`` has one) gives the worst case over its pairs. Another output than class
+without neighbours on all sides (``pad`` has one) gives the worst case of its pairs. Another output than class
 probabilities has its own measures (`aliasing.outputs`).
 """
 
@@ -35,22 +35,15 @@ import torch
 
 from aliasing import tables
 from aliasing.errors import InputError, UsageError
+from aliasing.identity import identify
 from aliasing.images import open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, PairMetrics, measure_jitter
 from aliasing.jitter.network import Execution, has_fast_bfloat16
 from aliasing.jitter.precision import output_in
 from aliasing.jitter.result import paired
 from aliasing.leaderboard.cost import Cost, cost, views_per_second
-from aliasing.leaderboard.entrants import (
-    CONVERTED,
-    PLAIN,
-    RECALIBRATED,
-    Given,
-    Group,
-    choose,
-    group_of,
-    sibling_of,
-)
+from aliasing.leaderboard.entrants import Given, choose
+from aliasing.lineage import Group, Original, group_of, is_plain, original_of, sibling_of
 from aliasing.models import Classifier
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Output
@@ -81,7 +74,8 @@ class Measured:
 
     Attributes
     ----------
-    group : {"plain", "converted", "recalibrated", "trained anti-aliased"}
+    group : str
+        What it is; see :func:`aliasing.lineage.group_of`.
     sibling : str or None
         The plain network with which it is compared.
     cost : Cost
@@ -239,7 +233,7 @@ def compare_networks(
     ranks: Ranks = ALONE,
     timeout: float | None = None,
 ) -> Leaderboard:
-    """Measure many networks in the same way: accuracy, consistency, the worst case within a pixel, and cost.
+    """Measure many networks in the same way: accuracy, consistency, the worst-case change within a pixel, and cost.
 
     Parameters
     ----------
@@ -318,11 +312,13 @@ def compare_networks(
     options["output"] = output
     options |= {"precision": precision, "device": device, "compiled": compiled, "ranks": ranks, "timeout": timeout}
     networks: dict[str, Measured] = {}
+    originals: dict[str, Original] = {}
     unmeasured: dict[str, str] = {}
     noting = partial(_noting, unmeasured)
 
     def measure(model: Classifier, group: Group, sibling: str | None = None) -> None:
-        identity = model.identity
+        whole = identify(model)
+        identity = whole.digest
         if model.name in networks:
             if networks[model.name].jitter.models[model.name]["identity"] != identity:
                 raise UsageError(f"two networks are called {model.name}; give each its own name")
@@ -339,6 +335,8 @@ def compare_networks(
             if not measured.metrics(model.name).images:
                 raise InputError("its output is NaN or infinite on every image")
         networks[model.name] = Measured(group, sibling, costs, jitter, shifted)
+        if sibling is None:
+            originals[model.name] = original_of(model, whole)
 
     with hold(folder, ranks):
         for given in chosen:
@@ -346,22 +344,23 @@ def compare_networks(
                 network = load_for(given, source)
                 group = group_of(network)
                 measure(network, group)
-                for text, conversion in conversions.items() if group == PLAIN else ():
+                for text, conversion in conversions.items() if is_plain(group) else ():
                     with noting(f"antialiased:{text}:{network.name}"):
                         converted = antialias(network, **conversion)
-                        measure(converted, CONVERTED, network.name)
+                        measure(converted, group_of(converted), network.name)
                         if calibration is not None:
                             with noting(f"{converted.name}, recalibrated"):
-                                measure(recalibrate(converted, calibration), RECALIBRATED, network.name)
+                                recalibrated = recalibrate(converted, calibration)
+                                measure(recalibrated, group_of(recalibrated), network.name)
     if not networks:
         reasons = [f"{name}: {reason}" for name, reason in unmeasured.items()]
         more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
         raise InputError(f"no network could be measured: {reasons[0]}{more}" if reasons else "no network was given")
 
-    plain = [name for name, measured in networks.items() if measured.group == PLAIN]
+    plain = [name for name, measured in networks.items() if measured.group == "plain"]
     for name, measured in networks.items():
         if measured.sibling is None:
-            networks[name] = replace(measured, sibling=sibling_of(name, measured.group, plain))
+            networks[name] = replace(measured, sibling=sibling_of(name, measured.group, originals, plain))
     return Leaderboard(networks, unmeasured, settings, speed.found)
 
 

@@ -11,10 +11,12 @@ interpolation, resize size, crop mode, labels and the origin of its weights.
 ``module:package.path:factory``      your own network, or its architecture in ``file:PATH@module:…``
 ``antialiased:binomial4:resnet50``   any of these, anti-aliased (see `aliasing.surgery.specification`)
 ``resnet50``                         looked up in torchvision, then in timm
+``tuned=file:PATH@…``                any of these under a label, its name in every table, figure, page and record
 ==================================== ======================================================================
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -25,7 +27,7 @@ from aliasing.kinds import SOURCES
 from aliasing.models.changes import apply_changes, require_known
 from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.embedding import penultimate_features, penultimate_layer
-from aliasing.models.source import AvailableModel, split
+from aliasing.models.source import AvailableModel, label_of, split
 
 __all__ = [
     "AvailableModel",
@@ -48,9 +50,9 @@ def load_model(model: str | nn.Module | Classifier, **changes: Any) -> Classifie
         say so); or a Classifier, returned as it is if nothing is changed.
     **changes
         Replacements for the model's own values: ``input_size``, ``mean``, ``std``, ``interpolation``, ``resize_size``,
-        ``crop_mode``, ``crop_share``, ``labels``, ``scale`` and ``name``, each as in `Classifier`. A timm network with
-        a fixed size is built for the ``input_size`` given. Without ``resize_size``, the share of the photograph that
-        the network sees stays the same.
+        ``crop_mode``, ``crop_share``, ``labels``, ``scale`` and ``name``, each as in `Classifier`. ``name`` does the
+        same as a label, and replaces one. A timm network with a fixed size is built for the ``input_size`` given.
+        Without ``resize_size``, the share of the photograph that the network sees stays the same.
 
     Raises
     ------
@@ -78,10 +80,12 @@ def load_model(model: str | nn.Module | Classifier, **changes: Any) -> Classifie
         return from_object(model, **changes)
     if not isinstance(model, str):
         raise UsageError(f"got a {type(model).__name__}; expected a model's name, an nn.Module or a Classifier")
+    label, model = label_of(model)
     source, name = split(model)
+    label = changes.pop("name", label)
     loaded = SOURCES[source].load(name, **changes)
     loaded.module.eval()
-    return loaded
+    return replace(loaded, name=label, origin={**loaded.origin, "loaded_as": loaded.name}) if label else loaded
 
 
 def available_models(pattern: str = "*") -> Iterator[AvailableModel]:

@@ -54,7 +54,9 @@ class Classifier:
     labels : tuple of str, or None
         The name of each class.
     origin : dict of str
-        ``source`` and ``version`` of the weights.
+        ``source`` and ``version`` of the weights. Also, where there is something to say: ``loaded_as``, the name
+        behind a label; ``name``, what the factory of a module calls it; ``steps``, what was done to the weights since
+        ("recalibrated, fine-tuned"), and ``root``, the SHA-256 of those with which it began.
     notes : tuple of str
         What a reader of a result should know ("no preprocessing was given: ImageNet's was assumed").
     crop_mode : {"center", "squash", "border"}
@@ -346,12 +348,18 @@ def require_weights(module: nn.Module, name: str) -> None:
 
 def record_weights(classifier: Classifier, source: str, release: str = "unversioned") -> Classifier:
     """Record in the classifier where its weights come from, and what is wrong with them."""
-    origin = {"source": source, "version": release}
+    kept = {key: value for key, value in classifier.origin.items() if key in ("name", "steps", "root")}
+    origin = {"source": source, "version": release, **kept}
     return replace(classifier, origin=origin, notes=classifier.notes + weight_notes(classifier.module))
 
 
 def retrained(classifier: Classifier, module: nn.Module, how: str, note: str) -> Classifier:
     """The classifier with changed weights: its name and its origin say how, and a note from which images."""
     name = classifier.name if classifier.name.endswith(f", {how}") else f"{classifier.name}, {how}"
-    origin = {"source": f"{classifier.name}, {how}", "version": "unversioned"}
+    before = classifier.origin.get("steps", "")
+    steps = f"{before}, {how}" if before and not before.endswith(how) else how
+    root = classifier.origin.get("root") or fingerprint(classifier.module)
+    origin = {"source": f"{classifier.name}, {how}", "version": "unversioned", "steps": steps, "root": root}
+    if "name" in classifier.origin:
+        origin["name"] = classifier.origin["name"]
     return replace(classifier, module=module, name=name, origin=origin, notes=(*classifier.notes, note))

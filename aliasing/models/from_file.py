@@ -25,9 +25,9 @@ def load(name: str, **changes: Any) -> Classifier:
     if assemble is None:
         able = ", ".join(name for name, other in SOURCES.items() if other.assemble)
         raise UsageError(f"file:{name}: {source}: has no architectures; expected {able}")
-    own_name = changes.pop("name", None)
     loaded = assemble(architecture, read_checkpoint(path), **changes)
-    loaded = replace(loaded, name=own_name or f"file:{parts[1]}@{loaded.name}")
+    # The architecture as it was given: the name of official weights would not be that of these.
+    loaded = replace(loaded, name=f"file:{parts[1]}@{source}:{architecture}")
     return reapply(record_weights(loaded, parts[1]), path)
 
 

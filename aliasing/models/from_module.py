@@ -38,6 +38,7 @@ def load(name: str, **changes: Any) -> Classifier:
 def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
     """Call the factory and load these weights into what it returns."""
     classifier = _build(name)
+    classifier = replace(classifier, origin={k: v for k, v in classifier.origin.items() if k == "name"})
     checkpoint = strip_prefix(checkpoint, classifier.module.state_dict())
     load_weights(classifier.module, checkpoint)
     return _tried(replace(classifier, notes=classifier.notes + checkpoint.notes), changes)
@@ -98,7 +99,7 @@ def _build(name: str) -> Classifier:
     made = _call_factory(name)
     if isinstance(made, Classifier):
         require_weights(made.module, f"module:{name}")
-        return replace(made, name=f"module:{name}")
+        return replace(made, name=f"module:{name}", origin={**made.origin, "name": made.name})
     if isinstance(made, nn.Module):
         return adopt(made, f"module:{name}")
     raise UsageError(f"module:{name} returned a {type(made).__name__}; expected an nn.Module or a Classifier")

@@ -12,7 +12,7 @@ from aliasing.kinds import SOURCES
 from aliasing.models.classifier import Classifier
 from aliasing.registry import did_you_mean
 
-__all__ = ["AvailableModel", "Source", "split"]
+__all__ = ["AvailableModel", "Source", "label_of", "split"]
 
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -64,6 +64,25 @@ class Source:
     architectures: Callable[[], Iterable[str]] | None = None
     knows: Callable[[str], bool] | None = None
     assemble: Callable[..., Classifier] | None = None
+
+
+def label_of(given: str) -> tuple[str, str]:
+    """``LABEL=NAME`` → the label and the name; without a label it is empty.
+
+    A label has no colon, so what follows a source may contain ``=``. Raises UsageError if one side is empty.
+
+    Examples
+    --------
+    >>> label_of("tuned=file:a=b.pt@torchvision:resnet18"), label_of("file:a=b.pt@torchvision:resnet18")
+    (('tuned', 'file:a=b.pt@torchvision:resnet18'), ('', 'file:a=b.pt@torchvision:resnet18'))
+    """
+    label, equals, name = given.partition("=")
+    if not equals or ":" in label:
+        return "", given
+    label = " ".join(label.split())
+    if not label or not name:
+        raise UsageError(f"{given!r}; expected LABEL=NAME, as in tuned=file:net.pth@torchvision:resnet18")
+    return label, name
 
 
 def split(name: str) -> tuple[str, str]:

@@ -37,8 +37,9 @@ def measures_in(summary: Mapping[str, Any], place: str) -> "list[Measure]":
 
     Places are those of :attr:`aliasing.outputs.base.Output.shown`. The list is empty if the output is not installed.
     """
-    settings = summary.get("settings")
-    output = output_of(settings if isinstance(settings, Mapping) else {})
+    found = summary.get("settings")
+    settings = found if isinstance(found, Mapping) else {}
+    output = output_of(settings)
     networks = (summary.get("models") or summary.get("variants") or {}).values()
     shown = [] if output is None else output.shown_in(place)
-    return [measure for measure in shown if any(measure.name in network for network in networks)]
+    return [one for one in shown if one.is_called_so(settings) and any(one.name in network for network in networks)]

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
@@ -78,6 +78,9 @@ class Measure:
         True if it makes sense only for pairs that follow one another along a path.
     of, factor, offset : tuple of str, float, float
         It is ``offset + factor × x`` of the first of these measures that was measured.
+    under, otherwise : str
+        If not empty, it has its title only under protocols whose name begins so, and where the settings name a protocol
+        for it; elsewhere it is listed nowhere, and an axis calls it by the other.
     caution, spoken : str
         A remark for readers, in brackets on an axis; the words after a percentage, which say what it is the share of.
     """
@@ -98,6 +101,8 @@ class Measure:
     of: tuple[str, ...] = ()
     factor: float = 1.0
     offset: float = 0.0
+    under: str = ""
+    otherwise: str = ""
     caution: str = ""
     spoken: str = ""
 
@@ -111,6 +116,16 @@ class Measure:
     def called(self) -> str:
         """Its name in a sentence."""
         return self.label or self.title
+
+    def is_called_so(self, settings: Mapping[str, Any]) -> bool:
+        """Whether it has its name under the protocol of these settings."""
+        protocol = settings.get("protocol")
+        name = protocol.get("name", "") if isinstance(protocol, Mapping) else str(protocol or "")
+        return not self.under or self.under in settings or name.startswith(self.under)
+
+    def under_protocol(self, settings: Mapping[str, Any]) -> "Measure":
+        """The measure with the title that it has under the protocol of these settings."""
+        return self if self.is_called_so(settings) else replace(self, title=self.otherwise, label="")
 
     def is_told_by(self, table: pa.Table) -> bool:
         """Whether these records have the columns that it needs."""

@@ -5,8 +5,8 @@ With *k* the top class of a view and *p* its probability (Azulay & Weiss 2019):
 .. math:: P(\\text{top-1 change}) = \\langle k_1 \\ne k_2 \\rangle, \\qquad
           \\mathrm{MAC} = \\langle |p_1(k_1) - p_2(k_1)| \\rangle
 
-Consistency is 1 − P(top-1 change) (Zhang 2019). The answer of a multi-label network changes if any label crosses a
-probability of 0.5.
+Consistency is 1 − P(top-1 change) of two random windows (Zhang 2019). The answer of a multi-label network changes if
+any label crosses a probability of 0.5.
 """
 
 from collections.abc import Mapping
@@ -114,7 +114,7 @@ _FLATTERS = "flattering if trained on these"
 _CONSISTENT = "share of pairs that keep the answer"
 _SPOKEN = "of the pairs of views change the answer"
 _RATES = ("top1_change", "any_change")
-_WORST: dict[str, Any] = {"label": "P(any change)", "within": "max", "binary": True}
+_WORST: dict[str, Any] = {"within": "max", "binary": True}
 
 TOP1_CHANGE = Measure("top1_change", "P(top-1 change)", _TOP1, _changed, binary=True, is_change=True, spoken=_SPOKEN)
 MAC = Measure("mac", "MAC", ("first_probability", "second_probability"), _moved, label="mean absolute change")
@@ -154,8 +154,8 @@ class Probabilities(Output):
             within="sum",
             along_path=True,
         ),
-        Measure("worst_change", "worst case", _TOP1, _changed, **_WORST),
-        Measure("worst_change", "worst case", _LABELS_CHANGED, _any_changed, **_WORST),
+        Measure("worst_change", "worst-case change", _TOP1, _changed, **_WORST),
+        Measure("worst_change", "worst-case change", _LABELS_CHANGED, _any_changed, **_WORST),
         ACCURACY,
         Measure(
             "worst_accuracy",
@@ -167,7 +167,17 @@ class Probabilities(Output):
             sign=1,
             caution=_FLATTERS,
         ),
-        Measure("consistency", "consistency", of=_RATES, factor=-1, offset=1, sign=1, caution=_CONSISTENT),
+        Measure(
+            "consistency",
+            "consistency",
+            of=_RATES,
+            factor=-1,
+            offset=1,
+            sign=1,
+            caution=_CONSISTENT,
+            under="consistency",
+            otherwise="1 − P(top-1 change)",
+        ),
         Measure("flip_rate", "flip rate", of=_RATES, along_path=True),  # Hendrycks & Dietterich 2019
     )
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {

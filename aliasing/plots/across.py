@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from aliasing.depth.across import AcrossDepth
-from aliasing.plots.jitter import short_name
+from aliasing.plots.jitter import names_in
 from aliasing.plots.style import COLOURS, plain, spans, style
+from aliasing.tables import counted
 
 _MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
 _SELECTIONS = {"all": "all pairs", "right": "first view right", "matched": "matched on margin"}
@@ -51,14 +52,15 @@ def across(result: AcrossDepth, against: str = "layers") -> Figure:
 
 
 def _title(result: AcrossDepth) -> str:
-    images = " and ".join(f"{group['networks'][0]['images']} images (`{group['protocol']}`)" for group in result.groups)
+    shown = (f"{counted(group['networks'][0]['images'])} (`{group['protocol']}`)" for group in result.groups)
+    images = " and ".join(shown)
     title = f"Jitter against depth: {images}, 95 % intervals"
     if not result.unmeasured:
         return title
     depths = result.depths_of_unmeasured
     names = [
-        f"{short_name(name)} ({depths[name].layers} layers)" if name in depths else short_name(name)
-        for name in result.unmeasured
+        f"{text} ({depths[name].layers} layers)" if name in depths else text
+        for name, text in names_in({name: {} for name in result.unmeasured}).items()
     ]
     return f"{title}\nnot measured here, because their weights are missing: {', '.join(names)}"
 

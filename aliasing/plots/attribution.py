@@ -12,6 +12,7 @@ from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, plain, spans, style
+from aliasing.tables import counted
 
 WAYS = {
     "only": ("this site treated, minus none", "o"),
@@ -49,9 +50,10 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
         panels[0][0].set_yticks(range(len(sites)), labels)
         handles, names = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8.5)
-        images = summary["variants"][AS_IT_IS]["images"]
+        whole = summary["variants"][AS_IT_IS]
+        images = whole["images"]
         figure.suptitle(
-            f"{short_name(result.model)}: which site causes the jitter? {images} images,"
+            f"{short_name(result.model, whole)}: which site causes the jitter? {counted(images)},"
             f" `{summary['settings']['protocol']['name']}`, {_treatment(summary['treatment'])}, paired 95 % intervals",
             fontsize=10.5,
         )

@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from aliasing.depth import LieProfile, Profile
-from aliasing.plots.jitter import short_name
+from aliasing.plots.jitter import names_in
 from aliasing.plots.style import COLOURS, line_of, plain, spans, style
 from aliasing.plots.svg import tell
-from aliasing.tables import cell
+from aliasing.tables import cell, counted
 
 # The name of each network, its number (for its colour and line), and its part of the summary.
 Networks: TypeAlias = Sequence[tuple[str, int, dict[str, Any]]]
@@ -34,7 +34,8 @@ def depth(profile: Profile) -> Figure:
     lower edge are the downsampling sites.
     """
     summary = profile.summary()
-    models = [(short_name(name), number, model) for number, (name, model) in enumerate(summary["models"].items())]
+    names = names_in(summary["models"])
+    models = [(names[name], number, model) for number, (name, model) in enumerate(summary["models"].items())]
     with style():
         figure, panels = plt.subplots(3, 2, figsize=(11, 11.5))
         for axes, (title, draw) in zip(panels.flat, PANELS.items(), strict=True):
@@ -52,6 +53,7 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
     ``profiles`` has one :class:`aliasing.depth.lie.LieProfile` per network.
     """
     summaries = [(profile.model, profile.summary()) for profile in profiles]
+    names = names_in({name: {} for name, _ in summaries})
     with style():
         figure, panels = plt.subplots(1, 3, figsize=(12, 4.2))
         titles = {
@@ -62,7 +64,7 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
         for axes, (measure, title) in zip(panels, titles.items(), strict=True):
             for index, (name, summary) in enumerate(summaries):
                 error = summary["error"]["value"]
-                label = f"{short_name(name)}: {'not finite' if error is None else f'{error:.3g} in all'}"
+                label = f"{names[name]}: {'not finite' if error is None else f'{error:.3g} in all'}"
                 _lie_line(axes, summary["layers"], measure, COLOURS[index % len(COLOURS)], label)
             axes.set_title(title)
             axes.set_xlabel("layers through which everything passes")
@@ -102,7 +104,8 @@ def _title(summary: dict[str, Any]) -> str:
     exact = all(layer["margin"] in (0, None) for model in models for layer in model["layers"])
     boundary = "exact at the boundary" if exact else "boundary-contaminated, one cell at each side left out"
     protocol = summary["settings"]["protocol"]["name"]
-    shown = "1 image" if images == 1 else f"{images} images"
+    sites = max((site.get("images", images) for model in models for site in model["sites"]), default=images)
+    shown = counted(images) + (f" (sites: {sites})" if sites < images else "")
     return f"A shift (`{protocol}`) against depth: {shown}, 95 % intervals, maps {boundary}"
 
 

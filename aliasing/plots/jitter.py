@@ -1,6 +1,6 @@
 """The figure of a jitter measurement: the networks by measure, and one photograph along the shift."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import matplotlib.pyplot as plt
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from aliasing.called import short_names
 from aliasing.jitter import Jitter, Trace
 from aliasing.leaderboard import Leaderboard
 from aliasing.outputs import measures_in, output_of
@@ -48,24 +49,27 @@ def jitter(result: Jitter | Leaderboard, traces: Sequence[Trace] = ()) -> Figure
             return figure
         parts = figure.subfigures(2, 1, height_ratios=[top, bottom], squeeze=False)
         _measures(parts[0, 0], models, measures, summary)
-        _path(parts[1, 0], traces)
+        _path(parts[1, 0], traces, names_in(models))
     return figure
 
 
-def short_name(model: str) -> str:
-    """A network's name without its source, and how it was anti-aliased."""
-    architecture = model.split("@")[-1].split(":")[-1]
-    if model.startswith("antialiased:"):
-        architecture += f", {model.split(':')[1].replace(',', ', ')}"
-    return plain(architecture)
+def short_name(model: str, described: Mapping[str, Any] | None = None) -> str:
+    """A network's short name (`aliasing.called`), for matplotlib; ``described`` is what a summary says of it."""
+    return names_in({model: described or {}})[model]
+
+
+def names_in(models: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """The short names of the networks of a summary, each unique, for matplotlib."""
+    return {name: plain(text) for name, text in short_names(models, models).items()}
 
 
 def _measures(
     figure: Figure | SubFigure, models: dict[str, Any], measures: list[Measure], summary: dict[str, Any]
 ) -> None:
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    names = names_in(models)
     for axes, measure in zip(panels, measures, strict=True):
-        rows = [(short_name(name), row, model.get(measure.name)) for row, (name, model) in enumerate(models.items())]
+        rows = [(names[name], row, model.get(measure.name)) for row, (name, model) in enumerate(models.items())]
         intervals(axes, rows, measure)
     images = max(model["images"] for model in models.values())
     protocol = summary["settings"]["protocol"]["name"]
@@ -94,14 +98,14 @@ def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
     axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
-def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
+def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) -> None:
     first = traces[0]
     shown = np.unique(np.linspace(0, len(first.positions) - 1, min(_MOST_THUMBNAILS, len(first.positions))).round())
     columns = len(shown)
     grid = figure.add_gridspec(2, columns, height_ratios=[2.2, 1])
     curve = figure.add_subplot(grid[0, :])
     for index, trace in enumerate(traces):
-        label = f"{short_name(trace.model)}: P({fit(trace.answers[0], 30)})"
+        label = f"{names[trace.model]}: P({fit(trace.answers[0], 30)})"
         answers_along_path(curve, trace.positions, trace.probability, trace.jumps, index, label)
     margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
     curve.set_xlim(first.positions[0] - margin, first.positions[-1] + margin)
@@ -122,8 +126,8 @@ def _path(figure: SubFigure, traces: Sequence[Trace]) -> None:
         )
         axes.spines[:].set_visible(False)
     figure.suptitle(
-        f"The photograph that moves {short_name(first.model)} most: {fit(first.image, 60)}"
-        f" (under each view {short_name(first.model)}'s answer)",
+        f"The photograph that moves {names[first.model]} most: {fit(first.image, 60)}"
+        f" (under each view {names[first.model]}'s answer)",
         fontsize=11,
     )
 

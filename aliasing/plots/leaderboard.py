@@ -9,18 +9,15 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from aliasing.leaderboard import Leaderboard
+from aliasing.lineage import GROUPS
 from aliasing.outputs.base import Measure
-from aliasing.plots.jitter import jitter, short_name
-from aliasing.plots.style import COLOURS, spans, style
+from aliasing.plots.jitter import jitter, names_in
+from aliasing.plots.style import COLOURS, MARKERS, spans, style
 from aliasing.plots.svg import tell
-from aliasing.tables import cell
+from aliasing.tables import cell, counted
 
-_GROUPS = {
-    "plain": ("o", COLOURS[0]),
-    "converted": ("s", COLOURS[1]),
-    "recalibrated": ("D", COLOURS[2]),
-    "trained anti-aliased": ("^", COLOURS[3]),
-}
+# One marker and colour for each group that there is.
+_GROUPS = dict(zip(GROUPS, zip(MARKERS, COLOURS, strict=True), strict=True))
 # With more networks only the front is named, because names would overlap.
 _MOST_NAMED = 16
 
@@ -53,15 +50,16 @@ def leaderboard(board: Leaderboard) -> Figure:
         for model in models.values():
             if model["sibling"] in models:
                 _line(axes, measures, [models[model["sibling"]], model], color="0.8", linewidth=1, zorder=0)
+        names = names_in(summary["models"])
         groups = {
-            group: {short_name(name): model for name, model in models.items() if model["group"] == group}
+            group: {names[name]: model for name, model in models.items() if model["group"] == group}
             for group in _GROUPS
         }
         against(axes, measures, groups, _GROUPS, [models[name] for name in summary["pareto"]])
         for point, label in _labels([_point(models[name], measures) for name in named]).items():
             axes.annotate(label, point, xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=5)
         axes.set_xlabel(f"{measures[1].called} (protocol `{summary['settings']['consistency']['name']}`)")
-        _key(key, named, models, summary["pareto"], len(models))
+        _key(key, named, names, summary["pareto"], len(models))
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9)
         figure.suptitle(_title(summary, len(models)), fontsize=11)
@@ -141,7 +139,7 @@ def _line(axes: Axes, measures: Sequence[Measure], models: list[dict[str, Any]],
     axes.plot([x for x, _ in points], [y for _, y in points], **look)
 
 
-def _key(axes: Axes, named: list[str], models: dict[str, Any], front: list[str], count: int) -> None:
+def _key(axes: Axes, named: list[str], names: Mapping[str, str], front: list[str], count: int) -> None:
     """The list of names; those on the front in bold."""
     axes.set_axis_off()
     axes.set_xlim(0, 1)
@@ -151,7 +149,7 @@ def _key(axes: Axes, named: list[str], models: dict[str, Any], front: list[str],
         axes.text(
             0.11,
             number,
-            _described(name, models[name]),
+            names[name] if len(names[name]) <= 46 else names[name][:45] + "…",
             va="center",
             fontsize=9,
             fontweight="bold" if name in front else "normal",
@@ -160,17 +158,8 @@ def _key(axes: Axes, named: list[str], models: dict[str, Any], front: list[str],
         axes.set_title(f"the front, of {count} networks", fontsize=9.5, loc="left")
 
 
-def _described(name: str, model: dict[str, Any]) -> str:
-    """A name that fits and is not read as mathematics."""
-    text = short_name(name)
-    if model["group"] == "recalibrated":
-        text = f"{short_name(name.removesuffix(', recalibrated'))}, recalibrated"
-    text = text if len(text) <= 46 else text[:45] + "…"
-    return text.replace("$", r"\$")
-
-
 def _title(summary: dict[str, Any], count: int) -> str:
     images = max(model["images"] for model in summary["models"].values())
     networks = "1 network" if count == 1 else f"{count} networks"
     missing = f"; {len(summary['unmeasured'])} could not be measured" if summary["unmeasured"] else ""
-    return f"{networks} on the same {images} images, 95 % intervals{missing}"
+    return f"{networks} on the same {counted(images)}, 95 % intervals{missing}"

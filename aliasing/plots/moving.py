@@ -1,7 +1,6 @@
 """Films of a moving photograph, with networks' answers or feature maps, one frame per view (Azulay & Weiss 2019)."""
 
 from collections.abc import Callable, Sequence
-from pathlib import PurePath
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +16,7 @@ from aliasing.depth.feature_maps import INPUT, Array, LayerMaps, MovingMaps, dra
 from aliasing.errors import UsageError
 from aliasing.jitter import Trace
 from aliasing.plots.feature_maps import bare, named, show
-from aliasing.plots.jitter import fit, mark_jumps, short_name
+from aliasing.plots.jitter import fit, mark_jumps, names_in
 from aliasing.plots.style import COLOURS, style
 
 # Slow enough to see each change from one pixel to the next.
@@ -230,14 +229,8 @@ def _share_scale(panels: list[Axes]) -> None:
 
 
 def _names(models: Sequence[str]) -> list[str]:
-    """The networks' short names, with the file of their weights if two have the same name."""
-    short = [short_name(model) for model in models]
-    return [
-        f"{name}, {fit(PurePath(model.removeprefix('file:').rpartition('@')[0]).stem, 24)}"
-        if short.count(name) > 1 and model.startswith("file:")
-        else name
-        for name, model in zip(short, models, strict=True)
-    ]
+    """The networks' short names."""
+    return list(names_in({model: {} for model in models}).values())
 
 
 def _colour(number: int) -> str:

@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from aliasing import __version__
+from aliasing.called import short_names
 from aliasing.errors import InputError, UsageError
-from aliasing.plots.jitter import short_name
 from aliasing.provenance import command_line, write_bytes
 from aliasing.report.runs import Run, identity_of, parts_of, read_run, with_titles
 
@@ -88,6 +88,7 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
         raise UsageError(f'a report needs {error.name}: pip install "aliasing[report]"') from None
     from aliasing.plots.svg import own_ids
     from aliasing.report.made import other_pictures, version_differences
+    from aliasing.report.words import Words
 
     runs = with_titles([part for run in runs for part in parts_of(run)])
     names = display_names(runs)
@@ -102,6 +103,8 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    words = Words()
+    environment.filters |= {"words": words.linked, "told": words.told}
     environment.filters["json"] = json_for_script
     numbers = count(1)
     environment.filters["own_ids"] = lambda drawing: own_ids(drawing, f"c{next(numbers)}")
@@ -109,6 +112,7 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     page = environment.get_template("page.html").render(
         title=title or _title(runs, names),
         sections=sections,
+        words=words,
         cautions=cautions,
         style=_resource("page.css"),
         script=script,
@@ -122,20 +126,20 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
 def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
     """The display names of each run's networks, in the order of their colours, which all runs share.
 
-    This is a network's short name; the full name if two short names are equal; and with its run's folder if two
-    networks have the same name. The networks of other runs have keys that are not names.
+    This is a network's short name (`aliasing.called`), with its run's folder if two networks have the same name. The
+    networks of other runs have keys that are not names.
     """
     networks: dict[tuple[str, str], Run] = {}
     for run in runs:
         for name, model in run.networks.items():
             networks.setdefault((name, identity_of(model)), run)
-    short = {name: short_name(name) for name, _ in networks}
-    taken = [*short.values()]
+    described = {name: run.networks[name] for (name, _), run in networks.items()}
+    short = short_names(described, described)
     given = [name for name, _ in networks]
-    called = {}
-    for (name, identity), run in networks.items():
-        text = short[name] if taken.count(short[name]) == 1 else name
-        called[name, identity] = text if given.count(name) == 1 else f"{text} ({run.folder.name})"
+    called = {
+        (name, identity): short[name] if given.count(name) == 1 else f"{short[name]} ({run.folder.name})"
+        for (name, identity), run in networks.items()
+    }
     return [
         {
             (name if identity == identity_of(run.networks.get(name, {})) else f"{name} {identity}"): text
@@ -147,7 +151,8 @@ def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 def _title(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> str:
     if runs[0].kind == "cure":
-        return f"The cure of {short_name(runs[0].summary['cure']['network'])}"
+        network = runs[0].summary["cure"]["network"]
+        return f"The cure of {short_names([network])[network]}"
     shown = list(names[0].values())
     if not shown:
         return "Aliasing in downsampling"

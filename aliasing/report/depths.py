@@ -11,10 +11,10 @@ from aliasing.plots.depth import PANELS
 from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import panel
 from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
-from aliasing.report.networks import estimate_text
+from aliasing.report.networks import cautions, estimate_text
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Run
-from aliasing.tables import over_all
+from aliasing.tables import above_one, counted, over_all, verdict
 
 _LAYER_MEASURES = {
     "relative_change": "relative change",
@@ -45,9 +45,10 @@ def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
     section = Section(
         f"depth-{number}",
         f"Layer by layer{run.title}",
-        f"{images} photographs under “{run.protocol}”. Bands and brackets are 95 % intervals; a triangle is a place"
-        " where a network downsamples.",
+        f"{counted(images, 'photograph')} under “{run.protocol}”. Bands and brackets are 95 % intervals; a triangle"
+        " is a place where a network downsamples.",
     )
+    section.blocks += cautions(run, names)
     networks = [(names[name], list(names).index(name), model) for name, model in models.items()]
     legend = [(number % len(COLOURS), name) for name, number, _ in networks] if len(networks) > 1 else []
     drawings = {title: panel(partial(draw, networks=networks)) for title, draw in PANELS.items()}
@@ -105,6 +106,9 @@ def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
         sortable=True,
         folded=f"{name}: all {len(rows)} layers as a table",
     )
+    explained = above_one([*model["layers"], *model["sites"]])
+    if explained:
+        yield Text([f"{name}: {text}." for text in explained], "note")
     rows = [
         [
             Cell(str(site["name"]), site["depth"], code=True),
@@ -115,8 +119,9 @@ def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
         for site in model["sites"]
     ]
     if rows:
+        seen = max(site.get("images", model.get("images") or 0) for site in model["sites"])
         yield Table(
-            f"{name}: its downsampling sites",
+            f"{name}: its downsampling sites, on {counted(seen, 'photograph')}",
             ["site", "kind", "stride", *_SITE_MEASURES.values()],
             rows,
             [False, False, *[True] * 5],
@@ -165,8 +170,9 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     section = Section(
         f"attribution-{number}",
         f"Which site causes the jitter? {name}{run.title}",
-        f"{images} photographs under “{run.protocol}”; each site treated alone ({how}), and each left out while all the"
-        " others are treated; paired differences with their 95 % intervals. Left of 0: the treatment removes jitter.",
+        f"{counted(images, 'photograph')} under “{run.protocol}”; each site treated alone ({how}), and each left out"
+        " while all the others are treated; paired differences with their 95 % intervals. Left of 0: the treatment"
+        " removes jitter.",
     )
     found = []
     attributed = measures_in(summary, "attribution")
@@ -202,9 +208,10 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
             folded=f"All {len(rows)} sites as a table",
         )
     )
-    cautions = (summary["variants"].get("as it is") or {}).get("cautions") or []
-    if cautions:
-        section.blocks.insert(0, Text([f"{text}." for text in cautions], "caution"))
+    section.blocks.insert(0, Text([f"{verdict(summary)}."]))
+    told = (summary["variants"].get("as it is") or {}).get("cautions") or []
+    if told:
+        section.blocks.insert(0, Text([f"{text}." for text in told], "caution"))
     return section
 
 
@@ -257,4 +264,4 @@ def spectrum_table(run: Run) -> Iterable[Block]:
         [False, *[True] * len(measures)],
         sortable=True,
     )
-    yield Text([str(text) for text in summary.get("reading") or []])
+    yield Text([*map(str, summary.get("reading") or []), *above_one(summary["operators"].values())])

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from aliasing.called import group_in
 from aliasing.errors import InputError
 from aliasing.jitter.shifts import by_shift
 from aliasing.leaderboard import pareto_front
@@ -70,7 +71,7 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
         if key not in known and ends(value)[0] is not None
     }
     titles = {measure.name: measure.called for measure in measures} | others
-    section.blocks += _cautions(run, names)
+    section.blocks += cautions(run, names)
     section.blocks += _tiles(models, measures, names)
     section.blocks.append(_table(models, titles, names))
     section.blocks += _scatter(run, names)
@@ -78,17 +79,6 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     section.blocks += _differences(run, titles, names)
     section.blocks += _shifts(run, names)
     return section
-
-
-def group_of(name: str, model: Mapping[str, Any]) -> str:
-    """Whether it is plain or anti-aliased, and how, from the summary or otherwise from the name.
-
-    Examples
-    --------
-    >>> group_of("antialiased:binomial4:resnet50", {}), group_of("resnet50", {"group": "plain"})
-    ('converted', 'plain')
-    """
-    return str(model.get("group") or ("converted" if name.startswith("antialiased:") else "plain"))
 
 
 def _lead(run: Run) -> str:
@@ -102,7 +92,8 @@ def _lead(run: Run) -> str:
     return f"{shown}{f' ({source})' if source else ''}. {how}".strip()
 
 
-def _cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+def cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+    """What to know before trusting an interval of these networks."""
     texts: dict[str, list[str]] = {}
     for name, model in run.networks.items():
         for caution in model.get("cautions") or []:
@@ -135,11 +126,11 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
     counts = {
         key: title for key, title in _COUNTS.items() if len({model.get(key) for model in models.values()} - {None}) > 1
     }
-    groups = len({group_of(name, model) for name, model in models.items()}) > 1
+    groups = len({group_in(name, model) for name, model in models.items()}) > 1
     rows = [
         [
             Cell(names[name], names[name], name if name != names[name] else ""),
-            *([Cell(group_of(name, model))] if groups else []),
+            *([Cell(group_in(name, model))] if groups else []),
             *(estimate_cell(model.get(measure)) for measure in titles),
             *(number_cell(model.get(count)) for count in counts),
         ]
@@ -156,12 +147,13 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
 
 
 def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
-    measures = [run.output.measure(name) for name in run.output.front] if run.output else []
+    output = run.output
+    measures = [output.measure(name).under_protocol(run.settings) for name in output.front] if output else []
     points: dict[str, dict[str, Any]] = {}
     for name, model in run.networks.items():
         found = {measure.name: model.get(measure.name) for measure in measures}
         if all(ends(estimate)[0] is not None for estimate in found.values()):
-            points[name] = {"network": names[name], "group": group_of(name, model), **found}
+            points[name] = {"network": names[name], "group": group_in(name, model), **found}
     if len(points) < 2 or not measures:
         return
     y, x = measures
@@ -173,7 +165,7 @@ def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
         f" than: {best}. The numbers are in the table above."
     )
     caption = (
-        f"{y.called.capitalize()} against {x.called} with 95 % intervals; the dashed line is the Pareto front of the"
+        f"{y.called.capitalize()} against {x.called}, with 95 % intervals; the dashed line is the Pareto front of the"
         " points, without regard to the intervals."
     )
     few = len(points) <= len(COLOURS)

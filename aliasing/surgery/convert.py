@@ -147,7 +147,11 @@ def _rewrap(classifier: Classifier, converted: nn.Module) -> Classifier:
     """The classifier of the converted network; its name and notes say what was done."""
     conversion = conversion_of(converted)
     notes = (*classifier.notes, f"anti-aliased: {conversion}")
-    return replace(classifier, module=converted, notes=notes, name=f"antialiased:{conversion}:{classifier.name}")
+    origin = dict(classifier.origin)
+    if "loaded_as" in origin:
+        origin["loaded_as"] = f"antialiased:{conversion}:{origin['loaded_as']}"
+    name = f"antialiased:{conversion}:{classifier.name}"
+    return replace(classifier, module=converted, notes=notes, name=name, origin=origin)
 
 
 def antialias_(

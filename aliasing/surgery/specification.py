@@ -31,6 +31,7 @@ from aliasing.surgery.plan import SCHEMES
 __all__ = ["describe", "load", "parse", "read_taps", "reapply", "save"]
 
 METADATA_KEY = "aliasing.conversion"
+_KEPT = ("steps", "root")  # of the weights' origin; see `aliasing.models.Classifier`
 _DEFAULTS: dict[str, Any] = {
     "operator": DEFAULT_OPERATOR,
     "taps": DEFAULT_TAPS,
@@ -107,6 +108,7 @@ def save(model: Classifier, path: str | Path) -> None:
     metadata = {"architecture": model.name}
     if conversion is not None:
         metadata[METADATA_KEY] = json.dumps({"specification": describe(conversion)})
+    metadata |= {f"aliasing.{key}": model.origin[key] for key in _KEPT if key in model.origin}
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.module.state_dict().items()}
     write_bytes(path, safetensors.torch.save(state, metadata))
 
@@ -119,6 +121,9 @@ def reapply(model: Classifier, path: Path) -> Classifier:
         metadata: Mapping[str, str] = file.metadata() or {}
         names = dict.fromkeys(file.keys())
         learned = {name: file.get_tensor(name) for name in names.keys() - without_operators(names).keys()}
+    model = replace(
+        model, origin=model.origin | {k: metadata[f"aliasing.{k}"] for k in _KEPT if f"aliasing.{k}" in metadata}
+    )
     if METADATA_KEY not in metadata:
         if learned:
             raise InputError(
