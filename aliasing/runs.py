@@ -159,8 +159,7 @@ def hold(directory: Path | None, ranks: Ranks) -> Iterator[None]:
         if lock.lock_counter == 1:
             _clear(directory)
             write_json(
-                holder,
-                {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")},
+                holder, {"process": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
             )
 
     try:

@@ -55,10 +55,7 @@ def make_parser(words: Collection[str] = COMMANDS) -> argparse.ArgumentParser:
     for name in COMMANDS:
         module = import_module(f"aliasing.cli.{name}")
         command = commands.add_parser(
-            name,
-            help=module.SUMMARY,
-            description=module.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=module.SUMMARY, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if completing or name in words:
             module.add_arguments(command)

@@ -14,15 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import (
-    add_images,
-    add_operator,
-    add_protocol,
-    add_run,
-    measuring,
-    print_result,
-    skipped_lines,
-)
+from aliasing.cli.shared import add_images, add_operator, add_protocol, add_run, measuring, print_result, skipped_lines
 from aliasing.outputs import measures_in
 
 SUMMARY = "find out which downsampling site causes the jitter"

@@ -67,10 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_images(parser)
     add_protocol(parser, "grid:radius=1", "for all columns but consistency; pad for images of 32 pixels")
     add_protocol(
-        parser,
-        "consistency:draws=1",
-        "for consistency; if it equals --protocol, it costs nothing",
-        "--consistency",
+        parser, "consistency:draws=1", "for consistency; if it equals --protocol, it costs nothing", "--consistency"
     )
     add_output(parser)
     add_execution(parser)

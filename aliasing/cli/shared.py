@@ -28,11 +28,7 @@ def known_images() -> str:
 def add_images(parser: argparse.ArgumentParser) -> None:
     """Add the options for images."""
     parser.add_argument(
-        "--images",
-        nargs="+",
-        default=["sample"],
-        metavar="PATH",
-        help=f"{known_images()} (default sample)",
+        "--images", nargs="+", default=["sample"], metavar="PATH", help=f"{known_images()} (default sample)"
     )
     parser.add_argument(
         "--orientation",
@@ -80,10 +76,7 @@ def add_protocol(
 ) -> None:
     """Which views of an image are compared."""
     parser.add_argument(
-        option,
-        default=default,
-        metavar="NAME[:KEY=VALUE,…]",
-        help=f"{use}: {', '.join(PROTOCOLS)} (default {default})",
+        option, default=default, metavar="NAME[:KEY=VALUE,…]", help=f"{use}: {', '.join(PROTOCOLS)} (default {default})"
     )
 
 

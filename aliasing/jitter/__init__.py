@@ -18,25 +18,11 @@ from aliasing.classes import MatchedLabels, in_classes, match_labels
 from aliasing.errors import UsageError
 from aliasing.identity import Identity, identify
 from aliasing.images import Clip, Image, ImageSource, open_images
-from aliasing.jitter.engine import (
-    Compare,
-    Show,
-    in_batches,
-    measure_blocks,
-    table_of,
-)
+from aliasing.jitter.engine import Compare, Show, in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.gallery import embed_gallery
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
-from aliasing.jitter.network import (
-    Array,
-    Execution,
-    device_of,
-    execution_of,
-    has_fast_bfloat16,
-    prepare,
-    rounding_unit,
-)
+from aliasing.jitter.network import Array, Execution, device_of, execution_of, has_fast_bfloat16, prepare, rounding_unit
 from aliasing.jitter.precision import Verification, calibrate, output_in
 from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Trace, trace

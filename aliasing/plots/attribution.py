@@ -14,10 +14,7 @@ from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, plain, spans, style
 from aliasing.tables import counted
 
-WAYS = {
-    "only": ("this site treated, minus none", "o"),
-    "all_but": ("all but this site treated, minus all", "s"),
-}
+WAYS = {"only": ("this site treated, minus none", "o"), "all_but": ("all but this site treated, minus all", "s")}
 
 
 def attribution(result: Attribution, by: str = "mac") -> Figure:

@@ -98,12 +98,7 @@ def gif(frames: Frames, frames_per_second: int) -> bytes:
     ]
     content = io.BytesIO()
     pictures[0].save(
-        content,
-        "GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=1000 // frames_per_second,
-        loop=0,
+        content, "GIF", save_all=True, append_images=pictures[1:], duration=1000 // frames_per_second, loop=0
     )
     return content.getvalue()
 

@@ -90,12 +90,7 @@ def against(
 
 
 def _points(
-    axes: Axes,
-    measures: Sequence[Measure],
-    members: Mapping[str, dict[str, Any]],
-    marker: str,
-    colour: str,
-    label: str,
+    axes: Axes, measures: Sequence[Measure], members: Mapping[str, dict[str, Any]], marker: str, colour: str, label: str
 ) -> None:
     (y, upright), (x, across) = (spans(model[measure.name] for model in members.values()) for measure in measures)
     drawn = axes.errorbar(

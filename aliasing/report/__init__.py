@@ -173,11 +173,7 @@ def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> "list[
     for number, (run, its_names) in enumerate(of_kind.get("networks", []), 1):
         sections.append(networks_section(run, number, its_names))
         sections += example_sections(run, number, its_names)
-    for kind, make in (
-        ("depth", depth_section),
-        ("attribution", attribution_section),
-        ("features", features_section),
-    ):
+    for kind, make in (("depth", depth_section), ("attribution", attribution_section), ("features", features_section)):
         sections += [make(run, number, its) for number, (run, its) in enumerate(of_kind.get(kind, []), 1)]
     spectra = spectra_section(runs)
     for run, _ in of_kind.get("spectrum", []):

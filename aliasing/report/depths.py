@@ -29,11 +29,7 @@ _SITE_MEASURES = {
 }
 # The measure of a depth profile that a panel shows, if it is a single one.
 _SPOKEN = dict(
-    zip(
-        PANELS,
-        [*(("layers", measure) for measure in _LAYER_MEASURES), ("sites", "alias_fraction")],
-        strict=False,
-    )
+    zip(PANELS, [*(("layers", measure) for measure in _LAYER_MEASURES), ("sites", "alias_fraction")], strict=False)
 )
 _WIDEST_FIGURE = 1600  # pixels
 
