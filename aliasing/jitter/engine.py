@@ -24,12 +24,12 @@ from aliasing.outputs.base import Columns
 from aliasing.protocols import Views
 from aliasing.records import Part
 
-# Outputs of the views of an image: an array, or a list of arrays of different lengths.
 Compare: TypeAlias = Callable[[Any, Views, Image | Clip], Columns]
-Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Any], pa.Table]
 Usable: TypeAlias = tuple[str, Image | Clip, Views]
 """An image that can be shown: its name, itself, and its views."""
 ViewsOf: TypeAlias = Callable[[Image | Clip], Views]
+# The last argument holds the outputs of an image's views: an array, or a list of arrays of different lengths.
+Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Any], pa.Table]
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -63,23 +63,10 @@ def measure_blocks(
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images, and yield one numbered part at a time.
 
-    Parameters
-    ----------
-    numbered_blocks : iterable of (int, list of Entry)
-    views_of : callable
-        Image → its views; raises BadImage if it has none.
-    show : callable
-        Pictures → outputs; a network in full batches is ``in_batches(network, batch_size)``.
-    tabulate : callable
-        The name of an image, the image, its views and their outputs → its rows.
-    schema : pyarrow.Schema
-        The schema of the rows.
-    seen : callable
-        Called when an image is done.
-    device : str
-        The device on which the network runs.
+    ``views_of`` gives an image's views, or raises BadImage; ``show`` gives the outputs of pictures, such as
+    ``in_batches(network, batch_size)``; ``tabulate`` makes an image's rows of ``schema`` from its name, itself, its
+    views and their outputs; ``seen`` is called when an image is done; ``device`` is where the network runs.
     """
-
     show = _returning_memory(show)
     for index, part, usable in open_blocks(numbered_blocks, views_of, schema, seen, device):
         yield index, _measure_block(part, usable, show, tabulate, seen)
@@ -95,7 +82,7 @@ def open_blocks(
     """The number of each block, its part, and its images that can be shown.
 
     The part notes every image when it is its turn, and those that cannot be shown with the reason. The parameters are
-    those of :func:`measure_blocks`.
+    those of `measure_blocks`.
     """
 
     def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
@@ -191,17 +178,17 @@ def predict(network: Network, pictures: Iterable[Array], batch_size: int) -> Ite
 
 
 def prepare_ahead(items: Iterable[T], prepare: Callable[[T], R], device: str = "cpu") -> Iterator[tuple[T, R]]:
-    """Each item with its ``prepare(item)``: in turns with a network on the CPU, in parallel to one elsewhere."""
-    return prepare_by_turns(items, prepare) if device == "cpu" else prepare_beside(items, prepare)
-
-
-def prepare_by_turns(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-    """Each item with its ``prepare(item)``, in order, a few at a time, by as many threads as torch has.
+    """Each item with its ``prepare(item)``, in order: in turns with a network on the CPU, in parallel to one elsewhere.
 
     A network on the CPU uses all cores. A thread that prepared the next images meanwhile would take one away from a
     layer, and the layer's other threads would wait for it. So the network and the images take turns (1.15 times as fast
     on two cores, in bfloat16).
     """
+    return _prepare_by_turns(items, prepare) if device == "cpu" else _prepare_beside(items, prepare)
+
+
+def _prepare_by_turns(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+    """A few at a time, by as many threads as torch has."""
     iterator, threads = iter(items), torch.get_num_threads()
     with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
         while some := list(islice(iterator, max(_AHEAD, threads))):
@@ -210,8 +197,8 @@ def prepare_by_turns(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[
             yield from zip(some, (future.result() for future in futures), strict=True)
 
 
-def prepare_beside(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tuple[T, R]]:
-    """Each item with its ``prepare(item)``, in order, computed ahead in another thread."""
+def _prepare_beside(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[tuple[T, R]]:
+    """Ahead, in another thread."""
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="decode")
     waiting: deque[tuple[T, Future[R]]] = deque()
     try:

@@ -22,19 +22,10 @@ _LONGEST = 300  # characters of a message from a user's own code
 
 @contextmanager
 def at_work(model: str, images: Sequence[str], timeout: float | None = None) -> Iterator[None]:
-    """Turn whatever a network raises on one batch into an InputError of one line, with the error as its cause.
+    """Turn whatever a network raises on a batch of these images into an InputError of one line, with its cause.
 
     A network that hangs cannot be stopped from within: after ``timeout`` seconds one line says so and the process ends.
     What was measured before is on disk, and the same command continues from there.
-
-    Parameters
-    ----------
-    model : str
-        The network's name.
-    images : sequence of str
-        The names of the images in the batch.
-    timeout : float, optional
-        The longest time that the batch may take, in seconds.
 
     Examples
     --------
@@ -84,15 +75,8 @@ def staying() -> Iterator[None]:
 class Guarded:
     """A network whose answers are checked: one row per view, always of the same length, that depends on the view alone.
 
-    Parameters
-    ----------
-    model : Classifier
-    network : callable
-        Views N×H×W×3 → outputs N×D, or a list of outputs of different lengths.
-    timeout : float, optional
-        The longest time that a batch may take, in seconds (see :func:`at_work`).
-    unit : float
-        The rounding unit of its arithmetic (see :class:`aliasing.jitter.dependence.Independence`).
+    ``network`` gives views N×H×W×3 their outputs N×D, or a list of outputs of different lengths, and ``timeout`` is the
+    longest time for a batch (see `at_work`); ``unit`` is that of :class:`aliasing.jitter.dependence.Independence`.
     """
 
     def __init__(

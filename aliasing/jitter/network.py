@@ -119,13 +119,8 @@ def class_probabilities(model: Classifier, views: Array | Tensor) -> Array:
     return outputs
 
 
-def embeddings(model: Classifier, execution: Execution = ON_CPU) -> Network:
-    """Views N×H×W×3 → embeddings N×D of unit length."""
-    return embeddings_of(prepare(model, execution), execution)
-
-
 def embeddings_of(running: Classifier, execution: Execution) -> Network:
-    """Like :func:`embeddings`, for a copy that is already prepared."""
+    """Views N×H×W×3 → embeddings N×D of unit length, for a copy that is already prepared."""
     features = penultimate_features(running)
 
     def network(views: Array) -> Array:

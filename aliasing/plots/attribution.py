@@ -12,7 +12,7 @@ from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, plain, spans, style
-from aliasing.tables import counted
+from aliasing.tables import counted, pair
 
 WAYS = {"only": ("this site treated, minus none", "o"), "all_but": ("all but this site treated, minus all", "s")}
 
@@ -43,7 +43,10 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
             axes.set_xlabel(f"difference of {measure.called}")
             before, after = (summary["variants"][name][measure.name]["value"] for name in (AS_IT_IS, TREATED))
             axes.set_title(f"none treated {before:.3f}, all {after:.3f}", fontsize=9.5)
-        labels = [f"{site['rank']}. {plain(site['name'])}\n{_described(site)}" for site in sites]
+        strides = [f"{site['kind']}, cumulative stride {pair(site['cumulative_stride'])}" for site in sites]
+        labels = [
+            f"{site['rank']}. {plain(site['name'])}\n{stride}" for site, stride in zip(sites, strides, strict=True)
+        ]
         panels[0][0].set_yticks(range(len(sites)), labels)
         handles, names = panels[0][0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8.5)
@@ -51,7 +54,7 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
         images = whole["images"]
         figure.suptitle(
             f"{short_name(result.model, whole)}: which site causes the jitter? {counted(images)},"
-            f" `{summary['settings']['protocol']['name']}`, {_treatment(summary['treatment'])}, paired 95 % intervals",
+            f" `{summary['settings']['protocol']['name']}`, {treatment(summary)}, paired 95 % intervals",
             fontsize=10.5,
         )
     return figure
@@ -87,11 +90,7 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
     axes.set_ylim(len(sites) - 0.5, -0.5)
 
 
-def _described(site: dict[str, Any]) -> str:
-    down, across = site["cumulative_stride"]
-    stride = f"{down:g}" if down == across else f"{down:g}×{across:g}"
-    return f"{site['kind']}, cumulative stride {stride}"
-
-
-def _treatment(treatment: dict[str, Any]) -> str:
-    return " ".join(str(treatment[key]) for key in ("operator", "taps", "placement") if treatment[key])
+def treatment(summary: dict[str, Any]) -> str:
+    """How the sites were treated, in words."""
+    treated = summary.get("treatment") or {}
+    return " ".join(str(treated[key]) for key in ("operator", "taps", "placement") if treated.get(key))

@@ -1,6 +1,5 @@
 """The figure of a depth profile: every measure against depth, with the downsampling sites marked."""
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -13,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import names_in
-from aliasing.plots.style import COLOURS, line_of, plain, spans, style
+from aliasing.plots.style import band, colour_of, line_of, plain, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell, counted
 
@@ -65,7 +64,7 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
             for index, (name, summary) in enumerate(summaries):
                 error = summary["error"]["value"]
                 label = f"{names[name]}: {'not finite' if error is None else f'{error:.3g} in all'}"
-                _lie_line(axes, summary["layers"], measure, COLOURS[index % len(COLOURS)], label)
+                _lie_line(axes, summary["layers"], measure, colour_of(index), label)
             axes.set_title(title)
             axes.set_xlabel("layers through which everything passes")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -81,21 +80,17 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
 
 
 def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, colour: str, label: str) -> None:
-    known = [(place, layer[measure]) for place, layer in enumerate(layers, 1) if layer[measure] is not None]
-    least = -math.inf
-    if measure == "contribution":  # mere rounding would take most of a logarithmic axis
-        least = 1e-9 * max((estimate["value"] for _, estimate in known), default=0)
-        known = [(place, estimate) for place, estimate in known if estimate["value"] > least]
-    axes.plot([p for p, _ in known], [e["value"] for _, e in known], "o-", color=colour, markersize=4, label=label)
-    bounded = [(place, estimate) for place, estimate in known if estimate["low"] is not None]
-    axes.fill_between(
-        [p for p, _ in bounded],
-        [max(e["low"], e["value"] / 100 if least > 0 else least) for _, e in bounded],
-        [e["high"] for _, e in bounded],
-        color=colour,
-        alpha=0.2,
-        linewidth=0,
-    )
+    known = {place: layer[measure] for place, layer in enumerate(layers, 1) if layer[measure] is not None}
+    if measure == "contribution":  # mere rounding, or an end at 0, would take most of a logarithmic axis
+        least = 1e-9 * max((estimate["value"] for estimate in known.values()), default=0)
+        known = {place: estimate for place, estimate in known.items() if estimate["value"] > least}
+        known = {
+            place: {**one, "low": None if one["low"] is None else max(one["low"], one["value"] / 100)}
+            for place, one in known.items()
+        }
+    values = [estimate["value"] for estimate in known.values()]
+    axes.plot([*known], values, "o-", color=colour, markersize=4, label=label)
+    band(axes, [*known], [*known.values()], color=colour, alpha=0.2)
 
 
 def _title(summary: dict[str, Any]) -> str:
@@ -111,7 +106,7 @@ def _title(summary: dict[str, Any]) -> str:
 
 def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> None:
     for name, index, model in networks:
-        colour = COLOURS[index % len(COLOURS)]
+        colour = colour_of(index)
         known = [layer for layer in model["layers"] if layer[measure] and layer[measure]["value"] is not None]
         places = [layer["depth"] for layer in known]
         values = [layer[measure]["value"] for layer in known]
@@ -121,15 +116,7 @@ def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> 
             points = [layer["depth"] for layer in chosen], [layer[measure]["value"] for layer in chosen]
             (drawn,) = axes.plot(*points, "o", color=colour, markerfacecolor=face, markersize=4)
             tell(drawn, [f"{name}, {layer['name']}: {cell(layer[measure])}" for layer in chosen])
-        bounded = [layer for layer in known if layer[measure]["low"] is not None]
-        axes.fill_between(
-            [layer["depth"] for layer in bounded],
-            [layer[measure]["low"] for layer in bounded],
-            [layer[measure]["high"] for layer in bounded],
-            color=colour,
-            alpha=0.2,
-            linewidth=0,
-        )
+        band(axes, places, [layer[measure] for layer in known], color=colour, alpha=0.2)
     axes.set_ylabel(title)
     axes.set_ylim(bottom=0)
     _mark_sites(axes, networks)
@@ -150,7 +137,7 @@ def _mark_sites(axes: Axes, networks: Networks) -> None:
             places,
             [0.015 + 0.03 * row] * len(places),
             "^",
-            color=COLOURS[index % len(COLOURS)],
+            color=colour_of(index),
             markersize=6,
             transform=axes.get_xaxis_transform(),
             clip_on=False,
@@ -167,11 +154,9 @@ def _mark_sites(axes: Axes, networks: Networks) -> None:
 
 def _aliasing(axes: Axes, networks: Networks) -> None:
     for row, (name, index, model) in enumerate(networks):
-        colour = COLOURS[index % len(COLOURS)]
-        for measure, marker, face, shift in (
-            ("energy_above", "s", "white", 0.0),
-            ("alias_fraction", "o", colour, 0.15),
-        ):
+        colour = colour_of(index)
+        marks = ("energy_above", "s", "white", 0.0), ("alias_fraction", "o", colour, 0.15)
+        for measure, marker, face, shift in marks:
             known = [site for site in model["sites"] if site[measure] is not None]
             values, errors = spans(site[measure] for site in known)
             drawn = axes.errorbar(
@@ -197,20 +182,12 @@ def _spectra(axes: Axes, networks: Networks) -> None:
     sites = [site for site in model["sites"] if site["spectrum"] is not None]
     colours = plt.get_cmap("viridis")
     for index, site in enumerate(sites):
-        rings = site["spectrum"]["power"]
-        known = [ring for ring, estimate in enumerate(rings) if estimate is not None and estimate["value"] > 0]
+        rings = zip(site["spectrum"]["frequency"], site["spectrum"]["power"], strict=True)
+        known = {frequency: power for frequency, power in rings if power is not None and power["value"] > 0}
         colour = colours(0.25 + 0.6 * index / max(len(sites) - 1, 1))  # not too dark or too pale for a page
-        frequency = [site["spectrum"]["frequency"][ring] for ring in known]
-        axes.plot(frequency, [rings[ring]["value"] for ring in known], "-", color=colour, label=plain(site["name"]))
-        bounded = [ring for ring in known if rings[ring]["low"] is not None and rings[ring]["low"] > 0]
-        axes.fill_between(
-            [site["spectrum"]["frequency"][ring] for ring in bounded],
-            [rings[ring]["low"] for ring in bounded],
-            [rings[ring]["high"] for ring in bounded],
-            color=colour,
-            alpha=0.15,
-            linewidth=0,
-        )
+        axes.plot([*known], [power["value"] for power in known.values()], "-", color=colour, label=plain(site["name"]))
+        bounded = {frequency: power for frequency, power in known.items() if (power["low"] or 0) > 0}
+        band(axes, [*bounded], [*bounded.values()], color=colour, alpha=0.15)
     for stride in sorted({site["stride"][0] for site in sites if site["stride"][0] > 1}):
         axes.axvline(1 / (2 * stride), color="0.5", linestyle=":", linewidth=1)
     axes.axhline(1, color="0.85", linewidth=1)
@@ -224,7 +201,7 @@ def _spectra(axes: Axes, networks: Networks) -> None:
 
 def _receptive_fields(axes: Axes, networks: Networks) -> None:
     for _, index, model in networks:
-        colour = COLOURS[index % len(COLOURS)]
+        colour = colour_of(index)
         known = [
             (layer["depth"], (layer["receptive_field"] or [None])[0], layer["cumulative_stride"][0])
             for layer in model["layers"]

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from aliasing.depth.feature_maps import INPUT, Array, AverageChange, LayerMaps, MovingMaps
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, plain, style
+from aliasing.plots.style import COLOURS, plain, same_spread, style
 
 _MOST_VIEWS = 5
 _MOST_AVERAGES = 8
@@ -58,9 +58,7 @@ def moving_maps(result: MovingMaps, change: AverageChange | None = None, channel
                     grid[row, column].set_title(f"{result.positions[view]:g} {result.unit}", fontsize=9)
             grid[row, 0].set_ylabel(named(layer, number), fontsize=8)
             _averages(grid[row, -1], result, layer, change)
-        spread = max(abs(limit - 1) for axes in grid[:, -1] for limit in axes.get_ylim())
-        for axes in grid[:, -1]:
-            axes.set_ylim(1 - spread, 1 + spread)
+        same_spread(grid[:, -1])
         for axes in grid[:-1, -1]:
             axes.tick_params(labelbottom=False)
         grid[0, -1].set_title("global averages ÷ their mean", fontsize=9)

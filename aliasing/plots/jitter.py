@@ -16,7 +16,7 @@ from aliasing.jitter import Jitter, Trace
 from aliasing.leaderboard import Leaderboard
 from aliasing.outputs import measures_in, output_of
 from aliasing.outputs.base import Measure
-from aliasing.plots.style import COLOURS, line_of, plain, spans, style
+from aliasing.plots.style import COLOURS, colour_of, line_of, plain, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell
 
@@ -87,7 +87,7 @@ def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
     for row, (name, number, estimate) in enumerate(rows):
         if estimate is not None and estimate["value"] is not None:
             value, errors = spans([estimate])
-            drawn = axes.errorbar(value, [row], xerr=errors, fmt="o", color=COLOURS[number % len(COLOURS)], capsize=3)
+            drawn = axes.errorbar(value, [row], xerr=errors, fmt="o", color=colour_of(number), capsize=3)
             tell(drawn.lines[0], [f"{name}: {cell(estimate)}"])
     axes.set_xlabel(measure.axis)
     axes.grid(axis="x", alpha=0.3)
@@ -140,7 +140,7 @@ def answers_along_path(
     ``jumps`` holds indices or a mask of views; ``number`` is the network's, for its colour and line. ``joined`` joins
     the points, if the views follow one another along a path.
     """
-    colour = COLOURS[number % len(COLOURS)]
+    colour = colour_of(number)
     line = f"o{line_of(number)}" if joined else "o"
     (points,) = axes.plot(positions, probability, line, color=colour, label=label, markersize=4)
     mark_jumps(axes, positions[jumps], probability[jumps], colour)

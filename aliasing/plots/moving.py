@@ -17,7 +17,7 @@ from aliasing.errors import UsageError
 from aliasing.jitter import Trace
 from aliasing.plots.feature_maps import bare, named, show
 from aliasing.plots.jitter import fit, mark_jumps, names_in
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, colour_of, same_spread, style
 
 # Slow enough to see each change from one pixel to the next.
 FRAMES_PER_SECOND = 4
@@ -46,8 +46,7 @@ def animation(traces: Sequence[Trace]) -> FuncAnimation:
         The networks were not followed along the same path.
     """
     first = traces[0]
-    if any(not np.array_equal(trace.positions, first.positions) for trace in traces):
-        raise UsageError("the networks were followed along different paths; a film has one")
+    _require_one_path(traces)
     columns = min(len(traces), _BARS_IN_A_ROW)
     rows = -(-len(traces) // _BARS_IN_A_ROW)
     with style():
@@ -58,7 +57,7 @@ def animation(traces: Sequence[Trace]) -> FuncAnimation:
         panels = right.subplots(rows, columns, squeeze=False)
         names = _names([trace.model for trace in traces])
         bars = [
-            _Bars(axes, trace, names[k], _colour(k))
+            _Bars(axes, trace, names[k], colour_of(k))
             for k, (axes, trace) in enumerate(zip(panels.flat, traces, strict=False))
         ]
         for axes in panels.flat[len(traces) :]:
@@ -93,8 +92,7 @@ def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
     UsageError
         The networks were not followed along the same path.
     """
-    if any(not np.array_equal(result.positions, results[0].positions) for result in results):
-        raise UsageError("the networks were followed along different paths; a film has one")
+    _require_one_path(results)
     columns = max(len(result.layers) for result in results)
     with style():
         figure = plt.figure(figsize=(_WIDTH, 2.45 * len(results) + 0.35))
@@ -109,7 +107,9 @@ def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
                 axes.set_axis_off()
             averages += panels[1, : len(result.layers)].tolist()
             panels[1, 0].set_ylabel("average\n÷ its mean", fontsize=7.5)
-        _share_scale(averages)
+        same_spread(averages)
+        for axes in averages:
+            axes.tick_params(labelleft=bool(axes.get_ylabel()))
         titles = [row.suptitle(" ", fontsize=11) for row in rows]
         names = _names([result.model for result in results])
 
@@ -176,7 +176,7 @@ class _Curves:
         self.traces = traces
         self.points: list[Line2D] = []
         for number, trace in enumerate(traces):
-            colour = _colour(number)
+            colour = colour_of(number)
             axes.plot(trace.positions, trace.probability, "-", color=colour, linewidth=1.2)
             mark_jumps(axes, trace.positions[trace.jumps], trace.probability[trace.jumps], colour)
             label = f"{names[number]}: P({fit(trace.answers[0], 24)})"
@@ -220,21 +220,14 @@ class _Map:
         self.point.set_data([self.positions[view]], [self.relative[view]])
 
 
-def _share_scale(panels: list[Axes]) -> None:
-    """Use one scale for the averages of all layers and networks, so that they can be compared."""
-    spread = max(abs(limit - 1) for axes in panels for limit in axes.get_ylim())
-    for axes in panels:
-        axes.set_ylim(1 - spread, 1 + spread)
-        axes.tick_params(labelleft=bool(axes.get_ylabel()))
+def _require_one_path(followed: Sequence[Trace | MovingMaps]) -> None:
+    if any(not np.array_equal(one.positions, followed[0].positions) for one in followed):
+        raise UsageError("the networks were followed along different paths; a film has one")
 
 
 def _names(models: Sequence[str]) -> list[str]:
     """The networks' short names."""
     return list(names_in({model: {} for model in models}).values())
-
-
-def _colour(number: int) -> str:
-    return COLOURS[number % len(COLOURS)]
 
 
 def _film(figure: Figure, draw: Callable[[int], None], frames: int) -> FuncAnimation:

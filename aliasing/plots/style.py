@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import numpy.typing as npt
 from cycler import cycler
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aliasing.provenance import write_bytes
@@ -62,6 +63,26 @@ def spans(estimates: Iterable[Mapping[str, Any]]) -> tuple[npt.NDArray[np.float6
     ends = [[estimate[end] for end in ("value", "low", "high")] for estimate in estimates]
     value, low, high = np.array(ends, np.float64).reshape(-1, 3).T
     return value, np.array([value - low, high - value])
+
+
+def colour_of(index: int) -> str:
+    """The colour of a network, by its number."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def band(axes: Axes, places: Sequence[float], estimates: Sequence[Mapping[str, Any]], **look: Any) -> None:
+    """Shade the intervals of estimates along a curve; one that is not known is left out."""
+    bounded = [(place, found) for place, found in zip(places, estimates, strict=True) if found["low"] is not None]
+    low, high = ([found[end] for _, found in bounded] for end in ("low", "high"))
+    axes.fill_between([place for place, _ in bounded], low, high, linewidth=0, **look)
+
+
+def same_spread(panels: Iterable[Axes]) -> None:
+    """Use one scale around 1 for several panels, so that they can be compared."""
+    panels = list(panels)
+    spread = max(abs(limit - 1) for axes in panels for limit in axes.get_ylim())
+    for axes in panels:
+        axes.set_ylim(1 - spread, 1 + spread)
 
 
 @contextmanager

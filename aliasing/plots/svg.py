@@ -120,7 +120,8 @@ def _simplify(element: Any, used: set[str]) -> None:
     if "style" in attributes:
         attributes["style"] = _styled(attributes["style"])
     if element.tag == "image":
-        attributes["href"] = _webp(attributes["href"])
+        picture = base64.b64decode(attributes["href"].partition(",")[2])
+        attributes["href"] = webp(PIL.Image.open(io.BytesIO(picture)))
     element.attrib = attributes
     children = [child for child in element if _NAMESPACE.sub("", child.tag) not in ("metadata", "style")]
     for child in children:
@@ -168,9 +169,13 @@ def _page_colour(colour: str) -> str:
     return f"var(--g{round(100 - int(red, 16) / 2.55)})" if red == green == blue else colour
 
 
-def _webp(address: str) -> str:
-    """Compress a picture inside the drawing as WebP."""
-    picture = PIL.Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+def webp(picture: PIL.Image.Image) -> str:
+    """A picture as the ``data:`` address of a small WebP."""
     content = io.BytesIO()
     picture.convert("RGB").save(content, "WEBP", quality=80, method=4)
-    return f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return data_address(content.getvalue(), "webp")
+
+
+def data_address(content: bytes, kind: str) -> str:
+    """The content of a picture's file as a ``data:`` address."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -37,15 +37,28 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; the first column names the rows. ``numeric`` says which columns hold numbers."""
+    """A table; the first column names the rows.
+
+    ``words`` is the number of columns with words, from the left; all others hold numbers, and the reader can sort by
+    any column. By default all columns hold words. ``folded`` are the words that unfold it.
+    """
 
     kind: ClassVar[str] = "table"
     caption: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
-    numeric: Sequence[bool]
-    sortable: bool = False
-    folded: str = ""  # the words that unfold it
+    words: int | None = None
+    folded: str = ""
+
+    @property
+    def sortable(self) -> bool:
+        """Whether it has columns of numbers."""
+        return self.words is not None
+
+    @property
+    def numeric(self) -> list[bool]:
+        """Which columns hold numbers."""
+        return [self.words is not None and place >= self.words for place in range(len(self.columns))]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from aliasing.errors import InputError
 from aliasing.outputs import measures_in
-from aliasing.plots.attribution import WAYS, differences
+from aliasing.plots.attribution import WAYS, differences, treatment
 from aliasing.plots.depth import PANELS
 from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import panel
@@ -14,7 +14,7 @@ from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, 
 from aliasing.report.networks import cautions, estimate_text
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Run
-from aliasing.tables import above_one, counted, over_all, verdict
+from aliasing.tables import above_one, counted, over_all, pair, verdict
 
 _LAYER_MEASURES = {
     "relative_change": "relative change",
@@ -47,20 +47,12 @@ def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
     section.blocks += cautions(run, names)
     networks = [(names[name], list(names).index(name), model) for name, model in models.items()]
     legend = [(number % len(COLOURS), name) for name, number, _ in networks] if len(networks) > 1 else []
-    drawings = {title: panel(partial(draw, networks=networks)) for title, draw in PANELS.items()}
-    section.blocks.append(
-        Charts(
-            [
-                Chart(
-                    drawing,
-                    title.format(first=networks[0][0]),
-                    f"{title.format(first=networks[0][0])}. {_most(title, models, names)}",
-                    [] if "{first}" in title else legend,
-                )
-                for title, drawing in drawings.items()
-            ]
-        )
-    )
+    charts = []
+    for title, draw in PANELS.items():
+        drawing, caption = panel(partial(draw, networks=networks)), title.format(first=networks[0][0])
+        said = f"{caption}. {_most(title, models, names)}"
+        charts.append(Chart(drawing, caption, said, [] if "{first}" in title else legend))
+    section.blocks.append(Charts(charts))
     for name, model in models.items():
         section.blocks += _depth_tables(names[name], model)
     section.blocks += _lie(run.summary.get("lie") or {}, names)
@@ -98,8 +90,7 @@ def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
         f"{name}: every observed layer",
         ["layer", "shape", "stride", "receptive field", *_LAYER_MEASURES.values()],
         rows,
-        [False, False, True, True, True, True, True],
-        sortable=True,
+        words=2,
         folded=f"{name}: all {len(rows)} layers as a table",
     )
     explained = above_one([*model["layers"], *model["sites"]])
@@ -120,21 +111,16 @@ def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
             f"{name}: its downsampling sites, on {counted(seen, 'photograph')}",
             ["site", "kind", "stride", *_SITE_MEASURES.values()],
             rows,
-            [False, False, *[True] * 5],
-            sortable=True,
+            words=2,
             folded=f"{name}: all {len(rows)} downsampling sites as a table",
         )
 
 
-def _pair_cell(pair: Any) -> Cell:
-    """A stride or a receptive field: one number if both axes are equal."""
-    if not isinstance(pair, list) or not pair:
+def _pair_cell(sides: Any) -> Cell:
+    """A stride or a receptive field, or a word in its place."""
+    if not isinstance(sides, list) or not sides:
         return Cell("–")
-    if isinstance(pair[0], str):
-        return Cell(pair[0])
-    if len(set(pair)) == 1:
-        return Cell(f"{pair[0]:g}", pair[0])
-    return Cell("×".join(f"{side:g}" for side in pair), pair[0])
+    return Cell(sides[0]) if isinstance(sides[0], str) else Cell(pair(sides), sides[0])
 
 
 def _lie(lie: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Block]:
@@ -150,8 +136,7 @@ def _lie(lie: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Block]:
             f" {result.get('images')} photographs",
             ["layer", "adds", "share", "error up to here", "unexplained"],
             rows,
-            [False, True, True, True, True],
-            sortable=True,
+            words=1,
             folded=f"{shown}: the Lie-derivative error, layer by layer",
         )
 
@@ -160,15 +145,13 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     """Which downsampling site causes the jitter of a network."""
     summary = run.summary
     name = names[summary["model"]]
-    treatment = summary.get("treatment") or {}
-    how = " ".join(str(treatment[key]) for key in ("operator", "taps", "placement") if treatment.get(key))
-    images = (summary["variants"].get("as it is") or {}).get("images", 0)
+    as_it_is = run.networks[summary["model"]]
     section = Section(
         f"attribution-{number}",
         f"Which site causes the jitter? {name}{run.title}",
-        f"{counted(images, 'photograph')} under “{run.protocol}”; each site treated alone ({how}), and each left out"
-        " while all the others are treated; paired differences with their 95 % intervals. Left of 0: the treatment"
-        " removes jitter.",
+        f"{counted(as_it_is.get('images', 0), 'photograph')} under “{run.protocol}”; each site treated alone"
+        f" ({treatment(summary)}), and each left out while all the others are treated; paired differences with their"
+        " 95 % intervals. Left of 0: the treatment removes jitter.",
     )
     found = []
     attributed = measures_in(summary, "attribution")
@@ -199,15 +182,13 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
             f"The sites of {name} by rank. Only: {WAYS['only'][0]}; all but: {WAYS['all_but'][0]}.",
             ["site", "kind", *heads],
             rows,
-            [False, False, *[True] * len(heads)],
-            sortable=True,
+            words=2,
             folded=f"All {len(rows)} sites as a table",
         )
     )
     section.blocks.insert(0, Text([f"{verdict(summary)}."]))
-    told = (summary["variants"].get("as it is") or {}).get("cautions") or []
-    if told:
-        section.blocks.insert(0, Text([f"{text}." for text in told], "caution"))
+    if as_it_is.get("cautions"):
+        section.blocks.insert(0, Text([f"{text}." for text in as_it_is["cautions"]], "caution"))
     return section
 
 
@@ -224,7 +205,7 @@ def features_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     )
     rows = [[Cell(layer, code=True), estimate_cell(estimate)] for layer, estimate in summary["layers"].items()]
     section.blocks.append(
-        Table(str(summary.get("measure", "")), ["layer", "change of the averages per step"], rows, [False, True])
+        Table(str(summary.get("measure", "")), ["layer", "change of the averages per step"], rows, words=1)
     )
     for file, caption in (
         ("figure.png", "The maps of one channel while the photograph moves, and their global averages."),
@@ -251,13 +232,12 @@ def spectrum_table(run: Run) -> Iterable[Block]:
         [Cell(str(result.get("label", name))), *(estimate_cell(result.get(measure)) for measure in measures)]
         for name, result in summary["operators"].items()
     ]
-    images = (summary.get("images") or {}).get("used", 0)
+    images = run.images.get("used", 0)
     shown = "1 photograph (without an interval)" if images == 1 else f"{images} photographs"
     yield Table(
         f"Shares of energy at stride {run.settings.get('stride')}, mean of {shown}",
         ["operator", *measures.values()],
         rows,
-        [False, *[True] * len(measures)],
-        sortable=True,
+        words=1,
     )
     yield Text([*map(str, summary.get("reading") or []), *above_one(summary["operators"].values())])

@@ -195,7 +195,6 @@ class _Photograph:
                 f"The answers to the two views of {self.name}, and their probability",
                 ["network", "first view", "second view", "answer"],
                 rows,
-                [False] * 4,
             ),
         )
 

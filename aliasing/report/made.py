@@ -20,8 +20,8 @@ _MOST_SKIPPED = 200
 def version_differences(runs: Sequence[Run]) -> list[str]:
     """Packages of which the runs had different versions, one line each."""
     found = []
-    for package in dict.fromkeys(package for run in runs for package in run.summary.get("versions") or {}):
-        versions = {str((run.summary.get("versions") or {}).get(package)) for run in runs}
+    for package in dict.fromkeys(package for run in runs for package in run.versions):
+        versions = {str(run.versions.get(package)) for run in runs}
         if len(versions) > 1:
             found.append(f"{package} {' and '.join(sorted(versions))}")
     return found
@@ -32,11 +32,11 @@ def other_pictures(runs: Sequence[Run]) -> list[str]:
     first: dict[tuple[str, int], Run] = {}
     found = []
     for run in runs:
-        images = run.summary.get("images") or {}
+        images = run.images
         if not images.get("identity"):
             continue
         before = first.setdefault((str(images.get("source")), int(images.get("found") or 0)), run)
-        if before.summary["images"]["identity"] != images["identity"]:
+        if before.images["identity"] != images["identity"]:
             found.append(f"{run.folder.name} was measured on different pictures than {before.folder.name}")
     return found
 
@@ -68,26 +68,21 @@ def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Table:
     for run, names in called:
         for name, model in run.networks.items():
             weights = model.get("weights") or {}
-            sha = str(weights.get("sha256") or "")
             if names[name] in seen:
                 continue
             seen.add(names[name])
-            notes = "; ".join(map(str, model.get("notes") or []))
             rows.append(
                 [
                     Cell(names[name], names[name], name if name != names[name] else ""),
-                    Cell(str(weights.get("source") or "–")),
-                    Cell(str(weights.get("version") or "–")),
-                    Cell(sha or "–", code=True),
-                    Cell(str(model.get("identity") or "–"), code=True),
-                    Cell(notes or "–"),
+                    *(Cell(str(weights.get(key) or "–")) for key in ("source", "version")),
+                    *(Cell(str(value or "–"), code=True) for value in (weights.get("sha256"), model.get("identity"))),
+                    Cell("; ".join(map(str, model.get("notes") or [])) or "–"),
                 ]
             )
     return Table(
         "The networks: the hash of their weights, and their identity, which includes what is computed with them",
         ["network", "source", "version", "SHA-256", "identity", "notes"],
         rows,
-        [False] * 6,
     )
 
 
@@ -96,26 +91,20 @@ def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     yield Command(f"{run.folder}:", str(command) if command else "(its summary does not name a command)")
     rows = [[Cell(key, code=True), Cell(_setting(value))] for key, value in run.settings.items()]
     if rows:
-        yield Table(
-            f"Settings of {run.folder.name}",
-            ["setting", "value"],
-            rows,
-            [False, False],
-            folded=f"Settings of {run.folder.name}",
-        )
+        title = f"Settings of {run.folder.name}"
+        yield Table(title, ["setting", "value"], rows, folded=title)
     unmeasured = run.summary.get("unmeasured")
     if isinstance(unmeasured, dict) and unmeasured:
         rows = [[Cell(str(name)), Cell(str(reason))] for name, reason in unmeasured.items()]
-        yield Table("Networks that could not be measured, and why", ["network", "reason"], rows, [False, False])
-    skipped = _skipped(run)
-    if skipped:
-        rows = [[Cell(name), Cell(reason)] for name, reason in list(skipped.items())[:_MOST_SKIPPED]]
+        yield Table("Networks that could not be measured, and why", ["network", "reason"], rows)
+    skipped = run.images.get("skipped")
+    if isinstance(skipped, dict) and skipped:
+        rows = [[Cell(str(name)), Cell(str(reason))] for name, reason in list(skipped.items())[:_MOST_SKIPPED]]
         more = f"; the first {_MOST_SKIPPED}" if len(skipped) > _MOST_SKIPPED else ""
         yield Table(
             f"Images of {run.folder.name} that could not be shown, and why{more}",
             ["image", "reason"],
             rows,
-            [False, False],
             folded=f"{len(skipped)} images of {run.folder.name} were skipped",
         )
     for name, model in run.networks.items():
@@ -130,11 +119,6 @@ def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
             )
 
 
-def _skipped(run: Run) -> dict[str, str]:
-    skipped = (run.summary.get("images") or {}).get("skipped")
-    return {str(name): str(reason) for name, reason in skipped.items()} if isinstance(skipped, dict) else {}
-
-
 def _setting(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key} {_setting(inner)}" for key, inner in value.items())
@@ -144,18 +128,7 @@ def _setting(value: Any) -> str:
 
 
 def _versions(runs: Sequence[Run]) -> Table:
-    packages = list(dict.fromkeys(package for run in runs for package in run.summary.get("versions") or {}))
-    rows = [
-        [
-            Cell(package),
-            Cell(
-                " and ".join(
-                    dict.fromkeys(str((run.summary.get("versions") or {}).get(package) or "–") for run in runs)
-                )
-            ),
-        ]
-        for package in packages
-    ]
-    return Table(
-        "Versions", ["package", "version"], rows, [False, False], folded="Versions of what the numbers depend on"
-    )
+    packages = dict.fromkeys(package for run in runs for package in run.versions)
+    found = {package: dict.fromkeys(str(run.versions.get(package) or "–") for run in runs) for package in packages}
+    rows = [[Cell(package), Cell(" and ".join(versions))] for package, versions in found.items()]
+    return Table("Versions", ["package", "version"], rows, folded="Versions of what the numbers depend on")

@@ -84,7 +84,7 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
 def _lead(run: Run) -> str:
     models = list(run.networks.values())
     images, pairs = (max((model.get(count) or 0 for model in models), default=0) for count in ("images", "pairs"))
-    source = str((run.summary.get("images") or {}).get("source", ""))
+    source = str(run.images.get("source", ""))
     shown = "1 photograph" if images == 1 else f"{images} photographs"
     shown += f", {pairs:,} pairs of views" if pairs else ""
     protocol = PROTOCOLS.get(run.protocol)
@@ -106,18 +106,18 @@ def _tiles(
     models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], names: Mapping[str, str]
 ) -> Iterable[Block]:
     tiles = []
-    spoken = [measure for measure in measures if measure.spoken]
+    spoken = next((measure for measure in measures if measure.spoken), None)
+    if spoken is None:
+        return
     for name, model in models.items():
-        for measure in spoken[:1]:
-            value, low, high = ends(model.get(measure.name))
-            if value is None:
-                continue
-            interval = "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
-            text = f"{measure.spoken}{interval}"
-            changed, images = model.get("images_that_change"), model.get("images")
-            if changed is not None and images:
-                text += f"; on {changed} of {images} photographs"
-            tiles.append(Tile(_series(name, names), names[name], f"{100 * value:.1f} %", text))
+        value, low, high = ends(model.get(spoken.name))
+        if value is None:
+            continue
+        text = spoken.spoken if low is None or high is None else f"{spoken.spoken} [{100 * low:.1f}, {100 * high:.1f}]"
+        changed, images = model.get("images_that_change"), model.get("images")
+        if changed is not None and images:
+            text += f"; on {changed} of {images} photographs"
+        tiles.append(Tile(_series(name, names), names[name], f"{100 * value:.1f} %", text))
     if 0 < len(tiles) <= _MOST_TILES:
         yield Tiles(tiles)
 
@@ -136,13 +136,12 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
         ]
         for name, model in models.items()
     ]
+    flattery = " An accuracy flatters a network that was trained on these images." if "accuracy" in titles else ""
     return Table(
-        "The networks, with 95 % intervals in brackets. An accuracy flatters a network that was trained on these"
-        " images.",
+        f"The networks, with 95 % intervals in brackets.{flattery}",
         ["network", *(["group"] if groups else []), *titles.values(), *counts.values()],
         rows,
-        [False, *([False] if groups else []), *[True] * (len(titles) + len(counts))],
-        sortable=True,
+        words=1 + groups,
     )
 
 
@@ -238,8 +237,7 @@ def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) 
         " difference.",
         ["network", *(titles[measure] for measure in shown)],
         rows,
-        [False, *[True] * len(shown)],
-        sortable=True,
+        words=1,
     )
 
 
@@ -269,7 +267,7 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     if not found:
         return
     unit = protocol.unit if protocol else "pixels"
-    maps = _path_maps(found, measures, names, unit) if along_path else _grid_maps(found, measures, names)
+    maps = list(_path_maps(found, measures, names, unit) if along_path else _grid_maps(found, measures, names))
     rest = len(run.networks) - _MOST_MAPS
     if rest > 0:
         yield Text([f"Jitter by shift is shown for the first {_MOST_MAPS} networks; {rest} more are in the records."])
@@ -278,39 +276,32 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
 
 def _path_maps(
     found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str], unit: str
-) -> list[Chart]:
-    maps = []
+) -> Iterable[Chart]:
     for measure in measures:
-        title = measure.called
         cells = [
             {"x": row["shift"][1], "y": names[name], "pairs": row["pairs"], **row[measure.name]}
             for name, rows in found.items()
             for row in rows
         ]
-        largest = max(cell["value"] for cell in cells)
-        drawing = _heat_map(cells, largest, f"step, up to position ({unit})", "")
-        caption = f"{title} by step: is one place on the path worse than another?"
         most = max(cells, key=lambda cell: cell["value"])
+        drawing = _heat_map(cells, most["value"], f"step, up to position ({unit})", "")
+        caption = f"{measure.called} by step: is one place on the path worse than another?"
         said = f"{caption} The largest is {estimate_text(most)} of {most['y']}, up to position {most['x']:g}."
-        maps.append(Chart(drawing, caption, said))
-    return maps
+        yield Chart(drawing, caption, said)
 
 
-def _grid_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str]) -> list[Chart]:
-    maps = []
+def _grid_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str]) -> Iterable[Chart]:
     largest = {m: max(row[m.name]["value"] for rows in found.values() for row in rows) for m in measures}
     for name, rows in found.items():
         for measure in measures:
-            title = measure.called
             cells = [
                 {"y": row["shift"][0], "x": row["shift"][1], "pairs": row["pairs"], **row[measure.name]} for row in rows
             ]
             drawing = _heat_map(cells, largest[measure], "dx (pixels, right)", "dy (pixels, down)")
-            caption = f"{names[name]}: {title} by shift of the content"
+            caption = f"{names[name]}: {measure.called} by shift of the content"
             most = max(cells, key=lambda cell: cell["value"])
             said = f"{caption}. The largest is {estimate_text(most)}, at dy {most['y']:g}, dx {most['x']:g}."
-            maps.append(Chart(drawing, caption, said))
-    return maps
+            yield Chart(drawing, caption, said)
 
 
 def _heat_map(cells: Sequence[dict[str, Any]], largest: float, x: str, y: str) -> str:

@@ -1,13 +1,9 @@
 """Embedding the pictures of a run in a page."""
 
-import base64
-import io
 from pathlib import Path
-from typing import Any
-
-import PIL.Image
 
 from aliasing.images.preview import open_preview
+from aliasing.plots.svg import data_address, webp
 
 
 def embed(folder: Path, name: str, largest: int | None = None) -> str:
@@ -17,18 +13,7 @@ def embed(folder: Path, name: str, largest: int | None = None) -> str:
     """
     picture, content = open_preview(folder, name)
     if largest is None:
-        return _address(content, str(picture.format))
+        return data_address(content, str(picture.format).lower())
     picture = picture.convert("RGB")
     picture.thumbnail((largest, largest))
-    return _encoded(picture)
-
-
-def _encoded(picture: PIL.Image.Image) -> str:
-    content = io.BytesIO()
-    options: dict[str, Any] = {"quality": 80, "method": 4}
-    picture.save(content, "WEBP", **options)
-    return _address(content.getvalue(), "WEBP")
-
-
-def _address(content: bytes, kind: str) -> str:
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(content).decode()}"
+    return webp(picture)

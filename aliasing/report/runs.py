@@ -44,6 +44,16 @@ class Run:
         return settings if isinstance(settings, dict) else {}
 
     @property
+    def images(self) -> dict[str, Any]:
+        """Which images were shown."""
+        return self.summary.get("images") or {}
+
+    @property
+    def versions(self) -> dict[str, Any]:
+        """The versions of what the numbers depend on."""
+        return self.summary.get("versions") or {}
+
+    @property
     def output(self) -> type[Output] | None:
         """The output that was compared; None if it is not installed here."""
         return output_of(self.settings)
