@@ -47,7 +47,7 @@ def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
                 [Cell(named(row), named(row)), *(estimate_cell(row.get(measure.name), sign=True) for measure in shown)]
                 for row in summary["differences"]
             ],
-            [False, *[True] * len(shown)],
+            words=1,
         )
     )
     tried = [measure for measure in shown if measure.name in cure["candidates"][0]]
@@ -55,16 +55,15 @@ def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
         Table(
             f"The candidates after one epoch on {images['tried']:,} training images, on {images['compared']:,} others;"
             " the most stable one that is not clearly less accurate than the most accurate was chosen",
-            ["candidate", *(measure.called for measure in tried), "chosen"],
+            ["candidate", "chosen", *(measure.called for measure in tried)],
             [
                 [
-                    Cell(row["candidate"], code=True),
+                    *(Cell(row["candidate"], code=True), Cell(row["why_not"] or "chosen")),
                     *(estimate_cell(row.get(measure.name)) for measure in tried),
-                    Cell(row["why_not"] or "chosen"),
                 ]
                 for row in cure["candidates"]
             ],
-            [False, *[True] * len(tried), False],
+            words=2,
         )
     )
     return section
