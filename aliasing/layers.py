@@ -1,4 +1,4 @@
-"""The downsampling operators of `aliasing.downsample`, as modules.
+"""The downsampling operators of `aliasing.downsample`, as modules with the arguments and sizes of the functions.
 
 A layer here has no parameters or buffers: its settings are plain numbers. So it needs no channel count, adds no key to
 a state_dict, and can be copied, pickled, exported and moved to another device or dtype like any stateless layer.
@@ -38,16 +38,7 @@ __all__ = [
 
 
 class Subsample2d(Operator):
-    """Keep every ``stride``-th sample.
-
-    Parameters
-    ----------
-    stride : int or (int, int)
-        Distance between the samples kept.
-
-    Shape
-    -----
-    (N, C, H, W) or (C, H, W) → (..., ⌈H / stride⌉, ⌈W / stride⌉)
+    """Keep every ``stride``-th sample: `aliasing.downsample.subsample` as a module.
 
     Examples
     --------

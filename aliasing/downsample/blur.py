@@ -35,7 +35,7 @@ PADDINGS = {"reflect": "reflect", "replicate": "replicate", "circular": "circula
 def blur_pool(
     x: Tensor, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect", *, dims: int = 2
 ) -> Tensor:
-    """Low-pass, then subsample (Zhang 2019): y_i = Σ_k h_k x_{si + k − k₀}, along every axis.
+    """Low-pass, then subsample (Zhang 2019), along every axis.
 
     Parameters
     ----------
@@ -71,19 +71,8 @@ def low_pass(
 ) -> Tensor:
     """The low-pass of `blur_pool` alone, at every sample.
 
-    Parameters
-    ----------
-    x, dims
-        As for `aliasing.downsample.subsample`.
-    stride : int or one int per axis
-        The stride of the subsampling to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x, stride)``.
-    taps, padding
-        As for `blur_pool`.
-
-    Returns
-    -------
-    Tensor
-        Of the size and dtype of ``x``.
+    The arguments are those of the blur-pool to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x,
+    stride)``.
 
     Examples
     --------
@@ -107,17 +96,10 @@ def max_blur_pool(
 
     Parameters
     ----------
-    x, stride, dims
-        As for `aliasing.downsample.subsample`.
-    taps, padding
+    x, stride, taps, padding, dims
         As for `blur_pool`.
-    kernel : int or one int per axis, optional
-        Size of the window of the maximum; by default the stride.
-
-    Returns
-    -------
-    Tensor
-        ⌊(L − kernel) / stride⌋ + 1 samples per axis, like `max_pool`.
+    kernel
+        The window of the maximum. It and the sizes are those of `max_pool`.
 
     Examples
     --------
@@ -140,15 +122,13 @@ def blur_upsample(
 
     Parameters
     ----------
-    x, dims
-        As for `aliasing.downsample.subsample`.
+    x, padding, dims
+        As for `blur_pool`.
     stride : int or one int per axis
         Samples out for each sample in, at least 1.
-    taps : str, sequence of float, or one of these per axis
-        The filter, as for `blur_pool`. If its phases have equal sums (binomial: at least 2 taps at stride 2; a box
-        whose length the stride divides), a constant stays that constant.
-    padding : {"reflect", "replicate", "circular", "zero"}
-        The continuation beyond the border of ``x``.
+    taps
+        As for `blur_pool`. If their phases have equal sums (binomial: at least 2 taps at stride 2; a box whose length
+        the stride divides), a constant stays that constant.
 
     Returns
     -------
@@ -188,27 +168,14 @@ class _WithTaps(Operator):
     def __init__(self, stride: PerAxis = 2, taps: TapsLike = "binomial4", padding: str = "reflect") -> None:
         super().__init__(stride)
         taps_per_axis(taps, self.stride)  # refuses a wrong filter here, not in the first forward pass
-        if padding not in PADDINGS:
-            raise UsageError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
-        self.taps, self.padding = taps, padding
+        self.taps, self.padding = taps, known_padding(padding)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, taps={self.taps!r}, padding={self.padding!r}"
 
 
 class BlurPool(_WithTaps):
-    """Low-pass, then subsample (Zhang 2019), as a module: `blur_pool` with its settings.
-
-    It holds its settings as plain numbers, no tensor, so it needs no channel count and adds no key to a state_dict.
-
-    Parameters
-    ----------
-    stride, taps, padding
-        As for `blur_pool`.
-
-    Shape
-    -----
-    (N, C, ...) or (C, ...), each axis L → ⌈L / stride⌉
+    """Low-pass, then subsample (Zhang 2019): `blur_pool` with its settings, as a module.
 
     Examples
     --------
@@ -245,16 +212,7 @@ class BlurPool3d(BlurPool):
 
 
 class MaxBlurPool(_WithTaps):
-    """Max-pool at stride 1, then blur-pool (Zhang 2019), as a module: `max_blur_pool` with its settings.
-
-    Parameters
-    ----------
-    stride, taps, padding, kernel
-        As for `max_blur_pool`.
-
-    Shape
-    -----
-    (N, C, ...) or (C, ...), each axis L → ⌊(L − kernel) / stride⌋ + 1
+    """Max-pool at stride 1, then blur-pool (Zhang 2019): `max_blur_pool` with its settings, as a module.
 
     Examples
     --------
@@ -290,16 +248,7 @@ class MaxBlurPool3d(MaxBlurPool):
 
 
 class BlurUpsample(_WithTaps):
-    """Insert zeros, then low-pass: the dual of `BlurPool`, `blur_upsample` as a module.
-
-    Parameters
-    ----------
-    stride, taps, padding
-        As for `blur_upsample`.
-
-    Shape
-    -----
-    (N, C, ...) or (C, ...), each axis L → L · stride
+    """Insert zeros, then low-pass, the dual of `BlurPool`: `blur_upsample` with its settings, as a module.
 
     Examples
     --------
@@ -390,10 +339,15 @@ def _hashable(value: Any) -> Any:
     return tuple(map(_hashable, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
-def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) -> None:
+def known_padding(padding: str) -> str:
+    """The padding, if it is one of `PADDINGS`; otherwise UsageError."""
     if padding not in PADDINGS:
         raise UsageError(f"padding is one of {', '.join(PADDINGS)}; got {padding!r}")
-    if padding in ("zero", "replicate") or torch.compiler.is_dynamo_compiling():
+    return padding
+
+
+def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) -> None:
+    if known_padding(padding) in ("zero", "replicate") or torch.compiler.is_dynamo_compiling():
         return  # any length is allowed, and torch checks sizes that differ from run to run
     for size, row in zip(x.shape[-dims:], filters, strict=True):
         if type(size) is not int:

@@ -47,17 +47,7 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
 def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     """The ideal low-pass of `fourier_pool` alone: bins at and above the Nyquist frequency 1/(2·stride) are zero.
 
-    Parameters
-    ----------
-    x, dims
-        As for `aliasing.downsample.subsample`.
-    stride : int or one int per axis
-        The stride of the subsampling to come.
-
-    Returns
-    -------
-    Tensor
-        Of the size and dtype of ``x``; computed in float32 at least.
+    The arguments are those of the subsampling to come (`fourier_pool`), and the result has the size and dtype of ``x``.
 
     Examples
     --------
@@ -68,16 +58,7 @@ def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor
 
 
 class FourierPool(Operator):
-    """Ideal low-pass, then subsample: FLC (Grabinski et al. 2022), `fourier_pool` as a module.
-
-    Parameters
-    ----------
-    stride : int or one int per axis
-        Distance between the samples kept.
-
-    Shape
-    -----
-    (N, C, ...) or (C, ...), each axis L → ⌈L / stride⌉
+    """Ideal low-pass, then subsample, FLC (Grabinski et al. 2022): `fourier_pool` with its stride, as a module.
 
     Examples
     --------
@@ -115,7 +96,7 @@ def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:
         y = x.to(torch.promote_types(x.dtype, torch.float32))
         for axis, step in zip(range(-dims, 0), steps, strict=True):
             if step == 1:
-                continue
+                continue  # an axis that is not subsampled is not filtered
             if is_recorded_for_elsewhere():
                 y = _low_passed_by_matrix(y, axis, step, step if subsampled else 1)
             else:
@@ -126,8 +107,6 @@ def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:
 
 def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
     """The frequencies strictly below 1 / (2 step) cycles per pixel, along one axis."""
-    if step == 1:
-        return x  # an axis that is not subsampled is not filtered
     x = x.movedim(axis, -1)
     size = x.shape[-1]
     below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step)

@@ -49,37 +49,26 @@ class Operator(nn.Module):
     stride : int or one int per axis
         Distance between the samples kept, at least 1. An axis of stride 1 is not filtered.
 
-    Attributes
-    ----------
-    title : str
-        Its name in a figure; by default that of its class.
-    placements : tuple of str
-        Where it can be in a network: "after" the dense map, or "before" a strided call, as a low-pass at stride 1.
-    shares_choice : bool
-        Whether it selects samples according to its input, so that branches which meet again must share the selection.
-    takes_taps : bool
-        Whether its filter can be chosen.
-    paddings : tuple of str
-        The paddings that it supports; empty if it does not pad.
-    axes : tuple of int
-        The numbers of spatial axes that it supports.
-    guarantees : frozenset of str
-        The `GUARANTEES` that hold.
-    dims : int
-        Its number of spatial axes; a subclass may fix it, otherwise the stride has one number per axis.
-
     Shape
     -----
     (N, C, ...) → (N, C, ...), each axis L → ⌈L / stride⌉
     """
 
+    #: Its name in a figure; by default that of its class.
     title: ClassVar[str] = ""
+    #: Where it can be in a network: "after" the dense map, or "before" a strided call, as a low-pass at stride 1.
     placements: ClassVar[tuple[str, ...]] = ("after", "before")
+    #: Whether it selects samples according to its input, so that branches which meet again must share the selection.
     shares_choice: ClassVar[bool] = False
+    #: Whether its filter can be chosen.
     takes_taps: ClassVar[bool] = False
+    #: The paddings that it supports; empty if it does not pad.
     paddings: ClassVar[tuple[str, ...]] = ()
+    #: The numbers of spatial axes that it supports.
     axes: ClassVar[tuple[int, ...]] = (1, 2, 3)
+    #: The `GUARANTEES` that hold.
     guarantees: ClassVar[frozenset[str]] = frozenset()
+    #: Its number of spatial axes; a subclass may fix it, otherwise the stride has one number per axis.
     dims: int = 0
 
     def __init__(self, stride: PerAxis = 2) -> None:

@@ -49,10 +49,8 @@ def max_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None
 
     Parameters
     ----------
-    x, dims
+    x, stride, dims
         As for `subsample`.
-    stride : int or one int per axis
-        Distance between windows.
     kernel : int or one int per axis, optional
         Size of a window; by default the stride.
 
@@ -76,21 +74,7 @@ def max_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None
 
 
 def average_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None, *, dims: int = 2) -> torch.Tensor:
-    """The mean of each window: a box filter, then subsampling.
-
-    Parameters
-    ----------
-    x, dims
-        As for `subsample`.
-    stride : int or one int per axis
-        Distance between windows.
-    kernel : int or one int per axis, optional
-        Size of a window; by default the stride.
-
-    Returns
-    -------
-    Tensor
-        ⌊(L − kernel) / stride⌋ + 1 samples per axis.
+    """The mean of each window of `max_pool`: a box filter, then subsampling.
 
     Examples
     --------
@@ -109,17 +93,10 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, stride: PerAxis = 1, *, dims
 
     Parameters
     ----------
-    x, dims
-        As for `subsample`.
+    x, stride, dims
+        As for `subsample`; the result has the sizes of `max_pool`.
     weight : Tensor
         One kernel for every channel, with ``dims`` axes; or (channels out, channels in, ...), with ``dims`` + 2.
-    stride : int or one int per axis
-        Distance between the samples kept.
-
-    Returns
-    -------
-    Tensor
-        ⌊(L − kernel) / stride⌋ + 1 samples per axis.
 
     Examples
     --------
@@ -138,19 +115,7 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, stride: PerAxis = 1, *, dims
 
 
 def area_resize(x: torch.Tensor, size: PerAxis, *, dims: int = 2) -> torch.Tensor:
-    """Each output pixel is the mean of the input pixels under it.
-
-    Parameters
-    ----------
-    x, dims
-        As for `subsample`.
-    size : int or one int per axis
-        Output size in pixels.
-
-    Returns
-    -------
-    Tensor
-        Of the size asked for.
+    """Resize to ``size`` pixels per axis: each is the mean of the input pixels under it.
 
     Examples
     --------
@@ -163,21 +128,9 @@ def area_resize(x: torch.Tensor, size: PerAxis, *, dims: int = 2) -> torch.Tenso
 
 
 def linear_resize(x: torch.Tensor, size: PerAxis, *, antialias: bool = False, dims: int = 2) -> torch.Tensor:
-    """Linear interpolation between the nearest pixels (bilinear in two dimensions), pixel centres at ½, 1½, …
+    """Resize to ``size`` pixels per axis, interpolating linearly between the nearest, with pixel centres at ½, 1½, …
 
-    Parameters
-    ----------
-    x, dims
-        As for `subsample`.
-    size : int or one int per axis
-        Output size in pixels.
-    antialias : bool
-        Widen the triangle with the scale, so that every input pixel counts. Two dimensions only.
-
-    Returns
-    -------
-    Tensor
-        Of the size asked for.
+    ``antialias``, in two dimensions only, widens the triangle with the scale, so that every input pixel counts.
 
     Examples
     --------

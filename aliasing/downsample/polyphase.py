@@ -52,15 +52,7 @@ def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = Non
 def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     """The phase that `polyphase_pool` selects: the one with the largest Euclidean norm over channels and pixels.
 
-    Parameters
-    ----------
-    x, stride, dims
-        As for `aliasing.downsample.subsample`.
-
-    Returns
-    -------
-    Tensor
-        (N,) or (), int64: the phases of the axes as one number, the last axis fastest.
+    It is an int64 tensor (N,) or (): the phases of the axes as one number, the last axis fastest.
 
     Examples
     --------
@@ -72,16 +64,7 @@ def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
 
 
 class PolyphasePool(Operator):
-    """The polyphase component with the largest norm: APS (Chaman & Dokmanić 2021), `polyphase_pool` as a module.
-
-    Parameters
-    ----------
-    stride : int or one int per axis
-        Distance between the samples kept.
-
-    Shape
-    -----
-    (N, C, ...) or (C, ...), each axis L → ⌈L / stride⌉
+    """The phase with the largest norm, APS (Chaman & Dokmanić 2021): `polyphase_pool` with its stride, as a module.
 
     Examples
     --------
