@@ -67,24 +67,12 @@ def rate_per_axis(rate: Any, count: int) -> tuple[float, ...]:
 
 
 def is_real(value: Any) -> bool:
-    """Whether a value is a finite real number of Python or NumPy; a bool is not.
-
-    Examples
-    --------
-    >>> is_real(np.float32(0.5)), is_real(True), is_real(float("nan"))
-    (True, False, False)
-    """
+    """Whether a value is a finite real number of Python or NumPy; a bool is not."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
 def are_several(value: Any) -> bool:
-    """Whether a value is a sequence, with one number per axis, and not one number for all.
-
-    Examples
-    --------
-    >>> are_several((2, 2)), are_several(np.array(2))
-    (True, False)
-    """
+    """Whether a value is a sequence, with one number per axis, and not one number for all (also as an array)."""
     return isinstance(value, Sequence) or (isinstance(value, np.ndarray) and value.ndim > 0)
 
 

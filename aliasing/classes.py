@@ -12,7 +12,7 @@ import importlib.util
 import math
 import re
 import unicodedata
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Label: TypeAlias = int | str | None
 """A label as it is written: an integer of a data set, a text, or None if there is none."""
+
+Spellings: TypeAlias = defaultdict[str, set[int]]
+"""The indices of the classes that have each spelling."""
 
 MAX_LABEL = 2**31 - 1  # as records hold them
 HOWS = ("number", "wnid", "name", "unknown", "unmatched")
@@ -43,15 +46,8 @@ _FRACTION = re.compile(r"[+-]?[0-9]*\.[0-9]+(e[+-]?[0-9]+)?")
 def written(value: Any) -> Label:
     """Convert a label from a file, a table or a data set to an int, a text or None.
 
-    Parameters
-    ----------
-    value : anything
-        A number of Python, NumPy or torch (also an array or a tensor of one element), a text, bytes or None.
-
-    Returns
-    -------
-    int, str or None
-        None for None, NaN, −1 and an empty text. Anything that is not a label (a list, a fraction) becomes text.
+    ``value`` is a number of Python, NumPy or torch (also an array or a tensor of one element), a text, bytes or None.
+    None, NaN, −1 and an empty text become None; anything that is not a label (a list, a fraction) becomes text.
 
     Examples
     --------
@@ -65,13 +61,11 @@ def written(value: Any) -> Label:
         value = bytes(value).decode("utf-8", "replace")
     if isinstance(value, str):
         return value.strip() or None
-    if value is None:
+    if value is None or (isinstance(value, int | float) and (value == -1 or value != value)):  # NaN
         return None
     if isinstance(value, int):
-        return None if value == -1 else int(value)
+        return int(value)
     if isinstance(value, float):
-        if math.isnan(value) or value == -1:
-            return None
         return int(value) if value.is_integer() else str(value)
     return str(value)[:_SHOWN]
 
@@ -111,9 +105,10 @@ class Classes:
             return Match("unknown")
         if isinstance(label, int):
             return self._by_number(label)
-        for found in (self._own(label), self._numeral(label), self._by_wnid(label), self._by_name(label)):
-            if found is not None:
-                return found
+        whole = self._only(self._spellings[0], label.strip())
+        found = whole or self._by_numeral(label) or self._by_wnid(label) or self._by_name(label)
+        if found is not None:
+            return found
         if label.strip().casefold() in _UNKNOWN:
             return Match("unknown")
         return Match("unmatched", reason="no class of that name")
@@ -131,25 +126,20 @@ class Classes:
             return Match("number", number)
         return Match("unmatched", reason=f"no number from 0 to {self.count - 1}")
 
-    def _numeral(self, label: str) -> Match | None:
+    def _by_numeral(self, label: str) -> Match | None:
         number = as_number(label)
-        if number is None or number == -1:
-            return None
-        return self._by_number(number)
-
-    def _own(self, label: str) -> Match | None:
-        """Match the exact text of one of the network's labels."""
-        return self._only(self._spellings[0].get(label.strip()))
+        return None if number is None or number == -1 else self._by_number(number)
 
     def _by_name(self, label: str) -> Match | None:
-        exact, plain = self._spellings[1:]
-        return self._only(exact.get(label.strip())) or self._only(plain.get(_plain(label)))
+        _, exact, plain = self._spellings
+        return self._only(exact, label.strip()) or self._only(plain, _plain(label))
 
-    def _only(self, indices: set[int] | None) -> Match | None:
-        if not indices:
+    def _only(self, classes: Mapping[str, set[int]], spelling: str) -> Match | None:
+        indices = classes.get(spelling)
+        if indices is None:
             return None
         if len(indices) > 1:
-            several = " and ".join(str(index) for index in sorted(indices)[:2])
+            several = " and ".join(map(str, sorted(indices)[:2]))
             return Match("unmatched", reason=f"the name of several classes, {several}")
         return Match("name", next(iter(indices)))
 
@@ -167,22 +157,17 @@ class Classes:
         """The WordNet id of each class, or None if it is not known."""
         if self.names is None:
             return imagenet_synsets() if self.count == _IMAGENET else ()
-        given = tuple(wnid_of(name) for name in self.names)
+        given = tuple(map(wnid_of, self.names))
         if any(given):
             return given
+        parts = [_parts(name, plain=True) for name in self.names]
         for wnids in _wordnet_lists():
-            if len(wnids) == len(self.names):
-                fitting = sum(
-                    not _parts(name, plain=True).isdisjoint(_synonyms().get(wnid, frozenset()))
-                    for name, wnid in zip(self.names, wnids, strict=True)
-                )
-                if fitting >= _AGREEING * len(wnids):
+            if len(wnids) == len(parts):
+                agreeing = [own & _synonyms().get(wnid, frozenset()) for own, wnid in zip(parts, wnids, strict=True)]
+                if sum(map(bool, agreeing)) >= _AGREEING * len(wnids):
                     return wnids
         # Some of ImageNet's classes in another order: find each by a name that only one of the thousand has.
-        found = [
-            {wnid for part in _parts(name, plain=True) for wnid in _imagenet_wnids().get(part, ())}
-            for name in self.names
-        ]
+        found = [{wnid for part in own for wnid in _imagenet_wnids().get(part, ())} for own in parts]
         return tuple(next(iter(wnids)) if len(wnids) == 1 else None for wnids in found)
 
     @cached_property
@@ -191,26 +176,18 @@ class Classes:
         return {wnid: index for index, wnid in enumerate(self.wnids) if wnid is not None and counts[wnid] == 1}
 
     @cached_property
-    def _spellings(self) -> tuple[dict[str, set[int]], dict[str, set[int]], dict[str, set[int]]]:
-        """The classes by their whole label, by a part of it as written, and by any part in plain letters."""
-        whole: dict[str, set[int]] = {}
-        exact: dict[str, set[int]] = {}
-        plain: dict[str, set[int]] = {}
+    def _spellings(self) -> tuple[Spellings, Spellings, Spellings]:
+        """The classes by their whole label, by a part of it as written, and by any part or synonym in plain letters."""
+        whole, exact, plain = Spellings(set), Spellings(set), Spellings(set)
         for index, name in enumerate(self.names or ()):
-            whole.setdefault(name.strip(), set()).add(index)
+            whole[name.strip()].add(index)
             for part in _parts(name):
-                exact.setdefault(part, set()).add(index)
+                exact[part].add(index)
             for part in _parts(name, plain=True):
-                plain.setdefault(part, set()).add(index)
-        if self.names is None:
-            return whole, exact, plain
-        synonyms = _synonyms() if any(self.wnids) else {}
-        more: dict[str, set[int]] = {}
-        for index, wnid in enumerate(self.wnids):
-            for part in synonyms.get(wnid, ()) if wnid is not None else ():
-                more.setdefault(part, set()).add(index)
-        for part, indices in more.items():
-            plain.setdefault(part, set()).update(indices)
+                plain[part].add(index)
+            wnid = self.wnids[index]
+            for part in () if wnid is None else _synonyms().get(wnid, ()):
+                plain[part].add(index)
         return whole, exact, plain
 
 
@@ -281,7 +258,7 @@ class MatchedLabels:
     @property
     def labelled(self) -> int:
         """The number of images that have a label, whatever it means."""
-        return sum(count for label, count in self.images.items() if self._matches[label].how != "unknown")
+        return sum(self.images[label] for label in self._said())
 
     @property
     def matched(self) -> int:
@@ -306,20 +283,16 @@ class MatchedLabels:
         return {**counts, "examples": examples, "cautions": list(self.cautions)}
 
     def _match(self, label: Label) -> Match:
-        if isinstance(label, int) and label != -1 and self.defined is not None:
-            return self._by_definition(label)
-        return self.classes.match(label)
-
-    def _by_definition(self, number: int) -> Match:
-        """Match an integer to which the data set itself gives a name."""
-        assert self.defined is not None
-        if not 0 <= number < len(self.defined):
+        if not isinstance(label, int) or label == -1 or self.defined is None:
+            return self.classes.match(label)
+        # An integer to which the data set itself gives a name.
+        if not 0 <= label < len(self.defined):
             return Match("unmatched", reason=f"the data set names {len(self.defined)} classes only")
         if self.classes.names is not None and not self._same_numbering:
-            return self.classes.match(self.defined[number])
+            return self.classes.match(self.defined[label])
         if len(self.defined) != self.classes.count:
             return Match("unmatched", reason=f"the data set has {len(self.defined)} classes")
-        return self.classes.match(number)
+        return self.classes.match(label)
 
     @cached_property
     def _same_numbering(self) -> bool:
@@ -357,10 +330,9 @@ class MatchedLabels:
 
     def _unnamed(self) -> Iterator[Label]:
         """The labels that are numbers and not the names of classes."""
-        for label in self.images:
-            if self._matches[label].how not in ("name", "wnid", "unknown") and (
-                self.defined is None or isinstance(label, str)
-            ):
+        for label, match in self._matches.items():
+            is_defined = self.defined is not None and not isinstance(label, str)
+            if match.how not in ("name", "wnid", "unknown") and not is_defined:
                 yield label
 
     def _doubts(self) -> Iterator[str]:
@@ -413,30 +385,14 @@ def match_labels(
 ) -> MatchedLabels:
     """Match the labels of a stream of images to the classes of a network.
 
-    Parameters
-    ----------
-    model : Classifier
-    images : mapping of Label to int
-        The number of images with each label (see :func:`count_labels`).
-    defined : sequence of str, optional
-        The names that the data set itself gives to its integers (``ImageSource.class_names``).
-    source : str
-        Where the images come from, for messages.
+    ``images`` comes from :func:`count_labels`, and ``defined`` from ``ImageSource.class_names``; see `MatchedLabels`.
     """
-    said = any(label is not None for label in images)
-    count = _count_classes(model) if said else None
     names = model.labels
+    count = _count_classes(model) if any(label is not None for label in images) else None
     if count is None:  # it fails on any picture, which measuring it will report
-        count = len(names) if names is not None else 0
-    fits = names is None or len(names) == count
-    return MatchedLabels(
-        model.name,
-        Classes(count, names if fits else None),
-        images,
-        defined,
-        source,
-        0 if fits or names is None else len(names),
-    )
+        count = len(names or ())
+    unused = 0 if names is None or len(names) == count else len(names)
+    return MatchedLabels(model.name, Classes(count, None if unused else names), images, defined, source, unused)
 
 
 def count_labels(entries: Iterable["Entry"]) -> Counter[Label]:

@@ -28,9 +28,6 @@ from aliasing.errors import InputError, UsageError
 from aliasing.filters import TapsLike, taps_per_axis
 from aliasing.kinds import OPERATORS
 
-# Names in summaries and figures that differ from the registry's.
-_CALLED = {"fourier": "flc"}
-
 # Rec. 709 luma, from the stored values.
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
@@ -39,32 +36,17 @@ Picture = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one operator does to one picture.
-
-    Attributes
-    ----------
-    operator, label : str
-        Its name, and its label in a figure.
-    dense : array (channels, H, W)
-        Its output before subsampling.
-    samples, baseband, alias : array (channels, h, w)
-        The samples, and their two parts.
-    alias_fraction, baseband_kept : float
-        As in `aliasing.sampling.Decomposition`, over all channels.
-    gaussian_alias_fraction : float
-        Alias fraction of the Gaussian low-pass with the same ``baseband_kept``; NaN if that is above one, as may happen
-        after a maximum.
-    """
+    """What one operator does to one picture; the shares are as in `aliasing.sampling.decompose`, over all channels."""
 
     operator: str
-    label: str
-    dense: Picture
+    label: str  #: in a figure
+    dense: Picture  #: the output before subsampling
     samples: Picture
-    baseband: Picture
-    alias: Picture
+    baseband: Picture  #: the part of the samples strictly below the new Nyquist frequency
+    alias: Picture  #: the rest
     alias_fraction: float
     baseband_kept: float
-    gaussian_alias_fraction: float
+    gaussian_alias_fraction: float  #: `gaussian_alias_fraction` at this ``baseband_kept``
 
 
 def prepare(pixels: NDArray[np.uint8], stride: int, channels: str = "luminance") -> Picture:
@@ -134,7 +116,10 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
 
 
 def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float) -> float:
-    """Alias fraction of a picture under the Gaussian that keeps this share of its baseband; NaN if none does."""
+    """Alias fraction of a picture under the Gaussian that keeps this share of its baseband.
+
+    NaN if none does: after a maximum the share may be above one.
+    """
     power = spectrum.power(picture).sum(0)
     f_y, f_x = spectrum.frequencies(picture)
     squared = f_y[:, None] ** 2 + f_x**2
@@ -162,14 +147,11 @@ def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float)
 def find_operator(name: str) -> "Densely":
     """The operator of that name: (picture, stride, taps) → its output at stride 1, and its name in a figure.
 
-    Raises
-    ------
-    UsageError
-        If there is none: neither in `PLAIN`, nor in `aliasing.kinds.OPERATORS`.
+    UsageError if there is none: neither in `PLAIN`, nor in `aliasing.kinds.OPERATORS`.
     """
-    known = _CALLED.get(name, name)
-    if known in PLAIN:
-        return PLAIN[known]
+    if name in PLAIN:
+        return PLAIN[name]
+    known = "flc" if name == "fourier" else name  # as summaries and figures call it
     if known in OPERATORS:
         return partial(_cure, OPERATORS[known])
     raise UsageError(f"no operator {name!r}; there are {', '.join((*PLAIN, *OPERATORS))}")

@@ -25,55 +25,31 @@ OPERATORS = ("subsample", "max", "average", "blur", "fourier")
 FLOOR = -100.0  # decibels
 
 Profile: TypeAlias = list[list[float]]
+"""Mean power by frequency: pairs (cycles per pixel of the original, power)."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """A picture, or the output of an operator for it.
+    """A picture, or the output of an operator for it; the shares are those of `Comparison`, None for the picture."""
 
-    Attributes
-    ----------
-    operator, label : str
-        The operator's name ("original" for the picture itself), and its label in a figure.
-    samples : array (H, W) or (H, W, channels), 0…1
-    decibels : array (H, W)
-        Centred log spectrum before subsampling, relative to the original's strongest frequency.
-    power : dict of str to list
-        Mean power by frequency: "power" of the original, "baseband" and "alias" of an operator's samples, each a list
-        of pairs (cycles per pixel of the original, power).
-    alias_fraction, baseband_kept : float or None
-        As in `Comparison`; None for the original.
-    """
-
-    operator: str
-    label: str
-    samples: NDArray[Any]
-    decibels: NDArray[Any]
-    power: dict[str, Profile]
+    operator: str  #: "original" for the picture itself
+    label: str  #: in a figure
+    samples: NDArray[Any]  #: H×W or H×W×channels, 0…1
+    decibels: NDArray[Any]  #: H×W: centred log spectrum before subsampling, below the original's strongest frequency
+    power: dict[str, Profile]  #: "power" of the original; "baseband" and "alias" of an operator's samples
     alias_fraction: float | None = None
     baseband_kept: float | None = None
 
 
 @dataclass(frozen=True)
 class Spectra:
-    """One picture before and after each downsampling operator; the first of the looks is the original.
-
-    Attributes
-    ----------
-    photograph : str
-    size : (int, int)
-        Height and width of the original.
-    stride : int
-    power_law : (float, float) or None
-        The exponent of the original's power law, and its standard error.
-    looks : list of Look
-    """
+    """One picture before and after each downsampling operator."""
 
     photograph: str
-    size: tuple[int, int]
+    size: tuple[int, int]  #: height and width of the original
     stride: int
-    power_law: tuple[float, float] | None
-    looks: list[Look]
+    power_law: tuple[float, float] | None  #: the exponent of the original's, and its standard error
+    looks: list[Look]  #: the first is the original
 
     @classmethod
     def of(cls, picture: Picture, results: Sequence[Comparison], stride: int, photograph: str = "") -> "Spectra":
@@ -97,10 +73,9 @@ class Spectra:
             )
             for result in results
         ]
-        fit = spectrum.power_law(picture.mean(0))
+        law = spectrum.power_law(picture.mean(0))
         height, width = picture.shape[-2:]
-        law = float(fit.slope), float(fit.error)
-        return cls(photograph, (height, width), stride, law, [original, *looks])
+        return cls(photograph, (height, width), stride, (float(law.slope), float(law.error)), [original, *looks])
 
     @property
     def nyquist(self) -> float:

@@ -33,26 +33,13 @@ MEASURES = {
 
 @dataclass(frozen=True, repr=False)
 class OperatorSurvey(Result):
-    """How much operators alias on photographs, and how much of the baseband they keep.
+    """How much operators alias on photographs, and how much of the baseband they keep."""
 
-    Attributes
-    ----------
-    labels : dict of str to str
-        The label of each operator in a figure.
-    images : list of dict
-        For each photograph its name, identity, size and, for each operator, the measures.
-    skipped : dict of str to str
-        Images that could not be used, and why.
-    settings : dict
-    spectra : Spectra or None
-        Those of the first photograph; None if the folder holds none.
-    """
-
-    labels: dict[str, str]
-    images: list[dict[str, Any]]
-    skipped: dict[str, str]
+    labels: dict[str, str]  #: the label of each operator in a figure
+    images: list[dict[str, Any]]  #: for each photograph its name, identity, size and, for each operator, the measures
+    skipped: dict[str, str]  #: images that could not be used, and why
     settings: dict[str, Any]
-    spectra: Spectra | None = None
+    spectra: Spectra | None = None  #: those of the first photograph; None if the folder holds none
 
     def summary(self) -> dict[str, Any]:
         """Each operator's shares of energy as ``{"value", "low", "high"}``, the 95 % interval, and the settings."""
@@ -188,9 +175,7 @@ def compare_operators(
         spectra = spectra or Spectra.of(picture, results, stride, image.name)
         labels = {result.operator: result.label for result in results}
         height, width = picture.shape[-2:]
-        shares = {
-            result.operator: {measure: _number(getattr(result, measure)) for measure in MEASURES} for result in results
-        }
+        shares = {result.operator: {name: _number(getattr(result, name)) for name in MEASURES} for result in results}
         described = {"name": image.name, "identity": image.identity, "height": height, "width": width}
         measured.append(described | {"operators": shares})
     if not measured:

@@ -2,24 +2,7 @@
 
 The views differ by a small shift (or scale, angle, moment). A protocol is a frozen dataclass whose fields are its
 parameters. The seed and the image's identity alone determine its views, whatever the order, the batch size or the
-number of processes. `aliasing.kinds.PROTOCOLS` holds them all.
-
-====================== ==================================================================================
-``crop``               nine windows along the diagonal of the centre square (the default)
-``crop-random``        the paper's crop: a random part, moved one pixel
-``black``, ``mean``,   the photograph, small, on a background, moved one pixel
-``inpaint``
-``consistency``        two random windows (Zhang 2019); ``consistency-cifar`` for networks of 32 pixels
-``pad``                zero padding after normalisation, moved one pixel
-``grid``               all shifts within ±radius
-``horizontal``,        a sweep over n pixels
-``vertical``
-``circular``           rolled around the edges
-``subpixel``           by fractions of a pixel
-``drag``               moved once, down and right, by pixels or fractions
-``scale``, ``rotate``  resized by one pixel, rotated by small angles
-``frames``             consecutive frames of a video
-====================== ==================================================================================
+number of processes. `aliasing.kinds.PROTOCOLS` holds them all by name; ``crop`` is the default.
 """
 
 from dataclasses import fields
@@ -104,7 +87,7 @@ def make_protocol(protocol: str | ViewProtocol, **parameters: Any) -> ViewProtoc
 
 
 def _parse(protocol: str, key: str, text: str, kind: Any) -> Any:
-    """Convert a parameter's text to its field's type; an optional field is converted like its type without None."""
+    """Convert a parameter's text to its field's type; that of an optional field is its type without None."""
     if get_origin(kind) in (Union, UnionType):
         kind = next(option for option in get_args(kind) if option is not type(None))
     try:

@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -25,19 +26,13 @@ LARGEST_CANVAS = 50_000_000
 class View:
     """One picture that the network is shown.
 
-    Attributes
-    ----------
-    shift : (float, float)
-        How the content has moved from the protocol's origin, (dy, dx) in pixels, positive down and right.
-    position : float
-        The position on the protocol's path, in the protocol's unit (pixels, degrees, frames).
-    draw : callable
-        Makes the picture, float32, height×width×3, 0…255. It is called once per view and in order, so that the views
-        of an image are never in memory together.
+    ``draw`` makes it, float32, height×width×3, 0…255. It is called once per view and in order, so that the views of an
+    image are never in memory together.
     """
 
+    #: How the content has moved from the protocol's origin, (dy, dx) in pixels, positive down and right.
     shift: tuple[float, float]
-    position: float
+    position: float  #: on the protocol's path, in its unit (pixels, degrees, frames)
     draw: Callable[[], Array]
 
 
@@ -79,20 +74,10 @@ class ViewProtocol(ABC):
         return {"name": self.name, **asdict(self), "resizer": RESAMPLERS[self.resizer].provenance()}
 
     def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
-        """The views of an image for a network.
+        """The views of an image, by the sizes, interpolation and mean colour of a network.
 
-        Parameters
-        ----------
-        image : Image or Clip
-        model : Classifier
-            Its input size, evaluation size, interpolation and mean colour decide the geometry.
-        seed : int
-            Random choices depend only on the seed and the image's identity, not on order, batch or process.
-
-        Raises
-        ------
-        BadImage
-            The image cannot be shown in this way; its text says why.
+        Random choices depend only on the seed and the image's identity, not on order, batch or process. Raises
+        BadImage, with the reason, if the image cannot be shown in this way.
         """
         if not isinstance(image, Image):
             raise BadImage("a video, which only the protocol `frames` can show")
@@ -129,7 +114,7 @@ class ViewProtocol(ABC):
 
 
 def generator(seed: int, identity: str) -> np.random.Generator:
-    """Random numbers that depend only on the seed and the image, not on order, batch or process."""
+    """Random numbers that depend only on the seed and the image."""
     digest = hashlib.blake2b(f"{seed}:{identity}".encode(), digest_size=16).digest()
     return np.random.default_rng(int.from_bytes(digest, "little"))
 
@@ -171,6 +156,6 @@ def windows(
     return Views(tuple(view(corner) for corner in index), pairs)
 
 
-def steps(count: int) -> tuple[tuple[int, int], ...]:
-    """Each of ``count`` views against the next: (0, 1), (1, 2), …"""
-    return tuple((k, k + 1) for k in range(count - 1))
+def path(view: Callable[[int], View], count: int) -> Views:
+    """``count`` views, each compared with the next."""
+    return Views(tuple(map(view, range(count))), tuple(pairwise(range(count))))

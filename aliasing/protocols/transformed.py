@@ -14,7 +14,7 @@ from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import BadImage, Clip, Image
 from aliasing.models import Classifier
-from aliasing.protocols.base import Array, View, ViewProtocol, Views, steps
+from aliasing.protocols.base import Array, View, ViewProtocol, Views, path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,19 +33,15 @@ class Circular(ViewProtocol):
         def view(k: int) -> View:
             return View((float(k), float(k)), float(k), lambda: np.roll(picture, (k, k), axis=(0, 1)))
 
-        return Views(tuple(view(k) for k in range(self.pixels + 1)), steps(self.pixels + 1))
+        return path(view, self.pixels + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subpixel(ViewProtocol):
-    """The content moved along the diagonal by fractions of a pixel, each view compared with the next.
+    """The content moved along the diagonal by ``steps`` steps of ``step`` pixels, each view compared with the next.
 
     Parameters
     ----------
-    step : float
-        The fraction of a pixel between a view and the next.
-    steps : int
-        The number of steps.
     interpolation : {"fourier", "bicubic"}
         ``fourier`` is exact below the Nyquist frequency, and periodic, so the canvas is ``margin`` pixels wider than
         the window on each side; values may leave 0…255. ``bicubic`` is OpenCV's.
@@ -84,19 +80,15 @@ class Subpixel(ViewProtocol):
             shift = k * self.step
             return View((shift, shift), shift, lambda: moved(shift))
 
-        return Views(tuple(view(k) for k in range(self.steps + 1)), steps(self.steps + 1))
+        return path(view, self.steps + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drag(ViewProtocol):
     """The centre window, and the same with its content moved once: whole pixels, or fractions by Fourier interpolation.
 
-    The canvas is ``reach`` pixels wider than the window on each side, so that content enters, and is periodic.
-
-    Parameters
-    ----------
-    down, right : float
-        How far the content moves, in pixels, at most ``reach`` each way.
+    The content moves by (``down``, ``right``) pixels, at most ``reach`` each way. The canvas is ``reach`` pixels wider
+    than the window on each side, so that content enters, and is periodic.
 
     Examples
     --------
@@ -125,7 +117,7 @@ class Drag(ViewProtocol):
             distance = max(abs(down), abs(right))
             return View((down, right), distance, lambda: crop_centre(_shift(canvas, down, right), *model.view_size))
 
-        return Views((view(0.0, 0.0), view(self.down, self.right)), steps(2))
+        return Views((view(0.0, 0.0), view(self.down, self.right)), ((0, 1),))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,20 +145,12 @@ class Scale(ViewProtocol):
         def view(k: int) -> View:
             return View((0.0, 0.0), float(k), lambda: cut(k))
 
-        return Views(tuple(view(k) for k in range(self.pixels + 1)), steps(self.pixels + 1))
+        return path(view, self.pixels + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rotate(ViewProtocol):
-    """The photograph rotated about its centre by small angles, each view compared with the next.
-
-    Parameters
-    ----------
-    step : float
-        Degrees between a view and the next, counter-clockwise.
-    steps : int
-        The number of steps.
-    """
+    """The photograph rotated about its centre, counter-clockwise by ``steps`` steps of ``step`` degrees."""
 
     name: ClassVar[str] = "rotate"
     is_shift: ClassVar[bool] = False
@@ -192,18 +176,12 @@ class Rotate(ViewProtocol):
             matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
             return View((0.0, 0.0), angle, lambda: crop_centre(_warp(picture, matrix), *model.view_size))
 
-        return Views(tuple(view(k) for k in range(self.steps + 1)), steps(self.steps + 1))
+        return path(view, self.steps + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Frames(ViewProtocol):
-    """Consecutive frames of a video, each compared with the next.
-
-    Parameters
-    ----------
-    frames : int
-        The number of frames, from the beginning of the video.
-    """
+    """The first ``frames`` frames of a video, each compared with the next."""
 
     name: ClassVar[str] = "frames"
     is_shift: ClassVar[bool] = False
@@ -213,7 +191,7 @@ class Frames(ViewProtocol):
     frames: int = 100
 
     def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
-        """The views of a video: its first frames, decoded one after the other as they are drawn."""
+        """The frames, decoded one after the other as they are drawn."""
         if not isinstance(image, Clip):
             raise BadImage("a photograph; the protocol `frames` takes videos")
         clip = image
@@ -223,8 +201,7 @@ class Frames(ViewProtocol):
         frames: Iterator[Array] = (
             self.canvas_of(Image(pixels, clip.name, clip.identity, clip.label), model) for pixels in clip.frames()
         )
-        views = tuple(View((0.0, 0.0), float(k), lambda: next(frames)) for k in range(count))
-        return Views(views, steps(count))
+        return path(lambda k: View((0.0, 0.0), float(k), lambda: next(frames)), count)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         raise BadImage("a photograph; the protocol `frames` takes videos")

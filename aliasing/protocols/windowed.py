@@ -192,12 +192,9 @@ class ConsistencyCifar(Consistency):
 
 @dataclass(frozen=True, kw_only=True)
 class Pad(ViewProtocol):
-    """Zeros after normalisation around the network's own evaluation view, and the window moved by one pixel.
+    """``border`` zeros after normalisation on each side of the evaluation view, and the window moved by one pixel.
 
-    Parameters
-    ----------
-    border : int
-        Pixels of padding on each side; the windows are at (border, border) and (border − 1, border − 1).
+    The windows are at (border, border) and (border − 1, border − 1).
     """
 
     name: ClassVar[str] = "pad"
@@ -217,10 +214,7 @@ class Pad(ViewProtocol):
 def with_border(picture: Array, border: int, model: Classifier) -> Array:
     """The picture with a border of the network's mean colour, which is zero after normalisation."""
     height, width = picture.shape[:2]
-    canvas = np.empty((height + 2 * border, width + 2 * border, 3), np.float32)
-    canvas[:] = model.mean_colour
-    canvas[border : border + height, border : border + width] = picture
-    return canvas
+    return crop_centre(picture, height + 2 * border, width + 2 * border, model.mean_colour)
 
 
 def random_box(

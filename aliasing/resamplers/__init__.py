@@ -28,33 +28,18 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 class Resampler:
     """A way to resize an image.
 
-    Parameters
-    ----------
-    name : str
-        The name under which it is registered: ``"opencv-area"``.
-    library, version : str
-        The library that computes it.
-    antialias : bool
-        Whether it low-passes when it reduces.
-    function : callable
-        ``function(pixels, height, width, interpolation)`` maps uint8 H×W×3 to float32 height×width×3, 0…255.
-    interpolations : tuple of str
-        The kernels among :data:`INTERPOLATIONS` that it can use. Empty if it has its own kernel and ignores the one
-        given.
-    axes : int
-        The number of axes that it resamples: 2 for pictures.
-    dtypes : tuple of str
-        The dtypes of its grey levels: ``"uint8"`` if it rounds them, otherwise ``"float32"``.
+    ``function(pixels, height, width, interpolation)`` maps uint8 H×W×3 to float32 height×width×3, 0…255.
     """
 
-    name: str
-    library: str
+    name: str  #: under which it is registered: ``"opencv-area"``
+    library: str  #: that computes it
     version: str
-    antialias: bool
+    antialias: bool  #: whether it low-passes when it reduces
     function: Callable[[Pixels, int, int, str], View]
+    #: The kernels among :data:`INTERPOLATIONS` that it can use; empty if it has its own and ignores the one given.
     interpolations: tuple[str, ...] = ()
-    axes: int = 2
-    dtypes: tuple[str, ...] = ("float32",)
+    axes: int = 2  #: the number of axes that it resamples: 2 for pictures
+    dtypes: tuple[str, ...] = ("float32",)  #: of its grey levels: ``"uint8"`` if it rounds them
 
     def provenance(self) -> dict[str, str | bool]:
         """The library, its version and whether it low-passes, for a summary."""

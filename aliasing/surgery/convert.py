@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from torch import nn
@@ -13,7 +14,7 @@ from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier
 from aliasing.sites.find import LocatedSite, Site, locate, named_sites, probe_of
 from aliasing.sites.trace import copied, record_calls
-from aliasing.surgery.plan import SCHEMES, Plan, Scheme, Treatment, check_treatment, make_plan
+from aliasing.surgery.plan import SCHEMES, Scheme, Treatment, check_treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
 
 __all__ = ["Conversion", "antialias", "antialias_", "conversion_of", "restore", "restore_"]
@@ -50,12 +51,8 @@ class Conversion:
 
 
 def _written(taps: str | tuple[float, ...]) -> str:
-    return taps if isinstance(taps, str) else "-".join(map(_number, taps))
-
-
-def _number(tap: float) -> str:
-    """The shortest exact text of a number."""
-    return repr(tap).removesuffix(".0")
+    """A filter's name, or the shortest exact texts of its taps."""
+    return taps if isinstance(taps, str) else "-".join(repr(tap).removesuffix(".0") for tap in taps)
 
 
 def antialias(
@@ -130,15 +127,8 @@ def antialias(
         raise UsageError(f"got a {type(model).__name__}; expected a Classifier or an nn.Module")
     module, example = probe_of(model, example_input)
     _refuse(module)
-    converted = antialias_(
-        copied(module),
-        operator=operator,
-        taps=taps,
-        placement=placement,
-        scheme=scheme,
-        padding=padding,
-        example_input=example,
-    )
+    how: Any = {"operator": operator, "taps": taps, "placement": placement, "scheme": scheme, "padding": padding}
+    converted = antialias_(copied(module), **how, example_input=example)
     same_kind: Any = _rewrap(model, converted) if isinstance(model, Classifier) else converted
     return same_kind  # type: ignore[no-any-return]
 
@@ -169,7 +159,10 @@ def antialias_(
     The network's parameters stay the same objects, so that an existing optimizer keeps working.
     """
     _refuse(module)
-    treatment = _treatment(operator, taps, placement, padding)
+    if padding not in (None, *PADDINGS):
+        raise UsageError(f"no padding {padding!r}; expected {' or '.join(map(repr, PADDINGS))}")
+    treatment = Treatment(operator, taps, placement)
+    check_treatment(treatment, padding)
     if not callable(scheme) and not isinstance(scheme, str):
         scheme = SITES + "+".join(scheme)
     if isinstance(scheme, str) and scheme not in SCHEMES and not scheme.startswith(SITES):
@@ -182,7 +175,11 @@ def antialias_(
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
     decide = _decider(type(module).__name__, scheme, treatment, located)
     plan = make_plan(record, located, decide, padding)
-    _attach(module, plan, Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites)))
+    for forward in plan.modules.values():
+        forward.attach()
+    conversion = Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites))
+    module.antialiasing = conversion  # type: ignore[assignment]
+    module.antialiased_sites = plan.sites  # type: ignore[assignment]
     return module
 
 
@@ -203,16 +200,7 @@ def _decider(
     if scheme.startswith(SITES):
         chosen = [place for place, _ in named_sites(network, located, scheme.removeprefix(SITES).split("+"))]
         return lambda place: treatment if any(place is one for one in chosen) else None
-    named = SCHEMES[scheme]
-    return lambda place: named(place, treatment)
-
-
-def _treatment(operator: str, taps: Any, placement: str, padding: str | None) -> Treatment:
-    if padding not in (None, *PADDINGS):
-        raise UsageError(f"no padding {padding!r}; expected {' or '.join(map(repr, PADDINGS))}")
-    treatment = Treatment(operator, taps, placement)  # type: ignore[arg-type]
-    check_treatment(treatment, padding)
-    return treatment
+    return partial(SCHEMES[scheme], treatment=treatment)
 
 
 def _refuse(module: nn.Module) -> None:
@@ -222,13 +210,6 @@ def _refuse(module: nn.Module) -> None:
     for name, inside in module.named_modules():
         if isinstance(vars(inside).get("forward"), TreatedForward):
             raise UsageError(f"{type(module).__name__} contains an already anti-aliased network, at {name}")
-
-
-def _attach(module: nn.Module, plan: Plan, conversion: Conversion) -> None:
-    for forward in plan.modules.values():
-        forward.attach()
-    module.antialiasing = conversion  # type: ignore[assignment]
-    module.antialiased_sites = list(plan.sites)  # type: ignore[assignment]
 
 
 def conversion_of(module: nn.Module) -> Conversion | None:

@@ -50,24 +50,17 @@ Network = TypeVar("Network", Classifier, nn.Module)
 class Recipe:
     """How to train.
 
-    Attributes
-    ----------
-    epochs : passes over the images.
-    learning_rate : that of the first step.
-    batch_size : images per step.
-    momentum, weight_decay : those of SGD; only weights of convolutions and linear layers decay.
-    seed : for the order, the crops and the mirroring.
-    precision : {"float32", "bfloat16"}
-        The precision of convolutions and matrix products. Weights, their updates and the loss stay float32, and the
-        result is a float32 network; bfloat16 is about twice as fast on a CPU that has instructions for it.
+    ``precision`` is that of convolutions and matrix products, "float32" or "bfloat16". Weights, their updates and the
+    loss stay float32, and the result is a float32 network; bfloat16 is about twice as fast on a CPU that has
+    instructions for it.
     """
 
-    epochs: int = 3
-    learning_rate: float = 0.01
-    batch_size: int = 128
+    epochs: int = 3  #: passes over the images
+    learning_rate: float = 0.01  #: that of the first step
+    batch_size: int = 128  #: images per step
     momentum: float = 0.9
-    weight_decay: float = 1e-4
-    seed: int = 0
+    weight_decay: float = 1e-4  #: of the weights of convolutions and linear layers only
+    seed: int = 0  #: for the order, the crops and the mirroring
     precision: str = "float32"
 
 
@@ -273,22 +266,13 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class _TrainingSet:
-    """The images to train on.
+    """The images to train on."""
 
-    Attributes
-    ----------
-    pixels : uint8 array, images×side×side×3
-    labels : int64 array
-    run : the run for which it was read: a hash of the network, the images and the recipe.
-    told : how many images there are, and why others could not be used.
-    unused : how many could not be used.
-    """
-
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[np.uint8]  # images×height×width×3
     labels: npt.NDArray[np.int64]
-    run: str
-    told: str
-    unused: int
+    run: str  # the run for which they were read: a hash of the network, the images and the recipe
+    told: str  # how many images there are, and why others could not be used
+    unused: int  # how many could not be used
 
 
 def _training_set(model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]) -> _TrainingSet:
@@ -331,26 +315,19 @@ def _training_set(model: Classifier, images: ImageSource, out: Path, settings: d
             " or a labels.csv"
         )
     settings = {**settings, "images": str(inputs)}
+    content: dict[str, Any] = {"pixels": np.stack(squares), "labels": np.array(labels, np.int64)}
+    content |= {"run": _digest(settings), "told": told(len(labels), unusable), "unused": len(unusable)}
     with whole_file(file) as partial_file:
-        np.savez(
-            partial_file,
-            pixels=np.stack(squares),
-            labels=np.array(labels, np.int64),
-            run=_digest(settings),
-            told=told(len(labels), unusable),
-            unused=len(unusable),
-        )
+        np.savez(partial_file, **content)
     write_json(claim, settings)
     return _read(file, settings)
 
 
 def _read(file: Path, settings: dict[str, Any]) -> _TrainingSet:
-    content = np.load(file)
-    if "run" not in content or str(content["run"]) != _digest(settings):
+    content, run = np.load(file), _digest(settings)
+    if "run" not in content or str(content["run"]) != run:
         raise UsageError(f"{file} belongs to another run; delete it, or give another folder")
-    return _TrainingSet(
-        content["pixels"], content["labels"], str(content["run"]), str(content["told"]), int(content["unused"])
-    )
+    return _TrainingSet(content["pixels"], content["labels"], run, str(content["told"]), int(content["unused"]))
 
 
 def _digest(settings: dict[str, Any]) -> str:

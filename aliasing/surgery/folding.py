@@ -62,10 +62,7 @@ def fold_batch_norms(model: nn.Module, example: Tensor) -> nn.Module:
     """
 
     def rewrites(record: Recording, weights: Weights) -> Rewrites:
-        found: Rewrites = {}
-        for folding in foldings(record, weights):
-            found |= folding.rewrites()
-        return found
+        return {call: step for folding in foldings(record, weights) for call, step in folding.rewrites().items()}
 
     return rewritten_copy(model, example, rewrites)
 
@@ -132,9 +129,8 @@ def foldings(record: Recording, weights: Weights) -> Iterator[Folding]:
         batch_norm = _batch_norm_behind(record, call)
         folding = None if batch_norm is None else _fold(call, batch_norm, weights)
         if folding is None:
-            bias = given.get("bias")
-            parts = weights[given["weight"].weight], None if bias is None else weights[bias.weight]
-            folding = Folding(call, None, parts[0].detach(), None if parts[1] is None else parts[1].detach())
+            weight, bias = weights[given["weight"].weight].detach(), given.get("bias")
+            folding = Folding(call, None, weight, None if bias is None else weights[bias.weight].detach())
         yield folding
 
 

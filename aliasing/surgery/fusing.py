@@ -61,18 +61,9 @@ Pair: TypeAlias = tuple[int, int]
 def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:
     """A copy of a network for evaluation on a CPU, with batch norms, clamps and zero padding fused into convolutions.
 
-    Parameters
-    ----------
-    model : nn.Module
-        In float32; it stays as it is. The copy shares all weights but the folded ones.
-    example : Tensor
-        One batch of two or more inputs, with the height and width of every input that the copy will be shown.
-
-    Returns
-    -------
-    nn.Module
-        In evaluation mode, for float32 and for autocast to bfloat16, without gradients. Its outputs equal those of
-        ``fold_batch_norms`` up to rounding; without oneDNN it is the same as that.
+    The arguments are those of `fold_batch_norms`; the model is in float32, and the example has the height and width of
+    every input that the copy will be shown. The copy is for float32 and for autocast to bfloat16, without gradients.
+    Its outputs equal those of `fold_batch_norms` up to rounding; without oneDNN it is the same as that.
 
     References
     ----------
@@ -110,20 +101,13 @@ def fused_types() -> frozenset[torch.dtype]:
 
 
 def _convolve(
-    input: Tensor,  # noqa: A002
-    weight: Tensor,
-    bias: Tensor | None,
-    stride: Pair,
-    padding: Pair,
-    dilation: Pair,
-    groups: int,
-    clamp: Clamp | None,
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair, groups: int, clamp: Any
 ) -> Tensor:
     """``F.conv2d`` and a clamp in one step."""
     name = "none" if clamp is None else "relu" if clamp == (0, math.inf) else "hardtanh"
     bounds = clamp if name == "hardtanh" else ()
     output: Tensor = torch.ops.mkldnn._convolution_pointwise(
-        input, weight, bias, padding, stride, dilation, groups, name, bounds, ""
+        x, weight, bias, padding, stride, dilation, groups, name, bounds, ""
     )
     return output
 
@@ -143,25 +127,17 @@ def _pack(
 
 @dataclass(frozen=True)
 class _Group:
-    """A convolution and the calls around it that are fused with it.
-
-    Attributes
-    ----------
-    folding : the convolution and its batch norm.
-    stride, padding, dilation, groups : those of the convolution.
-    pad : the call that pads with zeros in front; ``widths`` are its left, right, top and bottom.
-    activation : the call that clamps the result; ``clamp`` are its bounds.
-    """
+    """A convolution with its batch norm, and the calls around it that are fused with it."""
 
     folding: Folding
     stride: Pair
     padding: Pair
     dilation: Pair
     groups: int
-    pad: Call | None = None
-    widths: tuple[int, int, int, int] = (0, 0, 0, 0)
-    activation: Call | None = None
-    clamp: Clamp | None = None
+    pad: Call | None = None  # pads with zeros in front
+    widths: tuple[int, int, int, int] = (0, 0, 0, 0)  # of that padding: left, right, top, bottom
+    activation: Call | None = None  # clamps the result
+    clamp: Clamp | None = None  # the bounds of that
 
     @property
     def input(self) -> Value:
@@ -226,10 +202,7 @@ def _rewrites(record: Recording, weights: Weights, watch: "_Watch") -> Rewrites:
         if largest is not None:
             bounds[group.output] = group.largest_output(largest)
         found[folding.map] = _FusedConvolution(group, watch, looks)
-        if group.pad is not None:
-            found[group.pad] = Nothing()
-        if group.activation is not None:
-            found[group.activation] = Nothing()
+        found |= {call: Nothing() for call in (group.pad, group.activation) if call is not None}
     return found
 
 
@@ -238,9 +211,9 @@ def _group_around(folding: Folding) -> _Group | None:
     call = folding.map
     names = "input weight bias stride padding dilation groups"
     given = call.arguments(names, stride=1, padding=0, dilation=1, groups=1)
-    if call.function is not torch.conv2d or isinstance(given["padding"], str) or len(given["input"].shape) != 4:
+    if call.function is not torch.conv2d or folding.weight.dtype != torch.float32:
         return None
-    if folding.weight.dtype != torch.float32:
+    if isinstance(given["padding"], str) or len(given["input"].shape) != 4:
         return None
     stride, padding, dilation = (two(given[name]) for name in ("stride", "padding", "dilation"))
     group = _Group(folding, stride, padding, dilation, given["groups"])

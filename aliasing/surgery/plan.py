@@ -40,24 +40,14 @@ __all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "check_treatment", "make_pl
 
 @dataclass(frozen=True)
 class Treatment:
-    """The treatment of one site.
-
-    Attributes
-    ----------
-    operator : one of `aliasing.kinds.OPERATORS`.
-    taps : the filter, if the operator takes one, or two of them, down and across.
-    placement : "after" or "before" the convolution; pooling is the same in both.
-    kept_stride : the part of the stride that the convolution keeps.
-    window : the kernel that replaces a maximum's, unpadded.
-    replaces : whether the operator replaces an average, instead of following it.
-    """
+    """The treatment of one site; operator, taps and placement are as for `aliasing.antialias`."""
 
     operator: str = DEFAULT_OPERATOR
     taps: Any = "binomial4"
     placement: Literal["after", "before"] = "after"
-    kept_stride: int = 1
-    window: int | None = None
-    replaces: bool = False
+    kept_stride: int = 1  #: the part of the stride that the convolution keeps
+    window: int | None = None  #: the kernel that replaces a maximum's, unpadded
+    replaces: bool = False  #: whether the operator replaces an average, instead of following it
 
 
 def check_treatment(treatment: Treatment, padding: str | None = None) -> None:
@@ -95,15 +85,12 @@ def _resamples(site: Site) -> bool:
     return site.kind == "adaptive pooling" or site.kind.startswith("interpolation")
 
 
-def _all(place: LocatedSite, treatment: Treatment) -> Treatment | None:
-    return treatment
-
-
-SCHEMES: dict[str, Callable[[LocatedSite, Treatment], Treatment | None]] = {
+SCHEMES: dict[str, Callable[..., Treatment | None]] = {
     "zhang2019": _zhang2019,
-    "all": _all,
+    "all": lambda place, treatment: treatment,
     "pool": _pool,
 }
+"""The named schemes: each maps a located site and the treatment that was asked for to the site's."""
 
 
 def _is_pool_of_a_resnet(call: Call) -> bool:
@@ -114,17 +101,13 @@ def _is_pool_of_a_resnet(call: Call) -> bool:
     """
     if call.name != "max_pool2d":
         return False
-    given = call.arguments(
-        "input kernel_size stride padding dilation ceil_mode", padding=0, dilation=1, ceil_mode=False
-    )
+    names = f"{_ARGUMENTS['max_pool2d']} ceil_mode"
+    given = call.arguments(names, padding=0, dilation=1, ceil_mode=False)
     form = [rewrite.two(given[name]) for name in ("kernel_size", "stride", "padding", "dilation")]
     before, pooled = call.signals[0].producer, call.outputs[0]
-    if (
-        form != [(3, 3), (2, 2), (1, 1), (1, 1)]
-        or given["ceil_mode"]
-        or before is None
-        or before.name not in ACTIVATIONS
-    ):
+    if form != [(3, 3), (2, 2), (1, 1), (1, 1)] or given["ceil_mode"]:
+        return False
+    if before is None or before.name not in ACTIVATIONS:
         return False
     if not all(branch.name in ("conv2d", "split", "chunk") or branch.name in SUMS for branch in pooled.consumers):
         return False
@@ -280,10 +263,9 @@ def _pools_first(located: LocatedSite, treatment: Treatment) -> bool:
     """Whether this is a 1×1 convolution without padding or activation, which commutes with pooling."""
     if located.site.kernel != (1, 1) or treatment.kept_stride > 1 or "convolution" not in located.site.kind:
         return False
-    if any(call.signals[0].shape[-1] != located.site.input_shape[-1] for call in located.calls[:1]):
+    if located.calls[0].signals[0].shape[-1] != located.site.input_shape[-1]:
         return False
-    padding = located.calls[0].kwargs.get("padding", (located.calls[0].args[4:5] or (0,))[0])
-    if padding not in (0, (0, 0), [0, 0], "valid"):
+    if _pads(located.calls[0]):
         return False
     # After an activation the operator no longer commutes with the convolution.
     return treatment.placement == "before" or all(follow(c.outputs[0]).activated is None for c in located.calls)
@@ -478,16 +460,19 @@ def _circular(record: Recording, rewritten: dict[Call, Any]) -> dict[Call, Any]:
         if call in rewritten or not call.signals:
             continue
         if call.name in _ARGUMENTS:
-            number = _ARGUMENTS[call.name].split().index("padding")
-            width = call.kwargs.get("padding", (call.args[number : number + 1] or (0,))[0])
-            if width not in (0, (0, 0), [0, 0], "valid"):
-                found[call] = rewrite.CircularCall(number)
+            if _pads(call):
+                found[call] = rewrite.CircularCall(_ARGUMENTS[call.name].split().index("padding"))
         elif call.name == "pad":
             width = call.arguments("input pad", pad=())["pad"]
             if len(width) == 4 and any(width):
                 sites = [c for c in call.outputs[0].consumers if isinstance(rewritten.get(c), _DENSE) and c.signals]
                 found[call] = rewrite.CircularPadding(*(_windows(sites[0]) if sites else ()))
     return found
+
+
+def _pads(call: Call) -> bool:
+    """Whether a convolution or a pooling has padding of its own."""
+    return call.arguments(_ARGUMENTS[call.name], padding=0)["padding"] not in (0, (0, 0), [0, 0], "valid")
 
 
 def _windows(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:

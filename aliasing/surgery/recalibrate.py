@@ -10,6 +10,7 @@ while every layer is normalised by its batch, as in training. Nothing else chang
 """
 
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -77,19 +78,15 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
 
 def recalibrate_(module: nn.Module, batches: Iterable[Any]) -> nn.Module:
     """Recalibrate the network itself; see `recalibrate`."""
-    named = {
-        name: layer
-        for name, layer in module.named_modules()
-        if isinstance(layer, _BatchNorm) and layer.running_mean is not None
-    }
-    layers = list(named.values())
-    if not layers:
+    norms = {name: layer for name, layer in module.named_modules() if isinstance(layer, _BatchNorm)}
+    named = {name: layer for name, layer in norms.items() if layer.running_mean is not None}
+    if not named:
         raise UsageError(f"{type(module).__name__} has no batch-norm statistics: there is nothing to re-estimate")
     modes = {inside: inside.training for inside in module.modules()}
-    kept = [(layer.momentum, _clone(layer.num_batches_tracked)) for layer in layers]
+    kept = [(layer, layer.momentum, deepcopy(layer.num_batches_tracked)) for layer in named.values()]
     sums = {name: _Moments() for name in named}
     module.eval()
-    for layer in layers:
+    for layer in named.values():
         layer.training, layer.momentum = True, 0.0  # normalise by the batch, and keep the running statistics
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     try:
@@ -107,7 +104,7 @@ def recalibrate_(module: nn.Module, batches: Iterable[Any]) -> nn.Module:
                     layer.running_mean.copy_(mean)  # type: ignore[union-attr]
                     layer.running_var.copy_(variance)  # type: ignore[union-attr]
     finally:
-        for layer, (momentum, tracked) in zip(layers, kept, strict=True):
+        for layer, momentum, tracked in kept:
             layer.momentum = momentum
             if tracked is not None and layer.num_batches_tracked is not None:
                 layer.num_batches_tracked.copy_(tracked)
@@ -135,10 +132,6 @@ class _Moments:
         mean = torch.as_tensor(self.total) / self.count
         variance = (torch.as_tensor(self.squares) / self.count - mean.square()).clamp(min=0)
         return mean, variance * self.count / (self.count - 1)
-
-
-def _clone(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone()
 
 
 class Views:

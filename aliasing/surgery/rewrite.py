@@ -107,22 +107,15 @@ def register(module: nn.Module, name: str, part: nn.Module) -> None:
 
 @dataclass(eq=False)
 class TreatedForward:
-    """The ``forward`` of a treated module.
-
-    Attributes
-    ----------
-    module : the module.
-    inputs : the functions applied to its positional arguments, by their number.
-    rewrites : the replacements of calls made inside, by function and number.
-    output : the function applied to its output.
-    original : the instance's own ``forward``; None if it is the class's.
-    """
+    """The ``forward`` of a treated module."""
 
     module: nn.Module
+    #: The functions applied to its positional arguments, by their number.
     inputs: dict[int, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    #: The replacements of calls made inside, by function and number.
     rewrites: dict[tuple[str, int], Rewrite] = field(default_factory=dict)
-    output: Callable[[Tensor], Tensor] | None = None
-    original: Callable[..., Any] | None = None
+    output: Callable[[Tensor], Tensor] | None = None  #: applied to its output
+    original: Callable[..., Any] | None = None  #: the instance's own ``forward``; None if it is the class's
 
     def poolings(self) -> Iterator[tuple[tuple[Any, ...], Pooling]]:
         """The operators of this module, each with its place in it."""
@@ -387,9 +380,10 @@ class CircularPadding:
 
 
 def two(value: Any) -> tuple[int, int]:
+    """A number down and one across, from torch's one for both or one for each; the padding "valid" is none."""
+    if value == "valid":
+        return 0, 0
     if isinstance(value, str):
-        if value == "valid":
-            return 0, 0
         raise ValueError(f"padding {value!r} is not a number")
     if isinstance(value, int | torch.SymInt):
         return value, value  # type: ignore[return-value]

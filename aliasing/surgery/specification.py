@@ -20,11 +20,11 @@ import safetensors.torch
 from aliasing.downsample import PADDINGS
 from aliasing.downsample.operator import without_operators
 from aliasing.errors import InputError, UsageError
-from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
+from aliasing.kinds import OPERATORS
 from aliasing.models import Classifier, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.provenance import write_bytes
-from aliasing.surgery.convert import DEFAULT_TAPS, SITES, Conversion, antialias, conversion_of
+from aliasing.surgery.convert import SITES, Conversion, antialias, conversion_of
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.plan import SCHEMES
 
@@ -32,13 +32,7 @@ __all__ = ["describe", "load", "parse", "read_taps", "reapply", "save"]
 
 METADATA_KEY = "aliasing.conversion"
 _KEPT = ("steps", "root")  # of the weights' origin; see `aliasing.models.Classifier`
-_DEFAULTS: dict[str, Any] = {
-    "operator": DEFAULT_OPERATOR,
-    "taps": DEFAULT_TAPS,
-    "placement": "after",
-    "scheme": "zhang2019",
-    "padding": None,
-}
+_DEFAULTS = {name: value for name, value in (antialias.__kwdefaults__ or {}).items() if name != "example_input"}
 _WORDS = {
     **dict.fromkeys(("after", "before"), "placement"),
     **dict.fromkeys(SCHEMES, "scheme"),
