@@ -24,6 +24,7 @@ from torch.utils import _pytree as pytree
 from aliasing.downsample.operator import REGISTERED
 from aliasing.downsample.sliding import dense_maximum
 from aliasing.sites.axes import slice_axes
+from aliasing.sites.trace import name_of
 from aliasing.surgery.operators import Pooling
 
 __all__ = [
@@ -46,27 +47,11 @@ Rewrite: TypeAlias = Callable[..., Tensor]
 """The replacement of a call; it gets the function and its arguments."""
 
 # The calls that can be rewritten, under the names that the record of a run gives them.
-NAMES: dict[Any, str] = {
-    torch.conv1d: "conv1d",
-    torch.conv2d: "conv2d",
-    torch.conv3d: "conv3d",
-    F.linear: "linear",
-    F.batch_norm: "batch_norm",
-    torch.batch_norm: "batch_norm",
-    F.max_pool2d: "max_pool2d",
-    torch.max_pool2d: "max_pool2d",
-    F.avg_pool2d: "avg_pool2d",
-    F.adaptive_avg_pool2d: "adaptive_avg_pool2d",
-    F.adaptive_max_pool2d: "adaptive_max_pool2d",
-    F.interpolate: "interpolate",
-    F.pad: "pad",
-    F.relu: "relu",
-    torch.relu: "relu",
-    Tensor.relu: "relu",
-    F.relu6: "relu6",
-    F.hardtanh: "hardtanh",
-    Tensor.__getitem__: "__getitem__",
-}
+_CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, F.linear)
+_POOLINGS = (F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
+_OTHERS = (F.interpolate, F.pad, Tensor.__getitem__, F.batch_norm, torch.batch_norm)
+_CLAMPS = (F.relu, torch.relu, Tensor.relu, F.relu6, F.hardtanh)
+NAMES: dict[Any, str] = {call: name_of(call) for call in (*_CONVOLUTIONS, *_POOLINGS, *_OTHERS, *_CLAMPS)}
 
 
 class _Rewriting(TorchFunctionMode):
