@@ -24,31 +24,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from aliasing.axes import (
-    LAST_TWO,
-    Axes,
-    PerAxis,
-    Rate,
-    are_several,
-    is_real,
-    per_axis,
-    rate_per_axis,
-    signal_axes,
-    whole,
-)
+from aliasing import spectrum
+from aliasing.axes import LAST_TWO, Axes, PerAxis, Rate, are_several, is_real, per_axis, rate_per_axis, whole
 from aliasing.errors import InputError, UsageError
-from aliasing.spectrum import (
-    Array,
-    along,
-    array_namespace,
-    at,
-    axis_frequencies,
-    check_array,
-    check_signal,
-    last,
-    power,
-    real_dtype,
-)
+from aliasing.spectrum import Array, array_namespace, at, axis_frequencies, check_array, check_signal, last
 
 
 @overload
@@ -329,10 +308,8 @@ def baseband_energy(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> tuple[A
     >>> round(float(inside), 6), round(float(total), 6)  # 1/4 is the Nyquist frequency itself, and folds
     (0.0, 4.0)
     """
-    axes = signal_axes(x.shape, axes)
-    energy = last(power(x, axes), axes)
-    xp = array_namespace(energy)
-    count = len(axes)
+    xp, axes = check_signal(x, axes)
+    energy, count = last(spectrum.power(x, axes), axes), len(axes)
     sizes = tuple(energy.shape[-count:])
     below = below_nyquist(sizes, per_axis(stride, count, "stride"))
     inside = below.copy()
@@ -509,8 +486,8 @@ def _filter(xp: Any, x: Array, axis: int, gain: NDArray[Any]) -> Array:
     real = not xp.isdtype(x.dtype, "complex floating")
     if real:
         gain = gain[: size // 2 + 1]  # the other half mirrors this one
-    complex_dtype = xp.complex64 if real_dtype(xp, x) == xp.float32 else xp.complex128
-    factor = xp.asarray(along(x, axis, gain), dtype=complex_dtype, device=x.device)
+    complex_dtype = xp.complex64 if spectrum.real_dtype(xp, x) == xp.float32 else xp.complex128
+    factor = xp.asarray(spectrum.along(x, axis, gain), dtype=complex_dtype, device=x.device)
     if real:
         return xp.fft.irfft(xp.fft.rfft(x, axis=axis) * factor, n=size, axis=axis)
     return xp.fft.ifft(xp.fft.fft(x, axis=axis) * factor, axis=axis)

@@ -71,8 +71,7 @@ def low_pass(
 ) -> Tensor:
     """The low-pass of `blur_pool` alone, at every sample.
 
-    The arguments are those of the blur-pool to come: ``subsample(low_pass(x, stride), stride)`` is ``blur_pool(x,
-    stride)``.
+    It takes the arguments of the `blur_pool` to come, which is ``subsample(low_pass(x, stride), stride)``.
 
     Examples
     --------

@@ -12,10 +12,8 @@ slicing        the operator
 resampling     to a size (interpolation, adaptive pooling): a low-pass in front at stride 1, by operators that have one
 =============  ====================================================================================================
 
-With ``placement="before"`` a convolution keeps its stride and its cost, and its input is low-passed. The two differ:
-after the activation, the operator also removes what the convolution *and* the activation add above the new Nyquist
-frequency; before the convolution, it only removes what the input holds there, and the kernel sees less. Pooling is the
-same in both, because a maximum itself makes high frequencies.
+With ``placement="before"`` a convolution keeps its stride and its cost, its input is low-passed, and the kernel sees
+less. Pooling is the same in both, because a maximum itself makes high frequencies.
 """
 
 from collections.abc import Callable, Mapping
@@ -199,7 +197,6 @@ def make_plan(
         steps.append(step)
         left.pop()
         sites.append(replace(place.site, status=Status.ANTI_ALIASED, note=note))
-    circular = padding == "circular"
     pooled = {call for place in located if place.site.status == "global" for call in place.calls}
     for step, fixed in _tied(record, steps, left, pooled).items():
         steps.remove(step)
@@ -220,9 +217,10 @@ def make_plan(
             if treatment.placement == "before":
                 continue
         call_rewrite = _rewrite(step, pooling)
-        for call in step.located.calls:
-            rewritten[call] = rewrite.with_circular(call_rewrite) if circular else call_rewrite
-    if circular:
+        if padding == "circular" and hasattr(call_rewrite, "circular"):
+            call_rewrite = replace(call_rewrite, circular=True)
+        rewritten |= dict.fromkeys(step.located.calls, call_rewrite)
+    if padding == "circular":
         rewritten = {**_circular(record, rewritten), **rewritten}
     holders = {call: call.module for call in rewritten}
     for call, call_rewrite in rewritten.items():

@@ -11,7 +11,7 @@ registered as a submodule as well, so that they are parameters of the network.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
@@ -425,8 +425,3 @@ def _beyond(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) ->
     sides = zip(x.shape[-2:], reach, steps, padding, counts, strict=True)
     down, across = (max((count - 1) * step + window - size - 2 * pad, 0) for size, window, step, pad, count in sides)
     return down, across
-
-
-def with_circular(rewrite: Any) -> Any:
-    """The same rewrite for a network with circular padding everywhere."""
-    return replace(rewrite, circular=True) if hasattr(rewrite, "circular") else rewrite
