@@ -83,12 +83,6 @@ class Match:
 class Classes:
     """The classes of one network, and how they may be written.
 
-    Parameters
-    ----------
-    count : int
-    names : sequence of str, optional
-        The name of each; synonyms are separated by commas, as in ImageNet's ("Samoyed, Samoyede").
-
     Examples
     --------
     >>> animals = Classes(3, ["cat, house cat", "dog", "great_white-shark"])
@@ -97,7 +91,7 @@ class Classes:
     """
 
     count: int
-    names: Sequence[str] | None = None
+    names: Sequence[str] | None = None  #: synonyms are separated by commas, as in ImageNet's ("Samoyed, Samoyede")
 
     def match(self, label: Label) -> Match:
         """What a label means to this network."""
@@ -198,18 +192,6 @@ class MatchedLabels:
     All labels are judged together: if the network has no class for one of the numbers, then the numbers are not this
     network's and none of them counts. The same holds for names if it does not know most of them.
 
-    Parameters
-    ----------
-    network : str
-        Its name, for messages.
-    classes : Classes
-    images : mapping of Label to int
-        The number of images with each label, as it is written.
-    defined : sequence of str, optional
-        The names that the data set itself gives to its integers.
-    source : str
-        Where the images come from, for messages.
-
     Examples
     --------
     >>> labels = MatchedLabels("pets", Classes(2, ["cat", "dog"]), {"dog": 3, "Cat": 2, None: 1})
@@ -220,12 +202,12 @@ class MatchedLabels:
     (None, 'no accuracy: labels from 0 to 2 in a folder; pets has 2 classes, 0 to 1')
     """
 
-    network: str
+    network: str  #: its name, for messages
     classes: Classes
-    images: Mapping[Label, int]
-    defined: Sequence[str] | None = None
-    source: str = "these images"
-    unused_names: int = 0
+    images: Mapping[Label, int]  #: the number of images with each label, as it is written
+    defined: Sequence[str] | None = None  #: the names that the data set itself gives to its integers
+    source: str = "these images"  #: where they come from, for messages
+    unused_names: int = 0  #: of a network whose names are not as many as its classes
     _matches: dict[Label, Match] = field(init=False, repr=False, compare=False, default_factory=dict)
     _cautions: list[str] = field(init=False, repr=False, compare=False, default_factory=list)
 

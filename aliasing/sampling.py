@@ -219,24 +219,16 @@ def ideal_lowpass(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Array:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """The samples of a signal, split into ``baseband + alias``.
+    """The samples of a signal (..., h, w), split into ``baseband + alias``, and its fractions (...)."""
 
-    Attributes
-    ----------
-    baseband : array (..., h, w)
-        The samples of the part strictly below the new Nyquist frequency.
-    alias : array (..., h, w)
-        The samples of the rest, which appear at false frequencies.
-    alias_fraction : array (...)
-        Energy of the signal at and above the new Nyquist frequency ÷ its energy, without the mean. This is a property
-        of the signal: one phase may show more of it than another.
-    baseband_kept : array (...)
-        Energy below the new Nyquist frequency ÷ that of the signal before an operator, without the means.
-    """
-
+    #: The samples of the part strictly below the new Nyquist frequency.
     baseband: Array
+    #: The samples of the rest, which appear at false frequencies.
     alias: Array
+    #: Energy of the signal at and above the new Nyquist frequency ÷ its energy, without the mean. This is a property of
+    #: the signal: one phase may show more of it than another.
     alias_fraction: Array
+    #: Energy below the new Nyquist frequency ÷ that of the signal before an operator, without the means.
     baseband_kept: Array
 
 
