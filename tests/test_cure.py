@@ -207,6 +207,7 @@ def test_windows_that_cannot_move_are_padded(side: int, protocol: str) -> None:
             "labelled",
         ),
         (lambda out: al.cure(network(), TRAIN, HELD_OUT, out, candidates=[]), UsageError, "no candidate"),
+        (lambda out: al.cure(network(), TRAIN, HELD_OUT, out, al.Recipe(epochs=0)), UsageError, "epochs 0, batch size"),
     ],
 )
 def test_what_cannot_be_cured_is_told_in_a_line(
@@ -216,6 +217,7 @@ def test_what_cannot_be_cured_is_told_in_a_line(
         call(tmp_path)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []  # before anything was measured
 
 
 def test_another_cure_in_the_folder_is_refused(whole: tuple[Path, al.Classifier, curing.Cure]) -> None:
@@ -351,6 +353,15 @@ def test_the_command_refuses_images_that_it_trains_on(
     complaint(command, 1, "32 of the held-out images are training images too")
 
 
+def test_jitter_subtracts_the_network_that_one_names(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["jitter", "--models", NAME, f"antialiased:binomial3,all:{NAME}", "--limit", "2", "--against"]
+    assert main([*command, f"antialiased:binomial3,all:{NAME}", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["differences"]
+    assert (row["first"], row["second"]) == (f"antialiased:binomial3,all:{NAME}", NAME)
+    assert main([*command, "nobody"]) == 2
+    assert "--against nobody: it is not measured; choose one of" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_cifar_resnet_is_cured(cifar10: Path, cifar10_resnets: Path, tmp_path: Path) -> None:
     """Acceptance: clearly steadier than plain and than the control, and not clearly less accurate."""
@@ -362,7 +373,6 @@ def test_a_cifar_resnet_is_cured(cifar10: Path, cifar10_resnets: Path, tmp_path:
         cifar10 / "test.parquet",
         tmp_path,
         al.Recipe(epochs=1),
-        train_sample=6400,
-        sample=2000,
+        train_sample=4000,
     )
     assert result.cured

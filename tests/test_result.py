@@ -13,7 +13,7 @@ from torch import nn
 
 import aliasing as al
 from aliasing.depth.attribution import attribute
-from aliasing.errors import InputError
+from aliasing.errors import InputError, UsageError
 from aliasing.result import Result
 
 
@@ -59,6 +59,22 @@ def test_what_is_written_opens_as_what_was_measured(kind: str, tmp_path: Path) -
     again = in_json(replace(opened, _kept=None).summary())
     for part in ("models", "variants", "sites", "differences", "images", "pareto"):
         assert again.get(part) == opened.summary().get(part)
+
+
+def test_differences_may_be_from_another_network_than_the_first(tmp_path: Path) -> None:
+    result = MEASUREMENTS["jitter"]()
+    first, second = result.models
+    (plain,), (turned,) = (result.summary(against=name)["differences"] for name in (None, second))
+    assert (turned["first"], turned["second"]) == (second, first)
+    assert turned["mac"]["value"] == -plain["mac"]["value"]
+    assert turned["mac"]["low"] == pytest.approx(-plain["mac"]["high"])  # the same sums in float64, subtracted
+    assert result.table(against=second).column("minus").to_pylist() == [second, None]
+    result.write(tmp_path)
+    opened: Any = al.open(tmp_path)
+    assert opened.summary(against=second)["differences"] == in_json(result.summary(against=second))["differences"]
+    assert opened.summary()["differences"] == [in_json(plain)]
+    with pytest.raises(UsageError, match="differences against 'nobody': it was not measured, but Sequential, Other"):
+        result.summary(against="nobody")
 
 
 def test_an_attribution_that_was_opened_is_ranked_by_another_measure(tmp_path: Path) -> None:

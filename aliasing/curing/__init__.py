@@ -18,7 +18,14 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from aliasing.curing.candidates import CANDIDATES, Candidates, choose, guilty_sites, make_candidates
+from aliasing.curing.candidates import (
+    CANDIDATES,
+    Candidates,
+    check_specifications,
+    choose,
+    guilty_sites,
+    make_candidates,
+)
 from aliasing.curing.forecast import Stage, forecast
 from aliasing.curing.material import Material, open_material, protocol_for
 from aliasing.curing.result import CONTROL, CURED, PARTS, PLAIN, WEIGHTS, Cure
@@ -35,7 +42,7 @@ from aliasing.records import folder_name
 from aliasing.runs import ALONE, hold
 from aliasing.surgery import recalibrate, save
 from aliasing.surgery.convert import conversion_of
-from aliasing.surgery.finetune import Recipe, finetune
+from aliasing.surgery.finetune import Recipe, check_trainable, finetune, training_labels
 
 __all__ = ["CANDIDATES", "Cure", "cure", "forecast_cure"]
 
@@ -176,13 +183,17 @@ class _Given:
         training = choose_images(train, sample=train_sample, seed=seed)
         held_out = choose_images(images, limit=limit, sample=sample, seed=seed)
         material = open_material(training, held_out, folder, seed)
+        recipe = recipe or Recipe()
+        check_trainable(loaded, recipe)
+        check_specifications(candidates)
+        training_labels(loaded, training)
         chosen = make_protocol(protocol or protocol_for(loaded, held_out))
         return cls(
             replace(loaded, name=PLAIN),
             loaded.name,
             material,
             folder or Path(),
-            recipe or Recipe(),
+            recipe,
             chosen,
             candidates,
             batch_size,

@@ -33,16 +33,22 @@ def guilty_sites(attribution: Attribution) -> list[str]:
     return [row["name"] for row in attribution.summary()["sites"] if row["clear"] or row["clear_all_but"]]
 
 
+def check_specifications(specifications: Sequence[str] | None) -> None:
+    """Raise UsageError if one is not a specification, or the list is empty."""
+    if specifications is not None and not specifications:
+        raise UsageError("no candidate was given; give conversions such as binomial3,all, or leave --candidates out")
+    for text in specifications or ():
+        parse(text)
+
+
 def make_candidates(plain: Classifier, guilty: Sequence[str], specifications: Sequence[str] | None) -> Candidates:
     """Convert the network in each way; conversions that come to the same are made once.
 
-    Raises UsageError if a given specification is not one, or no conversion is possible.
+    Raises UsageError if no conversion is possible.
     """
     wanted = list(CANDIDATES if specifications is None else specifications)
     if specifications is None and guilty and all(re.fullmatch(r"[\w.()\[\] -]+", name) for name in guilty):
         wanted.append(f"binomial3,{SITES}{'+'.join(guilty)}")
-    if not wanted:
-        raise UsageError("no candidate was given; give conversions such as binomial3,all, or leave --candidates out")
     found, seen = Candidates(), {identify(plain).digest: "plain"}
     for text in wanted:
         arguments = parse(text)

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm.auto import tqdm
 
-from aliasing.classes import count_labels, match_labels
+from aliasing.classes import MatchedLabels, count_labels, match_labels
 from aliasing.errors import InputError, UsageError
 from aliasing.fitting import crop_centre, fit
 from aliasing.identity import identify
@@ -35,7 +35,7 @@ from aliasing.progress import duration, watched
 from aliasing.provenance import whole_file, write_json
 from aliasing.records import InputsDigest, input_of
 from aliasing.runs import keep_apart
-from aliasing.scales import find_scale, to_log_probabilities
+from aliasing.scales import Found, find_scale, to_log_probabilities
 from aliasing.sites.trace import copied
 from aliasing.surgery.recalibrate import told
 from aliasing.undisturbed import surroundings_kept
@@ -43,6 +43,7 @@ from aliasing.undisturbed import surroundings_kept
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
 
 PRECISIONS = ("float32", "bfloat16")
+_LABELLING = "give a folder for each class, or a labels.csv"
 Network = TypeVar("Network", Classifier, nn.Module)
 
 
@@ -124,18 +125,8 @@ def finetune(
     """
     out = Path(out)
     recipe = recipe or Recipe()
-    if recipe.epochs < 1 or recipe.batch_size < 2 or recipe.learning_rate <= 0:
-        raise UsageError(
-            f"epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate}; "
-            "expected at least 1, at least 2, and a positive number"
-        )
-    if recipe.precision not in PRECISIONS:
-        raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
     network = load_model(model)
-    _require_trainable(network)
-    scale = find_scale(network)
-    if scale.scale.of_labels:
-        raise UsageError(f"{network.name} gives {scale.name}; training needs one class per image")
+    scale = check_trainable(network, recipe)
     source = choose_images(images, limit=limit, sample=sample, seed=recipe.seed)
     settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": source.limit}))
     given, network = network, replace(network, scale=scale.name)
@@ -176,6 +167,32 @@ def finetune(
 def _told(found: dict[str, float], epoch: int, recipe: Recipe, left: float) -> str:
     text = f"epoch {epoch + 1} of {recipe.epochs}: loss {found['loss']:.3f}, accuracy {found['accuracy']:.3f}"
     return f"{text} on the training images" + (f"; about {duration(left)} left" if epoch + 1 < recipe.epochs else "")
+
+
+def check_trainable(network: Classifier, recipe: Recipe) -> Found:
+    """The scale of a network's answers; UsageError if it cannot be trained, or the recipe makes no sense."""
+    if recipe.epochs < 1 or recipe.batch_size < 2 or recipe.learning_rate <= 0:
+        raise UsageError(
+            f"epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate}; "
+            "expected at least 1, at least 2, and a positive number"
+        )
+    if recipe.precision not in PRECISIONS:
+        raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
+    _require_trainable(network)
+    scale = find_scale(network)
+    if scale.scale.of_labels:
+        raise UsageError(f"{network.name} gives {scale.name}; training needs one class per image")
+    return scale
+
+
+def training_labels(model: Classifier, images: ImageSource) -> MatchedLabels:
+    """The labels of the images as the network's classes; InputError if there are none, or others than these."""
+    matched = match_labels(model, count_labels(images), defined=images.class_names, source=images.description)
+    if matched.matched < matched.labelled:
+        raise InputError(matched.cautions[0].removeprefix("no accuracy: "))
+    if not matched.labelled:
+        raise InputError(f"no labelled images in {images.description}; {_LABELLING}")
+    return matched
 
 
 def _require_trainable(network: Classifier) -> None:
@@ -290,9 +307,7 @@ def _training_set(model: Classifier, images: ImageSource, out: Path, settings: d
             )
         if file.exists():
             return _read(file, settings)
-    matched = match_labels(model, count_labels(images), defined=images.class_names, source=images.description)
-    if matched.matched < matched.labelled:
-        raise InputError(matched.cautions[0].removeprefix("no accuracy: "))
+    matched = training_labels(model, images)
     squares, labels, inputs = [], [], InputsDigest()
     unusable: dict[str, str] = {}
     for entry in tqdm(images, desc="reading images", disable=not watched(), leave=False):
@@ -310,10 +325,7 @@ def _training_set(model: Classifier, images: ImageSource, out: Path, settings: d
         squares.append(_square(model, image.pixels))
         labels.append(label)
     if not labels:
-        raise InputError(
-            f"no labelled images in {images.description} ({told(0, unusable)}); give a folder for each class,"
-            " or a labels.csv"
-        )
+        raise InputError(f"no labelled images in {images.description} ({told(0, unusable)}); {_LABELLING}")
     settings = {**settings, "images": str(inputs)}
     content: dict[str, Any] = {"pixels": np.stack(squares), "labels": np.array(labels, np.int64)}
     content |= {"run": _digest(settings), "told": told(len(labels), unusable), "unused": len(unusable)}
