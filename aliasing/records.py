@@ -88,6 +88,8 @@ class Part:
         The hash of the bytes of each of ``images``, empty if they could not be read.
     labels : list of str or None
         The label of each, as it was written.
+    enlarged : dict
+        The images that were enlarged by more than a tenth, and how many times.
     """
 
     table: pa.Table
@@ -98,6 +100,7 @@ class Part:
     bound: float | None = None
     identities: list[str] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
+    enlarged: dict[str, float] = field(default_factory=dict)
 
     def note_image(self, entry: Entry, identity: str | None) -> None:
         """Append the block's next image; one that did not load has no identity yet and is asked for it."""

@@ -198,6 +198,7 @@ class Subject:
         """The description of the network, its layers and its sites in a summary."""
         return {
             "input_size": written(self.model.view_size),
+            "resize_size": written(self.model.resized_size),
             "geometry": self.protocol.geometry(self.model),
             "notes": list(self.model.notes),
             "layers": [

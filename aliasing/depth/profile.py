@@ -14,6 +14,7 @@ from aliasing import tables
 from aliasing.depth.folding import BINS
 from aliasing.estimates import Mean, Share
 from aliasing.jitter.metrics import FEW_IMAGES
+from aliasing.protocols.base import enlarged_cautions
 from aliasing.provenance import made_with
 from aliasing.records import InputsDigest
 from aliasing.result import Recorded
@@ -74,6 +75,7 @@ class Profile(Recorded):
             estimates = _Estimates(_neighbours(description))
             not_finite: list[str] = []
             measured, found, inputs = 0, 0, InputsDigest()
+            enlarged: list[float] = []
             recorded = iter(self._records.parts(name))
             while parts := list(islice(recorded, _PARTS_AT_ONCE)):
                 table = pa.concat_tables(part.table for part in parts)
@@ -83,6 +85,7 @@ class Profile(Recorded):
                     found += len(part.images)
                     inputs.add(part.inputs)
                     skipped |= part.skipped
+                    enlarged += part.enlarged.values()
                     not_finite += part.not_finite
             layers = [
                 {
@@ -105,7 +108,8 @@ class Profile(Recorded):
                 **description,
                 "images": measured,
                 "not_finite": not_finite,
-                "cautions": _cautions(measured, sites, self.settings),
+                "cautions": _cautions(measured, sites, self.settings)
+                + enlarged_cautions(description, self.protocol, enlarged, measured),
                 "layers": layers,
                 "sites": sites,
             }

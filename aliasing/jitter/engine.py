@@ -35,6 +35,7 @@ R = TypeVar("R")
 
 _VIEWS_BETWEEN_RETURNS = 2048  # of freed memory: a few hundred megabytes at most, and about 1 % of the time
 _AHEAD = 8  # images that are prepared before the network asks for them
+_ENLARGED = 1.1  # times; less changes little
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
@@ -104,6 +105,8 @@ def open_blocks(
                 continue
             if getattr(prepared[0], "turned", False):
                 part.turned.append(entry.name)
+            if prepared[1].enlarged > _ENLARGED:
+                part.enlarged[entry.name] = round(prepared[1].enlarged, 3)
             yield entry.name, *prepared
 
     entries = ((index, entry) for index, block in numbered_blocks for entry in block)

@@ -15,6 +15,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.outputs import OUTPUTS, measures_in, output_of_table
 from aliasing.outputs.base import Output
+from aliasing.protocols.base import enlarged_cautions
 from aliasing.provenance import made_with
 from aliasing.records import InputsDigest, Part, differing_input
 from aliasing.result import Recorded
@@ -41,6 +42,7 @@ class _Measured:
     not_finite: list[str] = field(default_factory=list)
     turned: int = 0
     bounds: list[float] = field(default_factory=list)
+    enlarged: list[float] = field(default_factory=list)
     inputs: InputsDigest = field(default_factory=InputsDigest)
 
 
@@ -96,6 +98,7 @@ class Jitter(Recorded):
                     found.skipped |= part.skipped
                     found.not_finite += part.not_finite
                     found.turned += len(part.turned)
+                    found.enlarged += part.enlarged.values()
                     found.bounds += [] if part.bound is None else [part.bound]
                     found.inputs.add(part.inputs)
                 if name != reference:
@@ -145,7 +148,11 @@ class Jitter(Recorded):
                 "images_that_change": metrics.changed_images,
                 "near_ties": metrics.near_ties,
                 "not_finite": list(found.not_finite),
-                "cautions": metrics.cautions() + _doubts(self.models[name]),
+                "cautions": [
+                    *metrics.cautions(),
+                    *_doubts(self.models[name]),
+                    *enlarged_cautions(self.models[name], self.protocol, found.enlarged, metrics.images),
+                ],
                 **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
                 **self.models[name],
             }

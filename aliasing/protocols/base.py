@@ -2,8 +2,8 @@
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -38,10 +38,14 @@ class View:
 
 @dataclass(frozen=True)
 class Views:
-    """The distinct views of one image, and the pairs (first, second) of their indices that are compared."""
+    """The distinct views of one image, and the pairs (first, second) of their indices that are compared.
+
+    ``enlarged`` says how many times as high as the photograph the picture is that the views are cut from.
+    """
 
     views: tuple[View, ...]
     pairs: tuple[tuple[int, int], ...]
+    enlarged: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,14 @@ class ViewProtocol(ABC):
         """
         if not isinstance(image, Image):
             raise BadImage("a video, which only the protocol `frames` can show")
-        return self.picture_views(image, model, generator(seed, image.identity))
+        views = self.picture_views(image, model, generator(seed, image.identity))
+        sizes = self.geometry(model)
+        resized = sizes.get("shorter_side", sizes.get("resized"))
+        if resized is None:
+            return views
+        height, width = image.pixels.shape[:2]
+        size = (resized, resized) if isinstance(resized, int) else (resized[0], resized[1])
+        return replace(views, enlarged=CROP_MODES[model.crop_mode]((height, width), size)[0] / height)
 
     @abstractmethod
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
@@ -111,6 +122,40 @@ class ViewProtocol(ABC):
     def canvas_of(self, image: Image, model: Classifier) -> Array:
         """The canvas that the views are cut from; without `extra`, what the network sees at evaluation."""
         return self.centre(image, larger(model.view_size, self.extra()), model)
+
+
+def enlarged_cautions(
+    described: Mapping[str, Any], protocol: ViewProtocol, enlarged: Sequence[float], images: int
+) -> list[str]:
+    """What to know if most images were enlarged: a shift of one pixel is then less than one of theirs.
+
+    ``described`` is a network in a summary, and ``enlarged`` says how many times its images were enlarged.
+
+    Examples
+    --------
+    >>> from aliasing.protocols import Crop
+    >>> network = {"geometry": {"shorter_side": 40, "window": 32}, "resize_size": 32}
+    >>> enlarged_cautions(network, Crop(), [1.25, 1.25], 2)
+    ['images of 32 pixels are enlarged to 40 by protocol crop: protocol pad shows them as the network sees them']
+    """
+    if 2 * len(enlarged) <= images:
+        return []
+    geometry = described["geometry"]
+    resized = _shorter(geometry.get("shorter_side", geometry.get("resized")))
+    times = sorted(enlarged)[len(enlarged) // 2]
+    small, own = round(resized / times), _shorter(described.get("resize_size", resized))
+    which = "" if len(set(enlarged)) == 1 and len(enlarged) == images else "most "
+    told = f"{which}images of {'' if not which else 'about '}{small} pixels are enlarged to {resized}"
+    if own < resized and own <= small:
+        return [f"{told} by protocol {protocol.name}: protocol pad shows them as the network sees them"]
+    return [
+        f"{told}, and a shift of one pixel is {1 / times:.2g} pixels of theirs: for a network that was trained on such"
+        f" images, say so, al.Classifier.of(module, {small}, …), and choose protocol pad"
+    ]
+
+
+def _shorter(size: Any) -> int:
+    return int(size if isinstance(size, int) else min(size))
 
 
 def generator(seed: int, identity: str) -> np.random.Generator:
