@@ -36,14 +36,8 @@ class UnknownNameError(UsageError, KeyError):
 class Registry(Mapping[str, Kind]):
     """Kinds of one thing, by name.
 
-    Parameters
-    ----------
-    what : str
-        The word for one of them in messages: ``"protocol"``.
-    group : str
-        The entry points through which other packages add kinds: ``"aliasing.protocols"``.
-    own : mapping of str to str
-        The package's own kinds: name → ``"module:attribute"``, in the order of listings.
+    ``what`` is the word for one of them in messages, ``group`` the entry points through which other packages add kinds,
+    and ``own`` are the package's own: name → ``"module:attribute"``, in the order of listings.
 
     Examples
     --------

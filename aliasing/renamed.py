@@ -7,14 +7,7 @@ from typing import Any
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """The ``__getattr__`` of a module for names that have moved.
-
-    Parameters
-    ----------
-    module : str
-        The module's ``__name__``.
-    names : mapping of str to str
-        Old name → where it is now, ``"module:attribute"``.
+    """The ``__getattr__`` of a module for names that have moved: old name → where it is now, ``"module:attribute"``.
 
     Examples
     --------

@@ -145,10 +145,7 @@ def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float)
 
 
 def find_operator(name: str) -> "Densely":
-    """The operator of that name: (picture, stride, taps) → its output at stride 1, and its name in a figure.
-
-    UsageError if there is none: neither in `PLAIN`, nor in `aliasing.kinds.OPERATORS`.
-    """
+    """The operator of that name in `PLAIN` or `aliasing.kinds.OPERATORS`; UsageError if there is none."""
     if name in PLAIN:
         return PLAIN[name]
     known = "flc" if name == "fourier" else name  # as summaries and figures call it
@@ -188,6 +185,7 @@ def _convolution(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[T
 
 
 Densely: TypeAlias = Callable[[Tensor, int, TapsLike | None], tuple[Tensor, str]]
+"""(picture, stride, taps) → its output at stride 1, and its label in a figure."""
 
 PLAIN: dict[str, Densely] = {
     "subsample": _subsampled,

@@ -48,18 +48,8 @@ __all__ = [
 def make_protocol(protocol: str | ViewProtocol, **parameters: Any) -> ViewProtocol:
     """A protocol from its name and parameters.
 
-    Parameters
-    ----------
-    protocol : str or ViewProtocol
-        A name, with parameters behind a colon where wanted: ``"crop"``, ``"black:crop_size=1.3"``,
-        ``"consistency:canvas=256,draws=1"``. A ViewProtocol is returned as it is.
-    **parameters
-        More of the protocol's fields.
-
-    Raises
-    ------
-    UsageError
-        An unknown name or parameter, or a value that makes no sense.
+    Parameters stand behind a colon (``"black:crop_size=1.3"``, ``"consistency:canvas=256,draws=1"``) or are named. A
+    ViewProtocol is returned as it is. UsageError if a name or parameter is unknown, or a value makes no sense.
 
     Examples
     --------

@@ -125,11 +125,9 @@ class Mean(Embedded):
 class Inpaint(Embedded):
     """The photograph on a background that grows outward from it.
 
-    Parameters
-    ----------
-    fill : {"blur", "telea", "navier-stokes"}
-        ``blur`` is the paper's: blur the known pixels, count those that the blur reaches as known, and repeat until all
-        are. The others are OpenCV's inpainting (Telea 2004; Bertalmio, Bertozzi & Sapiro 2001).
+    The fill ``blur`` is the paper's: blur the known pixels, count those that the blur reaches as known, and repeat
+    until all are. ``telea`` and ``navier-stokes`` are OpenCV's inpainting (Telea 2004; Bertalmio, Bertozzi & Sapiro
+    2001).
     """
 
     name: ClassVar[str] = "inpaint"

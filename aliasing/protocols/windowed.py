@@ -126,30 +126,16 @@ class CropRandom(ViewProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Consistency(ViewProtocol):
-    """Two random windows in the centre crop, drawn several times (Zhang 2019).
-
-    Parameters
-    ----------
-    canvas : int, optional
-        Side of the centre square with the windows; by default input_size + 32 (256 for 224), each way.
-    window : int, optional
-        Side of a window: the network's input size, which is also the default.
-    largest_shift : int
-        The corners are uniform in 0 … largest_shift, each way; 31, as published.
-    border : int
-        Pixels of the mean colour around the photograph, within the canvas.
-    draws : int
-        Pairs per image.
-    """
+    """Two random windows in the centre crop, drawn several times (Zhang 2019)."""
 
     name: ClassVar[str] = "consistency"
     is_shift: ClassVar[bool] = False
     least: ClassVar[Mapping[str, float]] = {"canvas": 1, "window": 1, "draws": 1, "largest_shift": 0, "border": 0}
-    canvas: int | None = None
-    window: int | None = None
-    largest_shift: int = 31
-    border: int = 0
-    draws: int = 5
+    canvas: int | None = None  #: side of the centre square with the windows; by default input_size + 32, each way
+    window: int | None = None  #: side of a window: the network's input size, which is also the default
+    largest_shift: int = 31  #: the corners are uniform in 0 … largest_shift, each way; 31, as published
+    border: int = 0  #: pixels of the mean colour around the photograph, within the canvas
+    draws: int = 5  #: pairs per image
 
     def geometry(self, model: Classifier) -> dict[str, Any]:
         resized, canvas = self._resized_and_canvas(model)
