@@ -194,7 +194,10 @@ def test_four_versions_of_one_network_are_told_apart(versions: dict[str, Classif
     for name, model in versions.items():
         save(model, tmp_path / f"{name}.safetensors")
     models = [f"file:{tmp_path}/{name}.safetensors@{NAME}" for name in names]
-    summary = al.measure_jitter(models, pictures(2)).summary()["models"]
+    result = al.measure_jitter(models, pictures(2))
+    summary = result.summary()["models"]
+    drawn = [label.get_text().replace("\n", " ") for label in result.plot().axes[0].get_yticklabels()]
+    assert drawn == list(short_names(models, summary).values())  # none is cut
     assert list(short_names(models, summary).values()) == [
         "own",
         "own, binomial3, all",

@@ -16,7 +16,7 @@ from aliasing.jitter import Jitter, Trace
 from aliasing.leaderboard import Leaderboard
 from aliasing.outputs import measures_in, output_of
 from aliasing.outputs.base import Measure
-from aliasing.plots.style import COLOURS, colour_of, line_of, plain, spans, style
+from aliasing.plots.style import COLOURS, colour_of, in_two_lines, line_of, plain, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell
 
@@ -89,12 +89,12 @@ def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
             value, errors = spans([estimate])
             drawn = axes.errorbar(value, [row], xerr=errors, fmt="o", color=colour_of(number), capsize=3)
             tell(drawn.lines[0], [f"{name}: {cell(estimate)}"])
-    axes.set_xlabel(measure.axis)
+    axes.set_xlabel(measure.axis.replace(" (", "\n("))
     axes.grid(axis="x", alpha=0.3)
     axes.xaxis.set_major_locator(MaxNLocator(6))  # small values have long numbers
     if measure.sign < 0:
         axes.set_xlim(left=measure.range[0])
-    axes.set_yticks(range(len(rows)), [name if len(name) <= 40 else name[:39] + "…" for name, _, _ in rows])
+    axes.set_yticks(range(len(rows)), [in_two_lines(name) for name, _, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
@@ -126,8 +126,8 @@ def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) 
         )
         axes.spines[:].set_visible(False)
     figure.suptitle(
-        f"The photograph that moves {names[first.model]} most: {fit(first.image, 60)}"
-        f" (under each view {names[first.model]}'s answer)",
+        f"The photograph that moves “{names[first.model]}” most: {fit(first.image, 60)}"
+        f" (under each view its answer)",
         fontsize=11,
     )
 

@@ -12,7 +12,7 @@ from aliasing.leaderboard import Leaderboard
 from aliasing.lineage import GROUPS
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import jitter, names_in
-from aliasing.plots.style import COLOURS, MARKERS, spans, style
+from aliasing.plots.style import COLOURS, MARKERS, both_ends, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell, counted
 
@@ -144,7 +144,7 @@ def _key(axes: Axes, named: list[str], names: Mapping[str, str], front: list[str
         axes.text(
             0.11,
             number,
-            names[name] if len(names[name]) <= 46 else names[name][:45] + "…",
+            both_ends(names[name], 46),
             va="center",
             fontsize=9,
             fontweight="bold" if name in front else "normal",

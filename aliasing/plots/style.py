@@ -1,6 +1,7 @@
 """The style of every figure: colours for the colour-blind, quiet axes, text that is readable at a README's width."""
 
 import io
+import textwrap
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -106,6 +107,32 @@ def plain(text: str) -> str:
     """
     text = text.replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
+
+
+def both_ends(text: str, length: int) -> str:
+    """A name that fits: what tells two of them apart stands at either end, so the middle goes.
+
+    Examples
+    --------
+    >>> both_ends("resnet20, binomial3, all, recalibrated", 28)
+    'resnet20, bino…recalibrated'
+    """
+    kept = (length - 1) // 2
+    return text if len(text) <= length else f"{text[: length - 1 - kept].rstrip()}…{text[-kept:].lstrip(' ,')}"
+
+
+def in_two_lines(text: str, width: int = 34) -> str:
+    r"""A name in at most two lines.
+
+    Examples
+    --------
+    >>> in_two_lines("resnet20, binomial3, all, recalibrated")
+    'resnet20, binomial3, all,\nrecalibrated'
+    """
+    lines = textwrap.wrap(text, width)
+    if len(lines) > 2:
+        lines = [f"{text[: width - 1].rstrip()}…", text[-width:].lstrip(" ,")]
+    return "\n".join(lines)
 
 
 @contextmanager
