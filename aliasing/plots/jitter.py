@@ -126,8 +126,7 @@ def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) 
         )
         axes.spines[:].set_visible(False)
     figure.suptitle(
-        f"The photograph that moves “{names[first.model]}” most: {fit(first.image, 60)}"
-        f" (under each view its answer)",
+        f"The photograph that moves “{names[first.model]}” most: {fit(first.image, 60)} (under each view its answer)",
         fontsize=11,
     )
 
