@@ -25,6 +25,11 @@ def who_exits(error: SystemExit) -> str:
     return f"{frames[-1].name} in {frames[-1].filename}" if frames else "something"
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, printable and cut at 300 characters; its type if there is no message."""
+    return one_line((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
+
+
 def one_line(text: str) -> str:
     """Escape everything that is not printable: line breaks, control characters, surrogates.
 

@@ -31,7 +31,7 @@ Everything is kept as sums, so that estimates can stream and merge in constant m
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Self
 
@@ -54,7 +54,12 @@ class Estimate:
 
     def as_dict(self) -> dict[str, float | None]:
         """As in ``summary.json``: ``{"value", "low", "high"}``, with null for NaN and infinity."""
-        return {name: _finite(getattr(self, name)) for name in ("value", "low", "high")}
+        return {name: number if math.isfinite(number) else None for name, number in vars(self).items()}
+
+    @classmethod
+    def of(cls, found: Mapping[str, float | None]) -> "Estimate":
+        """The estimate in a ``summary.json``, with NaN for null."""
+        return cls(**{name: math.nan if number is None else number for name, number in found.items()})
 
     def scaled(self, factor: float, offset: float = 0.0) -> "Estimate":
         """The estimate of ``offset + factor × x``."""
@@ -373,7 +378,3 @@ def share(values: Iterable[float], *, binary: bool = False) -> Estimate:
     for value in values:
         accumulator.add(value, 1)
     return accumulator.estimate()
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None

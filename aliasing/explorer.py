@@ -16,7 +16,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import numpy.typing as npt
 import PIL.Image
 from matplotlib.figure import Figure
 
@@ -37,8 +36,6 @@ from aliasing.plots.svg import panel
 from aliasing.protocols import Drag
 from aliasing.protocols.base import Array
 from aliasing.surgery.specification import parse
-
-__all__ = ["FILTERS", "REACH", "depth_profile", "follow", "serve", "spectra"]
 
 HOST = "127.0.0.1"
 REACH = Drag.reach  # pixels each way
@@ -94,16 +91,10 @@ def serve(models: Sequence[str], image: Image | None, *, port: int, browser: boo
     # Do not answer a foreign page whose host name points here (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
     print(f"http://{HOST}:{port} (this machine only; Ctrl-C ends it)", flush=True)
+    quiet: dict[str, Any] = {"dark": None, "reload": False, "show_welcome_message": False}
     with suppress(KeyboardInterrupt):  # the way to stop a server
         ui.run(
-            lambda: _Page(models, image).build(),
-            host=HOST,
-            port=port,
-            title="aliasing explore",
-            dark=None,
-            show=browser,
-            reload=False,
-            show_welcome_message=False,
+            lambda: _Page(models, image).build(), host=HOST, port=port, title="aliasing explore", show=browser, **quiet
         )
 
 
@@ -214,9 +205,9 @@ class _Page:
     async def refresh(self) -> None:
         """Compute for the current settings; later ones wait meanwhile, and only the last of them is computed."""
         self.wanted += 1
+        if self.image is None:
+            self._complain("no photograph yet: choose one")
         if self.busy or self.image is None:
-            if self.image is None:
-                self._complain("no photograph yet: choose one")
             return
         self.busy = True
         try:
@@ -239,7 +230,7 @@ class _Page:
         networks = [await asyncio.to_thread(_load, name) for name in names]
         traces = await asyncio.to_thread(follow, networks, image, drag)
         moved = traces[0].pictures[-1]
-        self.picture.set_source(_data_url(moved))
+        self.picture.set_source(_picture_url(moved))
         self.place.text = f"{image.name}: {drag.down:g} down, {drag.right:g} right"
         for card, found in zip(self.cards, traces, strict=True):
             card.show(found)
@@ -247,14 +238,11 @@ class _Page:
             return
         if drag.down or drag.right:
             profile = await asyncio.to_thread(depth_profile, networks, image, drag)
-            self._draw_depth(profile)
+            models = zip(_NETWORKS, profile.summary()["models"].values(), strict=False)
+            profiles = [(title, k, model) for k, (title, model) in enumerate(models)]
+            self.depth.set_content(panel(partial(unexplained, networks=profiles), width=9))
         if self.shown == self.wanted:
             self.spectrum.set_source(await asyncio.to_thread(_spectra_url, moved, anti_aliasing))
-
-    def _draw_depth(self, profile: Profile) -> None:
-        models = profile.summary()["models"].values()
-        networks = [(title, k, model) for k, (title, model) in enumerate(zip(_NETWORKS, models, strict=False))]
-        self.depth.set_content(panel(partial(unexplained, networks=networks), width=9))
 
 
 class _Card:
@@ -293,19 +281,19 @@ def _short(answer: str) -> str:
     return answer.split(", ")[0]
 
 
-def _data_url(picture: Array) -> str:
-    content = io.BytesIO()
-    PIL.Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(content, "PNG")
-    return _as_url(content.getvalue())
+def _picture_url(picture: Array) -> str:
+    return _data_url(partial(PIL.Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save, format="png"))
 
 
-def _spectra_url(view: npt.NDArray[np.float32], anti_aliasing: str) -> str:
-    content = io.BytesIO()
+def _spectra_url(view: Array, anti_aliasing: str) -> str:
     figure = spectra(view, anti_aliasing)
-    figure.savefig(content, format="png", dpi=110)
-    plt.close(figure)
-    return _as_url(content.getvalue())
+    try:
+        return _data_url(partial(figure.savefig, format="png", dpi=110))
+    finally:
+        plt.close(figure)
 
 
-def _as_url(png: bytes) -> str:
-    return "data:image/png;base64," + base64.b64encode(png).decode()
+def _data_url(save: Callable[[io.BytesIO], None]) -> str:
+    content = io.BytesIO()
+    save(content)
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode()

@@ -49,11 +49,6 @@ def _cover(image: Size, size: Size) -> Size:
     return _scaled(image, min(image[0] / size[0], image[1] / size[1]))
 
 
-def _squash(image: Size, size: Size) -> Size:
-    """The size itself."""
-    return size
-
-
 def _lie_within(image: Size, size: Size) -> Size:
     """The largest size with the image's aspect that lies within a size."""
     return _scaled(image, max(image[0] / size[0], image[1] / size[1]))
@@ -65,7 +60,11 @@ def _scaled(image: Size, ratio: float) -> Size:
 
 
 # A crop mode: the image's size and the target size -> the size to which the image is resized.
-CROP_MODES: dict[str, Callable[[Size, Size], Size]] = {"center": _cover, "squash": _squash, "border": _lie_within}
+CROP_MODES: dict[str, Callable[[Size, Size], Size]] = {
+    "center": _cover,
+    "squash": lambda image, size: size,
+    "border": _lie_within,
+}
 
 
 def crop_centre(picture: View, height: int, width: int, colour: Sequence[float] | View = (0, 0, 0)) -> View:
@@ -82,12 +81,12 @@ def crop_centre(picture: View, height: int, width: int, colour: Sequence[float] 
     >>> crop_centre(np.ones((1, 2, 3), np.float32), 1, 5)[0, :, 0]
     array([0., 1., 1., 0., 0.], dtype=float32)
     """
-    missing = max(height - picture.shape[0], 0), max(width - picture.shape[1], 0)
-    if any(missing):
-        above, left = missing[0] // 2, missing[1] // 2
-        filled = np.empty((picture.shape[0] + missing[0], picture.shape[1] + missing[1], picture.shape[2]), np.float32)
+    rows, columns, channels = picture.shape
+    if rows < height or columns < width:
+        filled = np.empty((max(rows, height), max(columns, width), channels), np.float32)
         filled[:] = colour
-        filled[above : above + picture.shape[0], left : left + picture.shape[1]] = picture
+        above, left = max(height - rows, 0) // 2, max(width - columns, 0) // 2
+        filled[above : above + rows, left : left + columns] = picture
         picture = filled
     top = round((picture.shape[0] - height) / 2)
     left = round((picture.shape[1] - width) / 2)

@@ -7,8 +7,6 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-__all__ = ["See", "seen"]
-
 See: TypeAlias = Callable[[str, int, tuple[Any, ...], Any], Any]
 """Takes a module's qualified name, the number of its call from 0, its arguments and its output.
 

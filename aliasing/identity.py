@@ -34,12 +34,9 @@ class Identity:
 
     Attributes
     ----------
-    weights : str
-        SHA-256 of the state_dict.
-    computation : str
-        SHA-256 of the calls made for one picture: operator, stride, padding, taps, shapes and inputs.
-    preprocessing : dict
-        Everything else that decides what the network sees and what its answer means.
+    weights : SHA-256 of the state_dict.
+    computation : SHA-256 of the calls made for one picture: operator, stride, padding, taps, shapes and inputs.
+    preprocessing : everything else that decides what the network sees and what its answer means.
     """
 
     weights: str

@@ -23,7 +23,7 @@ scale                         answer    probabilities
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier
-from aliasing.sites.trace import Recording, on_trial, record_calls
+from aliasing.sites.trace import on_trial, record_calls
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["SCALES", "Found", "Scale", "find_scale", "rows_of", "scale_of", "to_log_probabilities", "to_probabilities"]
@@ -44,16 +44,11 @@ class Scale:
 
     Attributes
     ----------
-    convert : callable
-        Answers N×D on this scale, in float32 or float64 → probabilities N×C.
-    logarithm : callable, optional
-        Answers → the logarithm of the probabilities, if it can be computed without the probabilities themselves.
-    columns : range
-        The number of values that a view may have.
-    is_bounded : bool
-        The answers themselves must lie in 0…1.
-    of_labels : bool
-        Each number belongs to a label, which is present or not; otherwise one class is the answer.
+    convert : answers N×D on this scale, in float32 or float64 → probabilities N×C.
+    columns : the number of values that a view may have.
+    is_bounded : the answers themselves must lie in 0…1.
+    of_labels : each number belongs to a label, which is present or not; otherwise one class is the answer.
+    logarithm : answers → the logarithm of the probabilities, if it can be computed without them.
     """
 
     convert: Callable[[Tensor], Tensor]
@@ -102,35 +97,25 @@ class Found:
 def to_probabilities(answer: object, scale: str, model: str) -> Tensor:
     """The probabilities N×C of a network's answer, in float32 (float64 for a network in double precision).
 
-    Raises
-    ------
-    InputError
-        The answer cannot be on this scale.
+    Raises InputError if the answer cannot be on this scale.
     """
     rows = rows_of(answer, model)
     known = SCALES[scale]
     if rows.shape[1] not in known.columns:
-        raise InputError(
-            f"{model} gives {_described(answer)}, and its scale is {scale!r}; give another scale= to al.load_model"
-        )
+        raise _not_on(scale, f"{model} gives {_described(answer)}")
     if known.is_bounded:
         beyond = float(torch.maximum(-rows, rows - 1).detach().nan_to_num(0).amax()) if rows.numel() else 0.0
         if beyond > _tolerance(rows):
-            raise InputError(
-                f"{model} gives numbers outside 0…1 (by {beyond:.3g}), and its scale is {scale!r}; give another scale="
-                " to al.load_model"
-            )
+            raise _not_on(scale, f"{model} gives numbers outside 0…1 (by {beyond:.3g})")
     return known.convert(rows)
 
 
-def to_log_probabilities(answer: object, scale: str, model: str) -> Tensor:
-    """The logarithm of the probabilities N×C of a network's answer; it has gradients and is never −∞.
+def _not_on(scale: str, found: str) -> InputError:
+    return InputError(f"{found}, and its scale is {scale!r}; give another scale= to al.load_model")
 
-    Raises
-    ------
-    InputError
-        The answer cannot be on this scale.
-    """
+
+def to_log_probabilities(answer: object, scale: str, model: str) -> Tensor:
+    """The logarithm of :func:`to_probabilities`; it has gradients and is never −∞."""
     logarithm = SCALES[scale].logarithm
     if logarithm is not None:
         return logarithm(rows_of(answer, model))
@@ -141,10 +126,7 @@ def to_log_probabilities(answer: object, scale: str, model: str) -> Tensor:
 def rows_of(answer: object, model: str) -> Tensor:
     """A network's answer as N×D, in float32 or float64, without axes of one element.
 
-    Raises
-    ------
-    InputError
-        It is not a tensor with one row of numbers per view.
+    Raises InputError if it is not a tensor with one row of numbers per view.
     """
     if isinstance(answer, Tensor) and answer.ndim >= 1 and not answer.is_complex():
         rows = answer if answer.dtype == torch.float64 else answer.float()
@@ -160,10 +142,7 @@ def rows_of(answer: object, model: str) -> Tensor:
 def find_scale(model: Classifier) -> Found:
     """Find the scale of a network's answers: the one that its classifier states, or the one that a run shows.
 
-    Raises
-    ------
-    UsageError
-        The classifier states a scale that does not exist.
+    Raises UsageError if the classifier states a scale that does not exist.
 
     Examples
     --------
@@ -182,56 +161,42 @@ def find_scale(model: Classifier) -> Found:
         return Found(said, "it was said")
     try:
         with on_trial(model.module) as module:
-            rows = rows_of(module(model.normalize(_pictures(model)).to(_device_of(model.module))), model.name)
-    except (KeyboardInterrupt, SystemExit):
-        raise
+            rows = rows_of(module(model.normalize(_pictures(model)).to(model.device)), model.name)
     except Exception:  # measuring reports how it fails
         rows = None
     return scale_of(rows, last_call(model), _unit_of(model.module))
 
 
 def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
-    """The scale of answers N×D to several pictures, and of the last call that made them; either may be unknown.
+    """The scale of answers N×D to several pictures, from the last torch function that made them; None if not known.
 
-    Parameters
-    ----------
-    rows : Tensor, N×D, optional
-    call : str, optional
-        The name of the torch function.
-    unit : float
-        The rounding unit of the network, if it is larger than that of ``rows``.
+    ``unit`` is the rounding unit of the network, if it is larger than that of ``rows``.
     """
     called = "its calls cannot be recorded" if call is None else f"its last call is {call}"
     kind = _KINDS.get(call or "")
+    is_free = call in _FREE
     if rows is None or not bool(rows.isfinite().all()):
-        name = {"softmax": "probabilities", "log_softmax": "log-probabilities"}.get(kind or "", "logits")
-        if kind == "sigmoid":
-            name = "multi-label probabilities"
+        name = _SAID_BY.get(kind or "", "logits")
         if rows is not None and rows.shape[1] == 1:
             name = "one probability" if kind == "sigmoid" else "one logit"
         return Found(name, f"{called}; its numbers for a test picture are not finite or not known")
     numbers = rows.double()
     inside = bool(((numbers >= 0) & (numbers <= 1)).all())
     if rows.shape[1] == 1:
+        how = f"{called}, and it gives one number per view"
         if kind == "sigmoid":
-            return Found("one probability", f"{called}, and it gives one number per view")
-        doubt = (
-            _DOUBT.format(what="one number in 0…1 per view", taken="a logit") if inside and not _is_free(call) else None
-        )
-        return Found("one logit", f"{called}, and it gives one number per view", doubt)
+            return Found("one probability", how)
+        doubt = _DOUBT.format(what="one number in 0…1 per view", taken="a logit") if inside and not is_free else None
+        return Found("one logit", how, doubt)
     tolerance = max(_tolerance(rows), unit * (8 + math.sqrt(rows.shape[1])))
-    varies = bool((numbers != numbers[:1]).any())
-    sums_to_one = bool(((numbers.sum(1) - 1).abs() <= tolerance).all())
-    if inside and (sums_to_one or kind == "softmax") and (varies or not _is_free(call)):
-        if sums_to_one:
-            return Found("probabilities", f"{called}, and its rows sum to 1")
-        lowest, highest = float(numbers.sum(1).min()), float(numbers.sum(1).max())
-        doubt = (
-            f"its rows sum to {lowest:.4g}…{highest:.4g} after a softmax; they are taken for probabilities as they are"
-        )
-        return Found("probabilities", called, doubt)
-    exponents = numbers.logsumexp(1).abs()
-    if bool((exponents <= tolerance * max(1.0, float(numbers.abs().max()))).all()) and (varies or not _is_free(call)):
+    tells = not is_free or bool((numbers != numbers[:1]).any())  # rows that are all the same may be so by chance
+    sums = numbers.sum(1)
+    if inside and tells and bool(((sums - 1).abs() <= tolerance).all()):
+        return Found("probabilities", f"{called}, and its rows sum to 1")
+    if inside and tells and kind == "softmax":
+        found = f"its rows sum to {float(sums.min()):.4g}…{float(sums.max()):.4g} after a softmax"
+        return Found("probabilities", called, f"{found}; they are taken for probabilities as they are")
+    if tells and bool((numbers.logsumexp(1).abs() <= tolerance * max(1.0, float(numbers.abs().max()))).all()):
         return Found("log-probabilities", f"{called}, and the exponentials of its rows sum to 1")
     if inside and kind == "sigmoid":
         return Found(
@@ -242,12 +207,11 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
         )
     doubt = None
     if kind is not None:
-        doubt = (
-            f"{called}, and its numbers are not probabilities: they are taken for logits; give scale= to al.load_model"
-        )
-    elif inside and not _is_free(call):
+        taken = "its numbers are not probabilities: they are taken for logits"
+        doubt = f"{called}, and {taken}; give scale= to al.load_model"
+    elif inside and not is_free:
         doubt = _DOUBT.format(what="numbers in 0…1 that do not sum to 1", taken="logits")
-    elif bool((numbers <= 0).all()) and not _is_free(call):
+    elif bool((numbers <= 0).all()) and not is_free:
         doubt = _DOUBT.format(what="no number above 0", taken="logits")
     return Found("logits", f"{called}, and its rows are neither probabilities nor their logarithms", doubt)
 
@@ -262,22 +226,18 @@ _DOUBT = (
 _KINDS = {
     "softmax": "softmax",
     "log_softmax": "log_softmax",
-    "sigmoid": "sigmoid",
-    "hardsigmoid": "sigmoid",
-    "special_expit": "sigmoid",
-    "expit": "sigmoid",
+    **dict.fromkeys(("sigmoid", "hardsigmoid", "special_expit", "expit"), "sigmoid"),
 }
+_SAID_BY = {"softmax": "probabilities", "log_softmax": "log-probabilities", "sigmoid": "multi-label probabilities"}
 # Calls that give the same numbers in another order, shape or type.
-_PASSES = frozenset(
-    (
-        *("reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "movedim", "t"),
-        *("contiguous", "clone", "detach", "alias", "identity", "view_as", "reshape_as", "expand", "getitem", "select"),
-        *("float", "double", "half", "bfloat16", "to", "to_copy", "type", "type_as", "cpu", "cuda", "requires_grad"),
-        *("dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d", "native_dropout"),
-    )
-)
+_PASSES = frozenset((
+    "reshape", "view", "flatten", "unflatten", "squeeze", "unsqueeze", "permute", "transpose", "movedim", "t",
+    "contiguous", "clone", "detach", "alias", "identity", "view_as", "reshape_as", "expand", "getitem", "select",
+    "float", "double", "half", "bfloat16", "to", "to_copy", "type", "type_as", "cpu", "cuda", "requires_grad",
+    "dropout", "alpha_dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d", "native_dropout",
+))  # fmt: skip
 # Calls that give numbers of any size, whatever their input: their rows lie in 0…1 only by chance.
-_FREE = frozenset(("linear", "addmm", "matmul", "mm", "bmm", "conv2d", "convolution", "einsum", "batch_norm", "matmul"))
+_FREE = frozenset(("linear", "addmm", "matmul", "mm", "bmm", "conv2d", "convolution", "einsum", "batch_norm"))
 
 
 def last_call(model: Classifier) -> str | None:
@@ -293,15 +253,9 @@ def last_call(model: Classifier) -> str | None:
     'sigmoid'
     """
     try:
-        record = record_calls(model.module, model.normalize(_pictures(model)[:2]).to(_device_of(model.module)))
-    except (KeyboardInterrupt, SystemExit):
-        raise
+        record = record_calls(model.module, model.normalize(_pictures(model)[:2]).to(model.device))
     except Exception:  # scripted, or it fails on a picture of zeros
         return None
-    return _last_call(record)
-
-
-def _last_call(record: Recording) -> str | None:
     made = [call for call in record.calls if any(value.is_output for value in call.outputs)]
     if not made:
         return None
@@ -319,13 +273,9 @@ def _plain(name: str) -> str:
     return name.partition(".")[0].strip("_")
 
 
-def _is_free(call: str | None) -> bool:
-    return call in _FREE
-
+# --- what it is shown -----------------------------------------------------------------------------------------------
 
 _SIDE = 64
-
-# --- what it is shown -----------------------------------------------------------------------------------------------
 
 
 def _pictures(model: Classifier) -> Any:
@@ -336,10 +286,6 @@ def _pictures(model: Classifier) -> Any:
     pictures[2, ..., 1] = pictures[2, ..., 0].T
     pictures[3] = np.random.default_rng(0).integers(0, 256, pictures.shape[1:], np.uint8)
     return np.stack([model.preprocess(picture) for picture in pictures])
-
-
-def _device_of(module: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
 def _unit_of(module: nn.Module) -> float:
@@ -354,8 +300,3 @@ def _tolerance(rows: Tensor) -> float:
 
 def _described(answer: object) -> str:
     return "×".join(map(str, answer.shape)) if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
-
-
-def with_scale(model: Classifier, found: Found) -> Classifier:
-    """The same classifier, which states its scale."""
-    return replace(model, scale=found.name)

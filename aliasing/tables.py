@@ -170,7 +170,7 @@ def flat(rows: Iterable[Row]) -> list[Row]:
     def parts(row: Row) -> Iterator[tuple[str, Any]]:
         for column, value in row.items():
             if column in estimates:
-                estimate = value or dict.fromkeys(("value", "low", "high"))
+                estimate = value or UNKNOWN
                 yield from ((f"{column}{end}", estimate[key]) for key, end in _ENDS.items())
             else:
                 yield column, value
@@ -179,6 +179,8 @@ def flat(rows: Iterable[Row]) -> list[Row]:
 
 
 _ENDS = {"value": "", "low": "_low", "high": "_high"}
+UNKNOWN = dict.fromkeys(_ENDS)
+"""An estimate without a value."""
 
 
 def jitter_rows(summary: Mapping[str, Any]) -> list[Row]:

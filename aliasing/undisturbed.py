@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["devices_in_use", "in_evaluation", "surroundings_kept"]
-
 
 @contextmanager
 def in_evaluation(module: nn.Module) -> Iterator[None]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from aliasing.errors import InputError
-from aliasing.images import archives as archives_module
 from aliasing.images import open_images
 from tests.image_files import PNG, RNG, loaded, outcome, pixels, tar_bytes, zip_bytes
 
@@ -86,7 +85,7 @@ def test_members_of_the_same_name(tmp_path: Path) -> None:
 
 
 def test_decompression_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives_module, "MAX_BYTES", 2**20)  # a bomb of a MiB is a bomb, and cheaper to make
+    monkeypatch.setattr("aliasing.images.pixels.MAX_BYTES", 2**20)  # a bomb of a MiB is a bomb, and cheaper to make
     zeros = bytes(2**20)
     (tmp_path / "a.zip").write_bytes(zip_bytes({"bomb.png": zeros + b"!", "good.png": PNG}))
     assert outcome(tmp_path / "a.zip") == {"bomb.png": "file of more than 1 MiB", "good.png": None}

@@ -35,12 +35,9 @@ from aliasing.jitter import Jitter, PairMetrics
 from aliasing.models import Classifier, load_model
 from aliasing.outputs.probabilities import TOP1_CHANGE
 from aliasing.provenance import command_line, versions
-from aliasing.sites import find_sites
-from aliasing.sites.find import probe_of
-from aliasing.sites.trace import Call, Value, record_calls
+from aliasing.sites.find import locate, probe_of
+from aliasing.sites.trace import Value, record_calls
 from aliasing.surgery.convert import conversion_of, restore
-
-__all__ = ["AcrossDepth", "NetworkDepth", "compare_depths", "family_of", "network_depth"]
 
 # Calls with weights, and the number of weighted layers in each (attention: into the heads, and out of them).
 _WEIGHTED = {
@@ -90,19 +87,16 @@ def network_depth(model: str | nn.Module | Classifier, example_input: Any = None
     record = record_calls(*probe_of(network, example_input))
     depths: dict[Value, int] = {}
     for call in record.calls:
-        behind = max((depths.get(value, 0) for value in call.signals), default=0) + _weighted_layers(call)
+        behind = max((depths.get(value, 0) for value in call.signals), default=0)
+        if any(value.is_learned and len(value.shape) > 1 for value in call.inputs):
+            behind += _WEIGHTED.get(call.name, 0)
         depths.update(dict.fromkeys(call.outputs, behind))
     outputs = [depth for value, depth in depths.items() if value.is_output]
-    sites = find_sites(network, example_input)
+    sites = [located.site for located in locate(record)]
     subsampling = [site for site in sites if site.status in ("subsamples", "anti-aliased", "unsupported")]
     with_position = [site for site in sites if site.status not in ("global", "upsampling")]
     stride = max((max(site.cumulative_stride) for site in with_position), default=1.0)
     return NetworkDepth(max(outputs, default=0), len(subsampling), stride)
-
-
-def _weighted_layers(call: Call) -> int:
-    learned = any(value.is_learned and len(value.shape) > 1 for value in call.inputs)
-    return _WEIGHTED.get(call.name, 0) if learned else 0
 
 
 def family_of(name: str, described: Mapping[str, Any] | None = None) -> str:
@@ -126,12 +120,10 @@ class AcrossDepth:
 
     Attributes
     ----------
-    groups : list of dict
-        One for each set of images and protocol, whose networks are compared pair by pair: ``images``, ``protocol``,
-        ``networks`` (a row per network), ``trends`` (a row per family), ``between_families``, ``matching``.
-    unmeasured : dict of str to str
-        Networks that could not be measured, and why.
-    depths_of_unmeasured : dict of str to NetworkDepth
+    groups : one for each set of images and protocol, whose networks are compared pair by pair: ``images``,
+        ``protocol``, ``networks`` (a row each), ``trends`` (a row per family), ``between_families``, ``matching``.
+    unmeasured : networks that could not be measured, and why.
+    depths_of_unmeasured : by the networks' names.
     """
 
     groups: list[dict[str, Any]]
@@ -143,9 +135,8 @@ class AcrossDepth:
         return {
             "groups": self.groups,
             "not_measured": [
-                {"name": name, "reason": reason, "depth": asdict(self.depths_of_unmeasured[name])}
-                if name in self.depths_of_unmeasured
-                else {"name": name, "reason": reason}
+                {"name": name, "reason": reason}
+                | ({"depth": asdict(self.depths_of_unmeasured[name])} if name in self.depths_of_unmeasured else {})
                 for name, reason in self.unmeasured.items()
             ],
             "versions": versions(),
@@ -191,15 +182,17 @@ def compare_depths(
     groups = []
     unmeasured = dict(unmeasured or {})
     for members in opened.values():
-        for name in [name for name, run in members.items() if not _answers_by_class(run, name)]:
-            del members[name]
-            unmeasured[name] = "its answer is not one class, so there is no top-1 change or margin to compare"
+        for name, run in list(members.items()):
+            # The records of embeddings and of several labels do not hold the class of each view.
+            if not all(TOP1_CHANGE.is_told_by(table) for table in islice(run.tables(name), 1)):
+                del members[name]
+                unmeasured[name] = "its answer is not one class, so there is no top-1 change or margin to compare"
         if not members:
             continue
         one = next(iter(members.values()))
-        for name in members:
+        for name, run in members.items():
             if name not in depths:
-                depths[name] = network_depth(spec_of(name, members[name].models[name]))
+                depths[name] = network_depth(spec_of(name, run.models[name]))
         rows = {
             name: (families.get(name) or family_of(name, run.models[name]), depths[name])
             for name, run in members.items()
@@ -207,11 +200,6 @@ def compare_depths(
         about = {"images": str(one.settings["images"]), "protocol": one.settings["protocol"]["name"]}
         groups.append({**about, **_group(members, rows)})
     return AcrossDepth(groups, unmeasured, {name: depths[name] for name in unmeasured if name in depths})
-
-
-def _answers_by_class(run: Jitter, name: str) -> bool:
-    """Whether a network's records hold the class of each view; those of embeddings and of several labels do not."""
-    return all(TOP1_CHANGE.is_told_by(table) for table in islice(run.tables(name), 1))
 
 
 def _group(members: dict[str, Jitter], rows: dict[str, tuple[str, NetworkDepth]]) -> dict[str, Any]:
@@ -233,7 +221,11 @@ def _group(members: dict[str, Jitter], rows: dict[str, tuple[str, NetworkDepth]]
         networks.append(row)
     return {
         "networks": networks,
-        "trends": [_trend(family, names, rows, jitter) for family, names in families.items() if _varies(names, rows)],
+        "trends": [
+            _trend(family, names, rows, jitter)
+            for family, names in families.items()
+            if len({rows[name][1].layers for name in names}) > 1
+        ],
         "between_families": _between(families, jitter),
         "matching": {
             "margin_edges": list(jitter.edges),
@@ -241,10 +233,6 @@ def _group(members: dict[str, Jitter], rows: dict[str, tuple[str, NetworkDepth]]
             "share_of_pairs_left_out": jitter.left_out,
         },
     }
-
-
-def _varies(names: list[str], rows: dict[str, tuple[str, NetworkDepth]]) -> bool:
-    return len({rows[name][1].layers for name in names}) > 1
 
 
 def _trend(

@@ -60,10 +60,10 @@ if TYPE_CHECKING:
 
     from aliasing.tables import Format
 
-__all__ = ["AS_IT_IS", "TREATED", "Attribution", "attribute", "make_variants"]
 
 AS_IT_IS = "as it is"
 TREATED = "all treated"
+_OF_SITE = ("name", "kind", "role", "stride", "cumulative_stride")  # what a summary says of it
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,13 +72,11 @@ class Attribution(Result):
 
     Attributes
     ----------
-    model : str
-    sites : list of Site
-        In the order of the run; their notes say how each is treated.
-    treatment : dict
-        Operator, taps and placement.
-    jitter : Jitter
-        Of the variants: ``"as it is"``, ``"all treated"``, and for each site ``"only SITE"`` and ``"all but SITE"``.
+    model : the network's name.
+    sites : in the order of the run; their notes say how each is treated.
+    treatment : operator, taps and placement.
+    jitter : of the variants ``"as it is"`` and ``"all treated"``, and for each site ``"only SITE"`` and ``"all but
+        SITE"``.
     """
 
     model: str
@@ -106,19 +104,16 @@ class Attribution(Result):
         """
         if by not in MEASURES:
             raise UsageError(f"sites are ranked by {' or '.join(MEASURES)}; got {by!r}")
-        names = list(self.jitter.models)
-        parts = {name: partial(self.jitter.tables, name) for name in names}
-        matched = MatchedJitter(parts)
-        rows = []
-        for site in self.sites:
-            rows.append(
-                {
-                    **{key: asdict(site)[key] for key in ("name", "kind", "role", "stride", "cumulative_stride")},
-                    "treatment": site.note,
-                    "only": self._difference(matched, AS_IT_IS, only(site.name)),
-                    "all_but": self._difference(matched, TREATED, all_but(site.name)),
-                }
-            )
+        matched = MatchedJitter({name: partial(self.jitter.tables, name) for name in self.jitter.models})
+        rows = [
+            {
+                **{key: getattr(site, key) for key in _OF_SITE},
+                "treatment": site.note,
+                "only": self._difference(matched, AS_IT_IS, only(site.name)),
+                "all_but": self._difference(matched, TREATED, all_but(site.name)),
+            }
+            for site in self.sites
+        ]
         for rank, row in enumerate(sorted(rows, key=lambda row: -row["all_but"][by]["all"]["value"]), 1):
             low = row["all_but"][by]["all"]["low"]  # None with a single image
             row["rank_all_but"], row["clear_all_but"] = rank, low is not None and low > 0
@@ -175,10 +170,9 @@ class Attribution(Result):
         settings, variants = summary["settings"], summary["variants"]
         jitter = Jitter(variants, protocol_of(settings), settings, Records(folder))
         rows = {only(row["name"]): row for row in summary["sites"]}  # ranked; the variants are in the order of the run
-        kept = ("name", "kind", "role", "stride", "cumulative_stride")
         unknown: dict[str, Any] = dict.fromkeys(one.name for one in fields(Site))
         sites = [
-            Site(**unknown | {key: row[key] for key in kept} | {"note": row["treatment"]})
+            Site(**unknown | {key: row[key] for key in _OF_SITE} | {"note": row["treatment"]})
             for row in (rows[name] for name in variants if name in rows)
         ]
         return cls(summary["model"], sites, summary["treatment"], jitter, summary)
@@ -213,7 +207,7 @@ def attribute(
     model : str, nn.Module or Classifier
         It stays as it is.
     images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout
-        As in :func:`aliasing.measure_jitter`.
+        As for :func:`aliasing.measure_jitter`.
     operator : str
         As in :func:`aliasing.antialias`; not one whose branches must share a selection ("aps").
     taps : str or sequence of float
@@ -259,7 +253,7 @@ def attribute(
     if network.module is not given.module:  # a network that cannot be copied keeps its memory format
         network.module.to(memory_format=torch.channels_last)
     record, treated_sites, families = make_variants(network, treatment, sites)
-    names = [variant.name for base, variants in families for variant in (base, *variants)]
+    names = _names(families)
     with hold(run.records.directory, ranks):
         labels = match_labels(network, run.labels, defined=run.source.class_names, source=run.source.description)
         work = partial(_measure_blocks, network, record, families, protocol, settings, timeout, labels)
@@ -284,6 +278,10 @@ def all_but(site: str) -> str:
 Families: TypeAlias = list[tuple[Variant, list[Variant]]]
 
 
+def _names(families: Families) -> list[str]:
+    return [variant.name for base, variants in families for variant in (base, *variants)]
+
+
 def make_variants(
     model: Classifier, treatment: Treatment, sites: Sequence[str] | None = None
 ) -> tuple[Recording, list[Site], Families]:
@@ -297,7 +295,9 @@ def make_variants(
     check_treatment(treatment)
     record = record_calls(module, example)
     located = locate(record)
-    chosen = _choose(model.name, located, sites)
+    if not named_sites(model.name, located):
+        raise UsageError(f"{model.name} never downsamples by stride: there is no site to treat")
+    chosen = named_sites(model.name, located, sites)
 
     def plan_for(treated: Sequence[LocatedSite]) -> Plan:
         wanted = {place.site for place in treated}
@@ -315,13 +315,6 @@ def make_variants(
         spared.append(Variant(all_but(name), rest.modules, shared_calls(record, rest.modules, begins)))
     families: Families = [(Variant(AS_IT_IS, {}), singly), (Variant(TREATED, everything.modules), spared)]
     return record, [replace(notes[place.site], name=name) for place, name in chosen], families
-
-
-def _choose(model: str, located: list[LocatedSite], sites: Sequence[str] | None) -> list[tuple[LocatedSite, str]]:
-    """The sites to treat, each with a unique name."""
-    if not named_sites(model, located):
-        raise UsageError(f"{model} never downsamples by stride: there is no site to treat")
-    return named_sites(model, located, sites)
 
 
 def _first_difference(record: Recording, place: LocatedSite, plan: Plan) -> int:
@@ -345,7 +338,7 @@ def _measure_blocks(
     seen: Callable[..., Any],
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images, all variants of a block together."""
-    names = [variant.name for base, variants in families for variant in (base, *variants)]
+    names = _names(families)
 
     def network(views: Array) -> Array:
         with torch.no_grad(), in_evaluation(model.module):
@@ -355,9 +348,12 @@ def _measure_blocks(
     precision = dtype_name(model)
 
     def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
-        columns = [compare_classes(outputs[:, k], views, image, precision) for k in range(len(names))]
-        tables = [table_of(names[k], name, image, views, columns[k], PROBABILITIES) for k in range(len(names))]
-        return pa.concat_tables(tables)
+        return pa.concat_tables(
+            table_of(
+                variant, name, image, views, compare_classes(outputs[:, k], views, image, precision), PROBABILITIES
+            )
+            for k, variant in enumerate(names)
+        )
 
     def views_of(image: Image | Clip) -> Views:
         return protocol.views(image, model, settings["seed"])

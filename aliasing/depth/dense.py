@@ -14,11 +14,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from aliasing.sites.find import Site, locate
-from aliasing.sites.trace import COUNTED, ModuleCall, Recording, name_of
+from aliasing.sites.trace import COUNTED, Recording, name_of
 from aliasing.surgery.operators import Operator, Pooling
 from aliasing.surgery.rewrite import DenseAverage, DenseConvolution, DenseMaximum, DenseSlice, TreatedForward
-
-__all__ = ["Place", "places", "watching"]
 
 Note: TypeAlias = Callable[[int, int, Tensor, Tensor, bool], None]
 """Takes the numbers of a place and a view, the map in front, the dense map (H×W×C), and whether they compare."""
@@ -60,16 +58,13 @@ def places(module: nn.Module, record: Recording) -> list[Place]:
             call = located.calls[0]
             met = call.name in _MET and located.site.status != "unsupported"
             found.append(Place(located.site, call.index, counted[call] if met else None, axes=located.axes))
-    by_name: dict[str, list[ModuleCall]] = {}
-    for module_call in record.module_calls:
-        by_name.setdefault(module_call.name, []).append(module_call)
+    first_call = {call.name: call for call in reversed(record.module_calls)}
     sites: list[Site] = list(getattr(module, "antialiased_sites", ()))
     for name, key, _ in _operators(module):
-        site = _site_of(sites, name, key)
-        calls = by_name.get(name)
-        if site is not None and calls:
+        site, ran = _site_of(sites, name, key), first_call.get(name)
+        if site is not None and ran is not None:
             sites.remove(site)
-            index = calls[0].last - 1 if key[0] == "output" else calls[0].first
+            index = ran.last - 1 if key[0] == "output" else ran.first
             found.append(Place(site, index, operator=(name, key)))
     return sorted(found, key=lambda place: place.index)
 
@@ -77,12 +72,11 @@ def places(module: nn.Module, record: Recording) -> list[Place]:
 def _site_of(sites: Sequence[Site], name: str, key: Any) -> Site | None:
     """The site that an operator treats: its note says where the operator is."""
     treated = [site for site in sites if site.status == "anti-aliased" and site.note]
-    if key[0] == "rewrites":
-        return next((site for site in treated if site.module == name), None)
-    words = "in front of" if key[0] == "inputs" else "behind"
-    where = f"{words} {name or 'the whole'}"
-    named = next((site for site in treated if site.note.endswith(where)), None)
-    return named or next((site for site in treated if site.module == name), None)
+    inside = [site for site in treated if site.module == name]
+    if key[0] != "rewrites":
+        where = f"{'in front of' if key[0] == 'inputs' else 'behind'} {name or 'the whole'}"
+        inside = [site for site in treated if site.note.endswith(where)] or inside
+    return inside[0] if inside else None
 
 
 @contextmanager

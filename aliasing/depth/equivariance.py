@@ -19,8 +19,6 @@ from torch import Tensor
 
 from aliasing import sampling
 
-__all__ = ["cosine_similarity", "follows", "moved", "relative_change"]
-
 
 def relative_change(first: Tensor, second: Tensor) -> Tensor:
     """‖second − first‖ ÷ ‖first‖ over the last axis; NaN if the first is zero.
@@ -51,30 +49,13 @@ def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
 
 
 def follows(first: Tensor, second: Tensor, by: Sequence[float], margin: int = 0) -> tuple[float, float]:
-    """How far the second of two maps is from the first, moved.
+    """The equivariance error and the unexplained change of two maps H×W×C, F(x) and F(T_d x).
 
-    Parameters
-    ----------
-    first, second : Tensor (H, W, C)
-        F(x) and F(T_d x).
-    by : (float, float)
-        d / s, (down, across) in cells.
-    margin : int
-        Cells to leave out on every side.
-
-    Returns
-    -------
-    equivariance_error : float
-        0 is exact; two unrelated maps of equal energy have about 2. NaN if the second is constant.
-    unexplained_change : float
-        The same distance ÷ that of the unmoved maps: the share of the change that the shift does not explain. It
-        distinguishes a map that does not move from one that hardly has to, because the shift is a small part of a
-        cell. 0 for a map that moves with the image, about 1 if moving it explains nothing, NaN if nothing changes.
-
-    Raises
-    ------
-    ValueError
-        The margin leaves nothing.
+    ``by`` is d / s, (down, across) in cells, and ``margin`` the number of cells to leave out on every side; ValueError
+    if that leaves nothing. The error is 0 if it is exact, about 2 for unrelated maps of equal energy, and NaN if the
+    second is constant. The unexplained change is the same distance ÷ that of the unmoved maps: it distinguishes a map
+    that does not move from one that hardly has to, because the shift is a small part of a cell. It is 0 for a map that
+    moves with the image, about 1 if moving it explains nothing, and NaN if nothing changes.
 
     Examples
     --------

@@ -35,17 +35,6 @@ from aliasing.sites.find import probe_of
 from aliasing.sites.trace import record_calls
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
-__all__ = [
-    "INPUT",
-    "AverageChange",
-    "LayerMaps",
-    "MovingMaps",
-    "average_change",
-    "choose_layers",
-    "drawn_channels",
-    "follow_maps",
-]
-
 Array: TypeAlias = npt.NDArray[np.float32]
 Kind: TypeAlias = Literal["map", "tokens", "sequence", "vector"]
 
@@ -93,12 +82,10 @@ class MovingMaps:
 
     Attributes
     ----------
-    model, image, unit : str
-        Names, and the unit of the positions.
+    model, image, unit : names, and the unit of the positions.
     positions : float array, (views,)
     pictures : float32 array, (views, H, W, 3), 0…255
-    layers : tuple of LayerMaps
-        In the requested order.
+    layers : in the requested order.
     """
 
     model: str
@@ -147,11 +134,9 @@ class AverageChange:
 
     Attributes
     ----------
-    layers : dict of str to Estimate
-        The mean over images of the relative change.
-    images : int
-    skipped : dict of str to str
-        Images that could not be shown, and why.
+    layers : the mean over images of the relative change, by layer.
+    images : the number of images.
+    skipped : images that could not be shown, and why.
     """
 
     layers: dict[str, Estimate]
@@ -171,11 +156,10 @@ def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None
     network = load_model(model) if isinstance(model, str) else model
     found: dict[tuple[int, ...], tuple[int, int, str]] = {}
     record = record_calls(*probe_of(network, example_input))
-    height, width = record.input_shapes[0][-2:]
     for call in record.module_calls:
         if call.output is None or not call.name or not call.output.is_signal:
             continue
-        positions = _positions(call.output.shape, (height, width))
+        positions = _positions(call.output.shape, record.input_shapes[0][-2:])
         if positions is None or math.prod(positions) == 1:
             continue
         candidate = (-call.name.count("."), call.last, call.name)
@@ -192,19 +176,9 @@ def convolutions(model: Classifier) -> list[str]:
 
 @surroundings_kept()
 def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> list[LayerMaps]:
-    """The outputs of layers for a batch of views.
+    """The outputs of layers, at their first use, for a batch of views N×H×W×3 in 0…255; ``input`` is the view.
 
-    Parameters
-    ----------
-    model : Classifier
-    views : float32 array, N×H×W×3, 0…255
-    layers : sequence of str
-        Modules by their qualified names, at their first use. ``input`` is the view.
-
-    Raises
-    ------
-    UsageError
-        There is no such layer, it does not run, or its output is not a tensor with a value for each view.
+    Raises UsageError if there is no such layer, it does not run, or its output is not a tensor with a value per view.
 
     Examples
     --------
@@ -213,14 +187,13 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
     >>> [(found.layer, found.kind, found.maps.shape) for found in layer_outputs(net, np.zeros((2, 8, 8, 3)), ["0"])]
     [('0', 'map', (2, 10, 1, 1))]
     """
-    model = evaluated(model, _device_of(model.module).type)
-    modules = dict(model.module.named_modules())
+    model = evaluated(model, model.device.type)
+    modules = [name for name, _ in model.module.named_modules()]
     outputs: dict[str, Any] = {}
     for name in layers:
-        if name != INPUT and name not in modules:
-            raise UsageError(
-                f"{model.name} has no layer {name!r}{did_you_mean(name, list(modules)) or '; its layers are modules'}"
-            )
+        if name not in (INPUT, *modules):
+            hint = did_you_mean(name, modules) or "; its layers are modules"
+            raise UsageError(f"{model.name} has no layer {name!r}{hint}")
 
     def keep(name: str, call: int, args: Any, output: Any) -> None:
         if name not in outputs:  # the first use
@@ -228,7 +201,7 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
             outputs[name] = output.clone() if isinstance(output, Tensor) else output
 
     with seen(model.module, layers, keep), torch.inference_mode(), in_evaluation(model.module):
-        model.module(model.normalize(views).to(_device_of(model.module)))
+        model.module(model.normalize(views).to(model.device))
     outputs[INPUT] = torch.from_numpy(np.asarray(views, np.float32) / 255).permute(0, 3, 1, 2)
     found = []
     for name in layers:
@@ -239,10 +212,6 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
         kind, maps = _as_map(output, views.shape[1:3])
         found.append(LayerMaps(name, kind, maps.float().cpu().numpy()))
     return found
-
-
-def _device_of(module: nn.Module) -> torch.device:
-    return next((parameter.device for parameter in module.parameters()), torch.device("cpu"))
 
 
 @surroundings_kept()
@@ -259,34 +228,20 @@ def follow_maps(
 
     Parameters
     ----------
-    model : str, nn.Module or Classifier
+    model, protocol, seed, device : as for :func:`aliasing.measure_jitter`
     image : Image or Clip
-    protocol : str or ViewProtocol
     layers : sequence of str, optional
         As for :func:`layer_outputs`; by default ``input`` and :func:`choose_layers`.
-    seed : int
-        For protocols that draw at random.
-    device : str
-        "cpu", "cuda" (or "cuda:1"), "mps".
 
-    Raises
-    ------
-    BadImage
-        The image cannot be shown in this way.
+    Raises BadImage if it cannot be shown in this way.
     """
     Execution(device)
     network, protocol = evaluated(load_model(model), device), make_protocol(protocol)
     views = protocol.views(image, network, seed).views
     pictures = np.stack([view.draw() for view in views])
-    names = list(layers) if layers is not None else [INPUT, *choose_layers(network)]
-    return MovingMaps(
-        network.name,
-        image.name,
-        protocol.unit,
-        np.array([view.position for view in views]),
-        pictures,
-        tuple(layer_outputs(network, pictures, names)),
-    )
+    positions = np.array([view.position for view in views])
+    found = layer_outputs(network, pictures, layers if layers is not None else [INPUT, *choose_layers(network)])
+    return MovingMaps(network.name, image.name, protocol.unit, positions, pictures, tuple(found))
 
 
 @surroundings_kept()
@@ -305,10 +260,7 @@ def average_change(
     The parameters are those of :func:`follow_maps`; ``images``, ``limit`` and
     ``sample`` as in :func:`aliasing.measure_jitter`.
 
-    Raises
-    ------
-    InputError
-        No image can be used.
+    Raises InputError if no image can be used.
 
     Examples
     --------
@@ -320,7 +272,7 @@ def average_change(
     """
     network, protocol = evaluated(load_model(model)), make_protocol(protocol)
     source = choose_images(images, limit=limit, sample=sample, seed=seed)
-    names = list(layers) if layers is not None else [INPUT, *choose_layers(network)]
+    names = layers if layers is not None else [INPUT, *choose_layers(network)]
     means = {name: Mean() for name in names}
     skipped: dict[str, str] = {}
     count = 0
@@ -334,13 +286,12 @@ def average_change(
         if not count:
             require_independence(network, pictures)
         count += 1
-        outputs = layer_outputs(network, pictures, names)
-        for output in outputs:
+        for output in layer_outputs(network, pictures, names):
             change = _relative_change(output.averages.astype(np.float64), views.pairs)
             if math.isfinite(change):
                 means[output.layer].add(change)
     if not count:
-        first = next((f"; the first is {name}: {reason}" for name, reason in skipped.items()), "")
+        first = "; the first is {}: {}".format(*next(iter(skipped.items()))) if skipped else ""
         raise InputError(f"no usable image in {source.description}: {len(skipped)} skipped{first}")
     return AverageChange({name: mean.estimate() for name, mean in means.items()}, count, skipped)
 

@@ -1,6 +1,5 @@
 """`probe_features`: a network's feature maps while an image moves, and what their averages do over many images."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +33,6 @@ from aliasing.tables import Format, cell, flat, render
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Features", "probe_features"]
-
 
 @dataclass(frozen=True, repr=False)
 class Features(Result):
@@ -43,18 +40,12 @@ class Features(Result):
 
     Attributes
     ----------
-    change : AverageChange
-        How much the global averages of each layer change, over the images.
-    described : dict
-        The network, the images, the settings, and what is drawn: the image, each layer's channel, the filters' layer.
-    moving : MovingMaps or None
-        The maps of the layers for each view of the image that is drawn; None if read from a folder, which keeps none.
-    filters : LayerMaps or None
-        The output, for one view, of the layer whose filters are drawn.
-    outputs : sequence of LayerMaps
-        The same of the layers that were asked for, or of every convolution.
-    channel : int or None
-        The channel that is drawn; None for each layer's typical one.
+    change : how much the global averages of each layer change, over the images.
+    described : the network, the images, the settings, and what is drawn: image, each layer's channel, filters' layer.
+    moving : the maps of the layers for each view of the image that is drawn; None if read from a folder.
+    filters : the output, for one view, of the layer whose filters are drawn; None if read from a folder.
+    outputs : the same of the layers that were asked for, or of every convolution.
+    channel : the channel that is drawn; None for each layer's typical one.
     """
 
     change: AverageChange
@@ -97,11 +88,7 @@ class Features(Result):
     def open(cls, folder: str | Path) -> "Features":
         """Read the numbers of `aliasing features --out FOLDER`; the maps are not kept."""
         summary = read_summary(Path(folder), "features")
-        ends = ("value", "low", "high")
-        layers = {
-            name: Estimate(*(math.nan if found[end] is None else found[end] for end in ends))
-            for name, found in summary["layers"].items()
-        }
+        layers = {name: Estimate.of(found) for name, found in summary["layers"].items()}
         described = {key: value for key, value in summary.items() if key not in ("layers", "versions", "command")}
         return cls(AverageChange(layers, summary["images"]["used"], summary["images"]["skipped"]), described)
 
@@ -130,11 +117,8 @@ def probe_features(
 
     Parameters
     ----------
-    model : str, nn.Module or Classifier
-    images : as in :func:`aliasing.images.open_images`
-        The first is drawn.
-    protocol : str or ViewProtocol
-        How the images move.
+    model, images, protocol, limit, sample, seed : as for :func:`aliasing.measure_jitter`
+        The first image is drawn.
     layers : sequence of str, optional
         Modules, or ``input``; by default ``input`` and one layer for each resolution
         (:func:`aliasing.depth.feature_maps.choose_layers`).
@@ -142,12 +126,6 @@ def probe_features(
         The layer whose filters are drawn; by default the first of the layers.
     channel : int, optional
         The channel that is drawn; by default each layer's typical one.
-    limit : int, optional
-        Use the first N images only.
-    sample : int, optional
-        Use N images, drawn at random by the seed and the hashes of their bytes.
-    seed : int
-        For protocols that draw at random, and for ``sample``.
 
     Returns
     -------

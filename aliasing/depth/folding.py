@@ -22,8 +22,6 @@ from aliasing import spectrum
 from aliasing.renamed import renamed
 from aliasing.sampling import below_nyquist, rounding_share
 
-__all__ = ["BINS", "Energies", "energies", "measure_site"]
-
 BINS = 16  # rings of the radial spectrum, up to 0.5 cycles per cell
 
 
@@ -78,22 +76,12 @@ def _rings(shape: tuple[int, int]) -> tuple[Tensor, list[int]]:
 
 
 def measure_site(before: Tensor, dense: Tensor, stride: tuple[int, ...], compares: bool) -> dict[str, Any]:
-    """The measures of a site on one image.
+    """The measures of a site on one image, from the map in front of it and the one that is subsampled, both H×W×C.
 
-    Parameters
-    ----------
-    before, dense : Tensor (H, W, C)
-        The map in front of the site, and the map that is subsampled.
-    stride : (int, int)
-    compares : bool
-        Whether the energies of the two are comparable: not for a convolution, whose weights have their own scale.
-
-    Returns
-    -------
-    dict
-        ``energy_above``: share of the energy of ``before`` at and above the new Nyquist frequency;
-        ``alias_fraction``: the same for ``dense``; ``baseband_kept``: energy of ``dense`` below it ÷ that of
-        ``before``, if comparable; ``spectrum``: the radial spectrum of ``before``. NaN if there is no energy.
+    ``energy_above`` is the share of the energy of ``before`` at and above the new Nyquist frequency, ``alias_fraction``
+    the same for ``dense``, and ``baseband_kept`` the energy of ``dense`` below it ÷ that of ``before``, if the two
+    are comparable (not for a convolution, whose weights have their own scale); NaN if there is no energy. ``spectrum``
+    is the radial spectrum of ``before``.
 
     Examples
     --------

@@ -5,18 +5,18 @@ follows from the network's strides; anything else with three axes is tokens, and
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from aliasing.errors import UsageError
+from aliasing.hooks import seen
 from aliasing.registry import did_you_mean
 from aliasing.sites.grid import Extent, Grid, grids
 from aliasing.sites.trace import Recording, Value
-
-__all__ = ["Layer", "blocks", "choose_layers", "leaves"]
 
 Form = Literal["map", "map, channels last", "tokens", "vector", "other"]
 
@@ -117,6 +117,19 @@ def choose_layers(record: Recording, wanted: str | Sequence[str] = "blocks") -> 
     return found
 
 
+def layers_seen(
+    module: nn.Module, layers: Sequence[Layer], see: Callable[[int, Tensor], Tensor | None]
+) -> AbstractContextManager[None]:
+    """Show the output of each layer, with its number, to a function while it runs, as `aliasing.hooks.seen` does."""
+    numbers = {(layer.module, layer.call): number for number, layer in enumerate(layers)}
+
+    def show(name: str, call: int, args: Any, output: Tensor) -> Tensor | None:
+        number = numbers.get((name, call))
+        return None if number is None else see(number, output)
+
+    return seen(module, {layer.module for layer in layers}, show)
+
+
 def _layers(record: Recording, chosen: set[str]) -> Iterator[Layer]:
     where = {value: grid.along(2) for value, grid in grids(record).items()}
     sizes = _map_sizes(record, where)
@@ -205,19 +218,13 @@ def blocks(record: Recording) -> list[str]:
     blocks), a block is the first module with a structure of its own. In a row of single layers, each convolution,
     pooling or linear layer forms a block with what follows it up to the next.
     """
-    run = {call.name for call in record.module_calls}
     root = record.module_calls[0].module
-    names = [name for name in _inside(root, "") if name in run]
-    seen: set[Value] = set()
     outputs = {call.name: call.output for call in record.module_calls}
-    unique = []
-    for name in names:
-        value = outputs[name]
-        if value is None or value not in seen:
-            unique.append(name)
-        if value is not None:
-            seen.add(value)
-    return unique or [record.module_calls[0].name]
+    made_by: dict[Any, str] = {}  # of several blocks with the same output, the first
+    for name in _inside(root, ""):
+        if name in outputs:
+            made_by.setdefault(outputs[name] or name, name)
+    return list(made_by.values()) or [record.module_calls[0].name]
 
 
 def _inside(module: nn.Module, prefix: str) -> Iterator[str]:

@@ -19,10 +19,12 @@ difference in double precision.
 """
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -31,10 +33,9 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad as untyped_forward_ad
 
-from aliasing.depth.layers import Layer, choose_layers
+from aliasing.depth.layers import Layer, choose_layers, layers_seen
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Mean
-from aliasing.hooks import seen
 from aliasing.images import BadImage, Image, ImageSource, choose_images
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, evaluated, require_independence
@@ -43,9 +44,8 @@ from aliasing.protocols.windowed import Crop
 from aliasing.runner import load_for
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import record_calls
+from aliasing.tables import UNKNOWN, flat
 from aliasing.undisturbed import in_evaluation, surroundings_kept
-
-__all__ = ["LieProfile", "generator", "lie_error"]
 
 MEASURES = ("contribution", "share", "error", "unexplained")
 forward_ad: Any = untyped_forward_ad
@@ -93,15 +93,15 @@ class LieProfile:
 
     def table(self) -> pa.Table:
         """One row per layer: each measure with the ends of its interval."""
-        rows = []
-        for layer in self.summary()["layers"]:
-            row = {"model": self.model, "layer": layer["name"]}
-            for measure in MEASURES:
-                estimate = layer[measure] or dict.fromkeys(("value", "low", "high"))
-                row |= {measure: estimate["value"]}
-                row |= {f"{measure}_low": estimate["low"], f"{measure}_high": estimate["high"]}
-            rows.append(row)
-        return pa.Table.from_pylist(rows)
+        rows = [
+            {
+                "model": self.model,
+                "layer": layer["name"],
+                **{measure: layer[measure] or UNKNOWN for measure in MEASURES},
+            }
+            for layer in self.summary()["layers"]
+        ]
+        return pa.Table.from_pylist(flat(rows))
 
     def _of(self, name: str, measure: str) -> dict[str, float | None] | None:
         mean = self._means.get((name, measure))
@@ -124,17 +124,12 @@ def lie_error(
 
     Parameters
     ----------
-    model : str, nn.Module or Classifier
-    images : str, Path, sequence or ImageSource
-        Anything that :func:`aliasing.images.open_images` takes, with the network's own preprocessing.
+    model, images, limit, sample : as for :func:`aliasing.measure_jitter`
+        The images are shown with the network's own preprocessing.
     layers : "blocks", "leaves", or names of modules
         Only maps and vectors through which everything passes are used; tokens have no generator.
     direction : (float, float)
         (dy, dx) in pixels per unit of the derivative.
-    limit : int, optional
-        Use the first N images only.
-    sample : int, optional
-        Use N images, drawn at random by the hashes of their bytes.
     batch_size : int
         Images per batch.
     device : str
@@ -191,21 +186,17 @@ def lie_error(
 
 def _batches(classifier: Classifier, source: ImageSource, size: int) -> Iterator[tuple[list[str], Any]]:
     """The names of images, and their preprocessed views, in batches."""
-    names, pictures = [], []
-    for entry in source:
-        try:
-            image = entry.load()
-            if not isinstance(image, Image):
-                continue
-            pictures.append(Crop().centre(image, classifier.view_size, classifier))
-            names.append(entry.name)
-        except BadImage:
-            continue
-        if len(pictures) == size:
-            yield names, np.stack(pictures)
-            names, pictures = [], []
-    if pictures:
-        yield names, np.stack(pictures)
+
+    def pictures() -> Iterator[tuple[str, Any]]:
+        for entry in source:
+            with suppress(BadImage):
+                image = entry.load()
+                if isinstance(image, Image):
+                    yield entry.name, Crop().centre(image, classifier.view_size, classifier)
+
+    shown = pictures()
+    while batch := list(islice(shown, size)):
+        yield [name for name, _ in batch], np.stack([picture for _, picture in batch])
 
 
 def generator(x: Tensor, velocity: Sequence[float]) -> Tensor:
@@ -247,7 +238,7 @@ class _Differentiated:
             try:
                 return self._measure(x, self._forward_mode)
             except (NotImplementedError, RuntimeError) as error:
-                if "forward" not in str(error).lower() and "jvp" not in str(error).lower():
+                if not re.search("forward|jvp", str(error), re.IGNORECASE):
                     raise
                 self.method = "central difference"
                 self.module = copy.deepcopy(self.module).double()
@@ -324,10 +315,4 @@ class _Differentiated:
         return change
 
     def _hooked(self, hook: Callable[[Layer, Tensor], Tensor | None]) -> AbstractContextManager[None]:
-        layers = {(layer.module, layer.call): layer for layer in self.layers}
-
-        def see(name: str, call: int, args: Any, output: Tensor) -> Tensor | None:
-            layer = layers.get((name, call))
-            return None if layer is None else hook(layer, output)
-
-        return seen(self.module, {layer.module for layer in self.layers}, see)
+        return layers_seen(self.module, self.layers, lambda number, output: hook(self.layers[number], output))

@@ -19,6 +19,7 @@ The weights are treated as known, which makes the intervals of ``matched`` a lit
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import reduce
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -43,20 +44,9 @@ MARGIN_EDGES = (0.0, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0
 class MatchedJitter:
     """The jitter of several networks on the same images, over all pairs, correctly answered ones, and matched ones.
 
-    Parameters
-    ----------
-    networks : mapping of str to callable
-        For each network a function that yields its records (``outputs.probabilities.PROBABILITIES``) block by block.
-
-    Attributes
-    ----------
-    networks : list of str
-    edges : tuple of float
-        The edges of the margin bins.
-    common : bool array, (bins,)
-        The bins in which every network has pairs.
-    shares : float array, (networks, bins)
-        The share of each network's pairs in each bin.
+    ``networks`` holds for each a function that yields its records (``outputs.probabilities.PROBABILITIES``) block by
+    block. ``edges`` are those of the margin bins, ``shares`` (networks × bins) the shares of each network's pairs in
+    them, and ``common`` says in which every network has pairs.
 
     Examples
     --------
@@ -105,20 +95,17 @@ class MatchedJitter:
         ``{a: -1, b: 1}`` is the difference *b* − *a*.
         """
         found = [self._totals[name, selection].get(measure) for name in coefficients]
-        totals = [measured for measured in found if measured is not None]
-        if len(totals) < len(found):
+        measured = [network for network in found if network is not None]
+        if len(measured) < len(found):
             return Estimate(np.nan, np.nan, np.nan)
-        common = totals[0].names
-        for measured in totals[1:]:
-            common = np.intersect1d(common, measured.names)
-        where = [np.flatnonzero(np.isin(measured.names, common)) for measured in totals]
-        where = [rows[np.argsort(measured.names[rows])] for rows, measured in zip(where, totals, strict=True)]
-        return contrast(
-            [measured.totals[rows] for rows, measured in zip(where, totals, strict=True)],
-            [measured.counts[rows] for rows, measured in zip(where, totals, strict=True)],
-            list(coefficients.values()),
-            binary=MEASURES[measure].binary,
-        )
+        common = reduce(np.intersect1d, (totals.names for totals in measured))
+        totals, counts = [], []
+        for network in measured:
+            rows = np.flatnonzero(np.isin(network.names, common))
+            rows = rows[np.argsort(network.names[rows])]
+            totals.append(network.totals[rows])
+            counts.append(network.counts[rows])
+        return contrast(totals, counts, list(coefficients.values()), binary=MEASURES[measure].binary)
 
 
 def margin_bins(table: pa.Table) -> npt.NDArray[np.intp]:

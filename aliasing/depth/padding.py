@@ -7,8 +7,6 @@ from aliasing.sites.change import each
 from aliasing.sites.trace import Recording
 from aliasing.surgery import conversion_of
 
-__all__ = ["pads_circularly"]
-
 _POOLINGS = frozenset(("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"))
 
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -38,8 +37,6 @@ from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Recording, record_calls
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
-__all__ = ["probe_depth"]
-
 Array: TypeAlias = npt.NDArray[np.float32]
 Shown: TypeAlias = tuple[str, str, Views, bool]
 """An image's name, its identity, its views, and whether the sites are measured on it."""
@@ -71,10 +68,8 @@ def probe_depth(
 
     Parameters
     ----------
-    model : str, nn.Module or Classifier, or a sequence of them
-        Networks, or their names (see :func:`aliasing.load_model`).
-    images : str, Path, sequence or ImageSource
-        As for :func:`aliasing.images.open_images`.
+    model, images, limit, sample, batch_size, seed, out, progress, ranks, timeout
+        As for :func:`aliasing.measure_jitter`; all views of an image are in one batch.
     protocol : str or ViewProtocol
         How an image becomes views that differ by a shift (see :mod:`aliasing.protocols`): by default two windows one
         pixel apart, diagonally. ``circular:pixels=1`` rolls the view instead; in a network with circular padding the
@@ -83,24 +78,8 @@ def probe_depth(
         See :func:`aliasing.depth.layers.blocks`.
     sites_every : int
         Measure the downsampling sites only on every ``sites_every``-th image: a dense map costs stride² times as much.
-    limit : int, optional
-        Use the first N images only.
-    sample : int, optional
-        Use N images, drawn at random, as in :func:`aliasing.measure_jitter`.
-    batch_size : int
-        Views per batch; all views of an image are in one batch.
-    seed : int
-        For protocols with random views, and for ``sample``.
     device : str
         "cpu", "cuda" (or "cuda:1"), "mps": where the networks run and their maps are compared.
-    out : str or Path, optional
-        A folder for the records, in which an interrupted run can be resumed. Without it they stay in memory.
-    progress : bool
-        Show a progress bar, on a terminal and in a notebook.
-    ranks : Ranks
-        The processes that share the work and ``out``, as in :func:`aliasing.measure_jitter`.
-    timeout : float, optional
-        The longest time for one batch, in seconds, as for :func:`aliasing.measure_jitter`.
 
     Returns
     -------
@@ -141,21 +120,16 @@ def probe_depth(
                 record = record_calls(*probe_of(network, None))
             seen = choose_layers(record, layers)
             margins = [margin_of(layer, network, record, protocol) for layer in seen]
-            subject = Subject(
-                network, seen, margins, places(network.module, record), protocol, sites_every, timeout, device
-            )
+            sites = places(network.module, record)
+            subject = Subject(network, seen, margins, sites, protocol, sites_every, timeout, device)
             described[network.name] = {
                 "identity": identity.digest,
                 "weights": {**network.origin, "sha256": identity.weights},
                 **describe_lineage(given),
                 **subject.describe(),
             }
-            run.measure(
-                network.name,
-                [network.name],
-                {**settings, **asdict(identity)},
-                partial(_measure_blocks, subject, settings),
-            )
+            work = partial(_measure_blocks, subject, settings)
+            run.measure(network.name, [network.name], {**settings, **asdict(identity)}, work)
     return Profile(described, protocol, settings, run.records)
 
 
@@ -190,7 +164,6 @@ class Subject:
     @cached_property
     def independence(self) -> Independence:
         """The check that the network's answers depend on its views alone."""
-
         unit = rounding_unit(self.model, self.device)
         return Independence(self.model.name, answers_of(self.model, self.device), unit)
 
@@ -207,11 +180,8 @@ class Subject:
             ],
             "sites": [
                 {
-                    "name": place.site.name,
-                    "kind": place.site.kind,
-                    "role": place.site.role,
-                    "stride": list(place.site.stride),
-                    "cumulative_stride": list(place.site.cumulative_stride),
+                    **{key: getattr(place.site, key) for key in ("name", "kind", "role")},
+                    **{key: list(getattr(place.site, key)) for key in ("stride", "cumulative_stride")},
                     "status": place.site.status,
                     "depth": sum(layer.end <= place.index for layer in self.layers),
                     "note": place.site.note if place.is_met else "its dense map cannot be observed: not measured",
@@ -270,33 +240,31 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
             watch.not_finite.add(number)
         elif (place, number) not in folded:  # only the first use of a place counts
             before, dense = (x if x.dtype == torch.float64 else x.float() for x in (before, dense))
-            folded[place, number] = measure_site(before, dense, met[place].site.stride, compares)
+            values = measure_site(before, dense, met[place].site.stride, compares)
+            finite = {key: value for key, value in values.items() if isinstance(value, list) or math.isfinite(value)}
+            folded[place, number] = finite
 
-    module = subject.model.module
-    shown = subject.model.normalize(torch.from_numpy(np.stack(pictures)).to(subject.device))
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode())
-        stack.enter_context(in_evaluation(module))
-        stack.enter_context(watch.on(module))
-        if image_of_first:
-            stack.enter_context(watching(module, met, list(image_of_first), note))
+    module, drawn = subject.model.module, np.stack(pictures)
+    shown = subject.model.normalize(torch.from_numpy(drawn).to(subject.device))
+    watched = watching(module, met if image_of_first else [], list(image_of_first), note)
+    with torch.inference_mode(), in_evaluation(module), watch.on(module), watched:
         answer = module(shown)
     if isinstance(answer, Tensor):
-        subject.independence.look(np.stack(pictures), as_array(answer))
-    found: list[list[dict[str, Any]]] = []
-    for number in range(len(batch)):
-        rows = [
+        subject.independence.look(drawn, as_array(answer))
+
+    def rows(number: int) -> list[dict[str, Any]]:
+        layers = [
             {"what": "layer", "place": layer.name, **watch.averages(index, number)}
             for index, layer in enumerate(subject.layers)
         ]
-        for index, place in enumerate(met):
-            if (index, number) not in folded:
-                continue
-            values = folded[index, number]
-            finite = {key: value for key, value in values.items() if isinstance(value, list) or math.isfinite(value)}
-            rows.append({"what": "site", "place": place.site.name, **finite})
-        found.append([] if number in watch.not_finite else rows)
-    return found
+        sites = [
+            {"what": "site", "place": place.site.name, **folded[index, number]}
+            for index, place in enumerate(met)
+            if (index, number) in folded
+        ]
+        return layers + sites
+
+    return [[] if number in watch.not_finite else rows(number) for number in range(len(batch))]
 
 
 def _batches(shown: Iterable[Shown], size: int) -> Iterator[list[Shown]]:

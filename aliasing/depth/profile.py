@@ -1,5 +1,6 @@
 """The result of a depth measurement: the networks, and the records from which every number follows."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from aliasing.tables import Format
 
-__all__ = ["LAYER_MEASURES", "SITE_MEASURES", "Profile", "schema"]
 
 LAYER_MEASURES = ("relative_change", "cosine_similarity", "equivariance_error", "unexplained_change")
 SITE_MEASURES = ("energy_above", "alias_fraction", "baseband_kept")
@@ -127,26 +127,22 @@ class Profile(Recorded):
 
     def table(self) -> pa.Table:
         """One row per layer: its geometry, and each measure with the ends of its interval (``…_low``, ``…_high``)."""
-        rows = []
-        for name, network in self.summary()["models"].items():
-            for layer in network["layers"]:
-                stride, field_of_view = layer["cumulative_stride"], layer["receptive_field"]
-                row = {
-                    "model": name,
-                    "layer": layer["name"],
-                    "depth": layer["depth"],
-                    "kind": layer["kind"],
-                    "shape": "×".join(map(str, layer["shape"])),
-                    "form": layer["form"],
-                    "cumulative_stride": None if stride is None else stride[0],
-                    "receptive_field": _number(field_of_view),
-                }
-                for measure in LAYER_MEASURES:
-                    estimate = layer[measure] or dict.fromkeys(("value", "low", "high"))
-                    row |= {measure: estimate["value"]}
-                    row |= {f"{measure}_low": estimate["low"], f"{measure}_high": estimate["high"]}
-                rows.append(row | {"note": layer["note"]})
-        return pa.Table.from_pylist(rows)
+        rows = [
+            {
+                "model": name,
+                "layer": layer["name"],
+                **{key: layer[key] for key in ("depth", "kind")},
+                "shape": "×".join(map(str, layer["shape"])),
+                "form": layer["form"],
+                "cumulative_stride": (layer["cumulative_stride"] or [None])[0],
+                "receptive_field": _number(layer["receptive_field"]),
+                **{measure: layer[measure] or tables.UNKNOWN for measure in LAYER_MEASURES},
+                "note": layer["note"],
+            }
+            for name, network in self.summary()["models"].items()
+            for layer in network["layers"]
+        ]
+        return pa.Table.from_pylist(tables.flat(rows))
 
     def plot(self) -> "Figure":
         """The measures along the depth (:func:`aliasing.plots.depth`)."""
@@ -231,16 +227,9 @@ class _Estimates:
             self._take(what, place, measure, numbers[start:end])
 
     def _take(self, what: str, place: str, measure: str, values: npt.NDArray[np.float64]) -> None:
-        if not values.size:
-            return
-        key = what, place, measure
-        if key not in self.found:
-            self.found[key] = Share() if measure in _SHARES else Mean()
-        estimate = self.found[key]
-        if isinstance(estimate, Share):
-            estimate.add(values, 1)
-        else:
-            estimate.add(values)
+        if values.size:
+            new = Share() if measure in _SHARES else Mean()
+            self.found.setdefault((what, place, measure), new).add(values, 1)
 
     def of(self, what: str, place: str, measure: str) -> dict[str, float | None] | None:
         """The estimate for a summary; None without values."""
@@ -272,4 +261,4 @@ def _encoded(column: pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.intp]]:
 def _number(receptive_field: Any) -> float | None:
     if receptive_field is None:
         return None
-    return float("inf") if receptive_field[0] == "whole image" else float(receptive_field[0])
+    return math.inf if receptive_field[0] == "whole image" else float(receptive_field[0])

@@ -47,15 +47,7 @@ def extent(layers: Sequence[Layer]) -> Extent:
 def receptive_field(layers: Sequence[Layer]) -> int:
     """The receptive field of a stack of layers, in pixels, along one axis: :math:`1 + \\sum d (k - 1) j`.
 
-    Parameters
-    ----------
-    layers : sequence of (kernel, stride, padding, dilation)
-        From the image on; the padding does not matter.
-
-    Raises
-    ------
-    ValueError
-        If a number makes no sense.
+    ``layers`` and errors are as for :func:`extent`; the padding does not matter.
 
     Examples
     --------
@@ -112,8 +104,8 @@ def output_sizes(size: int, layers: Sequence[Layer]) -> list[int]:
 
 
 def _checked(layer: Layer) -> tuple[int, int, int, int]:
-    given = (*layer, *(1, 1, 0, 1)[len(layer) :])
     least = (1, 1, 0, 1)
+    given = (*layer, *least[len(layer) :])
     if len(given) != 4 or not layer or any(number < low for number, low in zip(given, least, strict=True)):
         raise ValueError(f"a layer is (kernel, stride, padding, dilation) of at least (1, 1, 0, 1); got {layer!r}")
     kernel, stride, padding, dilation = given

@@ -9,6 +9,7 @@ changes an argument in place, or returns one of them, does so again when it is r
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import torch
@@ -18,24 +19,13 @@ from torch.utils import _pytree as pytree
 from aliasing.sites.trace import ModuleCall, Recording
 from aliasing.surgery.rewrite import TreatedForward
 
-__all__ = ["Variant", "run_variants", "shared_calls", "treated"]
-
 Treated: TypeAlias = Mapping[nn.Module, TreatedForward]
 Forward: TypeAlias = Callable[..., Any]
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A network with some of its modules treated.
-
-    Attributes
-    ----------
-    name : str
-    modules : mapping of module to TreatedForward
-        The treated modules.
-    shared : sequence of ModuleCall
-        The module calls that its base has made, which it need not repeat.
-    """
+    """A network with some of its modules treated; its base has made the ``shared`` calls, which it need not repeat."""
 
     name: str
     modules: Treated
@@ -85,16 +75,10 @@ def treated(modules: Treated) -> Iterator[None]:
 def run_variants(
     network: Forward, record: Recording, families: Sequence[tuple[Variant, Sequence[Variant]]]
 ) -> dict[str, Any]:
-    """The output of each base and of its variants, by name.
+    """The output of each base and of its variants, which reuse the base's, by name.
 
-    Parameters
-    ----------
-    network : callable
-        Runs the network on one batch without gradients, but not in inference mode, which hides in-place changes.
-    record : Recording
-        The record of the untreated network.
-    families : sequence of (base, variants)
-        A variant reuses the outputs of its base.
+    ``network`` runs on one batch without gradients, but not in inference mode, which hides in-place changes; ``record``
+    is that of the untreated network.
     """
     outputs: dict[str, Any] = {}
     for base, variants in families:
@@ -129,16 +113,15 @@ def _instead(record: Recording, replayed: Sequence[ModuleCall], kept: Any, memor
     covered: set[int] = set()
     made: dict[nn.Module, list[ModuleCall]] = {}
     for call in record.module_calls:
-        if call.parent is not None and id(call.parent) in covered:
-            covered.add(id(call))  # inside a replayed call
-            continue
-        if id(call) in inside:
+        within = call.parent is not None and id(call.parent) in covered
+        if within or id(call) in inside:
             covered.add(id(call))
-        made.setdefault(call.module, []).append(call)
+        if not within:
+            made.setdefault(call.module, []).append(call)
     watched = [module for module, calls in made.items() if any(id(c) in inside or id(c) in kept for c in calls)]
     before = {module: vars(module).get("forward") for module in watched}
     for module in watched:
-        own = before[module] or _forward_of(module)
+        own = before[module] or partial(type(module).forward, module)
         module.forward = _Watched(iter(made[module]), own, inside, kept, memory)
     try:
         yield
@@ -147,10 +130,6 @@ def _instead(record: Recording, replayed: Sequence[ModuleCall], kept: Any, memor
             del module.forward
             if forward is not None:
                 module.forward = forward
-
-
-def _forward_of(module: nn.Module) -> Forward:
-    return lambda *args, **kwargs: type(module).forward(module, *args, **kwargs)
 
 
 @dataclass(frozen=True)

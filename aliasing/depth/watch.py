@@ -4,19 +4,15 @@ A batch holds all views of some images; a hook on each layer compares the views 
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aliasing.depth.equivariance import cosine_similarity, follows, relative_change
-from aliasing.depth.layers import Layer
-from aliasing.hooks import seen
-
-__all__ = ["Pair", "Watch", "averages", "maps_of"]
+from aliasing.depth.layers import Layer, layers_seen
 
 
 @dataclass(frozen=True)
@@ -48,19 +44,14 @@ class Watch:
     values: dict[tuple[int, int, str], list[float]] = field(default_factory=dict)
     not_finite: set[int] = field(default_factory=set)
 
-    @contextmanager
-    def on(self, module: nn.Module) -> Iterator[None]:
+    def on(self, module: nn.Module) -> AbstractContextManager[None]:
         """Watch the module while it runs."""
-        numbers: dict[tuple[str, int], int] = {(layer.module, layer.call): i for i, layer in enumerate(self.layers)}
 
-        def see(name: str, call: int, args: Any, output: Any) -> None:
-            number = numbers.get((name, call))
-            if number is not None:
-                with torch._C.DisableTorchFunction():  # modes that count the network's calls must not count these
-                    self.look(number, output)
+        def see(number: int, output: Tensor) -> None:
+            with torch._C.DisableTorchFunction():  # modes that count the network's calls must not count these
+                self.look(number, output)
 
-        with seen(module, {layer.module for layer in self.layers}, see):
-            yield
+        return layers_seen(module, self.layers, see)
 
     def look(self, number: int, output: Tensor) -> None:
         """Compare the views of each image in the output of one layer."""

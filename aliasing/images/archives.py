@@ -30,10 +30,9 @@ from aliasing.images import video
 from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, image_entry, read_bounded, shown
 from aliasing.images.folders import folder_source, is_hidden, is_media
 from aliasing.images.labels import TABLES, Labels, find_labels
-from aliasing.images.pixels import MAX_BYTES, BadImage
+from aliasing.images.pixels import BadImage, check_expansion, check_size
 from aliasing.images.tables import choose_split
 
-MAX_EXPANSION = 200
 _TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _MAX_HEADER = 2**20  # of a tar: a name or a table of attributes, which tarfile reads into memory
 _LABEL_ENDING = ".cls"
@@ -52,16 +51,9 @@ class Members:
     classes: dict[str, Label] = field(default_factory=dict)  # WebDataset's labels, by the key of the sample
 
     def children(self, prefix: str) -> tuple[bool, list[str]]:
-        images_here = False
-        folders = set()
-        for name in self.names:
-            if name.startswith(prefix) and is_media(name):
-                first, separator, _ = name[len(prefix) :].partition("/")
-                if separator:
-                    folders.add(first)
-                else:
-                    images_here = True
-        return images_here, sorted(folders)
+        inside = [name[len(prefix) :] for name in self.names if name.startswith(prefix) and is_media(name)]
+        folders = {path.partition("/")[0] for path in inside if "/" in path}
+        return any("/" not in path for path in inside), sorted(folders)
 
     def read(self, path: str) -> bytes | None:
         return self.tables.get(path)
@@ -93,8 +85,10 @@ class Members:
         return name.startswith(labels.prefix) and (is_media(name) or name in labels.listed)
 
 
-def zip_source(path: Path) -> ImageSource:
+def read_zip(spec: Any, path: Path | None) -> ImageSource | None:
     """The images in a zip file, sorted by name."""
+    if path is None or not path.name.lower().endswith(".zip") or not path.is_file():
+        return None
     try:
         with zipfile.ZipFile(path) as archive:
             members = Members([info.filename for info in _zip_members(archive)])
@@ -103,11 +97,6 @@ def zip_source(path: Path) -> ImageSource:
     except _DAMAGE_ZIP as error:
         raise InputError(f"{path} is not a readable zip file: {_say(error)}") from error
     return _archive_source("zip file", path, members, partial(_zip_entries, path, members))
-
-
-def read_zip(spec: Any, path: Path | None) -> ImageSource | None:
-    """A zip file."""
-    return zip_source(path) if path is not None and path.name.lower().endswith(".zip") and path.is_file() else None
 
 
 def _zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -133,8 +122,8 @@ def _zip_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: threading.Lock) -> bytes:
     if info.flag_bits & 1:
         raise BadImage("encrypted in its archive")
-    _check_size(info.file_size)
-    _check_expansion(info.file_size, info.compress_size)
+    check_size(info.file_size)
+    check_expansion(info.file_size, info.compress_size)
     try:
         with lock, archive.open(info) as member:
             return read_bounded(member.read)
@@ -205,23 +194,21 @@ def _tar_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
                     except BadImage as error:
                         yield bad_entry(names(info.name), labels.of(info.name), str(error))
                     else:
-                        yield _member_entry(names(info.name), info.name, labels, partial(_same, content))
+                        yield _member_entry(names(info.name), info.name, labels, partial(bytes, content))
     except _DAMAGE_TAR as error:
         yield bad_entry(names(path.name), None, f"archive cannot be read beyond {last}: {_say(error)}")
 
 
 def _check_kind(info: tarfile.TarInfo) -> None:
     if info.issym() or info.islnk():
-        kind = "symbolic" if info.issym() else "hard"
-        raise BadImage(
-            f"a {kind} link to {info.linkname} in an archive, which is not followed; unpack it to measure it"
-        )
+        link = f"a {'symbolic' if info.issym() else 'hard'} link to {info.linkname}"
+        raise BadImage(f"{link} in an archive, which is not followed; unpack it to measure it")
     if not info.isreg():
         raise BadImage("a device or a pipe in an archive, not a regular file")
 
 
 def _read_tar(archive: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    _check_size(info.size)
+    check_size(info.size)
     member = archive.extractfile(info)
     content = member.read() if member is not None else b""
     if len(content) < info.size:
@@ -291,18 +278,8 @@ class _Watched(io.RawIOBase):
             content = b""
         buffer[: len(content)] = content
         self._given += len(content)
-        _check_expansion(self._given, self._compressed.tell())
+        check_expansion(self._given, self._compressed.tell())
         return len(content)
-
-
-def _check_size(size: int) -> None:
-    if size > MAX_BYTES:
-        raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
-
-
-def _check_expansion(size: int, compressed: int) -> None:
-    if size > MAX_BYTES and size > MAX_EXPANSION * compressed:
-        raise BadImage(f"expands by more than {MAX_EXPANSION} times: taken for a decompression bomb")
 
 
 def _archive_source(
@@ -338,10 +315,6 @@ def _key(name: str) -> str:
 
 def _plain(name: str) -> str:
     return name.removeprefix("./")
-
-
-def _same(content: bytes) -> bytes:
-    return content
 
 
 def _say(error: BaseException) -> str:

@@ -50,18 +50,15 @@ def read(spec: Any, path: Path | None) -> ImageSource | None:
         return _idx_in(path) or _cifar_in(path)
     if _IDX_NAME.fullmatch(path.name):
         return idx_source(path)
-    if re.fullmatch(r"(data_batch_[0-9]+|test_batch|test|train)\.bin", path.name):
-        return _cifar_source([path])
-    if re.fullmatch(r"data_batch_[0-9]+|test_batch|test|train", path.name) and path.parent.name in _CIFAR_FOLDERS:
-        return _cifar_source([path])
-    return None
+    named = re.fullmatch(r"(data_batch_[0-9]+|test_batch|test|train)(\.bin)?", path.name)
+    return _cifar_source(path) if named and (named[2] or path.parent.name in _CIFAR_FOLDERS) else None
 
 
 def _idx_in(folder: Path) -> ImageSource | None:
     for place in (folder, folder / "raw", *(folder / name / "raw" for name in ("FashionMNIST", "MNIST", "KMNIST"))):
-        files = sorted(path for path in place.glob("*ubyte*") if _IDX_NAME.fullmatch(path.name) and path.is_file())
-        for file in sorted(files, key=lambda path: not path.name.startswith(("t10k", "test"))):
-            return idx_source(file)
+        files = [path for path in place.glob("*ubyte*") if _IDX_NAME.fullmatch(path.name) and path.is_file()]
+        if files:
+            return idx_source(min(files, key=lambda path: (not path.name.startswith(("t10k", "test")), path)))
     return None
 
 
@@ -128,16 +125,16 @@ def _cifar_in(folder: Path) -> ImageSource | None:
     for place in places:
         for name in ("test_batch.bin", "test.bin", "test_batch", "test"):
             if (place / name).is_file():
-                return _cifar_source([place / name])
+                return _cifar_source(place / name)
     return None
 
 
-def _cifar_source(paths: list[Path]) -> ImageSource:
-    path = paths[0]
+def _cifar_source(path: Path) -> ImageSource:
     fine = path.stem in ("test", "train")  # CIFAR-10's are called test_batch, data_batch_1 …
     data_set = "CIFAR-100" if fine else "CIFAR-10"
-    read = partial(_cifar_binary, path, 2 if fine else 1) if path.suffix == ".bin" else partial(_cifar_pickle, path)
+    read = partial(_cifar_binary, path, 2 if fine else 1)
     if path.suffix != ".bin":
+        read = partial(_cifar_pickle, path)
         _read_pickle(path)
     return ImageSource(f"{data_set} file {path}, labels from it", read, _cifar_class_names(path, fine))
 
@@ -180,10 +177,9 @@ def _read_pickle(path: Path) -> tuple[list[int], bytes]:
 def _load_pickle(path: Path) -> dict[bytes, Any]:
     if path.stat().st_size > _MAX_PICKLE:
         raise InputError(f"{path} is larger than any CIFAR batch")
+    content = io.BytesIO(path.read_bytes())
     try:
-        batch = _Unpickler(io.BytesIO(path.read_bytes()), encoding="bytes").load()
-    except OSError:
-        raise
+        batch = _Unpickler(content, encoding="bytes").load()
     except Exception as error:  # an unpickler raises anything on damaged data
         raise InputError(f"{path} is not a readable CIFAR batch: {one_line(str(error))}") from error
     if not isinstance(batch, dict):
@@ -192,9 +188,9 @@ def _load_pickle(path: Path) -> dict[bytes, Any]:
 
 
 def _cifar_class_names(path: Path, fine: bool) -> tuple[str, ...] | None:
-    for name in ("fine_label_names.txt",) if fine else ("batches.meta.txt",):
-        if path.with_name(name).is_file():
-            return tuple(path.with_name(name).read_text(encoding="utf-8", errors="replace").split())
+    text = path.with_name("fine_label_names.txt" if fine else "batches.meta.txt")
+    if text.is_file():
+        return tuple(text.read_text(encoding="utf-8", errors="replace").split())
     pickled = path.with_name("meta" if fine else "batches.meta")
     if path.suffix != ".bin" and pickled.is_file():
         names = _load_pickle(pickled).get(b"fine_label_names" if fine else b"label_names")
@@ -232,8 +228,6 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name == "_reconstruct":
             return lambda *_: _PickledArray()
-        if module == "numpy" and name == "ndarray":
-            return _PickledArray
-        if module == "numpy" and name == "dtype":
-            return _PickledType
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return _PickledArray if name == "ndarray" else _PickledType
         raise pickle.UnpicklingError(f"it names {module}.{name}, which no CIFAR batch does")

@@ -4,13 +4,14 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from aliasing.classes import Label
 from aliasing.errors import one_line
-from aliasing.images.pixels import MAX_BYTES, UPRIGHT, BadImage, Pixels, decode, lies
+from aliasing.images.pixels import MAX_BYTES, UPRIGHT, BadImage, Pixels, check_size, decode, lies
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,16 +20,11 @@ class Image:
 
     Attributes
     ----------
-    pixels : numpy.ndarray
-        uint8, H×W×3, RGB, upright.
-    name : str
-        Its path inside its source: unique there, one printable line.
-    identity : str
-        Hash of the image's bytes (BLAKE2b, 128 bits, hexadecimal); for an array, of its shape and values.
-    label : int, str or None
-        Its class, as it is written (see :mod:`aliasing.classes`).
-    turned : bool
-        Whether the EXIF orientation rotated or flipped it.
+    pixels : uint8 array, H×W×3, RGB, upright.
+    name : its path inside its source: unique there, one printable line.
+    identity : hash of the image's bytes (BLAKE2b, 128 bits, hexadecimal); for an array, of its shape and values.
+    label : its class, as it is written (see :mod:`aliasing.classes`); None without one.
+    turned : whether the EXIF orientation rotated or flipped it.
     """
 
     pixels: Pixels
@@ -58,12 +54,8 @@ class Entry:
 
     Attributes
     ----------
-    name : str
-        Its path inside its source: unique there, one printable line.
-    label : int, str or None
-        Its class, as it is written (see :mod:`aliasing.classes`).
-    orientation : {"upright", "stored"}
-        Whether its EXIF orientation is applied when it is loaded.
+    name, label : as of :class:`Image`.
+    orientation : "upright" or "stored": whether its EXIF orientation is applied when it is loaded.
     """
 
     name: str
@@ -74,17 +66,13 @@ class Entry:
 
     def load(self) -> Image | Clip:
         """Read and decode it; BadImage says why it cannot be used. This is safe to call from several threads."""
-        try:
+        with _reading():
             return self._load(self)
-        except OSError as error:
-            raise BadImage(_reason(error)) from error
 
     def identify(self) -> str:
         """The ``identity`` of the image, the hash of its bytes, without decoding; BadImage if it cannot be read."""
-        try:
+        with _reading():
             return self._identify(self)
-        except OSError as error:
-            raise BadImage(_reason(error)) from error
 
 
 Load: TypeAlias = Callable[[Entry], Image | Clip]
@@ -97,26 +85,16 @@ class ImageSource:
 
     Attributes
     ----------
-    description : str
-        What it is and where its labels come from, in one line.
-    class_names : tuple of str, or None
-        The names that the data set itself gives to its integer labels, in order.
-    orientation : {"upright", "stored"}
-        Whether EXIF orientations are applied.
-    folders : tuple of Path
-        The folders that it walks: any file put there may become one of its images.
-    limit : int, or None
-        If these are the first N images of a longer stream, N.
-    sample : dict, or None
-        If these were drawn from a longer stream: how many ``images``, and the ``seed``.
-    preprocessing : dict, or None
-        If these are tensors, which a network sees as they are: its ``input_size``, ``mean``, ``std`` and so on.
-    cautions : tuple of str
-        What a reader of a result should know about the images.
-    assumed : tuple of str
-        What `preprocessing` assumes.
-    whole : ImageSource, or None
-        The longer stream, if these are its first images.
+    description : what it is and where its labels come from, in one line.
+    class_names : the names that the data set itself gives to its integer labels, in order; None if it gives none.
+    orientation : "upright" or "stored": whether EXIF orientations are applied.
+    folders : the folders that it walks: any file put there may become one of its images.
+    limit : the number of these images if they are the first of a longer stream; otherwise None.
+    sample : how many ``images`` were drawn from a longer stream, and the ``seed``; None if none were.
+    preprocessing : of tensors, which a network sees as they are: ``input_size``, ``mean``, ``std`` and so on; or None.
+    cautions : what a reader of a result should know about the images.
+    assumed : what `preprocessing` assumes.
+    whole : the longer stream, if these are its first images; otherwise None.
     """
 
     description: str
@@ -156,9 +134,8 @@ def image_entry(name: str, label: Label, read: Callable[[], bytes]) -> Entry:
 
     def load(entry: Entry) -> Image:
         content = read()
-        if entry.orientation == UPRIGHT:
-            return Image(decode(content), entry.name, hash_bytes(content), entry.label, lies(content))
-        return Image(decode(content, entry.orientation), entry.name, hash_bytes(content), entry.label)
+        turned = entry.orientation == UPRIGHT and lies(content)
+        return Image(decode(content, entry.orientation), entry.name, hash_bytes(content), entry.label, turned)
 
     return Entry(shown(name), label, load, lambda _: hash_bytes(read()))
 
@@ -204,8 +181,7 @@ def read_file(path: Path) -> bytes:
 def read_bounded(read: Callable[[int], bytes]) -> bytes:
     """Everything that `read` gives; BadImage if that is more than one image can need."""
     content = read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
+    check_size(len(content))
     return content
 
 
@@ -224,7 +200,10 @@ _KINDS = {
 }
 
 
-def _reason(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "unreadable: permission denied"
-    return f"unreadable: {error.strerror or error}"
+@contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "permission denied" if isinstance(error, PermissionError) else error.strerror or error
+        raise BadImage(f"unreadable: {reason}") from error

@@ -38,7 +38,7 @@ def media_entry(name: str, label: Label, path: Path) -> Entry:
 def folder_source(root: Path) -> ImageSource | None:
     """All images and videos below a folder, with the labels that are found there; None if there are none."""
     labels = find_labels(Folder(root))
-    if not labels.listed and next(walk(root, labels.prefix), None) is None:
+    if not labels.listed and not _holds_media(root, labels.prefix):
         return None
     where = f"folder {root / labels.prefix}" if labels.prefix else f"folder {root}"
     return ImageSource(f"{where}, {labels.origin}", lambda: _entries(root, labels), folders=(root,))
@@ -55,7 +55,7 @@ class Folder:
         folders = []
         for name in _listing(self.root / prefix):
             if (self.root / prefix / name).is_dir():
-                if next(walk(self.root, f"{prefix}{name}/"), None) is not None:
+                if _holds_media(self.root, f"{prefix}{name}/"):
                     folders.append(name)
             elif is_media(name):
                 images_here = True
@@ -71,16 +71,17 @@ class Folder:
             return False
 
 
-def walk(root: Path, prefix: str = "") -> Iterator[tuple[str, str | None]]:
+def _holds_media(root: Path, prefix: str) -> bool:
+    """Whether there are images or videos below root/prefix, or folders that cannot be read."""
+    return any(reason or is_media(path) for path, reason in walk(root, prefix))
+
+
+def walk(root: Path, prefix: str) -> Iterator[tuple[str, str | None]]:
     """The paths of all files below root/prefix, relative to the root, sorted by name in every folder.
 
     With each comes None, or the reason why it is a folder that cannot be read. A folder with several links to it is
     visited once. Only the names of the folders on the current path are kept.
     """
-    return ((path, reason) for path, reason in _walk_all(root, prefix) if reason or is_media(path))
-
-
-def _walk_all(root: Path, prefix: str) -> Iterator[tuple[str, str | None]]:
     visited: set[tuple[int, int]] = set()
     waiting = [prefix.rstrip("/")]
     while waiting:
@@ -110,7 +111,7 @@ def _listing(folder: Path) -> list[str]:
 
 def _entries(root: Path, labels: Labels) -> Iterator[Entry]:
     missing = dict.fromkeys(labels.listed)
-    for path, reason in _walk_all(root, labels.prefix):
+    for path, reason in walk(root, labels.prefix):
         listed = path in missing
         missing.pop(path, None)
         if reason is not None:

@@ -100,7 +100,7 @@ def read_table(name: str, content: bytes, tree: Tree, prefix: str = "") -> dict[
             raise InputError(f"{name} has the columns {one_line(str(list(row)))}; expected {file_column},label")
         if file_column not in row:
             continue
-        labelled = labelled or "label" in row
+        labelled |= "label" in row
         path, label = _path(str(row[file_column] or ""), tree, prefix), written(row.get("label"))
         if labels.setdefault(path, label) != label:
             raise InputError(f"{name} gives {one_line(path)} two labels, {_shown(labels[path])} and {_shown(label)}")

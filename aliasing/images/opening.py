@@ -14,18 +14,9 @@ import PIL.Image
 from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, UsageError, one_line, who_exits
 from aliasing.images.datasets import array_entry
-from aliasing.images.entries import (
-    Entry,
-    Image,
-    ImageSource,
-    UniqueNames,
-    bad_entry,
-    check_regular,
-    hash_bytes,
-    shown,
-)
+from aliasing.images.entries import Entry, Image, ImageSource, UniqueNames, bad_entry, check_regular, hash_bytes, shown
 from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
-from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, Pixels, from_pil, from_tensor, turn_of
+from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, decoding, from_pil, from_tensor, turn_of
 from aliasing.images.tables import IMAGE_COLUMNS, LABEL_COLUMNS, parquet_source
 from aliasing.kinds import INPUTS
 
@@ -78,7 +69,8 @@ def open_images(
         - tensors N×C×H×W, alone or as a pair (tensors, labels).
     orientation : {"upright", "stored"}
         Whether the EXIF orientation of a photograph is applied. torchvision's ``ImageFolder`` and timm's reader do not
-        apply it, so published accuracies refer to pictures as they are stored.
+        apply it, so published accuracies refer to pictures as they are stored. A source that is open already keeps its
+        own, unless it is to be "stored".
     mean, std : sequence of float, or float, optional
         What normalised the tensors of a loader, a data set or a stack: they hold (x − mean) / std, with x in 0…1.
 
@@ -105,6 +97,8 @@ def open_images(
         raise UsageError(f"orientation {orientation!r}; expected {' or '.join(ORIENTATIONS)}")
     if mean is not None or std is not None:
         spec = Normalised(spec, *_read_normalisation(mean, std))
+    if isinstance(spec, ImageSource) and orientation == UPRIGHT:
+        return spec  # which has an orientation of its own
     try:
         source = _open(spec)
     except InputError as error:
@@ -293,20 +287,11 @@ def item_entry(name: str, item: Any, given: Normalised) -> Entry:
 
 
 def _pil_entry(name: str, label: Label, image: PIL.Image.Image) -> Entry:
-    def decoded(orientation: str) -> Pixels:
-        try:
-            return from_pil(image, orientation)
-        except BadImage:
-            raise
-        except Exception as error:
-            raise BadImage(f"cannot be decoded: {one_line(str(error))}") from error
-
-    def identity(pixels: Pixels) -> str:
-        return hash_bytes(repr(pixels.shape).encode(), pixels.tobytes())
-
     def load(entry: Entry) -> Image:
-        pixels = decoded(entry.orientation)
+        with decoding():
+            pixels = from_pil(image, entry.orientation)
+        identity = hash_bytes(repr(pixels.shape).encode(), pixels.tobytes())
         turned = entry.orientation == UPRIGHT and turn_of(image) is not None
-        return Image(pixels, entry.name, identity(pixels), entry.label, turned)
+        return Image(pixels, entry.name, identity, entry.label, turned)
 
-    return Entry(name, label, load, lambda entry: identity(decoded(entry.orientation)))
+    return Entry(name, label, load, lambda entry: load(entry).identity)

@@ -15,6 +15,8 @@ lengths can take half a minute.
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -34,6 +36,7 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000
 MAX_PIXELS = 2 * 89_478_485  # twice Pillow's MAX_IMAGE_PIXELS, where Pillow itself refuses
 MAX_BYTES = 2**28  # of one encoded image: an uncompressed photograph of 89 megapixels
 MAX_PIXELS_PER_BYTE = 1000  # JPEG at its lowest quality stays below 400
+MAX_EXPANSION = 200  # of an archive or a table: photographs do not compress so well
 UNSUSPECTED_PIXELS = 2**24
 
 UPRIGHT, STORED = "upright", "stored"
@@ -80,16 +83,33 @@ def decode(content: bytes, orientation: str = UPRIGHT) -> Pixels:
     """
     if not content:
         raise BadImage("empty file")
-    if len(content) > MAX_BYTES:
+    check_size(len(content))
+    with decoding(), pillow_is_quiet(), PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
+        pixels = image.width * image.height
+        if pixels > max(UNSUSPECTED_PIXELS, MAX_PIXELS_PER_BYTE * len(content)):
+            raise BadImage(
+                f"{image.width}×{image.height} pixels in {len(content)} bytes: taken for a decompression bomb"
+            )
+        return from_pil(image, orientation)
+
+
+def check_size(size: int) -> None:
+    """Raise BadImage if a file has more bytes than one image can need."""
+    if size > MAX_BYTES:
         raise BadImage(f"file of more than {MAX_BYTES >> 20} MiB")
+
+
+def check_expansion(size: int, compressed: int, unsuspected: int | None = None) -> None:
+    """Raise BadImage if so many bytes, and more than ``unsuspected`` (MAX_BYTES), come from so few."""
+    if size > (unsuspected or MAX_BYTES) and size > MAX_EXPANSION * compressed:
+        raise BadImage(f"expands by more than {MAX_EXPANSION} times: taken for a decompression bomb")
+
+
+@contextmanager
+def decoding() -> Iterator[None]:
+    """Turn whatever Pillow raises into BadImage."""
     try:
-        with pillow_is_quiet(), PIL.Image.open(io.BytesIO(content), formats=_formats()) as image:
-            pixels = image.width * image.height
-            if pixels > max(UNSUSPECTED_PIXELS, MAX_PIXELS_PER_BYTE * len(content)):
-                raise BadImage(
-                    f"{image.width}×{image.height} pixels in {len(content)} bytes: taken for a decompression bomb"
-                )
-            return from_pil(image, orientation)
+        yield
     except BadImage:
         raise
     except PIL.UnidentifiedImageError:
@@ -115,13 +135,9 @@ def lies(content: bytes) -> bool:
         return False
 
 
+@pillow_is_quiet()
 def from_pil(image: PIL.Image.Image, orientation: str = UPRIGHT) -> Pixels:
     """A Pillow image of any mode as uint8 H×W×3 RGB. Raises BadImage if the mode has no white level."""
-    with pillow_is_quiet():
-        return _from_pil(image, orientation)
-
-
-def _from_pil(image: PIL.Image.Image, orientation: str) -> Pixels:
     width, height = image.size
     if width < 1 or height < 1:
         raise BadImage(f"no pixels: {width}×{height}")

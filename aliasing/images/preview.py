@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from aliasing.errors import InputError
+from aliasing.errors import InputError, first_line
 from aliasing.provenance import write_bytes
 
 LARGEST = 256  # pixels of the longer side; larger pictures are averaged down
@@ -17,16 +17,10 @@ _LOSSLESS = 64  # a picture this small is enlarged when shown, which would make 
 
 
 def write_preview(path: Path, pixels: npt.NDArray[Any], largest: int = LARGEST) -> None:
-    """Write a picture as WebP or PNG (by the path's suffix), completely or not at all.
+    """Write a picture H×W or H×W×3 in 0…255, rounded and clipped, completely or not at all.
 
-    Parameters
-    ----------
-    path : Path
-        ``….webp`` for photographs (lossy, except for the smallest), ``….png`` for what must stay exact.
-    pixels : array (H, W) or (H, W, 3)
-        0…255; rounded and clipped.
-    largest : int
-        The longer side is averaged down to this.
+    By its suffix it becomes WebP, for photographs (lossy, except for the smallest), or PNG, for what must stay exact. A
+    longer side than ``largest`` is averaged down to it.
 
     Examples
     --------
@@ -64,8 +58,8 @@ def open_preview(folder: Path, name: str) -> tuple[PIL.Image.Image, bytes]:
         content = path.read_bytes()
         picture = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
         picture.load()
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is not a picture ({str(error).splitlines()[0]}); measure again") from None
+        raise InputError(f"{path} is not a picture ({first_line(error)}); measure again") from None
     return picture, content

@@ -21,10 +21,7 @@ Undo = Callable[[], None]
 class WhileAnyone:
     """A setting of the process that holds while any thread is inside, and is undone when the last one leaves.
 
-    Parameters
-    ----------
-    begin : callable
-        Makes the setting, and returns the function that undoes it.
+    ``begin`` makes the setting, and returns the function that undoes it.
 
     Examples
     --------

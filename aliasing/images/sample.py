@@ -10,19 +10,9 @@ from aliasing.images.folders import media_entry
 
 # The photographs among scikit-image's pictures, with one of the stereo pair (motorcycle).
 SAMPLE = (
-    "astronaut.png",
-    "brick.png",
-    "camera.png",
-    "chelsea.png",
-    "coffee.png",
-    "coins.png",
-    "grass.png",
-    "gravel.png",
-    "hubble_deep_field.jpg",
-    "moon.png",
-    "motorcycle_left.png",
-    "rocket.jpg",
-)
+    "astronaut.png", "brick.png", "camera.png", "chelsea.png", "coffee.png", "coins.png", "grass.png", "gravel.png",
+    "hubble_deep_field.jpg", "moon.png", "motorcycle_left.png", "rocket.jpg",
+)  # fmt: skip
 
 
 def read(spec: Any, path: Path | None) -> ImageSource | None:

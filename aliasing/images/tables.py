@@ -14,6 +14,7 @@ from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, one_line
 from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry
 from aliasing.images.labels import SPLITS
+from aliasing.images.pixels import BadImage, check_expansion
 
 _BUFFER = 2**20  # bytes of a column chunk that are read at once; without it, Arrow reads the whole chunk
 _UNSUSPECTED = 2**24  # bytes of a row group; images are compressed already, so a small file cannot hold more
@@ -42,9 +43,7 @@ def parquet_source(paths: list[Path]) -> ImageSource:
     where = f"Parquet file {paths[0]}" if len(paths) == 1 else f"{len(paths)} Parquet files in {paths[0].parent}"
     origin = f"labels from its column {label}" if label else "unlabelled"
     return ImageSource(
-        f"{where}, {origin}",
-        lambda: (entry for path in paths for entry in _entries(path, image, label)),
-        class_names,
+        f"{where}, {origin}", lambda: (entry for path in paths for entry in _entries(path, image, label)), class_names
     )
 
 
@@ -69,9 +68,9 @@ def _check(path: Path) -> None:
     try:
         with _open(path) as file:
             for group in range(file.metadata.num_row_groups):
-                size = file.metadata.row_group(group).total_byte_size
-                if size > _UNSUSPECTED and size > 200 * path.stat().st_size:
-                    raise InputError(f"{path} expands by more than 200 times: taken for a decompression bomb")
+                check_expansion(file.metadata.row_group(group).total_byte_size, path.stat().st_size, _UNSUSPECTED)
+    except BadImage as error:
+        raise InputError(f"{path} {error}") from error
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path} is not a readable Parquet file: {one_line(str(error))}") from error
 

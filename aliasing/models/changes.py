@@ -7,39 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aliasing.errors import UsageError
+from aliasing.errors import UsageError, first_line
 from aliasing.fitting import Size
-from aliasing.models.checkpoints import first_line
 from aliasing.models.classifier import Classifier, read_size
 from aliasing.registry import did_you_mean
 from aliasing.sites.trace import on_trial
 
 CHANGES = (
-    "input_size",
-    "mean",
-    "std",
-    "interpolation",
-    "resize_size",
-    "crop_mode",
-    "crop_share",
-    "labels",
-    "scale",
-    "name",
-)
-
-
+    "input_size", "mean", "std", "interpolation", "resize_size", "crop_mode", "crop_share", "labels", "scale", "name",
+)  # fmt: skip
 # How the notes on preprocessing begin; notes on what was changed are dropped.
 ASSUMED = "no preprocessing was given"
 BUILT = "built for an input of"
 EVALUATED = "evaluated at the input size"
 BORDER = "the view has a black border: a crop share"
 _GREY = "one channel: the network is shown the luma"
-_STALE = {
-    "input_size": (BUILT, EVALUATED),
-    "resize_size": (BORDER,),
-    "crop_share": (BORDER,),
-    "mean": (_GREY,),
-}
+_STALE = {"input_size": (BUILT, EVALUATED), "resize_size": (BORDER,), "crop_share": (BORDER,), "mean": (_GREY,)}
 _ASSUMABLE = ("input_size", "mean", "std", "interpolation")
 
 
@@ -54,7 +37,8 @@ def require_known(changes: dict[str, Any]) -> None:
     """
     for name in changes:
         if name not in CHANGES:
-            raise UsageError(f"load_model has no {name!r}{did_you_mean(name, CHANGES) or f'; it has {_listed()}'}")
+            hint = did_you_mean(name, CHANGES) or f"; it has {', '.join(CHANGES)}"
+            raise UsageError(f"load_model has no {name!r}{hint}")
     if {"resize_size", "crop_share"} <= set(changes):
         raise UsageError("load_model: resize_size and crop_share mean the same; give only one of them")
 
@@ -88,10 +72,7 @@ def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier
 def try_out(classifier: Classifier, labels_given: bool = False) -> Classifier:
     """The network, having answered one image; labels that do not fit its answer are refused or, if not given, left out.
 
-    Raises
-    ------
-    UsageError
-        If it does not answer one image of its size with one tensor.
+    Raises UsageError if it does not answer one image of its size with one tensor.
     """
     classes = _answer(classifier)
     # One logit tells two classes apart.
@@ -129,8 +110,8 @@ def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
 
 def _answer(classifier: Classifier) -> int | None:
     """Check that the network answers blank images with one row each; the number of values in a row, if any."""
-    # An exported program may only accept batches of one size.
-    for count in (1, 2) if isinstance(classifier.module, torch.fx.GraphModule) else (1,):
+    is_exported = isinstance(classifier.module, torch.fx.GraphModule)
+    for count in (1, 2) if is_exported else (1,):  # an exported program may only accept batches of one size
         images = classifier.blank(count)
         try:
             with on_trial(classifier.module) as module:
@@ -139,16 +120,11 @@ def _answer(classifier: Classifier) -> int | None:
             raise UsageError(f"{classifier.name} calls sys.exit({error}) when it is shown an image") from error
         except Exception as error:  # whatever the user's own code raises
             shape = "×".join(map(str, images.shape))
-            if isinstance(classifier.module, torch.fx.GraphModule):
+            mend = "state its input: load_model(network, input_size=…, mean=…, std=…), for one channel mean=(0.5,)"
+            if is_exported:
                 mend = "export it with a batch of any size: dynamic_shapes=({0: torch.export.Dim.AUTO},)"
-            else:
-                mend = "state its input: load_model(network, input_size=…, mean=…, std=…), for one channel mean=(0.5,)"
             raise UsageError(f"{classifier.name} does not take {shape} ({first_line(error)}); {mend}") from error
         if not isinstance(answer, Tensor) or answer.ndim < 1 or len(answer) != count:
             found = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
             raise UsageError(f"{classifier.name} answers one image with {found}; expected a tensor 1×classes")
     return None if answer.ndim > 2 else answer.reshape(count, -1).shape[1]
-
-
-def _listed() -> str:
-    return ", ".join(CHANGES)

@@ -20,20 +20,11 @@ import torch
 from torch import Tensor, nn
 
 from aliasing.downsample.operator import without_operators
-from aliasing.errors import InputError, one_line
+from aliasing.errors import InputError, first_line, one_line
+from aliasing.models.classifier import Classifier
 
 # Where training scripts put the weights inside a checkpoint.
-_WRAPPERS = (
-    "state_dict",
-    "model_state_dict",
-    "model",
-    "net",
-    "network",
-    "module",
-    "params",
-    "weights",
-    "shadow",
-)
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params", "weights", "shadow")
 # Averages over training, meant for evaluation: model_ema, state_dict_ema, ema_state_dict, swa_model …
 _AVERAGED = re.compile(r"(?<![a-z])(ema|swa|averaged?)(?![a-z])", re.IGNORECASE)
 # The prefixes that wrappers put before parameters' names: DataParallel and AveragedModel, Lightning, torch.compile.
@@ -52,12 +43,9 @@ class Checkpoint:
 
     Attributes
     ----------
-    tensors : dict of Tensor
-        By their names.
-    source : str
-        The file, and the part of it if it holds several, for messages.
-    notes : tuple of str
-        What a reader of a result should know about the file.
+    tensors : by their names.
+    source : the file, and the part of it if it holds several, for messages.
+    notes : what a reader of a result should know about the file.
     """
 
     tensors: dict[str, Tensor]
@@ -69,12 +57,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Read the state_dict in a ``.pth``, ``.pt`` or ``.safetensors`` file, whatever it is wrapped in.
 
     If the file holds averaged weights, these are read, because they are meant for evaluation; the notes say so. Names
-    are those in the file.
-
-    Raises
-    ------
-    InputError
-        If the file does not exist, cannot be read, is not a checkpoint, or would have to execute code.
+    are those in the file. Raises InputError if the file does not exist, cannot be read, is not a checkpoint, or would
+    have to execute code.
     """
     content: Any = _read_content(path)
     taken, notes = list[str](), list[str]()
@@ -129,12 +113,8 @@ def strip_prefix(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> Checkpoin
     """Take the weights under the one prefix after which the file has all names of the architecture's own weights.
 
     Anything else in the file (a criterion's weight, a metric's buffer) is left out, with a note. If the file uses older
-    names of the architecture, the prefix is the one after which most of its names are found.
-
-    Raises
-    ------
-    InputError
-        If several prefixes hold the whole architecture, and none is that of averaged weights.
+    names of the architecture, the prefix is the one after which most of its names are found. Raises InputError if
+    several prefixes hold the whole architecture, and none is that of averaged weights.
 
     Examples
     --------
@@ -179,11 +159,9 @@ def strip_prefix(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> Checkpoin
 def _wrapped(names: Iterable[str]) -> str:
     """The usual prefixes that all names have, joined."""
     names, prefix = list(names), ""
-    while True:
-        longer = [prefix + usual for usual in _PREFIXES if all(name.startswith(prefix + usual) for name in names)]
-        if not longer:
-            return prefix
-        prefix = longer[0]
+    while longer := [usual for usual in _PREFIXES if all(name.startswith(prefix + usual) for name in names)]:
+        prefix += longer[0]
+    return prefix
 
 
 def classes_in(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> int | None:
@@ -201,20 +179,18 @@ def classes_in(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> int | None:
     ]
     if not others or any(not a or not b or a[1:] != b[1:] for a, b in others):
         return None
-    if any(tensor.numel() * tensor.element_size() > _stored(tensor) for tensor in checkpoint.tensors.values()):
+    if any(t.numel() * t.element_size() > t.untyped_storage().nbytes() for t in checkpoint.tensors.values()):
         return None  # a single stored number that claims to be a head with 2⁴⁰ classes
     before, after = ({shape[0] for shape in shapes} for shapes in zip(*others, strict=True))
     return after.pop() if len(before) == len(after) == 1 else None
 
 
-def _stored(tensor: Tensor) -> int:
-    """The bytes of a tensor in memory, fewer than those of its elements if they overlap."""
-    return tensor.untyped_storage().nbytes()
-
-
-def class_note(classes: int, checkpoint: Checkpoint) -> str:
-    """The note on a network whose number of classes was taken from a file."""
-    return f"{classes} classes, as in {checkpoint.source}; their names are not known (give labels=…)"
+def with_notes(classifier: Classifier, checkpoint: Checkpoint, classes: int | None) -> Classifier:
+    """The classifier with the notes on its file; without labels if the number of classes was taken from it."""
+    notes = classifier.notes
+    if classes is not None:
+        notes += (f"{classes} classes, as in {checkpoint.source}; their names are not known (give labels=…)",)
+    return replace(classifier, labels=classifier.labels if classes is None else None, notes=notes + checkpoint.notes)
 
 
 def rename(checkpoint: Checkpoint, name: Callable[[str], str | None]) -> Checkpoint:
@@ -271,11 +247,6 @@ def _of_the_wrong_kind(module: nn.Module, state_dict: Mapping[str, Tensor]) -> l
     ]
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message."""
-    return one_line((str(error).splitlines() or [type(error).__name__])[0])[:_LONGEST]
-
-
 def _is_counter(key: str) -> bool:
     """Whether it is batch normalisation's count of training steps, which old checkpoints lack and inference ignores."""
     return key.endswith("num_batches_tracked")
@@ -283,12 +254,11 @@ def _is_counter(key: str) -> bool:
 
 def _read_content(path: Path) -> Any:
     """The content of the file, read according to its name or its first bytes."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; expected a .pth, .pt or .safetensors file")
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if not path.is_file():
-        raise InputError(f"{path}: is not a regular file; expected a .pth, .pt or .safetensors file")
+        what = "a folder" if path.is_dir() else "not a regular file"
+        raise InputError(f"{path}: is {what}; expected a .pth, .pt or .safetensors file")
     try:
         with path.open("rb") as file:
             start = file.read(16)

@@ -8,6 +8,7 @@ normalises it. A network with one channel sees the luma (ITU-R BT.601, as in Pil
 import hashlib
 import operator
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -98,12 +99,9 @@ class Classifier:
     scale: str | None = None
 
     def __post_init__(self) -> None:
-        for choice, value, known in (
-            ("interpolation", self.interpolation, INTERPOLATIONS),
-            ("crop_mode", self.crop_mode, tuple(CROP_MODES)),
-        ):
-            if value not in known:
-                raise UsageError(f"{self.name}: {choice} {value!r}; expected {', '.join(known)}")
+        for choice, known in (("interpolation", INTERPOLATIONS), ("crop_mode", tuple(CROP_MODES))):
+            if getattr(self, choice) not in known:
+                raise UsageError(f"{self.name}: {choice} {getattr(self, choice)!r}; expected {', '.join(known)}")
         for side in ("input_size", "resize_size"):
             object.__setattr__(self, side, one_number(read_size(self.name, side, getattr(self, side))))
         for view, resized in zip(self.view_size, self.resized_size, strict=True):
@@ -112,11 +110,11 @@ class Classifier:
                     f"{self.name}: input_size {self.input_size} and resize_size {self.resize_size}; "
                     "expected 1 <= input_size <= resize_size (a crop_share above 1 leaves a black border)"
                 )
-        mean, std = (_read_channels(self.name, name, getattr(self, name)) for name in ("mean", "std"))
-        if len(mean) != len(std) or min(std) <= 0:
-            raise UsageError(f"{self.name}: mean {mean} and std {std}; expected as many of each, std positive")
-        object.__setattr__(self, "mean", mean)
-        object.__setattr__(self, "std", std)
+        for numbers in ("mean", "std"):
+            object.__setattr__(self, numbers, _read_channels(self.name, numbers, getattr(self, numbers)))
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            told = f"mean {self.mean} and std {self.std}"
+            raise UsageError(f"{self.name}: {told}; expected as many of each, std positive")
 
     @classmethod
     def of(
@@ -171,6 +169,11 @@ class Classifier:
         return next(parameters, torch.float32)
 
     @property
+    def device(self) -> torch.device:
+        """The device of the network's first parameter."""
+        return next(self.module.parameters(), torch.zeros(())).device
+
+    @property
     def weights(self) -> dict[str, str]:
         """The weights' ``source`` and ``version``, and the current ``sha256`` of the state_dict."""
         return {**self.origin, "sha256": fingerprint(self.module)}
@@ -220,8 +223,7 @@ class Classifier:
 
     def blank(self, count: int = 1) -> Tensor:
         """Zeros N×C×H×W with the dtype and on the device of the network's weights."""
-        device = next(self.module.parameters(), torch.zeros(())).device
-        return torch.zeros(count, self.channels, *self.view_size, device=device, dtype=self.dtype)
+        return torch.zeros(count, self.channels, *self.view_size, device=self.device, dtype=self.dtype)
 
     def preprocess(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Turn a photograph into the view that the network was meant to see.
@@ -278,24 +280,21 @@ def two_numbers(size: int | Size) -> Size:
 def read_size(name: str, what: str, given: Any) -> Size:
     """Read a size: a whole number, or two in a tuple or list."""
     sides = given if isinstance(given, Sequence) and not isinstance(given, str) else (given, given)
-    try:
-        height, width = (operator.index(side) for side in sides)
-    except (TypeError, ValueError):
-        expected = "the side of a square in pixels or (height, width)"
-        raise UsageError(f"{name}: {what} {given!r}; expected {expected}") from None
-    return height, width
+    with suppress(TypeError, ValueError):
+        height, width = map(operator.index, sides)
+        return height, width
+    expected = "the side of a square in pixels or (height, width)"
+    raise UsageError(f"{name}: {what} {given!r}; expected {expected}")
 
 
 def _read_channels(name: str, what: str, given: Any) -> tuple[float, ...]:
     """One number for each channel."""
-    try:
-        numbers = tuple(float(number) for number in given)
-    except (TypeError, ValueError):
-        numbers = ()
-    if len(numbers) not in (1, 3):
-        expected = "a tuple of three numbers, or of one for a network of one channel"
-        raise UsageError(f"{name}: {what} {given!r}; expected {expected}")
-    return numbers
+    with suppress(TypeError, ValueError):
+        numbers = tuple(map(float, given))
+        if len(numbers) in (1, 3):
+            return numbers
+    expected = "a tuple of three numbers, or of one for a network of one channel"
+    raise UsageError(f"{name}: {what} {given!r}; expected {expected}")
 
 
 def _luma(views: Tensor) -> Tensor:
@@ -332,13 +331,6 @@ def plain_bytes(tensor: Tensor) -> memoryview:
         return plain.contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def weight_notes(module: nn.Module) -> tuple[str, ...]:
-    """A note if any weights are NaN or infinite."""
-    tensors = {key: value for key, value in module.state_dict().items() if isinstance(value, Tensor)}
-    bad = [key for key, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
-    return (f"NaN or infinite weights in {len(bad)} of {len(tensors)} tensors, {bad[0]} first",) if bad else ()
-
-
 def require_weights(module: nn.Module, name: str) -> None:
     """Refuse a network whose weights do not exist yet (lazy layers, the meta device)."""
     for key, value in [*module.named_parameters(), *module.named_buffers()]:
@@ -347,10 +339,13 @@ def require_weights(module: nn.Module, name: str) -> None:
 
 
 def record_weights(classifier: Classifier, source: str, release: str = "unversioned") -> Classifier:
-    """Record in the classifier where its weights come from, and what is wrong with them."""
+    """Record in the classifier where its weights come from, and a note if any of them are NaN or infinite."""
+    tensors = {key: value for key, value in classifier.module.state_dict().items() if isinstance(value, Tensor)}
+    bad = [key for key, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]
+    notes = (f"NaN or infinite weights in {len(bad)} of {len(tensors)} tensors, {bad[0]} first",) if bad else ()
     kept = {key: value for key, value in classifier.origin.items() if key in ("name", "steps", "root")}
     origin = {"source": source, "version": release, **kept}
-    return replace(classifier, origin=origin, notes=classifier.notes + weight_notes(classifier.module))
+    return replace(classifier, origin=origin, notes=classifier.notes + notes)
 
 
 def retrained(classifier: Classifier, module: nn.Module, how: str, note: str) -> Classifier:

@@ -45,7 +45,7 @@ def fetch(url: str, name: str) -> Path:
         return path
     status = _await_answer(url, name)
     if status >= 400:
-        raise InputError(f"the weights of {name} are not here, and {url} answers {status}; {_remedy(url, name)}")
+        raise _missing(name, url, f"{url} answers {status}")
     try:
         _download(url, path)
     except (OSError, http.client.HTTPException) as error:
@@ -74,7 +74,7 @@ def fetch_hub_file(repository: str, filename: str | None, name: str) -> Path:
     for file in (filename,) if filename else _HUB_FILES:
         url = huggingface_hub.hf_hub_url(repository, file)
         if huggingface_hub.constants.HF_HUB_OFFLINE:
-            raise InputError(f"the weights of {name} are not here, and HF_HUB_OFFLINE is set; {_remedy(url, name)}")
+            raise _missing(name, url, "HF_HUB_OFFLINE is set")
         status = _await_answer(url, name)
         if status < 400:
             try:
@@ -84,7 +84,11 @@ def fetch_hub_file(repository: str, filename: str | None, name: str) -> Path:
                 raise InputError(
                     f"the download of {name} failed ({reason}); try again, or {_remedy(url, name)}"
                 ) from error
-    raise InputError(f"the weights of {name} are not here, and {url} answers {status}; {_remedy(url, name)}")
+    raise _missing(name, url, f"{url} answers {status}")
+
+
+def _missing(name: str, url: str, why: str) -> InputError:
+    return InputError(f"the weights of {name} are not here, and {why}; {_remedy(url, name)}")
 
 
 def _remedy(url: str, name: str) -> str:
@@ -116,10 +120,7 @@ def _await_answer(url: str, name: str) -> int:
     answer = answers[0] if answers else TimeoutError(f"nothing within {ANSWER_SECONDS:g} s")
     if isinstance(answer, Exception):
         reason = getattr(answer, "reason", answer)
-        raise InputError(
-            f"the weights of {name} are not here, and {urlsplit(url).hostname} does not answer ({reason}); "
-            f"{_remedy(url, name)}"
-        )
+        raise _missing(name, url, f"{urlsplit(url).hostname} does not answer ({reason})")
     return answer
 
 

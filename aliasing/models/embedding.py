@@ -24,8 +24,11 @@ def penultimate_layer(classifier: Classifier) -> str | None:
         linear = {name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)}
         with seen(module, linear, lambda name, call, args, output: outputs.__setitem__(name, output)):
             answer = module(classifier.blank())
-    # Flatten, Identity and Dropout after the layer return the same memory.
-    return next((name for name, output in outputs.items() if _is_same_memory(output, answer)), None)
+    for name, output in outputs.items():
+        # Flatten, Identity and Dropout after the layer return the same memory.
+        if output.data_ptr() == answer.data_ptr() and output.numel() == answer.numel():
+            return name
+    return None
 
 
 def penultimate_features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
@@ -54,10 +57,6 @@ def penultimate_features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
         return _pool(inputs[-1])
 
     return features
-
-
-def _is_same_memory(output: Tensor, answer: Tensor) -> bool:
-    return output.data_ptr() == answer.data_ptr() and output.numel() == answer.numel()
 
 
 def _pool(features: Tensor) -> Tensor:

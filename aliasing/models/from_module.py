@@ -14,15 +14,15 @@ from typing import Any
 
 from torch import nn
 
-from aliasing.errors import UsageError
-from aliasing.fitting import Size
+from aliasing.errors import UsageError, first_line
 from aliasing.models import from_timm
 from aliasing.models.changes import ASSUMED, apply_changes, for_one_channel, try_out
-from aliasing.models.checkpoints import Checkpoint, first_line, load_weights, strip_prefix
+from aliasing.models.checkpoints import Checkpoint, load_weights, strip_prefix
 from aliasing.models.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier, record_weights, require_weights
 from aliasing.models.declared import built_for, channels_of
 from aliasing.models.source import Source
-from aliasing.sites.trace import on_trial
+from aliasing.sites.trace import runs
+from aliasing.tables import pair
 
 _SIDE, _SHARE = 224, 224 / 256
 
@@ -64,7 +64,7 @@ def adopt(module: nn.Module, name: str) -> Classifier:
     require_weights(module, name)
     describe = from_timm.describe if getattr(module, "pretrained_cfg", None) else _assume
     classifier = describe(module, name, channels=3)
-    if channels_of(module) == 1 and not _takes(classifier):
+    if channels_of(module) == 1 and not runs(module, classifier.blank()):
         return describe(module, name, channels=1)
     return classifier
 
@@ -73,26 +73,12 @@ def _assume(module: nn.Module, name: str, channels: int) -> Classifier:
     """ImageNet's preprocessing, at the size for which the network says it was built, otherwise at 224 pixels."""
     size = built_for(module) or (_SIDE, _SIDE)
     resized = math.floor(size[0] / _SHARE), math.floor(size[1] / _SHARE)
-    notes = [f"{ASSUMED}: ImageNet's was assumed ({_pixels(resized)}, centre {_pixels(size)}, bilinear)"]
+    notes = [f"{ASSUMED}: ImageNet's was assumed ({pair(resized)}, centre {pair(size)}, bilinear)"]
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if channels == 1:
         mean, std, note = for_one_channel(mean, std)
         notes.append(note)
     return Classifier(module, name, size, mean, std, "bilinear", resized, _SHARE, notes=tuple(notes))
-
-
-def _pixels(size: Size) -> str:
-    return str(size[0]) if size[0] == size[1] else f"{size[0]}×{size[1]}"
-
-
-def _takes(classifier: Classifier) -> bool:
-    """Whether the network runs on the input that it would be shown."""
-    try:
-        with on_trial(classifier.module) as module:
-            module(classifier.blank())
-    except Exception:  # whatever the user's own code raises
-        return False
-    return True
 
 
 def _build(name: str) -> Classifier:

@@ -27,13 +27,7 @@ def available() -> Iterator[AvailableModel]:
 
 
 def load(name: str, **changes: Any) -> Classifier:
-    """Load a network from its installed package.
-
-    Raises
-    ------
-    InputError
-        If the package is not installed.
-    """
+    """Load a network from its installed package; InputError if it is not installed."""
     _check(name)
     release = _version(name)
     if release is None:

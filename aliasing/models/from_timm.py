@@ -6,7 +6,6 @@ input size for testing, ``timm:resnet50.a1_in1k@test`` is the network at that si
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,17 +17,16 @@ from timm.data.imagenet_info import ImageNetInfo, infer_imagenet_subset
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, first_line
 from aliasing.models.changes import BORDER, BUILT, EVALUATED, apply_changes, for_one_channel, size_of
 from aliasing.models.checkpoints import (
     Checkpoint,
-    class_note,
     classes_in,
     differences,
-    first_line,
     load_weights,
     read_checkpoint,
     strip_prefix,
+    with_notes,
 )
 from aliasing.models.classifier import Classifier, one_number, record_weights
 from aliasing.models.declared import built_for
@@ -75,8 +73,7 @@ def load(name: str, **changes: Any) -> Classifier:
 
 def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
     """Build the architecture with these weights, and the preprocessing of the published ones of that name."""
-    size = size_of(changes)
-    config = _resolve(name)
+    config, size = _resolve(name), size_of(changes)
     options: dict[str, Any] = {"img_size": one_number(size)} if size is not None and config.fixed_input_size else {}
     full_name = _canonical(config)
     module = _build(full_name, **options)
@@ -90,9 +87,7 @@ def assemble(name: str, checkpoint: Checkpoint, **changes: Any) -> Classifier:
     else:
         load_weights(module, checkpoint)
     classifier = describe(module.eval(), f"timm:{full_name}{TEST if name.endswith(TEST) else ''}")
-    if classes is not None:
-        classifier = replace(classifier, labels=None, notes=(*classifier.notes, class_note(classes, checkpoint)))
-    return apply_changes(replace(classifier, notes=classifier.notes + checkpoint.notes), changes)
+    return apply_changes(with_notes(classifier, checkpoint, classes), changes)
 
 
 def _build(full_name: str, **options: Any) -> nn.Module:
@@ -130,15 +125,12 @@ def _convert(full_name: str, initial: nn.Module, checkpoint: Checkpoint, options
     for key, value in module.state_dict().items():
         given = checkpoint.tensors.get(key)
         is_given = given is not None and given.shape == value.shape and torch.equal(given, value)
-        if torch.equal(value, before[key]) and not _is_constant(value) and not is_given:
+        is_constant = bool((value == value.flatten()[:1]).all())
+        if torch.equal(value, before[key]) and not is_constant and not is_given:
             raise InputError(f"{checkpoint.source} does not fit timm:{full_name}: {reason}")
     # A second copy of the weights, which every deep copy of the network would copy too.
     del module.pretrained_cfg["state_dict"]  # type: ignore[operator,union-attr]
     return module
-
-
-def _is_constant(tensor: Tensor) -> bool:
-    return bool((tensor == tensor.flatten()[:1]).all())
 
 
 def describe(module: nn.Module, name: str, channels: int | None = None) -> Classifier:
@@ -191,12 +183,13 @@ def describe(module: nn.Module, name: str, channels: int | None = None) -> Class
 def _note_other_size(data: dict[str, Any], other: dict[str, Any], is_test: bool, name: str) -> str:
     """A note on which of two published input sizes is used, and how to ask for the other."""
 
-    def of(config: dict[str, Any]) -> str:
-        return f"{config['input_size'][1]}×{config['input_size'][2]} pixels (crop share {config['crop_pct']:g})"
-
+    used, unused = (
+        f"{config['input_size'][1]}×{config['input_size'][2]} pixels (crop share {config['crop_pct']:g})"
+        for config in (data, other)
+    )
     if is_test:
-        return f"{EVALUATED} that timm publishes for testing, {of(data)}; it was trained at {of(other)}"
-    return f"{EVALUATED} of its training, {of(data)}; for testing timm has {of(other)}: {name}{TEST}"
+        return f"{EVALUATED} that timm publishes for testing, {used}; it was trained at {unused}"
+    return f"{EVALUATED} of its training, {used}; for testing timm has {unused}: {name}{TEST}"
 
 
 def _resolve(name: str) -> PretrainedCfg:

@@ -5,7 +5,6 @@ Without a suffix they have the V1 weights, which the papers measured.
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -16,12 +15,12 @@ from aliasing.errors import UsageError
 from aliasing.models.changes import apply_changes
 from aliasing.models.checkpoints import (
     Checkpoint,
-    class_note,
     classes_in,
     load_weights,
     read_checkpoint,
     rename,
     strip_prefix,
+    with_notes,
 )
 from aliasing.models.classifier import Classifier, record_weights
 from aliasing.models.downloads import cached_file, fetch
@@ -30,10 +29,8 @@ from aliasing.registry import did_you_mean
 
 _FIRST = "IMAGENET1K_V1"
 # These two rescale their inputs themselves and have auxiliary heads that only training uses.
-_BUILD_OPTIONS = {
-    "googlenet": {"transform_input": True, "aux_logits": False, "init_weights": False},
-    "inception_v3": {"transform_input": True, "aux_logits": False, "init_weights": False},
-}
+_WITHOUT_HEADS = {"transform_input": True, "aux_logits": False, "init_weights": False}
+_BUILD_OPTIONS = {"googlenet": _WITHOUT_HEADS, "inception_v3": _WITHOUT_HEADS}
 _AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 # The published DenseNets still use the names of an older torch, "denselayer1.norm.1.weight".
 _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)$")
@@ -98,10 +95,7 @@ def _load_state(architecture: str, weights: Any, checkpoint: Checkpoint) -> Clas
     if classes is not None:
         module = torchvision.models.get_model(architecture, weights=None, num_classes=classes, **options)
     load_weights(module, checkpoint)
-    classifier = describe(module.eval(), architecture, weights)
-    if classes is not None:
-        classifier = replace(classifier, labels=None, notes=(class_note(classes, checkpoint),))
-    return replace(classifier, notes=classifier.notes + checkpoint.notes)
+    return with_notes(describe(module.eval(), architecture, weights), checkpoint, classes)
 
 
 def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:

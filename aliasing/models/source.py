@@ -12,8 +12,6 @@ from aliasing.kinds import SOURCES
 from aliasing.models.classifier import Classifier
 from aliasing.registry import did_you_mean
 
-__all__ = ["AvailableModel", "Source", "label_of", "split"]
-
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
@@ -23,12 +21,9 @@ class AvailableModel:
 
     Parameters
     ----------
-    name : str
-        The name for ``load_model``.
-    origin : str
-        The package or the URL of its weights.
-    installed : bool
-        Whether the weights are on this machine, so that loading needs no internet access.
+    name : the name for ``load_model``.
+    origin : the package or the URL of its weights.
+    installed : whether the weights are on this machine, so that loading needs no internet access.
     """
 
     name: str

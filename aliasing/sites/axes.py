@@ -13,8 +13,6 @@ from torch import Tensor
 
 from aliasing.sites.trace import Call, Recording, Value
 
-__all__ = ["Axes", "index_items", "slice_axes", "spatial_axes"]
-
 Axes = tuple[int, ...]
 
 _DIMENSIONS = re.compile(r"(?:conv|conv_transpose|pool|max_pool|avg_pool)(\d)d")

@@ -5,6 +5,7 @@ There is one rule per torch function, for one, two and three axes; it reads the 
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -17,11 +18,10 @@ from aliasing.sites.flow import ACTIVATIONS, SUMS
 from aliasing.sites.status import Status
 from aliasing.sites.trace import Call, Recording, Value
 
-__all__ = ["MAKES_SAMPLES", "Change", "changes", "each", "unpadded"]
-
 _BY_ITSELF = "by the network itself"
 _OTHER_DIMENSIONS = "only two-dimensional signals are treated"
 _BY_AN_INDEX = "its positions are picked by an index, and not by a step"
+_GAPS = "patches with gaps between them"
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Change:
 
     kind: str
     kernel: tuple[int, ...]
-    stride: tuple[Fraction, ...]
+    stride: tuple[int | Fraction, ...]
     status: Status = Status.SUBSAMPLES
     note: str = ""
     source: Value | None = None
@@ -73,8 +73,8 @@ def _change(call: Call, axes: Axes | None) -> Change | None:
     change: Change | None = None if along is None else along(call, axes)
     if change is None and call.name in _RULES:
         change = _RULES[call.name](call)
-    lost = change is not None and change.status in (Status.SUBSAMPLES, Status.UNSUPPORTED)
-    if change is not None and lost and len(change.stride) != 2:
+    is_lossy = change is not None and change.status in (Status.SUBSAMPLES, Status.UNSUPPORTED)
+    if change is not None and is_lossy and len(change.stride) != 2:
         return replace(change, status=Status.UNSUPPORTED, note=_OTHER_DIMENSIONS)
     return change
 
@@ -98,10 +98,6 @@ def _dims(call: Call) -> int:
     return int(named[1]) if named else len(call.signals[0].shape) - 2
 
 
-def _fractions(stride: tuple[int, ...]) -> tuple[Fraction, ...]:
-    return tuple(map(Fraction, stride))
-
-
 def _ratios(source: tuple[int, ...], output: tuple[int, ...]) -> tuple[Fraction, ...]:
     return tuple(Fraction(size, kept) for size, kept in zip(source, output, strict=True))
 
@@ -122,23 +118,24 @@ def _convolution(call: Call) -> Change | None:
     if not _subsamples(source, stride):
         return None
     if _takes_all(call, kernel, each(given["dilation"], len(kernel)), given["padding"]):
-        return Change("global convolution", kernel, _fractions(stride), Status.GLOBAL)
+        return Change("global convolution", kernel, stride, Status.GLOBAL)
     groups = given["groups"]
     channels = source.shape[-len(kernel) - 1]
     if groups == channels == weight.shape[0] and not weight.is_learned and not weight.is_signal:
-        return Change("blur pooling", kernel, _fractions(stride), Status.ANTI_ALIASED, _BY_ITSELF)
+        return Change("blur pooling", kernel, stride, Status.ANTI_ALIASED, _BY_ITSELF)
     depthwise = groups > 1 and weight.shape[1] == 1
-    return Change("depthwise convolution" if depthwise else "convolution", kernel, _fractions(stride))
+    return Change("depthwise convolution" if depthwise else "convolution", kernel, stride)
 
 
 def _transposed_convolution(call: Call) -> Change | None:
     given = call.arguments("input weight bias stride", stride=1)
-    kernel = tuple(given["weight"].shape[2:])
-    stride = each(given["stride"], len(kernel))
-    if max(stride) == 1:
-        return None
-    factors = tuple(Fraction(1, step) for step in stride)
-    return Change("transposed convolution", kernel, factors, Status.UPSAMPLING)
+    return _upsampling("transposed convolution", tuple(given["weight"].shape[2:]), given["stride"])
+
+
+def _upsampling(kind: str, kernel: tuple[int, ...], stride: Any) -> Change | None:
+    steps = each(stride, len(kernel))
+    factors = tuple(Fraction(1, step) for step in steps)
+    return None if max(steps) == 1 else Change(kind, kernel, factors, Status.UPSAMPLING)
 
 
 def _max_pooling(call: Call) -> Change | None:
@@ -146,8 +143,7 @@ def _max_pooling(call: Call) -> Change | None:
     change = _pooling(call, "max pooling", given)
     if change is None or not (given.get("return_indices") or "indices" in call.name):
         return change
-    note = "it returns indices, and those of a dense map differ"
-    return replace(change, status=Status.UNSUPPORTED, note=note)
+    return replace(change, status=Status.UNSUPPORTED, note="it returns indices, and those of a dense map differ")
 
 
 def _average_pooling(call: Call) -> Change | None:
@@ -166,7 +162,7 @@ def _stands_for_a_stride(call: Call, change: Change) -> bool:
     convolution (the shortcuts of ``resnet50d``), or after one without an activation (DenseNet), is ordinary pooling.
     """
     source = call.signals[0]
-    if _fractions(change.kernel) != change.stride or len(source.consumers) > 1 or source.producer is None:
+    if change.kernel != change.stride or len(source.consumers) > 1 or source.producer is None:
         return False
     producer = source.producer
     if re.fullmatch(r"max_pool\dd", producer.name):
@@ -190,8 +186,8 @@ def _pooling(call: Call, kind: str, given: dict[str, Any]) -> Change | None:
     if not _subsamples(call.signals[0], steps):
         return None
     if _takes_all(call, kernel, each(given["dilation"], dims), given["padding"]):
-        return Change(f"global {kind}", kernel, _fractions(steps), Status.GLOBAL)
-    return Change(kind, kernel, _fractions(steps))
+        return Change(f"global {kind}", kernel, steps, Status.GLOBAL)
+    return Change(kind, kernel, steps)
 
 
 def _subsamples(source: Value, steps: tuple[int, ...]) -> bool:
@@ -238,7 +234,7 @@ def _mean(call: Call) -> Change | None:
     if axes not in (list(range(2, rank)), list(range(1, rank - 1))) or max(source[axis] for axis in axes) == 1:
         return None
     kernel = tuple(source[axis] for axis in axes)
-    return Change("global pooling", kernel, _fractions(kernel), Status.GLOBAL)
+    return Change("global pooling", kernel, kernel, Status.GLOBAL)
 
 
 def _interpolation(call: Call) -> Change | None:
@@ -278,17 +274,13 @@ def _unfolding(call: Call) -> Change | None:
     if max(stride) == 1:
         return None
     if all(k >= s for k, s in zip(kernel, stride, strict=True)):
-        return Change("unfolding", kernel, _fractions(stride), Status.SPACE_TO_DEPTH)
-    return Change("unfolding", kernel, _fractions(stride), Status.UNSUPPORTED, "patches with gaps between them")
+        return Change("unfolding", kernel, stride, Status.SPACE_TO_DEPTH)
+    return Change("unfolding", kernel, stride, Status.UNSUPPORTED, _GAPS)
 
 
 def _folding(call: Call) -> Change | None:
     given = call.arguments("input output_size kernel_size dilation padding stride", stride=1)
-    stride = each(given["stride"], 2)
-    if max(stride) == 1:
-        return None
-    factors = tuple(Fraction(1, step) for step in stride)
-    return Change("folding", each(given["kernel_size"], 2), factors, Status.UPSAMPLING)
+    return _upsampling("folding", each(given["kernel_size"], 2), given["stride"])
 
 
 # --- calls that pick samples along axes, which may be spatial or channels -----------------------------------------
@@ -299,7 +291,7 @@ def _indexing(call: Call, axes: Axes | None) -> Change | None:
         return None
     steps = _steps(call, axes)
     if steps is not None:
-        return _along("slicing", {axis: Fraction(step) for axis, (_, step) in steps.items()}, call, axes)
+        return _along("slicing", {axis: step for axis, (_, step) in steps.items()}, call, axes)
     source, output = call.signals[0].shape, call.outputs[0].shape
     items = index_items(call.args[1], len(source))
     if axes is None or items is None or math.prod(output) >= math.prod(source):
@@ -312,8 +304,8 @@ def _indexing(call: Call, axes: Axes | None) -> Change | None:
         if not kept and max(_rank(items[axis]) for axis in picked) < len(picked):
             return None  # a list of points, such as a detector's key points, is not a map
         share = Fraction(math.prod(source), math.prod(output)) if not kept and len(picked) == 1 else None
-        return _along("indexing", {axis: share or Fraction(2) for axis in picked}, call, axes, _BY_AN_INDEX)
-    stepped = {axis: Fraction(items[axis].step or 1) for axis in axes if isinstance(items[axis], slice)}
+        return _along("indexing", dict.fromkeys(picked, share or 2), call, axes, _BY_AN_INDEX)
+    stepped = {axis: items[axis].step or 1 for axis in axes if isinstance(items[axis], slice)}
     if max(stepped.values(), default=1) > 1:
         return _along("slicing", stepped, call, axes, "its index picks single positions too")
     return None
@@ -341,19 +333,14 @@ def _windows(call: Call, axes: Axes | None) -> Change | None:
     axis = given["dimension"] % len(call.signals[0].shape)
     if axes is None or axis not in axes or given["step"] == 1:
         return None
-    step = {axis: Fraction(given["step"])}
-    if given["size"] >= given["step"]:
-        return _along("unfolding", step, call, axes, status=Status.SPACE_TO_DEPTH)
-    return _along("unfolding", step, call, axes, "patches with gaps between them")
+    change = _along("unfolding", {axis: given["step"]}, call, axes, _GAPS)
+    if change is not None and given["size"] >= given["step"]:
+        return replace(change, status=Status.SPACE_TO_DEPTH, note="")
+    return change
 
 
 def _along(
-    kind: str,
-    steps: dict[int, Fraction],
-    call: Call,
-    axes: Axes | None,
-    note: str = "",
-    status: Status | None = None,
+    kind: str, steps: Mapping[int, int | Fraction], call: Call, axes: Axes | None, note: str = ""
 ) -> Change | None:
     """A step along some of the spatial axes; a note says why it is not supported."""
     source = call.signals[0].shape
@@ -361,8 +348,8 @@ def _along(
     if max(steps.values(), default=1) <= 1:
         return None
     axes = axes or tuple(steps)  # two neighbours
-    status = status or (Status.UNSUPPORTED if note else Status.SUBSAMPLES)
-    stride = tuple(steps.get(axis, Fraction(1)) for axis in axes)
+    stride = tuple(steps.get(axis, 1) for axis in axes)
+    status = Status.UNSUPPORTED if note else Status.SUBSAMPLES
     return Change(kind, (1,) * len(axes), stride, status, note, known_axes=axes)
 
 
@@ -382,18 +369,12 @@ def _steps(call: Call, axes: Axes | None) -> dict[int, tuple[int, int]] | None:
         stepped = [axis for axis in stepped if axis in axes]
     elif len(source.shape) != 4 or stepped not in ([1, 2], [2, 3]):
         return None
-    if not stepped:
-        return None
     # Whole numbers, or tensors of one.
-    return {axis: (int(items[axis].start or 0), int(items[axis].step)) for axis in stepped}
+    return {axis: (int(items[axis].start or 0), int(items[axis].step)) for axis in stepped} or None
 
 
 # Described by their arguments and the spatial axes.
-_ALONG_AXES: dict[str, Any] = {
-    "__getitem__": _indexing,
-    "index_select": _index_select,
-    "unfold": _windows,
-}
+_ALONG_AXES: dict[str, Any] = {"__getitem__": _indexing, "index_select": _index_select, "unfold": _windows}
 _RULES: dict[str, Any] = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d", "_convolution"), _convolution),
     **{
@@ -447,7 +428,7 @@ def _slices_that_keep_every_sample(record: Recording, axes: dict[Value, Axes]) -
             step_of = dict(steps_of)
             along = axes.get(source) or tuple(step_of)
             stride = tuple(step_of.get(axis, 1) for axis in along)
-            change = Change("space to depth", stride, _fractions(stride), Status.SPACE_TO_DEPTH, known_axes=along)
+            change = Change("space to depth", stride, stride, Status.SPACE_TO_DEPTH, known_axes=along)
             first, *others = sorted(phases.values(), key=lambda call: call.index)
             found[first] = replace(change, is_site=len(steps_of) > 1)
             found.update(dict.fromkeys(others, replace(change, is_site=False)))
@@ -476,7 +457,7 @@ class _Reshapes:
             return None
         stride = self._stride(origin.shape, output.shape, keeps_channels=False)
         if stride is not None:
-            return Change("space to depth", stride, _fractions(stride), Status.SPACE_TO_DEPTH, source=origin)
+            return Change("space to depth", stride, stride, Status.SPACE_TO_DEPTH, source=origin)
         if len(output.shape) > 4:
             self._origin[output] = origin
         return None
@@ -494,7 +475,7 @@ class _Reshapes:
             return None
         note = "a pooling written as a reshape is not treated; torch's own pooling of the same cells is"
         kind = f"{call.name.strip('_')} of cells"
-        return Change(kind, stride, _fractions(stride), Status.UNSUPPORTED, note, origin)
+        return Change(kind, stride, stride, Status.UNSUPPORTED, note, origin)
 
     @staticmethod
     def _stride(before: tuple[int, ...], after: tuple[int, ...], *, keeps_channels: bool) -> tuple[int, int] | None:

@@ -1,12 +1,13 @@
 """Finding the downsampling sites in the record of a run."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.models.declared import built_for, channels_of
@@ -15,13 +16,11 @@ from aliasing.sites.change import MAKES_SAMPLES, Change, changes, unpadded
 from aliasing.sites.flow import follow
 from aliasing.sites.grid import Grid, grids
 from aliasing.sites.status import Status
-from aliasing.sites.trace import Call, Recording, Value, on_trial, record_calls
+from aliasing.sites.trace import Call, Recording, Value, record_calls, runs
 from aliasing.tables import pair, render
 
 if TYPE_CHECKING:
     from aliasing.models import Classifier
-
-__all__ = ["LocatedSite", "Site", "Sites", "Status", "find_sites", "locate", "named_sites", "probe_of", "table"]
 
 
 @dataclass(frozen=True)
@@ -149,19 +148,10 @@ def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Mo
     size = built_for(module) or usual
     parameter = next(module.parameters(), torch.zeros(()))
     probe = torch.zeros(1, channels_of(module), *size, device=parameter.device, dtype=parameter.dtype)
-    if probe.shape[1] != expected and not _runs(module, probe):
+    if probe.shape[1] != expected and not runs(module, probe):
         # Layers in front of the first convolution make its channels: a space-to-depth, a DCT.
         probe = probe.new_zeros(1, expected, *size)
     return module, probe
-
-
-def _runs(module: nn.Module, probe: Tensor) -> bool:
-    try:
-        with on_trial(module) as network:
-            network(probe)
-    except Exception:  # whatever the network raises
-        return False
-    return True
 
 
 def table(sites: Sequence[Site]) -> list[dict[str, str]]:
@@ -197,13 +187,12 @@ def locate(record: Recording) -> list[LocatedSite]:
         if change is None or not change.is_site:
             continue
         place = (call.module.name, call.name, ordinal)
-        if place in found:
-            known = found[place]
+        known = found.get(place)
+        if known is None:
+            found[place] = LocatedSite(_site(call, change, names, where), (call,), ordinal, change.axes)
+        else:
             site = replace(known.site, uses=known.site.uses + 1)
             found[place] = replace(known, site=site, calls=(*known.calls, call))
-        else:
-            site = _site(call, change, names, where)
-            found[place] = LocatedSite(site, (call,), ordinal, change.axes)
     return list(found.values())
 
 
@@ -246,12 +235,10 @@ def _site(call: Call, change: Change, own_calls: dict[int, int], where: dict[Val
 
 def _own_calls(record: Recording) -> dict[int, int]:
     """The number of calls that could be sites in each module call's own forward; one for a leaf module."""
-    count: dict[int, int] = {}
-    for call in record.calls:
-        count[id(call.module)] = count.get(id(call.module), 0) + (call.name in MAKES_SAMPLES)
+    count = Counter(id(call.module) for call in record.calls if call.name in MAKES_SAMPLES)
     for module_call in record.module_calls:
         if module_call.parent is not None:  # a module with modules inside is not a leaf
-            count[id(module_call.parent)] = count.get(id(module_call.parent), 0) + 2
+            count[id(module_call.parent)] += 2
     return count
 
 

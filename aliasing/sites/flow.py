@@ -10,8 +10,6 @@ from typing import Any
 
 from aliasing.sites.trace import Call, Value
 
-__all__ = ["ACTIVATIONS", "SUMS", "Continuation", "follow"]
-
 # fmt: off
 ACTIVATIONS = frozenset((
     "relu", "relu_", "relu6", "hardtanh", "hardtanh_", "clamp", "clamp_", "clip", "threshold", "threshold_",
@@ -81,7 +79,8 @@ def _layout_behind(call: Call, layout: dict[Value, tuple[int, ...]]) -> dict[Val
     shape = ours[0].shape
     # A tensor with one position applies to all of them, unless there is only one: then it may be another branch's.
     is_single = all(size == 1 for axis, size in zip(axes, shape, strict=True) if axis >= 2)
-    if any(value.is_signal and value not in layout and (is_single or _is_spatial(value)) for value in call.inputs):
+    others = [value.shape for value in call.inputs if value.is_signal and value not in layout]
+    if any(is_single or (len(other) >= 3 and max(other[-2:]) > 1) for other in others):
         return None
     if call.name in POINTWISE and all(layout[value] == axes for value in ours):
         per_channel = call.name in _PER_CHANNEL  # their vectors do not broadcast from the right
@@ -104,12 +103,7 @@ def _permutation(call: Call) -> tuple[int, ...] | None:
     order: Any = call.args[1:] or call.kwargs.get("dims", ())
     if len(order) == 1 and not isinstance(order[0], int):
         order = order[0]
-    rank = len(call.outputs[0].shape)
-    return tuple(order) if len(order) == rank else None
-
-
-def _is_spatial(value: Value) -> bool:
-    return len(value.shape) >= 3 and any(size > 1 for size in value.shape[-2:])
+    return tuple(order) if len(order) == len(call.outputs[0].shape) else None
 
 
 def _varies_over_space(value: Value, axes: tuple[int, ...]) -> bool:

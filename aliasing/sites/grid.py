@@ -17,16 +17,12 @@ from aliasing.sites.flow import POINTWISE
 from aliasing.sites.status import Status
 from aliasing.sites.trace import Call, Recording, Value
 
-__all__ = ["WHOLE", "Extent", "Grid", "grids", "join"]
-
 # Calls that move values, or combine those at one position: neither the grid nor the receptive field changes.
-_IN_PLACE = POINTWISE | frozenset(
-    (
-        "cat", "concat", "chunk", "split", "unbind", "view", "reshape", "permute", "transpose", "flatten", "unflatten",
-        "squeeze", "unsqueeze", "expand", "expand_as", "movedim", "swapaxes", "roll", "channel_shuffle", "linear",
-        "layer_norm", "stack", "rearrange", "log_softmax", "narrow", "select", "t", "local_response_norm",
-    )
-)  # fmt: skip
+_IN_PLACE = POINTWISE | frozenset((
+    "cat", "concat", "chunk", "split", "unbind", "view", "reshape", "permute", "transpose", "flatten", "unflatten",
+    "squeeze", "unsqueeze", "expand", "expand_as", "movedim", "swapaxes", "roll", "channel_shuffle", "linear",
+    "layer_norm", "stack", "rearrange", "log_softmax", "narrow", "select", "t", "local_response_norm",
+))  # fmt: skip
 # Calls whose statistics come from the whole map.
 _OVER_THE_MAP = frozenset(("group_norm", "instance_norm", "fft", "rfft", "fft2", "rfft2", "softmax"))
 _CONVOLUTION = re.compile(r"conv[123]d|_convolution")
@@ -39,11 +35,9 @@ class Extent:
 
     Attributes
     ----------
-    stride : float
-        Pixels from one cell to the next; infinite if no position is left.
-    first, last : float
-        The first and the last pixel that cell 0 sees, possibly beyond the border; infinite if it sees the whole image;
-        NaN if the closed form does not hold.
+    stride : pixels from one cell to the next; infinite if no position is left.
+    first, last : the first and the last pixel that cell 0 sees, possibly beyond the border; infinite if it sees the
+        whole image; NaN if the closed form does not hold.
     """
 
     stride: float = 1.0

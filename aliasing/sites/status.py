@@ -3,8 +3,6 @@
 import warnings
 from enum import StrEnum
 
-__all__ = ["Status"]
-
 # One release: until 0.2.
 _OLD = {"keeps every sample": "space-to-depth", "keeps no position": "global", "out of reach": "unsupported"}
 

@@ -24,44 +24,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, first_line
 from aliasing.renamed import renamed
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
-__all__ = [
-    "COUNTED",
-    "Call",
-    "ModuleCall",
-    "Recording",
-    "Value",
-    "copied",
-    "name_of",
-    "on_trial",
-    "record_calls",
-    "record_shapes",
-    "twin",
-]
-
 # Calls of these functions are recorded whether or not they handle the signal, so that each has a number.
-COUNTED = frozenset(
-    (
-        "conv2d",
-        "max_pool2d",
-        "avg_pool2d",
-        "adaptive_avg_pool2d",
-        "adaptive_max_pool2d",
-        "interpolate",
-        "__getitem__",
-        "pad",
-        "conv1d",
-        "conv3d",
-        "linear",
-        "batch_norm",
-        "relu",
-        "relu6",
-        "hardtanh",
-    )
-)
+COUNTED = frozenset((
+    "conv1d", "conv2d", "conv3d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d",
+    "interpolate", "__getitem__", "pad", "linear", "batch_norm", "relu", "relu6", "hardtanh",
+))  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -118,7 +89,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     inputs: list[Value]
-    outputs: list[Value]
+    outputs: list[Value] = field(default_factory=list)
 
     @property
     def signals(self) -> list[Value]:
@@ -146,21 +117,10 @@ class Recording:
 
 @surroundings_kept()
 def record_calls(model: nn.Module, example: Any) -> Recording:
-    """Run a twin of ``model`` once on ``example`` in eval mode, and record it.
+    """Run a twin of ``model`` once on ``example`` in eval mode, and record it; the model stays as it is.
 
-    Parameters
-    ----------
-    model : nn.Module
-        It stays as it is, including its train or eval mode.
-    example : Any
-        One input: a tensor N×C×H×W, a list of images, a dict; a tuple means several positional arguments.
-
-    Raises
-    ------
-    InputError
-        If the network fails on the example.
-    UsageError
-        If the network is scripted, so that its calls can't be seen, or if it can't be copied.
+    The example is as for :func:`aliasing.find_sites`. Raises InputError if the network fails on it, and UsageError if
+    the network is scripted, so that its calls can't be seen, or can't be copied.
 
     Examples
     --------
@@ -168,29 +128,25 @@ def record_calls(model: nn.Module, example: Any) -> Recording:
     >>> [(call.name, call.module.name, call.outputs[0].shape) for call in record.calls]
     [('conv2d', '0', (1, 8, 4, 4)), ('relu', '1', (1, 8, 4, 4))]
     """
-    scripted = next(
-        (name for name, module in model.named_modules() if isinstance(module, torch.jit.ScriptModule)), None
-    )
-    if scripted is not None:
-        where = f"its module {scripted} is" if scripted else "it is"
-        raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
-    try:
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"its module {name} is" if name else "it is"
+            raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
+    with suppress(Exception, SystemExit):  # what fails on the meta device may work for real
         return record_shapes(model, example)
-    except (Exception, SystemExit):  # what fails on the meta device may work for real
-        pass
     arguments = example if isinstance(example, tuple) else (example,)
     for_real = twin(model)
     with torch.no_grad():
         try:
             return _record(model, for_real, arguments)
         except (Exception, SystemExit) as error:
-            shapes = [tuple(leaf.shape) for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in _tensors(arguments))
+            reason = first_line(error)
             if isinstance(error, SystemExit):
                 reason = f"it calls sys.exit({reason})"
             raise InputError(
-                f"{type(model).__name__} fails on a probe of shape {', '.join(map(str, shapes))}: {reason}; "
-                "give an example_input that it accepts"
+                f"{type(model).__name__} fails on a probe of shape {shapes}: {reason}; give an example_input that it "
+                "accepts"
             ) from error
 
 
@@ -202,11 +158,7 @@ def record_shapes(model: nn.Module, example: Any) -> Recording:
         return _record(model, twin(model, lambda tensor: tensor.to("meta")), on_meta)
 
 
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
-
-
-def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> nn.Module:
+def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = Tensor.detach) -> nn.Module:
     """A copy in eval mode that shares the weights."""
     memo: dict[int, Any] = {}
     for parameter in model.parameters():
@@ -223,7 +175,7 @@ def twin(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> nn.
 
 
 @contextmanager
-def on_trial(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) -> Iterator[nn.Module]:
+def on_trial(model: nn.Module, place: Callable[[Tensor], Tensor] = Tensor.detach) -> Iterator[nn.Module]:
     """A network for one trial run: its twin, or itself if it cannot be copied; the run leaves no trace."""
     try:
         module = twin(model, place)
@@ -237,6 +189,16 @@ def on_trial(model: nn.Module, place: Callable[[Tensor], Tensor] = _as_it_is) ->
             for buffer, before in kept:
                 if not torch.equal(buffer, before):
                     buffer.copy_(before)
+
+
+def runs(model: nn.Module, example: Any) -> bool:
+    """Whether a network runs on an example."""
+    try:
+        with on_trial(model) as module:
+            module(example)
+    except Exception:  # whatever the network raises
+        return False
+    return True
 
 
 def copied(
@@ -256,10 +218,9 @@ def copied(
     try:
         return copy.deepcopy(model, memo)
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UsageError(
-            f"{type(model).__name__} holds something that can't be copied ({reason}); take it out of the modules' "
-            "attributes, or give a network for which copy.deepcopy works"
+            f"{type(model).__name__} holds something that can't be copied ({first_line(error)}); take it out of the "
+            "modules' attributes, or give a network for which copy.deepcopy works"
         ) from error
 
 
@@ -268,7 +229,7 @@ def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> 
     recorder = _Recorder()
     for parameter in copied.parameters():
         recorder.add(parameter, is_learned=True)
-    inputs = [leaf for leaf in pytree.tree_leaves(arguments) if isinstance(leaf, Tensor)]
+    inputs = _tensors(arguments)
     for tensor in inputs:
         recorder.add(tensor, is_signal=True)
     originals = dict(model.named_modules())
@@ -283,12 +244,8 @@ def _record(model: nn.Module, copied: nn.Module, arguments: tuple[Any, ...]) -> 
     outputs = _tensors(output)
     for tensor in outputs:
         recorder.value(tensor).is_output = True
-    return Recording(
-        recorder.calls,
-        recorder.module_calls,
-        [tuple(tensor.shape) for tensor in inputs],
-        [tuple(tensor.shape) for tensor in outputs],
-    )
+    shapes = ([tuple(tensor.shape) for tensor in tensors] for tensors in (inputs, outputs))
+    return Recording(recorder.calls, recorder.module_calls, *shapes)
 
 
 class _Recorder(TorchFunctionMode):
@@ -306,12 +263,15 @@ class _Recorder(TorchFunctionMode):
 
     def add(self, tensor: Tensor, **about: Any) -> Value:
         value = Value(tuple(tensor.shape), **about)
-        self._values[self._first_names.get(id(tensor), id(tensor))] = value
+        self._values[self._name(tensor)] = value
         self._kept.append(tensor)
         return value
 
     def value(self, tensor: Tensor) -> Value:
-        return self._values.get(self._first_names.get(id(tensor), id(tensor))) or self.add(tensor)
+        return self._values.get(self._name(tensor)) or self.add(tensor)
+
+    def _name(self, tensor: Tensor) -> int:
+        return self._first_names.get(id(tensor), id(tensor))
 
     def enter(self, name: str, original: nn.Module) -> Callable[..., None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -326,10 +286,11 @@ class _Recorder(TorchFunctionMode):
     def leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
         call = self._running.pop()
         for tensor in _tensors(output):
-            known = self._values.get(self._first_names.get(id(tensor), id(tensor)))
+            known = self._values.get(self._name(tensor))
             signals = [value for value in call.inputs if value is not None and value.is_signal]
             if known is None and signals:  # made by something that no mode sees, such as a custom autograd function
-                known = self._append(type(module).__name__, type(module), call, (), {}, signals, [tensor])
+                made = Call(type(module), type(module).__name__, call, len(self.calls), (), {}, signals)
+                known = self._append(made, [tensor])
             if tensor is output:
                 call.output = known
         call.last = len(self.calls)
@@ -340,7 +301,7 @@ class _Recorder(TorchFunctionMode):
         with torch._C.DisableTorchFunction():
             renamed = tensor.detach()
         self._kept.append(renamed)
-        self._first_names[id(renamed)] = self._first_names.get(id(tensor), id(tensor))
+        self._first_names[id(renamed)] = self._name(tensor)
         self._old_names.add(id(tensor))
         return renamed
 
@@ -348,43 +309,31 @@ class _Recorder(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        inputs = [self.value(tensor) for tensor in _tensors((args, kwargs))]
-        values = {id(tensor): value for tensor, value in zip(_tensors((args, kwargs)), inputs, strict=True)}
+        given = _tensors((args, kwargs))
+        values = {id(tensor): self.value(tensor) for tensor in given}
+        inputs = [values[id(tensor)] for tensor in given]
         for identity, value in values.items():
             value.is_read_in_place |= identity in self._old_names
         result = func(*args, **kwargs)
         name = name_of(func)
-        outputs = list(_tensors(result))
-        if name in ("__setitem__", "copy_"):  # changes its first argument, and may return nothing
-            outputs = [args[0]]
-        if not outputs:
-            return result
-        if self._running and (name in COUNTED or any(value.is_signal for value in inputs)):
+        # These change their first argument, and may return nothing.
+        outputs = [args[0]] if name in ("__setitem__", "copy_") else _tensors(result)
+        if outputs and self._running and (name in COUNTED or any(value.is_signal for value in inputs)):
             args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: values[id(tensor)], (args, kwargs))
-            self._append(name, func, self._running[-1], args, kwargs, inputs, outputs)
+            self._append(Call(func, name, self._running[-1], len(self.calls), args, kwargs, inputs), outputs)
         else:
-            learned = any(value.is_learned for value in inputs)
             for tensor in outputs:
-                self.add(tensor, is_learned=learned)
+                self.add(tensor, is_learned=any(value.is_learned for value in inputs))
         return result
 
-    def _append(
-        self,
-        name: str,
-        function: Any,
-        module: ModuleCall,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        inputs: list[Value],
-        outputs: list[Tensor],
-    ) -> Value:
-        call = Call(function, name, module, len(self.calls), args, kwargs, inputs, [])
+    def _append(self, call: Call, outputs: list[Tensor]) -> Value:
         self.calls.append(call)
-        for value in dict.fromkeys(inputs):
+        for value in dict.fromkeys(call.inputs):
             value.consumers.append(call)
-        about: dict[str, Any] = {"is_signal": bool(call.signals)}
-        about["is_learned"] = not call.signals and any(value.is_learned for value in inputs)
-        call.outputs = [self.add(tensor, producer=call, **about) for tensor in outputs]
+        is_signal = bool(call.signals)
+        is_learned = not is_signal and any(value.is_learned for value in call.inputs)
+        for tensor in outputs:
+            call.outputs.append(self.add(tensor, producer=call, is_signal=is_signal, is_learned=is_learned))
         return call.outputs[0]
 
 
@@ -394,22 +343,15 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 # F.max_pool2d and its relatives are closures with the same name.
 _CLOSURES = {
-    torch.nn.functional.max_pool1d: "max_pool1d",
-    torch.nn.functional.max_pool2d: "max_pool2d",
-    torch.nn.functional.max_pool3d: "max_pool3d",
-    torch.nn.functional.adaptive_max_pool1d: "adaptive_max_pool1d",
-    torch.nn.functional.adaptive_max_pool2d: "adaptive_max_pool2d",
-    torch.nn.functional.adaptive_max_pool3d: "adaptive_max_pool3d",
-    torch.nn.functional.fractional_max_pool2d: "fractional_max_pool2d",
+    getattr(torch.nn.functional, name): name
+    for name in (*(f"{kind}max_pool{n}d" for kind in ("", "adaptive_") for n in (1, 2, 3)), "fractional_max_pool2d")
 }
 
 
 def name_of(function: Any) -> str:
-    try:
+    with suppress(TypeError):  # not hashable
         if function in _CLOSURES:
             return _CLOSURES[function]
-    except TypeError:  # not hashable
-        pass
     return str(getattr(function, "__name__", function))
 
 
