@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import add_images, add_operator, add_protocol, add_run, measuring, print_result, skipped_lines
+from aliasing.cli import shared
 from aliasing.outputs import measures_in
 
 SUMMARY = "find out which downsampling site causes the jitter"
@@ -23,14 +23,14 @@ SUMMARY = "find out which downsampling site causes the jitter"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing attribute``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
-    add_images(parser)
-    add_protocol(parser)
-    add_operator(parser, taps="binomial3")
+    shared.add_images(parser)
+    shared.add_protocol(parser)
+    shared.add_operator(parser, taps="binomial3")
     parser.add_argument("--sites", nargs="+", metavar="NAME", help="only these sites (default: all that subsample)")
     parser.add_argument(
         "--by", choices=("mac", "top1_change"), default="mac", help="the measure that ranks the sites (default mac)"
     )
-    add_run(parser)
+    shared.add_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.depth.attribution import attribute
     from aliasing.provenance import write_json
 
-    with measuring(arguments) as options:
+    with shared.measuring(arguments) as options:
         result = attribute(
             arguments.model,
             protocol=arguments.protocol,
@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> None:
             write_json(arguments.out / "summary.json", summary)
             plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
     found = [tables.attribution_table(summary, arguments.format)]
-    print_result(arguments, summary, found, _remarks(summary, arguments.out))
+    shared.print_result(arguments, summary, found, _remarks(summary, arguments.out))
 
 
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
@@ -71,5 +71,5 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield f"{name}: {', '.join(f'{title} {value:.4f}' for title, value in shown)}"
     yield tables.verdict(summary)
     yield from (f"caution: {text}" for text in whole["as it is"]["cautions"])
-    yield from skipped_lines(summary["images"], out)
-    yield f"written to {out}: summary.json, records/, figure.png" if out else "nothing was written: add --out DIR"
+    yield from shared.skipped_lines(summary["images"], out)
+    yield shared.written_line(out, "summary.json", "records/", "figure.png")

@@ -22,32 +22,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.jitter import DEFAULT_MODELS
-from aliasing.cli.shared import (
-    add_execution,
-    add_images,
-    add_labels,
-    add_models,
-    add_output,
-    add_protocol,
-    add_run,
-    measuring,
-    named,
-    print_result,
-    skipped_lines,
-    verification_line,
-)
-from aliasing.outputs import measures_in
+from aliasing.cli import shared
 from aliasing.tables import counted
 
 SUMMARY = "compare many networks by accuracy, consistency and cost"
 
-_SHOWN = 10
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing compare``."""
-    add_models(parser, DEFAULT_MODELS, "; with * or ?, all that match")
+    shared.add_models(parser, shared.OFFLINE, "; with * or ?, all that match")
     parser.add_argument(
         "--installed", action="store_true", help="of those that match, only the ones that load without internet access"
     )
@@ -63,15 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="also measure each conversion with batch-norm statistics from these images (not the measured ones)",
     )
-    add_labels(parser)
-    add_images(parser)
-    add_protocol(parser, "grid:radius=1", "for all columns but consistency; pad for images of 32 pixels")
-    add_protocol(
+    shared.add_labels(parser)
+    shared.add_images(parser)
+    shared.add_protocol(parser, "grid:radius=1", "for all columns but consistency; pad for images of 32 pixels")
+    shared.add_protocol(
         parser, "consistency:draws=1", "for consistency; if it equals --protocol, it costs nothing", "--consistency"
     )
-    add_output(parser)
-    add_execution(parser)
-    add_run(parser)
+    shared.add_output(parser)
+    shared.add_execution(parser)
+    shared.add_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -80,9 +63,9 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.leaderboard import compare_networks
     from aliasing.provenance import write_bytes, write_json
 
-    with measuring(arguments) as options:
+    with shared.measuring(arguments) as options:
         board = compare_networks(
-            named(arguments.models, arguments.labels),
+            shared.named(arguments.models, arguments.labels),
             protocol=arguments.protocol,
             consistency=arguments.consistency,
             output=arguments.output,
@@ -102,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
             write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
             plots.save(plots.leaderboard(board), arguments.out / "figure.png")
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
-    print_result(arguments, {**summary, "speed": board.speed}, found, _remarks(summary, arguments.out))
+    shared.print_result(arguments, {**summary, "speed": board.speed}, found, _remarks(summary, arguments.out))
 
 
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
@@ -114,20 +97,17 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     if "consistency" in settings:
         protocol = f"consistency from `{settings['consistency']['name']}`, all else {protocol}"
     yield f"({counted(images)}; 95 % intervals in brackets; {protocol}; views/s on this machine, {by})"
-    if any(measure.caution for measure in measures_in(summary, "leaderboard")):
-        yield "(an accuracy flatters a network that was trained on these images)"
-    yield ""
+    yield from shared.flattery(summary, "leaderboard")
     if summary["pareto"]:
         yield f"no other is both more accurate and more consistent than: {', '.join(summary['pareto'])}"
-    yield from _first(list(_notes(models)), "in summary.json" if out else "")
+    yield from shared.first_lines(list(_notes(models)), out)
     unmeasured = summary["unmeasured"]
     if unmeasured:
         yield f"{len(unmeasured)} of {len(unmeasured) + len(models)} networks could not be measured:"
-        reasons = [f"  {name}: {reason}" for name, reason in unmeasured.items()]
-        yield from _first(reasons, "in summary.json" if out else "")
-    yield from skipped_lines(summary["images"], out)
-    files = "leaderboard.md, leaderboard.csv, summary.json, speed.json, records/, figure.png"
-    yield f"written to {out}: {files}" if out else "nothing was written: add --out DIR"
+        yield from shared.first_lines([f"  {name}: {reason}" for name, reason in unmeasured.items()], out)
+    yield from shared.skipped_lines(summary["images"], out)
+    tables = "leaderboard.md", "leaderboard.csv"
+    yield shared.written_line(out, *tables, "summary.json", "speed.json", "records/", "gallery/", "figure.png")
 
 
 def _notes(models: dict[str, Any]) -> Iterable[str]:
@@ -140,11 +120,4 @@ def _notes(models: dict[str, Any]) -> Iterable[str]:
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images"
         if "verification" in model:
-            yield f"{name}: {verification_line(model['verification'])}"
-
-
-def _first(lines: list[str], where: str) -> Iterable[str]:
-    """The first lines, and how many more there are."""
-    yield from lines[:_SHOWN]
-    if len(lines) > _SHOWN:
-        yield f"  and {len(lines) - _SHOWN} more" + (f", all {where}" if where else "")
+            yield f"{name}: {shared.verification_line(model['verification'])}"

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.jitter import DEFAULT_MODELS
+from aliasing.cli.shared import OFFLINE
 from aliasing.kinds import OPERATORS, PROTOCOLS, RESAMPLERS, SOURCES
 
 __all__ = ["PrintCompletion", "complete"]
@@ -78,10 +78,10 @@ def networks(prefix: str, **others: Any) -> Iterator[str]:
     if source == "antialiased" and not head:
         names = [f"antialiased:{operator}:" for operator in OPERATORS]
     elif colon and named in SOURCES:
-        names = [name for name in DEFAULT_MODELS if name.startswith(inner)]
+        names = [name for name in OFFLINE if name.startswith(inner)]
         names = names or [f"{named}:{name}" for name in architectures(named)] or _listed(named)
     else:
-        names = [*DEFAULT_MODELS, *(f"{source}:" for source in SOURCES)]
+        names = [*OFFLINE, *(f"{source}:" for source in SOURCES)]
         names += [name for source in SOURCES for name in architectures(source)] if inner else []
     yield from (f"{head}{name}" for name in dict.fromkeys(names) if name.startswith(inner))
 

@@ -20,19 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aliasing.cli.shared import (
-    add_format,
-    add_images,
-    add_labels,
-    add_protocol,
-    add_recipe,
-    loaded_as,
-    named,
-    print_result,
-    recipe_of,
-    skipped_lines,
-    source_of,
-)
+from aliasing.cli import shared
 
 SUMMARY = "the whole way: find the guilty sites, convert, fine-tune beside a control, and prove the gain"
 
@@ -40,11 +28,11 @@ SUMMARY = "the whole way: find the guilty sites, convert, fine-tune beside a con
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing cure``."""
     parser.add_argument("model", metavar="NETWORK", help="a network (see `aliasing models`)")
-    add_labels(parser)
+    shared.add_labels(parser)
     parser.add_argument("--train", required=True, metavar="PATH", help="labelled images to train on")
     parser.add_argument("--train-sample", type=int, metavar="N", help="train on N of them, drawn at random")
-    add_images(parser)
-    add_protocol(parser, default="pad or crop, by the images' size")
+    shared.add_images(parser)
+    shared.add_protocol(parser, default="pad or crop, by the images' size")
     parser.add_argument(
         "--candidates",
         nargs="+",
@@ -52,10 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="conversions to compare: operator, taps, placement and sites (default: four on all sites, and one on the"
         " guilty ones)",
     )
-    add_recipe(parser)
+    shared.add_recipe(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the state, the weights and the results")
     parser.add_argument("--dry-run", action="store_true", help="only say how long it will take on this machine")
-    add_format(parser)
+    shared.add_format(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -67,15 +55,15 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out is None and not arguments.dry_run:
         raise UsageError("a cure is kept in a folder, in which it resumes if interrupted: give --out DIR, or --dry-run")
     protocol = None if " " in arguments.protocol else arguments.protocol
-    (model,) = map(load_model, named([arguments.model], arguments.labels))
+    (model,) = map(load_model, shared.named([arguments.model], arguments.labels))
     given: dict[str, Any] = {
-        "recipe": recipe_of(arguments),
+        "recipe": shared.recipe_of(arguments),
         "protocol": protocol,
         "candidates": arguments.candidates,
         "train_sample": arguments.train_sample,
         "seed": arguments.seed,
     }
-    images = source_of(arguments)
+    images = shared.source_of(arguments)
     if arguments.dry_run:
         _print_forecast(forecast_cure(model, arguments.train, images, **given))
         return
@@ -83,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
     _, result = cure(model, arguments.train, images, arguments.out, progress=not arguments.json, tell=tell, **given)
     result.write(arguments.out)
     summary = result.summary()
-    print_result(arguments, summary, result.readable(arguments.format), _remarks(arguments, summary))
+    shared.print_result(arguments, summary, result.readable(arguments.format), _remarks(arguments, summary))
 
 
 def _print_forecast(stages: list[Any]) -> None:
@@ -104,7 +92,7 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
     yield ""
     cautions = {text for model in summary["models"].values() for text in model["cautions"]}
     yield from (f"caution: {text}" for text in sorted(cautions))
-    yield from skipped_lines(summary["images"], arguments.out)
+    yield from shared.skipped_lines(summary["images"], arguments.out)
     weights = arguments.out / "weights.safetensors"
     yield f"written to {arguments.out}: weights.safetensors, summary.json, figure.png, and the runs on the way"
-    yield f"the cured network is {loaded_as(weights, arguments.model)}; a page: aliasing report {arguments.out}"
+    yield f"the cured network is {shared.loaded_as(weights, arguments.model)}; a page: aliasing report {arguments.out}"

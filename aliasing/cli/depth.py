@@ -21,20 +21,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from aliasing.cli.shared import (
-    add_animate,
-    add_device,
-    add_images,
-    add_models,
-    add_protocol,
-    add_resizer,
-    add_run,
-    check_animate,
-    film_numbers,
-    measuring,
-    print_json,
-    skipped_lines,
-)
+from aliasing.cli import shared
 from aliasing.tables import above_one, cell, counted, depth_rows, pair, render
 
 if TYPE_CHECKING:
@@ -43,13 +30,11 @@ if TYPE_CHECKING:
 
 SUMMARY = "follow a shift through a network, layer by layer"
 
-DEFAULT_MODELS = ("pypi:efficientnet_lite0",)
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing depth``."""
-    add_models(parser, DEFAULT_MODELS)
-    add_images(parser)
+    shared.add_models(parser, shared.OFFLINE[:1])
+    shared.add_images(parser)
     parser.add_argument(
         "--layers",
         nargs="+",
@@ -57,8 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="blocks (default), leaves (every single layer), or names of modules",
     )
-    add_protocol(parser, "crop:span=1", "how the image is shifted")
-    add_resizer(parser)
+    shared.add_protocol(parser, "crop:span=1", "how the image is shifted")
+    shared.add_resizer(parser)
     parser.add_argument(
         "--lie",
         type=int,
@@ -72,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="measure the downsampling sites on every N-th image (default 8), because their dense maps take time",
     )
-    add_device(parser)
-    add_run(parser)
-    add_animate(parser, "feature maps at several depths while the first photograph moves (give a longer path)")
+    shared.add_device(parser)
+    shared.add_run(parser)
+    shared.add_animate(parser, "feature maps at several depths while the first photograph moves (give a longer path)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -85,13 +70,13 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.lie is not None and arguments.lie < 1:
         raise UsageError(f"--lie is a number of images, at least 1; got {arguments.lie}")
     if arguments.animate:
-        check_animate(arguments, make_protocol(arguments.protocol, resizer=arguments.resizer))
-    with measuring(arguments) as options:
+        shared.check_animate(arguments, make_protocol(arguments.protocol, resizer=arguments.resizer))
+    with shared.measuring(arguments) as options:
         summary = _measure_and_draw(arguments, {**options, "device": arguments.device})
     if options["ranks"].rank > 0:
         return
     if arguments.json:
-        print_json(summary)
+        shared.print_json(summary)
     elif arguments.format != "table":
         print(render(depth_rows(summary), arguments.format))
     else:
@@ -160,7 +145,7 @@ def _film(
     plots.save_film(plots.animated_maps(followed), arguments.out / "animation", progress=not arguments.json)
     channels = drawn_channels(followed)
     numbers = [result.numbers(drawn) for result, drawn in zip(followed, channels, strict=True)]
-    write_json(arguments.out / "animation.json", film_numbers(numbers, summary["settings"]))
+    write_json(arguments.out / "animation.json", shared.film_numbers(numbers, summary["settings"]))
 
 
 def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
@@ -169,34 +154,39 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
 
     for name, model in summary["models"].items():
         yield f"{name}: {counted(model['images'])}"
-        yield render([_without_network(row) for row in depth_rows({"models": {name: model}})])
+        layers = depth_rows({"models": {name: model}})
+        yield render([{column: value for column, value in row.items() if column != "network"} for row in layers])
         if model["sites"]:
+            measures = ("energy_above", "alias_fraction", "baseband_kept", "rise")
             rows = [
                 [
-                    site["name"],
-                    site["kind"],
-                    pair(site["stride"]),
-                    *(cell(site[measure]) for measure in ("energy_above", "alias_fraction", "baseband_kept", "rise")),
+                    *(site["name"], site["kind"], pair(site["stride"]), *(cell(site[measure]) for measure in measures)),
                     f"{site['status']}: {site['note']}" if site["note"] else site["status"],
                 ]
                 for site in model["sites"]
             ]
             yield f"\nits downsampling sites, on {counted(max(site['images'] for site in model['sites']))}:"
-            yield tabulate(
-                rows, ["site", "kind", "stride", "energy above", "alias fraction", "baseband kept", "rise", "status"]
-            )
+            heads = [measure.replace("_", " ") for measure in measures]
+            yield tabulate(rows, ["site", "kind", "stride", *heads, "status"])
         yield "(95 % intervals in brackets)"
         yield from above_one(model["layers"] + model["sites"])
-        yield from _damage(model["sites"])
-        yield from _warnings(name, model)
+        rising = [site for site in model["sites"] if site["rise"] and site["rise"]["value"] is not None]
+        if rising:
+            most = max(rising, key=lambda site: site["rise"]["value"])
+            yield f"the share that the shift does not explain rises most at {most['name']}: {cell(most['rise'])}"
+        yield from (f"{name}: caution: {text}" for text in model["cautions"])
+        yield from (f"{name}: {text}" for text in model["notes"])
+        if any(layer["margin"] for layer in model["layers"]):
+            yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"
+        if model["not_finite"]:
+            yield f"{name}: NaN or infinite features on {shared.some(model['not_finite'])}"
         yield ""
     yield from _lie_report(summary.get("lie", {}))
     yield from _across(summary.get("across", {"groups": []})["groups"])
-    out = arguments.out
-    yield from skipped_lines(summary["images"], out)
-    more = ", across.png, answers/" if "across" in summary else ""
-    more += ", animation.mp4, .gif and .json" if arguments.animate else ""
-    yield f"written to {out}: summary.json, records/, figure.png{more}" if out else "nothing was written: add --out DIR"
+    yield from shared.skipped_lines(summary["images"], arguments.out)
+    more = ["across.png", "answers/"] if "across" in summary else []
+    more += ["animation.mp4, .gif and .json"] if arguments.animate else []
+    yield shared.written_line(arguments.out, "summary.json", "records/", "figure.png", *more)
 
 
 def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
@@ -233,25 +223,3 @@ def _across(groups: list[dict[str, Any]]) -> Iterable[str]:
                 f"at equal margin {cell(slope['matched'])}"
             )
         yield ""
-
-
-def _damage(sites: list[dict[str, Any]]) -> Iterable[str]:
-    """Where the unexplained share rises most."""
-    known = [site for site in sites if site["rise"] and site["rise"]["value"] is not None]
-    if known:
-        most = max(known, key=lambda site: site["rise"]["value"])
-        yield f"the share that the shift does not explain rises most at {most['name']}: {cell(most['rise'])}"
-
-
-def _warnings(name: str, model: dict[str, Any]) -> Iterable[str]:
-    yield from (f"{name}: caution: {text}" for text in model["cautions"])
-    yield from (f"{name}: {text}" for text in model["notes"])
-    if any(layer["margin"] for layer in model["layers"]):
-        yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"
-    if model["not_finite"]:
-        bad = model["not_finite"]
-        yield f"{name}: NaN or infinite features on {len(bad)} images: {', '.join(bad[:3])}{' …' * (len(bad) > 3)}"
-
-
-def _without_network(row: dict[str, Any]) -> dict[str, Any]:
-    return {column: value for column, value in row.items() if column != "network"}

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import add_drawn_images, add_protocol, add_seed, source_of, write_and_print
+from aliasing.cli import shared
 
 if TYPE_CHECKING:
     from aliasing.depth.features import Features
@@ -25,7 +25,7 @@ SUMMARY = "draw a network's feature maps while the image moves"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing features``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
-    add_drawn_images(parser)
+    shared.add_drawn_images(parser)
     parser.add_argument(
         "--layers", nargs="+", metavar="NAME", help="modules, or `input` (default: one for each resolution)"
     )
@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--filters", metavar="NAME", help="the layer whose filters are drawn (default: the first of the layers)"
     )
     parser.add_argument("--channel", type=int, metavar="N", help="the channel that is drawn (default: a typical one)")
-    add_protocol(parser, use="how the image moves")
-    add_seed(parser)
+    shared.add_protocol(parser, use="how the image moves")
+    shared.add_seed(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write summary.json, figure.png, layers.png and filters.png here"
     )
@@ -47,25 +47,20 @@ def run(arguments: argparse.Namespace) -> None:
 
     result = probe_features(
         arguments.model,
-        source_of(arguments),
+        shared.source_of(arguments),
         arguments.protocol,
         arguments.layers,
         filters=arguments.filters,
         channel=arguments.channel,
         seed=arguments.seed,
     )
-    write_and_print(arguments, result, _report(result, arguments.out))
+    shared.write_and_print(arguments, result, _report(result, arguments.out))
 
 
 def _report(result: "Features", out: Path | None) -> Iterable[str]:
     """The result for a person."""
     yield repr(result)
     images = result.described["images"]
-    of = f"mean of {images['used']} images, 95 % intervals in brackets" if images["used"] > 1 else "of one image alone"
-    yield f"(relative to their size; {of})"
+    yield shared.mean_line("relative to their size", images)
     yield from (f"skipped {name}: {reason}" for name, reason in list(images["skipped"].items())[:10])
-    yield (
-        f"written to {out}: summary.json, figure.png, layers.png, filters.png"
-        if out
-        else "nothing was written: add --out DIR"
-    )
+    yield shared.written_line(out, "summary.json", "figure.png", "layers.png", "filters.png")

@@ -14,7 +14,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from aliasing.cli.shared import add_choice, add_labels, add_recipe, loaded_as, named, recipe_of
+from aliasing.cli import shared
 
 SUMMARY = "train a network for a few more epochs"
 
@@ -22,13 +22,13 @@ SUMMARY = "train a network for a few more epochs"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing finetune``."""
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
-    add_labels(parser)
+    shared.add_labels(parser)
     parser.add_argument("--data", required=True, metavar="PATH", help="labelled images")
     parser.add_argument(
         "--out", required=True, type=Path, metavar="DIR", help="folder for the state of the run and the result"
     )
-    add_recipe(parser)
-    add_choice(parser)
+    shared.add_recipe(parser)
+    shared.add_choice(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -39,15 +39,17 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.surgery import save
     from aliasing.surgery.finetune import finetune
 
-    (model,) = map(load_model, named([arguments.model], arguments.labels))
+    (model,) = map(load_model, shared.named([arguments.model], arguments.labels))
     images = open_images(arguments.data)
     keep_apart(images, arguments.out)
     images = choose_images(images, limit=arguments.limit, sample=arguments.sample, seed=arguments.seed)
     with hold(arguments.out, ALONE):
         tell = partial(print, flush=True)
-        tuned = finetune(model, images, arguments.out, recipe_of(arguments), tell=tell)
+        tuned = finetune(model, images, arguments.out, shared.recipe_of(arguments), tell=tell)
         weights = arguments.out / "weights.safetensors"
         save(tuned, weights)
     print(f"trained on {tuned.notes[-1]}")
     print(f"written to {weights}; measure it on images that it was not trained on:")
-    print(f"  aliasing jitter --models {arguments.model} {loaded_as(weights, arguments.model)} --images HELD-OUT")
+    print(
+        f"  aliasing jitter --models {arguments.model} {shared.loaded_as(weights, arguments.model)} --images HELD-OUT"
+    )

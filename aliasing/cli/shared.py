@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aliasing.kinds import DEFAULT_OPERATOR, IN_MEMORY, INPUTS, OPERATORS, OUTPUTS, PROTOCOLS, RESAMPLERS
+from aliasing.outputs import measures_in
 from aliasing.tables import FORMATS
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from aliasing.protocols import ViewProtocol
     from aliasing.surgery.finetune import Recipe
 
-_SKIPPED_SHOWN = 10
+_SHOWN = 10  # images that were skipped, or remarks on networks
+OFFLINE = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
+"""The networks that pip installs."""
 
 
 def known_images() -> str:
@@ -332,6 +335,37 @@ def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:
         )
     if skipped:
         yield f"{len(skipped)} of {images['found']} images skipped:"
-        yield from (f"  {name}: {reason}" for name, reason in list(skipped.items())[:_SKIPPED_SHOWN])
-        if len(skipped) > _SKIPPED_SHOWN:
-            yield f"  and {len(skipped) - _SKIPPED_SHOWN} more" + (", all in summary.json" if out else "")
+        yield from first_lines([f"  {name}: {reason}" for name, reason in skipped.items()], out)
+
+
+def first_lines(lines: Sequence[str], out: Path | None) -> Iterable[str]:
+    """The first lines, and how many more there are."""
+    yield from lines[:_SHOWN]
+    if len(lines) > _SHOWN:
+        yield f"  and {len(lines) - _SHOWN} more" + (", all in summary.json" if out else "")
+
+
+def some(images: Sequence[str]) -> str:
+    """How many images, and the names of the first."""
+    return f"{len(images)} images: {', '.join(images[:3])}{' …' * (len(images) > 3)}"
+
+
+def flattery(summary: dict[str, Any], place: str) -> Iterable[str]:
+    """The remark on measures that come with a caution, if the networks have any in this place; and an empty line."""
+    if any(measure.caution for measure in measures_in(summary, place)):
+        yield "(an accuracy flatters a network that was trained on these images)"
+    yield ""
+
+
+def mean_line(measured: str, images: dict[str, Any]) -> str:
+    """What was measured, over how many images, and whether there is an interval."""
+    used = images["used"]
+    of = f"mean of {used} images, 95 % intervals in brackets" if used > 1 else "of one image alone"
+    return f"({measured}, {of})"
+
+
+def written_line(out: Path | None, *files: str) -> str:
+    """What was written to ``--out``: files, and those of the folders (with a slash at the end) that are there."""
+    if out is None:
+        return "nothing was written: add --out DIR"
+    return f"written to {out}: {', '.join(file for file in files if file[-1] != '/' or (out / file).is_dir())}"

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aliasing.cli.shared import add_drawn_images, source_of, write_and_print
+from aliasing.cli import shared
 from aliasing.kinds import OPERATORS
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ SUMMARY = "draw what downsampling aliases on photographs, and measure how much"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing spectrum``."""
-    add_drawn_images(parser)
+    shared.add_drawn_images(parser)
     parser.add_argument(
         "--operator",
         nargs="+",
@@ -60,9 +60,9 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.downsample.survey import DEFAULT_OPERATORS, compare_operators
 
     operators = arguments.operator or DEFAULT_OPERATORS
-    images, channels = source_of(arguments), arguments.channels
+    images, channels = shared.source_of(arguments), arguments.channels
     result = compare_operators(images, arguments.stride, operators, arguments.taps, channels=channels)
-    write_and_print(arguments, result, _report(result, arguments.out))
+    shared.write_and_print(arguments, result, _report(result, arguments.out))
 
 
 def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
@@ -70,8 +70,7 @@ def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
     summary = result.summary()
     images = summary["images"]
     yield repr(result)
-    of = f"mean of {images['used']} images, 95 % intervals in brackets" if images["used"] > 1 else "of one image alone"
-    yield f"(shares of energy, {of})"
+    yield shared.mean_line("shares of energy", images)
     yield from above_one(summary["operators"].values())
     yield ""
     yield from summary["reading"]
@@ -79,4 +78,4 @@ def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
         yield f"skipped {name}: {reason}"
     if len(images["skipped"]) > 10:
         yield f"and {len(images['skipped']) - 10} more"
-    yield f"written to {out}: summary.json, spectra/, figure.png" if out else "nothing was written: add --out DIR"
+    yield shared.written_line(out, "summary.json", "spectra/", "figure.png")
