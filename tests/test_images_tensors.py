@@ -1,6 +1,8 @@
 """Loaders, data sets and tensors: the pictures that they were made of, exactly, or a reason why not."""
 
 from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -247,3 +249,40 @@ def test_training_goes_on_as_if_nothing_had_been_measured() -> None:
 
     plain, measured = trained(False), trained(True)
     assert all(torch.equal(plain[key], measured[key]) for key in plain)
+
+
+def test_jitter_per_epoch_on_cifar10(cifar10: Path) -> None:
+    """A tiny network learns, and after each epoch its jitter is that of a plain loop in torch.
+
+    The measured network's batch norms are folded, and its views are normalised once more in float32: the last bits of
+    its answers differ, so the loop may count an image more or less for each near tie, which the summary counts.
+    """
+
+    def tensors(name: str, number: int) -> tuple[Tensor, Tensor]:
+        loaded = [entry.load() for entry in islice(open_images(cifar10 / f"{name}.parquet"), 0, 4 * number, 4)]
+        levels = torch.stack([torch.from_numpy(image.pixels).permute(2, 0, 1) for image in loaded])  # type: ignore[union-attr]
+        labels = torch.tensor([int(str(image.label)) for image in loaded])
+        return (levels / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1), labels
+
+    train = DataLoader(TensorDataset(*tensors("train", 600)), batch_size=32, shuffle=True)
+    held_out, truth = tensors("test", 120)
+    net = nn.Sequential(
+        nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1024, 10)
+    )
+    optimizer = torch.optim.SGD(net.parameters(), 0.02, momentum=0.9)
+    for _ in range(2):
+        for x, y in train:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(net.train()(x), y).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+        result = al.measure_jitter(net, DataLoader(TensorDataset(held_out, truth), batch_size=7), **SAID)
+        found = result.summary()["models"]["Sequential"]
+        with torch.no_grad():
+            net.eval()
+            first, second = net(held_out), net(nn.functional.pad(held_out, (4, 4, 4, 4))[:, :, 3:35, 3:35])
+        changes = int((first.argmax(1) != second.argmax(1)).sum())
+        assert abs(120 * found["top1_change"]["value"] - changes) < 0.5 + found["near_ties"]
+        assert found["accuracy"]["value"] == pytest.approx(
+            float((first.argmax(1) == truth).float().mean()), abs=1 / 120
+        )
+        assert 0.15 < found["accuracy"]["value"] > found["top1_change"]["value"] > 0

@@ -62,6 +62,19 @@ def test_every_measurement_says_so(tmp_path: Path) -> None:
         assert any(told in caution for caution in result.summary()["models"]["Sequential"]["cautions"])
 
 
+def test_a_small_input_is_told_which_protocol_keeps_its_size() -> None:
+    for side, told in ((32, True), (96, False)):
+        own = al.Classifier.of(network(), side, **GREY)
+        (note,) = (text for text in note_of(own, "crop") if text.startswith("evaluated with"))
+        assert note.endswith("because the protocol needs more" + ("; protocol pad does not" if told else ""))
+        assert not any(text.startswith("evaluated with") for text in note_of(own, "pad"))
+
+
+def note_of(model: al.Classifier, protocol: str) -> list[str]:
+    notes: list[str] = al.measure_jitter(model, images(200, 2), protocol).summary()["models"]["Sequential"]["notes"]
+    return notes
+
+
 def folder(path: Path, labels: str) -> Path:
     random = np.random.default_rng(0)
     lines = ["file,label"]

@@ -39,6 +39,7 @@ from aliasing.undisturbed import surroundings_kept
 __all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
 
 BATCH_SIZE = 16
+_SMALL = 64  # pixels of a network's input
 
 
 @surroundings_kept()
@@ -294,15 +295,17 @@ def describe_network(model: Classifier, protocol: ViewProtocol, identity: Identi
     if model.dtype != torch.float32:
         notes.append(f"its weights are {dtype_name(model)}, and it ran in that precision")
     own = written(model.resized_size)
+    # Some pixels more are a large part of a small input.
+    why = "the protocol needs more" + ("; protocol pad does not" if max(model.view_size) <= _SMALL else "")
     if geometry.get("shorter_side", own) != own and geometry["shorter_side"] > own:
         notes.append(
             f"evaluated with a shorter side of {geometry['shorter_side']} pixels instead of the network's own"
-            f" {own}, because the protocol needs more"
+            f" {own}, because {why}"
         )
     elif geometry.get("resized", own) != own:
         notes.append(
             f"evaluated with the photograph resized to {geometry['resized']} pixels instead of the network's own"
-            f" {own}, because the protocol needs more"
+            f" {own}, because {why}"
         )
     return {
         "identity": identity.digest,

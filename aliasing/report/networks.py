@@ -98,8 +98,10 @@ def cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     for name, model in run.networks.items():
         for caution in model.get("cautions") or []:
             texts.setdefault(str(caution), []).append(names[name])
-    if texts:
-        yield Text([f"{'; '.join(who)}: {text}." for text, who in texts.items()], "caution")
+    told = [f"{text}." for text in run.images.get("cautions") or []]
+    told += [f"{'; '.join(who)}: {text}." for text, who in texts.items()]
+    if told:
+        yield Text(told, "caution")
 
 
 def _tiles(
