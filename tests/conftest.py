@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is loaded: it is the processes that share the cores
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: it is the processes that share the cores
 
 import huggingface_hub.constants
 import pytest
@@ -153,11 +153,10 @@ NEEDS = {
 
 
 def run_quickly(name: str, out: Path) -> dict[str, Any]:
-    """Run an experiment with --quick on one thread, and read its summary."""
+    """Run an experiment with --quick, and read its summary."""
     from experiments.__main__ import main
 
     _folder(NEEDS.get(name, "."))
-    torch.set_num_threads(1)
     assert main([name, "--quick", "--out", str(out), "--data", str(DATA)]) == 0
     return read_summary(out)
 

@@ -32,6 +32,15 @@ def encode(image: PIL.Image.Image | np.ndarray, file_format: str = "PNG", **opti
 PNG = encode(PHOTO)
 
 
+def noise(folder: Path, count: int = 3, size: tuple[int, int] = (40, 48)) -> Path:
+    """White noise in ``000.png``, ``001.png`` …"""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        pixels = np.random.default_rng(index).integers(0, 256, (*size, 3), dtype=np.uint8)
+        (folder / f"{index:03d}.png").write_bytes(encode(pixels))
+    return folder
+
+
 def pixels(value: int) -> bytes:
     """A PNG that can be told from others."""
     return encode(np.full((4, 5, 3), value, np.uint8))

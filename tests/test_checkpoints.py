@@ -192,15 +192,17 @@ def test_a_larger_network_is_not_taken_for_its_part(tmp_path: Path) -> None:
         loaded(prefixed("model.", larger), tmp_path, "torchvision:resnet18")
 
 
-def test_older_names_behind_a_prefix_are_understood(tmp_path: Path) -> None:
+def test_published_names_of_densenet_are_understood_behind_a_prefix_too(tmp_path: Path) -> None:
+    """torchvision still publishes ``denselayer1.norm.1.weight`` for what is now ``denselayer1.norm1.weight``."""
     network = torchvision.models.densenet121().eval()
     old = OrderedDict(
-        (key.replace(".norm1", ".norm.1").replace(".conv2", ".conv.2") if "denselayer" in key else key, value)
+        (re.sub(r"(denselayer\d+\.(norm|conv))(\d)", r"\1.\3", key), value)
         for key, value in network.state_dict().items()
+        if not key.endswith("num_batches_tracked")  # nor did they have these
     )
-    content = {**prefixed("model.", old), "criterion.weight": torch.ones(3)}
-    classifier = loaded(content, tmp_path, "torchvision:densenet121")
-    assert fingerprint(classifier.module) == fingerprint(network)
+    for content in (old, {**prefixed("model.", old), "criterion.weight": torch.ones(3)}):
+        classifier = loaded(content, tmp_path, "torchvision:densenet121")
+        assert fingerprint(classifier.module) == fingerprint(network)
 
 
 # --- another number of classes ---------------------------------------------------------------------------------------
@@ -241,12 +243,13 @@ def test_the_number_of_classes_is_the_files_for_every_classifier_of_torchvision(
 
 
 def test_a_head_by_a_format_that_timm_converts(tmp_path: Path) -> None:
-    """A transformer of another input size and of seven classes: timm resamples its positions and keeps its head."""
+    """A transformer of another input size and of seven classes: timm resamples its positions and keeps all else."""
     network = timm.create_model("vit_tiny_patch16_224", num_classes=7)
     classifier = loaded(network.state_dict(), tmp_path, "timm:vit_tiny_patch16_384")
     assert classifier.input_size == 384
-    assert classifier.module.state_dict()["head.weight"].shape == (7, 192)
-    assert torch.equal(classifier.module.state_dict()["head.weight"], network.state_dict()["head.weight"])
+    kept, given = classifier.module.state_dict(), network.state_dict()
+    assert (kept["head.weight"].shape, kept["pos_embed"].shape) == ((7, 192), (1, 1 + 24**2, 192))
+    assert all(torch.equal(kept[key], value) for key, value in given.items() if key != "pos_embed")
 
 
 @pytest.mark.parametrize(

@@ -4,23 +4,18 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from aliasing.cli import main
+from tests.image_files import noise
 
 RESNET20 = "module:tests.cifar_resnet:resnet20"  # untrained: for paths and messages, never for numbers
 
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> str:
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for index in range(3):
-        pixels = np.random.default_rng(index).integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        Pillow.fromarray(pixels).save(folder / f"good {index}.png")
-    return str(folder)
+    return str(noise(tmp_path / "images"))
 
 
 def test_it_leaves_a_summary_records_and_a_figure(

@@ -21,7 +21,7 @@ from aliasing.cli import main
 from aliasing.estimates import Share
 from aliasing.models import Classifier
 from tests.cifar_resnet import resnet20
-from tests.image_files import BAD_BYTES
+from tests.image_files import BAD_BYTES, noise
 from tests.model_files import BAD_CHECKPOINTS
 
 Refusal = Callable[..., str]
@@ -173,16 +173,8 @@ def test_the_cifar_resnets(
     assert abs(measured["top1_change"]["value"] - top1_change) <= 0.001
 
 
-def photographs(folder: Path, count: int = 3) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for index in range(count):
-        pixels = np.random.default_rng(index).integers(0, 256, (40, 48, 3), dtype=np.uint8)
-        Pillow.fromarray(pixels).save(folder / f"good {index}.png")
-    return folder
-
-
 def test_bad_images_are_skipped_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = photographs(tmp_path / "images")
+    folder = noise(tmp_path / "images")
     for index, (content, _) in enumerate(BAD_BYTES.values()):
         (folder / f"bad {index}.png").write_bytes(content)
     assert len(BAD_BYTES) >= 30
@@ -217,7 +209,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(photographs(tmp_path_factory.mktemp("images")))
+    return str(noise(tmp_path_factory.mktemp("images")))
 
 
 @pytest.fixture(scope="module")
@@ -283,8 +275,8 @@ def test_an_unknown_option_exits_with_2() -> None:
 
 
 def test_json_is_all_that_is_printed(tmp_path: Path) -> None:
-    folder = photographs(tmp_path / "images", 1)
-    shutil.copy(folder / "good 0.png", folder / "the same.png")
+    folder = noise(tmp_path / "images", 1)
+    shutil.copy(folder / "000.png", folder / "the same.png")
     run = aliasing("jitter", "--models", RESNET20, "--images", folder, "--json")
     assert (run.returncode, run.stderr) == (0, "")
     summary = json.loads(run.stdout)
@@ -309,7 +301,7 @@ def test_a_verified_run_says_what_was_run_again_and_what_the_audit_found(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("aliasing.jitter.has_fast_bfloat16", lambda device: True)
-    folder, out = photographs(tmp_path / "images", 8), tmp_path / "run"
+    folder, out = noise(tmp_path / "images", 8), tmp_path / "run"
     arguments = ["--images", str(folder), "--precision", "verified", "--out", str(out)]
     assert main(["jitter", "--models", RESNET20, *arguments]) == 0
     (measured,) = summary_of(out)["models"].values()

@@ -1,6 +1,5 @@
 """Depth profiles where the answer is known, and on every kind of network."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from aliasing.depth.equivariance import follows, moved
 from aliasing.depth.folding import energies, measure_site
 from aliasing.errors import InputError, UsageError
 from aliasing.sites.trace import record_calls
+from tests.image_files import noise as photographs
 from tests.networks import randomise
 
 SIZE = 32
@@ -363,22 +363,8 @@ def test_views_of_several_pairs_are_averaged_within_the_image() -> None:
     assert values(network, "relative_change") != pytest.approx(values(apart[0], "relative_change"), rel=1e-4)
 
 
-@pytest.fixture
-def photographs(tmp_path: Path) -> Callable[[int], Path]:
-    from PIL import Image
-
-    def make(count: int) -> Path:
-        folder = tmp_path / "images"
-        folder.mkdir(exist_ok=True)
-        for index, pixels in enumerate(noise(count)):
-            Image.fromarray(pixels).save(folder / f"{index:03d}.png")
-        return folder
-
-    return make
-
-
-def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(photographs: Callable[[int], Path], tmp_path: Path) -> None:
-    folder, network = photographs(40), classifier(small_network())
+def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    folder, network = photographs(tmp_path / "images", 40, (SIZE, SIZE)), classifier(small_network())
     al.probe_depth(network, folder, out=tmp_path / "whole")
     parts = sorted((tmp_path / "whole").rglob("*.parquet"))
     assert len(parts) == 2
@@ -395,8 +381,8 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(photographs: Callabl
         al.probe_depth(network, folder, layers="leaves", out=tmp_path / "stopped")
 
 
-def test_images_that_are_bad_and_features_that_are_not_finite(photographs: Callable[[int], Path]) -> None:
-    folder = photographs(3)
+def test_images_that_are_bad_and_features_that_are_not_finite(tmp_path: Path) -> None:
+    folder = photographs(tmp_path, 3, (SIZE, SIZE))
     (folder / "bad.png").write_bytes(b"nothing")
 
     class Breaks(nn.Module):

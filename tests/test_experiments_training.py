@@ -222,7 +222,6 @@ def prepare(pixels, random):
     if sys.argv[1] == "kill" and next(left, None) is None:
         os.kill(os.getpid(), signal.SIGKILL)
     return augment(pixels, random)
-torch.set_num_threads({torch.get_num_threads()})
 file = Path({str(tmp_path)!r}) / "killed.safetensors"
 train(tiny(), IMAGES, IMAGES, prepare, show, Recipe(3, "adam", 0.01, 16), file)
 """

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import safetensors.torch
-import timm
-import timm.data
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -27,17 +25,10 @@ GOOD_CHECKPOINTS: dict[str, Callable[[OrderedDict[str, Tensor]], Any]] = {
     "wrapped in state_dict": lambda weights: {"epoch": 3, "state_dict": weights},
     "wrapped in model": lambda weights: {"model": weights, "optimizer": {"state": {}}},
     "wrapped twice": lambda weights: {"model": {"state_dict": weights}},
-    "averaged weights first": lambda weights: {
-        "state_dict": {key: value + 1 for key, value in weights.items()},
-        "state_dict_ema": weights,
-    },
     "DataParallel": lambda weights: {f"module.{key}": value for key, value in weights.items()},
     "Lightning": lambda weights: {"state_dict": {f"model.{key}": value for key, value in weights.items()}},
     "DataParallel of a compiled one": lambda weights: {
         f"module._orig_mod.{key}": value for key, value in weights.items()
-    },
-    "AveragedModel": lambda weights: {
-        "model_ema": {"n_averaged": torch.tensor(7), **{f"module.{key}": value for key, value in weights.items()}}
     },
     "parameters": lambda weights: {key: nn.Parameter(value) for key, value in weights.items()},
 }
@@ -66,28 +57,6 @@ def test_a_safetensors_file_gives_the_same_answers(architecture: str, squeezenet
     assert torch.equal(classifier.module(batch), squeezenet(batch))
 
 
-def test_torchs_older_format_is_read(squeezenet: nn.Module, tmp_path: Path) -> None:
-    path = saved(squeezenet.state_dict(), tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    assert same_weights(al.load_model(f"file:{path}@{SQUEEZENET}").module, squeezenet)
-
-
-def test_published_names_of_densenet_are_understood(tmp_path: Path) -> None:
-    """torchvision still publishes ``denselayer1.norm.1.weight`` for what is now ``denselayer1.norm1.weight``."""
-    network = torchvision.models.densenet121(weights=None)
-    old = {
-        key.replace(".norm1", ".norm.1")
-        .replace(".norm2", ".norm.2")
-        .replace(".conv1", ".conv.1")
-        .replace(".conv2", ".conv.2")
-        if "denselayer" in key
-        else key: value
-        for key, value in network.state_dict().items()
-        if not key.endswith("num_batches_tracked")  # nor did they have these
-    }
-    path = saved(old, tmp_path / "densenet121.pth")
-    assert same_weights(al.load_model(f"file:{path}@densenet121").module, network)
-
-
 @pytest.mark.parametrize("with_auxiliary_heads", [True, False])
 def test_googlenet_is_loaded_as_published(with_auxiliary_heads: bool, tmp_path: Path) -> None:
     """Its inputs are rescaled inside; the heads that only training uses may be in the file or not."""
@@ -97,24 +66,6 @@ def test_googlenet_is_loaded_as_published(with_auxiliary_heads: bool, tmp_path: 
     path = saved(network.state_dict(), tmp_path / "googlenet.pth")
     batch = torch.randn(1, 3, 64, 64)
     assert torch.equal(al.load_model(f"file:{path}@googlenet").module(batch), network(batch))
-
-
-def test_a_timm_architecture_takes_its_own_format(tmp_path: Path) -> None:
-    network = timm.create_model("mobilenetv3_small_050", pretrained=False)
-    path = saved({"state_dict": network.state_dict()}, tmp_path / "own.pth")
-    assert same_weights(al.load_model(f"file:{path}@timm:mobilenetv3_small_050").module, network)
-
-
-def test_a_timm_architecture_takes_what_timm_can_convert(tmp_path: Path) -> None:
-    """A vision transformer of another input size: timm interpolates its positions and keeps everything else."""
-    torch.manual_seed(2)
-    network = timm.create_model("vit_tiny_patch16_224", pretrained=False)
-    path = saved(network.state_dict(), tmp_path / "vit.pth")
-    classifier = al.load_model(f"file:{path}@timm:vit_tiny_patch16_384")
-    assert classifier.input_size == 384
-    loaded = classifier.module.state_dict()
-    assert loaded["pos_embed"].shape == (1, 1 + 24**2, 192)
-    assert all(torch.equal(loaded[key], value) for key, value in network.state_dict().items() if key != "pos_embed")
 
 
 def test_no_weight_stays_random_where_timm_would_let_it(tmp_path: Path) -> None:

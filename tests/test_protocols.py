@@ -31,8 +31,9 @@ def network(input_size: int = 64, resize_size: int = 73) -> Classifier:
     return Classifier(nn.Flatten(), "tiny", input_size, (0.4, 0.5, 0.6), HALF, "bicubic", resize_size, share)
 
 
-# What a network may want otherwise than a square cut from the middle of a photograph that covers it.
-OTHER_NETWORKS = {
+# A square cut from the middle of a photograph that covers it, and what a network may want otherwise.
+NETWORKS = {
+    "square": network(),
     "wide": replace(network(), input_size=(48, 80), resize_size=(54, 90)),
     "tall": replace(network(), input_size=(80, 48), resize_size=(80, 48)),
     "squash": replace(network(), crop_mode="squash"),
@@ -53,44 +54,45 @@ def drawn(views: Views) -> list[np.ndarray]:
     return [view.draw().copy() for view in views.views]
 
 
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("name", STILL)
 @pytest.mark.parametrize(("height", "width"), [(90, 120), (120, 90), (20, 31), (500, 75)])
-def test_views_have_the_networks_size_and_type(name: str, height: int, width: int) -> None:
-    views = make_protocol(name).views(photograph(height, width), network())
-    pictures = drawn(views)
-    assert all(picture.shape == (64, 64, 3) and picture.dtype == np.float32 for picture in pictures)
-    assert all(0 <= index < len(pictures) for pair in views.pairs for index in pair)
-    assert len({(view.shift, view.position) for view in views.views}) == len(views.views)
-
-
-@pytest.mark.parametrize("kind", OTHER_NETWORKS)
-@pytest.mark.parametrize("name", STILL)
-@pytest.mark.parametrize(("height", "width"), [(90, 120), (20, 31), (500, 75)])
-def test_views_of_other_networks_have_their_size_and_type(name: str, kind: str, height: int, width: int) -> None:
-    model, protocol = OTHER_NETWORKS[kind], make_protocol(name)
+def test_views_have_the_networks_size_and_type(name: str, kind: str, height: int, width: int) -> None:
+    model, protocol = NETWORKS[kind], make_protocol(name)
     views = protocol.views(photograph(height, width), model)
     pictures = drawn(views)
     assert all(picture.shape == (*model.view_size, 3) and picture.dtype == np.float32 for picture in pictures)
     shown = model.normalize(np.stack(pictures))
     assert shown.shape == (len(pictures), model.channels, *model.view_size)
     assert json.loads(json.dumps(protocol.geometry(model))) == protocol.geometry(model)
+    assert all(0 <= index < len(pictures) for pair in views.pairs for index in pair)
+    assert len({(view.shift, view.position) for view in views.views}) == len(views.views)
 
 
-@pytest.mark.parametrize("kind", OTHER_NETWORKS)
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("name", ["pad", "circular", "scale", "rotate", "crop", "subpixel"])
 def test_the_first_view_is_what_the_network_is_shown_at_evaluation(name: str, kind: str) -> None:
     """Where there is room for it: ``crop`` and ``subpixel`` look at the middle of a larger canvas."""
-    model, image = OTHER_NETWORKS[kind], photograph(90, 118)  # no half pixels, which a canvas may round otherwise
+    model, image = NETWORKS[kind], photograph(90, 118)  # no half pixels, which a canvas may round otherwise
     roomy = replace(model, resize_size=tuple(2 * side for side in model.view_size)) if "border" not in kind else model
     views = drawn(make_protocol(name).views(image, roomy))
     picture = views[4] if name == "crop" else views[0]
     np.testing.assert_allclose(picture, roomy.preprocess(image.pixels), atol=1e-3)
 
 
-@pytest.mark.parametrize("kind", OTHER_NETWORKS)
+@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("name", WINDOWED)
-def test_the_content_of_other_networks_views_moves_by_the_shift(name: str, kind: str) -> None:
-    check_that_content_moves(make_protocol(name).views(photograph(), OTHER_NETWORKS[kind]))
+def test_the_content_moves_by_the_shift(name: str, kind: str) -> None:
+    """A pixel at (y, x) of one view stands at (y, x) + shift₂ − shift₁ in another."""
+    views = make_protocol(name).views(photograph(), NETWORKS[kind])
+    for first, second in views.pairs:
+        a, b = views.views[first], views.views[second]
+        dy, dx = (int(after - before) for before, after in zip(a.shift, b.shift, strict=True))
+        before, after = a.draw(), b.draw()
+        height, width = before.shape[:2]
+        overlap_before = before[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
+        overlap_after = after[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
+        np.testing.assert_array_equal(overlap_before, overlap_after)
 
 
 @given(
@@ -111,7 +113,7 @@ def test_any_size_has_its_views(
 
 def test_a_photograph_is_not_enlarged_where_its_border_gives_room() -> None:
     """Its size is the network's own; the view moves on over the colour beyond it, the mean or black."""
-    model = OTHER_NETWORKS["border"]
+    model = NETWORKS["border"]
     pictures = drawn(make_protocol("crop:span=8").views(photograph(90, 120), model))
     fitted = Pillow.fromarray(photograph(90, 120).pixels).resize((64, 48), Pillow.Resampling.BICUBIC)
     colour = np.rint(model.mean_colour)
@@ -125,7 +127,7 @@ def test_random_parts_have_the_inputs_aspect() -> None:
     """Recovered from a picture of coordinates: the same number of pixels for each pixel of the view, both ways."""
     y, x = np.mgrid[0:240, 0:240]
     image = Image(np.stack([y, x, 0 * x], axis=2).astype(np.uint8), "ramp", "0", None)
-    model = OTHER_NETWORKS["wide"]
+    model = NETWORKS["wide"]
     for seed in range(10):
         picture = drawn(make_protocol("crop-random").views(image, model, seed))[0]
         down, right = (np.ptp(picture[..., c]) / (side - 1) for c, side in ((0, 48), (1, 80)))
@@ -143,23 +145,6 @@ def test_views_depend_on_the_seed_and_the_image_alone(name: str) -> None:
     if name in ("crop-random", "black", "mean", "inpaint", "consistency"):
         other = drawn(protocol.views(photograph(), network(), seed=2))
         assert not all(np.array_equal(a, b) for a, b in zip(first, other, strict=False))
-
-
-@pytest.mark.parametrize("name", WINDOWED)
-def test_the_content_moves_by_the_shift(name: str) -> None:
-    """A pixel at (y, x) of one view stands at (y, x) + shift₂ − shift₁ in another."""
-    check_that_content_moves(make_protocol(name).views(photograph(), network()))
-
-
-def check_that_content_moves(views: Views) -> None:
-    for first, second in views.pairs:
-        a, b = views.views[first], views.views[second]
-        dy, dx = (int(after - before) for before, after in zip(a.shift, b.shift, strict=True))
-        before, after = a.draw(), b.draw()
-        height, width = before.shape[:2]
-        overlap_before = before[max(0, -dy) : height - max(0, dy), max(0, -dx) : width - max(0, dx)]
-        overlap_after = after[max(0, dy) : height - max(0, -dy), max(0, dx) : width - max(0, -dx)]
-        np.testing.assert_array_equal(overlap_before, overlap_after)
 
 
 def test_crop_is_the_evaluation_transform_with_room_for_eight_pixels() -> None:

@@ -14,10 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
-from PIL import Image as Pillow
 
 from aliasing import provenance
 from aliasing.cli import main
@@ -25,6 +22,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
 from aliasing.records import Records
 from aliasing.runs import ALONE, Ranks, Run, hold
+from tests.image_files import noise
 from tests.killed_runs import records_of
 from tests.small_network import NAME
 
@@ -36,21 +34,9 @@ COUNT = 100  # images: three blocks of 32 and one of 4
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Noise of just the canvas's size, one of them broken."""
-    folder = tmp_path_factory.mktemp("photographs")
-    for index in range(COUNT):
-        pixels = np.random.default_rng(index).integers(0, 256, (32, 32, 3), dtype=np.uint8)
-        Pillow.fromarray(pixels).save(folder / f"{index:03d}.png")
+    folder = noise(tmp_path_factory.mktemp("photographs"), COUNT, (32, 32))
     (folder / "040.png").write_bytes(b"no picture")
     return folder
-
-
-@pytest.fixture
-def one_thread() -> Any:
-    """The same number of threads as the processes of torchrun, which is a setting of a run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def summary_of(folder: Path) -> dict[str, Any]:
@@ -63,16 +49,18 @@ def left_over(folder: Path) -> list[Path]:
     return list(folder.rglob("*.partial"))
 
 
+def started(command: list[object], **environment: str) -> subprocess.CompletedProcess[str]:
+    words, variables = list(map(str, command)), os.environ | environment
+    return subprocess.run(words, cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=600)
+
+
 def torchrun(processes: int, *words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes), "-m", *words]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=600
-    )
+    return started(command, **environment)
 
 
 def test_any_number_of_processes_gives_the_same_bytes_and_one_that_dies_is_named(
-    photographs: Path, tmp_path: Path, one_thread: None, capsys: pytest.CaptureFixture[str]
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Three processes measure depth and embeddings whole and jitter until one is killed; two others go on with it."""
     images = ["--images", photographs]
@@ -132,13 +120,7 @@ def test_a_process_with_other_weights_stops_and_one_that_dies_is_named(tmp_path:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    variables = {
-        **os.environ,
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": port,
-        "WORLD_SIZE": "2",
-        "OMP_NUM_THREADS": "1",
-    }
+    variables = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
     first, second = (
         subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code)],
@@ -158,11 +140,7 @@ def test_a_process_with_other_weights_stops_and_one_that_dies_is_named(tmp_path:
 def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(
     photographs: Path, tmp_path: Path, kills: int
 ) -> None:
-    command = [sys.executable, "-m", "tests.killed_runs", photographs, tmp_path, kills, kills]
-    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
-    run = subprocess.run(
-        list(map(str, command)), cwd=ROOT, env=variables, capture_output=True, text=True, check=False, timeout=600
-    )
+    run = started([sys.executable, "-m", "tests.killed_runs", photographs, tmp_path, kills, kills])
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     *killed, interrupted, last = found["runs"]
@@ -252,9 +230,7 @@ def test_a_file_in_place_of_the_folder_is_one_line(
         complaint(["jitter", "--models", NAME, "--images", str(photographs), "--out", str(out)], 1, "cannot be written")
 
 
-def test_a_run_goes_on_when_there_is_room_again(
-    photographs: Path, tmp_path: Path, one_thread: None, capsys: Any
-) -> None:
+def test_a_run_goes_on_when_there_is_room_again(photographs: Path, tmp_path: Path, capsys: Any) -> None:
     """On a real file system that is too small, and read-only for a while."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -286,7 +262,7 @@ def test_a_run_goes_on_when_there_is_room_again(
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_damaged_and_missing_parts_are_measured_again(photographs: Path, tmp_path: Path, one_thread: None) -> None:
+def test_damaged_and_missing_parts_are_measured_again(photographs: Path, tmp_path: Path) -> None:
     run = ["jitter", "--models", NAME, "--images", str(photographs), "--out", str(tmp_path)]
     assert main(run) == 0
     whole, summary = records_of(tmp_path), summary_of(tmp_path)
