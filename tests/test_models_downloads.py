@@ -9,7 +9,6 @@ from typing import Any
 
 import huggingface_hub.constants
 import pytest
-import safetensors.torch
 import timm
 import timm.data
 from torch import nn
@@ -17,7 +16,7 @@ from torch import nn
 import aliasing as al
 from aliasing.errors import InputError
 from aliasing.models import available_models, downloads
-from tests.model_files import same_weights, saved
+from tests.model_files import hub_cache, same_weights, saved
 
 pytestmark = pytest.mark.usefixtures("no_cache")
 
@@ -107,11 +106,7 @@ def test_torch_hubs_cache_is_used_before_the_network(squeezenet: nn.Module, tmp_
 
 def test_hugging_faces_cache_is_used_before_the_network(tmp_path: Path) -> None:
     network = timm.create_model("mobilenetv3_small_050", pretrained=False)
-    folder = tmp_path / "hub" / "models--timm--mobilenetv3_small_050.lamb_in1k"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text("0123")
-    (folder / "snapshots" / "0123").mkdir(parents=True)
-    safetensors.torch.save_file(network.state_dict(), folder / "snapshots" / "0123" / "model.safetensors")
+    hub_cache(tmp_path / "hub", "mobilenetv3_small_050.lamb_in1k", network)
     classifier = al.load_model("timm:mobilenetv3_small_050")
     assert same_weights(classifier.module, network)
     assert classifier.name == "timm:mobilenetv3_small_050.lamb_in1k"

@@ -18,18 +18,6 @@ from tests.test_jitter import photographs
 from tests.test_precision import small_network
 
 
-def test_a_run_leaves_the_network_as_it_was() -> None:
-    model = small_network()
-    before = {key: (value.clone(), value.stride()) for key, value in model.module.state_dict().items()}
-    al.measure_jitter(model, photographs(2))
-    after = model.module.state_dict()
-    assert before.keys() == after.keys()
-    for key, (value, stride) in before.items():
-        assert torch.equal(after[key], value)
-        assert after[key].stride() == stride  # its layout in memory too
-    assert all("forward" not in vars(module) for module in model.module.modules())
-
-
 def test_a_network_that_cannot_be_copied_is_run_as_it_is() -> None:
     class Uncopyable(nn.Module):
         def __init__(self) -> None:

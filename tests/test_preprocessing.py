@@ -26,17 +26,15 @@ from aliasing.fitting import CROP_MODES
 from aliasing.models import from_timm, from_torchvision
 from aliasing.models.declared import built_for
 from aliasing.resamplers import INTERPOLATIONS
+from tests.model_files import hub_cache
+from tests.test_models_classifier import PHOTOGRAPHS as OF_EVERY_SHAPE
+from tests.test_models_classifier import rounding
 
 HALF = (0.5, 0.5, 0.5)
 PHOTOGRAPHS = {
     "tall and odd": np.ascontiguousarray(data.astronaut()[:333, :257]),
     "wide": np.ascontiguousarray(data.coffee()[::2, ::2]),  # 200×300
 }
-
-
-def rounding(std: Any) -> float:
-    """Of the normalisation in float32, as in test_models_classifier.py: far below a grey level, 1 / (255 std)."""
-    return 8 * 2.0**-24 / min(std)
 
 
 # --- as published ----------------------------------------------------------------------------------------------------
@@ -134,9 +132,9 @@ def test_every_published_preprocessing_of_torchvision_is_torchvisions() -> None:
             if str(given) in seen:
                 continue
             seen.add(str(given))
-            pixels = PHOTOGRAPHS[("tall and odd", "wide")[len(seen) % 2]]
-            shown = classifier.normalize(classifier.preprocess(pixels)[None])[0]
-            torch.testing.assert_close(shown, preset(Image.fromarray(pixels)), rtol=0, atol=rounding(preset.std))
+            for pixels in OF_EVERY_SHAPE.values():
+                shown = classifier.normalize(classifier.preprocess(pixels)[None])[0]
+                torch.testing.assert_close(shown, preset(Image.fromarray(pixels)), rtol=0, atol=rounding(preset.std))
     assert count >= 115
 
 
@@ -157,12 +155,7 @@ def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
     """A network of random weights, in the cache as if it had been downloaded."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     network = timm.create_model(TWO_SIZES, pretrained=False).eval()
-    folder = tmp_path / f"models--timm--{TWO_SIZES}"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text("0123")
-    (folder / "snapshots" / "0123").mkdir(parents=True)
-    safetensors.torch.save_file(network.state_dict(), folder / "snapshots" / "0123" / "model.safetensors")
-    return network
+    return hub_cache(tmp_path, TWO_SIZES, network)
 
 
 @pytest.mark.usefixtures("downloaded")

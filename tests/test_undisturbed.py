@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import aliasing as al
+from aliasing.classes import match_labels
 from aliasing.depth import lie_error
 from aliasing.depth.attribution import attribute
 from aliasing.depth.feature_maps import average_change, choose_layers, follow_maps, layer_outputs
@@ -134,6 +135,7 @@ MEASURES: dict[str, Callable[[Classifier, Path], Any]] = {
     "cost": lambda model, out: cost(model),
     "views_per_second": lambda model, out: views_per_second(model, 2),
     "find_scale": lambda model, out: find_scale(model),
+    "match_labels": lambda model, out: match_labels(model, {0: 1}),
     "find_sites": lambda model, out: al.find_sites(model),
     "antialias": lambda model, out: al.antialias(model),
     "recalibrate": lambda model, out: al.recalibrate(model, pictures()),
