@@ -106,6 +106,13 @@ def test_independent_values_get_the_clopper_pearson_interval() -> None:
     assert estimate.high - estimate.low == pytest.approx(exact.high - exact.low, rel=0.01)
 
 
+def test_a_share_adds_one_value_after_the_other() -> None:
+    values = np.random.default_rng(0).beta(2, 20, 50)
+    together = Share()
+    together.add(values, 1)
+    assert share(values).as_dict() == pytest.approx(together.estimate().as_dict(), rel=1e-12)  # sums in another order
+
+
 def test_identical_pairs_count_as_one() -> None:
     """Eight copies of one value an image carry what one carries: the design effect is 8."""
     values = np.random.default_rng(0).random(300) < 0.3
