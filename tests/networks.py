@@ -1,5 +1,6 @@
 """Networks for the tests of surgery: random weights that keep a signal alive, batch norm that is not the identity."""
 
+from collections.abc import Callable
 from typing import Any
 
 import timm
@@ -7,6 +8,19 @@ import torch
 import torchvision
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class Net(nn.Module):
+    """A network that is a function of itself and of what it is shown, with these parts."""
+
+    def __init__(self, way: Callable[..., Any], **parts: Any) -> None:
+        super().__init__()
+        self.way = way
+        for name, part in parts.items():
+            setattr(self, name, part)
+
+    def forward(self, *given: Any, **more: Any) -> Any:
+        return self.way(self, *given, **more)
 
 
 def build(name: str, **options: Any) -> nn.Module:

@@ -18,7 +18,7 @@ from aliasing.depth.folding import energies, measure_site
 from aliasing.errors import InputError, UsageError
 from aliasing.sites.trace import record_calls
 from tests.image_files import noise as photographs
-from tests.networks import randomise
+from tests.networks import Net, randomise
 
 SIZE = 32
 RANDOM = torch.Generator().manual_seed(5)
@@ -196,21 +196,11 @@ def test_a_constant_map_has_no_energy() -> None:
     assert found["spectrum"] == [None] * 16
 
 
-class Subsampling(nn.Module):
-    """Every kind of site that has a dense map."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 4, 3, stride=2, padding=1)
-        self.maximum = nn.MaxPool2d(3, 2, 1)
-        self.average = nn.AvgPool2d(2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.average(self.maximum(self.convolution(x)))[:, :, ::2, ::2]
-
-
 def test_the_dense_maps_hold_the_samples_that_are_kept() -> None:
-    module, x = Subsampling().double().eval(), torch.rand(2, 3, 64, 64, dtype=torch.float64, generator=RANDOM)
+    """Of every kind of site that has a dense map."""
+    parts = {"convolution": nn.Conv2d(3, 4, 3, 2, 1), "maximum": nn.MaxPool2d(3, 2, 1), "average": nn.AvgPool2d(2)}
+    module = Net(lambda net, x: net.average(net.maximum(net.convolution(x)))[:, :, ::2, ::2], **parts).double().eval()
+    x = torch.rand(2, 3, 64, 64, dtype=torch.float64, generator=RANDOM)
     met = places(module, record_calls(module, x))
     assert [place.site.kind for place in met] == ["convolution", "max pooling", "average pooling", "slicing"]
     outputs: dict[str, Tensor] = {}
@@ -276,23 +266,16 @@ def test_what_is_no_map_is_shown_and_marked() -> None:
 
 
 def test_layers_by_name_and_modules_that_are_called_twice() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.convolution = nn.Conv2d(3, 3, 3, padding=1)
-            self.pool = nn.MaxPool2d(2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.pool(self.convolution(self.pool(self.convolution(x))))
-
-    network = probe(Twice(), layers=["pool"])
+    parts = {"convolution": nn.Conv2d(3, 3, 3, padding=1), "pool": nn.MaxPool2d(2)}
+    twice = Net(lambda net, x: net.pool(net.convolution(net.pool(net.convolution(x)))), **parts)
+    network = probe(twice, layers=["pool"])
     assert [(layer["name"], layer["cumulative_stride"]) for layer in network["layers"]] == [
         ("pool", [2, 2]),
         ("pool#2", [4, 4]),
     ]
     assert [site["depth"] for site in network["sites"]] == [0]  # one site, passed twice
     with pytest.raises(UsageError, match="no module 'pol' runs in this network; did you mean pool"):
-        probe(Twice(), layers=["pol"])
+        probe(twice, layers=["pol"])
 
 
 def test_the_blocks_of_a_residual_network() -> None:

@@ -1,5 +1,7 @@
 """The Lie-derivative error: zero where nothing is lost, a sum over the layers, the same by both ways of deriving."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from aliasing import sampling
 from aliasing.depth import lie_error
 from aliasing.depth.lie import generator
 from aliasing.errors import InputError, UsageError
-from tests.networks import randomise
+from tests.networks import Net, randomise
 from tests.test_depth import Double, classifier, convolution, noise
 
 
@@ -95,21 +97,17 @@ def test_an_operator_without_forward_mode_is_differenced_and_says_so() -> None:
 
 
 def test_only_layers_through_which_all_goes_take_part() -> None:
-    class Residual(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.stem, self.branch = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
-            self.pool = nn.MaxPool2d(2)
+    def residual(net: Any, x: Tensor) -> Any:
+        x = net.stem(x)
+        return net.pool(x + net.branch(x)).mean((2, 3))
 
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.stem(x)
-            return self.pool(x + self.branch(x)).mean((2, 3))
-
-    profile = lie_error(classifier(Residual()), noise(2), layers="leaves")
+    stem, branch = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+    network = classifier(Net(residual, stem=stem, branch=branch, pool=nn.MaxPool2d(2)))
+    profile = lie_error(network, noise(2), layers="leaves")
     assert profile.layers == ("stem", "pool", "output")
     assert list(profile.table()["layer"].to_pylist()) == ["stem", "pool", "output"]
     with pytest.raises(UsageError, match="no layer through which everything passes"):
-        lie_error(classifier(Residual()), noise(2), layers=["branch"])
+        lie_error(network, noise(2), layers=["branch"])
 
 
 def test_what_is_nothing_but_rounding_is_not_drawn() -> None:

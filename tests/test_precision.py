@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import aliasing as al
 import aliasing.jitter as jitter
@@ -146,16 +146,8 @@ def test_the_audit_is_drawn_by_the_image_and_the_seed() -> None:
 
 
 def test_the_bound_is_a_multiple_of_the_rounding_of_this_network() -> None:
-    class Rounded(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.layer = nn.Linear(3 * 24 * 24, 10)
-
-        def forward(self, views: Tensor) -> Tensor:
-            return self.layer(views.flatten(1))
-
     torch.manual_seed(0)
-    model = network(Rounded())
+    model = network(nn.Sequential(nn.Flatten(), nn.Linear(3 * 24 * 24, 10)))
     source, protocol = open_images(photographs(12)), make_protocol("crop")
     networks = probabilities(model, Execution(half=True)), probabilities(model)
     fast, exact = networks

@@ -19,6 +19,7 @@ from aliasing.sites import Site, Status, find_sites, table
 from aliasing.sites import trace as sites_trace
 from aliasing.sites.flow import follow
 from aliasing.sites.trace import Recording, record_calls
+from tests.networks import Net
 
 IMAGE = torch.zeros(1, 3, 64, 64)
 
@@ -72,25 +73,13 @@ def test_resnet18_has_the_sites_that_its_paper_says() -> None:
 
 
 def test_a_module_used_twice_is_one_site() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.pool = nn.MaxPool2d(2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.pool(self.pool(x))
-
-    (site,) = find_sites(Twice(), IMAGE)
+    (site,) = find_sites(Net(lambda net, x: net.pool(net.pool(x)), pool=nn.MaxPool2d(2)), IMAGE)
     assert (site.name, site.uses, site.input_shape) == ("pool", 2, (1, 3, 64, 64))
 
 
 def test_slices_that_hold_every_phase_lose_nothing() -> None:
-    class Focus(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            phases = [x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)]
-            return torch.cat(phases, 1)
-
-    (site,) = find_sites(Focus(), IMAGE)
+    focus = Net(lambda _, x: torch.cat([x[..., i::2, j::2] for i in (0, 1) for j in (0, 1)], 1))
+    (site,) = find_sites(focus, IMAGE)
     assert (site.kind, site.status) == ("space to depth", "space-to-depth")
 
 
@@ -235,16 +224,10 @@ def test_groups_of_several_channels_are_not_depthwise() -> None:
 
 
 def test_a_convolution_behind_a_learned_layer_is_no_stem() -> None:
-    class Embedded(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embed, self.conv = nn.Linear(3, 4), nn.Conv2d(4, 4, 3, stride=2)
+    def embedded(net: Any, x: Tensor) -> Any:
+        return net.conv(net.embed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
-        def forward(self, x: Tensor) -> Tensor:
-            y: Tensor = self.conv(self.embed(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-            return y
-
-    (site,) = find_sites(Embedded(), IMAGE)
+    (site,) = find_sites(Net(embedded, embed=nn.Linear(3, 4), conv=nn.Conv2d(4, 4, 3, stride=2)), IMAGE)
     assert (site.name, site.role) == ("conv", "")
 
 
@@ -254,19 +237,13 @@ def test_a_stride_over_a_single_pixel_is_no_site() -> None:
 
 
 def test_the_cumulative_stride_of_a_sum_is_that_of_its_coarser_part() -> None:
-    class Mixed(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return F.max_pool2d(x[:, :, :32, :32] + F.max_pool2d(x, 2), 2)
-
-    assert [site.cumulative_stride for site in find_sites(Mixed(), IMAGE)] == [(2, 2), (4, 4)]
+    mixed = Net(lambda _, x: F.max_pool2d(x[:, :, :32, :32] + F.max_pool2d(x, 2), 2))
+    assert [site.cumulative_stride for site in find_sites(mixed, IMAGE)] == [(2, 2), (4, 4)]
 
 
 def test_rotary_slices_over_channels_are_no_sites() -> None:
-    class Rotary(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.stack((x[..., ::2], -x[..., 1::2]), -1).flatten(-2)
-
-    assert find_sites(Rotary(), IMAGE) == []
+    rotary = Net(lambda _, x: torch.stack((x[..., ::2], -x[..., 1::2]), -1).flatten(-2))
+    assert find_sites(rotary, IMAGE) == []
 
 
 def test_patch_merging_of_swin_keeps_every_sample_in_both_libraries() -> None:
@@ -299,27 +276,15 @@ def test_the_averages_of_darknetaa53_stand_for_its_strides() -> None:
 
 
 def test_a_network_that_needs_values_is_run_for_real() -> None:
-    class ByValue(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3, stride=2)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.conv(x) if x.sum().item() == 0 else x
-
-    assert subsampling(find_sites(ByValue(), IMAGE)) == ["conv"]
+    by_value = Net(lambda net, x: net.conv(x) if x.sum().item() == 0 else x, conv=nn.Conv2d(3, 4, 3, stride=2))
+    assert subsampling(find_sites(by_value, IMAGE)) == ["conv"]
 
 
 def test_inputs_and_outputs_of_any_form() -> None:
-    class Detector(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3, stride=2)
+    def detect(net: Any, images: list[Tensor], *, scale: float = 1.0) -> dict[str, Tensor]:
+        return {"map": net.conv(torch.stack(images) * scale)}
 
-        def forward(self, images: list[Tensor], *, scale: float = 1.0) -> dict[str, Tensor]:
-            return {"map": self.conv(torch.stack(images) * scale)}
-
-    sites = find_sites(Detector(), [torch.zeros(3, 32, 32), torch.zeros(3, 32, 32)])
+    sites = find_sites(Net(detect, conv=nn.Conv2d(3, 4, 3, stride=2)), [torch.zeros(3, 32, 32)] * 2)
     assert [(site.name, site.output_shape) for site in sites] == [("conv", (2, 4, 15, 15))]
 
 
@@ -337,27 +302,17 @@ def test_custom_autograd_functions_do_not_cut_the_data_flow() -> None:
         def forward(ctx: object, x: Tensor) -> Tensor:
             return x * torch.sigmoid(x)
 
-    class Activation(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return Swish.apply(x)  # type: ignore[no-any-return]
-
-    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), Activation(), nn.MaxPool2d(2))
+    network = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), Net(lambda _, x: Swish.apply(x)), nn.MaxPool2d(2))
     sites = find_sites(network, IMAGE)
     assert [site.cumulative_stride[0] for site in sites] == [2, 4]
 
 
 def test_follow_ends_behind_the_activation_however_it_is_written() -> None:
-    class Silu(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 1)
-            self.bn = nn.BatchNorm2d(4)
+    def silu(net: Any, x: Tensor) -> Tensor:
+        y = net.bn(net.conv(x))
+        return F.max_pool2d(y * y.sigmoid(), 2)
 
-        def forward(self, x: Tensor) -> Tensor:
-            y = self.bn(self.conv(x))
-            return F.max_pool2d(y * y.sigmoid(), 2)
-
-    record = record_calls(Silu(), IMAGE)
+    record = record_calls(Net(silu, conv=nn.Conv2d(3, 4, 1), bn=nn.BatchNorm2d(4)), IMAGE)
     (convolution,) = [call for call in record.calls if call.name == "conv2d"]
     way = follow(convolution.outputs[0])
     assert [call.name for call in way.passed] == ["batch_norm", "sigmoid", "mul"]
@@ -434,16 +389,11 @@ def test_follow_stops_at_what_tells_pixels_apart(function: Any) -> None:
 
 @pytest.mark.parametrize(("side", "passes"), [(1, True), (64, False)])
 def test_a_gate_from_elsewhere_ends_the_way_only_where_it_varies_over_space(side: int, passes: bool) -> None:
-    class Gated(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 1)
+    def gated(net: Any, x: Tensor) -> Tensor:
+        gate = F.adaptive_avg_pool2d(x, side).mean(1, keepdim=True)
+        return F.max_pool2d((net.conv(x) * gate).relu(), 2)
 
-        def forward(self, x: Tensor) -> Tensor:
-            gate = F.adaptive_avg_pool2d(x, side).mean(1, keepdim=True)
-            return F.max_pool2d((self.conv(x) * gate).relu(), 2)
-
-    record = record_calls(Gated(), IMAGE)
+    record = record_calls(Net(gated, conv=nn.Conv2d(3, 4, 1)), IMAGE)
     (convolution,) = [call for call in record.calls if call.name == "conv2d"]
     assert (follow(convolution.outputs[0]).activated is not None) == passes
 
@@ -460,15 +410,7 @@ def test_statistics_over_space_end_the_way(normalisation: nn.Module) -> None:
 
 
 def test_a_residual_sum_ends_the_way() -> None:
-    class Residual(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 3, 1)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return F.relu(self.conv(x) + x)
-
-    record = record_calls(Residual(), IMAGE)
+    record = record_calls(Net(lambda net, x: F.relu(net.conv(x) + x), conv=nn.Conv2d(3, 3, 1)), IMAGE)
     assert follow(record.calls[0].outputs[0]).activated is None
 
 
@@ -493,20 +435,13 @@ def test_a_scripted_network_is_refused() -> None:
 
 
 def test_what_a_network_keeps_from_a_run_it_does_not_keep_from_the_probe() -> None:
-    class Caching(nn.Module):
+    def caching(net: Any, x: Tensor) -> Any:
         """As torchvision's anchor generators do: on the meta device, the next real run would fail."""
+        if net.grid is None:
+            net.grid = torch.ones_like(x)
+        return net.pool(x * net.grid)
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.pool = nn.MaxPool2d(2)
-            self.grid: Tensor | None = None
-
-        def forward(self, x: Tensor) -> Tensor:
-            if self.grid is None:
-                self.grid = torch.ones_like(x)
-            return self.pool(x * self.grid)
-
-    network = Caching()
+    network = Net(caching, pool=nn.MaxPool2d(2), grid=None)
     assert subsampling(find_sites(network, IMAGE)) == ["pool"]
     assert network.grid is None
     assert network(IMAGE).device == IMAGE.device

@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 import torchvision
-from networks import difference, image, randomise
+from networks import Net, difference, image, randomise
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import prune
@@ -19,15 +19,9 @@ from aliasing.sites import find_sites
 IMAGE = torch.zeros(1, 3, 64, 64)
 
 
-class Between(nn.Module):
+def between(function: Callable[[Tensor], Tensor]) -> nn.Module:
     """A function of an image's map of 4 channels."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.conv, self.function = nn.Conv2d(3, 4, 3, padding=1), function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.function(self.conv(x))
+    return Net(lambda net, x: function(net.conv(x)), conv=nn.Conv2d(3, 4, 3, padding=1))
 
 
 def every(y: Tensor) -> Tensor:
@@ -56,7 +50,7 @@ SLICES: dict[str, tuple[Callable[[Tensor], Tensor], list[tuple[int, int]]]] = {
 @torch.no_grad()
 def test_slices_along_any_axis_of_space_are_sites_and_are_treated(name: str) -> None:
     function, strides = SLICES[name]
-    network, x = Between(function).double(), image(64)
+    network, x = between(function).double(), image(64)
     sites = find_sites(network, x)
     assert [(site.kind, site.status, site.stride) for site in sites] == [
         ("slicing", "subsamples", stride) for stride in strides
@@ -73,11 +67,8 @@ def test_slices_along_any_axis_of_space_are_sites_and_are_treated(name: str) -> 
 def test_a_list_of_points_is_no_map() -> None:
     """The values at some places, as a detector reads off its key points: nothing is left that could alias."""
 
-    class Points(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x[:, :, every(x), every(x)].mean(2)
-
-    assert al.find_sites(Points(), torch.zeros(1, 3, 64, 64)) == []
+    points = Net(lambda _, x: x[:, :, every(x), every(x)].mean(2))
+    assert al.find_sites(points, torch.zeros(1, 3, 64, 64)) == []
 
 
 def test_what_stands_before_the_first_convolution_may_make_channels() -> None:
@@ -115,7 +106,7 @@ def test_what_stands_before_the_first_convolution_may_make_channels() -> None:
 def test_what_is_found_and_not_treated_says_why(
     function: Callable[[Tensor], Tensor], kind: str, stride: tuple[int, ...], reason: str
 ) -> None:
-    network = Between(function)
+    network = between(function)
     sites = find_sites(network, IMAGE)
     assert [(site.kind, site.stride, site.status) for site in sites] == [(kind, stride, "unsupported")]
     assert reason in sites[0].note
@@ -140,7 +131,7 @@ def test_what_is_found_and_not_treated_says_why(
     ids=["channels", "channels, last", "some channels", "a permutation", "a crop", "both phases", "windows", "tokens"],
 )
 def test_what_keeps_every_position_is_no_site(function: Callable[[Tensor], Tensor]) -> None:
-    assert find_sites(Between(function), IMAGE) == []
+    assert find_sites(between(function), IMAGE) == []
 
 
 @pytest.mark.parametrize(

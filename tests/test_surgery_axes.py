@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import difference, image, randomise
+from networks import Net, difference, image, randomise
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,13 +40,8 @@ STRIDES = [(2, 1), (1, 2), (2, 2), (3, 1), (4, 2), (4, 4)]
 FILTERS = ["binomial4", "box2", [1, 2, 1], ["binomial3", [1, 3, 3, 1]]]
 
 
-class Every(nn.Module):
-    def __init__(self, stride: tuple[int, int]) -> None:
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :, :: self.stride[0], :: self.stride[1]]
+def every(stride: tuple[int, int]) -> nn.Module:
+    return Net(lambda _, x: x[:, :, :: stride[0], :: stride[1]])
 
 
 def sites_of(kind: str, stride: tuple[int, int]) -> tuple[nn.Module, Any]:
@@ -56,7 +51,7 @@ def sites_of(kind: str, stride: tuple[int, int]) -> tuple[nn.Module, Any]:
     if kind == "average pooling":
         return nn.AvgPool2d(stride), lambda x, _: F.avg_pool2d(x, stride, 1)
     if kind == "slicing":
-        return Every(stride), lambda x, _: x
+        return every(stride), lambda x, _: x
     layer = randomise(nn.Conv2d(3, 4, 5, stride, 2)).double()
     return layer, lambda x, layer: F.conv2d(x, layer.weight, layer.bias, 1, 2)
 
@@ -101,7 +96,7 @@ def test_a_named_filter_leaves_as_little_at_every_stride_as_it_is_stretched_to(d
     """White noise through the converted network keeps the energy of the stretched taps: their sum of squares."""
     x = torch.zeros(1, 1, 101, 101, dtype=torch.float64)
     x[..., 50 - 50 % down, 50 - 50 % across] = 1  # an impulse at a sample that is kept
-    converted = al.antialias(Every((down, across)), taps="binomial4", scheme="all", example_input=x)
+    converted = al.antialias(every((down, across)), taps="binomial4", scheme="all", example_input=x)
     rows = [al.filters.get_taps("binomial4", step) for step in (down, across)]
     kept = [row[(len(row) - 1) // 2 % step :: step] for row, step in zip(rows, (down, across), strict=True)]
     expected = torch.from_numpy(np.outer(*kept))
@@ -111,13 +106,9 @@ def test_a_named_filter_leaves_as_little_at_every_stride_as_it_is_stretched_to(d
 
 @torch.no_grad()
 def test_slices_one_after_the_other_are_the_same_as_at_once() -> None:
-    class Twice(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return x[:, :, ::2][:, :, :, ::2]
-
-    x = image(32)
-    found = al.antialias(Twice(), scheme="all", example_input=x)(x)
-    assert difference(found, al.antialias(Every((2, 2)), scheme="all", example_input=x)(x)) < ROUNDING
+    x, twice = image(32), Net(lambda _, x: x[:, :, ::2][:, :, :, ::2])
+    found = al.antialias(twice, scheme="all", example_input=x)(x)
+    assert difference(found, al.antialias(every((2, 2)), scheme="all", example_input=x)(x)) < ROUNDING
 
 
 @torch.no_grad()

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from networks import build, difference, image
+from networks import Net, build, difference, image
 from torch import nn
 
 import aliasing as al
@@ -54,16 +54,11 @@ def test_compiles_in_one_graph(name: str, options: dict[str, Any]) -> None:
 
 
 def test_a_call_inside_a_container_compiles() -> None:
-    class Functional(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 4, 3, 2)
+    def functional(net: Any, x: torch.Tensor) -> torch.Tensor:
+        x = torch.nn.functional.max_pool2d(torch.relu(net.conv(x)), 2)
+        return torch.nn.functional.avg_pool2d(x, 2)[:, :, ::2, ::2]
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = torch.nn.functional.max_pool2d(torch.relu(self.conv(x)), 2)
-            return torch.nn.functional.avg_pool2d(x, 2)[:, :, ::2, ::2]
-
-    network = al.antialias(Functional(), scheme="all", example_input=x())
+    network = al.antialias(Net(functional, conv=nn.Conv2d(3, 4, 3, 2)), scheme="all", example_input=x())
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     assert difference(compiled(x()), network(x())) < FLOAT32
 
