@@ -192,7 +192,8 @@ def test_only_what_is_provably_the_same_is_fused(kind: str) -> None:
     with torch.inference_mode():
         fused = fuse_convolutions(module, images)
         for before, after in zip(module(images.clone()), fused(images.clone()), strict=True):
-            torch.testing.assert_close(after, before, atol=2e-6, rtol=1e-5)  # sums of order one, rounding of 6e-8
+            # Sums of order one, and of a thousand where they are clamped far beyond the bounds: roundings of 6e-8.
+            torch.testing.assert_close(after, before, atol=6e-5 if kind == "clamped" else 2e-6, rtol=1e-5)
     assert counts(fused) == expected
 
 
