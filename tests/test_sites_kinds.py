@@ -324,6 +324,6 @@ def test_what_cannot_be_copied_is_told_and_the_probe_is_not_blamed() -> None:
 
 @pytest.mark.parametrize("scheme", [None, 3, {"all"}], ids=str)
 def test_a_scheme_that_is_none_is_told_in_one_line(scheme: Any) -> None:
-    with pytest.raises(UsageError, match=r"expected 'zhang2019', 'all', 'pool', or a function of a site") as caught:
+    with pytest.raises(UsageError, match=r"expected 'zhang2019', 'all', 'pool', names of sites, or a func") as caught:
         al.antialias(nn.MaxPool2d(2), scheme=scheme, example_input=IMAGE)
     assert "\n" not in str(caught.value)

@@ -163,9 +163,10 @@ def antialias_(
         raise UsageError(f"no padding {padding!r}; expected {' or '.join(map(repr, PADDINGS))}")
     treatment = Treatment(operator, taps, placement)
     check_treatment(treatment, padding)
-    if not callable(scheme) and not isinstance(scheme, str):
-        scheme = SITES + "+".join(scheme)
-    if isinstance(scheme, str) and scheme not in SCHEMES and not scheme.startswith(SITES):
+    if isinstance(scheme, Sequence) and not isinstance(scheme, str):
+        scheme = SITES + "+".join(map(str, scheme))
+    named = isinstance(scheme, str) and (scheme in SCHEMES or scheme.startswith(SITES))
+    if not named and not callable(scheme):
         expected = f"{', '.join(map(repr, SCHEMES))}, names of sites, or a function of a site"
         raise UsageError(f"no scheme {scheme!r}; expected {expected}")
     _, example = probe_of(module, example_input)
