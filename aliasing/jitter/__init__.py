@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pyarrow as pa
 import torch
@@ -17,7 +17,7 @@ from torch import nn
 from aliasing.classes import MatchedLabels, in_classes, match_labels
 from aliasing.errors import UsageError
 from aliasing.identity import Identity, identify
-from aliasing.images import Clip, Image, ImageSource, open_images
+from aliasing.images import Clip, Image, open_images
 from aliasing.jitter.engine import Compare, Show, in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.gallery import embed_gallery
@@ -162,8 +162,11 @@ def measure_jitter(
                 )
             if slow:
                 described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
-            labels = _labels_of(compared, run, timeout)
-            if labels is not None:
+            labels = None
+            if kind.of_classes:
+                with at_work(network.name, ["a picture of zeros"], timeout):
+                    told = run.source.class_names, run.source.description
+                    labels = match_labels(network, run.labels, defined=told[0], source=told[1])
                 described[network.name]["labels"] = labels.summary()
             _measure(_Subject(compared, protocol, {**settings, **asdict(identity)}, timeout, labels), run)
     return Jitter(described, protocol, settings, run.records)
@@ -189,8 +192,7 @@ def trace_most_jittery(
     name = result.most_jittery(next(iter(result.models)))
     if not result.protocol.is_path or name is None:
         return []
-    source = images if isinstance(images, ImageSource) else open_images(images)
-    image = next(entry for entry in source if entry.name == name).load()
+    image = next(entry for entry in open_images(images) if entry.name == name).load()
     asked = {name: result.settings[name] for name in ("seed", "batch_size")}
     execution = execution_of(result.settings)
     return [trace(load_model(model), image, result.protocol, execution=execution, **asked) for model in models]
@@ -222,28 +224,12 @@ class _Subject:
         with at_work(self.model.name, ["a picture of zeros"], self.timeout):
             return prepare(self.model, self.execution)
 
-    def numbered(self, blocks: Blocks) -> Blocks:
-        """The blocks with the network's classes in place of the written labels."""
-        return ((index, in_classes(block, self.labels)) for index, block in blocks)
-
     def views_of(self, image: Image | Clip) -> Views:
         return self.protocol.views(image, self.model, self.settings["seed"])
 
     def network(self, execution: Execution) -> Guarded:
         unit = rounding_unit(self.running, execution.device, execution.half)
         return Guarded(self.running, self.output.network(self.running, execution), self.timeout, unit)
-
-
-def _labels_of(output: Output, run: Run, timeout: float | None) -> MatchedLabels | None:
-    """Match the labels of the images to a network's classes."""
-    if not output.of_classes:
-        return None
-    with at_work(output.model.name, ["a picture of zeros"], timeout):
-        return match_labels(output.model, run.labels, defined=run.source.class_names, source=run.source.description)
-
-
-_Way: TypeAlias = tuple[Show, Compare, float | None]
-"""The functions that show views and compare outputs, and the bound of a verified run."""
 
 
 def _measure(subject: _Subject, run: Run) -> None:
@@ -258,7 +244,7 @@ def _measure(subject: _Subject, run: Run) -> None:
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
         show, compare, bound = _way_of(subject, run)
-        numbered = subject.numbered(blocks)
+        numbered = ((index, in_classes(block, subject.labels)) for index, block in blocks)
 
         def tabulate(image_name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
             return table_of(name, image_name, image, views, compare(outputs, views, image), schema)
@@ -270,7 +256,8 @@ def _measure(subject: _Subject, run: Run) -> None:
     run.measure(name, [name], settings, work)
 
 
-def _way_of(subject: _Subject, run: Run) -> _Way:
+def _way_of(subject: _Subject, run: Run) -> tuple[Show, Compare, float | None]:
+    """The functions that show views and compare outputs, and the bound of a verified run."""
     precision, seed, batch_size = (subject.settings[name] for name in ("precision", "seed", "batch_size"))
     if precision != "verified":
         of = "bfloat16" if subject.execution.half else dtype_name(subject.model)

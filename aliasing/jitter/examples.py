@@ -9,7 +9,7 @@ photographs and views, so a run's folder stays small.
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from aliasing.classes import Label
 from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import OPERATORS, Spectra
 from aliasing.errors import one_line
-from aliasing.images import Clip, Image, ImageSource, open_images
+from aliasing.images import Clip, Image, open_images
 from aliasing.images.preview import write_preview
 from aliasing.jitter import Jitter
 from aliasing.jitter.network import execution_of, probabilities
@@ -150,14 +150,8 @@ def write_examples(
 
 
 def _load(names: set[str], images: Any) -> dict[str, Image | Clip]:
-    source = images if isinstance(images, ImageSource) else open_images(images)
-    found: dict[str, Image | Clip] = {}
-    for entry in source:
-        if entry.name in names:
-            found[entry.name] = entry.load()
-            if len(found) == len(names):
-                break
-    return found
+    found = ((entry.name, entry.load()) for entry in open_images(images) if entry.name in names)
+    return dict(islice(found, len(names)))
 
 
 def _label_in_words(model: Classifier, index: int | None, written: Label) -> str | None:

@@ -155,6 +155,5 @@ def _key(axes: Axes, named: list[str], names: Mapping[str, str], front: list[str
 
 def _title(summary: dict[str, Any], count: int) -> str:
     images = max(model["images"] for model in summary["models"].values())
-    networks = "1 network" if count == 1 else f"{count} networks"
     missing = f"; {len(summary['unmeasured'])} could not be measured" if summary["unmeasured"] else ""
-    return f"{networks} on the same {counted(images)}, 95 % intervals{missing}"
+    return f"{counted(count, 'network')} on the same {counted(images)}, 95 % intervals{missing}"

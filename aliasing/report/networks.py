@@ -13,7 +13,7 @@ from aliasing.jitter.shifts import by_shift
 from aliasing.leaderboard import pareto_front
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
-from aliasing.plots.jitter import Row, fit, intervals
+from aliasing.plots.jitter import fit, intervals
 from aliasing.plots.leaderboard import against
 from aliasing.plots.shifts import heat_map
 from aliasing.plots.style import COLOURS, MARKERS
@@ -203,12 +203,9 @@ def _interval_charts(
         if rows:
             drawing = panel(partial(intervals, rows=rows, measure=measure), height=0.7 + 0.3 * len(rows))
             caption = f"{measure.called}, 95 % intervals"
-            shown.append(Chart(drawing, caption, f"{caption}: {_spoken(rows)}"))
+            said = "; ".join(f"{name} {estimate_text(estimate or {})}" for name, _, estimate in rows[:12])
+            shown.append(Chart(drawing, caption, f"{caption}: {said}"))
     yield Charts(shown)
-
-
-def _spoken(rows: Sequence[Row]) -> str:
-    return "; ".join(f"{name} {estimate_text(estimate or {})}" for name, _, estimate in rows[:12])
 
 
 def estimate_text(estimate: Mapping[str, Any], digits: int = 4) -> str:
