@@ -327,7 +327,7 @@ def test_every_number_of_a_depth_profile_knows_its_count(tmp_path: Path) -> None
     assert {site["images"] for site in summary["sites"]} == {2}  # every eighth
     assert summary["cautions"] == [
         "only 9 images: too few for narrow intervals; measure more images",
-        "the sites were measured on 2 of the 9 images, every 8th: too few for narrow intervals; --sites-every 1"
+        "the sites were measured on 2 of the 9 images (--sites-every 8): too few for narrow intervals; --sites-every 1"
         " measures them on all",
     ]
     whole = al.probe_depth(net(), pictures(12), "pad", sites_every=1).summary()["models"]["own"]

@@ -162,9 +162,8 @@ def _cautions(images: int, sites: Sequence[Mapping[str, Any]], settings: Mapping
         found.append(f"only {counted(images)}: too few for narrow intervals; measure more images")
     seen = max((site["images"] for site in sites), default=images)
     if 0 < seen < min(images, FEW_IMAGES):
-        every = settings.get("sites_every")
         found.append(
-            f"the sites were measured on {seen} of the {images} images, every {every}th:"
+            f"the sites were measured on {seen} of the {images} images (--sites-every {settings.get('sites_every')}):"
             " too few for narrow intervals; --sites-every 1 measures them on all"
         )
     return found

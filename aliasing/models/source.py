@@ -19,7 +19,7 @@ _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
 class AvailableModel:
     """A network that can be loaded by name.
 
-    Parameters
+    Attributes
     ----------
     name : the name for ``load_model``.
     origin : the package or the URL of its weights.
@@ -35,22 +35,17 @@ class AvailableModel:
 class Source:
     """The functions of a source of networks. Only ``load`` is required.
 
-    Parameters
+    Attributes
     ----------
-    load : callable
-        ``load(name, **changes)`` returns the Classifier that ``"SOURCE:name"`` means. Its ``name`` is canonical and
+    load : ``load(name, **changes)`` returns the Classifier that ``"SOURCE:name"`` means. Its ``name`` is canonical and
         begins with the source and a colon. Its ``origin`` says where the weights come from, for summaries
         (`aliasing.models.classifier.record_weights` sets it). The changes are those of `aliasing.load_model`, applied
         by `aliasing.models.changes.apply_changes`.
-    available : callable, optional
-        ``available()`` yields an `AvailableModel` for each network that can be loaded by name alone.
-    architectures : callable, optional
-        ``architectures()`` returns the names, without weights, that can be used without the source.
-    knows : callable, optional
-        ``knows(name)`` says whether a name without a source, with or without weights, belongs to this source. The first
-        source that knows it gets it.
-    assemble : callable, optional
-        ``assemble(name, checkpoint, **changes)`` returns the architecture with the weights of an
+    available : ``available()`` yields an `AvailableModel` for each network that can be loaded by name alone.
+    architectures : ``architectures()`` returns the names, without weights, that can be used without the source.
+    knows : ``knows(name)`` says whether a name without a source, with or without weights, belongs to this source. The
+        first source that knows it gets it.
+    assemble : ``assemble(name, checkpoint, **changes)`` returns the architecture with the weights of an
         `aliasing.models.checkpoints.Checkpoint`, for ``file:PATH@SOURCE:name``.
     """
 
