@@ -12,12 +12,12 @@ from aliasing.leaderboard import Leaderboard
 from aliasing.lineage import GROUPS
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import jitter, names_in
-from aliasing.plots.style import COLOURS, MARKERS, both_ends, spans, style
+from aliasing.plots.style import COLOURS, both_ends, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell, counted
 
 # One marker and colour for each group that there is.
-_GROUPS = dict(zip(GROUPS, zip(MARKERS, COLOURS, strict=True), strict=True))
+_GROUPS = dict(zip(GROUPS, zip(("o", "s", "D", "^", "P", "v", ">"), COLOURS, strict=True), strict=True))
 # With more networks only the front is named, because names would overlap.
 _MOST_NAMED = 16
 
