@@ -191,14 +191,7 @@ def _clear(directory: Path) -> None:
 class Run:
     """One measurement of one network after another on the same images.
 
-    Parameters
-    ----------
-    source : ImageSource
-    records : Records
-    ranks : Ranks
-        The processes that share the run; all make the same calls.
-    progress : bool
-        Show a progress bar, on a terminal and in a notebook.
+    All ``ranks``, the processes that share the run, make the same calls.
     """
 
     def __init__(self, source: ImageSource, records: Records, ranks: Ranks, progress: bool = False) -> None:
@@ -266,20 +259,11 @@ class Run:
         return missing
 
     def measure(self, title: str, names: list[str], settings: dict[str, Any], work: Work) -> None:
-        """Measure what has not been measured yet.
+        """Measure what has not been measured yet: ``work`` measures blocks of images, ``title`` is the progress bar's.
 
-        Raises InputError if the folder holds another run, a process has died, or no image is usable.
-
-        Parameters
-        ----------
-        title : str
-            The title of the progress bar.
-        names : list of str
-            The network whose records these are; or several that ``work`` measures together, in which case each gets the
-            rows in which it is the ``model``.
-        settings : dict
-        work : callable
-            Measures blocks of images.
+        ``names`` has the network whose records these are; or several that ``work`` measures together, of which each
+        gets the rows in which it is the ``model``. Raises InputError if the folder holds another run, a process has
+        died, or no image is usable.
         """
         images, missing = self.listing, self.begin(names, settings)
         mine = {*self.ranks.share(missing), *self._damaged(names, missing)}

@@ -39,14 +39,8 @@ _ADVICE = {
 class Independence:
     """Shows some views again, and refuses a network whose answers to the same view differ.
 
-    Parameters
-    ----------
-    name : str
-        The network's name.
-    network : callable
-        Views N×H×W×C → answers N×…, or a list of answers of different lengths.
-    unit : float
-        The rounding unit of the numbers that the network multiplies, for batches of other sizes.
+    ``network`` gives views N×H×W×C their answers N×…, or a list of answers of different lengths; ``unit`` is the
+    rounding unit of the numbers that it multiplies, for batches of other sizes.
     """
 
     def __init__(self, name: str, network: Answer, unit: float = float(np.finfo(np.float32).eps)) -> None:

@@ -41,26 +41,13 @@ STRIDE = 4  # of its spectra, as in `aliasing spectrum`
 
 @dataclass(frozen=True)
 class Example:
-    """A photograph that was chosen by the first network's records.
+    """A photograph that was chosen by the first network's records."""
 
-    Attributes
-    ----------
-    kind : {"most", "least"}
-        Whether its answer moves most or least.
-    name : str
-    movement : float
-        The mean absolute change of the probability over its pairs.
-    pair : int
-        The pair between whose views the probability jumps most.
-    label : int or None
-        Its class, as the first network numbers it.
-    """
-
-    kind: str
+    kind: str  # whether its answer moves "most" or "least"
     name: str
-    movement: float
-    pair: int
-    label: int | None = None
+    movement: float  # the mean absolute change of the probability over its pairs
+    pair: int  # that between whose views the probability jumps most
+    label: int | None = None  # its class, as the first network numbers it
 
 
 def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
@@ -100,19 +87,9 @@ def write_examples(
 ) -> list[Trace]:
     """Show the networks the photographs that move most and least once more, and leave in a folder what they saw.
 
-    Parameters
-    ----------
-    result : Jitter
-        Measured with these networks on these images.
-    models : sequence of str, nn.Module or Classifier
-    images : as in :func:`aliasing.measure_jitter`
-    folder : Path
-
-    Returns
-    -------
-    list of Trace
-        The first photograph, followed by each network: what :func:`aliasing.plots.jitter` draws. The pictures are
-        those of the first network. Empty if nothing moves, or the protocol's views are not a path.
+    The result was measured with these networks on these images. Returned is the first photograph, followed by each
+    network: what :func:`aliasing.plots.jitter` draws. The pictures are those of the first network. The list is empty if
+    nothing moves, or the protocol's views are not a path.
     """
     chosen = choose_examples(result)
     (folder / FILE).unlink(missing_ok=True)  # it is written again after everything that it names

@@ -59,17 +59,9 @@ def output_in(output: str, precision: str) -> type[Output]:
 
 @dataclass(frozen=True)
 class Verification:
-    """A network in both precisions, and the margin below which float32 decides.
+    """A network's probabilities in bfloat16 and in float32, and the margin in logits below which float32 decides.
 
-    Attributes
-    ----------
-    fast, exact : Guarded
-        The network, which gives probabilities in bfloat16 and in float32.
-    bound : float
-        The margin, in logits.
-    seed : int
-        The seed of the audit.
-    batch_size : int
+    ``seed`` is that of the audit.
     """
 
     fast: Guarded

@@ -33,21 +33,11 @@ class ByShift:
 
 
 def by_shift(tables: Iterable[pa.Table], along_path: bool, output: type[Output] | None = None) -> ByShift:
-    """How much a network's output moves at every shift, with 95 % intervals.
+    """How much a network's output moves at every shift, with 95 % intervals, from its records, block by block.
 
-    Parameters
-    ----------
-    tables : iterable of pyarrow.Table
-        A network's records, one block at a time.
-    along_path : bool
-        Group by steps of the protocol's path, instead of by how far the content moves between the two views.
-    output : type of Output, optional
-        What was measured; by default the first output that has a measure for the records.
-
-    Returns
-    -------
-    ByShift
-        Without rows if the output shows nothing by shift (an embedding), or there are more than `MOST_SHIFTS` shifts.
+    With ``along_path`` a shift is a step of the protocol's path, instead of how far the content moves between the two
+    views. The default output is the first that has a measure for the records. There are no rows if it shows nothing by
+    shift (an embedding), or there are more than `MOST_SHIFTS` shifts.
 
     Examples
     --------

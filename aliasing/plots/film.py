@@ -66,13 +66,9 @@ def save_film(film: FuncAnimation, path: Path, *, progress: bool = False) -> Non
 
 
 def mp4(frames: Frames, frames_per_second: int) -> bytes:
-    """The frames as an MP4 file that every browser plays: H.264 with 4:2:0 chroma and its index in front.
+    """The frames (H×W×3, uint8) as an MP4 that every browser plays: H.264 with 4:2:0 chroma and its index in front.
 
-    Parameters
-    ----------
-    frames : sequence of uint8 arrays, H×W×3
-        All of one size; the last row or column of an odd height or width is dropped, because 4:2:0 needs even sizes.
-    frames_per_second : int
+    The last row or column of an odd height or width is dropped, because 4:2:0 needs even sizes.
     """
     import av
 

@@ -63,24 +63,12 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A panel of a figure, as `aliasing.plots` draws it.
+    """A panel of a figure, as `aliasing.plots` draws it."""
 
-    Attributes
-    ----------
-    drawing : str
-        An SVG (:func:`aliasing.plots.svg.panel`).
-    caption : str
-        The visible text.
-    alternative : str
-        The text for screen readers.
-    legend : sequence of (int, str)
-        The number of each colour, and its meaning; empty if there is only one.
-    """
-
-    drawing: str
+    drawing: str  # an SVG (:func:`aliasing.plots.svg.panel`)
     caption: str
-    alternative: str
-    legend: Sequence[tuple[int, str]] = ()
+    alternative: str  # for screen readers
+    legend: Sequence[tuple[int, str]] = ()  # the number and the meaning of each colour, if there are several
 
 
 @dataclass(frozen=True)

@@ -14,22 +14,12 @@ KINDS = ("networks", "depth", "attribution", "spectrum", "features")
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder.
-
-    Attributes
-    ----------
-    folder : Path
-    kind : str
-        One of `KINDS`, according to its summary.
-    summary : dict
-    title : str
-        What distinguishes it from the others of its kind on a page; empty if it is the only one.
-    """
+    """A run's folder."""
 
     folder: Path
-    kind: str
+    kind: str  # one of `KINDS`
     summary: dict[str, Any]
-    title: str = ""
+    title: str = ""  # what distinguishes it on a page from others of its kind, if there are any
 
     @property
     def protocol(self) -> str:
