@@ -232,10 +232,10 @@ def estimate(value: float, half: float) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("change", "control", "accuracy", "expected"),
     [
-        ((-0.05, 0.02), (-0.04, 0.02), (0.0, 0.02), ("makes the answer steadier", "no loss of accuracy is shown")),
-        ((-0.05, 0.02), (-0.01, 0.02), (0.03, 0.02), ("not shown to be the reason", "accuracy rises")),
+        ((-0.05, 0.02), (-0.04, 0.02), (0.0, 0.02), ("makes the answer steadier", "No loss of accuracy is shown")),
+        ((-0.05, 0.02), (-0.01, 0.02), (0.03, 0.02), ("not shown to be the reason", "Accuracy rises")),
         ((-0.01, 0.02), (-0.01, 0.02), (-0.05, 0.02), ("No gain is shown", "It costs accuracy")),
-        ((0.05, 0.02), (0.0, 0.02), (0.0, 0.02), ("This is no cure", "no loss")),
+        ((0.05, 0.02), (0.0, 0.02), (0.0, 0.02), ("This is no cure", "No loss")),
         ((-0.05, 0.02), (-0.04, 0.02), None, ("makes the answer steadier", "unknown")),
     ],
 )

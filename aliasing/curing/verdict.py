@@ -55,7 +55,7 @@ def _gained(cure: Summary, models: Summary, differences: Sequence[Summary]) -> s
 def _cost(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str:
     cost = cure["cost"]
     ratio = cost["cured"]["multiply_adds"] / max(cost["plain"]["multiply_adds"], 1)
-    work = f"an answer takes {ratio:.2f} times the multiply–adds"
+    work = f"an answer takes {ratio:.2f} times the multiply–adds of convolutions and matrix products"
     plain, control = (_of(differences, first, "cured").get("accuracy") for first in ("plain", "control"))
     if plain is None:
         return f"What it costs in accuracy is unknown, because the held-out images have no labels; {work}."
@@ -65,8 +65,8 @@ def _cost(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str
     )
     if _below(plain) or _below(control):
         return f"It costs accuracy, {numbers}, which more epochs or more training images may bring back; {work}."
-    better = "accuracy rises" if _above(plain) else "no loss of accuracy is shown"
-    return f"Of what it costs: {better}, {numbers}; {work}."
+    better = "Accuracy rises" if _above(plain) else "No loss of accuracy is shown"
+    return f"{better}: {numbers}; {work}."
 
 
 def _of(differences: Sequence[Summary], first: str, second: str) -> Summary:

@@ -1,0 +1,94 @@
+"""Does one command cure a network: steadier than it was, and than a control that trained as long without a filter?
+
+`aliasing cure` chooses a conversion on training images, fine-tunes it and the plain network on the same batches, and
+measures both on images that neither has seen. On a ResNet20 for CIFAR-10 a single short epoch is enough. On
+EfficientNet-Lite0, for which there are a hundred training photographs here and not a million, it is not, and the
+sentences say so.
+"""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+import aliasing as al
+from aliasing.curing import Cure
+from aliasing.images import ImageSource
+from aliasing.models import Classifier, load_model
+from aliasing.outputs import measures_in
+from aliasing.plots.cure import differences
+from aliasing.plots.style import save, style
+from aliasing.surgery.finetune import Recipe
+from experiments._cifar import cifar_resnet, cifar_test, cifar_train
+from experiments._photographs import LITE, others, photographs
+from experiments._run import Run
+
+SHOWN = ("top1_change", "accuracy")
+
+
+def run(run: Run) -> dict[str, Any]:
+    """Cure both networks and draw the differences."""
+    results: dict[str, Cure] = {}
+    data: dict[str, Any] = {}
+    if (run.data / "cifar10").exists() or not run.quick:
+        test, data["CIFAR ResNet20"] = cifar_test(run, full=2000, quick=16)
+        options: dict[str, Any] = {"train_sample": 48 if run.quick else 4000}
+        results["CIFAR ResNet20"] = _cured(
+            run, cifar_resnet(run, 20), cifar_train(run), test, Recipe(epochs=1), options
+        )
+    held_out, data["EfficientNet-Lite0"] = photographs(run, full=120, quick=4)
+    if not run.quick:
+        train = others(run, held_out, 120)
+        recipe = Recipe(epochs=1, batch_size=16)
+        options = {"protocol": "crop:span=1", "candidates": ["binomial3,all", "binomial3,before,all"]}
+        results["EfficientNet-Lite0"] = _cured(run, load_model(LITE[0]), train, held_out, recipe, options)
+    save(draw(results), run.out / "figure.png")
+    summaries = {name: result.summary() for name, result in results.items()}
+    return {
+        "settings": {name: summary["settings"] | _how(summary) for name, summary in summaries.items()},
+        "data": data,
+        "weights": {name: {n: m["weights"] for n, m in s["models"].items()} for name, s in summaries.items()},
+        "numbers": {name: _numbers(summary) for name, summary in summaries.items()},
+    }
+
+
+def _cured(
+    run: Run, plain: Classifier, train: Any, held_out: ImageSource, recipe: Recipe, options: dict[str, Any]
+) -> Cure:
+    folder = run.out / "records" / plain.name.replace(" ", "-").replace(":", "-")
+    _, result = al.cure(plain, train, held_out, folder, recipe, tell=print, **options)
+    return result
+
+
+def _how(summary: dict[str, Any]) -> dict[str, Any]:
+    return {name: summary["cure"][name] for name in ("recipe", "images", "chosen")}
+
+
+def _numbers(summary: dict[str, Any]) -> dict[str, Any]:
+    kept = ("top1_change", "mac", "accuracy")
+    return {
+        "verdict": summary["verdict"],
+        "cured": summary["cure"]["cured"],
+        "guilty": summary["cure"]["guilty"],
+        "candidates": summary["cure"]["candidates"],
+        "cost": summary["cure"]["cost"],
+        "networks": {name: {key: model[key] for key in kept} for name, model in summary["models"].items()},
+        "differences": [{key: row[key] for key in ("second", "first", *kept)} for row in summary["differences"]],
+    }
+
+
+def draw(results: dict[str, Cure]) -> Any:
+    """A row a network: the paired differences of jitter and of accuracy."""
+    with style():
+        figure, rows = plt.subplots(
+            len(results), 2, figsize=(10, 0.4 + 2.6 * len(results)), squeeze=False, sharey="row"
+        )
+        for panels, (name, result) in zip(rows, results.items(), strict=True):
+            summary = result.summary()
+            measures = {measure.name: measure for measure in measures_in(summary, "plot")}
+            for axes, measure in zip(panels, SHOWN, strict=True):
+                differences(axes, summary["differences"], measures[measure], list(summary["models"]))
+            images = summary["models"]["plain"]["images"]
+            outcome = "cured" if summary["cure"]["cured"] else "not cured"
+            panels[0].set_title(f"{name}, {summary['cure']['chosen']}: {outcome}", loc="left", fontsize=10)
+            panels[1].set_title(f"{images} held-out images, 95 % intervals", loc="left", fontsize=10)
+        return figure
