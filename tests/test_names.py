@@ -135,7 +135,9 @@ def test_labels_stay_on_every_command(
         rows = summary["across"]["groups"][0]["networks"]
         assert [row["family"] for row in rows] == ["net", "net, anti-aliased"]
     assert main(["report", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
-    assert ">new" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert ">new" in page
+    assert f">antialiased:binomial3,all:{NAME}<" in page  # what the label stands for
 
 
 @pytest.mark.parametrize("command", ["attribute", "features"])

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from aliasing.called import spec_of
 from aliasing.report.blocks import Block, Cell, Command, Section, Table, Text
 from aliasing.report.runs import Run
 
@@ -67,13 +68,13 @@ def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Table:
     seen: set[str] = set()
     for run, names in called:
         for name, model in run.networks.items():
-            weights = model.get("weights") or {}
+            weights, loaded = model.get("weights") or {}, spec_of(name, model)
             if names[name] in seen:
                 continue
             seen.add(names[name])
             rows.append(
                 [
-                    Cell(names[name], names[name], name if name != names[name] else ""),
+                    Cell(names[name], names[name], loaded if loaded != names[name] else ""),
                     *(Cell(str(weights.get(key) or "–")) for key in ("source", "version")),
                     *(Cell(str(value or "–"), code=True) for value in (weights.get("sha256"), model.get("identity"))),
                     Cell("; ".join(map(str, model.get("notes") or [])) or "–"),

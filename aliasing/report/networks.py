@@ -88,7 +88,7 @@ def _lead(run: Run) -> str:
     shown = "1 photograph" if images == 1 else f"{images} photographs"
     shown += f", {pairs:,} pairs of views" if pairs else ""
     protocol = PROTOCOLS.get(run.protocol)
-    how = (inspect.getdoc(protocol) or "").split("\n")[0] if protocol else ""
+    how = (inspect.getdoc(protocol) or "").split("\n")[0].replace("`", "") if protocol else ""
     return f"{shown}{f' ({source})' if source else ''}. {how}".strip()
 
 
