@@ -12,7 +12,7 @@ import matplotlib.pyplot as plt
 
 import aliasing as al
 from aliasing.curing import Cure
-from aliasing.images import ImageSource
+from aliasing.images import ImageSource, choose_images
 from aliasing.models import Classifier, load_model
 from aliasing.outputs import measures_in
 from aliasing.plots.cure import differences
@@ -29,17 +29,15 @@ def run(run: Run) -> dict[str, Any]:
     """Cure both networks and draw the differences."""
     results: dict[str, Cure] = {}
     data: dict[str, Any] = {}
-    if (run.data / "cifar10").exists() or not run.quick:
-        test, data["CIFAR ResNet20"] = cifar_test(run, full=2000, quick=16)
-        options: dict[str, Any] = {"train_sample": 48 if run.quick else 4000}
-        results["CIFAR ResNet20"] = _cured(
-            run, cifar_resnet(run, 20), cifar_train(run), test, Recipe(epochs=1), options
-        )
-    held_out, data["EfficientNet-Lite0"] = photographs(run, full=120, quick=4)
+    test, data["CIFAR ResNet20"] = cifar_test(run, full=2000, quick=16)
+    train: Any = cifar_train(run)
+    train = choose_images(train, limit=48) if run.quick else choose_images(train, sample=4000)
+    results["CIFAR ResNet20"] = _cured(run, cifar_resnet(run, 20), train, test, Recipe(epochs=1), {})
     if not run.quick:
-        train = others(run, held_out, 120)
+        held_out, data["EfficientNet-Lite0"] = photographs(run, full=120, quick=4)
         recipe = Recipe(epochs=1, batch_size=16)
-        options = {"protocol": "crop:span=1", "candidates": ["binomial3,all", "binomial3,before,all"]}
+        options: dict[str, Any] = {"protocol": "crop:span=1", "candidates": ["binomial3,all", "binomial3,before,all"]}
+        train = others(run, held_out, 120)
         results["EfficientNet-Lite0"] = _cured(run, load_model(LITE[0]), train, held_out, recipe, options)
     save(draw(results), run.out / "figure.png")
     summaries = {name: result.summary() for name, result in results.items()}
