@@ -303,15 +303,19 @@ def test_a_line_through_two_timings() -> None:
     assert line(100) >= line(10) >= 0
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> tuple[str, str]:
+def write_images(root: Path) -> tuple[str, str]:
     """Training and held-out images in class folders."""
     for name, images in (("train", TRAIN), ("held-out", HELD_OUT)):
         for number, (pixels, label) in enumerate(images):
-            folder = tmp_path / name / f"class{label}"
+            folder = root / name / f"class{label}"
             folder.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(folder / f"{number}.png")
-    return str(tmp_path / "train"), str(tmp_path / "held-out")
+    return str(root / "train"), str(root / "held-out")
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> tuple[str, str]:
+    return write_images(tmp_path)
 
 
 def test_the_command_goes_the_whole_way(

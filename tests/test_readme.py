@@ -13,6 +13,7 @@ from PIL import Image
 from aliasing.cli import main as aliasing
 from aliasing.images import open_images
 from experiments.__main__ import main as experiments
+from tests.test_cure import NAME, write_images
 
 pytest.importorskip("skimage", reason="the README's photographs come with scikit-image")
 
@@ -74,12 +75,16 @@ def test_commands(
     """In their order and in one folder: the report shows what those before it have left."""
     monkeypatch.chdir(tmp_path)
     names = {"PHOTOGRAPH.jpg": str(photographs / "coffee.jpg"), "FOLDER": str(photographs)}
+    training, held_out = write_images(tmp_path / "own")
+    names |= {"NETWORK": NAME, "TRAINING": training, "HELD-OUT": held_out}
     for line in "".join(COMMANDS).splitlines():
         words = [names.get(word, word) for word in shlex.split(line)]
         run(shlex.join(words))
         assert capsys.readouterr().out, line
         out = tmp_path / words[words.index("--out") + 1] if "--out" in words else None
-        if out is not None and out.suffix == ".html":
+        if out is not None and out.name == "cure.html":
+            assert "cured − control" in out.read_text(encoding="utf-8")
+        elif out is not None and out.suffix == ".html":
             page = out.read_text(encoding="utf-8")
             assert "Move a photograph" in page
             assert "Layer by layer" in page
