@@ -39,7 +39,7 @@ def across(result: AcrossDepth, against: str = "layers") -> Figure:
         for panels, (group, measure) in zip(grid, rows, strict=True):
             for axes, selection in zip(panels, _SELECTIONS, strict=True):
                 _panel(axes, group, measure, selection, against)
-            panels[0].set_ylabel(f"{_MEASURES[measure]}\n`{group['protocol']}`")
+            panels[0].set_ylabel(f"{_MEASURES[measure]}\n{group['protocol']}")
             panels[0].set_ylim(bottom=0)
         for axes, title in zip(grid[0], _SELECTIONS.values(), strict=True):
             axes.set_title(title)
@@ -52,7 +52,7 @@ def across(result: AcrossDepth, against: str = "layers") -> Figure:
 
 
 def _title(result: AcrossDepth) -> str:
-    shown = (f"{counted(group['networks'][0]['images'])} (`{group['protocol']}`)" for group in result.groups)
+    shown = (f"{counted(group['networks'][0]['images'])} ({group['protocol']})" for group in result.groups)
     images = " and ".join(shown)
     title = f"Jitter against depth: {images}, 95 % intervals"
     if not result.unmeasured:

@@ -54,7 +54,7 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
         images = whole["images"]
         figure.suptitle(
             f"{short_name(result.model, whole)}: which site causes the jitter? {counted(images)},"
-            f" `{summary['settings']['protocol']['name']}`, {treatment(summary)}, paired 95 % intervals",
+            f" protocol {summary['settings']['protocol']['name']}, {treatment(summary)}, paired 95 % intervals",
             fontsize=10.5,
         )
     return figure
@@ -85,6 +85,7 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
             )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
+    axes.locator_params(axis="x", nbins=5)  # three panels side by side
     axes.set_yticks(range(len(sites)), [f"{site['rank']}. {plain(site['name'])}" for site in sites])
     axes.tick_params(axis="y", labelsize=8.5)
     axes.set_ylim(len(sites) - 0.5, -0.5)

@@ -101,7 +101,7 @@ def _title(summary: dict[str, Any]) -> str:
     protocol = summary["settings"]["protocol"]["name"]
     sites = max((site.get("images", images) for model in models for site in model["sites"]), default=images)
     shown = counted(images) + (f" (sites: {sites})" if sites < images else "")
-    return f"A shift (`{protocol}`) against depth: {shown}, 95 % intervals, maps {boundary}"
+    return f"A shift ({protocol}) against depth: {shown}, 95 % intervals, maps {boundary}"
 
 
 def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> None:
@@ -194,7 +194,7 @@ def _spectra(axes: Axes, networks: Networks) -> None:
     axes.set_yscale("log")
     axes.set_xlim(0, 0.5)
     axes.set_xlabel("frequency, cycles per cell (⋯ the new Nyquist frequency)")
-    axes.set_ylabel("mean power ÷ that of white noise")
+    axes.set_ylabel("mean power ÷\nthat of white noise")
     if 0 < len(sites) <= 8:
         axes.legend(fontsize=7)
 

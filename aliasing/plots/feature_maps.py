@@ -18,6 +18,9 @@ _MOST_AVERAGES = 8
 _MOST_FILTERS = 256
 
 
+_TITLE = 6.0  # inches: a figure of one or two maps is as wide as its title
+
+
 def moving_maps(result: MovingMaps, change: AverageChange | None = None, channel: int | None = None) -> Figure:
     """Feature maps at several depths while the image moves, and their global averages (Azulay & Weiss 2019).
 
@@ -103,7 +106,9 @@ def filters(layer: LayerMaps, model: str) -> Figure:
 def _grid(count: int, side: float) -> tuple[Figure, list[Axes]]:
     columns = min(count, max(6, math.ceil(math.sqrt(1.6 * count))))
     rows = math.ceil(count / columns)
-    figure, panels = plt.subplots(rows, columns, figsize=(side * columns, side * rows * 1.15 + 0.5), squeeze=False)
+    figure, panels = plt.subplots(
+        rows, columns, figsize=(max(side * columns, _TITLE), side * rows * 1.15 + 0.5), squeeze=False
+    )
     for axes in panels.flat:
         bare(axes)
     return figure, list(panels.flat)

@@ -76,7 +76,7 @@ def _measures(
     few = any("too few for a narrow interval" in caution for model in models.values() for caution in model["cautions"])
     caution = "; too few change for narrow intervals" if few else ""
     shown = "1 image" if images == 1 else f"{images} images"
-    figure.suptitle(f"Jitter under `{protocol}`: {shown}, 95 % intervals{caution}", fontsize=11)
+    figure.suptitle(f"Jitter under {protocol}: {shown}, 95 % intervals{caution}", fontsize=11)
 
 
 def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:

@@ -58,7 +58,7 @@ def leaderboard(board: Leaderboard) -> Figure:
         against(axes, measures, groups, _GROUPS, [models[name] for name in summary["pareto"]])
         for point, label in _labels([_point(models[name], measures) for name in named]).items():
             axes.annotate(label, point, xytext=(5, 5), textcoords="offset points", fontsize=9, zorder=5)
-        axes.set_xlabel(f"{measures[1].called} (protocol `{summary['settings']['consistency']['name']}`)")
+        axes.set_xlabel(f"{measures[1].called} (protocol {summary['settings']['consistency']['name']})")
         _key(key, named, names, summary["pareto"], len(models))
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=9)

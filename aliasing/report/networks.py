@@ -309,7 +309,7 @@ def _heat_map(cells: Sequence[dict[str, Any]], largest: float, x: str, y: str) -
         axes.set(xlabel=x, ylabel=y)
 
     rows = len({cell["y"] for cell in cells})
-    return panel(draw, height=0.7 + (0.34 if rows <= 9 else 0.18) * rows)
+    return panel(draw, height=max(0.7 + (0.34 if rows <= 9 else 0.18) * rows, 1.9))  # room for the label of y
 
 
 def _series(name: str, names: Mapping[str, str]) -> int:

@@ -1,0 +1,33 @@
+"""Every text of every figure can be read: none is cut off, and none lies on another."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+import aliasing as al
+from tests.readable import complaints
+
+
+@pytest.mark.parametrize("run", ["crop", "grid", "depth", "attribution", "spectrum"])
+def test_figures_of_results_can_be_read(measured: Path, run: str) -> None:
+    figure = al.open(measured / run).plot()
+    assert complaints(figure) == []
+    plt.close(figure)
+
+
+def test_what_cannot_be_read_is_found() -> None:
+    figure, axes = plt.subplots(layout="constrained", figsize=(3, 2))
+    axes.legend(*[[plt.Line2D([], [])], ["a line"]], loc="upper right")
+    axes.set_xticks([0.2, 0.8, 3], ["left", "right", "beyond the axis"])
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="place", ylabel="value")
+    assert complaints(figure) == []
+    axes.text(0.1, 0.2, "one label").set_in_layout(False)
+    axes.text(0.15, 0.2, "another").set_in_layout(False)
+    axes.text(0.9, 0.6, "a long remark").set_in_layout(False)
+    axes.text(0.15, 0.2, "not shown", visible=False)
+    assert complaints(figure) == [
+        "'a long remark' is cut by the edge of the figure",
+        "'one label' and 'another' overlap",
+    ]
+    plt.close(figure)
