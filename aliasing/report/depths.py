@@ -232,7 +232,7 @@ def spectrum_table(run: Run) -> Iterable[Block]:
         [Cell(str(result.get("label", name))), *(estimate_cell(result.get(measure)) for measure in measures)]
         for name, result in summary["operators"].items()
     ]
-    images = run.images.get("used", 0)
+    images = run.shown.get("used", 0)
     shown = "1 photograph (without an interval)" if images == 1 else f"{images} photographs"
     yield Table(
         f"Shares of energy at stride {run.settings.get('stride')}, mean of {shown}",

@@ -33,11 +33,11 @@ def other_pictures(runs: Sequence[Run]) -> list[str]:
     first: dict[tuple[str, int], Run] = {}
     found = []
     for run in runs:
-        images = run.images
+        images = run.shown
         if not images.get("identity"):
             continue
         before = first.setdefault((str(images.get("source")), int(images.get("found") or 0)), run)
-        if before.images["identity"] != images["identity"]:
+        if before.shown["identity"] != images["identity"]:
             found.append(f"{run.folder.name} was measured on different pictures than {before.folder.name}")
     return found
 
@@ -98,7 +98,7 @@ def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     if isinstance(unmeasured, dict) and unmeasured:
         rows = [[Cell(str(name)), Cell(str(reason))] for name, reason in unmeasured.items()]
         yield Table("Networks that could not be measured, and why", ["network", "reason"], rows)
-    skipped = run.images.get("skipped")
+    skipped = run.shown.get("skipped")
     if isinstance(skipped, dict) and skipped:
         rows = [[Cell(str(name)), Cell(str(reason))] for name, reason in list(skipped.items())[:_MOST_SKIPPED]]
         more = f"; the first {_MOST_SKIPPED}" if len(skipped) > _MOST_SKIPPED else ""

@@ -84,7 +84,7 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
 def _lead(run: Run) -> str:
     models = list(run.networks.values())
     images, pairs = (max((model.get(count) or 0 for model in models), default=0) for count in ("images", "pairs"))
-    source = str(run.images.get("source", ""))
+    source = str(run.shown.get("source", ""))
     shown = "1 photograph" if images == 1 else f"{images} photographs"
     shown += f", {pairs:,} pairs of views" if pairs else ""
     protocol = PROTOCOLS.get(run.protocol)
@@ -98,7 +98,7 @@ def cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     for name, model in run.networks.items():
         for caution in model.get("cautions") or []:
             texts.setdefault(str(caution), []).append(names[name])
-    told = [f"{text}." for text in run.images.get("cautions") or []]
+    told = [f"{text}." for text in run.shown.get("cautions") or []]
     told += [f"{'; '.join(who)}: {text}." for text, who in texts.items()]
     if told:
         yield Text(told, "caution")

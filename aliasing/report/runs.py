@@ -34,7 +34,7 @@ class Run:
         return settings if isinstance(settings, dict) else {}
 
     @property
-    def images(self) -> dict[str, Any]:
+    def shown(self) -> dict[str, Any]:
         """Which images were shown."""
         return self.summary.get("images") or {}
 
