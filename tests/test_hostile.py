@@ -36,6 +36,7 @@ from aliasing.images import decode, entries, open_images
 from aliasing.images.entries import shown
 from aliasing.jitter.trace import Trace
 from aliasing.plots.jitter import _path as draw_path
+from aliasing.plots.jitter import names_in
 from aliasing.plots.style import plain
 from tests.hostile import ELONGATED, MALFORMED, PHOTO, UNUSUAL, encode, patched
 from tests.image_files import BAD_BYTES, outcome, tar_bytes, zip_bytes
@@ -393,7 +394,7 @@ def test_names_in_a_figure_are_text(tmp_path: Path, recwarn: pytest.WarningsReco
         numbers = (np.zeros((2, 2)), ones, ((0, 1),), both, np.ones((2, 2), np.float32))
         trace = Trace(name, name, "pixels", np.arange(2.0), ones, np.arange(2), both, pictures, *numbers)
         figure = plt.figure(figsize=(6, 4))
-        draw_path(figure, [trace])
+        draw_path(figure, [trace], names_in({name: {}}))
         texts = [str(text.get_text()) for text in figure.findobj(Text)]
         assert any(plain(name[:10]).strip() in text for text in texts)
         assert not any(is_math_text(text) for text in texts)
@@ -410,8 +411,8 @@ def test_photographs_do_not_wait_in_memory(tmp_path: Path, monkeypatch: pytest.M
     decoded: list[weakref.ref[Any]] = []
     most = 0
 
-    def counted(content: bytes) -> Any:
-        pixels = decode(content)
+    def counted(*arguments: Any) -> Any:
+        pixels = decode(*arguments)
         decoded.append(weakref.ref(pixels))
         return pixels
 
