@@ -22,6 +22,8 @@ from aliasing.kinds import INPUTS
 
 Spec = str | Path | PIL.Image.Image | npt.NDArray[Any]
 
+_AS_STORED = ", as stored"  # the end of a source's description
+
 
 @dataclass(frozen=True)
 class Normalised:
@@ -43,7 +45,11 @@ class Normalised:
 
 
 def open_images(
-    spec: Spec | ImageSource | Iterable[Any] | Any, orientation: str = UPRIGHT, *, mean: Any = None, std: Any = None
+    spec: Spec | ImageSource | Iterable[Any] | Any,
+    orientation: str | None = None,
+    *,
+    mean: Any = None,
+    std: Any = None,
 ) -> ImageSource:
     """Open images from any source as a stream.
 
@@ -67,10 +73,10 @@ def open_images(
           or as a pair (image, label). A generator is kept as a list, because the stream must be able to start again;
         - a ``torch.utils.data.Dataset`` of such items, or a ``DataLoader``, whose data set is read in its order;
         - tensors N×C×H×W, alone or as a pair (tensors, labels).
-    orientation : {"upright", "stored"}
+    orientation : {"upright", "stored"}, optional
         Whether the EXIF orientation of a photograph is applied. torchvision's ``ImageFolder`` and timm's reader do not
-        apply it, so published accuracies refer to pictures as they are stored. A source that is open already keeps its
-        own, unless it is to be "stored".
+        apply it, so published accuracies refer to pictures as they are stored. By default a source that is open already
+        keeps its own, and all else is upright.
     mean, std : sequence of float, or float, optional
         What normalised the tensors of a loader, a data set or a stack: they hold (x − mean) / std, with x in 0…1.
 
@@ -93,12 +99,12 @@ def open_images(
     >>> [entry.load().pixels.shape for entry in source]
     [(8, 6, 3)]
     """
+    if orientation is None:
+        orientation = spec.orientation if isinstance(spec, ImageSource) else UPRIGHT
     if orientation not in ORIENTATIONS:
         raise UsageError(f"orientation {orientation!r}; expected {' or '.join(ORIENTATIONS)}")
     if mean is not None or std is not None:
         spec = Normalised(spec, *_read_normalisation(mean, std))
-    if isinstance(spec, ImageSource) and orientation == UPRIGHT:
-        return spec  # which has an orientation of its own
     try:
         source = _open(spec)
     except InputError as error:
@@ -107,7 +113,9 @@ def open_images(
         raise InputError(one_line(f"{who_exits(error)} calls sys.exit({error})")) from error
     if orientation == source.orientation:
         return source
-    return replace(source, description=f"{source.description}, as stored", orientation=orientation)
+    described = source.description.removesuffix(_AS_STORED)
+    described += "" if orientation == UPRIGHT else _AS_STORED
+    return replace(source, description=described, orientation=orientation)
 
 
 def _open(spec: Any) -> ImageSource:
