@@ -119,7 +119,7 @@ def cure(
     >>> images = [(pixels, number % 4) for number, pixels in enumerate(noise)]
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     cured, result = al.cure(plain, images[:30], images[30:], folder, al.Recipe(epochs=1, batch_size=8))
-    >>> list(result.jitter.models), result.cured
+    ...     list(result.jitter.models), result.cured
     (['plain', 'control', 'converted', 'cured'], False)
     """
     given = _Given.of(

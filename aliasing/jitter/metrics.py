@@ -215,9 +215,12 @@ def _how_many(changed: int, images: int) -> str:
 
     Examples
     --------
-    >>> [_how_many(*counts) for counts in ((0, 12), (0, 1), (1, 1), (1, 12), (3, 12))]  # doctest: +NORMALIZE_WHITESPACE
-    ["none of the 12 images' answers changes", "the one image's answer does not change", "there is only one image",
-     "the answer of only 1 of the 12 images changes", "the answers of only 3 of the 12 images change"]
+    >>> for counts in ((0, 12), (0, 1), (1, 12), (3, 12)):
+    ...     print(_how_many(*counts))
+    none of the 12 images' answers changes
+    the one image's answer does not change
+    the answer of only 1 of the 12 images changes
+    the answers of only 3 of the 12 images change
     """
     if images == 1:
         return "there is only one image" if changed else "the one image's answer does not change"
