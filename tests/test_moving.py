@@ -155,7 +155,12 @@ def test_networks_along_different_paths_have_no_film() -> None:
 
 def test_networks_of_one_architecture_are_told_apart_by_their_files() -> None:
     models = ["pypi:net", "file:a/sharp.safetensors@pypi:net", "file:blurred.safetensors@pypi:net", "pypi:other"]
-    assert plots.moving._names(models) == ["net", "net, sharp", "net, blurred", "other"]
+    assert plots.moving._names(models) == [
+        "net (pypi)",
+        "net (sharp.safetensors)",
+        "net (blurred.safetensors)",
+        "other",
+    ]
 
 
 def maps(model: str, seed: int, channels: int = 8) -> MovingMaps:
