@@ -8,7 +8,7 @@ the plain sibling of a network that timm trained anti-aliased.
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import Identity, identify
@@ -36,7 +36,7 @@ Group: TypeAlias = Literal[
     "plain, recalibrated",
     "plain, fine-tuned",
 ]
-GROUPS: tuple[str, ...] = Group.__args__  # type: ignore[attr-defined]
+GROUPS: tuple[str, ...] = get_args(Group)
 
 # How timm names networks that it trained anti-aliased: resnetblur50, resnetaa50d, mobilenetv4_conv_aa_large.
 _ANTIALIASED = re.compile(r"_?(?:aa|blur)(?=\d|_)")

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded: it is the processes that share the cores
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is loaded; processes share the cores, and bits do not depend on them
 
 import huggingface_hub.constants
 import pytest
@@ -38,7 +38,7 @@ class OneSeed:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A process for each core up to four, as one takes up to 2 GB; few files do not pay for the start of several."""
+    """A process for each core up to four, as one takes up to 3 GB; few files do not pay for the start of several."""
     named = {Path(argument.partition("::")[0]) for argument in config.args}
     most = len(named) // 10 if all(map(Path.is_file, named)) else 4
     workers = min(len(os.sched_getaffinity(0)), most, 4)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
@@ -47,7 +47,6 @@ from aliasing.surgery.finetune import Recipe, check_trainable, finetune, trainin
 __all__ = ["CANDIDATES", "Cure", "cure", "forecast_cure"]
 
 BATCH_SIZE = 64
-Network = TypeVar("Network", Classifier, nn.Module)
 
 
 def cure(

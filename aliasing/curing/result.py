@@ -69,10 +69,7 @@ class Cure(Result):
         whole = self.jitter.summary()
         against = self.jitter.summary(against=CONTROL)["differences"]
         differences = [*whole["differences"], *(row for row in against if row["second"] == CURED)]
-        found = {
-            **self.facts,
-            "cured": succeeded(differences),
-        }
+        found = {**self.facts, "cured": succeeded(differences)}
         verdict = sentences(found, whole["models"], differences)
         return {"cure": found, "verdict": verdict, **whole, "differences": differences}
 

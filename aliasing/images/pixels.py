@@ -100,7 +100,7 @@ def check_size(size: int) -> None:
 
 
 def check_expansion(size: int, compressed: int, unsuspected: int | None = None) -> None:
-    """Raise BadImage if so many bytes, and more than ``unsuspected`` (MAX_BYTES), come from so few."""
+    """Raise BadImage if few bytes unpack to very many, and to more than ``unsuspected`` (MAX_BYTES)."""
     if size > (unsuspected or MAX_BYTES) and size > MAX_EXPANSION * compressed:
         raise BadImage(f"expands by more than {MAX_EXPANSION} times: taken for a decompression bomb")
 
