@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import aliasing as al
 from aliasing import plots
 from aliasing.cli import main
-from aliasing.depth.attribution import AS_IT_IS, TREATED, all_but, attribute, make_variants, only
+from aliasing.depth.attribution import AS_IT_IS, TREATED, _guilt, all_but, attribute, make_variants, only
 from aliasing.depth.replay import run_variants
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier
@@ -74,6 +74,34 @@ def test_the_one_guilty_site_is_ranked_first_and_the_others_do_nothing() -> None
         assert row["all_but"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
         assert not row["clear"]
     assert found.ranking("top1_change")[0]["name"] == "getitem (2)"
+
+
+def test_guilty_sites_stand_first_in_the_order_of_the_verdict() -> None:
+    """An interval that contains 0 accuses nobody, so its estimate ranks a site below those that are clearly guilty."""
+
+    def row(name: str, only: tuple[float, bool], all_but: int | None) -> dict[str, object]:
+        differences = {"mac": {"all": {"value": only[0]}}}
+        return {"name": name, "only": differences, "clear": only[1]} | {
+            "clear_all_but": all_but is not None,
+            "rank_all_but": all_but or 9,
+        }
+
+    rows = [
+        row("unclear, more", (-0.03, False), None),
+        row("keeps it up, less", (-0.02, False), 2),
+        row("keeps it up, more", (0.02, False), 1),
+        row("takes it away, less", (-0.01, True), 3),
+        row("takes it away, more", (-0.04, True), None),
+        row("unclear, less", (0.01, False), None),
+    ]
+    assert [found["name"] for found in sorted(rows, key=lambda found: _guilt(found, "mac"))] == [
+        "takes it away, more",
+        "takes it away, less",
+        "keeps it up, more",
+        "keeps it up, less",
+        "unclear, more",
+        "unclear, less",
+    ]
 
 
 class ChangesInPlace(nn.Module):

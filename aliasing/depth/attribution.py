@@ -86,7 +86,10 @@ class Attribution(Result):
     _kept: dict[str, Any] | None = None  # the summary that a folder holds
 
     def ranking(self, by: str = "mac") -> list[dict[str, Any]]:
-        """The sites, the guiltiest first: the one whose treatment alone takes most jitter away.
+        """The sites, the guiltiest first.
+
+        First stand those whose treatment alone clearly takes jitter away, then those that clearly keep it up while all
+        others are treated, then those of which neither can be told; each by how much.
 
         Parameters
         ----------
@@ -117,10 +120,12 @@ class Attribution(Result):
         for rank, row in enumerate(sorted(rows, key=lambda row: -row["all_but"][by]["all"]["value"]), 1):
             low = row["all_but"][by]["all"]["low"]  # None with a single image
             row["rank_all_but"], row["clear_all_but"] = rank, low is not None and low > 0
-        rows.sort(key=lambda row: row["only"][by]["all"]["value"])
-        for rank, row in enumerate(rows, 1):
+        for row in rows:
             high = row["only"][by]["all"]["high"]
-            row["rank"], row["clear"] = rank, high is not None and high < 0
+            row["clear"] = high is not None and high < 0
+        rows.sort(key=lambda row: _guilt(row, by))
+        for rank, row in enumerate(rows, 1):
+            row["rank"] = rank
         return [row | {before: row[now] for before, now in FORMER_NAMES.items()} for row in rows]
 
     def _difference(self, matched: MatchedJitter, before: str, after: str) -> dict[str, Any]:
@@ -179,6 +184,13 @@ class Attribution(Result):
 
     def _write_records(self, folder: Path) -> None:
         self.jitter._write_records(folder)
+
+
+def _guilt(row: dict[str, Any], by: str) -> tuple[int, float]:
+    """What sorts a site among others: the kind of evidence against it, then how strong it is."""
+    if row["clear"] or not row["clear_all_but"]:
+        return 0 if row["clear"] else 2, row["only"][by]["all"]["value"]
+    return 1, row["rank_all_but"]
 
 
 @surroundings_kept()

@@ -14,11 +14,14 @@ from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, plain, spans, style
 from aliasing.tables import counted, pair
 
-WAYS = {"only": ("this site treated, minus none", "o"), "all_but": ("all but this site treated, minus all", "s")}
+WAYS = {
+    "only": ("this site treated, minus none (guilty: below 0)", "o"),
+    "all_but": ("all but this site treated, minus all (guilty: above 0)", "s"),
+}
 
 
 def attribution(result: Attribution, by: str = "mac") -> Figure:
-    """The sites by rank, with the paired differences of jitter and accuracy, and their 95 % intervals.
+    """The sites, the guiltiest on top, with the paired differences of jitter and accuracy, and their 95 % intervals.
 
     Parameters
     ----------

@@ -151,7 +151,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
         f"Which site causes the jitter? {name}{run.title}",
         f"{counted(as_it_is.get('images', 0), 'photograph')} under “{run.protocol}”; each site treated alone"
         f" ({treatment(summary)}), and each left out while all the others are treated; paired differences with their"
-        " 95 % intervals. Left of 0: the treatment removes jitter.",
+        " 95 % intervals. A site is guilty if treating it alone lies left of 0, or leaving it out lies right of 0.",
     )
     found = []
     attributed = measures_in(summary, "attribution")
