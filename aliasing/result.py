@@ -111,7 +111,7 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     ----------
     folder : str or Path
         The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``cure``, ``spectrum`` or
-        ``features``, or the ``out`` of their functions.
+        ``features``, or a folder to which `Result.write` wrote.
 
     Returns
     -------
