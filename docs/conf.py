@@ -29,7 +29,7 @@ exclude_patterns = ["README.md"]
 
 html_theme = "furo"
 html_title = f"aliasing {release}"
-html_static_path = ["_static", str(Path(ziamath.__file__).parent / "fonts")]  # a font for formulas
+html_static_path = ["_static", str(Path(ziamath.__file__).with_name("fonts") / "STIXTwoMath-Regular.ttf")]
 html_css_files = ["pages.css"]
 html_math_renderer = "mathml"  # the browser sets it, without a script or anything from elsewhere
 

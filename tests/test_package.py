@@ -43,6 +43,11 @@ def test_every_public_name_is_there(name: str) -> None:
     assert name in dir(aliasing)
 
 
+def test_the_reference_lists_every_public_name() -> None:
+    listed = re.findall(r"^   aliasing\.(\w+)$", (ROOT / "docs" / "api.rst").read_text("utf-8"), re.MULTILINE)
+    assert {*aliasing.__all__} - {"__version__"} <= {*listed}
+
+
 def test_an_unknown_name_lists_what_there_is() -> None:
     with pytest.raises(AttributeError, match="no attribute 'spectra'; it has spectrum, sampling"):
         _ = aliasing.spectra
