@@ -2,7 +2,7 @@
 
 The feature maps of a batch are larger than the 32 MiB above which glibc's ``malloc`` maps fresh pages for every request
 and unmaps them on release, so the kernel zeroes tens of megabytes for every layer. If freed memory is kept, the same
-network on the same batch runs up to 2.5 times as fast on two cores (``benchmarks/README.md``).
+network on the same batch runs up to 2.5 times as fast on two cores (``benchmarks/diary.md``).
 """
 
 import ctypes

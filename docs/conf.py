@@ -53,13 +53,16 @@ napoleon_use_ivar = True
 autodoc_default_options = {"members": True, "show-inheritance": True, "exclude-members": "Classifier"}  # al.Classifier
 
 HERE = Path(__file__).parent
+FROM = "{from} "
+SOURCES = {page.name: page.read_text("utf-8").removeprefix(FROM).strip() for page in HERE.glob("*.md")}
+PAGES = {(HERE / source).resolve(): page for page, source in SOURCES.items() if "\n" not in source}
 
 
 def from_the_checkout(_app: Any, name: str, source: list[str]) -> None:
-    """A page that is ``{from} FILE`` is that file of the checkout, its pictures as seen from here."""
-    if not source[0].startswith("{from} "):
+    """A page that is ``{from} FILE`` is that file of the checkout, its pictures and links as seen from here."""
+    if not source[0].startswith(FROM):
         return
-    file = HERE / source[0].removeprefix("{from} ").strip()
+    file = HERE / source[0].removeprefix(FROM).strip()
 
     def link(match: re.Match[str]) -> str:
         text, target = match.groups()
@@ -68,7 +71,9 @@ def from_the_checkout(_app: Any, name: str, source: list[str]) -> None:
         path = file.parent / target
         if path.suffix in (".png", ".gif"):
             return f"{text}(../{path.resolve().relative_to(HERE.parent)})"
-        return text[1:-1]  # a folder, or a page that stands in the checkout only
+        if path.resolve() in PAGES:
+            return f"{text}({PAGES[path.resolve()]})"
+        return text[1:-1]  # a folder, or a file that is not a page here
 
     source[0] = re.sub(r"(\[[^\]]*\])\(([^)]+)\)", link, file.read_text(encoding="utf-8"))
 
