@@ -249,6 +249,17 @@ def taps_per_axis(taps: TapsLike, strides: Sequence[int]) -> list[Taps]:
     return [row if step > 1 else np.ones(1) for row, step in zip(filters, strides, strict=True)]
 
 
+def is_one_filter(taps: Any) -> bool:
+    """Whether one filter is given for all axes, and not one for each.
+
+    Examples
+    --------
+    >>> is_one_filter("binomial3"), is_one_filter([1, 2, 1]), is_one_filter(["binomial3", [1, 2, 1]])
+    (True, True, False)
+    """
+    return isinstance(taps, str) or all(not isinstance(tap, str) and not hasattr(tap, "__len__") for tap in taps)
+
+
 def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, ...], ...]:
     """The filters as they were given, neither stretched nor normalised, from one for all axes or one for each.
 
@@ -260,8 +271,7 @@ def one_filter_per_axis(taps: Any, count: int = 2) -> tuple[str | tuple[float, .
     (('binomial3', 'binomial3'), ('binomial3', (1.0, 2.0, 1.0)))
     """
     try:
-        is_one = isinstance(taps, str) or all(not isinstance(tap, str) and not hasattr(tap, "__len__") for tap in taps)
-        rows = [taps] * count if is_one else list(taps)
+        rows = [taps] * count if is_one_filter(taps) else list(taps)
         if len(rows) != count:
             each = "two of them, down and across" if count == 2 else f"{count} of them, one per axis"
             raise UsageError(f"taps are one filter, or {each}; got {len(rows)}: {taps!r}")

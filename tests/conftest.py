@@ -38,10 +38,11 @@ class OneSeed:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """A process for each core up to four, as one takes up to 3 GB; few files do not pay for the start of several."""
+    """A process for each core and each 4 GB of memory, at most four; few files do not pay for several."""
     named = {Path(argument.partition("::")[0]) for argument in config.args}
     most = len(named) // 10 if all(map(Path.is_file, named)) else 4
-    workers = min(len(os.sched_getaffinity(0)), most, 4)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    workers = min(len(os.sched_getaffinity(0)), memory // (4 * 10**9), most, 4)
     return workers if workers > 1 else 0
 
 

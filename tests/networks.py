@@ -41,7 +41,9 @@ def randomise(network: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear) and not nn.parameter.is_lazy(module.weight):
+            if isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear) and not nn.parameter.is_lazy(
+                module.weight
+            ):
                 fan_in = module.weight[0].numel()
                 # Clip nothing and draw once: He's standard deviation for a rectified input.
                 module.weight.copy_(_normal(module.weight, (2 / fan_in) ** 0.5, generator))
@@ -86,6 +88,11 @@ def _normal(like: torch.Tensor, deviation: float, generator: torch.Generator) ->
 def image(size: int, *, batch: int = 1, channels: int = 3, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     """A random image; white noise holds all frequencies."""
     return torch.randn(batch, channels, size, size, generator=torch.Generator().manual_seed(1)).to(dtype)
+
+
+def signal(size: int, dims: int) -> torch.Tensor:
+    """White noise of three channels with this number of axes: a sound, a picture, a volume."""
+    return torch.randn(1, 3, *(size,) * dims, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
 def difference(found: torch.Tensor, expected: torch.Tensor) -> float:

@@ -162,7 +162,7 @@ def test_what_falls_short_is_named_with_its_reason(quick: Callable[[str], dict[s
     assert numbers["timm"]["networks"] == 4
     assert numbers["timm"]["that downsample by more than a patch embedding"] == 3  # not the plain transformer
     assert list(numbers["timm"]["short"]) == ["timm:nextvit_small"]
-    assert "average pooling, only two-dimensional signals" in numbers["timm"]["short"]["timm:nextvit_small"]
+    assert "average pooling, its axis runs through a flattened map" in numbers["timm"]["short"]["timm:nextvit_small"]
     # The stride 2 of AlexNet's three poolings, and the 4 of its first convolution.
     assert numbers["torchvision"]["treated"] == numbers["torchvision"]["sites"] == 4 + 8 + 5 + 5
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import Net, difference, image, randomise
+from networks import Net, difference, image, randomise, signal
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,10 +19,10 @@ from aliasing.surgery import specification
 ROUNDING = 1e-13
 
 
-def low_passed(x: Tensor, stride: tuple[int, int], taps: Any) -> Tensor:
+def low_passed(x: Tensor, stride: tuple[int, ...], taps: Any) -> Tensor:
     """As NumPy writes it: pad by reflection and correlate, along each axis that is to be subsampled."""
     y = x.numpy()
-    for axis, step, row in zip((-2, -1), stride, taps, strict=True):
+    for axis, step, row in zip(range(-len(stride), 0), stride, taps, strict=True):
         if step > 1:
             weights = al.filters.get_taps(row, step)
             widths = [(0, 0)] * y.ndim
@@ -32,41 +32,52 @@ def low_passed(x: Tensor, stride: tuple[int, int], taps: Any) -> Tensor:
     return torch.from_numpy(y)
 
 
-def reference(dense: Tensor, stride: tuple[int, int], taps: Any) -> Tensor:
-    return low_passed(dense, stride, taps)[..., :: stride[0], :: stride[1]]
+def reference(dense: Tensor, stride: tuple[int, ...], taps: Any) -> Tensor:
+    return low_passed(dense, stride, taps)[(..., *(slice(None, None, step) for step in stride))]
 
 
 STRIDES = [(2, 1), (1, 2), (2, 2), (3, 1), (4, 2), (4, 4)]
+SOUNDS_AND_VOLUMES = [(2,), (5,), (2, 2, 2), (1, 2, 2), (3, 1, 2)]
 FILTERS = ["binomial4", "box2", [1, 2, 1], ["binomial3", [1, 3, 3, 1]]]
 
 
-def every(stride: tuple[int, int]) -> nn.Module:
-    return Net(lambda _, x: x[:, :, :: stride[0], :: stride[1]])
+def every(stride: tuple[int, ...]) -> nn.Module:
+    """A network that keeps every n-th sample. A layer shows that three axes are those of a sound, not of tokens."""
+    steps = tuple(slice(None, None, step) for step in stride)
+    return Net(lambda _, x: x[(..., *steps)] if len(steps) > 1 else F.avg_pool1d(x[(..., *steps)], 1))
 
 
-def sites_of(kind: str, stride: tuple[int, int]) -> tuple[nn.Module, Any]:
+def sites_of(kind: str, stride: tuple[int, ...]) -> tuple[nn.Module, Any]:
     """A network of one site, and the dense map that its operator is given."""
-    if kind == "max pooling":
-        return nn.MaxPool2d(stride), lambda x, _: F.max_pool2d(x, stride, 1)
-    if kind == "average pooling":
-        return nn.AvgPool2d(stride), lambda x, _: F.avg_pool2d(x, stride, 1)
+    dims = len(stride)
+    if kind in ("max pooling", "average pooling"):
+        name = kind.partition(" ")[0].replace("average", "avg")
+        layer = getattr(nn, f"{name.title()}Pool{dims}d")(stride)
+        return layer, lambda x, _: getattr(F, f"{name}_pool{dims}d")(x, stride, 1)
     if kind == "slicing":
         return every(stride), lambda x, _: x
-    layer = randomise(nn.Conv2d(3, 4, 5, stride, 2)).double()
-    return layer, lambda x, layer: F.conv2d(x, layer.weight, layer.bias, 1, 2)
+    convolution = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1](3, 4, 5, stride, 2)
+    function = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
+    return randomise(convolution).double(), lambda x, layer: function(x, layer.weight, layer.bias, 1, 2)
 
 
 @pytest.mark.parametrize("taps", FILTERS, ids=str)
-@pytest.mark.parametrize("stride", STRIDES, ids=str)
+@pytest.mark.parametrize("stride", STRIDES + SOUNDS_AND_VOLUMES, ids=str)
 @pytest.mark.parametrize("kind", ["max pooling", "average pooling", "slicing", "convolution"])
 @torch.no_grad()
-def test_every_kind_of_site_is_filtered_along_its_own_axes(kind: str, stride: tuple[int, int], taps: Any) -> None:
+def test_every_kind_of_site_is_filtered_along_its_own_axes(kind: str, stride: tuple[int, ...], taps: Any) -> None:
     network, dense = sites_of(kind, stride)
-    x = image(33)
+    x = signal((67, 33, 21)[len(stride) - 1], len(stride))
+    if isinstance(taps, list) and isinstance(taps[0], str):
+        taps = rows = (taps * 2)[: len(stride)]  # one filter per axis
+    else:
+        rows = [taps] * len(stride)
     converted = al.antialias(network, taps=taps, scheme="all", example_input=x)
-    rows = taps if isinstance(taps, list) and isinstance(taps[0], str) else [taps, taps]
     assert difference(converted(x), reference(dense(x, network), stride, rows)) < ROUNDING
     assert converted(x).shape == network(x).shape
+    one = al.antialias(network, taps=[1], scheme="all", example_input=x)
+    assert difference(one(x), network(x)) < ROUNDING
+    assert difference(al.surgery.restore(converted)(x), network(x)) == 0
 
 
 @pytest.mark.parametrize("stride", STRIDES, ids=str)

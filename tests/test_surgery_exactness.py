@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 import torch
-from networks import build, difference, image, randomise
+from networks import build, difference, image, randomise, signal
 from torch import Tensor, nn
 
 import aliasing as al
@@ -163,3 +163,52 @@ def test_a_padding_of_its_own_closes_the_ring(layer: nn.Module, operator: str) -
     assert difference(converted(x.roll((step, 2 * step), (2, 3))), found.roll((1, 2), (2, 3))) < ROUNDING
     if operator == "aps":  # which samples are kept follows the image, as a set
         assert difference(converted(x.roll((1, 0), (2, 3))).sum((2, 3)), found.sum((2, 3))) < ROUNDING
+
+
+# --- sounds and volumes -------------------------------------------------------------------------------------------
+
+CONV = {1: nn.Conv1d, 3: nn.Conv3d}
+MAXIMUM = {1: nn.MaxPool1d, 3: nn.MaxPool3d}
+AVERAGE = {1: nn.AvgPool1d, 3: nn.AvgPool3d}
+
+
+def small(dims: int, linear: bool) -> nn.Module:
+    """A convolution of stride 2, a pooling, a convolution of stride 2 on one axis alone, an average over all."""
+    layers = [
+        CONV[dims](3, 6, 5, 2, 2),
+        AVERAGE[dims](2) if linear else nn.Sequential(nn.ReLU(), MAXIMUM[dims](3, 2, 1)),
+        CONV[dims](6, 4, 3, (1,) * (dims - 1) + (2,), 1),
+    ]
+    return randomise(nn.Sequential(*layers)).double()
+
+
+def roll(x: Tensor, shift: tuple[int, ...]) -> Tensor:
+    return x.roll(shift, tuple(range(-len(shift), 0)))
+
+
+@pytest.mark.parametrize(("dims", "size"), [(1, 64), (3, 16)])
+@torch.no_grad()
+def test_polyphase_does_not_see_circular_shifts_of_sounds_and_volumes(dims: int, size: int) -> None:
+    network, x = nn.Sequential(small(dims, linear=False), nn.Flatten(2)), signal(size, dims)
+    converted = al.antialias(network, operator="aps", scheme="all", padding="circular", example_input=x)
+    shifts = [(1,) * dims, (3, 7, 2)[:dims], (0, 0, 5)[-dims:], (size - 1,) * dims]
+    moved = torch.stack([converted(roll(x, shift)).mean(-1) for shift in shifts])
+    assert difference(moved, converted(x).mean(-1).expand_as(moved)) < ROUNDING
+    plain = torch.stack([network(roll(x, shift)).mean(-1) for shift in shifts])
+    assert difference(plain, network(x).mean(-1).expand_as(plain)) > 1e6 * ROUNDING
+
+
+@pytest.mark.parametrize("placement", ["after", "before"])
+@pytest.mark.parametrize(("dims", "size"), [(1, 64), (3, 16)])
+@torch.no_grad()
+def test_a_linear_network_with_the_ideal_low_pass_commutes_in_any_number_of_axes(
+    dims: int, size: int, placement: str
+) -> None:
+    network, x = small(dims, linear=True), signal(size, dims)
+    options = {"operator": "flc", "scheme": "all", "placement": placement, "padding": "circular"}
+    converted = al.antialias(network, **options, example_input=x)  # type: ignore[arg-type]
+    shift, cells = (3, -5, 2)[-dims:], (4,) * (dims - 1) + (8,)
+    by = tuple(pixels / step for pixels, step in zip(shift, cells, strict=True))
+    axes = tuple(range(-dims, 0))
+    assert difference(converted(roll(x, shift)), al.sampling.shift(converted(x), by, axes=axes)) < 1e-13
+    assert difference(network(roll(x, shift)), al.sampling.shift(network(x), by, axes=axes)) > 0.01

@@ -67,8 +67,8 @@ def max_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None
     checked(x, dims)
     steps = per_axis(stride, dims, "stride")
     window = steps if kernel is None else per_axis(kernel, dims, "kernel")
-    if dims == 2 and max(steps) == 1:
-        return dense_maximum(x, (window[0], window[1]))
+    if max(steps) == 1:
+        return dense_maximum(x, window)
     pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[dims - 1]
     return pool(x, window, steps)
 

@@ -22,32 +22,32 @@ LARGEST, LARGEST_CHANNELS_LAST = 3, 2
 
 
 def dense_maximum(
-    x: Tensor, kernel: tuple[int, int], padding: tuple[int, int] = (0, 0), dilation: tuple[int, int] = (1, 1)
+    x: Tensor, kernel: tuple[int, ...], padding: tuple[int, ...] = (), dilation: tuple[int, ...] = ()
 ) -> Tensor:
     """The maximum over a window at every position, like ``max_pool2d`` with stride 1.
 
-    ``x`` is (N, C, H, W) or (C, H, W); kernel, padding and dilation are (down, across).
+    ``x`` is (N, C, ...) or (C, ...); kernel, padding and dilation have one number for each of its 1, 2 or 3 last axes.
 
     Examples
     --------
     >>> dense_maximum(torch.tensor([[[3.0, 1.0, 2.0, 5.0]]]), (1, 2))
     tensor([[[3., 2., 5.]]])
     """
-    if is_recorded() or dilation != (1, 1) or not _pays(x, kernel):
-        return F.max_pool2d(x, kernel, 1, padding, dilation)
-    if max(padding) > 0:
-        (top, left) = padding
-        x = F.pad(x, (left, left, top, top), value=-torch.inf)
-    if not (torch.is_grad_enabled() and x.requires_grad):
-        return _largest(_largest(x, -1, kernel[1]), -2, kernel[0])
-    # Columns first: among equal values, the gradient goes to the first in its row, and to the first of the rows.
-    for axis, count in ((-1, kernel[1]), (-2, kernel[0])):
-        if count > 1:
+    if is_recorded() or max(dilation, default=1) > 1 or not _pays(x, kernel):
+        pool = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(kernel) - 1]
+        return pool(x, kernel, 1, padding or 0, dilation or 1)
+    if max(padding, default=0) > 0:
+        x = F.pad(x, [side for side in reversed(padding) for _ in range(2)], value=-torch.inf)
+    # The last axis first: among equal values, the gradient goes to the first in its row, and to the first of the rows.
+    for axis, count in zip(range(-1, -len(kernel) - 1, -1), reversed(kernel), strict=True):
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            x = _largest(x, axis, count)
+        elif count > 1:
             x = _Maximum.apply(x, axis, count)[0]
     return x
 
 
-def _pays(x: Tensor, kernel: tuple[int, int]) -> bool:
+def _pays(x: Tensor, kernel: tuple[int, ...]) -> bool:
     return x.device.type == "cpu" and 1 < max(kernel) <= (LARGEST if x.is_contiguous() else LARGEST_CHANNELS_LAST)
 
 
@@ -91,7 +91,7 @@ class _Maximum(torch.autograd.Function):
             # A product, because torch.where is ten times as slow here. (A gradient that overflowed spreads as NaN.)
             shares.append(gradient * larger)
             gradient = gradient - shares[-1]
-        sides = (0, 0) if ctx.axis == -2 else ()  # F.pad names the last axis first
+        sides = (0, 0) * (-1 - ctx.axis)  # F.pad names the last axis first
         x = F.pad(gradient, (*sides, 0, last))
         for behind, share in enumerate(shares):
             x.narrow(ctx.axis, last - behind, gradient.shape[ctx.axis]).add_(share)

@@ -25,12 +25,15 @@ _RESHAPES = frozenset(("view", "reshape", "flatten", "unflatten"))
 def spatial_axes(record: Recording) -> dict[Value, Axes]:
     """The spatial axes, counted from 0, of every value for which they are known; the last is across.
 
-    Inputs with four and five axes are N×C×H×W and N×C×D×H×W; the axes of others are not known.
+    Inputs with four and five axes are N×C×H×W and N×C×D×H×W. One with three is N×C×L if the network has layers of one
+    axis and none of two; it could be tokens otherwise. The axes of others are not known.
     """
     known: dict[Value, Axes] = {}
+    layers = {found[1] for call in record.calls if (found := _DIMENSIONS.search(call.name)) is not None}
+    ranks = (3, 4, 5) if layers == {"1"} else (4, 5)
     for call in record.calls:
         for value in call.signals:
-            if value.producer is None and len(value.shape) in (4, 5):
+            if value.producer is None and len(value.shape) in ranks:
                 known.setdefault(value, tuple(range(2, len(value.shape))))
         for output in call.outputs:
             axes = _behind(call, output, known)

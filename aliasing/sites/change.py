@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import SymInt, Tensor
 
 from aliasing.sites.axes import Axes, index_items, slice_axes, spatial_axes
 from aliasing.sites.flow import ACTIVATIONS, SUMS
@@ -19,7 +19,8 @@ from aliasing.sites.status import Status
 from aliasing.sites.trace import Call, Recording, Value
 
 _BY_ITSELF = "by the network itself"
-_OTHER_DIMENSIONS = "only two-dimensional signals are treated"
+_OTHER_AXES = "it also runs along axes that are not those of the map"
+_FLATTENED = "its axis runs through a flattened map, row after row"
 _BY_AN_INDEX = "its positions are picked by an index, and not by a step"
 _GAPS = "patches with gaps between them"
 
@@ -64,8 +65,21 @@ def changes(record: Recording) -> dict[Call, Change]:
         if call not in found and call.signals:
             change = reshapes.change(call) or _change(call, axes.get(call.signals[0]))
             if change is not None:
-                found[call] = change
+                found[call] = _unsupported_if_flattened(change, call.signals[0], axes)
     return found
+
+
+def _unsupported_if_flattened(change: Change, source: Value, axes: Mapping[Value, Axes]) -> Change:
+    """The change, unless its only axis holds all samples of a map: tokens, perhaps after one for the class."""
+    if change.status != Status.SUBSAMPLES or len(change.stride) > 1:
+        return change
+    behind = source
+    while behind not in axes and behind.producer is not None and behind.producer.signals:
+        behind = behind.producer.signals[0]
+    sizes = [behind.shape[axis] for axis in axes.get(behind, ())]
+    if sum(size > 1 for size in sizes) > 1 and source.shape[-1] - math.prod(sizes) in (0, 1):
+        return replace(change, status=Status.UNSUPPORTED, note=_FLATTENED)
+    return change
 
 
 def _change(call: Call, axes: Axes | None) -> Change | None:
@@ -73,15 +87,19 @@ def _change(call: Call, axes: Axes | None) -> Change | None:
     change: Change | None = None if along is None else along(call, axes)
     if change is None and call.name in _RULES:
         change = _RULES[call.name](call)
-    is_lossy = change is not None and change.status in (Status.SUBSAMPLES, Status.UNSUPPORTED)
-    if change is not None and is_lossy and len(change.stride) != 2:
-        return replace(change, status=Status.UNSUPPORTED, note=_OTHER_DIMENSIONS)
+    if change is not None and change.status == Status.SUBSAMPLES and len(change.stride) > len(axes or change.stride):
+        return replace(change, status=Status.UNSUPPORTED, note=_OTHER_AXES)
     return change
 
 
 def each(value: Any, count: int) -> tuple[int, ...]:
-    """One number per axis, from torch's one for all or one for each."""
-    values = (value,) if isinstance(value, int) else tuple(int(one) for one in value)
+    """One number per axis, from torch's one for all or one for each; the padding "valid" is none."""
+    if value == "valid":
+        return (0,) * count
+    if isinstance(value, str):
+        raise ValueError(f"padding {value!r} is not a number")
+    values = (value,) if isinstance(value, int | SymInt) else tuple(value)
+    values = tuple(one if isinstance(one, SymInt) else int(one) for one in values)
     return values * count if len(values) == 1 else values
 
 
@@ -92,7 +110,7 @@ def unpadded(value: Value) -> Value:
     return value
 
 
-def _dims(call: Call) -> int:
+def axes_of(call: Call) -> int:
     """The number of spatial axes of a function, from its name or the shape."""
     named = re.search(r"(\d)d", call.name)
     return int(named[1]) if named else len(call.signals[0].shape) - 2
@@ -180,7 +198,7 @@ def _norm_pooling(call: Call) -> Change | None:
 
 
 def _pooling(call: Call, kind: str, given: dict[str, Any]) -> Change | None:
-    dims = _dims(call)
+    dims = axes_of(call)
     kernel, stride = each(given["kernel_size"], dims), given.get("stride")
     steps = each(stride, dims) if stride not in (None, [], ()) else kernel
     if not _subsamples(call.signals[0], steps):
@@ -213,7 +231,7 @@ def _takes_all(call: Call, kernel: tuple[int, ...], dilation: tuple[int, ...], p
 
 
 def _adaptive_pooling(call: Call) -> Change | None:
-    dims = _dims(call)
+    dims = axes_of(call)
     source, output = call.signals[0].shape[-dims:], call.outputs[0].shape[-dims:]
     if source == output or len(call.signals[0].shape) <= dims:
         return None
@@ -251,7 +269,7 @@ def _interpolation(call: Call) -> Change | None:
 
 
 def _exotic_pooling(call: Call) -> Change | None:
-    dims = _dims(call)
+    dims = axes_of(call)
     stride = _ratios(call.signals[0].shape[-dims:], call.outputs[0].shape[-dims:])
     if max(stride) <= 1:
         return None
@@ -281,6 +299,24 @@ def _unfolding(call: Call) -> Change | None:
 def _folding(call: Call) -> Change | None:
     given = call.arguments("input output_size kernel_size dilation padding stride", stride=1)
     return _upsampling("folding", each(given["kernel_size"], 2), given["stride"])
+
+
+# --- framing of a sound ---------------------------------------------------------------------------------------------
+
+
+def _short_time_fourier(call: Call) -> Change:
+    given = call.arguments("input n_fft hop_length")
+    window = int(given["n_fft"])
+    hop = int(given.get("hop_length") or window // 4)
+    return Change("short-time Fourier transform", (window,), (hop,), Status.SPACE_TO_DEPTH, _frames(window, hop))
+
+
+def _frames(window: int, hop: int) -> str:
+    """What windows at a hop keep: each frame holds all of its samples, and the frames follow each other at 1 / hop."""
+    share = f"{1 - hop / window:.0%} overlap" if hop < window else "no overlap"
+    return (
+        f"frames of {window} samples, {share}; what moves between them faster than 1/{2 * hop} cycle per sample folds"
+    )
 
 
 # --- calls that pick samples along axes, which may be spatial or channels -----------------------------------------
@@ -335,7 +371,8 @@ def _windows(call: Call, axes: Axes | None) -> Change | None:
         return None
     change = _along("unfolding", {axis: given["step"]}, call, axes, _GAPS)
     if change is not None and given["size"] >= given["step"]:
-        return replace(change, status=Status.SPACE_TO_DEPTH, note="")
+        note = _frames(given["size"], given["step"]) if len(axes) == 1 else ""
+        return replace(change, status=Status.SPACE_TO_DEPTH, note=note)
     return change
 
 
@@ -400,6 +437,7 @@ _RULES: dict[str, Any] = {
     "pixel_unshuffle": _pixel_shuffle,
     "unfold": _unfolding,
     "fold": _folding,
+    "stft": _short_time_fourier,
 }
 MAKES_SAMPLES = frozenset(_RULES.keys() | _ALONG_AXES.keys())
 """The functions that may change the sampling grid."""

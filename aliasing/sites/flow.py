@@ -80,7 +80,8 @@ def _layout_behind(call: Call, layout: dict[Value, tuple[int, ...]]) -> dict[Val
     # A tensor with one position applies to all of them, unless there is only one: then it may be another branch's.
     is_single = all(size == 1 for axis, size in zip(axes, shape, strict=True) if axis >= 2)
     others = [value.shape for value in call.inputs if value.is_signal and value not in layout]
-    if any(is_single or (len(other) >= 3 and max(other[-2:]) > 1) for other in others):
+    spatial = max(len(shape) - 2, 1)
+    if any(is_single or (len(other) > spatial and max(other[-spatial:]) > 1) for other in others):
         return None
     if call.name in POINTWISE and all(layout[value] == axes for value in ours):
         per_channel = call.name in _PER_CHANNEL  # their vectors do not broadcast from the right

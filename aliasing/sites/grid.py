@@ -186,6 +186,10 @@ def _behind(call: Call, first: Grid, joined: Grid, change: Change | None, axes: 
         return first.behind((1,) * count, padding=before[::-1])
     if call.name == "__getitem__":
         return _sliced(call, first, joined, axes)
+    if call.name == "stft" and change is not None:  # frequencies, each of which sees the whole window, and frames
+        centre = change.kernel[0] // 2 if call.kwargs.get("center", True) else 0
+        frames = first.behind(change.kernel, [float(step) for step in change.stride], [centre])
+        return Grid((Extent(1.0, -math.inf, math.inf), *frames.extents))
     if change is not None:
         return _changed(change, first)
     if call.name in _OVER_THE_MAP:

@@ -29,8 +29,8 @@ from aliasing.renamed import renamed
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 # Calls of these functions are recorded whether or not they handle the signal, so that each has a number.
-COUNTED = frozenset((
-    "conv1d", "conv2d", "conv3d", "max_pool2d", "avg_pool2d", "adaptive_avg_pool2d", "adaptive_max_pool2d",
+_PER_DIMENSION = ("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
+COUNTED = frozenset(f"{name}{axes}d" for name in _PER_DIMENSION for axes in (1, 2, 3)) | frozenset((
     "interpolate", "__getitem__", "pad", "linear", "batch_norm", "relu", "relu6", "hardtanh",
 ))  # fmt: skip
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from aliasing.downsample import PADDINGS
 from aliasing.errors import UsageError
-from aliasing.filters import one_filter_per_axis
+from aliasing.filters import is_one_filter, one_filter_per_axis
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier
 from aliasing.sites.find import LocatedSite, Site, locate, named_sites, probe_of
@@ -39,9 +39,9 @@ class Conversion:
     def __str__(self) -> str:
         """As in a model's name; see `aliasing.surgery.specification`."""
         words = [] if self.operator == DEFAULT_OPERATOR else [self.operator]
-        down, across = map(_written, one_filter_per_axis(self.taps))
         if self.operator == DEFAULT_OPERATOR or (OPERATORS[self.operator].takes_taps and self.taps != DEFAULT_TAPS):
-            words.append(down if down == across else f"{down}/{across}")
+            filters = one_filter_per_axis(self.taps, 1 if is_one_filter(self.taps) else len(self.taps))
+            words.append("/".join(map(_written, filters if len(set(filters)) > 1 else filters[:1])))
         words += [self.placement] if self.placement != "after" else []
         if self.scheme != "zhang2019":
             words.append(
@@ -67,6 +67,8 @@ def antialias(
 ) -> Network:
     """Return the network with anti-aliased operators at its downsampling sites; the old one stays as it is.
 
+    Networks of sounds, pictures and volumes are treated alike, and mixed ones too, along one, two or three axes.
+
     Parameters
     ----------
     model : Classifier or nn.Module
@@ -75,8 +77,8 @@ def antialias(
         One of `aliasing.kinds.OPERATORS`: "blur", blur-pool (Zhang 2019); "flc", the ideal low-pass (Grabinski et
         al. 2022); "aps", adaptive polyphase sampling (Chaman & Dokmanić 2021), whose branches use the same phase if
         they meet again; or another package's. Its parameters, if any, become parameters of the new network.
-    taps : str or sequence of float, or two of these
-        The filter of "blur" (or another operator that takes one), for both axes or down and across. A name such as
+    taps : str or sequence of float, or one of these per axis
+        The filter of "blur" (or another operator that takes one), for all axes, or one each. A name such as
         "binomial4" is a filter for stride 2 and is stretched to other strides; numbers are taken as they are. An axis
         that is not subsampled is not filtered.
     placement : {"after", "before"}

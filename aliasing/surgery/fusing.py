@@ -33,6 +33,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from aliasing.sites.change import each
 from aliasing.sites.trace import Call, Recording, Value
 from aliasing.surgery.folding import (
     Folding,
@@ -44,7 +45,6 @@ from aliasing.surgery.folding import (
     foldings,
     rewritten_copy,
 )
-from aliasing.surgery.rewrite import two
 
 __all__ = ["fuse_convolutions"]
 
@@ -215,7 +215,7 @@ def _group_around(folding: Folding) -> _Group | None:
         return None
     if isinstance(given["padding"], str) or len(given["input"].shape) != 4:
         return None
-    stride, padding, dilation = (two(given[name]) for name in ("stride", "padding", "dilation"))
+    stride, padding, dilation = (each(given[name], 2) for name in ("stride", "padding", "dilation"))
     group = _Group(folding, stride, padding, dilation, given["groups"])
     activation = _only_consumer(folding.last.outputs[0])
     clamp = None if activation is None else _clamp_of(activation)

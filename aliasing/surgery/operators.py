@@ -12,14 +12,22 @@ from torch import Tensor
 
 from aliasing.downsample.operator import Operator
 from aliasing.downsample.polyphase import PhaseChoice
+from aliasing.filters import is_one_filter
 from aliasing.kinds import OPERATORS
 
 __all__ = ["Operator", "PhaseChoice", "Pooling", "make_operator"]
 
 
-def make_operator(name: str, taps: Any, padding: str | None, stride: tuple[int, ...] = (2, 2)) -> Operator:
-    """The operator of that name, for the stride of its place."""
-    return OPERATORS[name].at(stride, taps, padding)
+def make_operator(name: str, taps: Any, padding: str | None, stride: tuple[int, ...] | None = None) -> Operator:
+    """The operator of that name for the stride of its place; without one, for trial, 2 on as many axes as have taps."""
+    return OPERATORS[name].at(stride or (2,) * _axes_of(taps), taps, padding)
+
+
+def _axes_of(taps: Any) -> int:
+    try:
+        return 2 if is_one_filter(taps) else len(taps)
+    except TypeError:  # not a sequence: the operator says so
+        return 2
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
+from aliasing.sites.change import axes_of, each
 from aliasing.sites.find import LocatedSite, Site
 from aliasing.sites.flow import ACTIVATIONS, SUMS, follow
 from aliasing.sites.status import Status
@@ -67,7 +68,7 @@ def _zhang2019(place: LocatedSite, treatment: Treatment) -> Treatment | None:
         return None
     if site.role == "stem":
         # The first convolution costs most and keeps its stride; of AlexNet's stride of 4, a stride of 2 is kept.
-        return replace(treatment, kept_stride=2) if site.stride == (4, 4) else None
+        return replace(treatment, kept_stride=2) if set(site.stride) == {4} else None
     if site.kind == "average pooling":
         return replace(treatment, replaces=True)
     if _resamples(site):
@@ -92,22 +93,22 @@ SCHEMES: dict[str, Callable[..., Treatment | None]] = {
 
 
 def _is_pool_of_a_resnet(call: Call) -> bool:
-    """Whether this is the padded 3×3 maximum of a ResNet, between the stem's activation and the first residual block.
+    """Whether this is the padded maximum of three of a ResNet, between the stem's activation and the first block.
 
     Its surroundings show it: the branches of the block, convolutions and the map itself, meet again in a sum. Those of
     DenseNet and ShuffleNet are concatenated, and those of pre-activated networks begin with a batch norm.
     """
-    if call.name != "max_pool2d":
+    axes = axes_of(call)
+    if call.name != f"max_pool{axes}d":
         return False
-    names = f"{_ARGUMENTS['max_pool2d']} ceil_mode"
-    given = call.arguments(names, padding=0, dilation=1, ceil_mode=False)
-    form = [rewrite.two(given[name]) for name in ("kernel_size", "stride", "padding", "dilation")]
+    given = call.arguments(f"{_ARGUMENTS[call.name]} ceil_mode", stride=0, padding=0, dilation=1, ceil_mode=False)
+    form = [each(given[name] or 0, axes) for name in ("kernel_size", "stride", "padding", "dilation")]
     before, pooled = call.signals[0].producer, call.outputs[0]
-    if form != [(3, 3), (2, 2), (1, 1), (1, 1)] or given["ceil_mode"]:
+    if form != [(number,) * axes for number in (3, 2, 1, 1)] or given["ceil_mode"]:
         return False
     if before is None or before.name not in ACTIVATIONS:
         return False
-    if not all(branch.name in ("conv2d", "split", "chunk") or branch.name in SUMS for branch in pooled.consumers):
+    if not all(b.name in (f"conv{axes}d", "split", "chunk") or b.name in SUMS for b in pooled.consumers):
         return False
     meeting = _meeting(pooled)
     return meeting is not None and meeting.name in SUMS
@@ -198,10 +199,8 @@ def make_plan(
         left.pop()
         sites.append(replace(place.site, status=Status.ANTI_ALIASED, note=note))
     pooled = {call for place in located if place.site.status == "global" for call in place.calls}
-    for step, fixed in _tied(record, steps, left, pooled).items():
+    for step, note in _tied(record, steps, left, pooled).items():
         steps.remove(step)
-        chooser, keeper = step.treatment.operator, fixed.located.site.name
-        note = f"{chooser} could choose another phase than {keeper} keeps, and the two branches meet"
         sites[located.index(step.located)] = replace(step.located.site, status=Status.UNSUPPORTED, note=note)
     operators = _operators(record, steps, padding, pooled)
     modules: dict[nn.Module, TreatedForward] = {}
@@ -253,13 +252,12 @@ def _rewrite(step: _Step, pooling: Pooling) -> Any:
         return rewrite.ReplacedAverage(pooling) if replaces else rewrite.DenseAverage(pooling)
     if _resamples(site):
         return rewrite.SmoothedResampling(pooling)
-    down, across = step.located.axes
-    return rewrite.DenseSlice(pooling, (down, across))
+    return rewrite.DenseSlice(pooling, step.located.axes)
 
 
 def _pools_first(located: LocatedSite, treatment: Treatment) -> bool:
     """Whether this is a 1×1 convolution without padding or activation, which commutes with pooling."""
-    if located.site.kernel != (1, 1) or treatment.kept_stride > 1 or "convolution" not in located.site.kind:
+    if max(located.site.kernel) > 1 or treatment.kept_stride > 1 or "convolution" not in located.site.kind:
         return False
     if located.calls[0].signals[0].shape[-1] != located.site.input_shape[-1]:
         return False
@@ -383,14 +381,25 @@ def _is_inside(module: ModuleCall, outer: ModuleCall) -> bool:
 # --- one phase for all branches that meet ---------------------------------------------------------------------------
 
 
-def _tied(record: Recording, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, _Step]:
-    """The sites that could select a phase but meet a branch with a fixed one, and the site that fixes it."""
+def _tied(record: Recording, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, str]:
+    """The sites that select a phase but cannot share it with a branch that they meet, and why."""
     choosing = [step for step in steps if step.chooses]
     if not choosing:
         return {}
     groups = _phase_groups(record, [*steps, *left], pooled)
-    fixed = {groups[step]: step for step in [*steps, *left] if step not in choosing}
-    return {step: fixed[groups[step]] for step in choosing if groups[step] in fixed}
+    fixed = {groups[step]: step.located.site for step in [*steps, *left] if step not in choosing}
+    batches: dict[int, set[int]] = {}
+    for step in choosing:
+        batches.setdefault(groups[step], set()).add(step.located.site.input_shape[0])
+    found: dict[_Step, str] = {}
+    for step in choosing:
+        group, chooser = groups[step], step.treatment.operator
+        if group in fixed:
+            keeper = fixed[group].name
+            found[step] = f"{chooser} could choose another phase than {keeper} keeps, and the two branches meet"
+        elif len(batches[group]) > 1:
+            found[step] = f"{chooser} chooses once per image, and a branch that it meets has heads in its batch"
+    return found
 
 
 def _operators(record: Recording, steps: list[_Step], padding: str | None, pooled: set[Call]) -> dict[_Step, Operator]:
@@ -445,9 +454,13 @@ def _phase_groups(record: Recording, steps: list[_Step], pooled: set[Call]) -> d
 # Calls that need a map that closes the ring.
 _DENSE = rewrite.DenseConvolution | rewrite.DenseMaximum | rewrite.DenseAverage
 _ARGUMENTS = {
-    "conv2d": "input weight bias stride padding dilation",
-    "max_pool2d": "input kernel_size stride padding dilation",
-    "avg_pool2d": "input kernel_size stride padding",
+    f"{name}{axes}d": arguments
+    for axes in (1, 2, 3)
+    for name, arguments in (
+        ("conv", "input weight bias stride padding dilation"),
+        ("max_pool", "input kernel_size stride padding dilation"),
+        ("avg_pool", "input kernel_size stride padding"),
+    )
 }
 
 
@@ -459,10 +472,10 @@ def _circular(record: Recording, rewritten: dict[Call, Any]) -> dict[Call, Any]:
             continue
         if call.name in _ARGUMENTS:
             if _pads(call):
-                found[call] = rewrite.CircularCall(_ARGUMENTS[call.name].split().index("padding"))
+                found[call] = rewrite.CircularCall(_ARGUMENTS[call.name].split().index("padding"), axes_of(call))
         elif call.name == "pad":
             width = call.arguments("input pad", pad=())["pad"]
-            if len(width) == 4 and any(width):
+            if len(width) == 2 * (len(call.signals[0].shape) - 2) and any(width):
                 sites = [c for c in call.outputs[0].consumers if isinstance(rewritten.get(c), _DENSE) and c.signals]
                 found[call] = rewrite.CircularPadding(*(_windows(sites[0]) if sites else ()))
     return found
@@ -470,12 +483,13 @@ def _circular(record: Recording, rewritten: dict[Call, Any]) -> dict[Call, Any]:
 
 def _pads(call: Call) -> bool:
     """Whether a convolution or a pooling has padding of its own."""
-    return call.arguments(_ARGUMENTS[call.name], padding=0)["padding"] not in (0, (0, 0), [0, 0], "valid")
+    padding = call.arguments(_ARGUMENTS[call.name], padding=0)["padding"]
+    return padding == "same" or any(each(padding, axes_of(call)))
 
 
-def _windows(call: Call) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The span of the windows of a convolution or a pooling in samples, and their steps, down and across."""
-    given = call.arguments(_ARGUMENTS[call.name])
-    kernel = given["weight"].shape[-2:] if "weight" in given else rewrite.two(given["kernel_size"])
-    steps = rewrite.two(given.get("stride") or kernel)
-    return rewrite.span(kernel, rewrite.two(given.get("dilation", 1))), steps
+def _windows(call: Call) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The span of the windows of a convolution or a pooling in samples, and their steps, along each axis."""
+    given, axes = call.arguments(_ARGUMENTS[call.name]), axes_of(call)
+    kernel = given["weight"].shape[-axes:] if "weight" in given else each(given["kernel_size"], axes)
+    steps = each(given.get("stride") or kernel, axes)
+    return rewrite.span(kernel, each(given.get("dilation", 1), axes)), steps

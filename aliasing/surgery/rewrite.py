@@ -24,6 +24,7 @@ from torch.utils import _pytree as pytree
 from aliasing.downsample.operator import REGISTERED
 from aliasing.downsample.sliding import dense_maximum
 from aliasing.sites.axes import slice_axes
+from aliasing.sites.change import each
 from aliasing.sites.trace import name_of
 from aliasing.surgery.operators import Pooling
 
@@ -48,10 +49,14 @@ Rewrite: TypeAlias = Callable[..., Tensor]
 
 # The calls that can be rewritten, under the names that the record of a run gives them.
 _CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, F.linear)
-_POOLINGS = (F.max_pool2d, torch.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d, F.adaptive_max_pool2d)
+_MAXIMA = (F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d, torch.max_pool3d)
+_AVERAGES = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
+_ADAPTIVE = tuple(getattr(F, f"adaptive_{kind}_pool{n}d") for kind in ("avg", "max") for n in (1, 2, 3))
 _OTHERS = (F.interpolate, F.pad, Tensor.__getitem__, F.batch_norm, torch.batch_norm)
 _CLAMPS = (F.relu, torch.relu, Tensor.relu, F.relu6, F.hardtanh)
-NAMES: dict[Any, str] = {call: name_of(call) for call in (*_CONVOLUTIONS, *_POOLINGS, *_OTHERS, *_CLAMPS)}
+NAMES: dict[Any, str] = {
+    call: name_of(call) for call in (*_CONVOLUTIONS, *_MAXIMA, *_AVERAGES, *_ADAPTIVE, *_OTHERS, *_CLAMPS)
+}
 
 
 class _Rewriting(TorchFunctionMode):
@@ -187,8 +192,10 @@ class DenseConvolution:
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
         given = _Convolution(*args, **kwargs)
         if self.circular:
-            reach = span(given.weight.shape[-2:], two(given.dilation))
-            given = given._replace(input=_ring(given.input, reach, two(given.stride), two(given.padding)), padding=0)
+            axes = len(self.kept)
+            reach = span(given.weight.shape[-axes:], each(given.dilation, axes))
+            steps, padding = each(given.stride, axes), each(given.padding, axes)
+            given = given._replace(input=_ring(given.input, reach, steps, padding), padding=0)
         dense = function(*given._replace(stride=self.kept))
         return dense if self.pool is None else self.pool(dense)
 
@@ -204,7 +211,8 @@ class SmoothedConvolution:
         given = _Convolution(*args, **kwargs)
         given = given._replace(input=self.pool.smooth(given.input))
         if self.circular:
-            given = given._replace(input=_around(given.input, two(given.padding)), padding=0)
+            padding = each(given.padding, len(self.pool.stride))
+            given = given._replace(input=_around(given.input, padding), padding=0)
         return function(*given)
 
 
@@ -238,18 +246,18 @@ class DenseMaximum:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Tensor:
+        axes = len(self.pool.stride)
         if self.window is not None:
-            return self.pool(dense_maximum(input, (self.window, self.window)))
-        kernel, pad, spread = two(kernel_size), two(padding), two(dilation)
-        steps = two(stride) if stride else kernel
+            return self.pool(dense_maximum(input, (self.window,) * axes))
+        kernel, pad, spread = each(kernel_size, axes), each(padding, axes), each(dilation, axes)
+        steps = each(stride, axes) if stride else kernel
         reach = span(kernel, spread)
         if self.circular:
-            return self.pool(dense_maximum(_ring(input, reach, steps, pad, ceil_mode), kernel, (0, 0), spread))
+            return self.pool(dense_maximum(_ring(input, reach, steps, pad, ceil_mode), kernel, dilation=spread))
         beyond = _beyond(input, reach, steps, pad, ceil_mode)
         if max(beyond) > 0:
-            (top, left), (down, across) = pad, beyond
-            input = F.pad(input, (left, left + across, top, top + down), value=-torch.inf)  # noqa: A001
-            pad = (0, 0)
+            input = F.pad(input, _sides(pad, beyond), value=-torch.inf)  # noqa: A001
+            pad = (0,) * axes
         return self.pool(dense_maximum(input, kernel, pad, spread))
 
 
@@ -262,25 +270,25 @@ class DenseAverage:
 
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
         given = _Average(*args, **kwargs)
-        windows = _windows(given)
+        windows = _windows(given, len(self.pool.stride))
         input, kernel, _, pad, _ = windows  # noqa: A001
-        divisor = given.divisor_override
+        divisor = {} if given.divisor_override is None else {"divisor_override": given.divisor_override}  # none in 1-D
         if self.circular:
-            return self.pool(function(_ring(*windows), kernel, 1, divisor_override=divisor))
+            return self.pool(function(_ring(*windows), kernel, 1, **divisor))
         beyond = _beyond(*windows)
         if max(beyond) == 0:
-            return self.pool(function(input, kernel, 1, pad, False, given.count_include_pad, divisor))
-        # The last windows reach beyond the padding, where nothing counts: sum, and divide by the number that count.
-        (top, left), (down, across) = pad, beyond
+            return self.pool(function(input, kernel, 1, pad, False, given.count_include_pad, **divisor))
+        # The last windows reach beyond the padding, where nothing counts: divide by the share of them that counts.
+        averaged = F.pad(input, _sides(pad, beyond))
+        if divisor:
+            return self.pool(function(averaged, kernel, 1, **divisor))
         counted = torch.ones_like(input[:1, :1])
         if given.count_include_pad:
-            counted = F.pad(counted, (left, left, top, top), value=1.0)
-            counted = F.pad(counted, (0, across, 0, down))
+            counted = F.pad(counted, _sides(pad), value=1.0)
+            counted = F.pad(counted, _sides((0,) * len(pad), beyond))
         else:
-            counted = F.pad(counted, (left, left + across, top, top + down))
-        total = function(F.pad(input, (left, left + across, top, top + down)), kernel, 1, divisor_override=1)
-        count = divisor or function(counted, kernel, 1, divisor_override=1)
-        return self.pool(total / count)
+            counted = F.pad(counted, _sides(pad, beyond))
+        return self.pool(function(averaged, kernel, 1) / function(counted, kernel, 1))
 
 
 @dataclass(frozen=True)
@@ -292,20 +300,22 @@ class ReplacedAverage:
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
         given = _Average(*args, **kwargs)
         pooled = self.pool(given.input)
-        height, width = _samples(*_windows(given))
-        if (height, width) == tuple(pooled.shape[-2:]):
+        axes = len(self.pool.stride)
+        wanted = _samples(*_windows(given, axes))
+        sizes = pooled.shape[-axes:]
+        if wanted == tuple(sizes):
             return pooled
-        if height > pooled.shape[-2] or width > pooled.shape[-1]:  # windows beyond the map
-            return DenseAverage(self.pool)(function, *given)
-        return pooled[..., :height, :width]
+        if any(most > size for most, size in zip(wanted, sizes, strict=True)):  # windows beyond the map
+            return DenseAverage(self.pool)(function, *args, **kwargs)
+        return pooled[(..., *map(slice, wanted))]
 
 
 @dataclass(frozen=True)
 class DenseSlice:
-    """The slice without its steps, then ``pool``. ``axes`` are the spatial ones, down and across."""
+    """The slice without its steps, then ``pool``. ``axes`` are the spatial ones, in the order of the strides."""
 
     pool: Pooling
-    axes: tuple[int, int]
+    axes: tuple[int, ...]
 
     def __call__(self, function: Function, input: Tensor, index: Any) -> Tensor:  # noqa: A002
         slices = slice_axes(index, input.ndim)
@@ -313,7 +323,7 @@ class DenseSlice:
             raise RuntimeError(f"expected a slice here; got the index {index!r}")
         # Channels and images are sliced as before.
         kept = (slice(s.start, s.stop) if axis in self.axes else s for axis, s in enumerate(slices))
-        ends = (-2, -1)
+        ends = tuple(range(-len(self.axes), 0))
         return self.pool(function(input, tuple(kept)).movedim(self.axes, ends)).movedim(ends, self.axes)
 
 
@@ -332,6 +342,7 @@ class CircularCall:
     """A convolution, maximum or average with circular padding; ``padding`` is the index of that argument."""
 
     padding: int
+    axes: int = 2
 
     def __call__(self, function: Function, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
         given = list(args)
@@ -340,88 +351,80 @@ class CircularCall:
         else:
             width, given[self.padding - 1] = given[self.padding - 1], 0
         if width == "same":
-            weight, spread = given[0], two(given[4] if len(given) > 4 else kwargs.get("dilation", 1))
-            total = tuple(d * (k - 1) for d, k in zip(spread, weight.shape[-2:], strict=True))
-            return function(
-                _around(input, (total[0] // 2, total[1] // 2), (total[0] % 2, total[1] % 2)), *given, **kwargs
-            )
-        return function(_around(input, two(width)), *given, **kwargs)
+            spread = each(given[4] if len(given) > 4 else kwargs.get("dilation", 1), self.axes)
+            total = [samples - 1 for samples in span(given[0].shape[-self.axes :], spread)]
+            before, rest = tuple(sides // 2 for sides in total), tuple(sides % 2 for sides in total)
+            return function(_around(input, before, rest), *given, **kwargs)
+        return function(_around(input, each(width, self.axes)), *given, **kwargs)
 
 
 @dataclass(frozen=True)
 class CircularPadding:
     """Circular ``F.pad``, with enough padding at the end that a dense map of ``windows`` closes the ring."""
 
-    windows: tuple[int, int] = (1, 1)
-    steps: tuple[int, int] = (1, 1)
+    windows: tuple[int, ...] = ()
+    steps: tuple[int, ...] = ()
 
     def __call__(self, function: Function, input: Tensor, pad: Any, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
-        left, right, top, bottom = pad
-        sizes = input.shape[-2] + top + bottom, input.shape[-1] + left + right
-        down, across = (
-            -(size - window + 1) % step for size, window, step in zip(sizes, self.windows, self.steps, strict=True)
-        )
-        return F.pad(input, (left, right + across, top, bottom + down), mode="circular")
+        sides = list(pad)
+        for place, (window, step) in enumerate(zip(reversed(self.windows), reversed(self.steps), strict=True)):
+            size = input.shape[-1 - place] + sides[2 * place] + sides[2 * place + 1]
+            sides[2 * place + 1] += -(size - window + 1) % step
+        return F.pad(input, sides, mode="circular")
 
 
-def two(value: Any) -> tuple[int, int]:
-    """A number down and one across, from torch's one for both or one for each; the padding "valid" is none."""
-    if value == "valid":
-        return 0, 0
-    if isinstance(value, str):
-        raise ValueError(f"padding {value!r} is not a number")
-    if isinstance(value, int | torch.SymInt):
-        return value, value  # type: ignore[return-value]
-    values = tuple(value)
-    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
-
-
-def span(kernel: Any, dilation: tuple[int, int]) -> tuple[int, int]:
+def span(kernel: Any, dilation: tuple[int, ...]) -> tuple[int, ...]:
     """The number of samples that a kernel spans."""
-    return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1
+    return tuple(spread * (size - 1) + 1 for size, spread in zip(kernel, dilation, strict=True))
 
 
-def _windows(given: _Average) -> tuple[Tensor, tuple[int, int], tuple[int, int], tuple[int, int], bool]:
+_Sizes: TypeAlias = tuple[int, ...]
+
+
+def _windows(given: _Average, axes: int) -> tuple[Tensor, _Sizes, _Sizes, _Sizes, bool]:
     """The map that is pooled, the size, steps and padding of the windows, and ``ceil_mode``."""
-    kernel = two(given.kernel_size)
-    return given.input, kernel, two(given.stride) if given.stride else kernel, two(given.padding), given.ceil_mode
+    kernel = each(given.kernel_size, axes)
+    steps = each(given.stride, axes) if given.stride else kernel
+    return given.input, kernel, steps, each(given.padding, axes), given.ceil_mode
 
 
-def _ring(
-    x: Tensor, reach: tuple[int, int], steps: tuple[int, int], padding: tuple[int, int], ceil_mode: bool = False
-) -> Tensor:
+def _ring(x: Tensor, reach: _Sizes, steps: _Sizes, padding: _Sizes, ceil_mode: bool = False) -> Tensor:
     """The map with circular padding, such that the dense map has whole strides and closes the ring."""
     counts = _samples(x, reach, steps, padding, ceil_mode)
-    sides = zip(x.shape[-2:], reach, steps, padding, counts, strict=True)
-    down, across = (count * step - (size + 2 * pad - span + 1) for size, span, step, pad, count in sides)
-    return _around(x, padding, (down, across))
+    sides = zip(x.shape[-len(reach) :], reach, steps, padding, counts, strict=True)
+    beyond = tuple(count * step - (size + 2 * pad - span + 1) for size, span, step, pad, count in sides)
+    return _around(x, padding, beyond)
 
 
-def _around(x: Tensor, padding: tuple[int, int], beyond: tuple[int, int] = (0, 0)) -> Tensor:
+def _around(x: Tensor, padding: _Sizes, beyond: _Sizes | None = None) -> Tensor:
     """The map with circular padding before and after; ``beyond`` more after."""
-    (top, left), (down, across) = padding, beyond
-    sides = left, left + across, top, top + down
+    sides = _sides(padding, beyond)
     return F.pad(x, sides, mode="circular") if any(sides) else x
 
 
-def _samples(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) -> tuple[int, int]:
-    """The number of windows of a pooling, down and across."""
-    sizes = []
-    for size, window, step, pad in zip(x.shape[-2:], reach, steps, padding, strict=True):
+def _sides(padding: _Sizes, beyond: _Sizes | None = None) -> list[int]:
+    """What `F.pad` takes, the last axis first, for padding before and after, and ``beyond`` more after."""
+    both = zip(padding, beyond or (0,) * len(padding), strict=True)
+    return [side for pad, more in reversed(list(both)) for side in (pad, pad + more)]
+
+
+def _samples(x: Tensor, reach: _Sizes, steps: _Sizes, padding: _Sizes, ceil_mode: bool) -> _Sizes:
+    """The number of windows of a pooling along each axis."""
+    counts = []
+    for size, window, step, pad in zip(x.shape[-len(reach) :], reach, steps, padding, strict=True):
         free = size + 2 * pad - window
         count = (-(-free // step) if ceil_mode else free // step) + 1
         # The last window must start inside the map or the padding before it.
         if ceil_mode and (count - 1) * step >= size + pad:
             count -= 1
-        sizes.append(count)
-    return sizes[0], sizes[1]
+        counts.append(count)
+    return tuple(counts)
 
 
-def _beyond(x: Tensor, reach: Any, steps: Any, padding: Any, ceil_mode: bool) -> tuple[int, int]:
+def _beyond(x: Tensor, reach: _Sizes, steps: _Sizes, padding: _Sizes, ceil_mode: bool) -> _Sizes:
     """How far the last windows of a pooling with ``ceil_mode`` reach beyond the padding at the end of the map."""
     if not ceil_mode:
-        return 0, 0
+        return (0,) * len(reach)
     counts = _samples(x, reach, steps, padding, ceil_mode)
-    sides = zip(x.shape[-2:], reach, steps, padding, counts, strict=True)
-    down, across = (max((count - 1) * step + window - size - 2 * pad, 0) for size, window, step, pad, count in sides)
-    return down, across
+    sides = zip(x.shape[-len(reach) :], reach, steps, padding, counts, strict=True)
+    return tuple(max((count - 1) * step + window - size - 2 * pad, 0) for size, window, step, pad, count in sides)

@@ -2,7 +2,7 @@
 
 ``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, separated by commas,
 change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Your own
-taps are written as numbers, ``antialiased:1-2-1:…``; two filters, down and across, are separated by a slash,
+taps are written as numbers, ``antialiased:1-2-1:…``; filters of each axis are separated by slashes,
 ``antialiased:binomial4/1-2-1:…``. ``sites=maxpool+layer2.0.conv1`` treats these sites alone, by their names in
 ``aliasing sites``. Operators have their names in `aliasing.kinds.OPERATORS`.
 """
@@ -136,7 +136,7 @@ def reapply(model: Classifier, path: Path) -> Classifier:
 
 
 def read_taps(word: str) -> str | list[float] | list[Any]:
-    """Read taps from a specification: a filter's name, numbers separated by hyphens, or two of these.
+    """Read taps from a specification: a filter's name, numbers separated by hyphens, or one of these per axis.
 
     Examples
     --------
