@@ -211,7 +211,7 @@ class SmoothedConvolution:
         given = _Convolution(*args, **kwargs)
         given = given._replace(input=self.pool.smooth(given.input))
         if self.circular:
-            padding = each(given.padding, len(self.pool.stride))
+            padding = each(given.padding, _axes(function))
             given = given._replace(input=_around(given.input, padding), padding=0)
         return function(*given)
 
@@ -246,7 +246,7 @@ class DenseMaximum:
         ceil_mode: bool = False,
         return_indices: bool = False,
     ) -> Tensor:
-        axes = len(self.pool.stride)
+        axes = _axes(function)
         if self.window is not None:
             return self.pool(dense_maximum(input, (self.window,) * axes))
         kernel, pad, spread = each(kernel_size, axes), each(padding, axes), each(dilation, axes)
@@ -270,7 +270,7 @@ class DenseAverage:
 
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
         given = _Average(*args, **kwargs)
-        windows = _windows(given, len(self.pool.stride))
+        windows = _windows(given, _axes(function))
         input, kernel, _, pad, _ = windows  # noqa: A001
         divisor = {} if given.divisor_override is None else {"divisor_override": given.divisor_override}  # none in 1-D
         if self.circular:
@@ -300,7 +300,7 @@ class ReplacedAverage:
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
         given = _Average(*args, **kwargs)
         pooled = self.pool(given.input)
-        axes = len(self.pool.stride)
+        axes = _axes(function)
         wanted = _samples(*_windows(given, axes))
         sizes = pooled.shape[-axes:]
         if wanted == tuple(sizes):
@@ -371,6 +371,11 @@ class CircularPadding:
             size = input.shape[-1 - place] + sides[2 * place] + sides[2 * place + 1]
             sides[2 * place + 1] += -(size - window + 1) % step
         return F.pad(input, sides, mode="circular")
+
+
+def _axes(function: Function) -> int:
+    """The number of axes of a convolution or a pooling."""
+    return int(name_of(function)[-2])  # conv1d, max_pool2d
 
 
 def span(kernel: Any, dilation: tuple[int, ...]) -> tuple[int, ...]:
