@@ -64,7 +64,7 @@ def test_a_network_that_looks_at_nothing_never_jitters_and_is_not_called_certain
 
     summary = al.measure_jitter(network(Constant()), photographs(20)).summary()["models"]["known"]
     assert summary["top1_change"] == {"value": 0.0, "low": 0.0, "high": pytest.approx(1 - 0.025 ** (1 / 20))}
-    assert "none of the 20 images' answers changes" in summary["cautions"][0]
+    assert "the answer of none of the 20 images changes" in summary["cautions"][0]
 
 
 def test_accuracy_is_over_first_views_and_the_worst_case_over_all(tmp_path: Path) -> None:

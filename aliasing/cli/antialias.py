@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=512,
         metavar="N",
-        help="from N of them, drawn at random with a fixed seed (default 512; more than there are: all)",
+        help="use N of them, drawn at random with a fixed seed (default 512; all, if there are fewer)",
     )
     parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write the converted network here")
 

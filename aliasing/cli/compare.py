@@ -4,9 +4,9 @@ examples:
   aliasing compare --antialias binomial4 --out leaderboard
       the offline default: three real ImageNet networks, plain and anti-aliased, on scikit-image's photographs
   aliasing compare --models "timm:*resnet*50*" resnet50 --images DIR --limit 1000 --out leaderboard
-      all matching networks of timm, those trained anti-aliased beside their plain siblings, on your own photographs
+      all matching networks of timm on your own photographs, those trained anti-aliased beside their plain siblings
   aliasing compare --models "*" --installed --images DIR --out leaderboard
-      whatever loads without internet access
+      every network that loads offline
   aliasing compare --models "timm:*resnet*" --images DIR --precision verified --device cuda --out leaderboard
       on a GPU, with float32's answers at nearly bfloat16's speed
   aliasing compare --models "timm:*" --images DIR --out leaderboard --format markdown
@@ -14,7 +14,7 @@ examples:
 
 Accuracy, P(top-1 change), MAC and the worst-case change (the share of images whose answer some shift changes)
 come from --protocol, by default all shifts within one pixel. Consistency comes from two random windows (Zhang 2019).
-Another --output than class probabilities has its own measures, all from --protocol if it has no consistency.
+An --output other than class probabilities has its own measures, which all come from --protocol.
 """
 
 import argparse
@@ -31,9 +31,7 @@ SUMMARY = "compare many networks by accuracy, consistency and cost"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing compare``."""
     shared.add_models(parser, shared.OFFLINE, "; with * or ?, all that match")
-    parser.add_argument(
-        "--installed", action="store_true", help="of those that match, only the ones that load without internet access"
-    )
+    parser.add_argument("--installed", action="store_true", help="of those that match, only the ones that load offline")
     parser.add_argument(
         "--antialias",
         nargs="+",
@@ -48,9 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     shared.add_labels(parser)
     shared.add_images(parser)
-    shared.add_protocol(parser, "grid:radius=1", "for all columns but consistency; pad for images of 32 pixels")
     shared.add_protocol(
-        parser, "consistency:draws=1", "for consistency; if it equals --protocol, it costs nothing", "--consistency"
+        parser,
+        "grid:radius=1",
+        "how an image becomes views, for all columns but consistency (pad for images of 32 pixels)",
+    )
+    shared.add_protocol(
+        parser,
+        "consistency:draws=1",
+        "the same for consistency; if it is the same as --protocol, nothing is measured twice",
+        "--consistency",
     )
     shared.add_output(parser)
     shared.add_execution(parser)
@@ -118,6 +123,6 @@ def _notes(models: dict[str, Any]) -> Iterable[str]:
         if model["group"] == "trained anti-aliased" and model["sibling"] is None:
             yield f"{name}: trained anti-aliased; its plain sibling is not among these networks"
         if model["not_finite"]:
-            yield f"{name}: NaN or infinite output on {len(model['not_finite'])} images"
+            yield f"{name}: NaN or infinite output on {shared.some(model['not_finite'])}"
         if "verification" in model:
             yield f"{name}: {shared.verification_line(model['verification'])}"

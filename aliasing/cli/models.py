@@ -6,8 +6,8 @@ examples:
   aliasing models --installed        those whose weights are already on this machine
 
 Your own networks are not listed: file:PATH@ARCHITECTURE loads a .pth, .pt or .safetensors file into an architecture of
-torchvision or timm, or into module:package.path:factory, which also loads by itself. Every command takes a network
-under a label too, tuned=file:PATH@ARCHITECTURE: its name in every table, figure, page and record.
+torchvision or timm, or into module:package.path:factory, which also loads without a file. With a label, as in
+tuned=file:PATH@ARCHITECTURE, a network goes by that name in every table, figure, page and record.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SUMMARY = "list the networks that can be loaded, and where from"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("pattern", nargs="?", metavar="PATTERN", help="a part of the name, or a pattern with * and ?")
-    parser.add_argument("--installed", action="store_true", help="only those that load without the network")
+    parser.add_argument("--installed", action="store_true", help="only those that load offline")
     add_format(parser, "print JSON: name, origin, installed")
 
 

@@ -6,7 +6,7 @@ internet access, and can be sent to others. Nothing is measured: the page shows 
 
 examples:
   aliasing report jitter --out report.html
-      three real networks on the photographs that scikit-image bundles, and the page
+      the page of one run, which `aliasing jitter --out jitter` wrote
   aliasing report jitter depth attribution spectrum --out report.html
       several runs on one page
   aliasing report crop grid --out report.html --title "ResNet50, plain and anti-aliased"
@@ -25,10 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="RUN",
-        help="the --out folder of a finished jitter, depth, attribute, spectrum or features run",
+        help="the --out folder of a finished jitter, compare, depth, attribute, cure, spectrum or features run",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the page, for example report.html")
-    parser.add_argument("--title", default="", metavar="TEXT", help="its heading (default: the networks)")
+    parser.add_argument("--title", default="", metavar="TEXT", help="its heading (default: the networks' names)")
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ OFFLINE = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficient
 def known_images() -> str:
     """What `aliasing.images.open_images` takes, for help."""
     inputs = ", ".join(name for name in INPUTS if name not in IN_MEMORY)
-    return f"image files, a folder or a pattern such as photos/*.jpg, or {inputs}"
+    return f"image files, a folder, a pattern such as photos/*.jpg, or one of the kinds {inputs}"
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,8 @@ def add_images(parser: argparse.ArgumentParser) -> None:
         "--orientation",
         choices=("upright", "stored"),
         default="upright",
-        help="rotate photographs as their EXIF data say (default), or leave them as they are stored, as torchvision's"
-        " and timm's readers do, and so published accuracies",
+        help="rotate photographs as their EXIF data say (default), or leave them as they are stored, as torchvision and"
+        " timm do for the accuracies that they publish",
     )
     add_choice(parser)
 
@@ -151,7 +151,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 def add_seed(parser: argparse.ArgumentParser) -> None:
     """Add the option for the seed."""
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="for protocols with random views, and for --sample"
+        "--seed", type=int, default=0, metavar="N", help="the seed of random views and of --sample (default 0)"
     )
 
 
@@ -159,7 +159,11 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
     """Add the options for training."""
     parser.add_argument("--epochs", type=int, default=3, metavar="N", help="passes over the images (default 3)")
     parser.add_argument(
-        "--learning-rate", type=float, default=0.01, metavar="R", help="that of the first step (default 0.01)"
+        "--learning-rate",
+        type=float,
+        default=0.01,
+        metavar="R",
+        help="the learning rate of the first step (default 0.01)",
     )
     parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="images per step (default 128)")
     parser.add_argument(
@@ -169,7 +173,7 @@ def add_recipe(parser: argparse.ArgumentParser) -> None:
         "--precision",
         choices=("float32", "bfloat16"),
         default="float32",
-        help="that of convolutions; weights stay float32; bfloat16 is faster on recent CPUs (default float32)",
+        help="the precision of convolutions (default float32; bfloat16 is faster on recent CPUs); weights stay float32",
     )
 
 
@@ -347,7 +351,9 @@ def first_lines(lines: Sequence[str], out: Path | None) -> Iterable[str]:
 
 def some(images: Sequence[str]) -> str:
     """How many images, and the names of the first."""
-    return f"{len(images)} images: {', '.join(images[:3])}{' …' * (len(images) > 3)}"
+    from aliasing.tables import counted
+
+    return f"{counted(len(images))}: {', '.join(images[:3])}{' …' * (len(images) > 3)}"
 
 
 def flattery(summary: dict[str, Any], place: str) -> Iterable[str]:

@@ -42,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--taps",
         metavar="NAME",
-        help="filter of convolution and blur: box, binomial, gaussian, kaiser, lanczos or sinc, and its length at"
-        " stride 2, stretched to the stride (default: an unstretched 5×5 box, and binomial4)",
+        help="the filter of convolution and blur: box, binomial, gaussian, kaiser, lanczos or sinc with its length at"
+        " stride 2, which is stretched to the stride (default: an unstretched 5×5 box, and binomial4)",
     )
     parser.add_argument(
         "--channels",
         choices=("luminance", "rgb"),
         default="luminance",
-        help="one weighted sum (default), or each colour",
+        help="measure the weighted sum of the colours (default), or each colour",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, spectra/ and figure.png here")
     parser.add_argument("--json", action="store_true", help="print the summary instead of a table")

@@ -225,7 +225,7 @@ def _how_many(changed: int, images: int) -> str:
     if images == 1:
         return "there is only one image" if changed else "the one image's answer does not change"
     if not changed:
-        return f"none of the {images} images' answers changes"
+        return f"the answer of none of the {images} images changes"
     if changed == 1:
         return f"the answer of only 1 of the {images} images changes"
     return f"the answers of only {changed} of the {images} images change"

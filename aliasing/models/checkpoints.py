@@ -64,7 +64,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     taken, notes = list[str](), list[str]()
     while True:
         if not isinstance(content, dict):
-            raise InputError(f"{path}: holds a {type(content).__name__}; expected the state_dict of a network")
+            raise InputError(f"{path} holds a {type(content).__name__}; expected the state_dict of a network")
         averaged, plain = _wrappers(content)
         if not averaged and not plain:
             break
@@ -78,12 +78,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
     content.pop("n_averaged", None)  # a counter beside the weights in torch's AveragedModel
     others = [str(key) for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
     if others:
-        raise InputError(f"{path}: holds more than tensors ({_some(others)}); expected a network's state_dict")
+        raise InputError(f"{path} holds more than tensors ({_some(others)}); expected a network's state_dict")
     if not content:
-        raise InputError(f"{path}: holds nothing; expected a network's state_dict")
+        raise InputError(f"{path} holds nothing; expected a network's state_dict")
     odd = [f"{key}: {kind}" for key, value in content.items() if (kind := _oddity(value))]
     if odd:
-        raise InputError(f"{path}: holds tensors that are not arrays of numbers ({_some(odd)}); save them as such")
+        raise InputError(f"{path} holds tensors that are not arrays of numbers ({_some(odd)}); save them as such")
     if path.suffix == ".safetensors":  # whose conversion is applied again, and then loads its operators
         for key in content.keys() - without_operators(content).keys():
             del content[key]
@@ -136,7 +136,7 @@ def strip_prefix(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> Checkpoin
     averaged = [prefix for prefix in whole if _AVERAGED.search(prefix)]
     if len(averaged or whole) > 1 and "" not in whole:
         under = ", ".join(averaged or whole)
-        raise InputError(f"{checkpoint.source}: holds this network several times, under {under}; save only one of them")
+        raise InputError(f"{checkpoint.source} holds this network several times, under {under}; save only one of them")
     if averaged:
         prefix = averaged[0]
     elif found:
@@ -258,14 +258,14 @@ def _read_content(path: Path) -> Any:
         raise InputError(f"{path}: no such file")
     if not path.is_file():
         what = "a folder" if path.is_dir() else "not a regular file"
-        raise InputError(f"{path}: is {what}; expected a .pth, .pt or .safetensors file")
+        raise InputError(f"{path} is {what}; expected a .pth, .pt or .safetensors file")
     try:
         with path.open("rb") as file:
             start = file.read(16)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"{path} cannot be read ({error.strerror})") from error
     if not start:
-        raise InputError(f"{path}: is empty; copy or download it again")
+        raise InputError(f"{path} is empty; copy or download it again")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path, start)
 
 
@@ -274,7 +274,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except Exception as error:  # a reader of damaged bytes may fail in any way
         raise InputError(
-            f"{path}: is not a complete .safetensors file ({first_line(error)}); copy or download it again"
+            f"{path} is not a complete .safetensors file ({first_line(error)}); copy or download it again"
         ) from error
 
 
@@ -288,11 +288,11 @@ def _read_pickle(path: Path, start: bytes) -> Any:
         refused = _refused_code(path, error)
         if refused is not None:
             raise InputError(
-                f"{path}: would have to execute code ({one_line(refused)[:_LONGEST]}), which is refused; "
+                f"{path} would have to execute code ({one_line(refused)[:_LONGEST]}), which is refused; "
                 "save only the weights, with torch.save(model.state_dict(), …) or as .safetensors"
             ) from error
         raise InputError(
-            f"{path}: is not a complete PyTorch checkpoint ({type(error).__name__}); copy or download it again"
+            f"{path} is not a complete PyTorch checkpoint ({type(error).__name__}); copy or download it again"
         ) from error
 
 
@@ -338,11 +338,11 @@ def _check_archive(path: Path) -> None:
         return
     if any(member.filename.endswith("/constants.pkl") for member in members):
         raise InputError(
-            f"{path}: is a TorchScript archive, a program; save the weights alone: torch.save(model.state_dict(), …)"
+            f"{path} is a TorchScript archive, a program; save the weights alone: torch.save(model.state_dict(), …)"
         )
     expanded = sum(member.file_size for member in members)
     if expanded > max(_UNSUSPECTED_BYTES, _MAX_EXPANSION * path.stat().st_size):
-        raise InputError(f"{path}: expands to {expanded >> 20} MiB: taken for a decompression bomb")
+        raise InputError(f"{path} expands to {expanded >> 20} MiB: taken for a decompression bomb")
 
 
 def _refused_code(path: Path, error: Exception) -> str | None:

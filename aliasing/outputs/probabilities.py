@@ -96,7 +96,7 @@ def _moved(table: pa.Table) -> Column:
 
 
 def _right(table: pa.Table, *views: str) -> Column | None:
-    """Whether these views are answered rightly; NaN without a label."""
+    """Whether these views are classified correctly; NaN without a label."""
     if table["label"].null_count == len(table):
         return None
     label = table["label"].fill_null(-1).to_numpy()

@@ -6,6 +6,7 @@ from typing import Any
 from aliasing.called import spec_of
 from aliasing.report.blocks import Block, Cell, Command, Section, Table, Text
 from aliasing.report.runs import Run
+from aliasing.tables import counted
 
 _COMMANDS = {
     "networks": ("networks are compared", "aliasing jitter --models … --images DIR --out jitter"),
@@ -106,14 +107,14 @@ def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
             f"Images of {run.folder.name} that could not be shown, and why{more}",
             ["image", "reason"],
             rows,
-            folded=f"{len(skipped)} images of {run.folder.name} were skipped",
+            folded=f"Skipped in {run.folder.name}: {counted(len(skipped))}",
         )
     for name, model in run.networks.items():
         bad = model.get("not_finite") or []
         if bad:
             yield Text(
                 [
-                    f"{names[name]}: NaN or infinite output on {len(bad)} images, which were left out:"
+                    f"{names[name]}: NaN or infinite output on {counted(len(bad))}, left out of the numbers:"
                     f" {', '.join(map(str, bad[:5]))}{' …' if len(bad) > 5 else ''}."
                 ],
                 "caution",
