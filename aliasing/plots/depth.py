@@ -1,23 +1,27 @@
 """The figure of a depth profile: every measure against depth, with the downsampling sites marked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from math import ceil
 from typing import Any, Protocol, TypeAlias
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axes._secondary_axes import SecondaryAxis
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import names_in
-from aliasing.plots.style import band, colour_of, line_of, plain, spans, style
+from aliasing.plots.style import band, both_ends, colour_of, line_of, plain, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell, counted
 
 # The name of each network, its number (for its colour and line), and its part of the summary.
 Networks: TypeAlias = Sequence[tuple[str, int, dict[str, Any]]]
+
+_LONGEST_NAME = 20  # letters of a layer on an axis
 
 
 class Panel(Protocol):
@@ -127,6 +131,34 @@ def unexplained(axes: Axes, networks: Networks) -> None:
     _against_depth(axes, networks, "unexplained_change", "unexplained change")
     axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
     axes.set_ylim(bottom=0)
+
+
+def name_layers(axes: Axes, networks: Networks) -> None:
+    """Name the layers on the axis of depth instead of counting them: as many, evenly spaced, as fit side by side.
+
+    The first network's names stand below the axis. Those of another one stand above, if it has other layers.
+    """
+    below, *others = [{layer["depth"]: layer["name"] for layer in model["layers"]} for _, _, model in networks]
+    layers = axes.get_xlim()[1]
+    _label_places(axes, below, layers)
+    axes.set_xlabel("observed layers; ▲ downsampling")
+    for (name, index, _), above in zip(networks[1:], others, strict=True):
+        if above != below:
+            axis = axes.secondary_xaxis("top", color=colour_of(index))
+            _label_places(axis, above, layers)
+            axis.set_xlabel(f"those of {plain(name)}", color=colour_of(index))
+
+
+def _label_places(axes: Axes | SecondaryAxis, names: Mapping[int, str], layers: float) -> None:
+    """Name every n-th place of an axis that is ``layers`` long."""
+    texts = {place: both_ends(name, _LONGEST_NAME) for place, name in sorted(names.items())}
+    size = plt.rcParams["font.size"] - 1
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    widest = 0.66 * size * max(map(len, texts.values()), default=1)  # points
+    room = 0.85 * 72 * figure.get_figwidth() - widest  # names reach half beyond both ends of the axis
+    every = max(1, ceil(layers * widest / room))
+    axes.set_xticks([*texts][::every], [plain(text) for text in texts.values()][::every], fontsize=size)
 
 
 def _mark_sites(axes: Axes, networks: Networks) -> None:
