@@ -101,7 +101,7 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     protocol = f"from `{settings['protocol']['name']}`"
     if "consistency" in settings:
         protocol = f"consistency from `{settings['consistency']['name']}`, all else {protocol}"
-    yield f"({counted(images)}; 95 % intervals in brackets; {protocol}; views/s on this machine, {by})"
+    yield f"({counted(images)}; 95 % intervals in brackets; {protocol}; views per second on this machine, {by})"
     yield from shared.flattery(summary, "leaderboard")
     if summary["pareto"]:
         yield f"no other is both more accurate and more consistent than: {', '.join(summary['pareto'])}"

@@ -217,7 +217,7 @@ def _how_many(changed: int, images: int) -> str:
     --------
     >>> for counts in ((0, 12), (0, 1), (1, 12), (3, 12)):
     ...     print(_how_many(*counts))
-    none of the 12 images' answers changes
+    the answer of none of the 12 images changes
     the one image's answer does not change
     the answer of only 1 of the 12 images changes
     the answers of only 3 of the 12 images change
