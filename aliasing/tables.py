@@ -59,19 +59,38 @@ _TITLES = {
 }
 
 
-def cell(estimate: Mapping[str, float | None] | None, digits: int = 3, sign: str = "") -> str:
-    """An estimate with its interval in brackets; ``sign="+"`` shows the sign of a difference.
+def cell(estimate: Mapping[str, float | None] | None, sign: str = "") -> str:
+    """An estimate with its interval in brackets, to the decimals that the interval's width leaves meaning (`decimals`).
+
+    ``sign="+"`` shows the sign of a difference.
 
     Examples
     --------
-    >>> cell({"value": 0.25, "low": 0.2, "high": 0.3})
-    '0.2500 [0.200, 0.300]'
+    >>> cell({"value": 0.25, "low": 0.2, "high": 0.3}), cell({"value": 0.25, "low": 0.248, "high": 0.252})
+    ('0.25 [0.20, 0.30]', '0.2500 [0.2480, 0.2520]')
     """
     if estimate is None or estimate["value"] is None:
         return "–"
-    value, low, high = estimate["value"], estimate["low"], estimate["high"]
-    interval = "" if low is None else f" [{low:{sign}.{digits}f}, {high:{sign}.{digits}f}]"
-    return f"{value + 0.0:{sign}.4f}{interval}"  # no minus before zero
+    digits = decimals(estimate)
+    value, low, high = (
+        "" if one is None else f"{round(one, digits) + 0.0:{sign}.{digits}f}"  # no minus before zero
+        for one in (estimate["value"], estimate["low"], estimate["high"])
+    )
+    return f"{value} [{low}, {high}]" if low else value
+
+
+def decimals(estimate: Mapping[str, float | None]) -> int:
+    """How many decimals an estimate is written with: two digits of its interval's width, at least 2; 4 without one.
+
+    Examples
+    --------
+    >>> [decimals({"value": 0.1, "low": 0.1 - half, "high": 0.1 + half}) for half in (0.4, 0.04, 0.004)]
+    [2, 3, 4]
+    """
+    low, high = estimate["low"], estimate["high"]
+    if low is None or high is None or not high > low:
+        return 4
+    return min(max(1 - math.floor(math.log10(high - low)), 2), 6)
 
 
 _ABOVE_ONE = {
@@ -130,9 +149,9 @@ def render(rows: Sequence[Row], form: Format = "table", sign: str = "", titles: 
     --------
     >>> rows = [{"network": "a|b", "mac": {"value": 0.25, "low": 0.2, "high": 0.3}}]
     >>> print(render(rows, "markdown", titles={"mac": "MAC"}))
-    | network   | MAC                   |
-    |:----------|:----------------------|
-    | a\\|b      | 0.2500 [0.200, 0.300] |
+    | network   | MAC               |
+    |:----------|:------------------|
+    | a\\|b      | 0.25 [0.20, 0.30] |
     """
     if form == "csv":
         return _csv(flat(rows))

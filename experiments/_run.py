@@ -1,6 +1,8 @@
 """One run of an experiment: where its data is, where its pictures go, and what is written beside them."""
 
+import argparse
 import hashlib
+import re
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -51,11 +53,11 @@ class Run:
             raise TypeError(f"{self.name} returned {', '.join(found)}; expected {', '.join(PARTS)}")
         summary = {
             "experiment": self.name,
-            "command": shlex.join(["python", "-m", "experiments", *self.arguments]),
+            "command": shlex.join(["python", "-m", "experiments", *_without_places(self.arguments)]),
             "quick": self.quick,
             "threads": torch.get_num_threads(),
             "versions": versions(),
-            **plain(found),
+            **portable(plain(found), self.data),
         }
         write_json(self.out / "summary.json", summary)
         return summary
@@ -75,6 +77,33 @@ def plain(value: Any) -> Any:
         case _ if hasattr(value, "tolist"):
             return value.tolist()
     return value
+
+
+def portable(value: Any, data: Path) -> Any:
+    """What a summary says, with the folder of the data called ``$ALIASING_DATA`` wherever it is on this machine.
+
+    Examples
+    --------
+    >>> portable({"weights": ["file:/mnt/data/a.pth@net", "/mnt/data2/b.pth"]}, Path("/mnt/data"))
+    {'weights': ['file:$ALIASING_DATA/a.pth@net', '/mnt/data2/b.pth']}
+    """
+    match value:
+        case dict():
+            return {portable(key, data): portable(item, data) for key, item in value.items()}
+        case list():
+            return [portable(item, data) for item in value]
+        case str():
+            folders = "|".join(re.escape(str(folder)) for folder in (data.absolute(), data.resolve(), data))
+            return re.sub(rf"(?<![^\s:@=])(?:{folders})/", "$ALIASING_DATA/", value)
+    return value
+
+
+def _without_places(arguments: Sequence[str]) -> list[str]:
+    """A command line without ``--data`` and ``--out``: they say where things are on this machine, not what was done."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--data")
+    parser.add_argument("--out")
+    return parser.parse_known_args(arguments)[1]
 
 
 def hash_files(paths: Sequence[Path]) -> str:

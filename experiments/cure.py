@@ -9,15 +9,17 @@ sentences say so.
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 import aliasing as al
 from aliasing.curing import Cure
 from aliasing.images import ImageSource, choose_images
 from aliasing.models import Classifier, load_model
-from aliasing.outputs import measures_in
+from aliasing.outputs.probabilities import Probabilities
 from aliasing.plots.cure import differences
 from aliasing.plots.style import save, style
 from aliasing.surgery.finetune import Recipe
+from aliasing.tables import counted
 from experiments._cifar import cifar_resnet, cifar_test, cifar_train
 from experiments._photographs import LITE, others, photographs
 from experiments._run import Run
@@ -39,14 +41,15 @@ def run(run: Run) -> dict[str, Any]:
         options: dict[str, Any] = {"protocol": "crop:span=1", "candidates": ["binomial3,all", "binomial3,before,all"]}
         train = others(run, held_out, 120)
         results["EfficientNet-Lite0"] = _cured(run, load_model(LITE[0]), train, held_out, recipe, options)
-    save(draw(results), run.out / "figure.png")
     summaries = {name: result.summary() for name, result in results.items()}
-    return {
+    found = {
         "settings": {name: summary["settings"] | _how(summary) for name, summary in summaries.items()},
         "data": data,
         "weights": {name: {n: m["weights"] for n, m in s["models"].items()} for name, s in summaries.items()},
         "numbers": {name: _numbers(summary) for name, summary in summaries.items()},
     }
+    save(draw(found), run.out / "figure.png")
+    return found
 
 
 def _cured(
@@ -74,19 +77,20 @@ def _numbers(summary: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def draw(results: dict[str, Cure]) -> Any:
-    """A row a network: the paired differences of jitter and of accuracy."""
+def draw(found: dict[str, Any]) -> Figure:
+    """A row a network: the paired differences of jitter and of accuracy; from the parts of ``summary.json``."""
+    numbers = found["numbers"]
     with style():
         figure, rows = plt.subplots(
-            len(results), 2, figsize=(10, 0.4 + 2.6 * len(results)), squeeze=False, sharey="row"
+            len(numbers), 2, figsize=(10, 0.4 + 2.6 * len(numbers)), squeeze=False, sharey="row"
         )
-        for panels, (name, result) in zip(rows, results.items(), strict=True):
-            summary = result.summary()
-            measures = {measure.name: measure for measure in measures_in(summary, "plot")}
+        for panels, (name, cure) in zip(rows, numbers.items(), strict=True):
+            settings = found["settings"][name]
             for axes, measure in zip(panels, SHOWN, strict=True):
-                differences(axes, summary["differences"], measures[measure], list(summary["models"]))
-            images = summary["models"]["plain"]["images"]
-            outcome = "cured" if summary["cure"]["cured"] else "not cured"
-            panels[0].set_title(f"{name}, {summary['cure']['chosen']}: {outcome}", loc="left", fontsize=10)
-            panels[1].set_title(f"{images} held-out images, 95 % intervals", loc="left", fontsize=10)
+                differences(axes, cure["differences"], Probabilities.measure(measure), list(cure["networks"]))
+            outcome = "cured" if cure["cured"] else "no cure is shown"
+            chosen = settings["chosen"].replace(",", ", ")
+            panels[0].set_title(f"{name}, {chosen}: {outcome}", loc="left", fontsize=10)
+            shown = f"{counted(settings['images']['held_out'], 'held-out image')}, 95 % intervals"
+            panels[1].set_title(f"{name}: {shown}", loc="left", fontsize=10)
         return figure

@@ -20,6 +20,7 @@ from aliasing.downsample.operator import Operator
 from aliasing.downsample.spectra import Spectra
 from aliasing.errors import InputError, UsageError
 from aliasing.kinds import OPERATORS
+from aliasing.tables import cell
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +191,7 @@ def test_operators_are_compared_by_one_call(pixels, tmp_path):
     assert estimate["low"] < estimate["value"] < estimate["high"]
     row = result.table().to_pylist()[1]
     assert (row["operator"], row["alias_fraction"]) == ("blur", estimate["value"])
-    assert f"{estimate['value']:.4f} [{estimate['low']:.4f}" in repr(result)
+    assert cell(estimate) in repr(result)
     written = "\n".join(axes.get_title() for axes in result.plot().axes)
     assert f"aliased {100 * each[0].alias_fraction:.2f} %" in written
     result.write(tmp_path)

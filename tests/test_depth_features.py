@@ -120,7 +120,7 @@ def test_the_library_does_what_the_command_does(cifar10: Path, tmp_path: Path) -
     assert found.filters is not None
     assert found.filters.layer == found.summary()["drawn"]["filters_of"] == "linear"
     assert "layer3" in repr(found)
-    assert "feature maps while the image moves" in found.plot().get_suptitle()
+    assert "feature maps while test.parquet/000000 moves" in found.plot().get_suptitle()
     found.write(tmp_path)
     again = al.open(tmp_path)
     assert again.summary()["layers"] == found.summary()["layers"]

@@ -56,6 +56,22 @@ def test_wrong_names_and_missing_data_are_told_in_one_line(tmp_path: Path, capsy
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("given", ["{root}/data", "{root}/data/", "data", "link"])
+def test_a_summary_names_no_folder_of_this_machine(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    data = Path(given.format(root=tmp_path))
+    words = ["cure", "--quick", "--out", str(tmp_path / "out"), f"--data={data}"]
+    seen = Run("cure", tmp_path / "out", True, data, arguments=words)
+    names = [f"file:{data}/a.pth@module:net", str(data.absolute() / "b"), str(tmp_path / "data" / "b"), data / "c.csv"]
+    summary = seen.perform(lambda run: {"settings": {}, "data": {"data": names}, "weights": {}, "numbers": {}})
+    assert summary["command"] == "python -m experiments cure --quick"
+    place = "$ALIASING_DATA"
+    assert summary["data"] == {"data": [f"file:{place}/a.pth@module:net", f"{place}/b", f"{place}/b", f"{place}/c.csv"]}
+    assert str(tmp_path) not in (tmp_path / "out" / "summary.json").read_text()
+
+
 def test_an_experiment_with_options_of_its_own_gets_them(monkeypatch: pytest.MonkeyPatch) -> None:
     from experiments import depth_across
 

@@ -14,6 +14,7 @@ import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot as plt
+from matplotlib.legend import Legend
 from torch import Tensor, nn
 
 import aliasing as al
@@ -338,6 +339,7 @@ def test_the_table_has_every_number_in_a_column_of_its_own(board: Any) -> None:
 def test_the_figure_shows_groups_and_names(board: Any) -> None:
     figure = plots.leaderboard(board)
     axes, key = figure.axes
+    summary = board.summary()["models"]
     shown = [text.get_text() for text in key.texts]
     # Six networks have an accuracy: those of seven classes have none, and no place.
     assert shown[::2] == ["1", "2", "3", "4", "5", "6"]
@@ -347,8 +349,24 @@ def test_the_figure_shows_groups_and_names(board: Any) -> None:
     assert sorted(numbers) == ["1", "2", "3", "4", "5", "6"]
     places = [text.xy for text in axes.texts]
     assert len({*places}) == len(places)  # networks at one point share a label
-    assert {"plain", "converted", "recalibrated", "Pareto front"} == {*axes.get_legend_handles_labels()[1]}
+    explained = {text.get_text() for legend in figure.findobj(Legend) for text in legend.get_texts()}
+    assert {"plain", "converted", "recalibrated", "a conversion and its plain network"} <= explained
+    assert explained == {*axes.get_legend_handles_labels()[1]}
+    # Each has a mark of its own, also those of equal value.
+    marks = {tuple(line.get_transform().transform(line.get_xydata())[0].round(3)) for line in _marks(axes)}
+    assert len(marks) == len(_marks(axes)) == sum("accuracy" in model for model in summary.values())
+    assert sum("side by side" in legend.get_title().get_text() for legend in figure.findobj(Legend)) == (
+        len({*places}) < len(marks)
+    )
+    # What the axes show holds every interval.
+    low, high = axes.get_ylim()
+    ends = [model["accuracy"][end] for model in summary.values() if "accuracy" in model for end in ("low", "high")]
+    assert low <= min(ends) <= max(ends) <= high
     plt.close(figure)
+
+
+def _marks(axes: Any) -> list[Any]:
+    return [line for line in axes.lines if line.get_linestyle() == "None" and line.get_marker() in ("o", "s", "D")]
 
 
 def test_of_many_networks_the_front_is_named(images: list[Any]) -> None:

@@ -349,7 +349,7 @@ def _attribution(**clear: tuple[bool, bool]) -> dict[str, Any]:
 def test_the_verdict_is_one_sentence() -> None:
     found = verdict(_attribution(a=(True, True), b=(True, False), c=(False, True), d=(False, True), e=(False, False)))
     assert found == (
-        "The jitter, by MAC, comes from a, b (treating only a: -0.5000 [-0.750, -0.250])"
-        " and from d, c (treating all but d: -0.5000 [-0.750, -0.250])"
+        "The jitter, by MAC, comes from a, b (treating only a: -0.50 [-0.75, -0.25])"
+        " and from d, c (treating all but d: -0.50 [-0.75, -0.25])"
     )
     assert verdict(_attribution(a=(False, False))).startswith("No site can be told guilty by MAC on 1 image: ")

@@ -6,12 +6,20 @@ import matplotlib.pyplot as plt
 import pytest
 
 import aliasing as al
+from tests.drawn import FIGURES
 from tests.readable import complaints
 
 
 @pytest.mark.parametrize("run", ["crop", "grid", "depth", "attribution", "spectrum"])
 def test_figures_of_results_can_be_read(measured: Path, run: str) -> None:
     figure = al.open(measured / run).plot()
+    assert complaints(figure) == []
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_kind_of_figure_can_be_read(name: str) -> None:
+    figure = FIGURES[name]()
     assert complaints(figure) == []
     plt.close(figure)
 
@@ -26,8 +34,13 @@ def test_what_cannot_be_read_is_found() -> None:
     axes.text(0.15, 0.2, "another").set_in_layout(False)
     axes.text(0.9, 0.6, "a long remark").set_in_layout(False)
     axes.text(0.15, 0.2, "not shown", visible=False)
+    axes.text(0.5, 0.4, "left of it", ha="right").set_in_layout(False)
+    axes.text(0.5, 0.4, "right of it").set_in_layout(False)
+    axes.errorbar(0.8, 0.5, yerr=0.45)
     assert complaints(figure) == [
         "'a long remark' is cut by the edge of the figure",
         "'one label' and 'another' overlap",
+        "'left of it' and 'right of it' touch",
+        "a legend lies on 1 lines",
     ]
     plt.close(figure)

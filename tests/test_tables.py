@@ -52,7 +52,7 @@ def test_markup_is_text_in_a_notebook() -> None:
     html = render([{"network": MARKUP, "mac": ESTIMATE}], "html", titles={"mac": "MAC"})
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-    assert "0.2500 [0.200, 0.300]" in html
+    assert "0.25 [0.20, 0.30]" in html
     assert ">MAC" in html
 
 
@@ -67,7 +67,7 @@ def test_large_counts_are_short_and_nothing_is_no_number() -> None:
 
 
 def test_no_minus_stands_before_zero() -> None:
-    assert cell({"value": -0.0, "low": -0.1, "high": 0.1}, sign="+") == "+0.0000 [-0.100, +0.100]"
+    assert cell({"value": -0.0, "low": -0.1, "high": 0.1}, sign="+") == "+0.00 [-0.10, +0.10]"
 
 
 def _network() -> Classifier:

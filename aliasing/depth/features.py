@@ -73,7 +73,7 @@ class Features(Result):
     def readable(self, form: Format) -> list[str]:
         """The change of each layer as text."""
         title = "change of the global averages per step"
-        rows = [{"layer": name, title: cell(found.as_dict(), 4)} for name, found in self.change.layers.items()]
+        rows = [{"layer": name, title: cell(found.as_dict())} for name, found in self.change.layers.items()]
         return [render(rows, form)]
 
     def plot(self) -> "Figure":

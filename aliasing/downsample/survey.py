@@ -70,7 +70,7 @@ class OperatorSurvey(Result):
         """The shares of each operator as text."""
         rows = [
             {f"stride {self.settings['stride']}": label}
-            | {MEASURES[name]: cell(estimate, 4) for name, estimate in self._estimates(operator).items()}
+            | {MEASURES[name]: cell(estimate) for name, estimate in self._estimates(operator).items()}
             for operator, label in self.labels.items()
         ]
         return [render(rows, form)]

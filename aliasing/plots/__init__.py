@@ -9,6 +9,7 @@ from aliasing.plots.film import save_film
 from aliasing.plots.jitter import jitter
 from aliasing.plots.leaderboard import leaderboard
 from aliasing.plots.moving import animated_maps, animation
+from aliasing.plots.responses import folding, response
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
 
@@ -20,11 +21,13 @@ __all__ = [
     "cure",
     "depth",
     "filters",
+    "folding",
     "jitter",
     "layers",
     "leaderboard",
     "lie",
     "moving_maps",
+    "response",
     "save",
     "save_film",
     "spectrum",

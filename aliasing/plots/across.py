@@ -1,20 +1,23 @@
 """The figure of jitter against depth: one column per set of images, the families as lines, the trends below."""
 
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from aliasing.depth.across import AcrossDepth
 from aliasing.plots.jitter import names_in
-from aliasing.plots.style import COLOURS, plain, spans, style
+from aliasing.plots.style import COLOURS, both_ends, legend_below, plain, spans, style
 from aliasing.tables import counted
 
 _MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
 _SELECTIONS = {"all": "all pairs", "right": "first view right", "matched": "matched on margin"}
 _AXES = {"layers": "weighted layers", "sites": "downsampling sites", "cumulative_stride": "cumulative stride (pixels)"}
+_MOST_NAMED = 6
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 
 
@@ -36,17 +39,23 @@ def across(result: AcrossDepth, against: str = "layers") -> Figure:
     rows = [(group, measure) for group in result.groups for measure in _MEASURES]
     with style():
         figure, grid = plt.subplots(len(rows), 3, figsize=(10.5, 2.35 * len(rows) + 0.9), squeeze=False, sharey="row")
-        for panels, (group, measure) in zip(grid, rows, strict=True):
+        for row, (panels, (group, measure)) in enumerate(zip(grid, rows, strict=True)):
             for axes, selection in zip(panels, _SELECTIONS, strict=True):
                 _panel(axes, group, measure, selection, against)
+                unknown = sum(network[measure][selection]["value"] is None for network in group["networks"])
+                remark = f"not drawn: {counted(unknown, 'network')} without such a pair" if unknown else ""
+                title = _SELECTIONS[selection] if row == 0 else ""
+                axes.set_title("\n".join(filter(None, (title, remark))), fontsize=9.5)
             panels[0].set_ylabel(f"{_MEASURES[measure]}\n{group['protocol']}")
             panels[0].set_ylim(bottom=0)
-        for axes, title in zip(grid[0], _SELECTIONS.values(), strict=True):
-            axes.set_title(title)
         for axes in grid[-1]:
             axes.set_xlabel(_AXES[against])
-        for panels in grid[:: len(_MEASURES)]:
-            panels[0].legend(fontsize=8, loc="best")
+        families = {
+            label: handle
+            for axes in grid[:, 0]
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        legend_below(figure, [*families.values()], [*families])
         figure.suptitle(_title(result), fontsize=11)
     return figure
 
@@ -59,10 +68,11 @@ def _title(result: AcrossDepth) -> str:
         return title
     depths = result.depths_of_unmeasured
     names = [
-        f"{text} ({depths[name].layers} layers)" if name in depths else text
+        f"{both_ends(text, 40)} ({depths[name].layers} layers)" if name in depths else both_ends(text, 40)
         for name, text in names_in({name: {} for name in result.unmeasured}).items()
     ]
-    return f"{title}\nnot measured here, because their weights are missing: {', '.join(names)}"
+    names = names[:_MOST_NAMED] + ([f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else [])
+    return title + "\n" + fill(f"not measured here: {'; '.join(names)}", 110)
 
 
 def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, against: str) -> None:
@@ -82,15 +92,27 @@ def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, agai
             capsize=2.5,
             markersize=5,
             linewidth=1.2,
-            label=plain(family),
+            label=plain(both_ends(family, 40)),
         )
     if against == "layers":
         axes.set_xscale("log", base=2)
-    ticks = sorted({network[against] for network in group["networks"]})
+    ticks = _apart(sorted({network[against] for network in group["networks"]}), against == "layers")
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.margins(x=0.1)
+    low, high = (extreme(network[against] for network in group["networks"]) for extreme in (min, max))
+    beyond = 0.1 * (high - low) or 0.5
+    axes.set_xlim(*((low / 1.15, high * 1.15) if against == "layers" else (low - beyond, high + beyond)))
     axes.grid(axis="y", alpha=0.3)
+
+
+def _apart(depths: list[float], logarithmic: bool) -> list[float]:
+    """The depths that can be written below an axis: each at least a sixth of it from the one before."""
+    places = np.log2(depths) if logarithmic else np.array(depths)
+    written: list[int] = []
+    for number, place in enumerate(places):
+        if not written or place - places[written[-1]] >= 0.16 * (places[-1] - places[0]):
+            written.append(number)
+    return [depths[number] for number in written]
 
 
 def _side_by_side(depths: list[float], family: float, logarithmic: bool) -> list[float]:

@@ -11,8 +11,8 @@ from aliasing.depth.attribution import AS_IT_IS, TREATED, Attribution
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, plain, spans, style
-from aliasing.tables import counted, pair
+from aliasing.plots.style import COLOURS, both_ends, legend_below, plain, spans, style
+from aliasing.tables import counted, decimals, pair
 
 WAYS = {
     "only": ("this site treated, minus none (guilty: below 0)", "o"),
@@ -39,24 +39,25 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
     measures = [measure for measure in measures_in(summary, "attribution") if measure.name in sites[0]["only"]]
     with style():
         figure, panels = plt.subplots(
-            1, len(measures), figsize=(10.5, 2.3 + 0.55 * len(sites)), sharey=True, squeeze=False
+            1, len(measures), figsize=(10.5, 2.5 + 0.55 * len(sites)), sharey=True, squeeze=False
         )
         for axes, measure in zip(panels[0], measures, strict=True):
             differences(axes, sites, measure)
             axes.set_xlabel(f"difference of {measure.called}")
-            before, after = (summary["variants"][name][measure.name]["value"] for name in (AS_IT_IS, TREATED))
-            axes.set_title(f"none treated {before:.3f}, all {after:.3f}", fontsize=9.5)
+            variants = (summary["variants"][name][measure.name] for name in (AS_IT_IS, TREATED))
+            before, after = (f"{variant['value']:.{decimals(variant)}f}" for variant in variants)
+            axes.set_title(f"{measure.called}:\nno site treated {before}, all {after}", fontsize=9.5)
         strides = [f"{site['kind']}, cumulative stride {pair(site['cumulative_stride'])}" for site in sites]
         labels = [
-            f"{site['rank']}. {plain(site['name'])}\n{stride}" for site, stride in zip(sites, strides, strict=True)
+            f"{site['rank']}. {plain(both_ends(site['name'], 34))}\n{stride}"
+            for site, stride in zip(sites, strides, strict=True)
         ]
         panels[0][0].set_yticks(range(len(sites)), labels)
-        handles, names = panels[0][0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8.5)
+        legend_below(figure, *panels[0][0].get_legend_handles_labels(), size=8.5)
         whole = summary["variants"][AS_IT_IS]
         images = whole["images"]
         figure.suptitle(
-            f"{short_name(result.model, whole)}: which site causes the jitter? {counted(images)},"
+            f"{both_ends(short_name(result.model, whole), 40)}: which site causes the jitter? {counted(images)},"
             f" protocol {summary['settings']['protocol']['name']}, {treatment(summary)}, paired 95 % intervals",
             fontsize=10.5,
         )
@@ -71,7 +72,8 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
         for number, (selection, label) in enumerate(selections.items()):
             found = [site[way][measure.name] for site in sites]
             estimates = [estimate[selection] if selection else estimate for estimate in found]
-            # Null with too few images; a mark that is NaN is not drawn.
+            if label and any(estimate["value"] is None for estimate in estimates):  # a mark that is NaN is not drawn
+                label += " (no mark: too few pairs)"
             values, errors = spans(estimates)
             offset = (-0.22 if way == "only" else 0.1) + 0.13 * number
             axes.errorbar(

@@ -10,10 +10,10 @@ from matplotlib.ticker import MaxNLocator
 
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
-from aliasing.plots.jitter import fit, intervals, short_name
-from aliasing.plots.style import COLOURS, spans, style
+from aliasing.plots.jitter import intervals, short_name
+from aliasing.plots.style import COLOURS, both_ends, spans, style
 from aliasing.plots.svg import tell
-from aliasing.tables import cell
+from aliasing.tables import cell, counted
 
 if TYPE_CHECKING:
     from aliasing.curing import Cure
@@ -41,7 +41,8 @@ def cure(result: "Cure") -> Figure:
         images, protocol = models["plain"]["images"], summary["settings"]["protocol"]["name"]
         outcome = "cured" if summary["cure"]["cured"] else "no cure is shown"
         figure.suptitle(
-            f"{fit(network, 40)}, {how}: {outcome} ({images} held-out images, protocol {protocol}, 95 % intervals)",
+            f"{both_ends(network, 40)}, {how.replace(',', ', ')}: {outcome}"
+            f" ({counted(images, 'held-out image')}, protocol {protocol}, 95 % intervals)",
             fontsize=11,
         )
     return figure
@@ -56,8 +57,7 @@ def differences(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: Measure,
             continue
         number = numbers[difference["second"]]
         value, errors = spans([estimate])
-        hollow: dict[str, Any] = {"markerfacecolor": "white"} if difference["first"] == "control" else {}
-        drawn = axes.errorbar(value, [row], xerr=errors, fmt="s", color=COLOURS[number], capsize=3, **hollow)
+        drawn = axes.errorbar(value, [row], xerr=errors, fmt="s", color=COLOURS[number], capsize=3)
         tell(drawn.lines[0], [f"{named(difference)}: {cell(estimate, sign='+')}"])
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)

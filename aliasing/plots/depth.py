@@ -10,11 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axes._secondary_axes import SecondaryAxis
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import names_in
-from aliasing.plots.style import band, both_ends, colour_of, line_of, plain, spans, style
+from aliasing.plots.style import band, both_ends, colour_of, legend_below, line_of, nested, plain, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell, counted
 
@@ -22,6 +23,7 @@ from aliasing.tables import cell, counted
 Networks: TypeAlias = Sequence[tuple[str, int, dict[str, Any]]]
 
 _LONGEST_NAME = 20  # letters of a layer on an axis
+_MOST_SITES_NAMED = 8
 
 
 class Panel(Protocol):
@@ -34,18 +36,21 @@ def depth(profile: Profile) -> Figure:
     """Invariance, equivariance, aliasing, spectra and receptive fields against depth.
 
     Layers are in the order of the run; a hollow point is a layer without a map (tokens, a vector). The triangles on the
-    lower edge are the downsampling sites.
+    lower edge are the downsampling sites, black if all networks have the same.
     """
     summary = profile.summary()
     names = names_in(summary["models"])
     models = [(names[name], number, model) for number, (name, model) in enumerate(summary["models"].items())]
     with style():
-        figure, panels = plt.subplots(3, 2, figsize=(11, 11.5))
+        figure, panels = plt.subplots(3, 2, figsize=(12, 11.5))
         for axes, (title, draw) in zip(panels.flat, PANELS.items(), strict=True):
             draw(axes, models)
-            axes.set_title(title.format(first=models[0][0]))
+            axes.set_title(title.format(first=both_ends(models[0][0], 36)))
         handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(models), 3))
+        if any(not _is_map(layer) for _, _, model in models for layer in model["layers"]):
+            handles.append(Line2D([], [], color="0.3", marker="o", markerfacecolor="white", markersize=4, linestyle=""))
+            labels.append("not a map (tokens, a vector)")
+        legend_below(figure, handles, labels)
         figure.suptitle(_title(summary), fontsize=11)
     return figure
 
@@ -60,30 +65,32 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
     with style():
         figure, panels = plt.subplots(1, 3, figsize=(12, 4.2))
         titles = {
-            "contribution": "What each layer adds: mean ‖c‖² ÷ dim",
+            "contribution": "What each layer adds: mean ‖c‖² ÷ dim\n(without what is rounding alone)",
             "share": "Its share; the shares add up to 1",
             "unexplained": "Motion that the shift does not explain",
         }
         for axes, (measure, title) in zip(panels, titles.items(), strict=True):
             for index, (name, summary) in enumerate(summaries):
                 error = summary["error"]["value"]
-                label = f"{names[name]}: {'not finite' if error is None else f'{error:.3g} in all'}"
-                _lie_line(axes, summary["layers"], measure, colour_of(index), label)
-            axes.set_title(title)
+                total = "not finite" if error is None else f"{error:.3g} in all"
+                look: Any = {"color": colour_of(index), "linewidth": nested(index, len(summaries))}
+                _lie_line(axes, summary["layers"], measure, f"{both_ends(names[name], 50)}: {total}", look)
+            axes.set_title(title, fontsize=10)
             axes.set_xlabel("layers through which everything passes")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(axis="y", alpha=0.3)
         panels[0].set_yscale("log")
         panels[1].axhline(0, color="0.5", linewidth=1)
         panels[2].set_ylim(bottom=0)
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(len(profiles), 3))
+        legend_below(figure, *panels[0].get_legend_handles_labels())
         images = max(summary["images"] for _, summary in summaries)
         methods = " / ".join(dict.fromkeys(summary["method"] for _, summary in summaries))
-        figure.suptitle(f"Lie-derivative error (Gruver et al. 2022): {images} images, by {methods}", fontsize=11)
+        shown = f"{counted(images)}, by {methods}, 95 % intervals"
+        figure.suptitle(f"Lie-derivative error (Gruver et al. 2022): {shown}", fontsize=11)
     return figure
 
 
-def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, colour: str, label: str) -> None:
+def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, label: str, look: Mapping[str, Any]) -> None:
     known = {place: layer[measure] for place, layer in enumerate(layers, 1) if layer[measure] is not None}
     if measure == "contribution":  # mere rounding, or an end at 0, would take most of a logarithmic axis
         least = 1e-9 * max((estimate["value"] for estimate in known.values()), default=0)
@@ -93,8 +100,8 @@ def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, colour
             for place, one in known.items()
         }
     values = [estimate["value"] for estimate in known.values()]
-    axes.plot([*known], values, "o-", color=colour, markersize=4, label=label)
-    band(axes, [*known], [*known.values()], color=colour, alpha=0.2)
+    axes.plot([*known], values, "o-", markersize=4, label=label, **look)
+    band(axes, [*known], [*known.values()], color=look["color"], alpha=0.2)
 
 
 def _title(summary: dict[str, Any]) -> str:
@@ -104,7 +111,7 @@ def _title(summary: dict[str, Any]) -> str:
     boundary = "exact at the boundary" if exact else "boundary-contaminated, one cell at each side left out"
     protocol = summary["settings"]["protocol"]["name"]
     sites = max((site.get("images", images) for model in models for site in model["sites"]), default=images)
-    shown = counted(images) + (f" (sites: {sites})" if sites < images else "")
+    shown = counted(images) + (f" ({counted(sites)} at the sites)" if sites < images else "")
     return f"A shift ({protocol}) against depth: {shown}, 95 % intervals, maps {boundary}"
 
 
@@ -114,9 +121,9 @@ def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> 
         known = [layer for layer in model["layers"] if layer[measure] and layer[measure]["value"] is not None]
         places = [layer["depth"] for layer in known]
         values = [layer[measure]["value"] for layer in known]
-        axes.plot(places, values, line_of(index), color=colour, label=name, linewidth=1.5)
+        axes.plot(places, values, line_of(index), color=colour, label=name, linewidth=nested(index, len(networks)))
         for is_map, face in ((True, colour), (False, "white")):
-            chosen = [layer for layer in known if layer["form"].startswith("map") == is_map]
+            chosen = [layer for layer in known if _is_map(layer) == is_map]
             points = [layer["depth"] for layer in chosen], [layer[measure]["value"] for layer in chosen]
             (drawn,) = axes.plot(*points, "o", color=colour, markerfacecolor=face, markersize=4)
             tell(drawn, [f"{name}, {layer['name']}: {cell(layer[measure])}" for layer in chosen])
@@ -126,9 +133,13 @@ def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> 
     _mark_sites(axes, networks)
 
 
+def _is_map(layer: Mapping[str, Any]) -> bool:
+    return str(layer["form"]).startswith("map")
+
+
 def unexplained(axes: Axes, networks: Networks) -> None:
     """Which share of each layer's change the shift does not explain."""
-    _against_depth(axes, networks, "unexplained_change", "unexplained change")
+    _against_depth(axes, networks, "unexplained_change", "unexplained change\n(⋯ 1: no better than not moving)")
     axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
     axes.set_ylim(bottom=0)
 
@@ -162,20 +173,21 @@ def _label_places(axes: Axes | SecondaryAxis, names: Mapping[int, str], layers: 
 
 
 def _mark_sites(axes: Axes, networks: Networks) -> None:
-    """Draw a triangle on the lower edge for each site, and a line if there is only one network."""
-    for row, (_, index, model) in enumerate(networks):
-        places = sorted({site["depth"] + 0.5 for site in model["sites"]})
+    """Draw a triangle on the lower edge for each site, and a line if all networks have the same sites."""
+    found = [(index, sorted({site["depth"] + 0.5 for site in model["sites"]})) for _, index, model in networks]
+    alike = all(places == found[0][1] for _, places in found)
+    for row, (index, places) in enumerate(found[:1] if alike else found):
         axes.plot(
             places,
             [0.015 + 0.03 * row] * len(places),
             "^",
-            color=colour_of(index),
+            color="black" if alike and len(found) > 1 else colour_of(index),
             markersize=6,
             transform=axes.get_xaxis_transform(),
             clip_on=False,
             zorder=3,
         )
-        if len(networks) == 1:
+        if alike:
             for place in places:
                 axes.axvline(place, color="0.85", linewidth=1, zorder=0)
     axes.set_xlim(0, max(len(model["layers"]) for _, _, model in networks) + 1)
@@ -185,14 +197,17 @@ def _mark_sites(axes: Axes, networks: Networks) -> None:
 
 
 def _aliasing(axes: Axes, networks: Networks) -> None:
+    apart = min(0.3, 0.8 / len(networks))  # so that the marks of a site stay between its neighbours
+    missing = False
     for row, (name, index, model) in enumerate(networks):
         colour = colour_of(index)
-        marks = ("energy_above", "s", "white", 0.0), ("alias_fraction", "o", colour, 0.15)
+        marks = ("energy_above", "s", "white", 0.0), ("alias_fraction", "o", colour, apart / 2)
         for measure, marker, face, shift in marks:
             known = [site for site in model["sites"] if site[measure] is not None]
+            missing = missing or len(known) < len(model["sites"])
             values, errors = spans(site[measure] for site in known)
             drawn = axes.errorbar(
-                [site["depth"] + 0.5 + shift + 0.3 * row for site in known],
+                [site["depth"] + 0.5 + shift + apart * row for site in known],
                 values,
                 yerr=errors,
                 fmt=marker,
@@ -206,18 +221,21 @@ def _aliasing(axes: Axes, networks: Networks) -> None:
     _mark_sites(axes, networks)
     axes.set_ylim(0, None)
     axes.set_ylabel("share of the energy")
+    if missing:
+        axes.set_ylabel("share of the energy\n(no mark: no spectrum there)")
 
 
 def _spectra(axes: Axes, networks: Networks) -> None:
     """The spectra in front of each site of the first network."""
     model = networks[0][2]
     sites = [site for site in model["sites"] if site["spectrum"] is not None]
-    colours = plt.get_cmap("viridis")
+    colours, each = plt.get_cmap("viridis"), -(-len(sites) // _MOST_SITES_NAMED)
     for index, site in enumerate(sites):
         rings = zip(site["spectrum"]["frequency"], site["spectrum"]["power"], strict=True)
         known = {frequency: power for frequency, power in rings if power is not None and power["value"] > 0}
         colour = colours(0.25 + 0.6 * index / max(len(sites) - 1, 1))  # not too dark or too pale for a page
-        axes.plot([*known], [power["value"] for power in known.values()], "-", color=colour, label=plain(site["name"]))
+        label = None if index % each else plain(both_ends(site["name"], 20))
+        axes.plot([*known], [power["value"] for power in known.values()], "-", color=colour, label=label)
         bounded = {frequency: power for frequency, power in known.items() if (power["low"] or 0) > 0}
         band(axes, [*bounded], [*bounded.values()], color=colour, alpha=0.15)
     for stride in sorted({site["stride"][0] for site in sites if site["stride"][0] > 1}):
@@ -227,21 +245,22 @@ def _spectra(axes: Axes, networks: Networks) -> None:
     axes.set_xlim(0, 0.5)
     axes.set_xlabel("frequency, cycles per cell (⋯ the new Nyquist frequency)")
     axes.set_ylabel("mean power ÷\nthat of white noise")
-    if 0 < len(sites) <= 8:
-        axes.legend(fontsize=7)
+    if sites:
+        title = None if each == 1 else f"every {each}th is named"
+        axes.legend(fontsize=7, title=title, title_fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _receptive_fields(axes: Axes, networks: Networks) -> None:
-    for _, index, model in networks:
-        colour = colour_of(index)
+    for number, (_, index, model) in enumerate(networks):
+        look: Any = {"color": colour_of(index), "linewidth": nested(number, len(networks))}
         known = [
             (layer["depth"], (layer["receptive_field"] or [None])[0], layer["cumulative_stride"][0])
             for layer in model["layers"]
             if layer["cumulative_stride"] is not None
         ]
         fields = [(place, field) for place, field, _ in known if isinstance(field, int | float)]
-        axes.plot([place for place, _ in fields], [field for _, field in fields], "-", color=colour)
-        axes.plot([place for place, _, _ in known], [stride for _, _, stride in known], "--", color=colour)
+        axes.plot([place for place, _ in fields], [field for _, field in fields], "-", **look)
+        axes.plot([place for place, _, _ in known], [stride for _, _, stride in known], "--", **look)
     # The fields are measured down the image, so its height bounds them.
     for size in sorted({np.ravel(model["input_size"])[0] for _, _, model in networks}):
         axes.axhline(size, color="0.5", linestyle=":", linewidth=1)
@@ -259,7 +278,7 @@ PANELS: dict[str, Panel] = {
         _against_depth, measure="equivariance_error", title="equivariance error (2: unrelated)"
     ),
     "Which share of the map's change does the shift not explain?": unexplained,
-    "Aliasing: energy at and above the new Nyquist frequency\n□ in front of the site, ● of what is subsampled": (
+    "Aliasing: energy at and above the new Nyquist\nfrequency, □ in front of a site, ● of what is subsampled": (
         _aliasing
     ),
     "Spectrum in front of each site: {first}": _spectra,

@@ -11,7 +11,8 @@ from matplotlib.image import AxesImage
 
 from aliasing.depth.feature_maps import INPUT, Array, AverageChange, LayerMaps, MovingMaps
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, plain, same_spread, style
+from aliasing.plots.style import COLOURS, both_ends, high_and_wide, placed, plain, same_spread, style
+from aliasing.tables import cell
 
 _MOST_VIEWS = 5
 _MOST_AVERAGES = 8
@@ -58,15 +59,20 @@ def moving_maps(result: MovingMaps, change: AverageChange | None = None, channel
                     show(grid[row, column], maps[view], maps.min(), maps.max())
                 bare(grid[row, column])
                 if row == 0:
-                    grid[row, column].set_title(f"{result.positions[view]:g} {result.unit}", fontsize=9)
+                    grid[row, column].set_title(placed(result.positions[view], result.unit), fontsize=9)
             grid[row, 0].set_ylabel(named(layer, number), fontsize=8)
             _averages(grid[row, -1], result, layer, change)
         same_spread(grid[:, -1])
         for axes in grid[:-1, -1]:
             axes.tick_params(labelbottom=False)
-        grid[0, -1].set_title("global averages ÷ their mean", fontsize=9)
+        grid[0, -1].set_title(f"global averages ÷ their mean,\nthe {_MOST_AVERAGES} strongest channels", fontsize=9)
         grid[-1, -1].set_xlabel(f"position ({result.unit})")
-        figure.suptitle(f"{short_name(result.model)}: feature maps while the image moves", fontsize=11)
+        where = " " if len(shown) == _MOST_VIEWS else "\n"
+        network, image = both_ends(short_name(result.model), 40), plain(both_ends(result.image, 36))
+        figure.suptitle(
+            f"{network}: feature maps{where}while {image} moves (maps: height × width)",
+            fontsize=11,
+        )
     return figure
 
 
@@ -79,7 +85,11 @@ def layers(outputs: Sequence[LayerMaps], model: str) -> Figure:
             show(axes, picture, picture.min(), picture.max())
             _, channels, height, width = layer.maps.shape
             axes.set_title(f"{_tail(layer.layer)}\n{channels}×{height}×{width}{_mark(layer)}", fontsize=6.5)
-        figure.suptitle(f"{short_name(model)}: every layer's output, mean over its channels", fontsize=11)
+        figure.suptitle(
+            f"{both_ends(short_name(model), 40)}: every layer's output,\n"
+            "mean over its channels (channels × height × width)",
+            fontsize=11,
+        )
     return figure
 
 
@@ -91,15 +101,16 @@ def filters(layer: LayerMaps, model: str) -> Figure:
         if maps.shape[1:] == (1, 1):  # no positions: all channels in one picture
             figure, axes = plt.subplots(figsize=(10, 1.8))
             axes.stem(np.arange(len(maps)), maps[:, 0, 0], markerfmt=" ", basefmt=" ")
-            axes.set(xlabel="channel", ylabel="value", title=f"{plain(layer.layer)}: {len(maps)} values{_mark(layer)}")
+            title = f"{both_ends(short_name(model), 40)}, {_tail(layer.layer)}: {len(maps)} values{_mark(layer)}"
+            axes.set(xlabel="channel", ylabel="value", title=title)
             return figure
         figure, panels = _grid(count, 0.8)
         low, high = np.quantile(maps[:count], [0.005, 0.995])
         for axes, picture in zip(panels, maps, strict=False):
             show(axes, picture, low, high)
         first = f", the first {count}" if count < len(maps) else ""
-        size = f"{len(maps)} filters, {maps.shape[1]}×{maps.shape[2]}"
-        figure.suptitle(f"{short_name(model)}, {plain(layer.layer)}: {size}{first}{_mark(layer)}", fontsize=11)
+        size = f"{len(maps)} filters{first}, each {high_and_wide(*maps.shape[1:])}"
+        figure.suptitle(f"{both_ends(short_name(model), 40)}, {_tail(layer.layer)}:\n{size}{_mark(layer)}", fontsize=11)
     return figure
 
 
@@ -125,9 +136,9 @@ def _averages(axes: Axes, result: MovingMaps, layer: LayerMaps, change: AverageC
     axes.grid(alpha=0.3)
     if change is not None and layer.layer in change.layers:
         estimate = change.layers[layer.layer]
-        text = f"{100 * estimate.value:.2f} % per step"
-        if change.images > 1:
-            text += f" [{100 * estimate.low:.2f}, {100 * estimate.high:.2f}], {change.images} images"
+        percent = {end: 100 * value for end, value in estimate.as_dict().items() if value is not None}
+        text = f"{cell({'low': None, 'high': None, **percent})} % per step"
+        text = text.replace(" %", f" %, {change.images} images") if change.images > 1 else text
         axes.text(0.02, 0.97, text, transform=axes.transAxes, va="top", fontsize=8, color=COLOURS[6])
 
 

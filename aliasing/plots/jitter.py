@@ -16,11 +16,23 @@ from aliasing.jitter import Jitter, Trace
 from aliasing.leaderboard import Leaderboard
 from aliasing.outputs import measures_in, output_of
 from aliasing.outputs.base import Measure
-from aliasing.plots.style import COLOURS, colour_of, in_two_lines, line_of, plain, spans, style
+from aliasing.plots.style import (
+    COLOURS,
+    both_ends,
+    colour_of,
+    columns_in,
+    in_two_lines,
+    line_of,
+    plain,
+    spans,
+    style,
+)
 from aliasing.plots.svg import tell
-from aliasing.tables import cell
+from aliasing.tables import cell, counted
 
 _MOST_THUMBNAILS = 9
+_MOST_PATHS = 6  # as many as there are colours that a reader can follow
+_FEW_VIEWS = 4  # the curve of so few views has the legend beside it
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Row: TypeAlias = tuple[str, int, dict[str, Any] | None]
 
@@ -32,7 +44,7 @@ def jitter(result: Jitter | Leaderboard, traces: Sequence[Trace] = ()) -> Figure
     ----------
     result : Jitter or Leaderboard
     traces : sequence of Trace
-        One photograph followed by each network (:func:`aliasing.jitter.trace_most_jittery`).
+        One photograph followed by each network (:func:`aliasing.jitter.trace_most_jittery`); the first six are drawn.
     """
     summary = result.summary()
     models = summary["models"]
@@ -41,7 +53,7 @@ def jitter(result: Jitter | Leaderboard, traces: Sequence[Trace] = ()) -> Figure
     if not measures and output is not None:  # no output was finite: an empty panel says so
         measures = output.shown_in("plot")[:1]
     top = 1.3 + 0.32 * len(models)
-    bottom = 4.1 if traces else 0
+    bottom = 4.4 if traces else 0
     with style():
         figure = plt.figure(figsize=(10, top + bottom))
         if not traces:
@@ -75,8 +87,7 @@ def _measures(
     protocol = summary["settings"]["protocol"]["name"]
     few = any("too few for a narrow interval" in caution for model in models.values() for caution in model["cautions"])
     caution = "; too few change for narrow intervals" if few else ""
-    shown = "1 image" if images == 1 else f"{images} images"
-    figure.suptitle(f"Jitter under {protocol}: {shown}, 95 % intervals{caution}", fontsize=11)
+    figure.suptitle(f"Jitter under {protocol}: {counted(images)}, 95 % intervals{caution}", fontsize=11)
 
 
 def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
@@ -87,11 +98,15 @@ def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
     for row, (name, number, estimate) in enumerate(rows):
         if estimate is not None and estimate["value"] is not None:
             value, errors = spans([estimate])
-            drawn = axes.errorbar(value, [row], xerr=errors, fmt="o", color=colour_of(number), capsize=3)
+            look: Any = {"color": colour_of(number), "capsize": 3, "clip_on": False}  # a mark at 0 is whole
+            drawn = axes.errorbar(value, [row], xerr=errors, fmt="o", **look)
             tell(drawn.lines[0], [f"{name}: {cell(estimate)}"])
+        else:
+            place: Any = {"transform": axes.get_yaxis_transform(), "va": "center", "ha": "center"}
+            axes.text(0.5, row, "not known", color="0.4", fontsize=8.5, **place)
     axes.set_xlabel(measure.axis.replace(" (", "\n("))
     axes.grid(axis="x", alpha=0.3)
-    axes.xaxis.set_major_locator(MaxNLocator(6))  # small values have long numbers
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # small values have long numbers
     if measure.sign < 0:
         axes.set_xlim(left=measure.range[0])
     axes.set_yticks(range(len(rows)), [in_two_lines(name) for name, _, _ in rows])
@@ -99,35 +114,47 @@ def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
 
 
 def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) -> None:
-    first = traces[0]
+    first, drawn = traces[0], traces[:_MOST_PATHS]
     shown = np.unique(np.linspace(0, len(first.positions) - 1, min(_MOST_THUMBNAILS, len(first.positions))).round())
     columns = len(shown)
-    grid = figure.add_gridspec(2, columns, height_ratios=[2.2, 1])
-    curve = figure.add_subplot(grid[0, :])
-    for index, trace in enumerate(traces):
-        label = f"{names[trace.model]}: P({fit(trace.answers[0], 30)})"
+    part, side = figure, None
+    if columns <= _FEW_VIEWS:
+        part, side = figure.subfigures(1, 2, width_ratios=[columns + 1, _MOST_THUMBNAILS - columns], squeeze=False)[0]
+    grid = part.add_gridspec(2, columns, height_ratios=[2.2, 1])
+    curve = part.add_subplot(grid[0, :])
+    for index, trace in enumerate(drawn):
+        label = f"{both_ends(names[trace.model], 36)}: P({fit(trace.answers[0], 20)})"
         answers_along_path(curve, trace.positions, trace.probability, trace.jumps, index, label)
     margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
     curve.set_xlim(first.positions[0] - margin, first.positions[-1] + margin)
     curve.set_ylabel("probability of the\nfirst view's answer")
-    curve.set_xlabel(f"position on the path ({first.unit}); a ring where the answer changes")
+    rings = "a ring where the answer changes"
+    curve.set_xlabel(f"position on the path ({first.unit}); {rings}" if side is None else f"position ({first.unit})")
     curve.set_xticks(first.positions[shown.astype(int)])
-    curve.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(traces), 3), fontsize=9)
+    handles, labels = curve.get_legend_handles_labels()
+    if side is None:
+        many = columns_in(9, labels)
+        curve.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=many, fontsize=9)
+    else:
+        side.legend(handles, labels, loc="center left", fontsize=9, title=rings, alignment="left", title_fontsize=9)
     for column, view in enumerate(shown.astype(int)):
-        axes = figure.add_subplot(grid[1, column])
+        axes = part.add_subplot(grid[1, column])
         axes.imshow(first.pictures[view].clip(0, 255).astype(np.uint8))
         axes.set_xticks([])
         axes.set_yticks([])
         changed = first.top1[view] != first.top1[0]
         axes.set_xlabel(
-            f"{fit(first.answers[view])}\n{first.positions[view]:g}",
+            f"{in_two_lines(fit(first.answers[view], 26), 13)}\n{first.positions[view]:g}",
             fontsize=8,
             color=COLOURS[1] if changed else "black",
         )
         axes.spines[:].set_visible(False)
+    left_out = "" if len(drawn) == len(traces) else f"; the first {len(drawn)} of {len(traces)} networks"
+    network = both_ends(names[first.model], 40)
     figure.suptitle(
-        f"The photograph that moves “{names[first.model]}” most: {fit(first.image, 60)} (under each view its answer)",
-        fontsize=11,
+        f"The photograph that moves “{network}” most: {plain(both_ends(first.image, 44))}{left_out}\n"
+        "under each view that network's answer and the position, coloured where it differs from the first",
+        fontsize=10.5,
     )
 
 

@@ -17,7 +17,18 @@ from aliasing.errors import UsageError
 from aliasing.jitter import Trace
 from aliasing.plots.feature_maps import bare, named, show
 from aliasing.plots.jitter import fit, mark_jumps, names_in
-from aliasing.plots.style import COLOURS, colour_of, same_spread, style
+from aliasing.plots.style import (
+    COLOURS,
+    both_ends,
+    colour_of,
+    columns_in,
+    high_and_wide,
+    in_two_lines,
+    placed,
+    plain,
+    same_spread,
+    style,
+)
 
 # Slow enough to see each change from one pixel to the next.
 FRAMES_PER_SECOND = 4
@@ -117,7 +128,8 @@ def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
             for part in maps:
                 part.draw(view)
             for title, name, result in zip(titles, names, results, strict=True):
-                title.set_text(f"{name}: {result.positions[view]:g} {result.unit}")
+                place = f"{plain(both_ends(result.image, 30))} at {placed(result.positions[view], result.unit)}"
+                title.set_text(f"{both_ends(name, 40)}: {place} (maps: height × width)")
 
         return _film(figure, draw, len(results[0].positions))
 
@@ -130,11 +142,11 @@ class _Picture:
         self.image: AxesImage = axes.imshow(trace.pictures[0].clip(0, 255).astype(np.uint8), interpolation="nearest")
         bare(axes)
         height, width = trace.pictures.shape[1:3]
-        axes.set_xlabel(f"{fit(trace.image, 34)}\n{width}×{height} pixels", fontsize=8)
+        axes.set_xlabel(f"{plain(both_ends(trace.image, 34))}\n{high_and_wide(height, width)} pixels", fontsize=8)
 
     def draw(self, view: int) -> None:
         self.image.set_data(self.trace.pictures[view].clip(0, 255).astype(np.uint8))
-        self.axes.set_title(f"{self.trace.positions[view]:g} {self.trace.unit}")
+        self.axes.set_title(placed(self.trace.positions[view], self.trace.unit))
 
 
 class _Bars:
@@ -149,7 +161,7 @@ class _Bars:
             axes.text(0.02, place, fit(name, 24), va="center", fontsize=8.5)
             for place, name in zip(places, trace.leading, strict=True)
         ]
-        self.title = axes.set_title(network, color=colour, fontsize=10, pad=8)
+        self.title = axes.set_title(in_two_lines(network, 24), color=colour, fontsize=10, pad=8)
         axes.set_xlim(0, 1)
         axes.set_ylim(len(trace.leading) - 0.5, -0.5)
         axes.set_yticks([])
@@ -179,7 +191,7 @@ class _Curves:
             colour = colour_of(number)
             axes.plot(trace.positions, trace.probability, "-", color=colour, linewidth=1.2)
             mark_jumps(axes, trace.positions[trace.jumps], trace.probability[trace.jumps], colour)
-            label = f"{names[number]}: P({fit(trace.answers[0], 24)})"
+            label = f"{both_ends(names[number], 36)}: P({fit(trace.answers[0], 20)})"
             self.points += axes.plot([], [], "o", color=colour, markersize=7, label=label)
         self.here = axes.axvline(traces[0].positions[0], color="0.6", linewidth=1, zorder=0)
         axes.set_ylim(-0.04, 1.04)
@@ -188,7 +200,8 @@ class _Curves:
         axes.set_xlabel(f"position on the path ({traces[0].unit}); a ring where the answer changes", fontsize=9)
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(traces), 3), fontsize=8.5)
+        many = columns_in(_WIDTH - 1, axes.get_legend_handles_labels()[1], 8.5)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=many, fontsize=8.5)
 
     def draw(self, view: int) -> None:
         for point, trace in zip(self.points, self.traces, strict=True):

@@ -6,9 +6,10 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from aliasing.plots.style import COLOURS, plain
+from aliasing.plots.style import COLOURS, in_two_lines, plain
 from aliasing.plots.svg import tell
 from aliasing.tables import cell as written
+from aliasing.tables import decimals
 
 _MOST_WRITTEN = 9  # the most columns with room for numbers
 
@@ -26,13 +27,24 @@ def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> Non
         x, y, strength = columns.index(cell["x"]), rows.index(cell["y"]), cell["value"] / (largest or 1)
         look: Any = {"color": COLOURS[0], "alpha": 0.04 + 0.88 * strength, "linewidth": 0}
         square = axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, **look))
-        tell(square, [f"{cell['y']}, {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
+        place = f"{cell['y']}, position" if isinstance(cell["y"], str) else f"dy {cell['y']:g}, dx"
+        tell(square, [f"{place} {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
         if len(columns) <= _MOST_WRITTEN:
             colour = "white" if strength > 0.8 else "black"  # the one with more contrast, on a dark page as well
-            axes.text(x, y, f"{cell['value']:.3f}", color=colour, ha="center", va="center", fontsize=size)
+            axes.text(
+                x,
+                y,
+                f"{cell['value']:.{min(decimals(cell), 3)}f}",
+                color=colour,
+                ha="center",
+                va="center",
+                fontsize=size,
+            )
     each = -(-len(columns) // 12)  # so that labels do not overlap
     axes.set_xticks(range(0, len(columns), each), [f"{column:g}" for column in columns[::each]])
-    axes.set_yticks(range(len(rows)), [plain(row) if isinstance(row, str) else f"{row:g}" for row in rows])
+    axes.set_yticks(
+        range(len(rows)), [in_two_lines(plain(row), 24) if isinstance(row, str) else f"{row:g}" for row in rows]
+    )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.set_xlim(-0.5, len(columns) - 0.5)

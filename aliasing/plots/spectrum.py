@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from aliasing.downsample.comparison import Comparison
 from aliasing.downsample.spectra import FLOOR, Look, Spectra
-from aliasing.plots.style import COLOURS, style
+from aliasing.plots.style import COLOURS, both_ends, high_and_wide, plain, style
 
 _ON_PICTURE = "#fffffe"  # white on a picture, in the dark too: a page would take pure white for its paper
+_BEHIND_TEXT = {"facecolor": "#000001", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # nor is this the page's ink
 _LEAST = 1e-9  # of the strongest power; below it a profile is rounding
 
 
@@ -51,10 +52,12 @@ def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = ()
         figure = plt.figure(figsize=(3.1 * columns, 6.4 + 2.6 * aspect))
         grid = figure.subplots(3, columns, squeeze=False, gridspec_kw={"height_ratios": [aspect, 1, 0.85]})
         for panels, look in zip(grid.T, spectra.looks, strict=True):
-            _show(panels[0], look, f"original, {height}×{width}" if look is spectra.looks[0] else look.label)
+            _show(
+                panels[0], look, f"original\n{high_and_wide(height, width)}" if look is spectra.looks[0] else look.label
+            )
             image = log_spectrum(panels[1], look, spectra)
             profile(panels[2], look, spectra)
-        grid[1][0].set_title("its spectrum", fontsize=9.5)
+        grid[1][0].set_title("spectrum of the original", fontsize=9.5)
         for axes in grid[1][1:]:
             axes.set_yticklabels([])
         lowest = min((axes.get_ylim()[0] for axes in grid[2][1:]), default=0)
@@ -67,6 +70,8 @@ def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = ()
         grid[2][0].set_ylabel("mean power")
         bar = figure.colorbar(image, ax=grid[1].tolist(), shrink=0.85, pad=0.01)
         bar.set_label("dB below the original's\nstrongest frequency")
+        picture = plain(both_ends(spectra.photograph, 40)) or "a picture"
+        figure.suptitle(f"{picture}, and its samples at stride {spectra.stride}", fontsize=11)
         return figure
 
 
@@ -82,9 +87,10 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
     image = axes.imshow(look.decibels, norm=Normalize(FLOOR, 0), **shown)  # type: ignore[arg-type]
     edge = spectra.nyquist
     axes.add_patch(Rectangle((-edge, -edge), 2 * edge, 2 * edge, fill=False, edgecolor=_ON_PICTURE, linewidth=1.4))
-    axes.text(0, edge + 0.02, "stays", color=_ON_PICTURE, ha="center", va="top", fontsize=9)
-    axes.text(0, 0.47, "outside the square: folds", color=_ON_PICTURE, ha="center", va="bottom", fontsize=9)
-    ticks = [-0.5, -edge, 0, edge, 0.5]
+    said: Any = {"color": _ON_PICTURE, "ha": "center", "fontsize": 9, "bbox": _BEHIND_TEXT}
+    axes.text(0, edge + 0.03, "stays", va="top", **said)
+    axes.text(0, 0.46, "outside the square: folds", va="bottom", **said)
+    ticks = [-0.5, -edge, *([0.0] if edge > 0.2 else []), edge, 0.5]  # labels nearer to 0 would touch its own
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
     if look.alias_fraction is not None and look.baseband_kept is not None:
@@ -113,10 +119,11 @@ def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
         return
     for part, colour in (("baseband", COLOURS[0]), ("alias", COLOURS[1])):
         frequency, power = zip(*look.power[part], strict=True)
-        axes.semilogy(frequency, power, color=colour, label=part)
+        rounding = max(power) < _LEAST * max(value for _, value in look.power["baseband"])
+        axes.semilogy(frequency, power, color=colour, label=f"{part}: none" if rounding else part)
     axes.set_ylim(bottom=max(axes.get_ylim()[0], _LEAST * axes.get_ylim()[1]))
     axes.set_xlim(0, edge)
     axes.set_xticks([0, edge / 2, edge], ["0", f"{edge / 2:g}", f"{edge:g}"], fontsize=8)
     axes.set_xlabel("cycles per pixel of the original")
-    axes.set_title("its samples", fontsize=9.5)
-    axes.legend(loc="upper right", fontsize=8.5)
+    axes.set_title(f"its samples, at stride {spectra.stride}", fontsize=9.5)
+    axes.legend(loc="best", fontsize=8.5)

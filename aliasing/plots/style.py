@@ -135,6 +135,54 @@ def in_two_lines(text: str, width: int = 34) -> str:
     return "\n".join(lines)
 
 
+def columns_in(width: float, labels: Sequence[str], size: float = 9.0) -> int:
+    """How many columns a legend may have in a width in inches, by its longest label.
+
+    Examples
+    --------
+    >>> columns_in(10, ["plain", "cured"]), columns_in(10, ["a" * 60, "plain", "cured"])
+    (2, 1)
+    """
+    em = size / 72
+    widest = (4.5 + 0.6 * max(map(len, labels), default=0)) * em  # the handle, and letters of 0.6 em on average
+    return max(1, min(len(labels), int(width / widest)))
+
+
+def legend_below(figure: Figure, handles: Sequence[Any], labels: Sequence[str], size: float = 9.0) -> None:
+    """A legend under a figure, in as many columns as there is room for; of long labels both ends."""
+    width = figure.get_figwidth()
+    shown = [both_ends(label, int(width * 72 / size / 0.6) - 8) for label in labels]
+    columns = columns_in(width, shown, size)
+    figure.legend(handles, shown, loc="outside lower center", ncols=columns, fontsize=size)
+
+
+def nested(number: int, count: int) -> float:
+    """The width of a network's line: the first is the widest, so that each shows where several are equal."""
+    return 1.4 + 1.1 * min(count - 1 - number, 4)
+
+
+def placed(position: float, unit: str) -> str:
+    """A position on a path, with its unit.
+
+    Examples
+    --------
+    >>> placed(1.0, "pixels"), placed(1.5, "pixels")
+    ('1 pixel', '1.5 pixels')
+    """
+    return f"{position:g} {unit.removesuffix('s') if abs(position) == 1 else unit}"
+
+
+def high_and_wide(height: int, width: int) -> str:
+    """A size that says which number is which.
+
+    Examples
+    --------
+    >>> high_and_wide(416, 500)
+    '416 high × 500 wide'
+    """
+    return f"{height} high × {width} wide"
+
+
 @contextmanager
 def any_script() -> Iterator[None]:
     """Draw names in any script without a warning; boxes replace what the font lacks."""
