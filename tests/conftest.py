@@ -135,6 +135,12 @@ def cifar10_resnets() -> Path:
 
 
 @pytest.fixture(scope="session")
+def spoken_digits() -> Path:
+    """300 recordings of the digits 0 to 9, at 8 kHz."""
+    return _folder("spoken-digits")
+
+
+@pytest.fixture(scope="session")
 def fashion_mnist_sample() -> Path:
     """900 Fashion-MNIST images in IDX files."""
     return _folder("fashion-mnist-sample")

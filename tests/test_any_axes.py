@@ -162,6 +162,40 @@ def test_an_array_of_one_axis_needs_no_axes(size: int, stride: int) -> None:
     np.testing.assert_array_equal(woven, sampling.upsample_zeros(x, stride))
 
 
+@given(st.data(), st.integers(1, 3), st.sampled_from([np.float32, np.float64]), st.booleans())
+def test_a_tone_folds_to_the_frequency_and_amplitude_of_theory(
+    data: st.DataObject, count: int, dtype: Any, as_torch: bool
+) -> None:
+    """A cosine at f comes out at fold(f) along each axis, with its amplitude, at any phase of the grid."""
+    stride = tuple(data.draw(st.integers(2, 5)) for _ in range(count))
+    rate, cells = 16000.0, (8, 6, 4)[:count]
+    sizes = tuple(step * n for step, n in zip(stride, cells, strict=True))
+    bins = tuple(data.draw(st.integers(0, size - 1)) for size in sizes)
+    folded_bins = tuple(k % n for k, n in zip(bins, cells, strict=True))
+    assume(any((2 * k) % n for k, n in zip(folded_bins, cells, strict=True)))  # else its two halves meet in one bin
+    phase = tuple(data.draw(st.integers(0, step - 1)) for step in stride)
+    places = np.meshgrid(*map(np.arange, sizes), indexing="ij")
+    turns = sum(k * place / size for k, place, size in zip(bins, places, sizes, strict=True))
+    tone = (3 * np.cos(2 * np.pi * turns + 0.4)).astype(dtype)
+    x = torch.from_numpy(tone) if as_torch else tone
+    axes = tuple(range(count))
+    parts = sampling.decompose(x, stride, phase, axes)
+    samples = numbers(sampling.subsample(x, stride, phase, axes))
+    # Rounding of the samples themselves, 3 eps, in a sum of up to 192 of them.
+    rounding = 200 * float(np.finfo(dtype).eps)
+    spread = np.fft.fftn(samples)
+    np.testing.assert_allclose(abs(spread[folded_bins]), 1.5 * math.prod(cells), rtol=rounding)
+    np.testing.assert_allclose((abs(spread) ** 2).sum(), 2 * abs(spread[folded_bins]) ** 2, rtol=10 * rounding)
+    # All of it is alias if any axis lies at or above its new Nyquist frequency, none of it otherwise.
+    signed = [(k if 2 * k < size else k - size) / size * rate for k, size in zip(bins, sizes, strict=True)]
+    above = any(abs(f) >= sampling.nyquist(step, rate) for f, step in zip(signed, stride, strict=True))
+    share = float(numbers(parts.alias_fraction))
+    assert share == pytest.approx(float(above), abs=rounding)
+    for f, step, k, n in zip(signed, stride, folded_bins, cells, strict=True):
+        heard = np.fft.fftfreq(n, step / rate)[k]
+        assert float(sampling.fold(f, step, rate)) == pytest.approx(heard, abs=1e-9 * rate)
+
+
 # Rates ----------------------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import safetensors.torch
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,6 +37,7 @@ from hypothesis import strategies as st
 from aliasing.errors import InputError
 from aliasing.images import BadImage, decode, open_images
 from aliasing.models.checkpoints import read_checkpoint
+from aliasing.sounds import decode_sound
 from tests.hostile import PHOTO, animation, encode, grey_tiff, png, rle8_bmp
 from tests.image_files import idx, tar_bytes, zip_bytes
 
@@ -117,7 +119,18 @@ def _checkpoints() -> dict[str, bytes]:
     return found
 
 
-IMAGES, SOURCES, CHECKPOINTS = _images(), _sources(), _checkpoints()
+def _sounds() -> dict[str, bytes]:
+    samples = np.linspace(-0.5, 0.5, 400).reshape(200, 2)
+    kinds = [("WAV", "PCM_16"), ("WAV", "PCM_24"), ("WAV", "FLOAT"), ("WAV", "PCM_U8"), ("FLAC", "PCM_16")]
+    found = {}
+    for form, subtype in [*kinds, ("OGG", "VORBIS"), ("AIFF", "PCM_16")]:
+        content = io.BytesIO()
+        soundfile.write(content, samples, 8000, subtype, format=form)
+        found[f"{form}, {subtype}"] = content.getvalue()
+    return found
+
+
+IMAGES, SOURCES, CHECKPOINTS, SOUNDS = _images(), _sources(), _checkpoints(), _sounds()
 EXTREME = (b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\1", b"\x80\0\0\0")
 
 
@@ -194,6 +207,18 @@ def check_checkpoint(name: str, content: bytes, folder: Path) -> str:
     return "read"
 
 
+def check_sound(content: bytes) -> str:
+    """Finite samples, or one line."""
+    try:
+        sound = decode_sound(content, "a sound")
+    except InputError as error:
+        return refused(error)
+    assert sound.samples.size
+    assert np.isfinite(sound.samples).all()
+    assert sound.rate > 0
+    return "read"
+
+
 @st.composite
 def mutated(draw: st.DrawFn, valid: dict[str, bytes]) -> tuple[str, bytes]:
     name, other = draw(st.sampled_from(sorted(valid))), draw(st.sampled_from(sorted(valid)))
@@ -227,7 +252,23 @@ def test_mutated_checkpoints(case: tuple[str, bytes]) -> None:
         check_checkpoint(*case, Path(folder))
 
 
-@pytest.mark.parametrize("valid", [IMAGES, SOURCES, CHECKPOINTS], ids=["images", "sources", "checkpoints"])
+@settings(max_examples=300)
+@given(mutated(SOUNDS))
+def test_mutated_sounds(case: tuple[str, bytes]) -> None:
+    check_sound(case[1])
+
+
+@pytest.mark.parametrize("kind", SOUNDS)
+def test_sounds_cut_anywhere(kind: str) -> None:
+    content = SOUNDS[kind]
+    for length in range(0, len(content), max(1, len(content) // 60)):
+        check_sound(content[:length])
+
+
+KINDS = {"images": IMAGES, "sources": SOURCES, "checkpoints": CHECKPOINTS, "sounds": SOUNDS}
+
+
+@pytest.mark.parametrize("valid", KINDS.values(), ids=KINDS)
 def test_unchanged_they_are_read(valid: dict[str, bytes], tmp_path: Path) -> None:
     """Otherwise the tests above would try nothing but the first bytes."""
     for name, content in valid.items():
@@ -236,6 +277,8 @@ def test_unchanged_they_are_read(valid: dict[str, bytes], tmp_path: Path) -> Non
         elif valid is SOURCES:
             (tmp_path / name).mkdir()
             assert check_source(name, content, tmp_path / name) == "read", name
+        elif valid is SOUNDS:
+            assert check_sound(content) == "read", name
         else:
             assert check_checkpoint(name, content, tmp_path) == "read", name
 
@@ -262,7 +305,7 @@ def _fuzz(seconds: float, seed: int) -> int:
     chosen = random.Random(seed)
     tried: collections.Counter[str] = collections.Counter()
     longest, most = 0.0, ""
-    kinds = [("image", IMAGES)] * 8 + [("source", SOURCES)] * 2 + [("checkpoint", CHECKPOINTS)]
+    kinds = [("image", IMAGES)] * 8 + [("source", SOURCES)] * 2 + [("checkpoint", CHECKPOINTS), ("sound", SOUNDS)]
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -278,6 +321,8 @@ def _fuzz(seconds: float, seed: int) -> int:
                     outcome = check_image(content)
                 elif kind == "source":
                     outcome = check_source(name, content, folder)
+                elif kind == "sound":
+                    outcome = check_sound(content)
                 else:
                     outcome = check_checkpoint(name, content, folder)
             except Exception:

@@ -363,10 +363,10 @@ def flattery(summary: dict[str, Any], place: str) -> Iterable[str]:
     yield ""
 
 
-def mean_line(measured: str, images: dict[str, Any]) -> str:
+def mean_line(measured: str, images: dict[str, Any], what: str = "image") -> str:
     """What was measured, over how many images, and whether there is an interval."""
     used = images["used"]
-    of = f"mean of {used} images, 95 % intervals in brackets" if used > 1 else "of one image alone"
+    of = f"mean of {used} {what}s, 95 % intervals in brackets" if used > 1 else f"of one {what} alone"
     return f"({measured}, {of})"
 
 

@@ -1,8 +1,8 @@
-"""Draw what downsampling aliases on photographs, and measure how much.
+"""Draw what downsampling aliases on photographs or sounds, and measure how much.
 
 The figure shows the original, 4×4 max-pooling, a stride-4 convolution with a 5×5 box, and blur-pooling. Under each is
 its spectrum, with the region that folds, the share of energy that is aliased, and the share of the baseband that is
-kept.
+kept. Of a sound (WAV, FLAC, OGG, AIFF) it shows the spectrograms of what is kept and of what has folded.
 
 examples:
   aliasing spectrum photo.jpg --out spectrum
@@ -11,6 +11,8 @@ examples:
       other operators, on a folder of photographs, with intervals
   aliasing spectrum sample --operator blur --taps kaiser8 --json
       the photographs that scikit-image bundles, another filter, the summary on standard output
+  aliasing spectrum speech.wav --stride 4 --operator subsample blur flc --listen heard
+      a sound; what each operator makes of it, and what of that has folded, as WAV files to listen to
 """
 
 import argparse
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from aliasing.downsample.survey import OperatorSurvey
 from aliasing.tables import above_one
 
-SUMMARY = "draw what downsampling aliases on photographs, and measure how much"
+SUMMARY = "draw what downsampling aliases on photographs or sounds, and measure how much"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,16 +54,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure the weighted sum of the colours (default), or each colour",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, spectra/ and figure.png here")
+    parser.add_argument(
+        "--listen",
+        type=Path,
+        metavar="DIR",
+        help="of the first sound: write the output of each operator, and what of it has folded, as WAV files",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare, draw, print."""
-    from aliasing.downsample.survey import DEFAULT_OPERATORS, compare_operators
+    from aliasing.downsample.survey import DEFAULT_OPERATORS, compare_operators, write_folds
+    from aliasing.errors import UsageError
+    from aliasing.sounds import find_sounds, read_sound
 
     operators = arguments.operator or DEFAULT_OPERATORS
-    images, channels = shared.source_of(arguments), arguments.channels
-    result = compare_operators(images, arguments.stride, operators, arguments.taps, channels=channels)
+    sounds = find_sounds(arguments.images)
+    if arguments.listen and sounds is None:
+        raise UsageError("--listen writes sounds; give WAV, FLAC, OGG or AIFF files")
+    inputs = shared.source_of(arguments) if sounds is None else arguments.images
+    result = compare_operators(inputs, arguments.stride, operators, arguments.taps, channels=arguments.channels)
+    if arguments.listen and sounds is not None:
+        write_folds(read_sound(sounds[0]), arguments.listen, arguments.stride, operators, arguments.taps)
     shared.write_and_print(arguments, result, _report(result, arguments.out))
 
 
@@ -70,7 +85,7 @@ def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
     summary = result.summary()
     images = summary["images"]
     yield repr(result)
-    yield shared.mean_line("shares of energy", images)
+    yield shared.mean_line("shares of energy", images, "sound" if "rate" in images["each"][0] else "image")
     yield from above_one(summary["operators"].values())
     yield ""
     yield from summary["reading"]

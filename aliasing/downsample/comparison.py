@@ -1,8 +1,8 @@
-"""Comparing downsampling operators on one picture: what each aliases, and how much of the baseband it keeps.
+"""Comparing downsampling operators on one signal: what each aliases, and how much of the baseband it keeps.
 
-Every operator is applied densely, at stride 1 with circular padding, so that its output has the size of the picture and
-the subsampling then folds it (`aliasing.sampling.decompose`). The picture is made periodic first
-(`aliasing.spectrum.periodic`), because the jump between its opposite edges is not part of the scene.
+Every operator is applied densely, at stride 1 with circular padding, so that its output has the size of the signal and
+the subsampling then folds it (`aliasing.sampling.decompose`). The signal is made periodic first
+(`aliasing.spectrum.periodic`), because the jump between its opposite ends is not part of it.
 
 An operator that blurs more aliases less. So each is compared with the Gaussian low-pass that keeps the same share of
 the baseband: what that aliases is the price of this much blur.
@@ -36,7 +36,7 @@ Picture = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one operator does to one picture; the shares are as in `aliasing.sampling.decompose`, over all channels."""
+    """What one operator does to one signal; the shares are as in `aliasing.sampling.decompose`, over all channels."""
 
     operator: str
     label: str  #: in a figure
@@ -74,7 +74,7 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
 
     Parameters
     ----------
-    picture : array (channels, H, W)
+    picture : array (channels, H, W), or with another number of axes: a sound (channels, N), a volume
         As `prepare` returns it.
     operator : str
         One of `PLAIN`: nothing, the maximum or the mean of stride×stride windows, a convolution (by default with a
@@ -93,20 +93,20 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
     >>> result.alias_fraction < compare(noise, "subsample", stride=2).alias_fraction
     True
     """
-    stride = whole(stride, "stride")
+    stride, axes = whole(stride, "stride"), tuple(range(1, picture.ndim))
     with torch.no_grad():
         output, label = find_operator(operator)(torch.from_numpy(picture), stride, taps)
     dense = output.numpy()
-    parts = sampling.decompose(dense, stride, before=picture)
+    parts = sampling.decompose(dense, stride, axes=axes, before=picture)
     # Over all channels: add energies, not fractions.
-    inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(dense, stride))
-    before = float(sampling.baseband_energy(picture, stride)[0].sum())
+    inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(dense, stride, axes))
+    before = float(sampling.baseband_energy(picture, stride, axes)[0].sum())
     kept = inside / before if before else 1.0
     return Comparison(
         operator,
         label,
         dense,
-        sampling.subsample(dense, stride),
+        sampling.subsample(dense, stride, axes=axes),
         parts.baseband,
         parts.alias,
         1 - inside / total if total else 0.0,
@@ -116,14 +116,15 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
 
 
 def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float) -> float:
-    """Alias fraction of a picture under the Gaussian that keeps this share of its baseband.
+    """Alias fraction of a signal under the Gaussian that keeps this share of its baseband.
 
     NaN if none does: after a maximum the share may be above one.
     """
-    power = spectrum.power(picture).sum(0)
-    f_y, f_x = spectrum.frequencies(picture)
-    squared = f_y[:, None] ** 2 + f_x**2
-    below = sampling.below_nyquist(power.shape, (stride, stride))
+    axes = tuple(range(1, picture.ndim))
+    power = spectrum.power(picture, axes).sum(0)
+    along = np.meshgrid(*spectrum.frequencies(picture, axes), indexing="ij", sparse=True)
+    squared = sum(frequency**2 for frequency in along)
+    below = sampling.below_nyquist(power.shape, (stride,) * len(axes))
     power[squared == 0] = 0  # without the mean
     energy = power[below].sum()
     if abs(baseband_kept - 1) < 1e-9:
@@ -160,7 +161,7 @@ def _cure(kind: type[Operator], picture: Tensor, stride: int, taps: TapsLike | N
     title = kind.title or kind.__name__
     if kind.takes_taps and isinstance(chosen, str):
         title += f", {chosen} for stride {stride}"
-    operator = kind.at((stride, stride), chosen, "circular").double()
+    operator = kind.at((stride,) * (picture.ndim - 1), chosen, "circular").double()
     return operator.low_pass(picture[None])[0], title
 
 
@@ -169,19 +170,27 @@ def _subsampled(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Te
 
 
 def _maximum(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
-    padded = F.pad(picture[None], (0, stride - 1) * 2, "circular")
-    return F.max_pool2d(padded, stride, 1)[0], f"{stride}×{stride} maximum"
+    dims = picture.ndim - 1
+    padded = F.pad(picture[None], (0, stride - 1) * dims, "circular")
+    return downsample.max_pool(padded, 1, stride, dims=dims)[0], f"{_window(stride, dims)} maximum"
 
 
 def _average(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
-    return downsample.low_pass(picture, stride, [1.0] * stride, "circular"), f"{stride}×{stride} average"
+    dims = picture.ndim - 1
+    averaged = downsample.low_pass(picture, stride, [1.0] * stride, "circular", dims=dims)
+    return averaged, f"{_window(stride, dims)} average"
 
 
 def _convolution(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
     kernel = [1.0] * 5 if taps is None else taps
-    window = "×".join(str(len(row)) for row in taps_per_axis(kernel, (stride, stride)))
+    dims = picture.ndim - 1
+    window = "×".join(str(len(row)) for row in taps_per_axis(kernel, (stride,) * dims)) + ("-tap" if dims == 1 else "")
     family = kernel.rstrip("0123456789") + " " if isinstance(kernel, str) else "box " if taps is None else ""
-    return downsample.low_pass(picture, stride, kernel, "circular"), f"{window} {family}convolution"
+    return downsample.low_pass(picture, stride, kernel, "circular", dims=dims), f"{window} {family}convolution"
+
+
+def _window(size: int, dims: int) -> str:
+    return "×".join([str(size)] * dims) if dims > 1 else f"{size}-sample"
 
 
 Densely: TypeAlias = Callable[[Tensor, int, TapsLike | None], tuple[Tensor, str]]

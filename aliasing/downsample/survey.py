@@ -1,21 +1,27 @@
-"""`compare_operators`: how much each downsampling operator aliases on photographs, with intervals and a figure."""
+"""`compare_operators`: how much each downsampling operator aliases on photographs or sounds, with intervals."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+from scipy.signal import windows
 
 from aliasing.axes import whole
-from aliasing.downsample.comparison import compare, find_operator, prepare
+from aliasing.downsample import sound_spectra
+from aliasing.downsample.comparison import Comparison, Picture, compare, find_operator, prepare
+from aliasing.downsample.sound_spectra import SoundSpectra
 from aliasing.downsample.spectra import FILE, Spectra
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import mean, share
 from aliasing.filters import TapsLike, get_taps
 from aliasing.images import BadImage, Image, open_images
+from aliasing.images.entries import Entry
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
+from aliasing.sounds import Sound, find_sounds, read_sound, write_sound
 from aliasing.tables import Format, cell, flat, render
 
 if TYPE_CHECKING:
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_OPERATORS", "MEASURES", "OperatorSurvey", "compare_operators"]
 
 DEFAULT_OPERATORS = ("max", "convolution", "blur")
+_FADE = 0.005  # seconds, at each end of a sound
 MEASURES = {
     "alias_fraction": "aliased energy",
     "baseband_kept": "baseband kept",
@@ -33,13 +40,13 @@ MEASURES = {
 
 @dataclass(frozen=True, repr=False)
 class OperatorSurvey(Result):
-    """How much operators alias on photographs, and how much of the baseband they keep."""
+    """How much operators alias on photographs or sounds, and how much of the baseband they keep."""
 
     labels: dict[str, str]  #: the label of each operator in a figure
-    images: list[dict[str, Any]]  #: for each photograph its name, identity, size and, for each operator, the measures
-    skipped: dict[str, str]  #: images that could not be used, and why
+    images: list[dict[str, Any]]  #: for each input its name, identity, size and, for each operator, the measures
+    skipped: dict[str, str]  #: inputs that could not be used, and why
     settings: dict[str, Any]
-    spectra: Spectra | None = None  #: those of the first photograph; None if the folder holds none
+    spectra: Spectra | SoundSpectra | None = None  #: those of the first input; None if the folder holds none
 
     def summary(self) -> dict[str, Any]:
         """Each operator's shares of energy as ``{"value", "low", "high"}``, the 95 % interval, and the settings."""
@@ -50,7 +57,7 @@ class OperatorSurvey(Result):
             "operators": operators,
             "images": {"used": len(self.images), "skipped": self.skipped, "each": self.images},
             "versions": versions(),
-            "reading": list(_reading(operators, self.settings["stride"])),
+            "reading": list(_reading(operators, self._edge())),
         }
 
     def table(self) -> pa.Table:
@@ -59,12 +66,12 @@ class OperatorSurvey(Result):
         return pa.Table.from_pylist(flat(rows))
 
     def plot(self) -> "Figure":
-        """The figure of the first photograph (:func:`aliasing.plots.spectrum`); InputError without its spectra."""
+        """The figure of the first input (`aliasing.plots.spectrum` or `sound`); InputError without its spectra."""
         from aliasing import plots
 
         if self.spectra is None:
             raise InputError("this folder holds no spectra to draw; run `aliasing spectrum` again with --out")
-        return plots.spectrum(self.spectra)
+        return plots.sound(self.spectra) if isinstance(self.spectra, SoundSpectra) else plots.spectrum(self.spectra)
 
     def readable(self, form: Format) -> list[str]:
         """The shares of each operator as text."""
@@ -82,15 +89,25 @@ class OperatorSurvey(Result):
         summary = read_summary(folder, "spectrum")
         images = summary["images"]
         labels = {name: found["label"] for name, found in summary["operators"].items()}
-        spectra = Spectra.open(folder / "spectra") if (folder / "spectra" / FILE).is_file() else None
+        kinds: dict[str, type[Spectra] | type[SoundSpectra]] = {FILE: Spectra, sound_spectra.FILE: SoundSpectra}
+        kept = [kind for file, kind in kinds.items() if (folder / "spectra" / file).is_file()]
+        spectra = kept[0].open(folder / "spectra") if kept else None
         return cls(labels, images["each"], images["skipped"], summary["settings"], spectra)
 
     def _write_records(self, folder: Path) -> None:
         if self.spectra is not None:
             self.spectra.write(folder / "spectra")
 
+    def _edge(self) -> str:
+        """The new Nyquist frequency: in hertz if all inputs are sounds of one rate."""
+        stride, rates = self.settings["stride"], {image.get("rate") for image in self.images}
+        (rate, *others) = rates
+        if rate is not None and not others:
+            return f"{rate / (2 * stride):g} Hz"
+        return f"{1 / (2 * stride):g} cycles per {'pixel' if rates == {None} else 'sample'}"
+
     def _estimates(self, operator: str) -> dict[str, Any]:
-        """The mean over the photographs, with its interval; a single photograph gives a value without one."""
+        """The mean over the inputs, with its interval; a single one gives a value without one."""
         found: dict[str, Any] = {}
         for measure in MEASURES:
             values = [image["operators"][operator][measure] for image in self.images]
@@ -111,15 +128,17 @@ def compare_operators(
     *,
     channels: str = "luminance",
 ) -> OperatorSurvey:
-    """See aliasing: how much each downsampling operator aliases on photographs, and how much of the baseband it keeps.
+    """See aliasing: how much each downsampling operator aliases on photographs or sounds, and what baseband it keeps.
 
-    Each photograph is made periodic (Moisan 2011) and filtered with circular padding, so that the split of its samples
-    into baseband and alias is exact (:func:`aliasing.sampling.decompose`).
+    Photographs are made periodic (Moisan 2011), sounds fade in and out within 5 ms, and both are filtered with circular
+    padding, so that the split of their samples into baseband and alias is exact
+    (:func:`aliasing.sampling.decompose`).
 
     Parameters
     ----------
-    images : array (H, W, 3), or as in :func:`aliasing.images.open_images`
-        One photograph, or many; the first is drawn.
+    images : array (H, W, 3), or as in :func:`aliasing.images.open_images`, or sounds
+        One photograph, or many; the first is drawn. Or sounds: the path of a WAV, FLAC, OGG or AIFF file, of a folder
+        of them, or a `aliasing.sounds.Sound`; their channels are taken one by one, at their own rate.
     stride : int
         Distance between samples kept, at least 2.
     operators : sequence of str
@@ -127,7 +146,7 @@ def compare_operators(
     taps : str or sequence of float, optional
         The filter of "convolution" and "blur" (:func:`aliasing.downsample.comparison.compare`).
     channels : {"luminance", "rgb"}
-        One weighted sum (Rec. 709), or each colour by itself.
+        Of a photograph: one weighted sum (Rec. 709), or each colour by itself.
 
     Returns
     -------
@@ -161,38 +180,105 @@ def compare_operators(
     measured: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     labels: dict[str, str] = {}
-    spectra = None
-    for entry in open_images(images):
+    spectra: Spectra | SoundSpectra | None = None
+    sounds = [images] if isinstance(images, Sound) else find_sounds(images)
+    found = _sounds(sounds, stride) if sounds is not None else _photographs(open_images(images), stride, channels)
+    for name, load in found:
         try:
-            image = entry.load()
-            if not isinstance(image, Image):
-                raise BadImage("a video; give its frames as images")
-            picture = prepare(image.pixels, stride, channels)
+            signal = load()
         except InputError as error:
-            skipped[entry.name] = str(error)
+            skipped[name] = str(error)
             continue
-        results = [compare(picture, name, stride, taps) for name in names]
-        spectra = spectra or Spectra.of(picture, results, stride, image.name)
+        results = [compare(signal.samples, name, stride, taps) for name in names]
+        spectra = spectra or signal.spectra(signal.samples, results, stride)
         labels = {result.operator: result.label for result in results}
-        height, width = picture.shape[-2:]
         shares = {result.operator: {name: _number(getattr(result, name)) for name in MEASURES} for result in results}
-        described = {"name": image.name, "identity": image.identity, "height": height, "width": width}
-        measured.append(described | {"operators": shares})
+        measured.append(signal.described | {"operators": shares})
+    what = "image" if sounds is None else "sound"
     if not measured:
-        first = next((f"no image could be used: {name}: {reason}" for name, reason in skipped.items()), None)
-        raise InputError(first or "no image was found")
+        first = next((f"no {what} could be used: {name}: {reason}" for name, reason in skipped.items()), None)
+        raise InputError(first or f"no {what} was found")
+    made_periodic = "the periodic part of each image (Moisan 2011)" if sounds is None else "each sound fades in and out"
     settings = {
         "stride": stride,
         "operators": names,
         "taps": taps if taps is None or isinstance(taps, str) else get_taps(taps).tolist(),
-        "channels": channels,
-        "periodic": "the periodic part of each image (Moisan 2011), circular padding",
+        "channels": channels if sounds is None else "each",
+        "periodic": f"{made_periodic}, circular padding",
     }
     return OperatorSurvey(labels, measured, skipped, settings, spectra)
 
 
-def _reading(operators: Mapping[str, Any], stride: int) -> Iterable[str]:
-    """What the numbers say about the picture, and about the claim that pooling keeps high and drops low frequencies."""
+def write_folds(
+    sound: Sound, folder: Path, stride: int, operators: Sequence[str], taps: TapsLike | None = None
+) -> list[Path]:
+    """Write what each operator makes of a sound, and the part of that which has folded, as WAV files to listen to.
+
+    The folder then holds ``OPERATOR.wav`` and ``OPERATOR-folded.wav`` for each operator, at the new rate.
+
+    Parameters
+    ----------
+    sound : Sound
+    folder : Path
+    stride, operators, taps
+        As for `compare_operators`.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    samples = _periodic(sound, stride)
+    written = []
+    for name in operators:
+        found = compare(samples, name, stride, taps)
+        for ending, heard in (("", found.samples), ("-folded", found.alias)):
+            written.append(folder / f"{name}{ending}.wav")
+            write_sound(written[-1], heard, sound.rate / stride)
+    return written
+
+
+@dataclass(frozen=True)
+class _Signal:
+    """An input that is ready to be compared: periodic, and cropped to whole strides."""
+
+    samples: Picture  # (channels, *axes)
+    described: dict[str, Any]
+    spectra: Callable[[Picture, Sequence[Comparison], int], Spectra | SoundSpectra]
+
+
+_Named = tuple[str, Callable[[], _Signal]]
+
+
+def _photographs(entries: Iterable[Entry], stride: int, channels: str) -> Iterator[_Named]:
+    def load(entry: Entry) -> _Signal:
+        image = entry.load()
+        if not isinstance(image, Image):
+            raise BadImage("a video; give its frames as images")
+        picture = prepare(image.pixels, stride, channels)
+        height, width = picture.shape[-2:]
+        described = {"name": image.name, "identity": image.identity, "height": height, "width": width}
+        return _Signal(picture, described, partial(Spectra.of, photograph=image.name))
+
+    return ((entry.name, partial(load, entry)) for entry in entries)
+
+
+def _sounds(sounds: Sequence[Path | Sound], stride: int) -> Iterator[_Named]:
+    def load(given: Path | Sound) -> _Signal:
+        sound = given if isinstance(given, Sound) else read_sound(given)
+        samples = _periodic(sound, stride)
+        size = samples.shape[-1]
+        described = {"name": sound.name, "identity": sound.identity, "samples": size, "rate": sound.rate}
+        return _Signal(samples, described, partial(SoundSpectra.of, rate=sound.rate, name=sound.name))
+
+    return ((sound.name, partial(load, sound)) for sound in sounds)
+
+
+def _reading(operators: Mapping[str, Any], edge: str) -> Iterable[str]:
+    """What the numbers say about the input, and about the claim that pooling keeps high and drops low frequencies.
+
+    ``edge`` is the new Nyquist frequency.
+    """
 
     def percent(name: str, measure: str) -> str:
         value = operators[name][measure]["value"]
@@ -201,14 +287,13 @@ def _reading(operators: Mapping[str, Any], stride: int) -> Iterable[str]:
     if "max" not in operators:
         return
     kept, alias = operators["max"]["baseband_kept"]["value"], operators["max"]["alias_fraction"]["value"]
-    edge = f"{1 / (2 * stride):g} cycles per pixel"
     verb = "does not drop" if kept > 0.9 else "loses part of"
     yield (
         f"Max-pooling {verb} the low frequencies: below {edge}, the new Nyquist frequency, their energy is"
         f" {percent('max', 'baseband_kept')} of the original's."
     )
     yield (
-        f"Nor does it keep high ones: nothing above {edge} survives a stride of {stride}."
+        f"Nor does it keep high ones: nothing above {edge} survives the subsampling."
         f" {percent('max', 'alias_fraction')} of the energy that it samples lies there and turns into false low"
         " frequencies, which its spectrum shows as high."
     )
@@ -223,3 +308,16 @@ def _reading(operators: Mapping[str, Any], stride: int) -> Iterable[str]:
 
 def _number(value: float) -> float | None:
     return value if value == value else None  # NaN is not JSON
+
+
+def _periodic(sound: Sound, stride: int) -> Picture:
+    """The samples of a sound, cropped to whole strides, and faded so that its end does not jump to its beginning.
+
+    Moisan's periodic part is for pictures: in a sound near its Nyquist frequency, the step from the last sample to the
+    first is the signal itself, and the part without it would lose most of the energy.
+    """
+    size = sound.samples.shape[-1] // stride * stride
+    if size < 16 * stride:
+        raise InputError(f"{sound.samples.shape[-1]} samples are too few for stride {stride}: take {16 * stride}")
+    faded: Picture = sound.samples[:, :size] * windows.tukey(size, min(2 * _FADE * sound.rate / size, 1))
+    return faded

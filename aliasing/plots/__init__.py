@@ -10,6 +10,7 @@ from aliasing.plots.jitter import jitter
 from aliasing.plots.leaderboard import leaderboard
 from aliasing.plots.moving import animated_maps, animation
 from aliasing.plots.responses import folding, response
+from aliasing.plots.sound import sound
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
 
@@ -30,5 +31,6 @@ __all__ = [
     "response",
     "save",
     "save_film",
+    "sound",
     "spectrum",
 ]

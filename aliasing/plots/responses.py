@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -48,21 +49,27 @@ def folding(stride: int, rate: float | None = None) -> Figure:
     ([0.125, 0.25, 0.375, 0.5], [0.125, 0.0, 0.125, 0.0])
     """
     of_original = 1.0 if rate is None else rate
-    nyquist, highest = sampling.nyquist(stride, of_original), sampling.nyquist(1, of_original)
-    corners = nyquist * np.arange(stride + 1)
-    found = abs(sampling.fold(corners, stride, of_original))
+    nyquist = sampling.nyquist(stride, of_original)
     unit = "cycles per sample of the original" if rate is None else "Hz"
     with style():
         figure, axes = plt.subplots(figsize=_SIZE)
-        axes.plot(corners[:2], found[:2], color=COLOURS[0], linewidth=2, label="stays")
-        axes.plot(corners[1:], found[1:], color=COLOURS[1], linewidth=2, label="folds")
+        zigzag(axes, stride, of_original)
         axes.axvline(nyquist, color="0.5", linestyle=":", label=f"new Nyquist frequency, {nyquist:g}")
-        axes.set(xlim=(0, highest), ylim=(0, 1.1 * nyquist), xlabel=f"frequency before, {unit}")
+        axes.set(ylim=(0, 1.1 * nyquist), xlabel=f"frequency before, {unit}")
         axes.set_ylabel(f"frequency after,\n{unit}")
         axes.set_title(f"where each frequency is after subsampling by {stride}")
         axes.grid(alpha=0.3)
         legend_below(figure, *axes.get_legend_handles_labels())
     return figure
+
+
+def zigzag(axes: Axes, stride: int, rate: float) -> None:
+    """Draw at which frequency each is found after subsampling, from 0 to the Nyquist frequency."""
+    corners = sampling.nyquist(stride, rate) * np.arange(stride + 1)
+    found = abs(sampling.fold(corners, stride, rate))
+    axes.plot(corners[:2], found[:2], color=COLOURS[0], linewidth=2, label="stays")
+    axes.plot(corners[1:], found[1:], color=COLOURS[1], linewidth=2, label="folds")
+    axes.set_xlim(0, sampling.nyquist(1, rate))
 
 
 def response(taps: str | ArrayLike | Sequence[str] | Mapping[str, str | ArrayLike], stride: int = 2) -> Figure:

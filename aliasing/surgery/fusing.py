@@ -55,7 +55,7 @@ _LARGEST_INPUT = 1e6
 _LARGEST_SUM = 1e38
 
 Clamp: TypeAlias = tuple[float, float]
-Pair: TypeAlias = tuple[int, int]
+Pair: TypeAlias = tuple[int, ...]
 
 
 def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:

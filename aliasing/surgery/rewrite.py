@@ -46,6 +46,7 @@ __all__ = [
 Function: TypeAlias = Callable[..., Tensor]
 Rewrite: TypeAlias = Callable[..., Tensor]
 """The replacement of a call; it gets the function and its arguments."""
+_Sizes: TypeAlias = tuple[int, ...]
 
 # The calls that can be rewritten, under the names that the record of a run gives them.
 _CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, F.linear)
@@ -307,7 +308,8 @@ class ReplacedAverage:
             return pooled
         if any(most > size for most, size in zip(wanted, sizes, strict=True)):  # windows beyond the map
             return DenseAverage(self.pool)(function, *args, **kwargs)
-        return pooled[(..., *map(slice, wanted))]
+        first: Any = (..., *map(slice, wanted))
+        return pooled[first]
 
 
 @dataclass(frozen=True)
@@ -381,9 +383,6 @@ def _axes(function: Function) -> int:
 def span(kernel: Any, dilation: tuple[int, ...]) -> tuple[int, ...]:
     """The number of samples that a kernel spans."""
     return tuple(spread * (size - 1) + 1 for size, spread in zip(kernel, dilation, strict=True))
-
-
-_Sizes: TypeAlias = tuple[int, ...]
 
 
 def _windows(given: _Average, axes: int) -> tuple[Tensor, _Sizes, _Sizes, _Sizes, bool]:

@@ -1,0 +1,109 @@
+"""The figure of `aliasing spectrum` on a sound: spectrograms of what is kept and what has folded, and their power."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from numpy.typing import NDArray
+
+from aliasing.downsample.sound_spectra import FLOOR, SoundLook, SoundSpectra
+from aliasing.plots.responses import zigzag
+from aliasing.plots.style import COLOURS, plain, style
+
+_LEAST = 1e-9  # of the largest power that is drawn
+
+
+def sound(spectra: SoundSpectra) -> Figure:
+    """Draw a sound before and after each downsampling operator.
+
+    Parameters
+    ----------
+    spectra : SoundSpectra
+        As `aliasing.compare_operators` finds them for a sound (``result.spectra``).
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A row for the original and for each operator. Left: the spectrogram of its samples. Middle: that of the part
+        which has folded, on the same scale; for the original, where each frequency goes. Right: Welch's averaged power
+        of the two.
+    """
+    original, *others = spectra.looks
+    with style():
+        figure, grid = plt.subplots(
+            len(spectra.looks),
+            3,
+            figsize=(11, 0.9 + 2.1 * len(spectra.looks)),
+            squeeze=False,
+            width_ratios=[1.25, 1.25, 1],
+        )
+        image = _spectrogram(grid[0][0], original.spectrogram, spectra, spectra.rate / 2)
+        grid[0][0].axhline(spectra.nyquist / 1000, color="white", linewidth=1.2, linestyle="--")
+        grid[0][0].set_title(f"{plain(spectra.sound)}, {spectra.rate / 1000:g} kHz")
+        _folding(grid[0][1], spectra)
+        _power(grid[0][2], original, spectra)
+        for panels, look in zip(grid[1:], others, strict=True):
+            assert look.folded is not None
+            _spectrogram(panels[0], look.spectrogram, spectra, spectra.nyquist)
+            _spectrogram(panels[1], look.folded, spectra, spectra.nyquist)
+            panels[0].set_title(look.label)
+            panels[1].set_title(f"of it, folded: {100 * (look.alias_fraction or 0):.2f} % of its energy")
+            _power(panels[2], look, spectra)
+        for panels in grid:
+            panels[0].set_ylabel("kHz")
+        for axes in grid[-1][:2]:
+            axes.set_xlabel("seconds")
+        grid[-1][2].set_xlabel("kHz")
+        highest = max(axes.get_ylim()[1] for axes in grid[:, 2])
+        for axes in grid[:, 2]:
+            axes.set_ylim(_LEAST * highest, highest)
+        if others:
+            grid[1][2].legend(fontsize=8.5, loc="lower right")
+        bar = figure.colorbar(
+            image, ax=grid[:, :2].ravel().tolist(), location="bottom", pad=0.02, shrink=0.5, aspect=40
+        )
+        bar.set_label("dB below the original's peak")
+        return figure
+
+
+def _spectrogram(axes: Axes, decibels: NDArray[np.float64], spectra: SoundSpectra, highest: float) -> AxesImage:
+    """A spectrogram on axes that all rows share, so that a band that is gone is seen to be gone."""
+    extent = (0.0, spectra.seconds, 0.0, highest / 1000)
+    shown = axes.imshow(
+        decibels,
+        norm=Normalize(FLOOR, 0),
+        cmap="magma",
+        extent=extent,
+        origin="lower",
+        aspect="auto",
+        interpolation="antialiased",
+    )
+    axes.set_ylim(0, highest / 1000)
+    return shown
+
+
+def _folding(axes: Axes, spectra: SoundSpectra) -> None:
+    """Where each frequency goes."""
+    edge, highest = spectra.nyquist / 1000, spectra.rate / 2000
+    zigzag(axes, spectra.stride, spectra.rate / 1000)
+    axes.set(title="where each frequency goes", xlabel="kHz before", ylabel="kHz after", ylim=(0, 1.25 * edge))
+    axes.text(edge / 2, 1.08 * edge, "stays", color=COLOURS[0], ha="center")
+    axes.text((edge + highest) / 2, 1.08 * edge, "folds", color=COLOURS[1], ha="center")
+
+
+def _power(axes: Axes, look: SoundLook, spectra: SoundSpectra) -> None:
+    """Welch's averaged power: of the sound, with what folds shaded; or of an operator's baseband and alias."""
+    edge = spectra.nyquist / 1000
+    for part, colour in (("power", COLOURS[6]), ("baseband", COLOURS[0]), ("alias", COLOURS[1])):
+        if part in look.power:
+            frequency, power = zip(*look.power[part], strict=True)
+            axes.semilogy(np.array(frequency) / 1000, power, color=colour, label=part)
+    if look.folded is None:
+        axes.axvspan(edge, spectra.rate / 2000, color=COLOURS[1], alpha=0.12, linewidth=0)
+        axes.set_xlim(0, spectra.rate / 2000)
+        axes.set_title("power per hertz; shaded: folds")
+    else:
+        axes.set_xlim(0, edge)
+        axes.set_title(f"baseband kept: {100 * (look.baseband_kept or 0):.1f} %")

@@ -1,0 +1,168 @@
+"""Sounds: files are read as they are or refused in one line, and what folds in them is that of the closed form."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import soundfile
+from scipy import signal
+
+import aliasing as al
+from aliasing.cli import main
+from aliasing.downsample.sound_spectra import SoundSpectra
+from aliasing.downsample.survey import write_folds
+from aliasing.errors import InputError, UsageError
+from aliasing.sounds import Sound, find_sounds, read_sound
+from tests.readable import complaints
+
+RATE = 16000
+
+
+def tone(hertz: float, seconds: float = 0.5, rate: int = RATE) -> np.ndarray:
+    return 0.5 * np.cos(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+
+
+@pytest.mark.parametrize(
+    ("form", "subtype", "step"),
+    [
+        ("WAV", "PCM_16", 2**-15),
+        ("WAV", "PCM_24", 2**-23),
+        ("WAV", "FLOAT", 2**-24),
+        ("WAV", "PCM_U8", 2**-7),
+        ("FLAC", "PCM_24", 2**-23),
+        ("AIFF", "PCM_16", 2**-15),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_samples_are_read_as_they_are(tmp_path: Path, form: str, subtype: str, step: float, channels: int) -> None:
+    samples = np.stack([tone(100 * (k + 1)) for k in range(channels)], 1)
+    path = tmp_path / f"a.{form.lower()}"
+    soundfile.write(path, samples, RATE, subtype, format=form)
+    sound = read_sound(path)
+    assert (sound.rate, sound.samples.shape, sound.name) == (RATE, (channels, len(samples)), path.name)
+    assert abs(sound.samples - samples.T).max() <= step  # one level of the file, however it is rounded
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda path: soundfile.write(path, np.zeros((0, 1)), RATE), "holds no samples"),
+        (lambda path: soundfile.write(path, np.array([0.0, np.nan]), RATE, "FLOAT"), "holds NaN"),
+        (lambda path: path.write_bytes(b"RIFF"), "not a sound"),
+        (lambda path: path.write_text("words"), "not a sound"),
+        (lambda path: path.mkdir(), "is a directory"),
+        (lambda path: None, "no such file"),
+    ],
+    ids=["empty", "NaN", "cut off", "text", "folder", "missing"],
+)
+def test_what_is_no_sound_is_one_line(tmp_path: Path, make: Any, reason: str, capsys: Any) -> None:
+    path = tmp_path / "a.wav"
+    make(path)
+    with pytest.raises(InputError, match=reason) as caught:
+        read_sound(path)
+    assert str(caught.value).isprintable()
+    assert main(["spectrum", str(path)]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+def test_without_soundfile_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"")
+    monkeypatch.setitem(__import__("sys").modules, "soundfile", None)
+    with pytest.raises(InputError, match=r"pip install \"aliasing\[sound\]\""):
+        read_sound(tmp_path / "a.wav")
+
+
+def test_which_inputs_are_sounds(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "b.wav", tone(100), RATE)
+    soundfile.write(tmp_path / "a.flac", tone(100), RATE)
+    both = [tmp_path / "a.flac", tmp_path / "b.wav"]
+    assert find_sounds(tmp_path) == both
+    assert find_sounds([both[1], tmp_path]) == [both[1], *both]
+    for other in ("sample", np.zeros((8, 8, 3), np.uint8), tmp_path / "none", [both[0], "sample"], []):
+        assert find_sounds(other) is None
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4])
+def test_a_tone_above_the_new_nyquist_frequency_is_heard_where_it_folds(stride: int, tmp_path: Path) -> None:
+    hertz = RATE / 2 - 500  # above the new Nyquist frequency at each of these strides
+    sound = Sound(tone(hertz)[None], RATE)
+    result = al.compare_operators(sound, stride, ["subsample", "blur", "flc"])
+    shares = result.summary()["operators"]
+    # Fading spreads the tone: a few millionths of it lie more than 500 Hz away.
+    assert shares["subsample"]["alias_fraction"]["value"] == pytest.approx(1, abs=1e-5)
+    assert shares["flc"]["alias_fraction"]["value"] == pytest.approx(0, abs=1e-9)
+    assert isinstance(result.spectra, SoundSpectra)
+    alias = np.array(next(look for look in result.spectra.looks if look.operator == "subsample").power["alias"])
+    width = alias[1, 0] - alias[0, 0]
+    assert alias[alias[:, 1].argmax(), 0] == pytest.approx(abs(al.sampling.fold(hertz, stride, RATE)), abs=width)
+
+    files = write_folds(sound, tmp_path, stride, ["subsample", "blur"])
+    assert [file.name for file in files] == ["subsample.wav", "subsample-folded.wav", "blur.wav", "blur-folded.wav"]
+    heard, plain = read_sound(files[1]), read_sound(files[0])
+    assert heard.rate == round(RATE / stride)
+    frequency, power = signal.periodogram(heard.samples[0], RATE / stride)
+    assert frequency[power.argmax()] == pytest.approx(abs(al.sampling.fold(hertz, stride, RATE)), abs=4)
+    unfaded = heard.samples[0, 200:-200]
+    assert np.sqrt(2) * unfaded.std() == pytest.approx(0.5, abs=2e-3)  # the tone's amplitude
+    assert abs(plain.samples - heard.samples).max() < 5e-3  # nothing else is left
+    weaker = read_sound(files[3]).samples.std() / heard.samples.std()
+    gain = abs(al.filters.response(al.filters.get_taps("binomial4", stride), hertz / RATE))
+    assert weaker == pytest.approx(gain, abs=2e-3)
+
+
+def test_channels_are_not_mixed() -> None:
+    """In one channel everything folds, in the other nothing; their energies add up."""
+    low, high = tone(1000), tone(7000)
+    both = Sound(np.stack([low, high]), RATE)
+    share = al.compare_operators(both, 2, ["subsample"]).summary()["operators"]["subsample"]["alias_fraction"]["value"]
+    assert share == pytest.approx(0.5, abs=1e-3)
+    mixed = Sound(((low + high) / 2)[None], RATE)
+    assert al.compare_operators(mixed, 2, ["subsample"]).images[0]["operators"]["subsample"][
+        "alias_fraction"
+    ] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_the_command_on_real_speech(spoken_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(spoken_digits / f"{name}.wav") for name in ("3_george_1", "7_jackson_0", "0_george_0")]
+    out, heard = tmp_path / "out", tmp_path / "heard"
+    command = ["spectrum", *files, "--stride", "2", "--operator", "subsample", "average", "blur", "flc"]
+    assert main([*command, "--out", str(out), "--listen", str(heard)]) == 0
+    printed = capsys.readouterr().out
+    assert "ideal low-pass" in printed
+    assert "mean of 3 sounds" in printed
+    assert sorted(path.name for path in heard.iterdir()) == sorted(
+        f"{name}{ending}.wav" for name in ("subsample", "average", "blur", "flc") for ending in ("", "-folded")
+    )
+    summary = json.loads((out / "summary.json").read_text())
+    assert [image["rate"] for image in summary["images"]["each"]] == [8000] * 3
+    folds = {name: found["alias_fraction"]["value"] for name, found in summary["operators"].items()}
+    assert folds["subsample"] > folds["average"] > folds["blur"] > folds["flc"] >= 0
+    # scipy's own: the share of the energy at and above 2 kHz, of the first sound, without its mean.
+    samples, _ = soundfile.read(files[0])
+    power = abs(np.fft.rfft(samples - samples.mean())) ** 2
+    above = power[np.fft.rfftfreq(len(samples), 1 / 8000) >= 2000].sum() / power.sum()
+    first = summary["images"]["each"][0]["operators"]["subsample"]["alias_fraction"]
+    assert first == pytest.approx(above, rel=0.01)  # but for the fading
+
+    again = al.open(out)
+    assert again.summary()["operators"] == summary["operators"]
+    for figure in (again.plot(), al.compare_operators(files[0], 2).plot()):
+        assert complaints(figure) == []
+        plt.close(figure)
+
+
+def test_listening_needs_sounds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["spectrum", "sample", "--listen", str(tmp_path)]) == 2
+    assert "--listen writes sounds" in capsys.readouterr().err
+
+
+def test_too_short_a_sound_is_refused_with_its_length() -> None:
+    with pytest.raises(InputError, match="20 samples are too few for stride 2: take 32"):
+        al.compare_operators(Sound(np.zeros((1, 20)), RATE), 2)
+    with pytest.raises(UsageError, match="at least 2"):
+        al.compare_operators(Sound(np.zeros((1, 200)), RATE), 1)
