@@ -26,6 +26,7 @@ __all__ = [
     "cell",
     "counted",
     "cure_tables",
+    "decimals",
     "depth_rows",
     "difference_rows",
     "flat",
@@ -59,22 +60,30 @@ _TITLES = {
 }
 
 
+_MOST_DECIMALS = 6
+
+
 def cell(estimate: Mapping[str, float | None] | None, sign: str = "") -> str:
     """An estimate with its interval in brackets, to the decimals that the interval's width leaves meaning (`decimals`).
 
-    ``sign="+"`` shows the sign of a difference.
+    ``sign="+"`` shows the sign of a difference, and of its interval's ends.
 
     Examples
     --------
     >>> cell({"value": 0.25, "low": 0.2, "high": 0.3}), cell({"value": 0.25, "low": 0.248, "high": 0.252})
     ('0.25 [0.20, 0.30]', '0.2500 [0.2480, 0.2520]')
+    >>> cell({"value": -0.25, "low": -0.5, "high": -0.001}, "+")
+    '-0.250 [-0.500, -0.001]'
     """
     if estimate is None or estimate["value"] is None:
         return "–"
     digits = decimals(estimate)
+    ends = (estimate["low"], estimate["high"])
+    while sign and digits < _MOST_DECIMALS and any(end and not round(end, digits) for end in ends):
+        digits += 1  # an end that is not 0 does not look like 0
     value, low, high = (
         "" if one is None else f"{round(one, digits) + 0.0:{sign}.{digits}f}"  # no minus before zero
-        for one in (estimate["value"], estimate["low"], estimate["high"])
+        for one in (estimate["value"], *ends)
     )
     return f"{value} [{low}, {high}]" if low else value
 
@@ -90,7 +99,8 @@ def decimals(estimate: Mapping[str, float | None]) -> int:
     low, high = estimate["low"], estimate["high"]
     if low is None or high is None or not high > low:
         return 4
-    return min(max(1 - math.floor(math.log10(high - low)), 2), 6)
+    digits = 1 - math.floor(math.log10(high - low) + 1e-9)  # 0.3 − 0.2 is a little less than 0.1
+    return min(max(digits, 2), _MOST_DECIMALS)
 
 
 _ABOVE_ONE = {

@@ -25,6 +25,8 @@ _OPTIONS = (
     "--window-size=1400,1700",
 )
 
+_READABLE = Path(__file__).with_name("readable_page.js")
+
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
@@ -45,6 +47,17 @@ def chromium(profile: Path) -> Iterator[Any]:
         yield browser
     finally:
         browser.quit()
+
+
+def unreadable(browser: Any) -> list[str]:
+    """What a reader of the page as it is shown could not read (`readable_page.js`), with every box unfolded."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    ready = "return document.readyState === 'complete' && [...document.images].every(image => image.complete)"
+    WebDriverWait(browser, 30).until(lambda chrome: chrome.execute_script(ready))
+    browser.execute_script("document.querySelectorAll('details').forEach(box => box.open = true)")
+    found: list[str] = browser.execute_script(_READABLE.read_text(encoding="utf-8"))
+    return found
 
 
 def complaints(browser: Any) -> list[str]:

@@ -107,7 +107,7 @@ def squeezenet() -> nn.Module:
 
 @pytest.fixture(scope="session")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder of each command: ``crop``, ``grid``, ``depth``, ``attribution``, ``spectrum``, ``features``."""
+    """A run's folder of each command: ``crop``, ``grid``, ``depth``, ``attribution``, ``spectrum``, ``features``, …"""
     from tests.report_runs import measure_everything
 
     return measure_everything(tmp_path_factory.mktemp("measured"))

@@ -6,8 +6,10 @@ import numpy as np
 from PIL import Image as Pillow
 from safetensors.torch import save_file
 
+import aliasing as al
 from aliasing.cli import main
 from tests.cifar_resnet import resnet20
+from tests.small_network import make
 
 HOSTILE = '"><img src=x onerror=alert(1)><script>alert(2)<'  # what a file's name can hold: everything but a slash
 
@@ -33,4 +35,8 @@ def measure_everything(root: Path) -> Path:
         "features": ("features", network, str(images), "--limit", "2", "--protocol", "crop:span=1"),
     }.items():
         assert main([*arguments, "--out", str(root / folder)]) == 0
+    noise = [(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), np.uint8), seed % 6) for seed in range(24)]
+    recipe = al.Recipe(epochs=1, batch_size=8)
+    _, cure = al.cure(make(), noise[:12], noise[12:], root / "cure", recipe, candidates=["binomial3,all"])
+    cure.write(root / "cure")
     return root

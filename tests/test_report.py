@@ -20,6 +20,7 @@ from aliasing.jitter.examples import VIEWS, _views_shown
 from aliasing.jitter.shifts import by_shift
 from aliasing.records import Records
 from aliasing.report import json_for_script, make_page, read_run
+from aliasing.report.paths import without_folders
 from aliasing.report.runs import with_titles
 from aliasing.tables import cell
 from tests.report_runs import HOSTILE
@@ -126,14 +127,14 @@ def test_the_page_shows_what_the_runs_hold(measured: Path) -> None:
     markup = Markup(page)
     for run in runs[:2]:
         for name, model in run.networks.items():
-            assert name in markup.text
+            assert without_folders(name) in markup.text
             assert model["weights"]["sha256"] in markup.text
             for measure in ("top1_change", "mac", "worst_change"):
                 value, low, high = (model[measure][end] for end in ("value", "low", "high"))
-                assert f"{value:.4f} [{low:.3f}, {high:.3f}]" in markup.text
+                assert cell({"value": value, "low": low, "high": high}) in markup.text
                 if measure in ("top1_change", "mac"):  # the chart's point says the same of itself
                     assert re.search(rf"<title>[^<]*: {re.escape(cell(model[measure]))}</title>", page)
-        assert run.summary["command"] in markup.text
+        assert without_folders(run.summary["command"]) in markup.text
     assert "broken.png" in markup.text
     for layer in next(iter(runs[2].networks.values()))["layers"]:
         assert layer["name"] in markup.text
@@ -149,6 +150,49 @@ def test_the_page_shows_what_the_runs_hold(measured: Path) -> None:
     for tag, attributes in markup.elements:
         assert tag != "img" or attributes.get("alt") is not None
     assert sum(tag == "table" for tag, _ in markup.elements) == sum(tag == "caption" for tag, _ in markup.elements)
+
+
+ABSOLUTE = re.compile(r"(?<![\w.])/(home|tmp|root|Users|var|private|mnt)/|(?<![\w])[A-Z]:\\+\w")
+
+
+def test_no_path_of_this_machine_is_on_the_page(measured: Path) -> None:
+    """Not in a text, a drawing, an attribute, a comment or the script's data; only pictures' bytes are not searched."""
+    folders = ("crop", "grid", "depth", "attribution", "spectrum", "features", "cure")
+    page, _ = make_page([read_run(measured / folder) for folder in folders], title=f"runs in {measured}")
+    page = re.sub(r"base64,[\w+/=]+", "", page)
+    own = (str(measured), str(Path.cwd()), str(Path.home()), sys.prefix)
+    for found in (page, (measured / "crop" / "summary.json").read_text("utf-8")):  # the run does name them
+        there = bool(ABSOLUTE.search(found)) or any(folder in found for folder in own)
+        assert there == (found is not page)
+    assert "file:resnet20.safetensors@module:tests.cifar_resnet:resnet20" in Markup(page).text
+
+
+@pytest.mark.parametrize(
+    ("ends", "says"),
+    [
+        ((-0.3, -0.1), "has a clearly lower P(top-1 change) than cifar_resnet20: −0.20 [−0.30, −0.10]"),
+        ((0.1, 0.3), "has a clearly higher P(top-1 change) than cifar_resnet20: +0.20 [+0.10, +0.30]"),
+        ((-0.3, 0.1), "and cifar_resnet20 cannot be told apart by P(top-1 change): the paired difference is −0.10"),
+    ],
+)
+def test_one_network_is_said_to_be_better_only_where_the_paired_interval_says_so(
+    measured: Path, tmp_path: Path, ends: tuple[float, float], says: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(measured / "crop", run)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    low, high = ends
+    summary["differences"][0]["top1_change"] = {"value": (low + high) / 2, "low": low, "high": high}
+    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    assert f"cifar_resnet20, binomial3 {says}" in Markup(make_page([read_run(run)])[0]).text
+
+
+def test_each_cell_of_a_heat_map_has_its_interval_in_a_table(measured: Path) -> None:
+    text = Markup(make_page([read_run(measured / "grid")])[0]).text
+    for name in networks_of(measured / "grid"):
+        for row in by_shift((part.table for part in Records(measured / "grid").parts(name)), False).rows:
+            for measure in ("top1_change", "mac"):
+                assert cell(row[measure]) in text
 
 
 def poisoned(run: Path, out: Path) -> Path:
@@ -225,8 +269,10 @@ def test_an_older_run_says_what_is_missing_and_how_to_make_it(measured: Path, tm
     run.mkdir()
     shutil.copy(measured / "crop" / "summary.json", run)
     text = Markup(make_page([read_run(run)])[0]).text
-    assert "holds no folder `examples`" in text
-    assert "which are not in this folder" in text
+    assert "holds no folder “examples”" in text
+    assert "records, which are not in older" in text
+    assert "Move a photograph" not in text  # no section that is an apology
+    assert "Spectra before" not in text
     assert "aliasing depth --models" in text
     assert "aliasing spectrum PHOTOGRAPH.jpg" in text
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from aliasing.report import write_report
-from tests.browser import chromium
+from tests.browser import chromium, unreadable
 from tests.report_runs import HOSTILE
 from tests.test_report import poisoned
 
@@ -17,7 +17,7 @@ from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-FOLDERS = ("crop", "grid", "depth", "attribution", "spectrum", "features")
+FOLDERS = ("crop", "grid", "depth", "attribution", "spectrum", "features", "cure")
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,12 @@ def test_a_photograph_on_a_grid_moves_in_both_directions(browser: Any, report: P
     for key, expected in [*around, *((Keys.ARROW_RIGHT, (0, right)) for right in (0, 1, 1))]:
         picture.send_keys(key)
         assert shift() == expected
-    assert "moved 1 right px" in one(browser, "#move-2 .where").text
+    view = shifts.index((0, 1)) + 1  # the axis counts as the text does, from 1
+    assert one(browser, "#move-2 .where").text == f"View {view}: moved 1 right px"
+    ticks = (
+        "return [...document.querySelectorAll('#move-2 .of-photograph:not([hidden]) svg text')].map(t => t.textContent)"
+    )
+    assert browser.execute_script(ticks)[:9] == [str(number) for number in range(1, 10)]
     announced = one(browser, "#move-2 [aria-live=polite]").get_attribute("textContent")
     assert data["photographs"][0]["networks"][0]["answer"][shifts.index((0, 1))] in announced
 
@@ -196,11 +201,62 @@ def test_it_is_readable_on_a_phone(browser: Any, report: Path) -> None:
         lambda chrome: chrome.execute_script("return document.documentElement.scrollWidth") <= 360
     )
     wide = """return [...document.querySelectorAll('main *')].filter(e => e.getBoundingClientRect().right > 361
-        && !e.closest('.scroll, .visually-hidden, svg')).map(e => e.outerHTML.slice(0, 120))"""
+        && !e.closest('.scroll, .strip, .visually-hidden, svg')).map(e => e.outerHTML.slice(0, 120))"""
     assert browser.execute_script(wide) == []
     cut = """return [...document.querySelectorAll('.scroll:not(.plain-caption) caption span')]
         .filter(c => c.getBoundingClientRect().right > 361).map(c => c.textContent)"""
     assert browser.execute_script(cut) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280, 1920])
+def test_everything_on_the_page_can_be_read(browser: Any, report: Path, width: int, scheme: str) -> None:
+    """No text is cut, broken to letters or upon another; text, lines and points have the contrast of WCAG AA."""
+    open_page(browser, report, width=width, scheme=scheme)
+    assert unreadable(browser) == []
+
+
+FAULTS = {
+    "cut": '<p style="width:4em; overflow:hidden; white-space:nowrap">not all of this is seen</p>',
+    "contrast 2.3 of text": '<p style="color:#aaa; background:#fff">pale</p>',
+    "a word broken to letters": '<p style="width:1.5em; overflow-wrap:anywhere">letters</p>',
+    "wider than the window": '<div style="width:3000px; height:1px"></div>',
+    "outside the page": '<p style="position:relative; left:-300px">gone</p>',
+    "outside its chart": '<svg width="90" height="20" overflow="visible"><text x="80" y="15">beyond</text></svg>',
+    "texts upon one another": '<svg width="90" height="20"><text y="15">one</text><text x="9" y="15">two</text></svg>',
+    "contrast 1.0 of text": '<svg width="90" height="20"><rect width="90" height="20"/><text y="15">dark</text></svg>',
+    "contrast 1.6 of a line": '<p class="plot"><svg><path d="M0 0H9" style="--s0:#ccc;stroke:var(--s0)"/></svg></p>',
+    "contrast 1.6 of a swatch": '<p><span class="swatch" style="background:#ccc"></span>a network</p>',
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_page_that_cannot_be_read_is_found(browser: Any, report: Path, tmp_path: Path, fault: str) -> None:
+    """Each kind of fault, put into a page on purpose, is complained about, and nothing else is."""
+    style = report.read_text(encoding="utf-8").partition("<style>")[2].partition("</style>")[0]
+    broken = tmp_path / "broken.html"
+    broken.write_text(f"<!doctype html><style>{style}</style><body><div>{FAULTS[fault]}</div></body>", encoding="utf-8")
+    open_page(browser, broken, width=390)
+    assert {complaint.partition(":")[0] for complaint in unreadable(browser)} == {fault}
+
+
+def test_each_word_leads_to_its_meaning_once_a_section(browser: Any, report: Path) -> None:
+    open_page(browser, report)
+    links = """return [...document.querySelectorAll('main > section')].map(
+        section => [...section.querySelectorAll('a.word')].map(link => link.getAttribute('href')))"""
+    sections = browser.execute_script(links)
+    assert sum(map(len, sections)) > 30
+    for hrefs in sections:
+        assert len(hrefs) == len(set(hrefs))
+    missing = (
+        "return [...document.querySelectorAll('a.word')].filter(link => !document.querySelector(link.hash)).length"
+    )
+    assert browser.execute_script(missing) == 0
+    link = one(browser, "#depth-1 a.word")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", link)
+    link.click()
+    meaning = one(browser, link.get_attribute("hash"))
+    WebDriverWait(browser, 10).until(lambda _: meaning.is_displayed())  # the folded list is unfolded
 
 
 def test_light_and_dark(browser: Any, report: Path) -> None:

@@ -101,13 +101,14 @@ def against(
     """
     everywhere = Counter(_point(model, measures) for members in series.values() for model in members.values())
     drawn: Counter[tuple[float, float]] = Counter()
+    strength = 1 if everywhere.total() <= _MOST_NAMED else 0.4  # fewer can all be told from the paper (WCAG 2: 3 to 1)
     for label, members in series.items():
         for number, (name, model) in enumerate(members.items()):
             point = _point(model, measures)
             apart = min(_APART, _SPREAD / everywhere[point])
             place = apart * (drawn[point] - (everywhere[point] - 1) / 2)
             drawn[point] += 1
-            _mark(axes, measures, name, model, place, *looks[label], "_" if number else label)
+            _mark(axes, measures, name, model, place, *looks[label], "_" if number else label, strength)
     in_order = sorted(front, key=lambda model: _point(model, measures)[0])
     if len(in_order) > 1:  # one network is no line, and its name says so
         _line(axes, measures, in_order, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
@@ -125,8 +126,9 @@ def _mark(
     marker: str,
     colour: str,
     label: str,
+    strength: float,
 ) -> None:
-    """One network, some points down and to the right of its value."""
+    """One network, some points down and to the right of its value; ``strength`` is the opacity of its intervals."""
     (y, upright), (x, across) = (spans([model[measure.name]]) for measure in measures)
     ends = np.array([[x - across[0], x + across[1]], [y - upright[0], y + upright[1]]])
     axes.update_datalim(ends.reshape(2, 2).T)  # which errorbar leaves out, as its marks are moved
@@ -139,7 +141,7 @@ def _mark(
         yerr=upright,
         fmt=marker,
         color=colour,
-        ecolor=to_rgba(colour, 0.4),
+        ecolor=to_rgba(colour, strength),
         markersize=6,
         capsize=2,
         linewidth=1,

@@ -22,24 +22,17 @@ def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> Non
     columns = sorted({cell["x"] for cell in cells})
     rows = list(dict.fromkeys(cell["y"] for cell in cells))
     rows = rows if isinstance(rows[0], str) else sorted(rows)
+    digits = decimals({"value": largest, "low": 0, "high": largest})
     size = 8 if len(columns) < 6 else 6.5
     for cell in cells:
         x, y, strength = columns.index(cell["x"]), rows.index(cell["y"]), cell["value"] / (largest or 1)
-        look: Any = {"color": COLOURS[0], "alpha": 0.04 + 0.88 * strength, "linewidth": 0}
+        # Never so dark that black on it, or on a dark page white, is hard to read.
+        look: Any = {"color": COLOURS[0], "alpha": 0.04 + 0.51 * strength, "linewidth": 0}
         square = axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, **look))
         place = f"{cell['y']}, position" if isinstance(cell["y"], str) else f"dy {cell['y']:g}, dx"
         tell(square, [f"{place} {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
         if len(columns) <= _MOST_WRITTEN:
-            colour = "white" if strength > 0.8 else "black"  # the one with more contrast, on a dark page as well
-            axes.text(
-                x,
-                y,
-                f"{cell['value']:.{min(decimals(cell), 3)}f}",
-                color=colour,
-                ha="center",
-                va="center",
-                fontsize=size,
-            )
+            axes.text(x, y, f"{cell['value']:.{digits}f}", ha="center", va="center", fontsize=size)
     each = -(-len(columns) // 12)  # so that labels do not overlap
     axes.set_xticks(range(0, len(columns), each), [f"{column:g}" for column in columns[::each]])
     axes.set_yticks(

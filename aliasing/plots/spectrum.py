@@ -17,8 +17,9 @@ from aliasing.downsample.comparison import Comparison
 from aliasing.downsample.spectra import FLOOR, Look, Spectra
 from aliasing.plots.style import COLOURS, both_ends, high_and_wide, plain, style
 
-_ON_PICTURE = "#fffffe"  # white on a picture, in the dark too: a page would take pure white for its paper
-_BEHIND_TEXT = {"facecolor": "#000001", "alpha": 0.4, "edgecolor": "none", "pad": 1.5}  # nor is this the page's ink
+# White and black on a picture, in the dark too: a page would take the pure ones for its paper and ink.
+_ON_PICTURE = "#fffffe"
+_BEHIND_TEXT = {"facecolor": "#000001", "alpha": 0.65, "edgecolor": "none", "pad": 1.5}
 _LEAST = 1e-9  # of the strongest power; below it a profile is rounding
 
 

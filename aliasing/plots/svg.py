@@ -9,6 +9,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
@@ -17,6 +18,7 @@ import PIL.Image
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
 from aliasing.plots.style import COLOURS, any_script, style
 
@@ -37,6 +39,7 @@ _SETTINGS: Any = {
     "axes.labelsize": 9,
 }
 _ENLARGED = 1.6  # how many pixels a point may become where there is room
+_APART = 4  # pixels between two numbers of an axis
 _TIP = "tip:"
 # A colour of a figure → the drawing's name for it, and what the page calls it.
 _SERIES = {colour.lower(): (f"s{number}", f"series-{number}") for number, colour in enumerate(COLOURS[:6])}
@@ -58,8 +61,22 @@ def panel(draw: Callable[[Axes], Any], width: float = 4.6, height: float = 2.6) 
     """
     with plt.style.context("default"), style(), plt.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, height))
-        draw(figure.subplots())
+        axes = figure.subplots()
+        draw(axes)
+        _space_ticks(axes)
         return svg(figure)
+
+
+def _space_ticks(axes: Axes) -> None:
+    """Take fewer ticks along x until no two numbers touch."""
+    for most in (5, 4, 3, 2):
+        with any_script():
+            axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+        apart = all(left.x1 + _APART < right.x0 for left, right in pairwise(sorted(boxes, key=lambda box: box.x0)))
+        if apart or axes.get_xscale() != "linear" or not isinstance(axes.xaxis.get_major_formatter(), ScalarFormatter):
+            return
+        axes.xaxis.set_major_locator(MaxNLocator(most))
 
 
 def tell(artist: Artist, texts: Sequence[str]) -> None:
@@ -163,10 +180,25 @@ def _styled(text: str) -> str:
 
 
 def _page_colour(colour: str) -> str:
-    red, green, blue = (colour[place : place + 2] for place in (1, 3, 5))
     if colour in _NAMED:
         return f"var(--{_NAMED[colour][0]})"
-    return f"var(--g{round(100 - int(red, 16) / 2.55)})" if red == green == blue else colour
+    channels = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+    if len(set(channels)) == 1:
+        return f"var(--g{round(100 - channels[0] / 2.55)})"
+    if max(channels) - min(channels) == 1:  # white or black, as it is: what a picture needs around it
+        return colour
+    light, dark = (_with_luminance(channels, *limits) for limits in ((0, 0.28), (0.14, 1)))
+    return colour if light == dark else f"light-dark({light},{dark})"
+
+
+def _with_luminance(channels: Sequence[int], least: float, most: float) -> str:
+    """A colour as light as a page needs for a contrast of at least 3 (WCAG 2): darker, or mixed with white."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (c / 255 for c in channels)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    white = max(0.0, (least - luminance) / (1 - luminance))
+    mixed = [(c * min(1.0, most / luminance) if luminance else c) * (1 - white) + white for c in linear]
+    encoded = [12.92 * c if c <= 0.0031308 else 1.055 * c ** (1 / 2.4) - 0.055 for c in mixed]
+    return "#" + "".join(f"{round(255 * c):02x}" for c in encoded)
 
 
 def webp(picture: PIL.Image.Image) -> str:

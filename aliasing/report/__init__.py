@@ -88,14 +88,15 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
         raise UsageError(f'a report needs {error.name}: pip install "aliasing[report]"') from None
     from aliasing.plots.svg import own_ids
     from aliasing.report.made import other_pictures, version_differences
-    from aliasing.report.words import Words
+    from aliasing.report.paths import shareable
+    from aliasing.report.words import Words, breakable
 
     runs = with_titles([part for run in runs for part in parts_of(run)])
     names = display_names(runs)
     differences = version_differences(runs)
     cautions = [f"the runs were made with different versions: {', '.join(differences)}"] if differences else []
     cautions += other_pictures(runs)
-    sections = _sections(runs, names)
+    sections = shareable(_sections(runs, names, cautions))
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("aliasing", "report"),
         autoescape=True,
@@ -105,20 +106,20 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     )
     words = Words()
     environment.filters |= {"words": words.linked, "told": words.told}
-    environment.filters["json"] = json_for_script
+    environment.filters |= {"json": json_for_script, "breakable": breakable}
     numbers = count(1)
     environment.filters["own_ids"] = lambda drawing: own_ids(drawing, f"c{next(numbers)}")
     script = _resource("page.js")
     page = environment.get_template("page.html").render(
-        title=title or _title(runs, names),
+        title=shareable(title or _title(runs, names)),
         sections=sections,
         words=words,
-        cautions=cautions,
+        cautions=shareable(cautions),
         style=_resource("page.css"),
         script=script,
         hash=_hash(script),
         version=__version__,
-        made_by=command_line(),
+        made_by=shareable(command_line()),
     )
     return page, cautions
 
@@ -126,9 +127,11 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
 def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
     """The display names of each run's networks, in the order of their colours, which all runs share.
 
-    This is a network's short name (`aliasing.called`), with its run's folder if two networks have the same name. The
-    networks of other runs have keys that are not names.
+    This is a network's short name (`aliasing.called`), with its run's folder if two networks have the same name, and
+    without the folders of this machine. The networks of other runs have keys that are not names.
     """
+    from aliasing.report.paths import without_folders
+
     networks: dict[tuple[str, str], Run] = {}
     for run in runs:
         for name, model in run.networks.items():
@@ -136,10 +139,11 @@ def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
     described = {name: run.networks[name] for (name, _), run in networks.items()}
     short = short_names(described, described)
     given = [name for name, _ in networks]
-    called = {
-        (name, identity): short[name] if given.count(name) == 1 else f"{short[name]} ({run.folder.name})"
-        for (name, identity), run in networks.items()
-    }
+    called: dict[tuple[str, str], str] = {}
+    for (name, identity), run in networks.items():
+        text = without_folders(short[name] if given.count(name) == 1 else f"{short[name]} ({run.folder.name})")
+        alike = sum(other.startswith(text) for other in called.values())
+        called[name, identity] = f"{text} ({alike + 1})" if text in called.values() else text
     return [
         {
             (name if identity == identity_of(run.networks.get(name, {})) else f"{name} {identity}"): text
@@ -151,20 +155,21 @@ def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
 
 def _title(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> str:
     if runs[0].kind == "cure":
-        network = runs[0].summary["cure"]["network"]
-        return f"The cure of {short_names([network])[network]}"
+        from aliasing.report.cures import called
+
+        return called(runs[0])
     shown = list(names[0].values())
     if not shown:
         return "Aliasing in downsampling"
     return " · ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
 
-def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> "list[Section]":
-    """The page from top to bottom."""
+def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]], cautions: list[str]) -> "list[Section]":
+    """The page from top to bottom; what a folder holds but cannot be shown is added to the cautions."""
     from aliasing.report.cures import cure_section
-    from aliasing.report.depths import attribution_section, depth_section, features_section, spectrum_table
+    from aliasing.report.depths import attribution_section, depth_section, features_section, spectrum_section
     from aliasing.report.examples import example_sections, spectra_section
-    from aliasing.report.made import made_section, missing_section
+    from aliasing.report.made import made_section
     from aliasing.report.networks import networks_section
 
     called = list(zip(runs, names, strict=True))
@@ -172,15 +177,19 @@ def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> "list[
     sections = [cure_section(run, number, its) for number, (run, its) in enumerate(of_kind.get("cure", []), 1)]
     for number, (run, its_names) in enumerate(of_kind.get("networks", []), 1):
         sections.append(networks_section(run, number, its_names))
-        sections += example_sections(run, number, its_names)
+        try:
+            sections += example_sections(run, number, its_names)
+        except InputError as error:
+            cautions.append(str(error))
     for kind, make in (("depth", depth_section), ("attribution", attribution_section), ("features", features_section)):
         sections += [make(run, number, its) for number, (run, its) in enumerate(of_kind.get(kind, []), 1)]
-    spectra = spectra_section(runs)
-    for run, _ in of_kind.get("spectrum", []):
-        spectra.blocks += spectrum_table(run)
-    sections.append(spectra)
-    missing = missing_section(runs)
-    return [*sections, *([missing] if missing else []), made_section(called)]
+    try:
+        sections += spectra_section(runs)
+    except InputError as error:
+        cautions.append(str(error))
+    for number, (run, _) in enumerate(of_kind.get("spectrum", []), 1):
+        sections.append(spectrum_section(run, number))
+    return [*sections, made_section(called)]
 
 
 def json_for_script(value: Any) -> Any:

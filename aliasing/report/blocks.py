@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
+from aliasing.tables import cell
+
 Number: TypeAlias = float | None
+
+_MOST_STACKED = 8  # rows: a longer table is easier to read by columns
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,11 @@ class Table:
     rows: Sequence[Sequence[Cell]]
     words: int | None = None
     folded: str = ""
+
+    @property
+    def stacked(self) -> bool:
+        """Whether a narrow page shows its rows one below the other instead of scrolling it."""
+        return len(self.rows) <= _MOST_STACKED
 
     @property
     def sortable(self) -> bool:
@@ -175,21 +184,19 @@ class Section:
     blocks: list[Block] = field(default_factory=list)
 
 
-def estimate_cell(estimate: Any, digits: int = 4, sign: bool = False) -> Cell:
+def estimate_cell(estimate: Any, sign: bool = False) -> Cell:
     """An estimate ``{"value", "low", "high"}`` with its interval in brackets; a dash if there is none.
 
     Examples
     --------
-    >>> estimate_cell({"value": 0.0345, "low": 0.025, "high": 0.046})
-    Cell(text='0.0345', sort=0.0345, detail='[0.025, 0.046]', code=False)
+    >>> estimate_cell({"value": -0.0345, "low": -0.046, "high": -0.025})
+    Cell(text='−0.035', sort=-0.0345, detail='[−0.046, −0.025]', code=False)
     """
     value, low, high = ends(estimate)
     if value is None:
         return Cell("–")
-    interval = ""
-    if low is not None and high is not None:
-        interval = f"[{_decimal(low, digits - 1, sign)}, {_decimal(high, digits - 1, sign)}]"
-    return Cell(_decimal(value, digits, sign), value, interval)
+    text, _, interval = cell({"value": value, "low": low, "high": high}, "+" if sign else "").partition(" ")
+    return Cell(text.replace("-", "−"), value, interval.replace("-", "−"))
 
 
 def number_cell(number: Any) -> Cell:
@@ -211,8 +218,3 @@ def ends(estimate: Any) -> tuple[Number, Number, Number]:
         return None, None, None
     value, low, high = (estimate.get(name) for name in ("value", "low", "high"))
     return value, low, high
-
-
-def _decimal(value: float, digits: int, sign: bool) -> str:
-    """A decimal with a true minus, and without a minus before zero."""
-    return f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}".replace("-", "−")

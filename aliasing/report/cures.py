@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 
+from aliasing.called import short_names
 from aliasing.outputs import measures_in
 from aliasing.plots.cure import differences, named
 from aliasing.plots.svg import panel
@@ -10,12 +11,18 @@ from aliasing.report.blocks import Cell, Chart, Charts, Section, Table, Text, es
 from aliasing.report.runs import Run
 
 
+def called(run: Run) -> str:
+    """The heading of a cure, by its network's short name."""
+    network = run.summary["cure"]["network"]
+    return f"The cure of {short_names([network])[network]}"
+
+
 def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
     """What was guilty, what the cure gained, and what it cost."""
     summary, cure = run.summary, run.summary["cure"]
     recipe, images = cure["recipe"], cure["images"]
     epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
-    section = Section(f"cure-{number}", f"The cure of {cure['network']}{run.title}")
+    section = Section(f"cure-{number}", f"{called(run)}{run.title}")
     section.blocks.append(Text(summary["verdict"]))
     measures = [m for m in measures_in(summary, "plot") if any(m.name in row for row in summary["differences"])]
     draw = partial(differences, rows=summary["differences"], names=list(summary["models"]))

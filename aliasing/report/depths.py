@@ -72,7 +72,7 @@ def _most(title: str, models: Mapping[str, Any], names: Mapping[str, str]) -> st
     if not found:
         return numbers
     _, place, network = max(found, key=lambda one: one[0])
-    return f"The largest is {estimate_text(place[measure])}, {network}, at {place['name']}. {numbers}"
+    return f"The largest estimate is {estimate_text(place[measure])}, {network}, at {place['name']}. {numbers}"
 
 
 def _depth_tables(name: str, model: Mapping[str, Any]) -> Iterable[Block]:
@@ -158,7 +158,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     for measure in attributed:
         if all(measure.name in site[way] for site in summary["sites"] for way in WAYS):
             hollow = "; hollow: matched on the margin" if "all" in summary["sites"][0]["only"][measure.name] else ""
-            caption = f"Difference of {measure.called}, site by site; the guiltiest first{hollow}"
+            caption = f"Difference of {measure.called}, site by site, by rank{hollow}"
             draw = partial(differences, sites=summary["sites"], measure=measure)
             drawing = panel(draw, height=0.7 + 0.38 * len(summary["sites"]))
             legend = [(number, text) for number, (text, _) in enumerate(WAYS.values())]
@@ -220,7 +220,7 @@ def features_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     return section
 
 
-def spectrum_table(run: Run) -> Iterable[Block]:
+def spectrum_section(run: Run, number: int) -> Section:
     """How much each operator aliases, over all the photographs of an `aliasing spectrum` run."""
     summary = run.summary
     measures = {
@@ -234,10 +234,11 @@ def spectrum_table(run: Run) -> Iterable[Block]:
     ]
     images = run.shown.get("used", 0)
     shown = "1 photograph (without an interval)" if images == 1 else f"{images} photographs"
-    yield Table(
+    table = Table(
         f"Shares of energy at stride {run.settings.get('stride')}, mean of {shown}",
         ["operator", *measures.values()],
         rows,
         words=1,
     )
-    yield Text([*map(str, summary.get("reading") or []), *above_one(summary["operators"].values())])
+    reading = Text([*map(str, summary.get("reading") or []), *above_one(summary["operators"].values())])
+    return Section(f"operators-{number}", f"What each way of downsampling folds{run.title}", "", [table, reading])

@@ -15,7 +15,7 @@ from aliasing.plots.jitter import answers_along_path
 from aliasing.plots.spectrum import log_spectrum, profile
 from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import HERE, panel, tell
-from aliasing.report.blocks import Block, Cell, Chart, Command, Explorer, Look, Looks, Pair, Pairs, Section, Table, Text
+from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pairs, Section, Table
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Run
 from aliasing.result import read_json
@@ -28,23 +28,23 @@ def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterabl
     """The slider, and the most and the least stable photographs, of a run of kind "networks" that kept examples.
 
     ``number`` is that of the run among its kind; ``names`` are the networks' display names, in the order of colours.
+    InputError if the folder holds photographs that cannot be shown.
     """
     slider = Section(f"move-{number}", f"Move a photograph{run.title}")
     pairs = Section(f"photographs-{number}", f"The least and the most stable photographs{run.title}")
     folder = run.folder / FOLDER
     if not (folder / FILE).is_file():
-        slider.blocks.append(missing(run))
-        yield slider
-        return
+        return []
     try:
         examples = read_json(folder / FILE)
-        photographs = [_Photograph(folder, shown, names, examples["unit"]) for shown in examples["photographs"]]
+        unit, is_path = examples["unit"], bool(examples["is_path"])
+        photographs = [_Photograph(folder, shown, names, unit, is_path) for shown in examples["photographs"]]
         slider.lead = (
             "Choose a photograph and move it, view by view, with the slider or the arrow keys"
             + (", or drag it in both directions." if any(photograph.is_grid for photograph in photographs) else ".")
             + " The chart shows the"
             " probability of each network's answer to the first view; a ring marks a view whose answer differs from"
-            + (" that of the view before." if examples["is_path"] else " that of the first view.")
+            + (" that of the view before." if is_path else " that of the first view.")
         )
         slider.blocks.append(_explorer(examples, photographs))
         pairs.lead = (
@@ -53,44 +53,26 @@ def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterabl
         )
         pairs.blocks.append(Pairs([photograph.pair() for photograph in photographs]))
     except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
-        slider.blocks = [Text([f"The photographs that the run kept cannot be shown: {error}."], "note")]
-        yield slider
-        return
-    yield slider
-    yield pairs
+        raise InputError(f"the photographs that {run.folder.name} kept cannot be shown: {error}") from None
+    return [slider, pairs]
 
 
-def missing(run: Run) -> Block:
-    """Why a run has no photographs to show, and the command that would make them."""
-    command = str(run.summary.get("command", ""))
-    if run.output is None or not run.output.of_classes:
-        output = run.settings.get("output")
-        return Text(
-            [f"The run compares the output “{output}”: there is no answer to follow, so it kept no photographs."],
-            "note",
-        )
-    return Command(
-        f"{run.folder.name} holds no folder `{FOLDER}` (it was made by an older version, or by a command that keeps no"
-        " photographs). `aliasing jitter … --out DIR` makes it; for an existing run it only shows the networks the"
-        " chosen photographs again:",
-        command if command.startswith("aliasing jitter") else "aliasing jitter --models … --images … --out DIR",
-    )
-
-
-def spectra_section(runs: Sequence[Run]) -> Section:
-    """The spectra of one photograph before and after each downsampling operator, from the first run that kept them."""
-    section = Section("spectra", "Spectra before and after downsampling")
+def spectra_places(runs: Sequence[Run]) -> list[Path]:
+    """The folders of the runs that hold the spectra of a photograph."""
     places = [run.folder / SPECTRA for run in runs if run.kind == "spectrum"]
     places += [run.folder / FOLDER / SPECTRA for run in runs if run.kind == "networks"]
-    found = [place for place in places if (place / kept_spectra.FILE).is_file()]
+    return [place for place in places if (place / kept_spectra.FILE).is_file()]
+
+
+def spectra_section(runs: Sequence[Run]) -> Iterable[Section]:
+    """The spectra of one photograph before and after each downsampling operator, from the first run that kept them.
+
+    InputError if they cannot be read.
+    """
+    section = Section("spectra", "Spectra before and after downsampling")
+    found = spectra_places(runs)
     if not found:
-        section.blocks.append(
-            Command(
-                "None of the runs kept the spectra of a photograph. This command makes them:",
-                "aliasing spectrum PHOTOGRAPH.jpg --operator subsample max average blur fourier --out spectrum",
-            )
-        )
-        return section
+        return []
     try:
         kept = kept_spectra.Spectra.open(found[0])
         height, width = kept.size
@@ -101,14 +83,16 @@ def spectra_section(runs: Sequence[Run]) -> Section:
         )
         section.blocks.append(Looks([_look(found[0], look, kept) for look in kept.looks], height, width))
     except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
-        section.blocks.append(Text([f"The spectra in {found[0].name} cannot be shown: {error}."], "note"))
-    return section
+        raise InputError(f"the spectra in {found[0].parent.name} cannot be shown: {error}") from None
+    return [section]
 
 
 class _Photograph:
     """One photograph of ``examples.json`` with its pictures."""
 
-    def __init__(self, folder: Path, shown: Mapping[str, Any], names: Mapping[str, str], unit: str) -> None:
+    def __init__(
+        self, folder: Path, shown: Mapping[str, Any], names: Mapping[str, str], unit: str, is_path: bool
+    ) -> None:
         self.name, self.label, self.kind = str(shown["name"]), shown.get("label"), str(shown["kind"])
         self.movement, self.ends = float(shown["movement"]), [int(view) for view in shown["pair"]]
         self.difference = embed(folder, shown["difference"])
@@ -118,8 +102,9 @@ class _Photograph:
                 "position": float(view["position"]),
                 "shift": [float(moved) for moved in view["shift"]],
                 "where": _where(view["shift"], float(view["position"]), unit),
+                "called": f"Position {view['position']:g} on the path" if is_path else f"View {number}",
             }
-            for view in shown["views"]
+            for number, view in enumerate(shown["views"], 1)
         ]
         self.is_grid = is_grid([view["shift"] for view in self.views])
         self.series = {name: number % len(COLOURS) for number, name in enumerate(names.values())}
@@ -149,7 +134,7 @@ class _Photograph:
         """The probability of the first view's answer, view by view, and an upright line that the script moves."""
 
         def draw(axes: Axes) -> None:
-            places = np.array([view["position"] if is_path else number for number, view in enumerate(self.views)])
+            places = np.array([view["position"] if is_path else number for number, view in enumerate(self.views, 1)])
             for name, answers in self.answers.items():
                 top1 = np.array(answers["top1"])
                 jumps = np.append(False, top1[1:] != (top1[:-1] if is_path else top1[0]))
@@ -185,7 +170,7 @@ class _Photograph:
         truth = f"It shows: {self.label}. " if self.label else ""
         return Pair(
             self.name,
-            f"{truth}{_KINDS.get(self.kind, self.kind).capitalize()}: mean absolute change {self.movement:.4f}.",
+            f"{truth}{_KINDS.get(self.kind, self.kind).capitalize()}: mean absolute change {_change(self.movement)}.",
             first["picture"],
             second["picture"],
             self.difference,
@@ -222,6 +207,10 @@ def is_grid(shifts: Sequence[Sequence[float]]) -> bool:
 def _first(label: Any) -> str:
     """The first of a label's synonyms."""
     return str(label).split(", ")[0]
+
+
+def _change(movement: float) -> str:
+    return f"{movement:.2g}" if movement >= 1e-4 else "below 0.0001"
 
 
 def _where(shift: Sequence[float], position: float, unit: str) -> str:

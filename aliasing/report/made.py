@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from aliasing.called import spec_of
-from aliasing.report.blocks import Block, Cell, Command, Section, Table, Text
+from aliasing.jitter.examples import FILE
+from aliasing.outputs import measures_in
+from aliasing.report.blocks import Block, Cell, Section, Table, Text
+from aliasing.report.examples import FOLDER, spectra_places
 from aliasing.report.runs import Run
 from aliasing.tables import counted
 
@@ -16,6 +19,7 @@ _COMMANDS = {
         "aliasing attribute NETWORK --images DIR --out attribution",
     ),
 }
+_SPECTRA = "aliasing spectrum PHOTOGRAPH.jpg --operator subsample max average blur fourier --out spectrum"
 _MOST_SKIPPED = 200
 
 
@@ -43,15 +47,24 @@ def other_pictures(runs: Sequence[Run]) -> list[str]:
     return found
 
 
-def missing_section(runs: Sequence[Run]) -> Section | None:
-    """What is not on the page because no run measured it, with the command that would."""
+def _missing(runs: Sequence[Run]) -> Iterable[Block]:
+    """What is not on the page because no run measured it or kept it, with the command that would."""
     kinds = {run.kind for run in runs}
-    blocks: list[Block] = [
-        Command(f"There is no run in which {what}:", command)
-        for kind, (what, command) in _COMMANDS.items()
-        if kind not in kinds
-    ]
-    return Section("missing", "Not on this page", "", blocks) if blocks else None
+    rows = [(f"No run in which {what}", command) for kind, (what, command) in _COMMANDS.items() if kind not in kinds]
+    for run in runs:
+        if run.kind != "networks" or run.output is None:
+            continue
+        again = str(run.summary.get("command") or "aliasing jitter --models … --images … --out DIR")
+        if run.output.of_classes and not (run.folder / FOLDER / FILE).is_file():
+            rows.append((f"Photographs: {run.folder.name} holds no folder “{FOLDER}”", again))
+        if measures_in(run.summary, "shift") and not (run.folder / "records").is_dir():
+            rows.append((f"Jitter by shift: it follows from records, which are not in {run.folder.name}", again))
+    if not spectra_places(runs):
+        rows.append(("The spectra of a photograph before and after downsampling", _SPECTRA))
+    if rows:
+        cells = [[Cell(what), Cell(command, code=True)] for what, command in rows]
+        title = "What is not on this page, and the commands that make it"
+        yield Table(title, ["not here", "command"], cells, folded=title)
 
 
 def made_section(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Section:
@@ -60,7 +73,9 @@ def made_section(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Section:
     section.blocks.append(_networks(called))
     for run, names in called:
         section.blocks += _run(run, names)
-    section.blocks.append(_versions([run for run, _ in called]))
+    runs = [run for run, _ in called]
+    section.blocks.append(_versions(runs))
+    section.blocks += _missing(runs)
     return section
 
 
@@ -89,12 +104,10 @@ def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Table:
 
 
 def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
-    command = run.summary.get("command")
-    yield Command(f"{run.folder}:", str(command) if command else "(its summary does not name a command)")
+    command = Cell(str(run.summary.get("command") or "(its summary does not name a command)"), code=True)
     rows = [[Cell(key, code=True), Cell(_setting(value))] for key, value in run.settings.items()]
-    if rows:
-        title = f"Settings of {run.folder.name}"
-        yield Table(title, ["setting", "value"], rows, folded=title)
+    title = f"Command and settings of {run.folder.name}"
+    yield Table(title, ["setting", "value"], [[Cell("command"), command], *rows], folded=title)
     unmeasured = run.summary.get("unmeasured")
     if isinstance(unmeasured, dict) and unmeasured:
         rows = [[Cell(str(name)), Cell(str(reason))] for name, reason in unmeasured.items()]

@@ -25,7 +25,6 @@ from aliasing.report.blocks import (
     Cell,
     Chart,
     Charts,
-    Command,
     Section,
     Table,
     Text,
@@ -36,6 +35,7 @@ from aliasing.report.blocks import (
     number_cell,
 )
 from aliasing.report.runs import Run
+from aliasing.tables import decimals
 
 _COUNTS = {
     "images": "images",
@@ -46,6 +46,8 @@ _COUNTS = {
     "views_per_second": "views per second",
 }
 _MOST_TILES = 4
+_MOST_SENTENCES = 3
+_INTERVALS = "; 95 % intervals where you point, and in the table below"
 # The most networks whose jitter by shift is drawn; a leaderboard has more.
 _MOST_MAPS = 8
 
@@ -71,6 +73,7 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
         if key not in known and ends(value)[0] is not None
     }
     titles = {measure.name: measure.called for measure in measures} | others
+    section.blocks += _told_apart(run, measures, names)
     section.blocks += cautions(run, names)
     section.blocks += _tiles(models, measures, names)
     section.blocks.append(_table(models, titles, names))
@@ -90,6 +93,36 @@ def _lead(run: Run) -> str:
     protocol = PROTOCOLS.get(run.protocol)
     how = (inspect.getdoc(protocol) or "").split("\n")[0].replace("`", "") if protocol else ""
     return f"{shown}{f' ({source})' if source else ''}. {how}".strip()
+
+
+def _told_apart(run: Run, measures: Sequence[Measure], names: Mapping[str, str]) -> Iterable[Block]:
+    """What the paired differences say: which networks differ, and which cannot be told apart."""
+    by = next((m for m in sorted(measures, key=lambda m: not m.spoken) if m.sign), None)
+    rows = [
+        (row["first"], row["second"], row[by.name])
+        for row in run.summary.get("differences") or []
+        if by and {row.get("first"), row.get("second")} <= set(names) and ends(row.get(by.name))[1] is not None
+    ]
+    if by is None or not rows:
+        return
+    lower = [row for row in rows if row[2]["high"] < 0]
+    higher = [row for row in rows if row[2]["low"] > 0]
+    if len(rows) > _MOST_SENTENCES:
+        yield Text(
+            [
+                f"Of {len(rows)} paired differences, {by.called} is clearly lower in {len(lower)} and clearly higher in"
+                f" {len(higher)}; in the other {len(rows) - len(lower) - len(higher)} networks cannot be told apart."
+            ]
+        )
+        return
+    for row in rows:
+        first, second, difference = names[row[0]], names[row[1]], estimate_text(row[2], sign=True)
+        if row in lower or row in higher:
+            which = "lower" if row in lower else "higher"
+            text = f"{second} has a clearly {which} {by.called} than {first}: {difference}, paired."
+        else:
+            text = f"{second} and {first} cannot be told apart by {by.called}: the paired difference is {difference}."
+        yield Text([text])
 
 
 def cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
@@ -115,11 +148,14 @@ def _tiles(
         value, low, high = ends(model.get(spoken.name))
         if value is None:
             continue
-        text = spoken.spoken if low is None or high is None else f"{spoken.spoken} [{100 * low:.1f}, {100 * high:.1f}]"
+        digits = max(decimals(model[spoken.name]) - 2, 0)
+        text = spoken.spoken
+        if low is not None and high is not None:
+            text += f" [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
         changed, images = model.get("images_that_change"), model.get("images")
         if changed is not None and images:
             text += f"; on {changed} of {images} photographs"
-        tiles.append(Tile(_series(name, names), names[name], f"{100 * value:.1f} %", text))
+        tiles.append(Tile(_series(name, names), names[name], f"{100 * value:.{digits}f} %", text))
     if 0 < len(tiles) <= _MOST_TILES:
         yield Tiles(tiles)
 
@@ -162,8 +198,8 @@ def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     front.sort(key=lambda point: point[x.name]["value"])
     best = "; ".join(point["network"] for point in front)
     alternative = (
-        f"Scatter plot of {y.called} against {x.called} of {len(points)} networks. No other network is better in both"
-        f" than: {best}. The numbers are in the table above."
+        f"Scatter plot of {y.called} against {x.called} of {len(points)} networks. On the Pareto front of the"
+        f" estimates: {best}. The numbers, with intervals, are in the table above."
     )
     caption = (
         f"{y.called.capitalize()} against {x.called}, with 95 % intervals; the dashed line is the Pareto front of the"
@@ -208,10 +244,10 @@ def _interval_charts(
     yield Charts(shown)
 
 
-def estimate_text(estimate: Mapping[str, Any], digits: int = 4) -> str:
+def estimate_text(estimate: Mapping[str, Any], sign: bool = False) -> str:
     """An estimate in a sentence."""
-    cell = estimate_cell(estimate, digits)
-    return f"{cell.text} {cell.detail}".strip()
+    found = estimate_cell(estimate, sign)
+    return f"{found.text} {found.detail}".strip()
 
 
 def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) -> Iterable[Block]:
@@ -246,10 +282,6 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     if not measures or run.output is None:
         return
     if not (run.folder / "records").is_dir():
-        yield Command(
-            "Jitter by shift follows from the run's records, which are not in this folder.",
-            str(run.summary.get("command", "")),
-        )
         return
     protocol = PROTOCOLS.get(run.protocol)
     along_path = protocol is not None and protocol.is_path
@@ -271,6 +303,30 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     if rest > 0:
         yield Text([f"Jitter by shift is shown for the first {_MOST_MAPS} networks; {rest} more are in the records."])
     yield Charts(maps)
+    yield from _shift_tables(found, measures, names, unit if along_path else "")
+
+
+def _shift_tables(
+    found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str], unit: str
+) -> Iterable[Table]:
+    """The cells of the maps with their intervals, a table a network; ``unit`` is that of a path's positions."""
+    heads = [f"step, up to position ({unit})"] if unit else ["dy, dx (pixels)"]
+    for name, rows in found.items():
+        title = f"{names[name]}: jitter by {'step' if unit else 'shift'}, with 95 % intervals"
+        yield Table(
+            title,
+            [*heads, "pairs", *(measure.called for measure in measures)],
+            [
+                [
+                    Cell(f"{row['shift'][1]:g}" if unit else f"{row['shift'][0]:g}, {row['shift'][1]:g}", place),
+                    number_cell(row["pairs"]),
+                    *(estimate_cell(row[measure.name]) for measure in measures),
+                ]
+                for place, row in enumerate(rows)
+            ],
+            words=1,
+            folded=title,
+        )
 
 
 def _path_maps(
@@ -284,8 +340,8 @@ def _path_maps(
         ]
         most = max(cells, key=lambda cell: cell["value"])
         drawing = _heat_map(cells, most["value"], f"step, up to position ({unit})", "")
-        caption = f"{measure.called} by step: is one place on the path worse than another?"
-        said = f"{caption} The largest is {estimate_text(most)} of {most['y']}, up to position {most['x']:g}."
+        caption = f"{measure.called} by step along the path{_INTERVALS}"
+        said = f"{caption}. The largest estimate is {estimate_text(most)}: {most['y']}, up to position {most['x']:g}."
         yield Chart(drawing, caption, said)
 
 
@@ -297,9 +353,9 @@ def _grid_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Map
                 {"y": row["shift"][0], "x": row["shift"][1], "pairs": row["pairs"], **row[measure.name]} for row in rows
             ]
             drawing = _heat_map(cells, largest[measure], "dx (pixels, right)", "dy (pixels, down)")
-            caption = f"{names[name]}: {measure.called} by shift of the content"
+            caption = f"{names[name]}: {measure.called} by shift of the content{_INTERVALS}"
             most = max(cells, key=lambda cell: cell["value"])
-            said = f"{caption}. The largest is {estimate_text(most)}, at dy {most['y']:g}, dx {most['x']:g}."
+            said = f"{caption}. The largest estimate is {estimate_text(most)}, at dy {most['y']:g}, dx {most['x']:g}."
             yield Chart(drawing, caption, said)
 
 

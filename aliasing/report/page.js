@@ -65,6 +65,7 @@
     const [stage, image, where, truth] = names.map((name) => box.querySelector(name));
     const [select, slider, play] = ["select", "input", ".play"].map((name) => box.querySelector(name));
     const [rows, announce] = [".answers tbody", ".announce"].map((name) => box.querySelector(name));
+    const heads = [...box.querySelectorAll(".answers thead th")].map((head) => head.textContent);
     let photograph;
 
     const element = (name, text, className) => {
@@ -76,10 +77,11 @@
 
     const showView = (speak) => {
       const view = Number(slider.value);
-      const { picture, where: place } = photograph.views[view];
+      const { picture, called, where: moved } = photograph.views[view];
+      const place = `${called}: ${moved}`;
       image.src = picture;
-      image.alt = `${photograph.name}: view ${view + 1} of ${photograph.views.length}, ${place}`;
-      where.textContent = `View ${view + 1} of ${photograph.views.length}: ${place}`;
+      image.alt = `${photograph.name}, ${place}`;
+      where.textContent = place;
       const said = [];
       rows.replaceChildren(
         ...photograph.networks.map((network) => {
@@ -96,17 +98,18 @@
             element("td", network.confidence[view].toFixed(3), "numeric"),
             element("td", network.probability[view].toFixed(3), "numeric"),
           );
+          [...row.cells].slice(1).forEach((cell, column) => (cell.dataset.label = heads[column + 1]));
           said.push(`${network.name}: ${network.answer[view]}, ${network.confidence[view].toFixed(2)}`);
           return row;
         }),
       );
-      slider.setAttribute("aria-valuetext", `${view + 1} of ${photograph.views.length}, ${place}`);
+      slider.setAttribute("aria-valuetext", place);
       if (speak) announce.textContent = said.join("; ");
       // The chart's points that say something when pointed at are those of the first network, then of the next.
       const chart = charts[Number(select.value)];
       const places = [...chart.querySelectorAll("use:has(title)")].map((point) => Number(point.getAttribute("x")));
-      const moved = places.length ? places[view] - places[0] : 0;
-      chart.querySelector(".here").setAttribute("transform", `translate(${moved} 0)`);
+      const along = places.length ? places[view] - places[0] : 0;
+      chart.querySelector(".here").setAttribute("transform", `translate(${along} 0)`);
     };
 
     const showPhotograph = () => {
@@ -196,6 +199,11 @@
     showPhotograph();
   };
   document.querySelectorAll(".explorer").forEach(explore);
+
+  // A link into a folded part unfolds it.
+  const unfold = (hash) => document.getElementById(hash.slice(1))?.closest("details")?.setAttribute("open", "");
+  document.addEventListener("click", (event) => unfold(event.target.closest("a[href^='#']")?.hash ?? ""));
+  unfold(window.location.hash);
 
   // The section that is being read, in the list of sections.
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));

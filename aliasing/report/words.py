@@ -6,7 +6,7 @@ from importlib import resources
 
 from markupsafe import Markup, escape
 
-__all__ = ["Words", "glossary"]
+__all__ = ["Words", "breakable", "glossary"]
 
 
 def glossary() -> dict[str, str]:
@@ -16,8 +16,19 @@ def glossary() -> dict[str, str]:
     return {heading: " ".join(meaning.split()) for heading, _, meaning in entries}
 
 
+def breakable(text: str) -> Markup:
+    """A network's name, or another long word, that a narrow column breaks between its parts.
+
+    Examples
+    --------
+    >>> str(breakable("file:net.pth@module:nets:net"))
+    'file:<wbr>net.pth@<wbr>module:<wbr>nets:<wbr>net'
+    """
+    return Markup(re.sub(r"([:@/])(?=\w)", r"\1<wbr>", str(escape(text))))
+
+
 class Words:
-    """Links from words to their meanings; remembers which are used.
+    """Links from words to their meanings, each once a section; remembers which are used.
 
     Examples
     --------
@@ -32,6 +43,12 @@ class Words:
         self._meanings = glossary()
         self._of = {word.lower(): heading for heading in self._meanings for word in heading.split(", ")}
         self._seen: set[str] = set()
+        self._linked: set[str] = set()
+
+    def begin_section(self) -> str:
+        """Link each word anew; nothing, as the template writes it."""
+        self._linked = set()
+        return ""
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
@@ -39,30 +56,34 @@ class Words:
         return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)", re.IGNORECASE)
 
     def linked(self, text: str) -> Markup:
-        """A text in which each word, where it first stands, is a link to its meaning."""
-        return self._marked(text, '<a class="word" href="#{0}">{1}</a>')
+        """A text in which each word, where the section first has it, is a link to its meaning."""
+        return self._marked(text, '<a class="word" href="#{0}">{1}</a>', self._linked)
 
     def told(self, text: str) -> Markup:
         """A text in which each word carries its meaning, for where there can be no link."""
-        return self._marked(text, '<abbr title="{2}">{1}</abbr>')
+        return self._marked(text, '<abbr title="{2}">{1}</abbr>', set())
 
     @property
     def used(self) -> list[tuple[str, str, str]]:
         """The anchor, heading and meaning of every word so far, in the glossary's order."""
-        return [(_anchor(h), h, meaning.replace("*", "")) for h, meaning in self._meanings.items() if h in self._seen]
+        return [(_anchor(h), h, _without_markup(text)) for h, text in self._meanings.items() if h in self._seen]
 
-    def _marked(self, text: str, form: str) -> Markup:
-        parts, end, here = [Markup()], 0, set[str]()
+    def _marked(self, text: str, form: str, marked: set[str]) -> Markup:
+        parts, end = [Markup()], 0
         for match in self._pattern.finditer(text):
             heading = self._of[match[0].lower()]
-            if heading in here:
+            if heading in marked:
                 continue
-            here.add(heading)
-            meaning = self._meanings[heading].replace("*", "").replace("`", "")
+            marked.add(heading)
+            self._seen.add(heading)
+            meaning = _without_markup(self._meanings[heading])
             parts += [escape(text[end : match.start()]), Markup(form).format(_anchor(heading), match[0], meaning)]
             end = match.end()
-        self._seen |= here
         return Markup().join([*parts, escape(text[end:])])
+
+
+def _without_markup(meaning: str) -> str:
+    return meaning.replace("*", "").replace("`", "")
 
 
 def _anchor(heading: str) -> str:
