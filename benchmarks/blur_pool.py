@@ -1,12 +1,15 @@
 """Blur-pooling beside its peers: time of ours ÷ time of theirs.
 
-    python benchmarks/blur_pool.py
+    python benchmarks/blur_pool.py [--axes 1 | 3]
 
 Forward, and forward and backward, on feature maps of a ResNet, in both memory layouts, all in one run. The peers that
 compute the same output (reflect padding) are antialiased-cnns and timm; kornia pads with zeros. A plain copy of the
 input is the lower bound for moving that much memory. In each cell the contenders take turns of several consecutive
 calls, and each number is the median of one contender. With the default allocator a padded copy also costs fresh pages,
 as it does in any program; ``--keep-memory`` removes that cost (`aliasing.memory`).
+
+``--axes 1`` and ``--axes 3`` are sounds and volumes, for which there is no peer: there the contender is the obvious
+way, a padded copy and a depthwise convolution, which computes the same.
 """
 
 import argparse
@@ -20,14 +23,20 @@ from statistics import median
 import antialiased_cnns
 import kornia
 import torch
+import torch.nn.functional as F
 from tabulate import tabulate
 from timm.layers import BlurPool2d as TimmBlurPool2d
 from torch import Tensor
 
-from aliasing.layers import BlurPool2d
+from aliasing.layers import BlurPool1d, BlurPool2d, BlurPool3d
 from aliasing.memory import keep_freed_memory
 
 SHAPES = ((8, 64, 112, 112), (8, 256, 56, 56), (8, 512, 28, 28))
+# Maps of networks for raw sound, electrocardiograms and wave forms; of networks for clips and medical volumes.
+OTHER_SHAPES = {
+    1: ((1, 32, 48000), (8, 64, 16000), (16, 128, 1000), (4, 512, 500), (32, 256, 250)),
+    3: ((1, 64, 16, 56, 56), (2, 128, 8, 28, 28), (4, 256, 4, 14, 14), (1, 32, 64, 64, 64), (1, 32, 20, 128, 128)),
+}
 
 
 def milliseconds(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
@@ -82,9 +91,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each cell (default 1)")
     parser.add_argument("--keep-memory", action="store_true", help="keep freed memory, as `aliasing jitter` does")
+    parser.add_argument(
+        "--axes", type=int, choices=(1, 2, 3), default=2, help="sounds, pictures or volumes (default 2)"
+    )
     arguments = parser.parse_args()
     if arguments.keep_memory:
         keep_freed_memory()
+    if arguments.axes != 2:
+        beside_the_obvious_way(arguments.axes, arguments.seconds)
+        return
     rows, same, zero, null = [], [], [], []
     for shape in SHAPES:
         for layout in (torch.contiguous_format, torch.channels_last):
@@ -121,6 +136,31 @@ def main() -> None:
     print(
         f"kornia ÷ kornia, the error of all this: geometric mean {geometric_mean(null):.3f}, worst cell {max(null):.2f}"
     )
+
+
+def beside_the_obvious_way(axes: int, seconds: float) -> None:
+    """Print the table for sounds or volumes."""
+    rows, ratios = [], []
+    ours = (BlurPool1d, BlurPool3d)[axes == 3](2, "binomial4")
+    for shape in OTHER_SHAPES[axes]:
+        x = torch.randn(shape)
+        for name, how in (("forward", forward), ("forward + backward", forward_backward)):
+            times = milliseconds({"ours": how(ours, x), "obvious": how(obvious_way(axes, shape[1]), x)}, seconds)
+            ratios.append(times["ours"] / times["obvious"])
+            numbers = (*times.values(), ratios[-1])
+            rows.append(["×".join(map(str, shape)), name, *(f"{number:.2f}" for number in numbers)])
+    print(
+        tabulate(rows, ["shape", "", "ours, ms", "padded copy, ms", "ratio"], tablefmt="github", disable_numparse=True)
+    )
+    print(f"\n{cpu()}\ngeometric mean {geometric_mean(ratios):.3f}, worst cell {max(ratios):.2f}")
+
+
+def obvious_way(axes: int, channels: int) -> Callable[[Tensor], Tensor]:
+    """Pad a copy by reflection, and convolve every channel."""
+    row = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
+    kernel = row if axes == 1 else torch.einsum("i,j,k->ijk", row, row, row)
+    weight, convolution = kernel.expand(channels, 1, *kernel.shape), F.conv1d if axes == 1 else F.conv3d
+    return lambda x: convolution(F.pad(x, (1, 2) * axes, "reflect"), weight, stride=2, groups=channels)
 
 
 def geometric_mean(ratios: list[float]) -> float:

@@ -138,6 +138,33 @@ def test_the_unpadded_blur_is_the_definition(size, stride, taps, way, channels_l
         torch.testing.assert_close(one.grad, two.grad, atol=1e-13, rtol=0)
 
 
+@given(st.data(), st.sampled_from([1, 3]), TAPS, st.sampled_from(["reflect", "replicate", "circular"]))
+def test_the_unpadded_blur_of_sounds_and_volumes_is_the_definition(data, dims, taps, padding):
+    """With its gradient, and the gradient's."""
+    sizes = data.draw(st.tuples(*[st.integers(4, 9)] * dims))
+    stride = data.draw(st.tuples(*[st.integers(1, 3)] * dims))
+    rows = [torch.from_numpy(made_for(taps, step)) for step in stride]
+    assume(all(len(row) // 2 < size for row, size in zip(rows, sizes, strict=True)))
+    x = torch.randn(2, 3, *sizes, dtype=torch.float64)
+    one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unpadded, "SMALLEST_SOUNDS", 0)
+        ours = downsample.blur_pool(one, stride, taps, padding, dims=dims)
+        (gradient,) = torch.autograd.grad((ours**2).sum(), one, create_graph=True)
+        (second,) = torch.autograd.grad((gradient**2).sum(), one)
+    beyond = [side for row in reversed(rows) for side in ((len(row) - 1) // 2, len(row) // 2)]
+    kernel = rows[0] if dims == 1 else torch.einsum("i,j,k->ijk", *rows)
+    convolution = F.conv1d if dims == 1 else F.conv3d
+    weight = kernel.expand(3, 1, *kernel.shape)
+    definition = convolution(F.pad(two, beyond, padding), weight, stride=stride, groups=3)
+    (expected,) = torch.autograd.grad((definition**2).sum(), two, create_graph=True)
+    (expected_second,) = torch.autograd.grad((expected**2).sum(), two)
+    # Sums of up to 13³ products of order 1 and again of such sums, in another order.
+    torch.testing.assert_close(ours, definition, atol=1e-13, rtol=1e-13)
+    torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(second, expected_second, atol=1e-11, rtol=1e-11)
+
+
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 @pytest.mark.parametrize("size", [(12, 9), (2, 2), (40, 300)])

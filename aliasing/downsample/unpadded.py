@@ -1,4 +1,4 @@
-r"""Blur-pooling images without a padded copy, which costs as much as the blur itself.
+r"""Blur-pooling without a padded copy, which costs as much as the blur itself, in one, two and three axes.
 
 Along each axis the blur is a matrix, :math:`Y = A_y X A_x^T`. The fastest way depends on the image's memory format.
 
@@ -13,10 +13,14 @@ there,
 
 each border row and column adds a product of a line with a small matrix to the convolution of the whole.
 
+*Sounds* take the convolution and the taps beyond the border; *volumes* are summed plane by plane, tap by tap, and then
+blurred as images.
+
 The gradient is the transpose, term by term. Both ways are tested against the definition, pad and convolve. They differ
 from it only for NaN and infinity, which reach the whole row or its border, because 0 · NaN is NaN.
 """
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, cast
 
@@ -31,6 +35,9 @@ Row: TypeAlias = tuple[float, ...]
 
 # Beyond this size the matrices, size² / stride, need more memory than the padded copy.
 LARGEST = 1024
+
+# A batch of sounds with fewer samples is padded in less time than it takes to look for a better way.
+SMALLEST_SOUNDS = 1 << 17
 
 # Contiguous images wider than this take the convolution too: the operations of a matrix product per pixel grow with the
 # width.
@@ -50,24 +57,32 @@ class Axis(NamedTuple):
 
 
 def pays(x: Tensor) -> bool:
-    """Whether a batch of images, N×C×H×W, is blurred faster here than by padding and convolving."""
-    return x.device.type == "cpu" and max(x.shape[2:]) <= LARGEST
+    """Whether a batch of sounds, images or volumes is blurred faster here than by padding and convolving."""
+    if x.device.type != "cpu":
+        return False
+    if x.ndim == 4:
+        return max(x.shape[2:]) <= LARGEST
+    # Sums in half precision would be rounded after every tap, unlike a convolution.
+    exact = x.dtype in (torch.float32, torch.float64)
+    if x.ndim == 3:
+        return exact and x.numel() >= SMALLEST_SOUNDS
+    return exact and x.is_contiguous() and max(x.shape[2:]) <= LARGEST
 
 
 def blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
     """Blur-pool a batch of images, N×C×H×W, along rows (the H axis) and columns."""
     if not (x.requires_grad and torch.is_grad_enabled()) and not _by_axis(x, rows, columns):
         return _blur_by_convolution(x, rows, columns)  # torch can differentiate its operations
-    y: Tensor = _Blur.apply(x, rows, columns, False)
+    y: Tensor = _Linear.apply(x, _IMAGE, (rows, columns), False)
     return y
 
 
-class _Blur(torch.autograd.Function):
-    """The blur or its transpose: each is the gradient of the other."""
+class _Linear(torch.autograd.Function):
+    """A linear map or its transpose, of a pair of functions of a tensor and axes: each is the gradient of the other."""
 
     @staticmethod
-    def forward(x: Tensor, rows: Axis, columns: Axis, transposed: bool) -> Tensor:
-        return (_transpose if transposed else _blur)(x, rows, columns)
+    def forward(x: Tensor, pair: "_Pair", axes: tuple[Axis, ...], transposed: bool) -> Tensor:
+        return pair[transposed](x, *axes)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -75,17 +90,60 @@ class _Blur(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        rows, columns, transposed = ctx.given
-        return _Blur.apply(gradient, rows, columns, not transposed), None, None, None
+        pair, axes, transposed = ctx.given
+        return _Linear.apply(gradient, pair, axes, not transposed), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Any:
-        return _Blur.apply(tangent, *ctx.given)
+        return _Linear.apply(tangent, *ctx.given)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *given: Any) -> tuple[Tensor, int]:
         batches = x.movedim(cast(int, in_dims[0]), 0)
-        return _Blur.apply(batches.flatten(0, 1), *given).unflatten(0, batches.shape[:2]), 0
+        return _Linear.apply(batches.flatten(0, 1), *given).unflatten(0, batches.shape[:2]), 0
+
+
+def blur_line(x: Tensor, axis: Axis) -> Tensor:
+    """Blur-pool a batch of sounds, N×C×L."""
+    return cast(Tensor, _Linear.apply(x, _LINE, (axis,), False))
+
+
+def blur_volume(x: Tensor, planes: Axis, rows: Axis, columns: Axis) -> Tensor:
+    """Blur-pool a batch of volumes, N×C×D×H×W, along planes (the D axis), rows and columns."""
+    images = x
+    if len(planes.taps) > 1 or planes.stride > 1:
+        summed: Tensor = _Linear.apply(x.flatten(3), _PLANES, (planes,), False)
+        images = summed.unflatten(3, x.shape[3:])
+    return blur(images.flatten(1, 2), rows, columns).unflatten(1, images.shape[1:3])
+
+
+def _blur_line(x: Tensor, axis: Axis) -> Tensor:
+    taps, before = _zero_padded(axis)
+    weight = torch.tensor(taps, dtype=x.dtype).expand(x.shape[1], 1, -1)
+    y = F.conv1d(x, weight, None, axis.stride, before, 1, x.shape[1])
+    for output, pixel, weight_there in _beyond(axis):
+        y.select(-1, output).add_(x.select(-1, pixel), alpha=weight_there)
+    return y
+
+
+def _transpose_line(gradient: Tensor, axis: Axis) -> Tensor:
+    taps, before = _zero_padded(axis)
+    weight = torch.tensor(taps, dtype=gradient.dtype).expand(gradient.shape[1], 1, -1)
+    channels = gradient.shape[1]
+    x = F.conv_transpose1d(gradient, weight, None, axis.stride, before, _unread(axis, taps, before), channels)
+    for output, pixel, weight_there in _beyond(axis):
+        x.select(-1, pixel).add_(gradient.select(-1, output), alpha=weight_there)
+    return x
+
+
+def _blur_planes(x: Tensor, planes: Axis) -> Tensor:
+    unit = _terms(planes)[0].weight
+    return _sum_rows(x, planes, unit, unit)
+
+
+def _transpose_planes(gradient: Tensor, planes: Axis) -> Tensor:
+    unit = _terms(planes)[0].weight
+    return _spread_rows(gradient.contiguous(), planes, unit, unit)
 
 
 def _blur(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
@@ -104,10 +162,16 @@ def _by_axis(image: Tensor, rows: Axis, columns: Axis) -> bool:
 
 
 def _blur_by_axis(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
+    unit = _terms(rows)[0].weight  # rows are summed in this unit; the matrix multiplies it back
+    sums = _sum_rows(x, rows, unit)
+    return _product(sums, torch.from_numpy(_scaled_matrix(columns, unit, x.dtype == torch.float64)))
+
+
+def _sum_rows(x: Tensor, rows: Axis, unit: float, factor: float = 1.0) -> Tensor:
+    """The blur along rows, tap by tap, times ``factor`` / ``unit``."""
     first, *others = _terms(rows)
-    unit = first.weight  # rows are summed in this unit; the matrix multiplies it back
     pair = bool(others) and others[0].outputs == first.outputs  # two taps of all outputs are added in one pass
-    sums = x.new_empty(*x.shape[:2], _outputs(rows), columns.size)
+    sums = x.new_empty(*x.shape[:2], _outputs(rows), x.shape[-1])
     for some in _some_images(sums):
         images, sums_of_rows = x[some], sums[some]
         if pair:
@@ -117,16 +181,23 @@ def _blur_by_axis(x: Tensor, rows: Axis, columns: Axis) -> Tensor:
             sums_of_rows.copy_(images[:, :, first.pixels])
         for term in others[pair:]:
             sums_of_rows[:, :, term.outputs].add_(images[:, :, term.pixels], alpha=term.weight / unit)
-    return _product(sums, torch.from_numpy(_scaled_matrix(columns, unit, x.dtype == torch.float64)))
+        if factor != 1:
+            sums_of_rows.mul_(factor)
+    return sums
 
 
 def _transpose_by_axis(gradient: Tensor, rows: Axis, columns: Axis) -> Tensor:
-    terms = _terms(rows)
-    unit = terms[0].weight
+    unit = _terms(rows)[0].weight
     matrix = torch.from_numpy(_scaled_matrix(columns, unit, gradient.dtype == torch.float64))
+    return _spread_rows(_product(gradient, matrix.T), rows, unit)
+
+
+def _spread_rows(sums: Tensor, rows: Axis, unit: float, factor: float = 1.0) -> Tensor:
+    """The transpose of `_sum_rows`."""
+    terms = _terms(rows)
     every_pixel = sum(term.first_of_phase for term in terms) == rows.stride
-    x = (gradient.new_empty if every_pixel else gradient.new_zeros)(*gradient.shape[:2], rows.size, columns.size)
-    sums = _product(gradient, matrix.T)
+    x = (sums.new_empty if every_pixel else sums.new_zeros)(*sums.shape[:2], rows.size, sums.shape[-1])
+    unit = unit / factor
     for some in _some_images(sums):
         images, sums_of_rows = x[some], sums[some]
         for term in terms:
@@ -214,10 +285,7 @@ class _Plan(NamedTuple):
 def _plan(rows: Axis, columns: Axis, double: bool) -> _Plan:
     dtype = np.float64 if double else np.float32
     (taps_y, before_y), (taps_x, before_x) = _zero_padded(rows), _zero_padded(columns)
-    unread = tuple(
-        axis.size + 2 * before - len(taps) - (_outputs(axis) - 1) * axis.stride
-        for axis, taps, before in ((rows, taps_y, before_y), (columns, taps_x, before_x))
-    )
+    unread = _unread(rows, taps_y, before_y), _unread(columns, taps_x, before_x)
     borders = []
     for place, axis, matrix in ((-2, rows, _matrix(columns)), (-1, columns, _matrix(rows, zero=True))):
         by_output: dict[int, list[tuple[int, float]]] = {}
@@ -226,11 +294,16 @@ def _plan(rows: Axis, columns: Axis, double: bool) -> _Plan:
         if by_output:
             borders.append(_Border(place, by_output, matrix.astype(dtype)))
     kernel = np.outer(taps_y, taps_x).astype(dtype)
-    return _Plan(kernel, (before_y, before_x), (unread[0], unread[1]), borders)
+    return _Plan(kernel, (before_y, before_x), unread, borders)
 
 
 def _outputs(axis: Axis) -> int:
     return -(-axis.size // axis.stride)
+
+
+def _unread(axis: Axis, taps: Row, before: int) -> int:
+    """The pixels at the end that no output of the convolution reads."""
+    return axis.size + 2 * before - len(taps) - (_outputs(axis) - 1) * axis.stride
 
 
 def _zero_padded(axis: Axis) -> tuple[Row, int]:
@@ -244,9 +317,13 @@ def _zero_padded(axis: Axis) -> tuple[Row, int]:
 
 def _entries(axis: Axis) -> list[tuple[int, int, float, bool]]:
     """(output, pixel, weight, whether it is beyond the border) for every tap of every output."""
+    return _entries_of(axis, range(_outputs(axis)))
+
+
+def _entries_of(axis: Axis, outputs: Iterable[int]) -> list[tuple[int, int, float, bool]]:
     last = axis.size - 1
     entries = []
-    for output in range(_outputs(axis)):
+    for output in outputs:
         for tap, weight in enumerate(axis.taps):
             place = output * axis.stride + tap - (len(axis.taps) - 1) // 2
             pixel = {
@@ -287,7 +364,10 @@ def _terms(axis: Axis) -> list[_Term]:
 def _beyond(axis: Axis) -> tuple[tuple[int, int, float], ...]:
     """B: (output, pixel, weight) of the taps beyond the border, summed per pixel."""
     weights: dict[tuple[int, int], float] = {}
-    for output, pixel, weight, beyond in _entries(axis):
+    # A sound has many outputs, and only those whose taps reach over an end of it have such taps.
+    many, reach = _outputs(axis), len(axis.taps) // axis.stride + 1
+    at_ends = sorted({*range(min(reach, many)), *range(max(many - reach, 0), many)})
+    for output, pixel, weight, beyond in _entries_of(axis, at_ends):
         if beyond and weight:
             weights[output, pixel] = weights.get((output, pixel), 0.0) + weight
     return tuple((output, pixel, weight) for (output, pixel), weight in weights.items())
@@ -306,3 +386,9 @@ def _matrix(axis: Axis, *, zero: bool = False) -> NDArray[np.float64]:
         if not (zero and beyond):
             matrix[output, pixel] += weight
     return matrix
+
+
+_Pair: TypeAlias = tuple[Callable[..., Tensor], Callable[..., Tensor]]
+_IMAGE: _Pair = (_blur, _transpose)
+_LINE: _Pair = (_blur_line, _transpose_line)
+_PLANES: _Pair = (_blur_planes, _transpose_planes)
