@@ -38,6 +38,8 @@ QUICK = (
     *("timm:convnext_atto", "timm:nextvit_small", "timm:resnet26d", "timm:vit_tiny_patch16_224"),
 )
 
+_OTHERS = "segmentation,\ndetection, features"  # what is neither torchvision's nor timm's classification
+
 
 def names() -> Iterator[str]:
     """Every classification network of torchvision, then of timm."""
@@ -163,11 +165,15 @@ def draw(summary: dict[str, Any]) -> Figure:
             total = found["that downsample by more than a patch embedding"]
             left.barh(position, whole / total, color=COLOURS[0])
             left.text(0.01, position, f"{whole} of {total} networks", va="center", color="white")
-        left.set(yticks=range(len(libraries)), yticklabels=libraries, xlim=(0, 1), xlabel="share of the networks")
-        left.set_title("every site treated, shapes and keys kept")
-        kinds = sum((Counter(summary[name]["kinds"]) for name in libraries), Counter()).most_common()
-        right.barh([kind for kind, _ in kinds][::-1], [count for _, count in kinds][::-1], color=COLOURS[2])
-        right.set(xscale="log", xlabel="sites", title="what subsamples")
+        labels = [_OTHERS if name == "others" else name for name in libraries]
+        left.set(yticks=range(len(libraries)), yticklabels=labels, xlim=(0, 1), xlabel="share of the networks")
+        left.set_title("networks with every site treated,\noutput shapes and keys kept", fontsize=10)
+        kinds = sum((Counter(summary[name]["kinds"]) for name in libraries), Counter()).most_common()[::-1]
+        bars = right.barh([kind for kind, _ in kinds], [count for _, count in kinds], color=COLOURS[2])
+        right.bar_label(bars, [f"{count:,}" for _, count in kinds], padding=3, fontsize=8.5)
+        right.margins(x=0.12)
+        right.set(xscale="log", xlabel="sites of all these networks")
+        right.set_title("what subsamples", fontsize=10)
         return figure
 
 

@@ -60,7 +60,7 @@ def run(run: Run) -> dict[str, Any]:
         if len(slopes) == 1:
             whole = prepare(image.pixels, max(STRIDES))
             results = [compare(whole, name, max(STRIDES)) for name in SEED_001]
-            save(plots.spectrum(Spectra.of(whole, results, max(STRIDES))), run.out / "seed001.png")
+            save(plots.spectrum(Spectra.of(whole, results, max(STRIDES), entry.name)), run.out / "seed001.png")
     operators: dict[str, Any] = {
         f"stride {stride}": {
             name: {
@@ -111,7 +111,7 @@ def draw(profiles: NDArray[np.float64], slopes: list[float], operators: dict[str
         _spectra(panels[0], profiles, slopes)
         panels[1].hist([-slope for slope in slopes], bins=18, color=COLOURS[4])
         panels[1].axvline(2, color="black", linestyle=":")
-        panels[1].set_title("dotted: 2 (Field 1987)", fontsize=9.5)
+        panels[1].set_title("power-law fits\ndotted: 2 (Field 1987)", fontsize=9.5)
         panels[1].set(xlabel="exponent α", ylabel="photographs")
         _operators(panels[2], operators)
         figure.suptitle(f"What subsampling folds of {data['images']} photographs, 95 % intervals")
@@ -133,14 +133,16 @@ def _spectra(axes: Axes, profiles: NDArray[np.float64], slopes: list[float]) -> 
             height,
             f"stride {stride}\nfolds",
             transform=axes.get_xaxis_transform(),
-            fontsize=8,
+            fontsize=7,
             color="0.35",
             va="top",
         )
     axes.set(xlabel="frequency, cycles per pixel", ylabel="power ÷ variance", xlim=(frequency[1], 0.5))
     axes.set_xticks([0.02, 0.05, 0.125, 0.25, 0.5], ["0.02", "0.05", "0.125", "0.25", "0.5"], fontsize=8.5)
     axes.xaxis.minorticks_off()
-    axes.legend(loc="lower left", fontsize=8.5, frameon=True, framealpha=1, edgecolor="none")
+    axes.set_ylim(bottom=axes.get_ylim()[0] / 20)  # room for the legend below the curves
+    axes.set_title("power spectra", fontsize=9.5)
+    axes.legend(loc="lower left", fontsize=8)
 
 
 def _operators(axes: Axes, operators: dict[str, Any]) -> None:
@@ -150,7 +152,7 @@ def _operators(axes: Axes, operators: dict[str, Any]) -> None:
         for name, colour in zip(OPERATORS, COLOURS, strict=False):
             kept, alias = rows[name]["baseband_kept"], rows[name]["alias_fraction"]
             if name == "fourier":
-                continue  # nothing folds: it has no place on a logarithmic axis
+                continue  # nothing folds: it has no place on a logarithmic axis, as the legend says
             lowest = min(lowest, alias.value)
             axes.errorbar(
                 kept.value,
@@ -168,7 +170,10 @@ def _operators(axes: Axes, operators: dict[str, Any]) -> None:
     axes.axvline(1, color="0.8", linewidth=1)
     axes.set(xlabel="baseband energy kept", ylabel="aliased share of the samples' energy")
     axes.grid(alpha=0.3, which="major")
-    axes.legend(fontsize=8.5, loc="center left", bbox_to_anchor=(1.0, 0.5), title="● stride 2   ■ stride 4")
+    axes.set_title("each operator at strides 2 and 4", fontsize=9.5)
+    said = "● stride 2   ■ stride 4\nnot drawn: the ideal low-pass,\nwhich folds nothing"
+    look: Any = {"fontsize": 8.5, "title_fontsize": 8.5, "alignment": "left"}
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title=said, **look)
 
 
 def _centre(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -53,7 +53,8 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
             for site, stride in zip(sites, strides, strict=True)
         ]
         panels[0][0].set_yticks(range(len(sites)), labels)
-        legend_below(figure, *panels[0][0].get_legend_handles_labels(), size=8.5)
+        handles, names = panels[0][0].get_legend_handles_labels()
+        legend_below(figure, handles, names, size=8.5)
         whole = summary["variants"][AS_IT_IS]
         images = whole["images"]
         figure.suptitle(

@@ -112,7 +112,7 @@ def response(taps: str | ArrayLike | Sequence[str] | Mapping[str, str | ArrayLik
             if stride > 1:
                 share = filters.stopband_share(found, stride) / (1 - 1 / stride)
                 label += f": {100 * share:.2g} % of what is above folds"
-            look = {"color": colour_of(number), "linestyle": line_of(number), "label": label}
+            look: Any = {"color": colour_of(number), "linestyle": line_of(number), "label": label}
             axes.plot(frequency, abs(filters.response(found, frequency)), **look)
         axes.axvspan(nyquist, 0.5, color="0.5", alpha=0.12, linewidth=0)
         axes.axvline(nyquist, color="0.5", linestyle=":", label=f"new Nyquist frequency, {nyquist:g}")
