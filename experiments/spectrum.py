@@ -142,7 +142,7 @@ def _spectra(axes: Axes, profiles: NDArray[np.float64], slopes: list[float]) -> 
     axes.xaxis.minorticks_off()
     axes.set_ylim(bottom=axes.get_ylim()[0] / 20)  # room for the legend below the curves
     axes.set_title("power spectra", fontsize=9.5)
-    axes.legend(loc="lower left", fontsize=8)
+    axes.legend(loc="lower left", fontsize=8, frameon=True, framealpha=1, edgecolor="none")
 
 
 def _operators(axes: Axes, operators: dict[str, Any]) -> None:
