@@ -21,15 +21,6 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Command:
-    """What is missing, and the command that would make it."""
-
-    kind: ClassVar[str] = "command"
-    why: str
-    command: str
-
-
-@dataclass(frozen=True)
 class Cell:
     """A cell of a table: its text, its sort key, and the smaller text beside it."""
 
@@ -171,7 +162,7 @@ class Figure:
     caption: str
 
 
-Block: TypeAlias = Text | Command | Table | Charts | Tiles | Explorer | Pairs | Looks | Figure
+Block: TypeAlias = Text | Table | Charts | Tiles | Explorer | Pairs | Looks | Figure
 
 
 @dataclass
