@@ -49,6 +49,8 @@ def convert(name: str, anti_aliasing: str, images: str) -> tuple[Classifier, str
             f"Converted ({anti_aliasing}) and not trained; it has no batch-norm statistics to re-estimate.",
         )
     done = f"batch-norm statistics re-estimated on {counted(count, 'photograph')}"
+    if images == "sample":
+        done += " (few: --recalibrate takes more)"
     return recalibrated, f"Converted ({anti_aliasing}), {done}, not trained."
 
 

@@ -377,7 +377,7 @@ class _Card:
             self.answer = ui.label("…").classes("answer").props("aria-live=polite")
             self.count = ui.label().classes("count")
             for _ in range(CLASSES):
-                with ui.element().classes("row"):
+                with ui.element().classes("odds"):
                     name, value = ui.label().classes("class"), ui.label().classes("value")
                     bar = ui.linear_progress(0, show_value=False).props("instant-feedback")
                 self.rows.append((name, value, bar))
