@@ -155,6 +155,7 @@ def read_summary(out: Path) -> dict[str, Any]:
 NEEDS = {
     "mlp_vs_cnn": "fashion-mnist-sample",
     **dict.fromkeys(("cifar_cnn", "augmentation", "antialias_training"), "cifar10"),
+    "digits": "spoken-digits",
     **dict.fromkeys(("cure", "depth", "depth_lie", "shift_guarantees"), "cifar10-resnets"),
 }
 

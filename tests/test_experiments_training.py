@@ -28,6 +28,7 @@ PICTURES = {
     "cifar_cnn": {"figure.png", "layers.png", "filters.png", "kernels.png"},
     "augmentation": {"figure.png"},
     "antialias_training": {"figure.png"},
+    "digits": {"figure.png"},
 }
 
 
@@ -151,6 +152,16 @@ def test_every_variant_is_trained_and_fine_tuned(summary: Callable[[str], dict[s
     first, second = (variants[f"{name}, fine-tuned"]["accuracy"]["mean"]["value"] for name in ("blur", "plain"))
     assert minus == pytest.approx(first - second)
     assert len({weights["sha256"] for weights in found["weights"].values()}) == 8
+
+
+def test_every_operator_is_trained_on_sounds(summary: Callable[[str], dict[str, Any]]) -> None:
+    found = summary("digits")
+    assert list(found["numbers"]) == ["plain", "blur-pool", "FLC", "APS"]
+    plain, ours = found["numbers"]["plain"], found["numbers"]["blur-pool"]
+    assert plain["mac_minus_plain"] is None
+    difference = ours["mac"]["value"] - plain["mac"]["value"]
+    assert ours["mac_minus_plain"]["value"] == pytest.approx(difference)
+    assert len({weights["sha256"] for weights in found["weights"].values()}) == 4
 
 
 def test_what_is_trained_is_not_trained_again(tmp_path: Path, quick: Callable[[str], dict[str, Any]]) -> None:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="PATH", help="labelled images to train on")
     parser.add_argument("--train-sample", type=int, metavar="N", help="train on N of them, drawn at random")
     shared.add_images(parser)
-    shared.add_protocol(parser, default="pad or crop, by the images' size")
+    shared.add_protocol(parser, default=None)
     parser.add_argument(
         "--candidates",
         nargs="+",
@@ -54,11 +54,10 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.out is None and not arguments.dry_run:
         raise UsageError("a cure is kept in a folder, in which it resumes if interrupted: give --out DIR, or --dry-run")
-    protocol = None if " " in arguments.protocol else arguments.protocol
     (model,) = map(load_model, shared.named([arguments.model], arguments.labels))
     given: dict[str, Any] = {
         "recipe": shared.recipe_of(arguments),
-        "protocol": protocol,
+        "protocol": arguments.protocol,
         "candidates": arguments.candidates,
         "train_sample": arguments.train_sample,
         "seed": arguments.seed,

@@ -73,13 +73,14 @@ def add_models(parser: argparse.ArgumentParser, default: Sequence[str], more: st
 
 def add_protocol(
     parser: argparse.ArgumentParser,
-    default: str = "crop",
+    default: str | None = "crop",
     use: str = "how an image becomes views",
     option: str = "--protocol",
 ) -> None:
-    """Which views of an image are compared."""
+    """Which views of an image are compared; without a default, those that suit the images' size."""
+    said = default or "pad or crop, by the size of the images"
     parser.add_argument(
-        option, default=default, metavar="NAME[:KEY=VALUE,…]", help=f"{use}: {', '.join(PROTOCOLS)} (default {default})"
+        option, default=default, metavar="NAME[:KEY=VALUE,…]", help=f"{use}: {', '.join(PROTOCOLS)} (default {said})"
     )
 
 

@@ -381,7 +381,7 @@ def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -
                 unpadded.Axis(tuple(row.tolist()), step, padding, size)
                 for row, step, size in zip(blur.filters, blur.steps, x.shape[2:], strict=True)
             ]
-            return (unpadded.blur_line, unpadded.blur, unpadded.blur_volume)[dims - 1](x, *axes)  # type: ignore[operator]
+            return (unpadded.blur_line, unpadded.blur, unpadded.blur_volume)[dims - 1](x, *axes)
         beyond = [side for row in reversed(blur.filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
         x = F.pad(x, beyond, PADDINGS[padding])
     kernel = torch.as_tensor(blur.kernel, dtype=x.dtype, device=x.device)

@@ -113,8 +113,9 @@ def blur_volume(x: Tensor, planes: Axis, rows: Axis, columns: Axis) -> Tensor:
     images = x
     if len(planes.taps) > 1 or planes.stride > 1:
         summed: Tensor = _Linear.apply(x.flatten(3), _PLANES, (planes,), False)
-        images = summed.unflatten(3, x.shape[3:])
-    return blur(images.flatten(1, 2), rows, columns).unflatten(1, images.shape[1:3])
+        images = summed.reshape(*summed.shape[:3], *x.shape[3:])
+    blurred = blur(images.flatten(1, 2), rows, columns)
+    return blurred.reshape(*images.shape[:3], *blurred.shape[2:])
 
 
 def _blur_line(x: Tensor, axis: Axis) -> Tensor:
