@@ -151,6 +151,12 @@ def test_the_command_on_real_speech(spoken_digits: Path, tmp_path: Path, capsys:
 
     again = al.open(out)
     assert again.summary()["operators"] == summary["operators"]
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "mean of 3 sounds" in page
+    assert "the part of it that has folded" in page
+    assert page.count("data:image/webp") == 1
+    assert "The networks: the hash" not in page  # there are none
     for figure in (again.plot(), al.compare_operators(files[0], 2).plot()):
         assert complaints(figure) == []
         plt.close(figure)

@@ -1,10 +1,12 @@
 """The sections on the inside of networks: depth profiles, attribution to sites, and feature maps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+from aliasing.downsample import sound_spectra
 from aliasing.errors import InputError
+from aliasing.jitter.examples import SPECTRA
 from aliasing.outputs import measures_in
 from aliasing.plots.attribution import WAYS, differences, treatment
 from aliasing.plots.depth import PANELS
@@ -207,21 +209,27 @@ def features_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     section.blocks.append(
         Table(str(summary.get("measure", "")), ["layer", "change of the averages per step"], rows, words=1)
     )
-    for file, caption in (
-        ("figure.png", "The maps of one channel while the photograph moves, and their global averages."),
-        ("layers.png", "The output of every convolution."),
-        ("filters.png", "The output of every filter of one layer."),
-    ):
-        if (run.folder / file).is_file():
-            try:
-                section.blocks.append(Figure(embed(run.folder, file, _WIDEST_FIGURE), caption))
-            except InputError as error:
-                section.blocks.append(Text([str(error)], "note"))
+    captions = {
+        "figure.png": "The maps of one channel while the photograph moves, and their global averages.",
+        "layers.png": "The output of every convolution.",
+        "filters.png": "The output of every filter of one layer.",
+    }
+    section.blocks += _figures(run, captions)
     return section
 
 
+def _figures(run: Run, captions: Mapping[str, str]) -> Iterator[Block]:
+    """The figures that a command left in its folder, or why one cannot be shown."""
+    for file, caption in captions.items():
+        if (run.folder / file).is_file():
+            try:
+                yield Figure(embed(run.folder, file, _WIDEST_FIGURE), caption)
+            except InputError as error:
+                yield Text([str(error)], "note")
+
+
 def spectrum_section(run: Run, number: int) -> Section:
-    """How much each operator aliases, over all the photographs of an `aliasing spectrum` run."""
+    """How much each operator aliases, over all the photographs or sounds of an `aliasing spectrum` run."""
     summary = run.summary
     measures = {
         "alias_fraction": "aliased energy",
@@ -233,7 +241,9 @@ def spectrum_section(run: Run, number: int) -> Section:
         for name, result in summary["operators"].items()
     ]
     images = run.shown.get("used", 0)
-    shown = "1 photograph (without an interval)" if images == 1 else f"{images} photographs"
+    is_sound = (run.folder / SPECTRA / sound_spectra.FILE).is_file()
+    what = "sound" if is_sound else "photograph"
+    shown = f"1 {what} (without an interval)" if images == 1 else f"{images} {what}s"
     table = Table(
         f"Shares of energy at stride {run.settings.get('stride')}, mean of {shown}",
         ["operator", *measures.values()],
@@ -241,4 +251,10 @@ def spectrum_section(run: Run, number: int) -> Section:
         words=1,
     )
     reading = Text([*map(str, summary.get("reading") or []), *above_one(summary["operators"].values())])
-    return Section(f"operators-{number}", f"What each way of downsampling folds{run.title}", "", [table, reading])
+    section = Section(f"operators-{number}", f"What each way of downsampling folds{run.title}", "", [table, reading])
+    if is_sound:
+        caption = (
+            "The first sound. Left: what each operator keeps; middle: the part of it that has folded; right: power."
+        )
+        section.blocks += _figures(run, {"figure.png": caption})
+    return section

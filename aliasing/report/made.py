@@ -70,7 +70,8 @@ def _missing(runs: Sequence[Run]) -> Iterable[Block]:
 def made_section(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Section:
     """The settings, versions, networks and skipped images of every run, given with its networks' display names."""
     section = Section("made", "How this was made")
-    section.blocks.append(_networks(called))
+    if any(run.networks for run, _ in called):
+        section.blocks.append(_networks(called))
     for run, names in called:
         section.blocks += _run(run, names)
     runs = [run for run, _ in called]

@@ -15,5 +15,5 @@ def embed(folder: Path, name: str, largest: int | None = None) -> str:
     if largest is None:
         return data_address(content, str(picture.format).lower())
     picture = picture.convert("RGB")
-    picture.thumbnail((largest, largest))
+    picture.thumbnail((largest, largest), reducing_gap=None)  # with a gap it subsamples first, and what folds stays
     return webp(picture)
