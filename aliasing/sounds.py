@@ -24,7 +24,7 @@ class Sound:
 
     Attributes
     ----------
-    samples : array (channels, N)
+    samples : array (channels, N) or (N,)
         float64; the file's full scale is −1…1.
     rate : float
         Samples per second.
@@ -44,6 +44,7 @@ class Sound:
     identity: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", np.atleast_2d(np.asarray(self.samples, np.float64)))
         if not self.identity:
             object.__setattr__(self, "identity", hash_bytes(np.ascontiguousarray(self.samples).tobytes()))
 

@@ -115,6 +115,31 @@ def test_a_tone_above_the_new_nyquist_frequency_is_heard_where_it_folds(stride: 
     assert weaker == pytest.approx(gain, abs=2e-3)
 
 
+def test_filters_differ_for_a_tone_of_which_all_folds() -> None:
+    """Of what each lets through all is alias, so that share says nothing; what is left of the tone does."""
+    hertz = 6000
+    result = al.compare_operators(Sound(tone(hertz, seconds=1), RATE), 2, ["subsample", "average", "blur", "max"])
+    found = result.summary()["operators"]
+    assert [found[name]["alias_fraction"]["value"] for name in ("average", "blur")] == pytest.approx([1, 1], abs=1e-4)
+    for name, taps in (("subsample", [1]), ("average", "box2"), ("blur", "binomial4")):
+        gain = abs(al.filters.response(taps, hertz / RATE)) ** 2
+        assert found[name]["above_kept"]["value"] == pytest.approx(gain, rel=1e-3)
+    assert found["max"]["baseband_kept"]["value"] is None  # there was none to keep
+    assert "–" in repr(result)
+    assert result.summary()["reading"] == []
+    figure = result.plot()
+    assert [axes.get_title() for axes in figure.axes].count("no baseband to keep") == 4
+    assert complaints(figure) == []
+    plt.close(figure)
+
+
+def test_a_slow_and_short_sound_and_a_bare_array() -> None:
+    cosine = np.cos(2 * np.pi * 3 / 8 * np.arange(64))
+    assert al.compare_operators(Sound(cosine, rate=8), 2, ["subsample"]).images[0]["samples"] == 64
+    with pytest.raises(UsageError, match=r"shape \(64,\) has no rate; give aliasing.sounds.Sound"):
+        al.compare_operators(cosine, 2)
+
+
 def test_channels_are_not_mixed() -> None:
     """In one channel everything folds, in the other nothing; their energies add up."""
     low, high = tone(1000), tone(7000)

@@ -31,6 +31,9 @@ from aliasing.kinds import OPERATORS
 # Rec. 709 luma, from the stored values.
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
+# A share of what is not there says nothing: of so little of the signal's energy, none is given.
+_LEAST = 1e-4
+
 Picture = NDArray[np.float64]
 
 
@@ -45,8 +48,9 @@ class Comparison:
     baseband: Picture  #: the part of the samples strictly below the new Nyquist frequency
     alias: Picture  #: the rest
     alias_fraction: float
-    baseband_kept: float
+    baseband_kept: float  #: NaN if the signal has next to nothing there, such as a single high tone
     gaussian_alias_fraction: float  #: `gaussian_alias_fraction` at this ``baseband_kept``
+    above_kept: float  #: energy above the new Nyquist frequency, which folds ÷ that of the signal; NaN if it has none
 
 
 def prepare(pixels: NDArray[np.uint8], stride: int, channels: str = "luminance") -> Picture:
@@ -100,8 +104,9 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
     parts = sampling.decompose(dense, stride, axes=axes, before=picture)
     # Over all channels: add energies, not fractions.
     inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(dense, stride, axes))
-    before = float(sampling.baseband_energy(picture, stride, axes)[0].sum())
-    kept = inside / before if before else 1.0
+    below, all_of_it = (float(energy.sum()) for energy in sampling.baseband_energy(picture, stride, axes))
+    above = all_of_it - below
+    kept = 1.0 if not all_of_it else inside / below if below > _LEAST * all_of_it else math.nan
     return Comparison(
         operator,
         label,
@@ -112,6 +117,7 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
         1 - inside / total if total else 0.0,
         kept,
         gaussian_alias_fraction(picture, stride, kept),
+        (total - inside) / above if above > _LEAST * all_of_it else math.nan,
     )
 
 

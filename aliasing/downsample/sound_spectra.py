@@ -37,7 +37,8 @@ class SoundLook:
     folded: NDArray[Any] | None  #: of the alias alone; None for the original
     power: dict[str, Profile]  #: Welch's: "power" of the original; "baseband" and "alias" of an operator's samples
     alias_fraction: float | None = None
-    baseband_kept: float | None = None
+    baseband_kept: float | None = None  #: None too if the sound has next to nothing there
+    above_kept: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class SoundSpectra:
                 decibels(result.alias, slow),
                 {"baseband": _welch(result.baseband, slow), "alias": _welch(result.alias, slow)},
                 result.alias_fraction,
-                result.baseband_kept,
+                _known(result.baseband_kept),
+                _known(result.above_kept),
             )
             for result in results
         ]
@@ -89,7 +91,7 @@ class SoundSpectra:
             if look.folded is not None:
                 files["folded"] = f"{look.operator}-folded.png"
                 write_preview(folder / files["folded"], 255 * (1 - look.folded / FLOOR), _LARGEST)
-            shares = {"alias_fraction": look.alias_fraction, "baseband_kept": look.baseband_kept}
+            shares = {name: getattr(look, name) for name in ("alias_fraction", "baseband_kept", "above_kept")}
             described.append({"operator": look.operator, "label": look.label, **files, **shares, **look.power})
         content = {"sound": self.sound, "rate": self.rate, "seconds": self.seconds, "stride": self.stride}
         write_json(folder / FILE, {**content, "nyquist": self.nyquist, "floor": FLOOR, "looks": described})
@@ -114,6 +116,7 @@ class SoundSpectra:
                 {part: look[part] for part in ("power", "baseband", "alias") if part in look},
                 look["alias_fraction"],
                 look["baseband_kept"],
+                look.get("above_kept"),
             )
             for look in content["looks"]
         ]
@@ -130,7 +133,11 @@ def frame_length(size: int, rate: float) -> int:
     (512, 256, 8)
     """
     longest = max(size // 4, 8)
-    return int(2 ** min(round(np.log2(_FRAME * rate)), np.floor(np.log2(longest))))
+    return int(2 ** max(min(round(np.log2(_FRAME * rate)), np.floor(np.log2(longest))), 3))
+
+
+def _known(share: float) -> float | None:
+    return None if np.isnan(share) else share
 
 
 def _cells(samples: Picture, rate: float) -> NDArray[np.float64]:

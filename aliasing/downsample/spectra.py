@@ -69,7 +69,7 @@ class Spectra:
                 decibels(result.dense),
                 {"baseband": _profile(result.baseband, stride), "alias": _profile(result.alias, stride)},
                 result.alias_fraction,
-                result.baseband_kept,
+                None if math.isnan(result.baseband_kept) else result.baseband_kept,
             )
             for result in results
         ]

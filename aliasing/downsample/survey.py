@@ -35,6 +35,7 @@ MEASURES = {
     "alias_fraction": "aliased energy",
     "baseband_kept": "baseband kept",
     "gaussian_alias_fraction": "Gaussian of equal baseband",
+    "above_kept": "folds of what is above",
 }
 
 
@@ -110,11 +111,11 @@ class OperatorSurvey(Result):
         """The mean over the inputs, with its interval; a single one gives a value without one."""
         found: dict[str, Any] = {}
         for measure in MEASURES:
-            values = [image["operators"][operator][measure] for image in self.images]
+            values = [image["operators"][operator].get(measure) for image in self.images]
             values = [value for value in values if value is not None]
             if len(values) > 1:
-                # A maximum is not a filter: it can raise the baseband's share above one.
-                found[measure] = (mean if measure == "baseband_kept" else share)(values).as_dict()
+                # A maximum is not a filter: it can raise the energy of either part.
+                found[measure] = (mean if measure in ("baseband_kept", "above_kept") else share)(values).as_dict()
             else:
                 found[measure] = {"value": values[0] if values else None, "low": None, "high": None}
         return found
@@ -165,10 +166,10 @@ def compare_operators(
     >>> import numpy as np
     >>> noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     >>> compare_operators(noise, stride=2, operators=["subsample", "average"])
-    stride 2     aliased energy    baseband kept    Gaussian of equal baseband
-    -----------  ----------------  ---------------  ----------------------------
-    subsampled   0.7566            1.0000           0.7566
-    2×2 average  0.3434            0.6869           0.4250
+    stride 2     aliased energy    baseband kept    Gaussian of equal baseband    folds of what is above
+    -----------  ----------------  ---------------  ----------------------------  ------------------------
+    subsampled   0.7566            1.0000           0.7566                        1.0000
+    2×2 average  0.3434            0.6869           0.4250                        0.1156
     """
     stride, names = whole(stride, "stride"), list(dict.fromkeys(operators))
     if stride < 2:
@@ -181,6 +182,10 @@ def compare_operators(
     skipped: dict[str, str] = {}
     labels: dict[str, str] = {}
     spectra: Spectra | SoundSpectra | None = None
+    if getattr(images, "ndim", 0) == 1:
+        raise UsageError(
+            f"an array of shape {tuple(images.shape)} has no rate; give aliasing.sounds.Sound(array, rate)"
+        )
     sounds = [images] if isinstance(images, Sound) else find_sounds(images)
     found = _sounds(sounds, stride) if sounds is not None else _photographs(open_images(images), stride, channels)
     for name, load in found:
@@ -287,6 +292,8 @@ def _reading(operators: Mapping[str, Any], edge: str) -> Iterable[str]:
     if "max" not in operators:
         return
     kept, alias = operators["max"]["baseband_kept"]["value"], operators["max"]["alias_fraction"]["value"]
+    if kept is None:
+        return
     verb = "does not drop" if kept > 0.9 else "loses part of"
     yield (
         f"Max-pooling {verb} the low frequencies: below {edge}, the new Nyquist frequency, their energy is"

@@ -35,7 +35,7 @@ def sound(spectra: SoundSpectra) -> Figure:
         figure, grid = plt.subplots(
             len(spectra.looks),
             3,
-            figsize=(11, 0.9 + 2.1 * len(spectra.looks)),
+            figsize=(11, 0.9 + 2.3 * len(spectra.looks)),
             squeeze=False,
             width_ratios=[1.25, 1.25, 1],
         )
@@ -49,7 +49,8 @@ def sound(spectra: SoundSpectra) -> Figure:
             _spectrogram(panels[0], look.spectrogram, spectra, spectra.nyquist)
             _spectrogram(panels[1], look.folded, spectra, spectra.nyquist)
             panels[0].set_title(look.label)
-            panels[1].set_title(f"of it, folded: {100 * (look.alias_fraction or 0):.2f} % of its energy")
+            above = "" if look.above_kept is None else f"\n{100 * look.above_kept:.2g} % of what was above"
+            panels[1].set_title(f"of it, folded: {100 * (look.alias_fraction or 0):.2f} % of its energy{above}")
             _power(panels[2], look, spectra)
         for panels in grid:
             panels[0].set_ylabel("kHz")
@@ -106,4 +107,5 @@ def _power(axes: Axes, look: SoundLook, spectra: SoundSpectra) -> None:
         axes.set_title("power per hertz; shaded: folds")
     else:
         axes.set_xlim(0, edge)
-        axes.set_title(f"baseband kept: {100 * (look.baseband_kept or 0):.1f} %")
+        kept = look.baseband_kept
+        axes.set_title("no baseband to keep" if kept is None else f"baseband kept: {100 * kept:.1f} %")

@@ -235,6 +235,7 @@ def spectrum_section(run: Run, number: int) -> Section:
         "alias_fraction": "aliased energy",
         "baseband_kept": "baseband kept",
         "gaussian_alias_fraction": "aliased by a Gaussian of equal baseband",
+        "above_kept": "folds of what is above",
     }
     rows = [
         [Cell(str(result.get("label", name))), *(estimate_cell(result.get(measure)) for measure in measures)]
