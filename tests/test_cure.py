@@ -225,6 +225,31 @@ def test_another_cure_in_the_folder_is_refused(whole: tuple[Path, al.Classifier,
         al.cure(network(), TRAIN, HELD_OUT[:5], whole[0], RECIPE, seed=1, **OPTIONS)
 
 
+def test_what_was_assumed_is_told_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare network is taken to want 224 pixels; the caution is the one that a measurement ends with."""
+    bare = al.load_model(network().module)
+    [caution] = [
+        text
+        for text in al.measure_jitter(bare, HELD_OUT, limit=4).summary()["models"][bare.name]["cautions"]
+        if "enlarged" in text
+    ]
+    told: list[str] = []
+    monkeypatch.setattr(curing, "forecast", lambda *given: [])
+    curing.forecast_cure(bare, TRAIN, HELD_OUT, RECIPE, tell=told.append, **OPTIONS)
+    assert f"{bare.name}: {caution}" in told
+    assert any("ImageNet's was assumed" in line for line in told)
+    before = list(told)
+
+    def interrupted(*given: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(curing, "measure_jitter", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        al.cure(bare, TRAIN, HELD_OUT, tmp_path, RECIPE, tell=told.append, **OPTIONS)
+    assert told[len(before) : -1] == before
+    assert told[-1].startswith("1/6")
+
+
 def estimate(value: float, half: float) -> dict[str, float]:
     return {"value": value, "low": value - half, "high": value + half}
 
@@ -341,8 +366,9 @@ def test_the_command_goes_the_whole_way(
     assert weights in printed
     assert al.load_model(weights).identity == result.summary()["models"]["cured"]["identity"]
     assert (out / "figure.png").stat().st_size > 5_000
-    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
-    page = (tmp_path / "page.html").read_text("utf-8")
+    (advice,) = (line for line in printed.splitlines() if line.startswith("a page: "))
+    assert main(advice.removeprefix("a page: aliasing ").split()) == 0
+    page = (tmp_path / "cure.html").read_text("utf-8")
     assert "cured − control" in page
     capsys.readouterr()
     assert main([*command, "--out", str(out), "--json"]) == 0  # finished, it says the same again

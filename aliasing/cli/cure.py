@@ -10,7 +10,7 @@ examples:
 
 If interrupted, run the same command again: it resumes where it stopped, and ends with the same result. The folder holds
 weights.safetensors (with the conversion), summary.json, figure.png, and a folder for each run on the way;
-`aliasing report DIR` makes a page of it.
+`aliasing report DIR --out DIR.html` makes a page of it.
 """
 
 import argparse
@@ -63,10 +63,10 @@ def run(arguments: argparse.Namespace) -> None:
         "seed": arguments.seed,
     }
     images = shared.source_of(arguments)
-    if arguments.dry_run:
-        _print_forecast(forecast_cure(model, arguments.train, images, **given))
-        return
     tell = partial(print, file=sys.stderr, flush=True)
+    if arguments.dry_run:
+        _print_forecast(forecast_cure(model, arguments.train, images, tell=tell, **given))
+        return
     _, result = cure(model, arguments.train, images, arguments.out, progress=not arguments.json, tell=tell, **given)
     result.write(arguments.out)
     summary = result.summary()
@@ -94,4 +94,5 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
     yield from shared.skipped_lines(summary["images"], arguments.out)
     weights = arguments.out / "weights.safetensors"
     yield f"written to {arguments.out}: weights.safetensors, summary.json, figure.png, and the runs on the way"
-    yield f"the cured network is {shared.loaded_as(weights, arguments.model)}; a page: aliasing report {arguments.out}"
+    yield f"the cured network is {shared.loaded_as(weights, arguments.model)}"
+    yield f"a page: aliasing report {arguments.out} --out {arguments.out}.html"

@@ -27,7 +27,7 @@ from aliasing.curing.candidates import (
     make_candidates,
 )
 from aliasing.curing.forecast import Stage, forecast
-from aliasing.curing.material import Material, open_material, protocol_for
+from aliasing.curing.material import Material, doubts, open_material, protocol_for
 from aliasing.curing.result import CONTROL, CURED, PARTS, PLAIN, WEIGHTS, Cure
 from aliasing.depth.attribution import attribute
 from aliasing.errors import UsageError
@@ -124,21 +124,29 @@ def cure(
     given = _Given.of(
         model, train, images, out, recipe, protocol, candidates, train_sample, limit, sample, batch_size, seed
     )
-    given = replace(given, progress=progress, tell=tell or (lambda line: None))
+    given = replace(given, progress=progress, tell=tell or given.tell)
     with hold(given.out, ALONE):
         given.claim()
+        given.tell_doubts()
         cured, result = _cure(given)
     return (cured.module if isinstance(model, nn.Module) else cured), result
 
 
 def forecast_cure(
-    model: str | nn.Module | Classifier, train: Any, images: Any, recipe: Recipe | None = None, **options: Any
+    model: str | nn.Module | Classifier,
+    train: Any,
+    images: Any,
+    recipe: Recipe | None = None,
+    *,
+    tell: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> list[Stage]:
     """How long each stage of a cure will take here: measured on a few images, and scaled; nothing is kept.
 
     The parameters are those of `cure`, without ``out``.
     """
     given = _Given.of(model, train, images, None, recipe, **options)
+    replace(given, tell=tell or given.tell).tell_doubts()
     made = make_candidates(given.plain, [], given.candidates)
     return forecast(given.plain, made, given.material, given.protocol, given.recipe, given.batch_size, given.seed)
 
@@ -157,7 +165,7 @@ class _Given:
     batch_size: int
     seed: int
     progress: bool = False
-    tell: Callable[[str], None] = print
+    tell: Callable[[str], None] = lambda line: None
 
     @classmethod
     def of(
@@ -227,6 +235,11 @@ class _Given:
         differing = sorted(name for name in {*before, *wanted} if before.get(name) != wanted.get(name))
         if differing:
             raise UsageError(f"{self.out} holds another cure ({', '.join(differing)} differ); choose another --out")
+
+    def tell_doubts(self) -> None:
+        """What to know before it begins."""
+        for text in doubts(self.plain, self.protocol, self.material.held_out):
+            self.tell(f"{self.named}: {text}")
 
     def tuned(self, network: Classifier, name: str, images: Any, recipe: Recipe) -> Classifier:
         """The network, fine-tuned, under another name."""

@@ -1,18 +1,23 @@
 """The images of a cure: those it learns from, what the choice between candidates is made on, and those held out."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Entry, Image, ImageSource, choose_images
 from aliasing.models import Classifier
+from aliasing.protocols import ViewProtocol
+from aliasing.protocols.base import ENLARGED, enlarged_cautions, written
 from aliasing.records import InputsDigest, input_of
 from aliasing.runs import keep_apart
 
-__all__ = ["Material", "open_material", "protocol_for"]
+__all__ = ["Material", "doubts", "open_material", "protocol_for"]
 
 _COMPARED, _TRIED, _STATISTICS, _ATTRIBUTED = 500, 1000, 500, 250
+_GLANCED = 20
 
 
 @dataclass(frozen=True)
@@ -105,3 +110,14 @@ def protocol_for(model: Classifier, source: ImageSource) -> str:
             sides = zip(image.pixels.shape[:2], model.view_size, strict=True)
             return "pad" if any(side <= view for side, view in sides) else "crop"
     return "crop"
+
+
+def doubts(model: Classifier, protocol: ViewProtocol, source: ImageSource) -> list[str]:
+    """What to know before hours are spent: the network's notes, and whether the first images are enlarged for it."""
+    times = []
+    for entry in islice(source, _GLANCED):
+        with suppress(BadImage):
+            times.append(protocol.views(entry.load(), model).enlarged)
+    described = {"geometry": protocol.geometry(model), "resize_size": written(model.resized_size)}
+    enlarged = [by for by in times if by > ENLARGED]
+    return [*model.notes, *enlarged_cautions(described, protocol, enlarged, len(times))]

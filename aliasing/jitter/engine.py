@@ -22,6 +22,7 @@ from aliasing.jitter.network import Array, Network
 from aliasing.memory import return_freed_memory
 from aliasing.outputs.base import Columns
 from aliasing.protocols import Views
+from aliasing.protocols.base import ENLARGED
 from aliasing.records import Part
 
 Compare: TypeAlias = Callable[[Any, Views, Image | Clip], Columns]
@@ -35,7 +36,6 @@ R = TypeVar("R")
 
 _VIEWS_BETWEEN_RETURNS = 2048  # of freed memory: a few hundred megabytes at most, and about 1 % of the time
 _AHEAD = 8  # images that are prepared before the network asks for them
-_ENLARGED = 1.1  # times; less changes little
 _NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
@@ -105,7 +105,7 @@ def open_blocks(
                 continue
             if getattr(prepared[0], "turned", False):
                 part.turned.append(entry.name)
-            if prepared[1].enlarged > _ENLARGED:
+            if prepared[1].enlarged > ENLARGED:
                 part.enlarged[entry.name] = round(prepared[1].enlarged, 3)
             yield entry.name, *prepared
 

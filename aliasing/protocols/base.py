@@ -21,6 +21,8 @@ Array = npt.NDArray[np.float32]
 # A strip that is one pixel wide, resized to a width of 256 pixels, would not fit into memory.
 LARGEST_CANVAS = 50_000_000
 
+ENLARGED = 1.1  # times; less changes little
+
 
 @dataclass(frozen=True)
 class View:
