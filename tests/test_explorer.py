@@ -34,6 +34,7 @@ from aliasing.explorer.walk import (
     diagonal,
     find_start,
     picture,
+    told,
 )
 from aliasing.images import Image, open_images
 from aliasing.jitter import trace
@@ -225,6 +226,27 @@ def test_the_names_of_layers_stand_side_by_side(width: float) -> None:
     assert above.xaxis.get_ticklabels()[0].get_text() == "stage.1"
 
 
+def test_the_depth_chart_holds_all_that_it_draws() -> None:
+    def model(values: list[float]) -> dict[str, Any]:
+        layers = [
+            {
+                "name": f"l{k}",
+                "depth": k,
+                "form": "map",
+                "unexplained_change": {"value": value, "low": None, "high": None},
+            }
+            for k, value in enumerate(values, 1)
+        ]
+        return {"layers": layers, "sites": []}
+
+    for values in ([0.2, 0.3], [0.2, 1.7]):
+        for others in ([0.4, 0.5], [0.4, 2.5]):
+            axes = Figure().subplots()
+            unexplained(axes, [("one", 0, model(values)), ("other", 1, model(others))])
+            assert axes.get_ylim()[0] == 0
+            assert axes.get_ylim()[1] >= max(*values, *others, 1)  # 1 is the dotted line
+
+
 @pytest.mark.parametrize("number", [None, 99_999])
 def test_a_port_that_cannot_be_used_is_one_line(number: int | None, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nicegui", exc_type=ImportError)
@@ -320,8 +342,8 @@ def texts(browser: Any, selector: str) -> list[str]:
 def open_page(browser: Any, port: int) -> None:
     """Open the page, and wait until all of it is there."""
     browser.get(f"http://127.0.0.1:{port}/")
-    wait_for(lambda: browser.find_elements("css selector", ".depth svg"))
     wait_for(lambda: browser.find_elements("css selector", ".spectrum svg"))
+    wait_for(lambda: not browser.find_elements("css selector", ".outdated"))
 
 
 def press(browser: Any, *keys: str) -> None:
@@ -334,6 +356,7 @@ UP, DOWN, LEFT, RIGHT = "\ue013", "\ue015", "\ue012", "\ue014"
 def test_nothing_is_empty_before_the_first_drag(port: int, browser: Any, start: Start) -> None:
     open_page(browser, port)
     assert texts(browser, ".place")[0].startswith(f"{start.image.name}: 1 ")
+    assert f"the shift ({told(start.place)}) not explain" in texts(browser, ".depth-title")[0]
     assert start.why in texts(browser, ".settings p")
     first, second = texts(browser, ".answer")
     assert "→" in first
@@ -394,6 +417,8 @@ def test_the_diagonal_is_played_and_its_changes_counted(
     shown = browser.execute_script("return [...seen]")
     assert (f"{start.image.name}: 8 down, 8 right" in shown) == (motion == "no-preference")
     wait_for(lambda: texts(browser, ".play") == ["▶ play"])
+    wait_for(lambda: not browser.find_elements("css selector", ".outdated"))
+    assert "(not moved; shown for a shift of 1 down, 1 right)" in texts(browser, ".depth-title")[0]
 
 
 def test_another_second_network(port: int, browser: Any) -> None:
@@ -405,7 +430,7 @@ def test_another_second_network(port: int, browser: Any) -> None:
     wait_for(lambda: texts(browser, ".network") == ["efficientnet_lite0", "efficientnet_lite1"])
     assert texts(browser, ".done") == []
     wait_for(lambda: texts(browser, ".legend > *") == ["efficientnet_lite0", "efficientnet_lite1"])
-    assert "those of efficientnet_lite1" in " ".join(texts(browser, ".depth .wide"))
+    assert "layers of efficientnet_lite1" in " ".join(texts(browser, ".depth .wide"))
 
 
 def test_a_photograph_of_ones_own(port: int, browser: Any, tmp_path: Path, imagenet_sample: Path) -> None:
@@ -421,6 +446,29 @@ def test_a_photograph_of_ones_own(port: int, browser: Any, tmp_path: Path, image
     chooser.send_keys(str(bad))
     wait_for(lambda: texts(browser, ".message") == ["<b>bad.jpg: not an image that Pillow can read"])
     assert texts(browser, ".place") == [moved]
+    program = tmp_path / "mynet.py"
+    program.write_text("import torch")
+    browser.find_element("css selector", "input[type=file]").send_keys(str(program))
+    wait_for(lambda: texts(browser, ".message") == ["mynet.py: not a picture"])
+
+
+def test_drawings_of_another_view_are_marked_until_they_are_drawn_again(port: int, browser: Any) -> None:
+    open_page(browser, port)
+    heading = texts(browser, ".depth-title")
+    browser.execute_script(
+        "window.seen = [];"
+        "const say = (q) => [...document.querySelectorAll(q)].map(e => e.innerText).join();"
+        "new MutationObserver(() => seen.push([say('.place'), say('.depth-title'), say('.state')]))"
+        ".observe(document.body, {childList: true, characterData: true, subtree: true, attributes: true})"
+    )
+    browser.find_element("css selector", ".pad .right").click()
+    wait_for(lambda: texts(browser, ".depth-title") != heading)
+    wait_for(lambda: not browser.find_elements("css selector", ".outdated"))
+    seen = browser.execute_script("return seen")
+    place = texts(browser, ".place")[0]
+    between_them = [state for where, title, state in seen if where == place and title in heading]
+    assert between_them
+    assert all("computing…" in state for state in between_them)
 
 
 # The texts whose contrast to what is behind them is below WCAG's AA; those on the spectra's own pictures are left out.

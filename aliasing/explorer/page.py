@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import PIL.Image
@@ -46,7 +46,7 @@ _TITLE = "Drag a photograph: what does a pixel change?"
 _LARGEST_UPLOAD = 50_000_000  # bytes
 _PAUSE = 0.15  # seconds a place is shown while the page plays
 _REST = 0.3  # seconds after which a photograph rests
-_DEPTH = "Depth: what share of each layer's change does the shift ({}) not explain?"
+_DEPTH = "Depth: what share of each layer's change does the shift{} not explain?"
 _PLAY, _STOP = "▶ play", "■ stop"
 _STEPS = {WHOLE: "1 px", FRACTION: "⅛ px"}
 _PAD = {"up": ("↑", -1, 0), "left": ("←", 0, -1), "right": ("→", 0, 1), "down": ("↓", 1, 0)}
@@ -61,6 +61,7 @@ _ARROW = """(e) => {
   const way = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[e.key];
   if (way) { e.preventDefault(); emit(...way); }
 }"""
+_REJECTED = "([rejected]) => emit(rejected.file.name, rejected.failedPropValidation)"
 _MOTION = "() => emit(matchMedia('(prefers-reduced-motion: reduce)').matches)"
 
 
@@ -161,16 +162,18 @@ class _Page:
                 self.cards = [_Card(which) for which in ("first", "second")]
                 self.what = _text("", "p").classes("done")
             self._build_settings()
-        self.depth_title = _text(_DEPTH.format(told(FIRST)), "h2").classes("depth-title")
-        _text(
-            "1: the layer's map changes as if it had nothing to do with the shift; 0: it moves with the photograph.",
-            "p",
-        )
-        with ui.element().classes("legend"):
-            self.legend = [ui.label().classes(which) for which in ("first", "second")]
-        self.depth = ui.html(sanitize=False).classes("depth")
-        _text(f"The spectrum of the view, and what a stride of {drawings.STRIDE} folds", "h2")
-        self.spectrum = ui.html(sanitize=False).classes("spectrum")
+        with _Section() as self.depth_section:
+            self.depth_title = _text(_DEPTH.format(""), "h2").classes("depth-title")
+            _text(
+                "1: the layer's map changes as if unrelated to the shift; 0: it moves with the photograph.",
+                "p",
+            )
+            with ui.element().classes("legend"):
+                self.legend = [ui.label().classes(which) for which in ("first", "second")]
+            self.depth = ui.html(sanitize=False).classes("depth")
+        with _Section() as self.spectrum_section:
+            _text(f"The spectrum of the view, and what a stride of {drawings.STRIDE} folds", "h2")
+            self.spectrum = ui.html(sanitize=False).classes("spectrum")
         ui.timer(0.05, self.refresh, once=True)
 
     def _build_photograph(self) -> None:
@@ -205,13 +208,13 @@ class _Page:
         from nicegui import ui
 
         with ui.element().classes("settings"):
-            ui.upload(
+            upload = ui.upload(
                 label="a photograph of yours",
                 auto_upload=True,
                 max_file_size=_LARGEST_UPLOAD,
                 on_upload=self._take,
-                on_rejected=lambda: self._complain(f"a file of more than {_LARGEST_UPLOAD // 10**6} MB"),
             ).props('accept="image/*" flat bordered')
+            upload.on("rejected", lambda event: self._reject(*event.args), js_handler=_REJECTED)
             self.reason = _text(self.why, "p")
             ui.select(self.models, label="network", value=self.first, on_change=self._choose("first"))
             self.seconds = ui.select(
@@ -247,10 +250,10 @@ class _Page:
         await self._go((here[0] + down * self.walk.step, here[1] + right * self.walk.step))
 
     async def _go(self, place: Place) -> None:
+        before, was_playing = self.walk.place, self.playing
         self._stop()
-        before = self.walk.place
         self.walk.go(place)
-        if self.walk.place != before:
+        if self.walk.place != before or was_playing:
             await self.refresh()
 
     async def _go_home(self) -> None:
@@ -271,8 +274,10 @@ class _Page:
         """Go along the diagonal and back; where motion is unwelcome, only count what that changes."""
         if self.playing:
             self._stop()
+            await self.refresh()
             return
         self.walk.restart()
+        self._outdate()
         moves = not event.args
         if moves:
             self.player.text = _STOP
@@ -302,7 +307,19 @@ class _Page:
         self._stop()
         self.reason.content = ""
         self.walk.restart(FIRST)
+        for card in self.cards:
+            card.wait()
         await self.refresh()
+
+    def _reject(self, name: str, why: str) -> None:
+        """Say why the browser did not send a file."""
+        limit = f"a file of more than {_LARGEST_UPLOAD // 10**6} MB"
+        self._complain(f"{shown(name)}: {limit if why == 'max-file-size' else 'not a picture'}")
+
+    def _outdate(self) -> None:
+        """Mark depth and spectra as those of another view, from now until they are drawn again."""
+        for section in (self.depth_section, self.spectrum_section):
+            section.mark("computing…")
 
     def _complain(self, text: str) -> None:
         self.message.text = text
@@ -312,6 +329,7 @@ class _Page:
         if self.image is None:
             self._complain("no photograph yet: choose one")
             return
+        self._outdate()
         await self.answers.ask()
         if not self.playing:
             await self.drawings.ask()
@@ -342,27 +360,62 @@ class _Page:
         if self.drawings.is_stale or self.answers.is_stale or self.playing:
             return
         assert self.image is not None
-        image, place, step = self.image, self.walk.place, self.walk.step
+        drawn, image, place, step = self._chosen, self.image, self.walk.place, self.walk.step
         shift = (step, step) if place == HOME else place
+        said = f"not moved; shown for a shift of {told(shift)}" if place == HOME else told(shift)
         try:
             second, _ = await asyncio.to_thread(self._second)
             networks = [load(self.first), second]
             found = await asyncio.to_thread(drawings.depth_profile, networks, image, shift)
             self.depth.content = await asyncio.to_thread(drawings.draw_depth, found)
-            self.depth_title.content = _DEPTH.format(told(shift))
+            self.depth_title.content = _DEPTH.format(f" ({said})")
             names = short_names([network.name for network in networks])
             for label, name in zip(self.legend, names.values(), strict=True):
                 label.text = name
+            if self._chosen == drawn:
+                self.depth_section.mark("")
             view = await asyncio.to_thread(picture, image, networks[0], place)
             self.spectrum.content = await asyncio.to_thread(drawings.draw_spectra, view, self.anti_aliasing)
+            if self._chosen == drawn:
+                self.spectrum_section.mark("")
         except (InputError, UsageError) as error:
             self._complain(str(error))
+            for section in (self.depth_section, self.spectrum_section):
+                section.mark("not computed")
+
+    @property
+    def _chosen(self) -> tuple[object, ...]:
+        """All on which the drawings depend."""
+        return self.image, self.walk.place, self.walk.step, self.first, self.second, self.anti_aliasing
 
 
 def _look(model: Classifier, image: Image, places: tuple[Place, ...]) -> tuple[Answer, list[bool]]:
     """The answer at the last place, and which steps changed it."""
     watch = _watch(model, image)
     return watch.answer(places[-1]), watch.changes(places)
+
+
+class _Section:
+    """A part of the page that is computed when the photograph rests, and is dimmed until then."""
+
+    def __init__(self) -> None:
+        from nicegui import ui
+
+        self.box = ui.element("section")
+        with self.box:
+            self.state = ui.label().classes("state").props("role=status")
+
+    def __enter__(self) -> Self:
+        self.box.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.box.__exit__(*error)
+
+    def mark(self, state: str) -> None:
+        """Dim it and say its state; with none it is up to date."""
+        self.state.text = state
+        self.box.classes(**{"add" if state else "remove": "outdated"})
 
 
 class _Card:

@@ -139,9 +139,8 @@ def _is_map(layer: Mapping[str, Any]) -> bool:
 
 def unexplained(axes: Axes, networks: Networks) -> None:
     """Which share of each layer's change the shift does not explain."""
-    _against_depth(axes, networks, "unexplained_change", "unexplained change\n(⋯ 1: no better than not moving)")
     axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
-    axes.set_ylim(bottom=0)
+    _against_depth(axes, networks, "unexplained_change", "share not explained\n(dotted line: all of it)")
 
 
 def name_layers(axes: Axes, networks: Networks) -> None:
@@ -157,7 +156,7 @@ def name_layers(axes: Axes, networks: Networks) -> None:
         if above != below:
             axis = axes.secondary_xaxis("top", color=colour_of(index))
             _label_places(axis, above, layers)
-            axis.set_xlabel(f"those of {plain(name)}", color=colour_of(index))
+            axis.set_xlabel(f"layers of {plain(name)}", color=colour_of(index))
 
 
 def _label_places(axes: Axes | SecondaryAxis, names: Mapping[int, str], layers: float) -> None:
