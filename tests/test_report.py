@@ -5,8 +5,10 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from html.parser import HTMLParser
 from importlib import resources
+from inspect import getdoc
 from pathlib import Path
 
 import pandas as pd
@@ -18,10 +20,14 @@ from PIL import Image as Pillow
 from aliasing.cli import main
 from aliasing.jitter.examples import VIEWS, _views_shown
 from aliasing.jitter.shifts import by_shift
+from aliasing.outputs.probabilities import ACCURACY, MAC
+from aliasing.plots.attribution import called
+from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
 from aliasing.report import json_for_script, make_page, read_run
+from aliasing.report.networks import networks_section
 from aliasing.report.paths import without_folders
-from aliasing.report.runs import with_titles
+from aliasing.report.runs import Run, with_titles
 from aliasing.tables import cell
 from tests.report_runs import HOSTILE
 
@@ -150,6 +156,63 @@ def test_the_page_shows_what_the_runs_hold(measured: Path) -> None:
     for tag, attributes in markup.elements:
         assert tag != "img" or attributes.get("alt") is not None
     assert sum(tag == "table" for tag, _ in markup.elements) == sum(tag == "caption" for tag, _ in markup.elements)
+
+
+def lead(protocol: dict[str, object]) -> str:
+    return networks_section(Run(Path(), "networks", {"settings": {"protocol": protocol}}), 1, {}).lead
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_a_protocol_is_described_with_numbers_for_its_parameters(name: str) -> None:
+    words = {"pixels", "step", "steps", "frames"}  # which stand for themselves, after a number
+    parameters = {one.name for one in fields(PROTOCOLS[name])}
+    said = lead({"name": name})
+    assert said.endswith(".")
+    assert len(said) > 30
+    assert "`" not in said
+    assert not (parameters - words) & {*re.findall(r"[a-z_]+", said)}
+    if re.search(r"``(pixels|steps?|frames)``", (getdoc(PROTOCOLS[name]) or "").split("\n")[0]):
+        assert re.search(r"\d", said)
+
+
+def test_the_numbers_are_those_of_the_run() -> None:
+    assert "within ±3 pixels" in lead({"name": "grid", "radius": 3})
+    assert "within ±1 pixels" in lead({"name": "grid"})
+    assert "9 steps of 0.5 degrees" in lead({"name": "rotate", "steps": 9})
+
+
+def test_images_that_a_cure_held_out_flatter_nobody(measured: Path) -> None:
+    for folder, flattered in (("cure", False), ("cure/held-out", True)):
+        page, _ = make_page([read_run(measured / folder)])
+        assert ("flattering if trained on" in Markup(page).text) == flattered
+        assert ("An accuracy flatters" in page) == flattered
+
+
+@pytest.mark.parametrize(
+    ("second", "says"),
+    [
+        ((0.6, 0.95), "the dashed line is the Pareto front"),
+        ((0.9, 0.95), "second is alone on the Pareto front"),
+        ((0.8, 0.9), "first; second, of equal values, are alone on the Pareto front"),
+    ],
+)
+def test_a_caption_speaks_of_a_line_only_where_one_is_drawn(second: tuple[float, float], says: str) -> None:
+    ends = {"low": 0.1, "high": 1.0}
+    models = {
+        name: {"accuracy": {"value": accuracy, **ends}, "consistency": {"value": consistency, **ends}}
+        for name, (accuracy, consistency) in {"first": (0.8, 0.9), "second": second}.items()
+    }
+    settings = {"protocol": {"name": "consistency"}, "output": "probabilities"}
+    run = Run(Path(), "networks", {"settings": settings, "models": models})
+    blocks = networks_section(run, 1, {"first": "first", "second": "second"}).blocks
+    (chart,) = (one for block in blocks if block.kind == "charts" for one in block.charts if "Pareto" in one.caption)
+    assert says in chart.caption
+    assert ("stroke-dasharray" in chart.drawing) == says.startswith("the dashed")
+
+
+def test_accuracy_makes_no_site_guilty() -> None:
+    assert called("only", MAC) == "this site treated, minus none (guilty: below 0)"
+    assert called("only", ACCURACY) == "this site treated, minus none"
 
 
 ABSOLUTE = re.compile(r"(?<![\w.])/(home|tmp|root|Users|var|private|mnt)/|(?<![\w])[A-Z]:\\+\w")

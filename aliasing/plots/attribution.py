@@ -15,8 +15,8 @@ from aliasing.plots.style import COLOURS, both_ends, legend_below, plain, spans,
 from aliasing.tables import counted, decimals, pair
 
 WAYS = {
-    "only": ("this site treated, minus none (guilty: below 0)", "o"),
-    "all_but": ("all but this site treated, minus all (guilty: above 0)", "s"),
+    "only": ("this site treated, minus none", "guilty: below 0", "o"),
+    "all_but": ("all but this site treated, minus all", "guilty: above 0", "s"),
 }
 
 
@@ -69,7 +69,8 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
     """The change of a measure if only a site is treated, and if only it is spared; sites from top to bottom."""
     by_pair = "all" in sites[0]["only"][measure.name]
     selections = {"all": "all pairs", "matched": "matched on margin"} if by_pair else {"": ""}
-    for way, (colour, (text, marker)) in zip(WAYS, zip(COLOURS, WAYS.values(), strict=False), strict=True):
+    for (way, (_, _, marker)), colour in zip(WAYS.items(), COLOURS, strict=False):
+        text = called(way, measure)
         for number, (selection, label) in enumerate(selections.items()):
             found = [site[way][measure.name] for site in sites]
             estimates = [estimate[selection] if selection else estimate for estimate in found]
@@ -95,6 +96,12 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
     axes.set_yticks(range(len(sites)), [f"{site['rank']}. {plain(site['name'])}" for site in sites])
     axes.tick_params(axis="y", labelsize=8.5)
     axes.set_ylim(len(sites) - 0.5, -0.5)
+
+
+def called(way: str, measure: Measure) -> str:
+    """What is subtracted from what; and for a measure of jitter, on which side of 0 a site is guilty."""
+    text, guilty, _ = WAYS[way]
+    return f"{text} ({guilty})" if measure.sign < 0 else text
 
 
 def treatment(summary: dict[str, Any]) -> str:

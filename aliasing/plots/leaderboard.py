@@ -110,7 +110,7 @@ def against(
             drawn[point] += 1
             _mark(axes, measures, name, model, place, *looks[label], "_" if number else label, strength)
     in_order = sorted(front, key=lambda model: _point(model, measures)[0])
-    if len(in_order) > 1:  # one network is no line, and its name says so
+    if len({_point(model, measures) for model in in_order}) > 1:  # one point is no line, and its name says so
         _line(axes, measures, in_order, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
     axes.set_xlabel(measures[1].axis)
     axes.set_ylabel(measures[0].axis)

@@ -17,10 +17,10 @@ from aliasing.resamplers import resize
 
 @dataclass(frozen=True, kw_only=True)
 class Crop(ViewProtocol):
-    """Nine windows along the diagonal of the centre, each compared with the next; nothing is random.
+    """A window moved along the diagonal of the centre by ``span`` pixels, each view compared with the next.
 
-    The photograph is resized to the network's own evaluation size, or to ``input_size + span`` if that is larger. One
-    that does not fill the view keeps its size, and the view moves over the colour around it.
+    Nothing is random. The photograph is resized to the network's own evaluation size, or to ``input_size + span`` if
+    that is larger. One that does not fill the view keeps its size, and the view moves over the colour around it.
     """
 
     name: ClassVar[str] = "crop"
@@ -39,7 +39,7 @@ class Crop(ViewProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(ViewProtocol):
-    """All shifts within ±radius of the centre window, each compared with the centre: the worst case, and heat maps."""
+    """All shifts within ±``radius`` pixels of the centre window, each compared with it: worst case, and heat maps."""
 
     name: ClassVar[str] = "grid"
     least: ClassVar[Mapping[str, float]] = {"radius": 1}
@@ -169,7 +169,7 @@ class Consistency(ViewProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsistencyCifar(Consistency):
-    """``consistency`` for networks of 32 pixels: the image upsampled to 36, corners 0 … 3."""
+    """As in ``consistency``, at 32 pixels: the image upsampled to ``canvas``, corners 0 … ``largest_shift``."""
 
     name: ClassVar[str] = "consistency-cifar"
     canvas: int | None = 36
@@ -178,7 +178,7 @@ class ConsistencyCifar(Consistency):
 
 @dataclass(frozen=True, kw_only=True)
 class Pad(ViewProtocol):
-    """``border`` zeros after normalisation on each side of the evaluation view, and the window moved by one pixel.
+    """The evaluation view with ``border`` zeros after normalisation on each side, and the window moved by one pixel.
 
     The windows are at (border, border) and (border − 1, border − 1).
     """

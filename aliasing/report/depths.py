@@ -8,7 +8,7 @@ from aliasing.downsample import sound_spectra
 from aliasing.errors import InputError
 from aliasing.jitter.examples import SPECTRA
 from aliasing.outputs import measures_in
-from aliasing.plots.attribution import WAYS, differences, treatment
+from aliasing.plots.attribution import WAYS, called, differences, treatment
 from aliasing.plots.depth import PANELS
 from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import panel
@@ -163,7 +163,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
             caption = f"Difference of {measure.called}, site by site, by rank{hollow}"
             draw = partial(differences, sites=summary["sites"], measure=measure)
             drawing = panel(draw, height=0.7 + 0.38 * len(summary["sites"]))
-            legend = [(number, text) for number, (text, _) in enumerate(WAYS.values())]
+            legend = [(number, called(way, measure)) for number, way in enumerate(WAYS)]
             found.append(Chart(drawing, caption, f"{caption}. The numbers are in the table below.", legend))
     section.blocks.append(Charts(found))
     heads = [f"{way.replace('_', ' ')}: {measure.called}" for way in WAYS for measure in attributed]

@@ -1,7 +1,9 @@
 """The section on a run's networks: a table, accuracy against consistency, intervals, and jitter by shift."""
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +15,7 @@ from aliasing.jitter.shifts import by_shift
 from aliasing.leaderboard import pareto_front
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
+from aliasing.outputs.probabilities import FLATTERS
 from aliasing.plots.jitter import fit, intervals
 from aliasing.plots.leaderboard import against
 from aliasing.plots.shifts import heat_map
@@ -61,7 +64,7 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     section = Section(f"networks-{number}", f"Networks compared{run.title}", _lead(run))
     measures = [
         measure
-        for measure in measures_in(run.summary, "page")
+        for measure in _measures_in(run, "page")
         if any(ends(model.get(measure.name))[0] is not None for model in models.values())
     ]
     # Measures of an output that is not installed here, or of another version.
@@ -76,12 +79,22 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     section.blocks += _told_apart(run, measures, names)
     section.blocks += cautions(run, names)
     section.blocks += _tiles(models, measures, names)
-    section.blocks.append(_table(models, titles, names))
+    flattered = any(measure.caution == FLATTERS for measure in measures)
+    section.blocks.append(_table(models, titles, names, flattered))
     section.blocks += _scatter(run, names)
-    section.blocks += _interval_charts(models, measures_in(run.summary, "plot"), names)
+    section.blocks += _interval_charts(models, _measures_in(run, "plot"), names)
     section.blocks += _differences(run, titles, names)
     section.blocks += _shifts(run, names)
     return section
+
+
+def _measures_in(run: Run, place: str) -> list[Measure]:
+    """The measures shown in a place, without the caution on training images if the images are held out."""
+    return [_unflattered(measure) if run.held_out else measure for measure in measures_in(run.summary, place)]
+
+
+def _unflattered(measure: Measure) -> Measure:
+    return replace(measure, caution="") if measure.caution == FLATTERS else measure
 
 
 def _lead(run: Run) -> str:
@@ -90,9 +103,18 @@ def _lead(run: Run) -> str:
     source = str(run.shown.get("source", ""))
     shown = "1 photograph" if images == 1 else f"{images} photographs"
     shown += f", {pairs:,} pairs of views" if pairs else ""
-    protocol = PROTOCOLS.get(run.protocol)
-    how = (inspect.getdoc(protocol) or "").split("\n")[0].replace("`", "") if protocol else ""
-    return f"{shown}{f' ({source})' if source else ''}. {how}".strip()
+    return f"{shown}{f' ({source})' if source else ''}. {_how(run)}".strip()
+
+
+def _how(run: Run) -> str:
+    """The first sentence of the protocol's description, with the values of its parameters in place of their names."""
+    protocol, given = PROTOCOLS.get(run.protocol), run.settings.get("protocol")
+    if protocol is None:
+        return ""
+    defaults = {one.name: one.default for one in fields(protocol)}
+    values = defaults | (given if isinstance(given, dict) else {})
+    sentence = (inspect.getdoc(protocol) or "").split("\n")[0]
+    return re.sub("``(.+?)``", lambda quoted: str(values.get(quoted[1], quoted[1])), sentence)
 
 
 def _told_apart(run: Run, measures: Sequence[Measure], names: Mapping[str, str]) -> Iterable[Block]:
@@ -160,7 +182,9 @@ def _tiles(
         yield Tiles(tiles)
 
 
-def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], names: Mapping[str, str]) -> Block:
+def _table(
+    models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], names: Mapping[str, str], flattered: bool
+) -> Block:
     counts = {
         key: title for key, title in _COUNTS.items() if len({model.get(key) for model in models.values()} - {None}) > 1
     }
@@ -174,7 +198,7 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
         ]
         for name, model in models.items()
     ]
-    flattery = " An accuracy flatters a network that was trained on these images." if "accuracy" in titles else ""
+    flattery = " An accuracy flatters a network that was trained on these images." if flattered else ""
     return Table(
         f"The networks, with 95 % intervals in brackets.{flattery}",
         ["network", *(["group"] if groups else []), *titles.values(), *counts.values()],
@@ -193,7 +217,7 @@ def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
             points[name] = {"network": names[name], "group": group_in(name, model), **found}
     if len(points) < 2 or not measures:
         return
-    y, x = measures
+    y, x = measures = [_unflattered(measure) if run.held_out else measure for measure in measures]
     front = [points[name] for name in pareto_front(points, [y.name, x.name])]
     front.sort(key=lambda point: point[x.name]["value"])
     best = "; ".join(point["network"] for point in front)
@@ -201,9 +225,13 @@ def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
         f"Scatter plot of {y.called} against {x.called} of {len(points)} networks. On the Pareto front of the"
         f" estimates: {best}. The numbers, with intervals, are in the table above."
     )
+    if len({(point[x.name]["value"], point[y.name]["value"]) for point in front}) > 1:
+        which = "the dashed line is"
+    else:
+        which = f"{best}, of equal values, are alone on" if len(front) > 1 else f"{best} is alone on"
     caption = (
-        f"{y.called.capitalize()} against {x.called}, with 95 % intervals; the dashed line is the Pareto front of the"
-        " points, without regard to the intervals."
+        f"{y.called.capitalize()} against {x.called}, with 95 % intervals;"
+        f" {which} the Pareto front of the points, without regard to the intervals."
     )
     few = len(points) <= len(COLOURS)
     series: dict[str, dict[str, Any]] = {}

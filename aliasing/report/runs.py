@@ -20,6 +20,7 @@ class Run:
     kind: str  # one of `KINDS`
     summary: dict[str, Any]
     title: str = ""  # what distinguishes it on a page from others of its kind, if there are any
+    held_out: bool = False  # none of its images is one that its networks were trained on, as a cure has checked
 
     @property
     def protocol(self) -> str:
@@ -72,7 +73,8 @@ def parts_of(run: Run) -> list[Run]:
         return [run]
     from aliasing.curing.result import PARTS
 
-    return [run, *(read_run(run.folder / PARTS[name]) for name in ("jitter", "attribution"))]
+    measured, attribution = (read_run(run.folder / PARTS[name]) for name in ("jitter", "attribution"))
+    return [run, replace(measured, held_out=True), attribution]
 
 
 def with_titles(runs: Sequence[Run]) -> list[Run]:
