@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +25,8 @@ from aliasing.curing.verdict import sentences, succeeded
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate
 from aliasing.images import open_images
+from aliasing.report.cures import called
+from aliasing.report.runs import Run
 
 RECIPE = al.Recipe(epochs=2, learning_rate=0.05, batch_size=8)
 OPTIONS: dict[str, Any] = {"candidates": ["binomial3,all", "binomial3,before,all"]}
@@ -250,6 +253,20 @@ def test_what_was_assumed_is_told_before_it_begins(tmp_path: Path, monkeypatch: 
     assert told[-1].startswith("1/6")
 
 
+def named() -> al.Classifier:
+    """A network whose factory names it."""
+    return replace(network(), name="mine")
+
+
+def test_the_name_that_a_factory_gives_is_that_of_the_page(tmp_path: Path) -> None:
+    """The summary keeps the name under which a network loads, and beside it that of its factory."""
+    torch.save(network().module.state_dict(), tmp_path / "net.pth")
+    loaded = al.load_model(f"file:{tmp_path}/net.pth@module:test_cure:named")
+    summary = al.measure_jitter(replace(loaded, name="plain"), HELD_OUT[:2], protocol="pad").summary()
+    run = Run(tmp_path, "cure", {"cure": {"network": loaded.name}, "models": summary["models"]})
+    assert called(run) == "The cure of mine"
+
+
 def estimate(value: float, half: float) -> dict[str, float]:
     return {"value": value, "low": value - half, "high": value + half}
 
@@ -257,10 +274,16 @@ def estimate(value: float, half: float) -> dict[str, float]:
 @pytest.mark.parametrize(
     ("change", "control", "accuracy", "expected"),
     [
-        ((-0.05, 0.02), (-0.04, 0.02), (0.0, 0.02), ("makes the answer steadier", "No loss of accuracy is shown")),
+        ((-0.05, 0.02), (-0.04, 0.02), (0.0, 0.02), ("makes the answer steadier", "Accuracy stays 0.800 (")),
+        (
+            (-0.05, 0.02),
+            (-0.04, 0.02),
+            (-0.01, 0.02),
+            ("in the plain one (", "No loss of accuracy is shown: 0.790 instead"),
+        ),
         ((-0.05, 0.02), (-0.01, 0.02), (0.03, 0.02), ("not shown to be the reason", "Accuracy rises")),
         ((-0.01, 0.02), (-0.01, 0.02), (-0.05, 0.02), ("No gain is shown", "It costs accuracy")),
-        ((0.05, 0.02), (0.0, 0.02), (0.0, 0.02), ("This is no cure", "No loss")),
+        ((0.05, 0.02), (0.0, 0.02), (0.0, 0.02), ("This is no cure", "Accuracy stays")),
         ((-0.05, 0.02), (-0.04, 0.02), None, ("makes the answer steadier", "unknown")),
     ],
 )
@@ -276,7 +299,8 @@ def test_the_sentences_claim_what_the_intervals_show(
         for first, numbers in (("plain", change), ("control", control))
     ]
     models = {
-        name: {"top1_change": estimate(0.1, 0.02), "accuracy": estimate(0.8, 0.02)} for name in ("plain", "cured")
+        name: {"top1_change": estimate(0.1, 0.02), "accuracy": estimate(0.8 + moved, 0.02)}
+        for name, moved in (("plain", 0.0), ("cured", accuracy[0] if accuracy else 0.0))
     }
     cost = {"plain": {"multiply_adds": 100}, "cured": {"multiply_adds": 150}}
     facts = {"guilty": ["a", "b"], "sites": 3, "images": {"attributed": 20}, "chosen": "flc,all", "cost": cost}

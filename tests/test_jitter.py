@@ -62,7 +62,9 @@ def test_a_network_that_looks_at_nothing_never_jitters_and_is_not_called_certain
         def forward(self, views: Tensor) -> Tensor:
             return torch.tensor([0.0, 1.0]).expand(len(views), 2)
 
-    summary = al.measure_jitter(network(Constant()), photographs(20)).summary()["models"]["known"]
+    result = al.measure_jitter(network(Constant()), photographs(20))
+    summary = result.summary()["models"]["known"]
+    assert "too few for a narrow interval" in str(result).splitlines()[1]
     assert summary["top1_change"] == {"value": 0.0, "low": 0.0, "high": pytest.approx(1 - 0.025 ** (1 / 20))}
     assert "the answer of none of the 20 images changes" in summary["cautions"][0]
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from aliasing.tables import cell, decimals
+
 __all__ = ["sentences", "succeeded"]
 
 Summary: TypeAlias = Mapping[str, Any]
@@ -38,8 +40,11 @@ def _guilty(cure: Summary) -> str:
 
 def _gained(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str:
     plain, control = (_of(differences, first, "cured").get("top1_change") for first in ("plain", "control"))
-    value, before = (models[name]["top1_change"]["value"] for name in ("cured", "plain"))
-    how = f"P(top-1 change) is {value:.3f} in the cured network ({cure['chosen']}) and {before:.3f} in the plain one"
+    value, before = _both(models, "top1_change")
+    how = (
+        f"P(top-1 change) is {value} in the cured network ({cure['chosen']}) and"
+        f" {'' if value == before else f'{before} '}in the plain one"
+    )
     numbers = (
         f"{_written(plain)} against plain, {_written(control)} against the control, trained likewise but not filtered"
     )
@@ -59,12 +64,13 @@ def _cost(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str
     plain, control = (_of(differences, first, "cured").get("accuracy") for first in ("plain", "control"))
     if plain is None:
         return f"What it costs in accuracy is unknown, because the held-out images have no labels; {work}."
-    value, before = (models[name]["accuracy"]["value"] for name in ("cured", "plain"))
-    numbers = (
-        f"{value:.3f} instead of {before:.3f} ({_written(plain)} against plain, {_written(control)} against control)"
-    )
+    value, before = _both(models, "accuracy")
+    against = f"({_written(plain)} against plain, {_written(control)} against control)"
+    numbers = f"{value} instead of {before} {against}"
     if _below(plain) or _below(control):
         return f"It costs accuracy, {numbers}, which more epochs or more training images may bring back; {work}."
+    if value == before and not _above(plain):
+        return f"Accuracy stays {value} {against}; {work}."
     better = "Accuracy rises" if _above(plain) else "No loss of accuracy is shown"
     return f"{better}: {numbers}; {work}."
 
@@ -84,5 +90,11 @@ def _above(estimate: Summary | None) -> bool:
 def _written(estimate: Summary | None) -> str:
     if estimate is None or estimate["value"] is None:
         return "unknown"
-    interval = "" if estimate["low"] is None else f" [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
-    return f"{estimate['value']:+.3f}{interval}".replace("-", "−")
+    return cell(estimate, "+").replace("-", "−")
+
+
+def _both(models: Summary, measure: str) -> tuple[str, str]:
+    """The estimates of cured and plain, to the decimals of the finer one."""
+    cured, plain = (models[name][measure] for name in ("cured", "plain"))
+    digits = max(decimals(cured), decimals(plain))
+    return f"{cured['value']:.{digits}f}", f"{plain['value']:.{digits}f}"

@@ -173,14 +173,15 @@ class Jitter(Recorded):
         }
 
     def __str__(self) -> str:
-        """A line a network: its measures with their intervals, the number of images, and the protocol."""
+        """A line a network: its measures with their intervals, the images and the protocol; below it, its cautions."""
         summary = self.summary()
         measures = measures_in(summary, "table")
-        return "\n".join(
-            f"{name}: {', '.join(f'{m.title} {tables.cell(model[m.name])}' for m in measures if m.name in model)}"
-            f" ({model['images']} image{'s' * (model['images'] != 1)}, {self.protocol.name})"
-            for name, model in summary["models"].items()
-        )
+        lines = []
+        for name, model in summary["models"].items():
+            found = ", ".join(f"{m.title} {tables.cell(model[m.name])}" for m in measures if m.name in model)
+            lines.append(f"{name}: {found} ({tables.counted(model['images'])}, {self.protocol.name})")
+            lines += [f"  caution: {text}" for text in model["cautions"]]
+        return "\n".join(lines)
 
     def table(self, against: str | None = None) -> pa.Table:
         """One row per network: each measure with the ends of its interval, and the same minus the first network's.

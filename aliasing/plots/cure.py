@@ -37,7 +37,7 @@ def cure(result: "Cure") -> Figure:
             upper.xaxis.set_major_locator(MaxNLocator(4))
             upper.set_xlabel(measure.called)  # no network was trained on these images
             differences(lower, summary["differences"], measure, list(models))
-        network, how = short_name(summary["cure"]["network"]), summary["cure"]["chosen"]
+        network, how = short_name(summary["cure"]["network"], models["plain"]), summary["cure"]["chosen"]
         images, protocol = models["plain"]["images"], summary["settings"]["protocol"]["name"]
         outcome = "cured" if summary["cure"]["cured"] else "no cure is shown"
         figure.suptitle(

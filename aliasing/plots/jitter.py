@@ -17,7 +17,6 @@ from aliasing.leaderboard import Leaderboard
 from aliasing.outputs import measures_in, output_of
 from aliasing.outputs.base import Measure
 from aliasing.plots.style import (
-    COLOURS,
     both_ends,
     colour_of,
     columns_in,
@@ -146,14 +145,14 @@ def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) 
         axes.set_xlabel(
             f"{in_two_lines(fit(first.answers[view], 26), 13)}\n{first.positions[view]:g}",
             fontsize=8,
-            color=COLOURS[1] if changed else "black",
+            fontweight="bold" if changed else "normal",
         )
         axes.spines[:].set_visible(False)
     left_out = "" if len(drawn) == len(traces) else f"; the first {len(drawn)} of {len(traces)} networks"
     network = both_ends(names[first.model], 40)
     figure.suptitle(
         f"The photograph that moves “{network}” most: {plain(both_ends(first.image, 44))}{left_out}\n"
-        "under each view that network's answer and the position, coloured where it differs from the first",
+        "under each view that network's answer and the position, bold where it differs from the first",
         fontsize=10.5,
     )
 

@@ -71,7 +71,8 @@ def leaderboard(board: Leaderboard) -> Figure:
         }
         against(axes, measures, groups, _GROUPS, [models[name] for name in front])
         _number(axes, [_point(models[name], measures) for name in named])
-        axes.set_xlabel(f"{measures[1].called} (protocol {summary['settings']['consistency']['name']})")
+        called, protocol = measures[1].called, summary["settings"]["consistency"]["name"]
+        axes.set_xlabel(called if protocol == called else f"{called} (protocol {protocol})")
         equal = len({_point(model, measures) for model in models.values()}) < len(models)
         said = ["bold: on the Pareto front, where no other\nnetwork is better in both"]
         if len(named) < len(models):
@@ -184,6 +185,8 @@ def _key(figure: SubFigure, drawn: Axes, texts: list[str], front: list[bool], sa
         axes.text(0.3, number, str(number), ha="right", va="center", fontsize=9)
         axes.text(0.4, number, text, va="center", fontsize=9, fontweight="bold" if bold else "normal")
     handles, labels = drawn.get_legend_handles_labels()
+    if len(labels) == 1 and labels[0] in _GROUPS:  # all networks are of one group
+        handles, labels = [], []
     look: Any = {"fontsize": 9, "title_fontsize": 9, "alignment": "left"}
     figure.legend(handles, labels, loc="outside lower left", title="\n".join(said), **look)
 

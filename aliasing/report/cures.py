@@ -14,7 +14,7 @@ from aliasing.report.runs import Run
 def called(run: Run) -> str:
     """The heading of a cure, by its network's short name."""
     network = run.summary["cure"]["network"]
-    return f"The cure of {short_names([network])[network]}"
+    return f"The cure of {short_names([network], {network: run.networks['plain']})[network]}"
 
 
 def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
