@@ -40,6 +40,7 @@ from aliasing.images import Image, open_images
 from aliasing.jitter import trace
 from aliasing.models import Classifier
 from aliasing.plots.depth import name_layers, unexplained
+from aliasing.plots.spectrum import profile
 from aliasing.protocols import Drag, make_protocol
 from tests.browser import asked_outside, chromium, complaints
 
@@ -159,6 +160,18 @@ def test_the_spectrum_of_the_view_with_and_without_the_filter(anti_aliasing: str
     assert (original.label, subsampled.label) == ("original", "subsampled")
     assert len(filtered) == (0 if anti_aliasing == "aps" else 1)
     assert all(look.alias_fraction < subsampled.alias_fraction for look in filtered)
+
+
+def test_the_operators_of_a_view_have_one_range_of_power() -> None:
+    view = np.random.default_rng(0).uniform(0, 255, (64, 64, 3)).astype(np.float32)
+    for shown in (view, np.zeros_like(view)):
+        found = spectra(shown, "binomial3")
+        subsampled, filtered = Figure().subplots(1, 2)
+        for axes, look in zip((subsampled, filtered), found.looks[1:], strict=True):
+            profile(axes, look, found)
+        assert subsampled.get_ylim() == filtered.get_ylim()
+        drawn = np.concatenate([line.get_ydata() for axes in (subsampled, filtered) for line in axes.lines])
+        assert drawn.max() < subsampled.get_ylim()[1]
 
 
 @pytest.fixture(scope="module")
@@ -378,6 +391,10 @@ def test_steps_by_key_button_toggle_and_pointer(port: int, browser: Any) -> None
     open_page(browser, port)
     browser.find_element("css selector", ".pad .home").click()
     wait_for_place("where it was")
+    ActionChains(browser).send_keys(LEFT).perform()  # the button has the focus
+    wait_for_place("1 left")
+    browser.find_element("css selector", ".pad .home").click()
+    wait_for_place("where it was")
     wait_for(lambda: texts(browser, ".count") == ["0 of 0 steps changed the answer"] * 2)
     press(browser, RIGHT, RIGHT, UP)
     wait_for_place("1 up, 2 right")
@@ -396,6 +413,8 @@ def test_steps_by_key_button_toggle_and_pointer(port: int, browser: Any) -> None
     ).release().perform()
     wait_for_place("3 down, 2 left")
     wait_for(lambda: texts(browser, ".depth-title") and "3 down, 2 left" in texts(browser, ".depth-title")[0])
+    press(browser, *[RIGHT] * 20)
+    wait_for_place("3 down, 16 right (16 pixels is the end)")
 
 
 @pytest.mark.parametrize("motion", ["no-preference", "reduce"])

@@ -37,6 +37,7 @@ from aliasing.images import BadImage, Image, decode
 from aliasing.images.entries import hash_bytes, shown
 from aliasing.models import Classifier
 from aliasing.plots.svg import data_address
+from aliasing.protocols import Drag
 from aliasing.protocols.base import Array
 from aliasing.tables import counted
 
@@ -47,6 +48,7 @@ _LARGEST_UPLOAD = 50_000_000  # bytes
 _PAUSE = 0.15  # seconds a place is shown while the page plays
 _REST = 0.3  # seconds after which a photograph rests
 _DEPTH = "Depth: what share of each layer's change does the shift{} not explain?"
+_END = f" ({Drag.reach:g} pixels is the end)"
 _PLAY, _STOP = "▶ play", "■ stop"
 _STEPS = {WHOLE: "1 px", FRACTION: "⅛ px"}
 _PAD = {"up": ("↑", -1, 0), "left": ("←", 0, -1), "right": ("→", 0, 1), "down": ("↓", 1, 0)}
@@ -57,10 +59,13 @@ _POINTER = """(e) => {
   const box = e.target.getBoundingClientRect(), scale = e.target.naturalHeight / box.height;
   emit(e.type, (e.clientY - box.top) * scale, (e.clientX - box.left) * scale);
 }"""
-_ARROW = """(e) => {
+_ARROWS = """<script>document.addEventListener("keydown", (e) => {
   const way = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[e.key];
-  if (way) { e.preventDefault(); emit(...way); }
-}"""
+  if (!way || e.altKey || e.ctrlKey || e.metaKey || e.shiftKey) return;
+  if (e.target.closest("input, textarea, select, .q-menu")) return;
+  e.preventDefault();
+  emitEvent("arrow", way);
+})</script>"""
 _REJECTED = "([rejected]) => emit(rejected.file.name, rejected.failedPropValidation)"
 _MOTION = "() => emit(matchMedia('(prefers-reduced-motion: reduce)').matches)"
 
@@ -185,8 +190,10 @@ class _Page:
             )
             for event in ("pointerdown", "pointermove"):
                 self.picture.on(event, self._drag, throttle=0.05, js_handler=_POINTER)
-            self.picture.on("keydown", lambda event: self._step(*event.args), js_handler=_ARROW)
+            ui.add_body_html(_ARROWS)
+            ui.on("arrow", lambda event: self._step(*event.args))
             self.place = ui.label().classes("place")
+            _text("Drag it, or press the arrow keys anywhere on the page.", "p").classes("hint")
 
     def _build_controls(self) -> None:
         from nicegui import ui
@@ -341,7 +348,7 @@ class _Page:
             first = await asyncio.to_thread(load, self.first)
             view = await asyncio.to_thread(picture, image, first, places[-1])
             self.picture.props["src"] = _picture_url(view)
-            self.place.text = f"{image.name}: {told(places[-1])}"
+            self.place.text = f"{image.name}: {told(places[-1])}{_END if _is_at_end(places[-1]) else ''}"
             self.cards[0].show(first.name, *await asyncio.to_thread(_look, first, image, places))
             second, self.what.content = await asyncio.to_thread(self._second)
             self.cards[1].show(second.name, *await asyncio.to_thread(_look, second, image, places))
@@ -387,6 +394,10 @@ class _Page:
     def _chosen(self) -> tuple[object, ...]:
         """All on which the drawings depend."""
         return self.image, self.walk.place, self.walk.step, self.first, self.second, self.anti_aliasing
+
+
+def _is_at_end(place: Place) -> bool:
+    return max(map(abs, place)) >= Drag.reach
 
 
 def _look(model: Classifier, image: Image, places: tuple[Place, ...]) -> tuple[Answer, list[bool]]:

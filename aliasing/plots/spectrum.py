@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -61,10 +62,6 @@ def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = ()
         grid[1][0].set_title("spectrum of the original", fontsize=9.5)
         for axes in grid[1][1:]:
             axes.set_yticklabels([])
-        lowest = min((axes.get_ylim()[0] for axes in grid[2][1:]), default=0)
-        highest = max((axes.get_ylim()[1] for axes in grid[2][1:]), default=1)
-        for axes in grid[2][1:]:
-            axes.set_ylim(max(lowest, highest * _LEAST), highest)
         for axes in grid[2][2:]:
             axes.tick_params(labelleft=False)
         grid[1][0].set_ylabel("cycles per pixel of the original")
@@ -74,6 +71,14 @@ def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = ()
         picture = plain(both_ends(spectra.photograph, 40)) or "a picture"
         figure.suptitle(f"{picture}, and its samples at stride {spectra.stride}", fontsize=11)
         return figure
+
+
+def _range(spectra: Spectra) -> tuple[float, float]:
+    """The power of all operators' samples, without what is rounding alone."""
+    parts = [look.power[part] for look in spectra.looks if "power" not in look.power for part in ("baseband", "alias")]
+    powers = np.array([power for part in parts for _, power in part])
+    highest = powers.max() or 1.0  # a black picture has none
+    return powers.min(initial=highest, where=powers > _LEAST * highest) / 2, 2 * highest
 
 
 def _show(axes: Axes, look: Look, title: str) -> None:
@@ -103,7 +108,10 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
 
 
 def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
-    """Draw power by frequency: of the picture, with what folds shaded; or of an operator's baseband and alias."""
+    """Draw power by frequency: of the picture, with what folds shaded; or of an operator's baseband and alias.
+
+    All operators have one range of power.
+    """
     edge = spectra.nyquist
     if "power" in look.power:
         frequency, power = zip(*look.power["power"][1:], strict=True)
@@ -118,11 +126,11 @@ def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
         axes.set_xticks([0.02, 0.05, edge, 0.5], ["0.02", "0.05", f"{edge:g}", "0.5"], fontsize=8)
         axes.xaxis.set_minor_locator(NullLocator())
         return
+    axes.set_ylim(_range(spectra))
     for part, colour in (("baseband", COLOURS[0]), ("alias", COLOURS[1])):
         frequency, power = zip(*look.power[part], strict=True)
         rounding = max(power) < _LEAST * max(value for _, value in look.power["baseband"])
         axes.semilogy(frequency, power, color=colour, label=f"{part}: none" if rounding else part)
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], _LEAST * axes.get_ylim()[1]))
     axes.set_xlim(0, edge)
     axes.set_xticks([0, edge / 2, edge], ["0", f"{edge / 2:g}", f"{edge:g}"], fontsize=8)
     axes.set_xlabel("cycles per pixel of the original")
