@@ -149,6 +149,7 @@ def test_the_unpadded_blur_of_sounds_and_volumes_is_the_definition(data, dims, t
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(unpadded, "SMALLEST_SOUNDS", 0)
+        patch.setattr(unpadded, "MOST_TAPS_OF_SOUNDS", 99)
         ours = downsample.blur_pool(one, stride, taps, padding, dims=dims)
         (gradient,) = torch.autograd.grad((ours**2).sum(), one, create_graph=True)
         (second,) = torch.autograd.grad((gradient**2).sum(), one)
@@ -163,6 +164,27 @@ def test_the_unpadded_blur_of_sounds_and_volumes_is_the_definition(data, dims, t
     torch.testing.assert_close(ours, definition, atol=1e-13, rtol=1e-13)
     torch.testing.assert_close(gradient, expected, atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(second, expected_second, atol=1e-11, rtol=1e-11)
+
+
+@pytest.mark.parametrize("taps", [[1.0, 0.0, 1.0], [0.0, 1.0]])
+def test_a_volume_is_blurred_by_taps_that_skip_the_kept_plane(taps):
+    x, row = torch.randn(2, 3, 5, 6, 7, dtype=torch.float64), torch.tensor(taps, dtype=torch.float64)
+    beyond = [(len(row) - 1) // 2, len(row) // 2] * 3
+    kernel = torch.einsum("i,j,k->ijk", row, row, row).expand(3, 1, -1, -1, -1)
+    definition = F.conv3d(F.pad(x, beyond, "replicate"), kernel, stride=2, groups=3)
+    ours = downsample.blur_pool(x, 2, taps, "replicate", dims=3)
+    torch.testing.assert_close(ours * row.sum() ** 3, definition, atol=1e-13, rtol=0)  # its taps sum to one
+
+
+def test_a_long_filter_of_sounds_is_a_convolution_of_a_padded_copy():
+    """The number of its taps beyond the border grows with the square of its length, and each is an operation."""
+    x = torch.zeros(1, 1, unpadded.SMALLEST_SOUNDS)
+    short, long = (
+        unpadded.Axis((1 / taps,) * taps, 2, "reflect", x.shape[-1])
+        for taps in (unpadded.MOST_TAPS_OF_SOUNDS, unpadded.MOST_TAPS_OF_SOUNDS + 1)
+    )
+    assert unpadded.pays(x, short)
+    assert not unpadded.pays(x, long)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

@@ -193,3 +193,11 @@ def test_filters_of_three_axes_are_written_and_read() -> None:
     assert str(al.surgery.conversion_of(again)) == text
     with pytest.raises(UsageError, match="down and across; got 3"):
         al.antialias(nn.MaxPool2d(2), taps=["binomial3"] * 3, example_input=torch.zeros(1, 1, 8, 8))
+
+
+def test_a_volume_without_a_batch_is_not_a_batch_of_pictures() -> None:
+    network = randomise(nn.Sequential(nn.Conv3d(4, 4, 3, 2, 1), nn.ReLU(), nn.MaxPool3d(2)).double())
+    x = noise(4, 8, 8, 8)
+    fixed = al.antialias(network, taps=[1.0], scheme="all", example_input=x)
+    assert [site.name for site in fixed.antialiased_sites] == ["0", "2"]
+    assert difference(fixed(x), network(x)) < ROUNDING

@@ -374,14 +374,15 @@ def _apply(x: Tensor, blur: _Blur, padding: str) -> Tensor:
 def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -> Tensor:
     dims = len(blur.steps)
     if padding != "zero":
-        if not is_recorded() and unpadded.pays(x):
+        if not is_recorded() and x.device.type == "cpu":
             # The code below is the definition, for recorded programs and for devices where a padded copy is cheap. In
             # eager mode on a CPU the copy costs as much as the blur.
             axes = [
                 unpadded.Axis(tuple(row.tolist()), step, padding, size)
                 for row, step, size in zip(blur.filters, blur.steps, x.shape[2:], strict=True)
             ]
-            return (unpadded.blur_line, unpadded.blur, unpadded.blur_volume)[dims - 1](x, *axes)
+            if unpadded.pays(x, axes[0]):
+                return (unpadded.blur_line, unpadded.blur, unpadded.blur_volume)[dims - 1](x, *axes)
         beyond = [side for row in reversed(blur.filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
         x = F.pad(x, beyond, PADDINGS[padding])
     kernel = torch.as_tensor(blur.kernel, dtype=x.dtype, device=x.device)

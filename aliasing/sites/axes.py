@@ -25,16 +25,19 @@ _RESHAPES = frozenset(("view", "reshape", "flatten", "unflatten"))
 def spatial_axes(record: Recording) -> dict[Value, Axes]:
     """The spatial axes, counted from 0, of every value for which they are known; the last is across.
 
-    Inputs with four and five axes are N×C×H×W and N×C×D×H×W. One with three is N×C×L if the network has layers of one
-    axis and none of two; it could be tokens otherwise. The axes of others are not known.
+    Inputs with four and five axes are N×C×H×W and N×C×D×H×W, but one with four is C×D×H×W if a layer of three axes
+    takes it. One with three is N×C×L if the network has layers of one axis and none of two; it could be tokens
+    otherwise. The axes of others are not known.
     """
     known: dict[Value, Axes] = {}
     layers = {found[1] for call in record.calls if (found := _DIMENSIONS.search(call.name)) is not None}
     ranks = (3, 4, 5) if layers == {"1"} else (4, 5)
     for call in record.calls:
+        layer = _DIMENSIONS.search(call.name)
         for value in call.signals:
-            if value.producer is None and len(value.shape) in ranks:
-                known.setdefault(value, tuple(range(2, len(value.shape))))
+            rank = len(value.shape)
+            if value.producer is None and rank in ranks:
+                known.setdefault(value, tuple(range(rank - int(layer[1]) if layer else 2, rank)))
         for output in call.outputs:
             axes = _behind(call, output, known)
             if axes is not None:
