@@ -1,7 +1,7 @@
 """Sounds: reading WAV, FLAC and other files of libsndfile, and writing WAV."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aliasing.errors import InputError, one_line
+from aliasing.images import Entry, ImageSource, choose_images
 from aliasing.images.entries import hash_bytes, read_file, shown
-from aliasing.images.pixels import BadImage
 from aliasing.provenance import write_bytes
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
@@ -68,13 +68,24 @@ def find_sounds(spec: Any) -> list[Path] | None:
     if not isinstance(spec, str | Path):
         return None
     path = Path(spec)
-    if path.suffix.lower() in SUFFIXES:
-        return [path]
-    return (sorted(_inside(path)) or None) if path.is_dir() else None
+    if path.is_dir():
+        return sorted(_inside(path)) or None
+    return [path] if path.suffix.lower() in SUFFIXES else None
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    return (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    named = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return (path for path in named if not path.is_dir())
+
+
+def choose_sounds(sounds: Sequence[Path], limit: int | None = None, sample: int | None = None) -> list[Path]:
+    """The first files, or a sample of them, as `aliasing.images.choose_images` takes images."""
+
+    def entry(path: Path) -> Entry:
+        return Entry(str(path), None, lambda _: read_file(path), lambda _: hash_bytes(read_file(path)))  # type: ignore
+
+    source = ImageSource("sounds", lambda: map(entry, sounds))
+    return [Path(chosen.name) for chosen in choose_images(source, limit=limit, sample=sample)]
 
 
 def read_sound(path: str | Path) -> Sound:
@@ -90,32 +101,39 @@ def read_sound(path: str | Path) -> Sound:
     InputError
         If there is no such file, it is no sound, is cut off, or has no samples, more than memory should hold, or NaN.
     """
-    import_soundfile()
     path = Path(path)
     try:
-        content = read_file(path)
-    except BadImage as error:
+        return load_sound(path)
+    except InputError as error:
         raise InputError(f"{path}: {error}") from error
+
+
+def load_sound(path: Path) -> Sound:
+    """The sound of a file; InputError as for `read_sound`, but without the file's name."""
+    import_soundfile()
+    try:
+        content = read_file(path)
     except OSError as error:
-        raise InputError(f"{path}: {(error.strerror or str(error)).lower()}") from error
+        raise InputError((error.strerror or str(error)).lower()) from error
     return decode_sound(content, shown(path.name))
 
 
 def decode_sound(content: bytes, name: str) -> Sound:
-    """The sound of a file's bytes; InputError as for `read_sound`."""
+    """The sound of a file's bytes; InputError as for `load_sound`."""
     soundfile = import_soundfile()
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             promised, rate = file.frames, float(file.samplerate)
             if promised * file.channels > _LARGEST:
-                raise InputError(f"{name}: {promised} samples of {file.channels} channels are too many; cut it")
+                raise InputError(f"{promised} samples of {file.channels} channels are too many; cut it")
             samples = file.read(dtype="float64", always_2d=True).T
     except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        raise InputError(f"{name}: not a sound that libsndfile reads ({one_line(str(error))})") from error
+        reason = one_line(getattr(error, "error_string", str(error)))  # without the address of the bytes in memory
+        raise InputError(f"not a sound that libsndfile reads ({reason})") from error
     if not samples.size:
-        raise InputError(f"{name}: holds no samples")
+        raise InputError("holds no samples")
     if not np.isfinite(samples).all():
-        raise InputError(f"{name}: holds NaN or infinity")
+        raise InputError("holds NaN or infinity")
     return Sound(np.ascontiguousarray(samples), rate, name, hash_bytes(content))
 
 

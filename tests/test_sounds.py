@@ -197,3 +197,67 @@ def test_too_short_a_sound_is_refused_with_its_length() -> None:
         al.compare_operators(Sound(np.zeros((1, 20)), RATE), 2)
     with pytest.raises(UsageError, match="at least 2"):
         al.compare_operators(Sound(np.zeros((1, 200)), RATE), 1)
+
+
+def test_silence_has_no_shares(tmp_path: Path) -> None:
+    for samples in (np.zeros(RATE), np.full(RATE, 0.3)):
+        with pytest.raises(InputError, match="silent"):
+            al.compare_operators(Sound(samples, RATE), 2)
+    soundfile.write(tmp_path / "a.wav", np.zeros(RATE), RATE)
+    soundfile.write(tmp_path / "b.wav", tone(1000), RATE)
+    result = al.compare_operators(tmp_path, 2)
+    assert list(result.skipped) == ["a.wav"]
+    assert [image["name"] for image in result.images] == ["b.wav"]
+
+
+def test_an_offset_does_not_count() -> None:
+    """Faded, it would be a swell in the baseband."""
+    noise = np.random.default_rng(0).normal(size=4000) / 10
+    plain, moved = (al.compare_operators(Sound(noise + offset, RATE), 2, ["blur"]) for offset in (0, 0.5))
+    for measure, value in plain.images[0]["operators"]["blur"].items():
+        assert moved.images[0]["operators"]["blur"][measure] == pytest.approx(value, rel=1e-9)
+
+
+def test_bad_files_are_counted_and_said_the_same_every_time(tmp_path: Path) -> None:
+    """Also two of one name in two folders; a folder called like a sound is a folder."""
+    for folder in ("one", "two.wav"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.wav").write_text("words")
+    soundfile.write(tmp_path / "two.wav" / "b.wav", tone(1000), RATE)
+    first, again = (al.compare_operators(tmp_path, 2).skipped for _ in range(2))
+    assert first == again
+    assert list(first) == ["a.wav", "a.wav (2)"]
+    assert not any("a.wav" in reason or " at 0x" in reason for reason in first.values())
+    assert find_sounds(tmp_path / "two.wav") == [tmp_path / "two.wav" / name for name in ("a.wav", "b.wav")]
+
+
+def test_the_first_sounds_or_a_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(4):
+        soundfile.write(tmp_path / f"{number}.wav", tone(1000 + number), RATE)
+
+    def measured(*options: str) -> list[str]:
+        assert main(["spectrum", str(tmp_path), "--json", "--operator", "subsample", *options]) == 0
+        return [image["name"] for image in json.loads(capsys.readouterr().out)["images"]["each"]]
+
+    assert measured("--limit", "2") == ["0.wav", "1.wav"]
+    drawn = measured("--sample", "2")
+    assert len(drawn) == 2
+    (tmp_path / drawn[0]).rename(tmp_path / "z.wav")
+    assert sorted(measured("--sample", "2")) == sorted(["z.wav", drawn[1]])
+    assert main(["spectrum", str(tmp_path), "--limit", "0"]) == 2
+
+
+def test_listening_takes_the_first_that_can_be_used_and_replaces_no_recording(tmp_path: Path, capsys: Any) -> None:
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    (folder / "a.wav").write_text("words")
+    soundfile.write(folder / "blur.wav", tone(1000), RATE)
+    before = (folder / "blur.wav").read_bytes()
+    given = ["spectrum", str(folder), "--operator", "blur", "--listen"]
+    assert main([*given, str(tmp_path / "heard")]) == 0
+    assert sorted(path.name for path in (tmp_path / "heard").iterdir()) == ["blur-folded.wav", "blur.wav"]
+    capsys.readouterr()
+    assert main([*given, str(folder / "heard")]) == 2
+    assert main(["spectrum", str(folder / "blur.wav"), "--operator", "blur", "--listen", str(folder)]) == 2
+    assert capsys.readouterr().err.count("replace recordings") == 2
+    assert (folder / "blur.wav").read_bytes() == before

@@ -18,7 +18,7 @@ examples:
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aliasing.cli import shared
 from aliasing.kinds import OPERATORS
@@ -67,17 +67,35 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare, draw, print."""
     from aliasing.downsample.survey import DEFAULT_OPERATORS, compare_operators, write_folds
     from aliasing.errors import UsageError
-    from aliasing.sounds import find_sounds, read_sound
+    from aliasing.sounds import choose_sounds, find_sounds
 
     operators = arguments.operator or DEFAULT_OPERATORS
     sounds = find_sounds(arguments.images)
     if arguments.listen and sounds is None:
         raise UsageError("--listen writes sounds; give WAV, FLAC, OGG or AIFF files")
-    inputs = shared.source_of(arguments) if sounds is None else arguments.images
+    inputs: Any
+    if sounds is None:
+        inputs = shared.source_of(arguments)
+    else:
+        if arguments.listen:
+            _keep_apart(arguments.listen, arguments.images, operators)
+        inputs = choose_sounds(sounds, arguments.limit, arguments.sample)
     result = compare_operators(inputs, arguments.stride, operators, arguments.taps, channels=arguments.channels)
-    if arguments.listen and sounds is not None:
-        write_folds(read_sound(sounds[0]), arguments.listen, arguments.stride, operators, arguments.taps)
+    if arguments.listen:
+        write_folds(inputs, arguments.listen, arguments.stride, operators, arguments.taps)
     shared.write_and_print(arguments, result, _report(result, arguments.out))
+
+
+def _keep_apart(listen: Path, given: Iterable[str], operators: Iterable[str]) -> None:
+    """Raise UsageError if what is written to listen to would replace a recording, or be measured with them next."""
+    from aliasing.errors import UsageError
+
+    for path in map(Path, given):
+        beside = path.resolve().parent == listen.resolve() and path.stem.removesuffix("-folded") in operators
+        if beside or (path.is_dir() and listen.resolve().is_relative_to(path.resolve())):
+            raise UsageError(
+                f"--listen {listen} is where {path} is; its files would replace recordings or be measured next"
+            )
 
 
 def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:

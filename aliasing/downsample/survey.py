@@ -1,6 +1,7 @@
 """`compare_operators`: how much each downsampling operator aliases on photographs or sounds, with intervals."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,10 +19,10 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import mean, share
 from aliasing.filters import TapsLike, get_taps
 from aliasing.images import BadImage, Image, open_images
-from aliasing.images.entries import Entry
+from aliasing.images.entries import Entry, UniqueNames, shown
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
-from aliasing.sounds import Sound, find_sounds, read_sound, write_sound
+from aliasing.sounds import Sound, find_sounds, load_sound, write_sound
 from aliasing.tables import Format, cell, flat, render
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def compare_operators(
 
 
 def write_folds(
-    sound: Sound, folder: Path, stride: int, operators: Sequence[str], taps: TapsLike | None = None
+    sounds: Any, folder: Path, stride: int, operators: Sequence[str], taps: TapsLike | None = None
 ) -> list[Path]:
     """Write what each operator makes of a sound, and the part of that which has folded, as WAV files to listen to.
 
@@ -223,7 +224,8 @@ def write_folds(
 
     Parameters
     ----------
-    sound : Sound
+    sounds : Sound or path, or several paths
+        As for `compare_operators`; the first that can be used is written.
     folder : Path
     stride, operators, taps
         As for `compare_operators`.
@@ -232,14 +234,19 @@ def write_folds(
     -------
     list of Path
         The files.
+
+    Raises
+    ------
+    InputError
+        If no sound can be used.
     """
-    samples = _periodic(sound, stride)
+    signal = _first_usable(_sounds([sounds] if isinstance(sounds, Sound) else find_sounds(sounds) or [], stride))
     written = []
     for name in operators:
-        found = compare(samples, name, stride, taps)
+        found = compare(signal.samples, name, stride, taps)
         for ending, heard in (("", found.samples), ("-folded", found.alias)):
             written.append(folder / f"{name}{ending}.wav")
-            write_sound(written[-1], heard, sound.rate / stride)
+            write_sound(written[-1], heard, signal.described["rate"] / stride)
     return written
 
 
@@ -269,14 +276,23 @@ def _photographs(entries: Iterable[Entry], stride: int, channels: str) -> Iterat
 
 
 def _sounds(sounds: Sequence[Path | Sound], stride: int) -> Iterator[_Named]:
-    def load(given: Path | Sound) -> _Signal:
-        sound = given if isinstance(given, Sound) else read_sound(given)
+    names = UniqueNames()
+
+    def load(given: Path | Sound, name: str) -> _Signal:
+        sound = given if isinstance(given, Sound) else load_sound(given)
         samples = _periodic(sound, stride)
         size = samples.shape[-1]
-        described = {"name": sound.name, "identity": sound.identity, "samples": size, "rate": sound.rate}
-        return _Signal(samples, described, partial(SoundSpectra.of, rate=sound.rate, name=sound.name))
+        described = {"name": name, "identity": sound.identity, "samples": size, "rate": sound.rate}
+        return _Signal(samples, described, partial(SoundSpectra.of, rate=sound.rate, name=name))
 
-    return ((sound.name, partial(load, sound)) for sound in sounds)
+    return ((name, partial(load, sound, name)) for sound in sounds for name in [names(shown(sound.name))])
+
+
+def _first_usable(found: Iterable[_Named]) -> _Signal:
+    for _, load in found:
+        with suppress(InputError):
+            return load()
+    raise InputError("no sound could be used")
 
 
 def _reading(operators: Mapping[str, Any], edge: str) -> Iterable[str]:
@@ -326,5 +342,9 @@ def _periodic(sound: Sound, stride: int) -> Picture:
     size = sound.samples.shape[-1] // stride * stride
     if size < 16 * stride:
         raise InputError(f"{sound.samples.shape[-1]} samples are too few for stride {stride}: take {16 * stride}")
-    faded: Picture = sound.samples[:, :size] * windows.tukey(size, min(2 * _FADE * sound.rate / size, 1))
+    cropped = sound.samples[:, :size]
+    cropped = cropped - cropped.mean(-1, keepdims=True)  # faded, an offset would be a swell
+    if abs(cropped).max() <= 1e-12 * abs(sound.samples).max():  # rounding
+        raise InputError("silent: there is nothing that could fold")
+    faded: Picture = cropped * windows.tukey(size, min(2 * _FADE * sound.rate / size, 1))
     return faded
