@@ -407,3 +407,17 @@ def test_a_missing_library_is_named(
 def test_what_the_page_is_made_of_is_in_the_package() -> None:
     for name in ("page.html", "page.css", "page.js"):
         assert resources.files("aliasing.report").joinpath(name).is_file()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("'/home/J. Doe/my photos/a.jpg' and /home/x/b", "'a.jpg' and b"),
+        (r'"C:\Users\Jane Doe\net.pth" "file:C:\Users\J D\x.pth"', '"net.pth" "file:x.pth"'),
+        ("it's /home/me/x and it's /a/b", "it's x and it's b"),
+        ("/home/me/+x, /home/me/@x, |/home/me/#x", "+x, @x, |#x"),
+        ("'a / b', 'https://a.b/c d/e', 'runs/my run/a', 1/2", "'a / b', 'https://a.b/c d/e', 'runs/my run/a', 1/2"),
+    ],
+)
+def test_a_path_is_its_last_part_whatever_its_names(text: str, shown: str) -> None:
+    assert without_folders(text) == shown

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from aliasing import filters, sampling
-from aliasing.plots.style import COLOURS, colour_of, legend_below, line_of, plain, style
+from aliasing.plots.style import COLOURS, colour_of, legend_below, line_of, percent, plain, style
 from aliasing.tables import counted
 
 _FREQUENCIES = 1025  # from 0 to 1/2: finer than the pixels of the figure
@@ -111,7 +111,7 @@ def response(taps: str | ArrayLike | Sequence[str] | Mapping[str, str | ArrayLik
             label = f"{plain(name)}, {counted(len(found), 'tap')}"
             if stride > 1:
                 share = filters.stopband_share(found, stride) / (1 - 1 / stride)
-                label += f": {100 * share:.2g} % of what is above folds"
+                label += f": {percent(share)} of what is above folds"
             look: Any = {"color": colour_of(number), "linestyle": line_of(number), "label": label}
             axes.plot(frequency, abs(filters.response(found, frequency)), **look)
         axes.axvspan(nyquist, 0.5, color="0.5", alpha=0.12, linewidth=0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from aliasing.downsample.sound_spectra import FLOOR, SoundLook, SoundSpectra
 from aliasing.plots.responses import zigzag
-from aliasing.plots.style import COLOURS, plain, style
+from aliasing.plots.style import COLOURS, percent, plain, style
 
 _LEAST = 1e-9  # of the largest power that is drawn
 
@@ -49,7 +49,7 @@ def sound(spectra: SoundSpectra) -> Figure:
             _spectrogram(panels[0], look.spectrogram, spectra, spectra.nyquist)
             _spectrogram(panels[1], look.folded, spectra, spectra.nyquist)
             panels[0].set_title(look.label)
-            above = "" if look.above_kept is None else f"\n{100 * look.above_kept:.2g} % of what was above"
+            above = "" if look.above_kept is None else f"\n{percent(look.above_kept)} of what was above"
             panels[1].set_title(f"of it, folded: {100 * (look.alias_fraction or 0):.2f} % of its energy{above}")
             _power(panels[2], look, spectra)
         for panels in grid:

@@ -109,6 +109,17 @@ def plain(text: str) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
+def percent(share: float) -> str:
+    """A share of a hundred, in two digits or all that stand before the point.
+
+    Examples
+    --------
+    >>> percent(1.0), percent(0.0208), percent(0.000143)
+    ('100 %', '2.1 %', '0.014 %')
+    """
+    return f"{100 * share:.2g} %" if 100 * share < 99.5 else f"{100 * share:.0f} %"
+
+
 def both_ends(text: str, length: int) -> str:
     """A name that fits: what tells two of them apart stands at either end, so the middle goes.
 

@@ -8,10 +8,13 @@ __all__ = ["shareable", "without_folders"]
 
 T = TypeVar("T")
 
-# From a word's beginning, or after what a network's name, an option or a bracket may have before a path.
-_FOLDERS = re.compile(
-    r"(?<![^\s\"'“‘`(\[{=:@,;>])(?:file://(?=/))?(?:[A-Za-z]:(?=[\\/]))?(?!//)"
-    r"(?:[\\/]+[^\s\\/\"'<>|]+)*[\\/]+(?=[\w.~(\[{-])"
+# From a word's beginning, or after what a network's name, an option or a bracket may have before a path. A path in
+# quotes may have spaces in it.
+_BEFORE = r"(?<![^\s\"'“‘`(\[{=:@,;>|+→—·])(?:file://(?=/))?(?:[A-Za-z]:(?=[\\/]))?(?!//)"
+_NAME = r"[\\/]+(?=[\w.~(\[{+@#&%!$^=-])"
+_FOLDERS = re.compile(rf"{_BEFORE}(?:[\\/]+[^\s\\/\"'<>|]+)*{_NAME}")
+_QUOTED_FOLDERS = re.compile(
+    rf"(?<!\w)([\"'](?:[^\s\\/\"']{{2,}}?[=:@])?){_BEFORE}(?:[\\/]+[^\\/\"'<>|]+)*{_NAME}(?=[^\"']*[\"'])"
 )
 _LITERAL = ("data:", "<svg")  # a picture's bytes, and a drawing, whose names are shareable before it is drawn
 
@@ -25,8 +28,10 @@ def without_folders(text: str) -> str:
     'aliasing depth --models file:net.pth@module:nets:net --images val --out runs/a'
     >>> without_folders(r"folder C:\Users\me\photos, unlabelled; 5 views/s; https://pytorch.org/hub")
     'folder photos, unlabelled; 5 views/s; https://pytorch.org/hub'
+    >>> without_folders("--models 'file:/home/J. Doe/net.pth@module:nets:net' --images /data/+new")
+    "--models 'file:net.pth@module:nets:net' --images +new"
     """
-    return _FOLDERS.sub("", text)
+    return _FOLDERS.sub("", _QUOTED_FOLDERS.sub(r"\1", text))
 
 
 def shareable(value: T) -> T:
