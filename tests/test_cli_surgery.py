@@ -30,7 +30,7 @@ def test_sites_prints_a_table_and_json(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["sites", NAME]) == 0
     table = capsys.readouterr().out
     assert "convolution (stem)" in table
-    assert "and 1 times global pooling" in table
+    assert "and 1 global pooling, which keeps no position" in table
     assert main(["sites", f"antialiased:binomial3,all:{NAME}", "--json"]) == 0
     sites = json.loads(capsys.readouterr().out)
     assert [site["status"] for site in sites] == ["anti-aliased", "anti-aliased", "global"]

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.errors import UsageError
     from aliasing.models import load_model
     from aliasing.sites import find_sites, table
-    from aliasing.tables import render
+    from aliasing.tables import counted, render
 
     if arguments.size is not None and arguments.size < 1:
         raise UsageError(f"--size is a number of pixels, at least 1; got {arguments.size}")
@@ -47,7 +47,5 @@ def run(arguments: argparse.Namespace) -> None:
     print(render(table(shown), arguments.format))
     if len(shown) < len(sites):
         where = sys.stdout if arguments.format == "table" else sys.stderr
-        print(
-            f"and {len(sites) - len(shown)} times global pooling, which keeps no position (--all lists them)",
-            file=where,
-        )
+        left_out = counted(len(sites) - len(shown), "global pooling")
+        print(f"and {left_out}, which keep{'s' * left_out.startswith('1 ')} no position (--all lists all)", file=where)
