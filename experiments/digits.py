@@ -105,7 +105,7 @@ def some(sounds: Labelled, count: int) -> Labelled:
 def m5() -> nn.Module:
     """As M5: a wide first layer, then three of three samples, each followed by a maximum over four."""
     layers: list[nn.Module] = []
-    for wide, out, kernel, stride in ((1, 32, 80, 4), (32, 32, 3, 1), (32, 64, 3, 1)):
+    for wide, out, kernel, stride in ((1, 32, 79, 4), (32, 32, 3, 1), (32, 64, 3, 1)):
         layers += [nn.Conv1d(wide, out, kernel, stride, kernel // 2), nn.BatchNorm1d(out), nn.ReLU(), nn.MaxPool1d(4)]
     layers += [nn.Conv1d(64, 64, 3, 1, 1), nn.BatchNorm1d(64), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Linear(64, 10))
