@@ -286,7 +286,10 @@ def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], for
     """The networks, and each minus its plain sibling; as CSV, all in one table."""
     if form == "csv":
         return [render(leaderboard_columns(summary, speed), form)]
-    tables = [(leaderboard_rows(summary, speed), ""), (leaderboard_differences(summary), "+")]
+    networks = leaderboard_rows(summary, speed)
+    if len({row["group"] for row in networks}) == 1:
+        networks = [{column: value for column, value in row.items() if column != "group"} for row in networks]
+    tables = [(networks, ""), (leaderboard_differences(summary), "+")]
     return _rendered(tables, form, summary, "leaderboard")
 
 

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
         summary = board.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            markdown = "\n\n".join(tables.leaderboard_tables(summary, board.speed, "markdown"))
+            markdown = "\n\n".join([*tables.leaderboard_tables(summary, board.speed, "markdown"), _of_what(summary)])
             write_bytes(arguments.out / "leaderboard.md", f"{markdown}\n".encode())
             (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
             write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
@@ -95,16 +95,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     """Remarks on the tables."""
-    models, settings = summary["models"], summary["settings"]
-    images = max(model["images"] for model in models.values())
-    by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
-    protocol = f"from `{settings['protocol']['name']}`"
-    if "consistency" in settings:
-        protocol = f"consistency from `{settings['consistency']['name']}`, all else {protocol}"
-    yield f"({counted(images)}; 95 % intervals in brackets; {protocol}; views per second on this machine, {by})"
+    models = summary["models"]
+    yield _of_what(summary)
     yield from shared.flattery(summary, "leaderboard")
     if summary["pareto"]:
-        yield f"no other is both more accurate and more consistent than: {', '.join(summary['pareto'])}"
+        front = ", ".join(summary["pareto"])
+        yield f"by these estimates no other is both more accurate and more consistent than: {front}"
     yield from shared.first_lines(list(_notes(models)), out)
     unmeasured = summary["unmeasured"]
     if unmeasured:
@@ -113,6 +109,17 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
     yield from shared.skipped_lines(summary["images"], out)
     tables = "leaderboard.md", "leaderboard.csv"
     yield shared.written_line(out, *tables, "summary.json", "speed.json", "records/", "gallery/", "figure.png")
+
+
+def _of_what(summary: dict[str, Any]) -> str:
+    """Of how many images the tables are, and by which protocols."""
+    models, settings = summary["models"], summary["settings"]
+    images = max(model["images"] for model in models.values())
+    by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
+    protocol = f"from `{settings['protocol']['name']}`"
+    if "consistency" in settings:
+        protocol = f"consistency from `{settings['consistency']['name']}`, all else {protocol}"
+    return f"({counted(images)}; 95 % intervals in brackets; {protocol}; views per second on this machine, {by})"
 
 
 def _notes(models: dict[str, Any]) -> Iterable[str]:
