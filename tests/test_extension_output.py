@@ -153,7 +153,6 @@ def test_every_command_knows_an_output_of_another_package(
     assert main(["report", str(tmp_path / "run"), "--out", str(tmp_path / "page.html")]) == 0
     page = (tmp_path / "page.html").read_text()
     assert "change of the highest peak" in page
-    assert "there is no answer to follow" in page
 
 
 @pytest.mark.parametrize("output", ["peaks", "embedding"])
