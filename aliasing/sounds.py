@@ -121,6 +121,9 @@ def load_sound(path: Path) -> Sound:
 def decode_sound(content: bytes, name: str) -> Sound:
     """The sound of a file's bytes; InputError as for `load_sound`."""
     soundfile = import_soundfile()
+    missing = _missing(content)
+    if missing > 0:  # libsndfile would read what is there
+        raise InputError(f"cut off: {missing} bytes that its header promises are missing")
     try:
         with soundfile.SoundFile(io.BytesIO(content)) as file:
             promised, rate = file.frames, float(file.samplerate)
@@ -135,6 +138,14 @@ def decode_sound(content: bytes, name: str) -> Sound:
     if not np.isfinite(samples).all():
         raise InputError("holds NaN or infinity")
     return Sound(np.ascontiguousarray(samples), rate, name, hash_bytes(content))
+
+
+def _missing(content: bytes) -> int:
+    """How many bytes a WAV or AIFF file lacks by its own header; a stream that was recorded without one lacks none."""
+    order = {b"RIFF": "little", b"FORM": "big"}.get(content[:4])
+    if order is None or len(content) < 12 or content[4:8] in (b"\xff" * 4, b"\0" * 4):
+        return 0
+    return int.from_bytes(content[4:8], order) + 8 - len(content)  # type: ignore[arg-type]
 
 
 def write_sound(path: Path, samples: NDArray[Any], rate: float) -> None:

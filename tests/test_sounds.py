@@ -70,6 +70,26 @@ def test_what_is_no_sound_is_one_line(tmp_path: Path, make: Any, reason: str, ca
     assert "Traceback" not in error
 
 
+@pytest.mark.parametrize("form", ["WAV", "AIFF"])
+def test_a_sound_that_is_cut_off_is_not_measured(tmp_path: Path, form: str) -> None:
+    path = tmp_path / f"a.{form.lower()}"
+    soundfile.write(path, tone(100), RATE, format=form)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1000])
+    with pytest.raises(InputError, match="cut off: 1000 bytes that its header promises are missing"):
+        read_sound(path)
+    if form == "WAV":  # a stream, whose length was not known when its header was written
+        path.write_bytes(whole[:4] + b"\xff" * 4 + whole[8:])
+        assert read_sound(path).samples.shape == (1, RATE // 2)
+
+
+def test_an_electrocardiogram_fades_too() -> None:
+    """5 ms of 250 samples a second are one sample; the jump from end to beginning would fold."""
+    ramp = Sound(np.linspace(-1, 1, 1000) ** 3, rate=250)
+    found = al.compare_operators(ramp, 2, ["subsample"]).images[0]["operators"]["subsample"]["alias_fraction"]
+    assert found < 1e-4
+
+
 def test_without_soundfile_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"")
     monkeypatch.setitem(__import__("sys").modules, "soundfile", None)

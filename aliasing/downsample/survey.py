@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_OPERATORS", "MEASURES", "OperatorSurvey", "compare_operators"]
 
 DEFAULT_OPERATORS = ("max", "convolution", "blur")
-_FADE = 0.005  # seconds, at each end of a sound
+_FADE, _LEAST_FADE = 0.005, 16  # seconds and samples, at each end of a sound
 MEASURES = {
     "alias_fraction": "aliased energy",
     "baseband_kept": "baseband kept",
@@ -346,5 +346,5 @@ def _periodic(sound: Sound, stride: int) -> Picture:
     cropped = cropped - cropped.mean(-1, keepdims=True)  # faded, an offset would be a swell
     if abs(cropped).max() <= 1e-12 * abs(sound.samples).max():  # rounding
         raise InputError("silent: there is nothing that could fold")
-    faded: Picture = cropped * windows.tukey(size, min(2 * _FADE * sound.rate / size, 1))
+    faded: Picture = cropped * windows.tukey(size, min(2 * max(_FADE * sound.rate, _LEAST_FADE) / size, 1))
     return faded

@@ -244,9 +244,9 @@ def spectrum_section(run: Run, number: int) -> Section:
     images = run.shown.get("used", 0)
     is_sound = (run.folder / SPECTRA / sound_spectra.FILE).is_file()
     what = "sound" if is_sound else "photograph"
-    shown = f"1 {what} (without an interval)" if images == 1 else f"{images} {what}s"
+    shown = f"of one {what} (without an interval)" if images == 1 else f"mean of {images} {what}s"
     table = Table(
-        f"Shares of energy at stride {run.settings.get('stride')}, mean of {shown}",
+        f"Shares of energy at stride {run.settings.get('stride')}, {shown}",
         ["operator", *measures.values()],
         rows,
         words=1,
