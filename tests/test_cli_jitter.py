@@ -20,6 +20,7 @@ from torchvision.models import squeezenet1_0
 from aliasing.cli import main
 from aliasing.estimates import Share
 from aliasing.models import Classifier
+from aliasing.tables import cell
 from tests.cifar_resnet import resnet20
 from tests.image_files import BAD_BYTES, noise
 from tests.model_files import BAD_CHECKPOINTS
@@ -49,7 +50,7 @@ def run_of(tmp_path_factory: pytest.TempPathFactory, imagenet_sample: Path) -> C
         run = aliasing("jitter", "--models", network, "--images", imagenet_sample, "--out", out)
         assert run.returncode == 0, run.stderr
         assert run.stderr == ""  # no progress bar where nobody watches
-        assert f"{summary_of(out)['models'][network]['top1_change']['value']:.4f} [0." in run.stdout
+        assert cell(summary_of(out)["models"][network]["top1_change"]) in run.stdout
         return out
 
     return of
