@@ -1,12 +1,13 @@
 """One file adds an output with its measures; every command and figure that shows an output knows it."""
 
 import json
-import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import argcomplete
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -204,7 +205,8 @@ def test_completion_knows_an_output_of_another_package(
     asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_STDOUT_FILENAME": str(found), "COMP_LINE": line, "COMP_TYPE": "9"}
     for name, value in {**asked, "COMP_POINT": str(len(line))}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(os, "_exit", lambda code: sys.exit(code))
+    # Its default is os._exit, as it was when argcomplete was imported: that would end the process of the tests.
+    monkeypatch.setattr(argcomplete, "autocomplete", partial(argcomplete.autocomplete, exit_method=sys.exit))
     with pytest.raises(SystemExit):
         main([])
     assert found.read_text() == "peaks "
