@@ -43,7 +43,7 @@ def snapped(place: Place, step: float) -> Place:
     >>> snapped((0.6, -99.0), WHOLE), snapped((0.6, 0.0), FRACTION)
     ((1.0, -16.0), (0.625, 0.0))
     """
-    down, right = (min(max(round(way / step) * step, -Drag.reach), Drag.reach) for way in place)
+    down, right = (float(min(max(round(way / step) * step, -Drag.reach), Drag.reach)) for way in place)
     return down, right
 
 
