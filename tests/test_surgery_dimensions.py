@@ -178,6 +178,12 @@ def test_a_spectrogram_is_a_site_of_its_own_that_says_what_its_frames_fold() -> 
     assert [site.cumulative_stride for site in (convolution, maximum)] == [(2, 320), (4, 640)]
 
 
+def test_frames_with_gaps_between_them_lose_samples() -> None:
+    gaps = Net(lambda _, x: torch.stft(x, 64, 100, window=torch.ones(64, device=x.device), return_complex=True).abs())
+    (site,) = al.find_sites(gaps, torch.zeros(1, 1000))
+    assert (site.status, site.note) == ("unsupported", "patches with gaps between them")
+
+
 def test_a_clip_of_frames_is_not_taken_for_a_volume() -> None:
     trunk, time = (s for s in al.find_sites(over_frames(), torch.zeros(2, 10, 3, 32, 32)) if s.status == "subsamples")
     assert (trunk.name, trunk.stride, trunk.note) == ("trunk.0", (2, 2), "")

@@ -132,9 +132,9 @@ def compare_operators(
 ) -> OperatorSurvey:
     """See aliasing: how much each downsampling operator aliases on photographs or sounds, and what baseband it keeps.
 
-    Photographs are made periodic (Moisan 2011), sounds fade in and out within 5 ms, and both are filtered with circular
-    padding, so that the split of their samples into baseband and alias is exact
-    (:func:`aliasing.sampling.decompose`).
+    Photographs are made periodic (Moisan 2011). Sounds lose their mean and fade in and out within 5 ms, or 16 samples
+    if that is longer. Both are filtered with circular padding, so that the split of their samples into baseband and
+    alias is exact (:func:`aliasing.sampling.decompose`).
 
     Parameters
     ----------
@@ -204,7 +204,11 @@ def compare_operators(
     if not measured:
         first = next((f"no {what} could be used: {name}: {reason}" for name, reason in skipped.items()), None)
         raise InputError(first or f"no {what} was found")
-    made_periodic = "the periodic part of each image (Moisan 2011)" if sounds is None else "each sound fades in and out"
+    made_periodic = (
+        "the periodic part of each image (Moisan 2011)"
+        if sounds is None
+        else "each sound without its mean, faded in and out"
+    )
     settings = {
         "stride": stride,
         "operators": names,
@@ -280,7 +284,7 @@ def _sounds(sounds: Sequence[Path | Sound], stride: int) -> Iterator[_Named]:
 
     def load(given: Path | Sound, name: str) -> _Signal:
         sound = given if isinstance(given, Sound) else load_sound(given)
-        samples = _periodic(sound, stride)
+        samples = _faded(sound, stride)
         size = samples.shape[-1]
         described = {"name": name, "identity": sound.identity, "samples": size, "rate": sound.rate}
         return _Signal(samples, described, partial(SoundSpectra.of, rate=sound.rate, name=name))
@@ -333,7 +337,7 @@ def _number(value: float) -> float | None:
     return value if value == value else None  # NaN is not JSON
 
 
-def _periodic(sound: Sound, stride: int) -> Picture:
+def _faded(sound: Sound, stride: int) -> Picture:
     """The samples of a sound, cropped to whole strides, and faded so that its end does not jump to its beginning.
 
     Moisan's periodic part is for pictures: in a sound near its Nyquist frequency, the step from the last sample to the

@@ -74,11 +74,9 @@ def _look(look: Look, found: Spectra, number: int) -> str:
     samples = webp(PIL.Image.fromarray((255 * look.samples.clip(0, 1)).round().astype(np.uint8)))
     title = f"{look.label}, {found.size[0]}×{found.size[1]}" if number == 0 else look.label
 
-    def bare(
-        draw: Callable[[Axes, Look, Spectra], Any], axes: Axes
-    ) -> None:  # the text above says what its title would
+    def bare(draw: Callable[[Axes, Look, Spectra], Any], axes: Axes) -> None:
         draw(axes, look, found)
-        axes.set_title("")
+        axes.set_title("")  # the text above the chart says it
 
     drawn = [panel(partial(bare, draw), 3.2, height) for draw, height in ((log_spectrum, 2.9), (profile, 2.2))]
     charts = "".join(own_ids(drawing, f"look{number}{place}") for place, drawing in enumerate(drawn))

@@ -308,7 +308,10 @@ def _short_time_fourier(call: Call) -> Change:
     given = call.arguments("input n_fft hop_length")
     window = int(given["n_fft"])
     hop = int(given.get("hop_length") or window // 4)
-    return Change("short-time Fourier transform", (window,), (hop,), Status.SPACE_TO_DEPTH, _frames(window, hop))
+    kind = "short-time Fourier transform"
+    if hop > window:
+        return Change(kind, (window,), (hop,), Status.UNSUPPORTED, _GAPS)
+    return Change(kind, (window,), (hop,), Status.SPACE_TO_DEPTH, _frames(window, hop))
 
 
 def _frames(window: int, hop: int) -> str:

@@ -55,7 +55,7 @@ _LARGEST_INPUT = 1e6
 _LARGEST_SUM = 1e38
 
 Clamp: TypeAlias = tuple[float, float]
-Pair: TypeAlias = tuple[int, ...]
+Pair: TypeAlias = tuple[int, int]
 
 
 def fuse_convolutions(model: nn.Module, example: Tensor) -> nn.Module:
@@ -206,6 +206,11 @@ def _rewrites(record: Recording, weights: Weights, watch: "_Watch") -> Rewrites:
     return found
 
 
+def _pair(value: Any) -> Pair:
+    down, across = each(value, 2)
+    return down, across
+
+
 def _group_around(folding: Folding) -> _Group | None:
     """A convolution and what can be fused with it; None for another linear map."""
     call = folding.map
@@ -215,7 +220,7 @@ def _group_around(folding: Folding) -> _Group | None:
         return None
     if isinstance(given["padding"], str) or len(given["input"].shape) != 4:
         return None
-    stride, padding, dilation = (each(given[name], 2) for name in ("stride", "padding", "dilation"))
+    stride, padding, dilation = (_pair(given[name]) for name in ("stride", "padding", "dilation"))
     group = _Group(folding, stride, padding, dilation, given["groups"])
     activation = _only_consumer(folding.last.outputs[0])
     clamp = None if activation is None else _clamp_of(activation)
