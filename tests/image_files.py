@@ -175,3 +175,33 @@ def parquet_table(
 
 def idx(magic: int, shape: tuple[int, ...], content: bytes) -> bytes:
     return struct.pack(f">{len(shape) + 1}I", magic, *shape) + content
+
+
+_NIFTI_CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
+
+
+def nifti(samples: Any, size: tuple[float, ...] = (1, 1, 1), *, order: str = "<", **fields: Any) -> bytes:
+    """A NIfTI-1 file of an array (i, j, k, ...) whose voxels have this size along i, j and k.
+
+    ``fields`` replace parts of the header: ``dim``, ``datatype`` with its bits, ``pixdim``, ``offset``, ``slope``,
+    ``intercept``, ``units``, ``qform`` and ``sform`` (their codes), ``affine`` (3×4), ``magic``.
+    """
+    samples = np.asarray(samples)
+    code = _NIFTI_CODES.get(samples.dtype.str[1:], 0), 8 * samples.dtype.itemsize
+    affine = np.diag([*size, 1])[:3] if "affine" not in fields else fields["affine"]
+    header = bytearray(352)
+    for place, form, values in (
+        (0, "i", [348]),
+        (40, "8h", fields.get("dim", (samples.ndim, *samples.shape, *[1] * (7 - samples.ndim)))),
+        (70, "2h", fields.get("datatype", code)),
+        (76, "8f", fields.get("pixdim", (1, *size, 1, 1, 1, 1))),
+        (108, "f", [fields.get("offset", 352)]),
+        (112, "2f", (fields.get("slope", 1), fields.get("intercept", 0))),
+        (123, "B", [fields.get("units", 2)]),
+        (252, "2h", (fields.get("qform", 0), fields.get("sform", 1))),
+        (280, "12f", np.ravel(affine)),
+        (344, "4s", [fields.get("magic", b"n+1\0")]),
+    ):
+        struct.pack_into(order + form, header, place, *values)
+    stored = samples.astype(samples.dtype.newbyteorder(order)) if samples.dtype.names is None else samples
+    return bytes(header) + stored.tobytes(order="F")

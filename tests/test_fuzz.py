@@ -38,8 +38,9 @@ from aliasing.errors import InputError
 from aliasing.images import BadImage, decode, open_images
 from aliasing.models.checkpoints import read_checkpoint
 from aliasing.sounds import decode_sound
+from aliasing.volumes import decode_volume
 from tests.hostile import PHOTO, animation, encode, grey_tiff, png, rle8_bmp
-from tests.image_files import idx, tar_bytes, zip_bytes
+from tests.image_files import idx, nifti, tar_bytes, zip_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -130,7 +131,20 @@ def _sounds() -> dict[str, bytes]:
     return found
 
 
+def _volumes() -> dict[str, bytes]:
+    samples = np.arange(48, dtype=np.int16).reshape(2, 3, 4, 2)
+    plain = nifti(samples[..., 0], (2, 3, 5))
+    return {
+        "nifti": plain,
+        "nifti, big-endian": nifti(samples, order=">", slope=2, intercept=3, qform=1, sform=0),
+        "nifti, gzip": gzip.compress(plain),
+        "nifti, float": nifti(samples / 48),
+        "nifti, colours": nifti(samples[..., 0].astype([(name, "u1") for name in "RGB"]), datatype=(128, 24)),
+    }
+
+
 IMAGES, SOURCES, CHECKPOINTS, SOUNDS = _images(), _sources(), _checkpoints(), _sounds()
+VOLUMES = _volumes()
 EXTREME = (b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\1", b"\x80\0\0\0")
 
 
@@ -219,6 +233,18 @@ def check_sound(content: bytes) -> str:
     return "read"
 
 
+def check_volume(content: bytes) -> str:
+    """Finite samples on a grid in millimetres, or one line."""
+    try:
+        volume = decode_volume(content, "a volume")
+    except InputError as error:
+        return refused(error)
+    assert volume.samples.size
+    assert np.isfinite(volume.samples).all()
+    assert all(0 < rate < np.inf for rate in volume.rates)
+    return "read"
+
+
 @st.composite
 def mutated(draw: st.DrawFn, valid: dict[str, bytes]) -> tuple[str, bytes]:
     name, other = draw(st.sampled_from(sorted(valid))), draw(st.sampled_from(sorted(valid)))
@@ -265,7 +291,29 @@ def test_sounds_cut_anywhere(kind: str) -> None:
         check_sound(content[:length])
 
 
-KINDS = {"images": IMAGES, "sources": SOURCES, "checkpoints": CHECKPOINTS, "sounds": SOUNDS}
+@settings(max_examples=300)
+@given(mutated(VOLUMES))
+def test_mutated_volumes(case: tuple[str, bytes]) -> None:
+    check_volume(case[1])
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(sorted(VOLUMES)), st.integers(0, 351), st.binary(min_size=1, max_size=8))
+def test_volumes_whose_header_is_edited(kind: str, place: int, edit: bytes) -> None:
+    content = VOLUMES[kind]
+    plain = bytearray(gzip.decompress(content) if kind == "nifti, gzip" else content)
+    plain[place : place + len(edit)] = edit
+    check_volume(gzip.compress(plain, 1) if kind == "nifti, gzip" else bytes(plain))
+
+
+@pytest.mark.parametrize("kind", VOLUMES)
+def test_volumes_cut_anywhere(kind: str) -> None:
+    content = VOLUMES[kind]
+    for length in range(0, len(content), max(1, len(content) // 60)):
+        assert check_volume(content[:length]) == "refused"
+
+
+KINDS = {"images": IMAGES, "sources": SOURCES, "checkpoints": CHECKPOINTS, "sounds": SOUNDS, "volumes": VOLUMES}
 
 
 @pytest.mark.parametrize("valid", KINDS.values(), ids=KINDS)
@@ -279,6 +327,9 @@ def test_unchanged_they_are_read(valid: dict[str, bytes], tmp_path: Path) -> Non
             assert check_source(name, content, tmp_path / name) == "read", name
         elif valid is SOUNDS:
             assert check_sound(content) == "read", name
+        elif valid is VOLUMES:
+            pytest.importorskip("nibabel")
+            assert check_volume(content) == "read", name
         else:
             assert check_checkpoint(name, content, tmp_path) == "read", name
 
@@ -306,6 +357,7 @@ def _fuzz(seconds: float, seed: int) -> int:
     tried: collections.Counter[str] = collections.Counter()
     longest, most = 0.0, ""
     kinds = [("image", IMAGES)] * 8 + [("source", SOURCES)] * 2 + [("checkpoint", CHECKPOINTS), ("sound", SOUNDS)]
+    kinds.append(("volume", VOLUMES))
     begin = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -323,6 +375,8 @@ def _fuzz(seconds: float, seed: int) -> int:
                     outcome = check_source(name, content, folder)
                 elif kind == "sound":
                     outcome = check_sound(content)
+                elif kind == "volume":
+                    outcome = check_volume(content)
                 else:
                     outcome = check_checkpoint(name, content, folder)
             except Exception:
