@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from aliasing.called import short_names
 from aliasing.outputs import measures_in, output_of
 
 if TYPE_CHECKING:
@@ -37,9 +38,11 @@ __all__ = [
     "leaderboard_differences",
     "leaderboard_rows",
     "leaderboard_tables",
+    "measured_under",
     "over_all",
     "pair",
     "render",
+    "slide_rows",
     "verdict",
 ]
 
@@ -283,14 +286,78 @@ def candidate_rows(summary: Mapping[str, Any]) -> list[Row]:
 
 
 def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], form: Format) -> list[str]:
-    """The networks, and each minus its plain sibling; as CSV, all in one table."""
+    """The networks, and each minus its plain sibling or the first; before them, in Markdown, a short table for a slide.
+
+    As CSV, all in one table.
+    """
     if form == "csv":
         return [render(leaderboard_columns(summary, speed), form)]
     networks = leaderboard_rows(summary, speed)
+    for row in networks if speed else ():
+        row["views_per_second"] = _rate(row["views_per_second"])
     if len({row["group"] for row in networks}) == 1:
         networks = [{column: value for column, value in row.items() if column != "group"} for row in networks]
     tables = [(networks, ""), (leaderboard_differences(summary), "+")]
+    if form == "markdown":
+        tables.insert(0, (slide_rows(summary), ""))
     return _rendered(tables, form, summary, "leaderboard")
+
+
+def slide_rows(summary: Mapping[str, Any]) -> list[Row]:
+    """A leaderboard in few columns: short names, the first three measures, and which of them differ clearly."""
+    models, measures = summary["models"], measures_in(summary, "leaderboard")[:3]
+    names = short_names(models, models)
+    differences = {row["second"]: row for row in summary["differences"]}
+    return [
+        {
+            "network": names[name],
+            **{measure.name: models[name].get(measure.name) for measure in measures},
+            "paired difference": _clearly(differences[name], measures, names) if name in differences else "–",
+        }
+        for name in _by_family(summary)
+    ]
+
+
+def _clearly(difference: Mapping[str, Any], measures: Iterable["Measure"], names: Mapping[str, str]) -> str:
+    """In which measures a network is better or worse than another: the paired interval does not contain 0."""
+    found: dict[str, list[str]] = {"better": [], "worse": []}
+    for measure in measures:
+        low, high = (measure.sign * ((difference.get(measure.name) or {}).get(end) or 0) for end in ("low", "high"))
+        if low * high > 0:
+            found["better" if low > 0 else "worse"].append(measure.title)
+    said = [f"{how} {', '.join(titles)}" for how, titles in found.items() if titles]
+    other = names[difference["first"]]
+    return f"{'; '.join(said)} than {other}" if said else f"no clear difference from {other}"
+
+
+def _rate(number: float | None) -> str:
+    """A rate in the two digits that another run would give again.
+
+    Examples
+    --------
+    >>> _rate(35.62), _rate(1234.5), _rate(0.0412)
+    ('36', '1,200', '0.041')
+    """
+    return "–" if number is None else f"{float(f'{number:.2g}'):,.6g}"
+
+
+def measured_under(settings: Mapping[str, Any]) -> str:
+    """Under which protocol each column of a leaderboard was measured, in a sentence.
+
+    Examples
+    --------
+    >>> measured_under({"protocol": {"name": "pad"}})[:65]
+    'All columns are measured under `pad`, accuracy over its first vie'
+    """
+    protocol, other = (settings.get(key, settings["protocol"])["name"] for key in ("protocol", "consistency"))
+    output = output_of(settings)
+    columns, also = "All columns are", ""
+    if protocol != other and output is not None and output.front:
+        second = output.measure(output.front[1]).called
+        columns = f"{second.capitalize()} is measured under `{other}`, all other columns are"
+    if output is not None and output.of_classes:
+        also = ", accuracy over its first views"
+    return f"{columns} measured under `{protocol}`{also}; under another protocol, as in `aliasing jitter`, they differ"
 
 
 def _rendered(
@@ -320,25 +387,28 @@ def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> li
 
 
 def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> list[Row]:
-    """The rows of a leaderboard with everything: the plain sibling, and each measure minus the sibling's."""
+    """The rows of a leaderboard with everything: the plain sibling, and each measure minus the sibling's.
+
+    Networks without one have the measures minus those of the first, which the column ``minus`` names.
+    """
     differences = {difference["second"]: difference for difference in summary["differences"]}
     models = summary["models"]
     has_classes = any(model["classes"] is not None for model in models.values())
     columns = ("sibling", *(("classes",) if has_classes else ()), "images")
-    return [
-        row
-        | {column: models[row["network"]][column] for column in columns}
-        | {
-            f"{measure.name}_minus_sibling": differences.get(row["network"], {}).get(measure.name)
-            for measure in measures_in(summary, "leaderboard")
-            if differences
-        }
-        for row in leaderboard_rows(summary, speed)
+    rows = [
+        row | {column: models[row["network"]][column] for column in columns} for row in leaderboard_rows(summary, speed)
     ]
+    for end, siblings in (("sibling", True), ("first", False)):
+        those = {name: row for name, row in differences.items() if (models[name]["sibling"] is not None) == siblings}
+        for row in rows if those else ():
+            found = those.get(row["network"], {})
+            row |= {} if siblings else {"minus": found.get("first")}
+            row |= {f"{m.name}_minus_{end}": found.get(m.name) for m in measures_in(summary, "leaderboard")}
+    return rows
 
 
 def leaderboard_differences(summary: Mapping[str, Any]) -> list[Row]:
-    """One row per network with a plain sibling: each measure minus the sibling's, in the order of the leaderboard."""
+    """One row per network: each measure minus the plain sibling's or the first's, in the order of the leaderboard."""
     order = {name: place for place, name in enumerate(_by_family(summary))}
     rows = difference_rows(summary, "leaderboard")
     return sorted(rows, key=lambda row: order[row["network"]])

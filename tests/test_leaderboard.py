@@ -1,6 +1,7 @@
 """Many networks alike: what each column is, who stands beside whom, and what happens to those that fail."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from aliasing.images import open_images
 from aliasing.leaderboard import compare_networks, cost, pareto_front, views_per_second
 from aliasing.leaderboard.entrants import choose
 from aliasing.lineage import group_of, plain_sibling
+from aliasing.plots.leaderboard import _name
 from aliasing.protocols import make_protocol
 from aliasing.runs import Ranks
 from aliasing.surgery import antialias
@@ -101,10 +103,14 @@ def test_the_first_view_is_the_networks_own_evaluation_view() -> None:
     assert np.abs(view - network.preprocess(pixels)).max() <= 0.5
 
 
-def test_differences_are_to_the_plain_sibling_and_paired(board: Any) -> None:
+def test_differences_are_to_the_plain_sibling_or_the_first_and_paired(board: Any) -> None:
     summary = board.summary()
     models, differences = summary["models"], {d["second"]: d for d in summary["differences"]}
-    assert set(differences) == {name for name, model in models.items() if model["sibling"]}
+    assert {name: d["first"] for name, d in differences.items()} == {
+        name: model["sibling"] or "own:a" for name, model in models.items() if name != "own:a"
+    }
+    assert "accuracy" in differences["own:b"]
+    assert "accuracy" not in differences["own:c"]
     for name, difference in differences.items():
         for measure in ("consistency", "top1_change", "mac", "worst_change"):
             expected = models[name][measure]["value"] - models[difference["first"]][measure]["value"]
@@ -334,21 +340,39 @@ def test_the_table_has_every_number_in_a_column_of_its_own(board: Any) -> None:
     assert np.isnan(frame.loc["own:a", "mac_minus_sibling"])
     assert frame.loc["antialiased:binomial3,all:own:a", "sibling"] == "own:a"
     assert {"group", "parameters", "multiply_adds", "views_per_second", "consistency_minus_sibling_low"} <= {*frame}
+    assert frame.loc["own:b", "minus"] == "own:a"
+    assert np.isnan(frame.loc["own:b", "mac_minus_sibling"])
+    assert frame.loc["own:b", "mac_minus_first"] == pytest.approx(frame.loc["own:b", "mac"] - frame.loc["own:a", "mac"])
+
+
+def test_a_slide_says_who_is_better_where_the_paired_interval_excludes_0(board: Any) -> None:
+    summary = board.summary()
+    down, up = ({"value": 0, "low": low, "high": high} for low, high in ((-0.3, -0.1), (0.1, 0.3)))
+    changed = {"accuracy": down, "consistency": {**up, "low": -0.1}, "top1_change": down}
+    differences = [{"first": "own:a", "second": "own:b", **changed}]
+    rows = {row["network"]: row for row in tables.slide_rows({**summary, "differences": differences})}
+    assert rows["own:b"]["paired difference"] == "better P(top-1 change); worse accuracy than own:a"
+    assert rows["own:a"]["paired difference"] == "–"
+    assert [*rows["own:a"]][1:4] == ["accuracy", "consistency", "top1_change"]
+    undecided = [{"first": "own:a", "second": "own:b", "consistency": {**up, "low": None}}]
+    (row,) = (r for r in tables.slide_rows({**summary, "differences": undecided}) if r["network"] == "own:b")
+    assert row["paired difference"] == "no clear difference from own:a"
+    first, whole, _ = tables.leaderboard_tables(summary, board.speed, "markdown")
+    assert "antialiased:" not in first
+    assert "antialiased:" in whole
 
 
 def test_the_figure_shows_groups_and_names(board: Any) -> None:
     figure = plots.leaderboard(board)
-    axes, key = figure.axes
+    (axes,) = figure.axes
     summary = board.summary()["models"]
-    shown = [text.get_text() for text in key.texts]
     # Six networks have an accuracy: those of seven classes have none, and no place.
-    assert shown[::2] == ["1", "2", "3", "4", "5", "6"]
-    assert "own:a, binomial3, all, recalibrated" in shown
+    named = [text for text in axes.texts if text.get_text()]
+    assert [text.get_text().replace("\n", " ") for text in named].count("own:a, binomial3, all, recalibrated") == 1
+    assert len(named) == 6
     assert "1 could not be measured" in figure.get_suptitle()
-    numbers = ", ".join(text.get_text() for text in axes.texts).split(", ")
-    assert sorted(numbers) == ["1", "2", "3", "4", "5", "6"]
-    places = [text.xy for text in axes.texts]
-    assert len({*places}) == len(places)  # networks at one point share a label
+    places = [_values(model) for model in summary.values() if "accuracy" in model]
+    assert sorted(text.xy for text in named) == sorted(places)
     explained = {text.get_text() for legend in figure.findobj(Legend) for text in legend.get_texts()}
     assert {"plain", "converted", "recalibrated", "a conversion and its plain network"} <= explained
     assert explained == {*axes.get_legend_handles_labels()[1]}
@@ -356,7 +380,7 @@ def test_the_figure_shows_groups_and_names(board: Any) -> None:
     marks = {tuple(line.get_transform().transform(line.get_xydata())[0].round(3)) for line in _marks(axes)}
     assert len(marks) == len(_marks(axes)) == sum("accuracy" in model for model in summary.values())
     assert sum("side by side" in legend.get_title().get_text() for legend in figure.findobj(Legend)) == (
-        len({*places}) < len(marks)
+        any(len({*values}) < len(values) for values in zip(*places, strict=True))
     )
     # What the axes show holds every interval.
     low, high = axes.get_ylim()
@@ -365,8 +389,41 @@ def test_the_figure_shows_groups_and_names(board: Any) -> None:
     plt.close(figure)
 
 
+def _values(model: Any) -> tuple[float, float]:
+    return model["consistency"]["value"], model["accuracy"]["value"]
+
+
+def test_more_networks_than_names_have_room_for_have_numbers_and_a_key(images: list[Any]) -> None:
+    crowd = compare_networks([small(f"own:{seed}", seed) for seed in range(9)], images, limit=4)
+    figure = plots.leaderboard(crowd)
+    axes, key = figure.axes
+    assert [text.get_text() for text in key.texts][::2] == [str(number) for number in range(1, 10)]
+    numbers = ", ".join(text.get_text() for text in axes.texts).split(", ")
+    assert sorted(numbers) == sorted(str(number) for number in range(1, 10))
+    assert len({text.xy for text in axes.texts}) == len(axes.texts)  # networks at one point share a label
+    # Bars of equal value are not on one line.
+    lines = [line.get_transform().transform(line.get_xydata())[0] for line in _marks(axes)]
+    for place in (0, 1):
+        values = [_values(model)[place] for model in crowd.summary()["models"].values()]
+        assert len({line[place].round(3) for line in lines}) == len(lines) or len({*values}) == 1
+    plt.close(figure)
+
+
 def _marks(axes: Any) -> list[Any]:
     return [line for line in axes.lines if line.get_linestyle() == "None" and line.get_marker() in ("o", "s", "D")]
+
+
+def test_names_beside_points_lie_on_no_name_and_no_point() -> None:
+    figure, axes = plt.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    points = [(0.5, 0.5), (0.52, 0.5), (0.5, 0.52), (0.99, 0.99), (0.01, 0.01), (0.5, 0.5)]
+    ends = [(np.array(point), np.full((2, 2), 0.2)) for point in points]
+    _name(axes, points, [axes.transData] * 6, [f"network {number}" for number in range(6)], [False] * 6, ends)
+    boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+    assert not any(box.contains(*axes.transData.transform(point)) for box in boxes for point in points)
+    assert all(axes.bbox.contains(*box.min) and axes.bbox.contains(*box.max) for box in boxes)
+    plt.close(figure)
 
 
 def test_of_many_networks_the_front_is_named(images: list[Any]) -> None:

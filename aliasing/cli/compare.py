@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from aliasing.cli import shared
-from aliasing.tables import counted
+from aliasing.tables import counted, measured_under
 
 SUMMARY = "compare many networks by accuracy, consistency and cost"
 
@@ -43,6 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recalibrate",
         metavar="PATH",
         help="also measure each conversion with batch-norm statistics from these images (not the measured ones)",
+    )
+    parser.add_argument(
+        "--against",
+        metavar="NAME",
+        help="measure this network first, and compare those without a plain sibling with it (default: the first)",
     )
     shared.add_labels(parser)
     shared.add_images(parser)
@@ -66,11 +71,18 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing import plots, tables
     from aliasing.leaderboard import compare_networks
+    from aliasing.models import load_model
+    from aliasing.models.source import label_of
     from aliasing.provenance import write_bytes, write_json
 
+    models = arguments.models
+    if arguments.against:
+        first = next((name for name in models if label_of(name)[0] == arguments.against), arguments.against)
+        load_model(first)  # it is told before anything is measured if there is none
+        models = [first, *models]
     with shared.measuring(arguments) as options:
         board = compare_networks(
-            shared.named(arguments.models, arguments.labels),
+            shared.named(models, arguments.labels),
             protocol=arguments.protocol,
             consistency=arguments.consistency,
             output=arguments.output,
@@ -112,14 +124,14 @@ def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
 
 
 def _of_what(summary: dict[str, Any]) -> str:
-    """Of how many images the tables are, and by which protocols."""
+    """Of how many images the tables are, and under which protocols."""
     models, settings = summary["models"], summary["settings"]
     images = max(model["images"] for model in models.values())
     by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
-    protocol = f"from `{settings['protocol']['name']}`"
-    if "consistency" in settings:
-        protocol = f"consistency from `{settings['consistency']['name']}`, all else {protocol}"
-    return f"({counted(images)}; 95 % intervals in brackets; {protocol}; views per second on this machine, {by})"
+    return (
+        f"({counted(images)}; 95 % intervals in brackets; views per second on this machine, {by})\n\n"
+        f"{measured_under(settings)}."
+    )
 
 
 def _notes(models: dict[str, Any]) -> Iterable[str]:

@@ -123,9 +123,10 @@ class Leaderboard(Result):
         """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval.
 
         ``models`` has for each network its measures (see the table above), ``group``, ``sibling``, ``parameters``,
-        ``multiply_adds`` and ``classes``; ``differences`` has each network minus its plain sibling on the same images,
-        with the paired interval; ``pareto`` lists the networks that no other beats in both accuracy and consistency;
-        ``unmeasured`` those that could not be measured, and why; then follow ``images``, ``settings``, ``versions``.
+        ``multiply_adds`` and ``classes``; ``differences`` has each network minus its plain sibling, or without one
+        minus the first network, on the same images, with the paired interval; ``pareto`` lists the networks that no
+        other beats in both accuracy and consistency; ``unmeasured`` those that could not be measured, and why; then
+        follow ``images``, ``settings``, ``versions``.
         """
         if self._kept is not None:
             return self._kept
@@ -148,9 +149,8 @@ class Leaderboard(Result):
         return {
             "models": models,
             "differences": [
-                {"first": measured.sibling, "second": name, **self._difference(measured.sibling, name)}
-                for name, measured in self.networks.items()
-                if measured.sibling is not None
+                {"first": first, "second": second, **self._difference(first, second, models)}
+                for first, second in self._pairs()
             ],
             "pareto": pareto_front(models, self.output.front),
             "unmeasured": dict(self.unmeasured),
@@ -159,8 +159,8 @@ class Leaderboard(Result):
         }
 
     def table(self) -> pa.Table:
-        """One row per network: each measure with its interval (``…_low``, ``…_high``), also minus the plain sibling,
-        and the costs with ``views_per_second`` on this machine."""
+        """One row per network: each measure with its interval (``…_low``, ``…_high``), also minus the plain sibling or
+        the first network, and the costs with ``views_per_second`` on this machine."""
         return pa.Table.from_pylist(tables.flat(tables.leaderboard_columns(self.summary(), self.speed)))
 
     def plot(self) -> "Figure":
@@ -170,7 +170,7 @@ class Leaderboard(Result):
         return plots.leaderboard(self)
 
     def readable(self, form: "Format") -> list[str]:
-        """The networks, and each minus its plain sibling."""
+        """The networks, and each minus its plain sibling or the first network."""
         return tables.leaderboard_tables(self.summary(), self.speed, form)
 
     @classmethod
@@ -198,12 +198,27 @@ class Leaderboard(Result):
                 measured.shifted._write_records(folder / "consistency")
         write_json(folder / "speed.json", self.speed)
 
-    def _difference(self, first: str, second: str) -> dict[str, Any]:
-        """Second minus first on the same images, each measure from its own protocol."""
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Each network with the one that it is compared with: its plain sibling, or else the first network.
+
+        The best network would be chosen by the numbers that are compared, which no interval takes into account.
+        """
+        reference = next(iter(self.networks))
+        no_second_time = reference, self.networks[reference].sibling
+        return [
+            (measured.sibling or reference, name)
+            for name, measured in self.networks.items()
+            if measured.sibling is not None or name not in no_second_time
+        ]
+
+    def _difference(self, first: str, second: str, models: Mapping[str, Any]) -> dict[str, Any]:
+        """Second minus first on the same images, each measure that both have, from its own protocol."""
         a, b = self.networks[first], self.networks[second]
         metrics, shifted = paired(a.jitter, first, b.jitter, second), paired(a.shifted, first, b.shifted, second)
         estimates = {name: estimate.as_dict() for name, estimate in metrics.estimates().items()}
-        return {"images": metrics.images, **estimates, **self._consistency(shifted)}
+        estimates |= self._consistency(shifted)
+        both = models[first].keys() & models[second].keys()
+        return {"images": metrics.images, **{name: found for name, found in estimates.items() if name in both}}
 
     def _consistency(self, metrics: PairMetrics | PairedMetrics) -> dict[str, Any]:
         """The measure of the second protocol, if the output has one and some image has finite answers."""
@@ -239,7 +254,8 @@ def compare_networks(
     ----------
     models : str, nn.Module or Classifier, or a sequence of them
         Names as for :func:`aliasing.load_model`; one with ``*``, ``?`` or ``[`` means all networks that
-        :func:`aliasing.models.available_models` finds for it (``"timm:*lite*"``).
+        :func:`aliasing.models.available_models` finds for it (``"timm:*lite*"``). Networks without a plain sibling
+        are compared with the first one.
     images, limit, sample, batch_size, seed, precision, device, compiled, progress, ranks, timeout
         As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 if most answers
         come from it.

@@ -9,19 +9,22 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox, ScaledTranslation, Transform
 
 from aliasing.leaderboard import Leaderboard
 from aliasing.lineage import GROUPS
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import jitter, names_in
-from aliasing.plots.style import COLOURS, both_ends, spans, style
+from aliasing.plots.style import COLOURS, both_ends, in_two_lines, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell, counted
 
 # One marker and colour for each group that there is.
 _GROUPS = dict(zip(GROUPS, zip(("o", "s", "D", "^", "P", "v", ">"), COLOURS, strict=True), strict=True))
-# With more networks only the front is named, because names would overlap.
+# So many have their names beside them, more have numbers and a key, and of still more only the front is named.
+_MOST_BESIDE = 8
 _MOST_NAMED = 16
 _APART = 5.0  # points between networks of equal value, which would hide each other
 _SPREAD = 30.0  # points from the first to the last of them
@@ -39,9 +42,10 @@ def leaderboard(board: Leaderboard) -> Figure:
     -------
     matplotlib.figure.Figure
         Markers are the groups. The dashed line is the Pareto front of the estimates themselves; networks with
-        overlapping intervals may change places. Numbers refer to the list beside; with more than 16 networks only
-        those on the front have one. Networks of equal value are drawn side by side. For an output without an
-        accuracy, and for images without labels, the networks by measure (:func:`aliasing.plots.jitter`).
+        overlapping intervals may change places. More than 8 networks have numbers, which refer to the list beside;
+        of more than 16 only those on the front. Networks that are equal in a measure are drawn side by side. For an
+        output without an accuracy, and for images without labels, the networks by measure
+        (:func:`aliasing.plots.jitter`).
     """
     measures = [board.output.measure(name) for name in board.output.front]
     summary = board.summary()
@@ -54,11 +58,15 @@ def leaderboard(board: Leaderboard) -> Figure:
     named = (list(models) if len(models) <= _MOST_NAMED else front)[: 2 * _MOST_NAMED]
     names = names_in(summary["models"])
     texts = [both_ends(names[name], 46) for name in named]
+    beside = len(models) <= _MOST_BESIDE
     with style():
         width = 0.6 + 0.085 * max([32, *map(len, texts)])
-        figure = plt.figure(figsize=(6.6 + width, max(4.6, _LINE * len(named) + 2.6)))
-        left, right = figure.subfigures(1, 2, width_ratios=[6.6, width], squeeze=False)[0]
-        axes = left.subplots()
+        figure = plt.figure(figsize=(8, 5.4) if beside else (6.6 + width, max(4.6, _LINE * len(named) + 2.6)))
+        if beside:
+            axes = figure.subplots()
+        else:
+            left, right = figure.subfigures(1, 2, width_ratios=[6.6, width], squeeze=False)[0]
+            axes = left.subplots()
         label = "a conversion and its plain network"
         for model in models.values():
             if model["sibling"] in models:
@@ -69,11 +77,11 @@ def leaderboard(board: Leaderboard) -> Figure:
             group: {names[name]: model for name, model in models.items() if model["group"] == group}
             for group in _GROUPS
         }
-        against(axes, measures, groups, _GROUPS, [models[name] for name in front])
-        _number(axes, [_point(models[name], measures) for name in named])
+        moved = against(axes, measures, groups, _GROUPS, [models[name] for name in front])
+        points = [_point(models[name], measures) for name in named]
         called, protocol = measures[1].called, summary["settings"]["consistency"]["name"]
         axes.set_xlabel(called if protocol == called else f"{called} (protocol {protocol})")
-        equal = len({_point(model, measures) for model in models.values()}) < len(models)
+        equal = any(len({*values}) < len(values) for values in zip(*points, strict=True))
         said = ["bold: on the Pareto front, where no other\nnetwork is better in both"]
         if len(named) < len(models):
             said.append(f"named: {len(named)} of {len(models)} networks, those on the front")
@@ -82,8 +90,16 @@ def leaderboard(board: Leaderboard) -> Figure:
             said.append(f"not drawn: {unknown} without {measures[0].called}")
         if equal:
             said.append("side by side: networks of equal value")
-        _key(right, axes, texts, [name in front for name in named], said)
         figure.suptitle(_title(summary, len(models)), fontsize=11)
+        bold = [name in front for name in named]
+        if beside:
+            _legend(figure, axes, [text.replace("\n", " ") for text in said], loc="outside lower center", ncols=3)
+            ends = [spans([model[measure.name] for measure in measures[::-1]]) for model in models.values()]
+            places = [_moved(axes, moved[names[name]]) for name in named]
+            _name(axes, points, places, [in_two_lines(text, 24) for text in texts], bold, ends)
+        else:
+            _number(axes, points)
+            _key(right, axes, texts, bold, said)
     return figure
 
 
@@ -93,29 +109,53 @@ def against(
     series: Mapping[str, Mapping[str, dict[str, Any]]],
     looks: Mapping[str, tuple[str, str]],
     front: Sequence[dict[str, Any]],
-) -> None:
+) -> dict[str, Any]:
     """Draw networks by two measures, upright and across, with their intervals, and the front that none of them beats.
 
     ``measures`` are those of an output's front, such as accuracy and consistency. ``series`` holds the networks of each
     series, by name, as in a summary; ``looks`` the marker and colour of each series; ``front`` the networks on the
-    Pareto front.
+    Pareto front. Returns by how many points right and down each network is moved, so that equal ones are apart.
     """
-    everywhere = Counter(_point(model, measures) for members in series.values() for model in members.values())
-    drawn: Counter[tuple[float, float]] = Counter()
-    strength = 1 if everywhere.total() <= _MOST_NAMED else 0.4  # fewer can all be told from the paper (WCAG 2: 3 to 1)
+    everywhere = [_point(model, measures) for members in series.values() for model in members.values()]
+    moved = dict(
+        zip(
+            [name for members in series.values() for name in members],
+            zip(*(_side_by_side(values) for values in zip(*everywhere, strict=True)), strict=True),
+            strict=True,
+        )
+    )
+    strength = 1 if len(everywhere) <= _MOST_NAMED else 0.4  # fewer can all be told from the paper (WCAG 2: 3 to 1)
     for label, members in series.items():
         for number, (name, model) in enumerate(members.items()):
-            point = _point(model, measures)
-            apart = min(_APART, _SPREAD / everywhere[point])
-            place = apart * (drawn[point] - (everywhere[point] - 1) / 2)
-            drawn[point] += 1
-            _mark(axes, measures, name, model, place, *looks[label], "_" if number else label, strength)
+            _mark(axes, measures, name, model, moved[name], *looks[label], "_" if number else label, strength)
     in_order = sorted(front, key=lambda model: _point(model, measures)[0])
     if len({_point(model, measures) for model in in_order}) > 1:  # one point is no line, and its name says so
         _line(axes, measures, in_order, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
     axes.set_xlabel(measures[1].axis)
     axes.set_ylabel(measures[0].axis)
     axes.grid(alpha=0.3)
+    return moved
+
+
+def _moved(axes: Axes, place: Sequence[float]) -> Transform:
+    """Where a network's mark is, by its values and by how many points it is moved right and down."""
+    right, down = place
+    return axes.transData + ScaledTranslation(right / 72, -down / 72, axes.figure.dpi_scale_trans)
+
+
+def _side_by_side(values: Sequence[float]) -> list[float]:
+    """How many points each network is moved along an axis, so that the bars of those of equal value are apart.
+
+    Examples
+    --------
+    >>> _side_by_side([0.5, 0.7, 0.5])
+    [-2.5, 0.0, 2.5]
+    """
+    alike, drawn, moved = Counter(values), Counter[float](), []
+    for value in values:
+        moved.append(min(_APART, _SPREAD / alike[value]) * (drawn[value] - (alike[value] - 1) / 2))
+        drawn[value] += 1
+    return moved
 
 
 def _mark(
@@ -123,18 +163,17 @@ def _mark(
     measures: Sequence[Measure],
     name: str,
     model: dict[str, Any],
-    place: float,
+    place: Sequence[float],
     marker: str,
     colour: str,
     label: str,
     strength: float,
 ) -> None:
-    """One network, some points down and to the right of its value; ``strength`` is the opacity of its intervals."""
+    """One network, moved by some points right and down; ``strength`` is the opacity of its intervals."""
     (y, upright), (x, across) = (spans([model[measure.name]]) for measure in measures)
     ends = np.array([[x - across[0], x + across[1]], [y - upright[0], y + upright[1]]])
     axes.update_datalim(ends.reshape(2, 2).T)  # which errorbar leaves out, as its marks are moved
     axes.autoscale_view()
-    moved = ScaledTranslation(place / 72, -place / 72, axes.figure.dpi_scale_trans)
     drawn = axes.errorbar(
         x,
         y,
@@ -148,7 +187,7 @@ def _mark(
         linewidth=1,
         label=label,
         zorder=3,
-        transform=axes.transData + moved,
+        transform=_moved(axes, place),
     )
     tell(drawn.lines[0], [f"{name}: {', '.join(f'{one.called} {cell(model[one.name])}' for one in measures)}"])
 
@@ -163,6 +202,63 @@ def _number(axes: Axes, points: list[tuple[float, float]]) -> None:
         right = x < low + 0.75 * (high - low)
         side: Any = {"xytext": (4, 4)} if right else {"xytext": (-4, -4), "ha": "right", "va": "top"}
         axes.annotate(", ".join(those), (x, y), textcoords="offset points", fontsize=9, zorder=5, **side)
+
+
+def _name(
+    axes: Axes,
+    points: Sequence[tuple[float, float]],
+    places: Sequence[Transform],
+    texts: Sequence[str],
+    bold: Sequence[bool],
+    ends: Sequence[Any],
+) -> None:
+    """Write the names of the networks beside their points, upon no other name or point and on few bars."""
+    axes.figure.draw_without_rendering()  # type: ignore[union-attr]
+    pixels = axes.figure.dpi / 72
+    marks, bars = [], []
+    for point, at, (values, (below, above)) in zip(points, places, ends, strict=True):
+        x, y = at.transform(point)
+        marks.append(Bbox.from_bounds(x - 4 * pixels, y - 4 * pixels, 8 * pixels, 8 * pixels))
+        for which in (0, 1):
+            bar = np.array([values, values])
+            bar[:, which] += -below[which], above[which]
+            bars.append(Path(at.transform(bar)))
+    taken: list[Bbox] = []
+    in_turn = sorted(zip(points, places, texts, bold, strict=True), key=lambda one: one[0][::-1])
+    for point, at, text, front in in_turn:
+        look: Any = {"fontweight": "bold" if front else "normal", "zorder": 5, "fontsize": 9}
+        halo = withStroke(linewidth=2.5, foreground="white")
+        label = axes.annotate(text, point, (0, 0), at, "offset points", path_effects=[halo], **look)
+        label.set_in_layout(False)
+        mark, size = at.transform(point), label.get_window_extent().size
+
+        def box(side: tuple[float, float], mark: Any = mark, size: Any = size) -> Bbox:
+            corner = mark + np.array(side) * pixels + (np.sign(side) - 1) / 2 * size
+            return Bbox([corner, corner + size]).padded(1.5 * pixels)
+
+        def cost(side: tuple[float, float], box: Any = box) -> float:
+            there = box(side)
+            hidden = sum(there.overlaps(other) for other in (*taken, *marks))
+            crossed = sum(bar.intersects_bbox(there, filled=False) for bar in bars)
+            outside = not (axes.bbox.contains(*there.min) and axes.bbox.contains(*there.max))
+            return float(np.hypot(*side) + 12 * crossed + 1e4 * hidden + 1e6 * outside)
+
+        best = min(_SIDES, key=cost)
+        taken.append(box(best))
+        across, upright = (int(np.sign(side)) for side in best)
+        label.set(position=best, ha=("center", "left", "right")[across], va=("center", "bottom", "top")[upright])
+        if np.hypot(*best) > np.hypot(*_SIDES[0]):  # from afar, a line leads to it
+            line: Any = {"arrowstyle": "-", "color": "0.5", "linewidth": 0.8, "shrinkA": 0, "shrinkB": 4}
+            axes.annotate("", point, best, at, "offset points", arrowprops=line)
+
+
+_SIDES = [
+    (x, y)
+    for x in (7, -7, 0, 30, -30, 60, -60, 100, -100, 150, -150, 220, -220)
+    for y in (7, -7, 0, 20, -20, 34, -34, 48, -48, 64, -64, 80, -80, 100, -100, 130, -130, 170, -170)
+    if (x, y) != (0, 0)
+]
+"""Where a name may be, in points right of its point and above it; the side of the name follows."""
 
 
 def _point(model: dict[str, Any], measures: Sequence[Measure]) -> tuple[float, float]:
@@ -184,11 +280,15 @@ def _key(figure: SubFigure, drawn: Axes, texts: list[str], front: list[bool], sa
     for number, (text, bold) in enumerate(zip(texts, front, strict=True), 1):
         axes.text(0.3, number, str(number), ha="right", va="center", fontsize=9)
         axes.text(0.4, number, text, va="center", fontsize=9, fontweight="bold" if bold else "normal")
+    _legend(figure, drawn, said, loc="outside lower left", alignment="left")
+
+
+def _legend(figure: Figure | SubFigure, drawn: Axes, said: list[str], **look: Any) -> None:
+    """What the marks are."""
     handles, labels = drawn.get_legend_handles_labels()
     if len(labels) == 1 and labels[0] in _GROUPS:  # all networks are of one group
         handles, labels = [], []
-    look: Any = {"fontsize": 9, "title_fontsize": 9, "alignment": "left"}
-    figure.legend(handles, labels, loc="outside lower left", title="\n".join(said), **look)
+    figure.legend(handles, labels, title="\n".join(said), fontsize=9, title_fontsize=9, **look)
 
 
 def _title(summary: dict[str, Any], count: int) -> str:

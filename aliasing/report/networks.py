@@ -38,7 +38,7 @@ from aliasing.report.blocks import (
     number_cell,
 )
 from aliasing.report.runs import Run
-from aliasing.tables import decimals
+from aliasing.tables import decimals, measured_under
 
 _COUNTS = {
     "images": "images",
@@ -103,7 +103,8 @@ def _lead(run: Run) -> str:
     source = str(run.shown.get("source", ""))
     shown = "1 photograph" if images == 1 else f"{images} photographs"
     shown += f", {pairs:,} pairs of views" if pairs else ""
-    return f"{shown}{f' ({source})' if source else ''}. {_how(run)}".strip()
+    under = f" {measured_under(run.settings)}.".replace("`", "") if "consistency" in run.settings else ""
+    return f"{shown}{f' ({source})' if source else ''}. {_how(run)}".strip() + under
 
 
 def _how(run: Run) -> str:
@@ -296,8 +297,8 @@ def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) 
             label += f" minus {names[difference['first']]}"
         rows.append([Cell(label, label), *(estimate_cell(difference.get(m), sign=True) for m in shown)])
     yield Table(
-        f"Minus {first or 'the plain one'}, paired on the same photographs: an interval without 0 is a clear"
-        " difference.",
+        f"Minus {first or 'the plain one, or the first'}, paired on the same photographs: an interval without 0 is a"
+        " clear difference.",
         ["network", *(titles[measure] for measure in shown)],
         rows,
         words=1,
