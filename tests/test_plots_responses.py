@@ -1,8 +1,12 @@
 """Figures of closed forms: their lines hold the numbers of `aliasing.sampling` and `aliasing.filters`."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import aliasing as al
 from aliasing.errors import UsageError
@@ -22,6 +26,40 @@ def test_the_zigzag_is_the_fold_of_every_frequency(stride: int, rate: float | No
     assert set(nyquist.get_xdata()) == {stays.get_xdata()[-1]} == {al.sampling.nyquist(stride, rate or 1)}
     assert np.array_equal(*stays.get_data())
     assert figure.axes[0].get_xlabel().endswith("Hz" if rate else "cycles per sample of the original")
+    plt.close(figure)
+
+
+@given(st.floats(0, 2.5), st.integers(1, 9), st.sampled_from([None, 44100.0]), st.data())
+@settings(max_examples=20, deadline=None)
+def test_an_alias_has_the_samples_of_its_wave(frequency: float, stride: int, rate: float | None, data: Any) -> None:
+    of_original = rate or 1.0
+    phase = data.draw(st.integers(0, stride - 1))
+    figure = al.plots.alias(frequency * of_original, stride, rate, phase)
+    _, *false, samples = figure.axes[0].lines
+    kept = np.round(samples.get_xdata() * of_original)
+    assert kept.tolist() == [*range(phase, phase + stride * len(kept), stride)]
+    assert len(kept) >= 3
+    # The cosine by itself at those samples; angles of up to some hundred radians are known to 1e-13.
+    assert samples.get_ydata() == pytest.approx(np.cos(2 * np.pi * frequency * kept), abs=1e-9)
+    folded = abs(float(al.sampling.fold(frequency, stride, 1.0)))
+    assert len(false) == (abs(folded - frequency) > 1e-5 * frequency + 1e-8)
+    for line in false:
+        place, value = line.get_data()
+        angle = 2 * np.pi * float(al.sampling.fold(frequency, stride, 1.0)) * (place * of_original - phase)
+        assert value == pytest.approx(np.cos(angle + 2 * np.pi * frequency * phase), abs=1e-9)
+        fitted = np.cos(
+            2 * np.pi * float(al.sampling.fold(frequency, stride)) * np.arange(len(kept))
+            + 2 * np.pi * frequency * phase
+        )
+        assert samples.get_ydata() == pytest.approx(fitted, abs=1e-9)
+        assert f" {folded * of_original:g} " in line.get_label()
+    plt.close(figure)
+
+
+def test_marked_frequencies_are_where_they_fold_to() -> None:
+    figure = al.plots.folding(4, 16000, [1000, 5000, 8000])
+    marks = figure.axes[0].lines[3:]
+    assert [line.get_xydata()[1].tolist() for line in marks] == [[1000, 1000], [5000, 1000], [8000, 0]]
     plt.close(figure)
 
 
@@ -60,3 +98,10 @@ def test_what_is_no_filter_or_stride_is_refused() -> None:
         al.plots.folding(0)
     with pytest.raises(UsageError, match="rate"):
         al.plots.folding(2, -1.0)
+    with pytest.raises(UsageError, match=r"frequency 0.6 cannot be marked; expected 0 … 0.5"):
+        al.plots.folding(2, frequencies=[0.1, 0.6])
+    for wrong in (-0.1, np.nan):
+        with pytest.raises(UsageError, match="expected a number of at least 0, in Hz"):
+            al.plots.alias(wrong, 2, 1000)
+    with pytest.raises(UsageError, match="phase is 2; expected 0 … 1"):
+        al.plots.alias(0.1, 2, phase=2)

@@ -9,13 +9,14 @@ from aliasing.plots.film import save_film
 from aliasing.plots.jitter import jitter
 from aliasing.plots.leaderboard import leaderboard
 from aliasing.plots.moving import animated_maps, animation
-from aliasing.plots.responses import folding, response
+from aliasing.plots.responses import alias, folding, response
 from aliasing.plots.sound import sound
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
 
 __all__ = [
     "across",
+    "alias",
     "animated_maps",
     "animation",
     "attribution",

@@ -1,4 +1,4 @@
-"""Figures of what subsampling does to a frequency, and of filters in front of it: both are closed forms."""
+"""Figures of what subsampling does to a wave and to its frequency, and of filters in front of it: all closed forms."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from aliasing import filters, sampling
+from aliasing.axes import whole
+from aliasing.errors import UsageError
 from aliasing.plots.style import COLOURS, colour_of, legend_below, line_of, percent, plain, style
 from aliasing.tables import counted
 
@@ -17,7 +19,76 @@ _FREQUENCIES = 1025  # from 0 to 1/2: finer than the pixels of the figure
 _SIZE = (5.6, 3.6)
 
 
-def folding(stride: int, rate: float | None = None) -> Figure:
+def alias(frequency: float, stride: int, rate: float | None = None, phase: int = 0) -> Figure:
+    r"""A cosine, the samples of it that are kept, and its alias: the slower wave that has the same samples.
+
+    .. math:: \cos(2\pi f n) = \cos(2\pi f' (n - k) + 2\pi f k) \quad\text{at}\quad n = k, k + s, k + 2s, \dots
+
+    with *f* the frequency, *s* the stride, *k* the phase and *f'* the frequency to which *f* folds
+    (`aliasing.sampling.fold`), both in cycles per sample of the original.
+
+    Parameters
+    ----------
+    frequency : float
+        At least 0; in hertz with a rate, otherwise in cycles per sample of the original.
+    stride : int
+        At least 1. With stride 1 a frequency above 1/2 folds, as when a signal is recorded.
+    rate : float, optional
+        Samples of the original per second; the time is then in seconds.
+    phase : int
+        The first sample that is kept, 0 … stride − 1, as in `aliasing.sampling.subsample`.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A line for the cosine, one for its alias if it has one, and the samples.
+
+    Raises
+    ------
+    UsageError
+        If ``stride`` or ``phase`` is not a whole number in its range, or ``frequency`` or ``rate`` is out of its own.
+
+    See Also
+    --------
+    folding : Where each frequency is after subsampling.
+
+    Examples
+    --------
+    >>> wave, alias_of_it, samples = alias(0.375, stride=2).axes[0].lines
+    >>> alias_of_it.get_label(), samples.get_xdata()[:3].tolist()
+    ('its alias, 0.125 cycles per sample', [0.0, 2.0, 4.0])
+    """
+    per_second = 1.0 if rate is None else rate
+    unit = "cycles per sample" if rate is None else "Hz"
+    step = whole(stride, "stride, along one axis,")
+    if not (np.isfinite(frequency) and frequency >= 0):
+        raise UsageError(f"frequency is {frequency!r}; expected a number of at least 0, in {unit}")
+    if whole(phase, "phase", 0) >= step:
+        raise UsageError(f"phase is {phase}; expected 0 … {step - 1}, because the stride is {step}")
+    folded = float(sampling.fold(frequency, stride, per_second))
+    is_kept = np.isclose(abs(folded), frequency)
+    # Two periods of the slower wave, where that is neither too few samples nor too many periods of the faster one.
+    fewest, most = 6 * step, max(24 * per_second / max(frequency, 1e-12), 3 * step)
+    length = min(max(2 * per_second / max(abs(folded), 1e-12), fewest), most, 24 * step)
+    kept = np.arange(phase, length + 1e-9, step) / per_second
+    time = np.linspace(0, length, _FREQUENCIES) / per_second
+    with style():
+        figure, axes = plt.subplots(figsize=(8, 3.2))
+        axes.plot(time, np.cos(2 * np.pi * frequency * time), color="0.6", label=f"a cosine of {frequency:g} {unit}")
+        if not is_kept:
+            angle = 2 * np.pi * (folded * (time - kept[0]) + frequency * kept[0])
+            axes.plot(time, np.cos(angle), color=COLOURS[1], label=f"its alias, {abs(folded):g} {unit}")
+        look: Any = {"color": COLOURS[0], "zorder": 3, "clip_on": False, "label": "samples kept"}
+        axes.plot(kept, np.cos(2 * np.pi * frequency * kept), "o", **look)
+        axes.set(xlabel="samples of the original" if rate is None else "seconds", ylabel="value", xlim=time[[0, -1]])
+        what = "is kept" if is_kept else f"folds to {abs(folded):g} {unit}"
+        axes.set_title(f"{frequency:g} {unit} {what} with stride {step}")
+        axes.grid(alpha=0.3)
+        legend_below(figure, *axes.get_legend_handles_labels())
+    return figure
+
+
+def folding(stride: int, rate: float | None = None, frequencies: ArrayLike = ()) -> Figure:
     r"""The frequency at which each frequency appears after subsampling: a zig-zag.
 
     .. math:: |f'| = \left| f - \frac{1}{s} \left\lfloor s f + \tfrac12 \right\rfloor \right|
@@ -31,30 +102,49 @@ def folding(stride: int, rate: float | None = None) -> Figure:
         At least 1; with stride 1 nothing folds.
     rate : float, optional
         Samples of the original per second; frequencies are then in hertz.
+    frequencies : float or array_like of float
+        Frequencies to mark, from 0 to the Nyquist frequency of the original; the legend says where each is found.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A line for what stays and one for what folds, and the new Nyquist frequency.
+        A line for what stays and one for what folds, the new Nyquist frequency, and the marks.
 
     Raises
     ------
     UsageError
-        If ``stride`` is not a whole number of at least 1, or ``rate`` is not a positive number.
+        If ``stride`` is not a whole number of at least 1, ``rate`` is not a positive number, or one of ``frequencies``
+        is above the Nyquist frequency.
+
+    See Also
+    --------
+    alias : A cosine, its samples, and the wave that it becomes.
 
     Examples
     --------
     >>> stays, folds, *_ = folding(4).axes[0].lines
     >>> folds.get_xdata().tolist(), folds.get_ydata().tolist()
     ([0.125, 0.25, 0.375, 0.5], [0.125, 0.0, 0.125, 0.0])
+    >>> folding(2, frequencies=0.375).axes[0].lines[-1].get_label()
+    '0.375 is found at 0.125'
     """
     of_original = 1.0 if rate is None else rate
     nyquist = sampling.nyquist(stride, of_original)
+    highest = sampling.nyquist(1, of_original)
+    marked = np.atleast_1d(np.asarray(frequencies, dtype=np.float64))
+    for wrong in marked[~((marked >= 0) & (marked <= highest))]:
+        raise UsageError(
+            f"frequency {wrong:g} cannot be marked; expected 0 … {highest:g}, the original's Nyquist frequency"
+        )
     unit = "cycles per sample of the original" if rate is None else "Hz"
     with style():
         figure, axes = plt.subplots(figsize=_SIZE)
         zigzag(axes, stride, of_original)
         axes.axvline(nyquist, color="0.5", linestyle=":", label=f"new Nyquist frequency, {nyquist:g}")
+        found = abs(sampling.fold(marked, stride, of_original))
+        for number, (before, after) in enumerate(zip(marked, found, strict=True)):
+            look: Any = {"color": colour_of(number + 2), "label": f"{before:g} is found at {after:g}"}
+            axes.plot([before, before, 0], [0, after, after], "o--", markevery=[1], clip_on=False, zorder=4, **look)
         axes.set(ylim=(0, 1.1 * nyquist), xlabel=f"frequency before, {unit}")
         axes.set_ylabel(f"frequency after,\n{unit}")
         axes.set_title(f"where each frequency is after subsampling by {stride}")
