@@ -42,6 +42,7 @@ from scipy import stats
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
 _SKEWNESS_FROM = 10  # images
+_CARRYING_FROM = 1.5  # images that carry a class, so that its spread shows
 
 
 @dataclass(frozen=True)
@@ -310,6 +311,116 @@ class Mean(_Moments):
             return Estimate(value, math.nan, math.nan)
         low, high = _t_interval(value, 1 / (self.images * self.mean_count), self.images, *self._residuals())
         return Estimate(value, low, high)
+
+
+@dataclass
+class MeanRatio:
+    r"""The mean over classes of a ratio of sums, such as a mean IoU; a metric that accumulates and merges.
+
+    With :math:`x_{ik}` and :math:`n_{ik}` the intersection and the union of class *k* in image *i*, the estimate is
+    the mean of :math:`r_k = \sum_i x_{ik} / \sum_i n_{ik}` over the :math:`K` classes that occur. Its variance is the
+    linearised one, with each class corrected for the images that carry it, the participation
+    ratio :math:`m_k = (\sum_i n_{ik})^2 / \sum_i n_{ik}^2`:
+
+    .. math:: v = \sum_i \Big( \frac1K \sum_k \frac{m_k}{m_k - 1}
+              \frac{x_{ik} - r_k n_{ik}}{\sum_j n_{jk}} \Big)^2
+
+    A class that little more than one image carries shows no spread; it counts as if it could be anything,
+    :math:`1 / (4 K^2)`. The interval is the beta interval of :class:`Share`, with Satterthwaite's degrees of freedom
+    (1946) over the classes.
+
+    Examples
+    --------
+    >>> ratio = MeanRatio()
+    >>> ratio.add([[8, 1], [9, 0], [7, 3]], [[10, 2], [10, 0], [10, 4]])
+    >>> print(ratio.estimate())
+    0.7333 [0.3411, 0.9552]
+    """
+
+    sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    products: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    images: int = 0
+
+    def add(self, totals: npt.ArrayLike, counts: npt.ArrayLike) -> None:
+        """Add images: intersections and unions, images×classes each."""
+        x, n = np.atleast_2d(np.asarray(totals, np.float64)), np.atleast_2d(np.asarray(counts, np.float64))
+        both = np.hstack([x, n])
+        # Unlike a matrix product, einsum adds in the same order for any number of threads.
+        self.merge(type(self)(both.sum(0), np.einsum("ip,iq->pq", both, both), len(x)))
+
+    def merge(self, other: "MeanRatio") -> None:
+        """Add what another process has accumulated."""
+        if not self.images:
+            self.sums, self.products = np.zeros_like(other.sums), np.zeros_like(other.products)
+        self.sums = self.sums + other.sums
+        self.products = self.products + other.products
+        self.images += other.images
+
+    def ratios(self) -> npt.NDArray[np.float64]:
+        """The ratio of each class; NaN if it does not occur."""
+        total, count = np.split(self.sums, 2)
+        found: npt.NDArray[np.float64] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        return found
+
+    def estimate(self) -> Estimate:
+        """The mean ratio with its interval; NaN if there are no values."""
+        ratios = self.ratios()
+        if np.isnan(ratios).all():
+            return Estimate(math.nan, math.nan, math.nan)
+        value = float(np.nanmean(ratios))
+        variance, freedom = self._spread(np.where(np.isnan(ratios), 0.0, 1 / np.count_nonzero(~np.isnan(ratios))))
+        if not variance:
+            size = float(self.images)
+        else:
+            size = value * (1 - value) / variance
+            size *= float(stats.norm.ppf(_TAIL) / stats.t.ppf(_TAIL, freedom)) ** 2
+        hits, misses = value * size, (1 - value) * size
+        low = float(stats.beta.ppf(_TAIL, hits, misses + 1)) if hits > 0 else 0.0
+        high = float(stats.beta.ppf(1 - _TAIL, hits + 1, misses)) if misses > 0 else 1.0
+        return Estimate(value, low, high)
+
+    def _spread(self, weights: npt.NDArray[np.float64]) -> tuple[float, float]:
+        """The variance of a weighted sum of the ratios, and its degrees of freedom."""
+        ratios, counts = np.nan_to_num(self.ratios()), np.split(self.sums, 2)[1]
+        classes, squares = len(ratios), np.diagonal(self.products)[len(ratios) :]
+        carrying = np.divide(counts**2, squares, out=np.zeros(classes), where=squares > 0)
+        few = carrying < _CARRYING_FROM
+        correction = carrying / np.maximum(carrying - 1, _CARRYING_FROM - 1)
+        slope = np.where(few, 0.0, weights * correction / np.maximum(counts, 1e-300))
+        gradient = np.concatenate([slope, -slope * ratios])
+        terms = gradient[:, None] * self.products * gradient
+        variance = float(terms.sum())
+        if variance <= 1e-12 * float(np.abs(terms).sum()):
+            variance = 0.0  # what is left of the cancellation is rounding
+        blocks = terms.reshape(2, classes, 2, classes)
+        own = np.einsum("akbk->k", blocks)
+        unknown = np.where(few, weights**2 / 4, 0.0)
+        uncertain = float((own**2 / np.maximum(carrying - 1, _CARRYING_FROM - 1)).sum())
+        freedom = (own.sum() + unknown.sum()) ** 2 / max(uncertain, 1e-300)
+        return variance + float(unknown.sum()), max(float(freedom), 1.0)
+
+
+@dataclass
+class MeanRatioDifference(MeanRatio):
+    """The difference of two mean ratios on the same images: a paired metric.
+
+    The classes of the first network come before those of the second. The interval is Student's t on the linearised
+    variance of :class:`MeanRatio`, which keeps what the networks have in common on an image.
+    """
+
+    def estimate(self) -> Estimate:
+        """The second's mean ratio minus the first's; NaN if there are no values."""
+        first, second = np.split(self.ratios(), 2)
+        occurs = ~np.isnan(first) & ~np.isnan(second)
+        if not occurs.any():
+            return Estimate(math.nan, math.nan, math.nan)
+        value = float((second - first)[occurs].mean())
+        weights = occurs / occurs.sum()
+        variance, freedom = self._spread(np.concatenate([-weights, weights]))
+        if not variance:  # as if one image had gone wholly one way, and one the other
+            variance, freedom = 2.0 / (self.images + 2) ** 2, max(self.images - 1.0, 1.0)
+        reach = float(stats.t.ppf(1 - _TAIL, freedom)) * math.sqrt(variance)
+        return Estimate(value, max(-1.0, value - reach), min(1.0, value + reach))
 
 
 def contrast(

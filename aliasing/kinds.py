@@ -54,6 +54,7 @@ OUTPUTS: Registry[type["Output"]] = Registry(
     {
         "probabilities": "aliasing.outputs.probabilities:Probabilities",
         "embedding": "aliasing.outputs.embedding:Embedding",
+        "masks": "aliasing.outputs.masks:Masks",
     },
 )
 

@@ -80,6 +80,18 @@ def imagenet_sample() -> Path:
     return _folder("imagenet-sample")
 
 
+@pytest.fixture(scope="session")
+def camvid() -> Path:
+    """59 street scenes in ``images`` and their label maps in ``labels``."""
+    return _folder("camvid")
+
+
+@pytest.fixture(scope="session")
+def weights() -> Path:
+    """Weights of networks that `experiments` writes out."""
+    return _folder("weights")
+
+
 @pytest.fixture
 def no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Empty caches of weights, no proxies, and an opener that has not yet looked for them."""

@@ -119,7 +119,7 @@ def test_every_command_knows_an_output_of_another_package(
     run = ["jitter", "--models", *NETWORKS, "--images", str(photographs), "--output", "peaks"]
     with pytest.raises(SystemExit):
         main(["jitter", "--help"])
-    assert "{probabilities,embedding,peaks}" in capsys.readouterr().out
+    assert f"{{{','.join(OUTPUTS)}}}" in capsys.readouterr().out
     assert main([*run, "--out", str(tmp_path / "run")]) == 0
     shown = capsys.readouterr().out
     assert re.search(r"^network +P\(count change\) +height +steady +images +pairs$", shown, re.MULTILINE)
@@ -165,7 +165,7 @@ def test_a_leaderboard_has_the_measures_of_an_output(
     run = ["compare", "--models", *NETWORKS, "--antialias", "binomial3,all", *asked, "--out", str(out)]
     with pytest.raises(SystemExit):
         main(["compare", "--help"])
-    assert "{probabilities,embedding,peaks}" in capsys.readouterr().out
+    assert f"{{{','.join(OUTPUTS)}}}" in capsys.readouterr().out
     assert main(run) == 0
     printed = capsys.readouterr().out
     assert not re.search("accura|consisten", printed)

@@ -11,6 +11,8 @@ examples:
       two random windows per photograph, resized by torch, the summary on standard output
   aliasing jitter --models vgg16 --images DIR --precision verified --out jitter
       float32's answers at nearly bfloat16's speed
+  aliasing jitter --models torchvision:fcn_resnet50 --images DIR --output masks --truth MAPS --void 255
+      the label maps of a segmentation network, also against the ground truth
   aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --protocol horizontal --animate --out film
       also a film: the photograph whose answer changes most, with the plain and the anti-aliased network's answers
 """
@@ -33,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_protocol(parser)
     shared.add_resizer(parser)
     shared.add_output(parser)
+    shared.add_truth(parser)
     shared.add_execution(parser)
     parser.add_argument(
         "--against", metavar="NAME", help="print each network minus this one, instead of minus the first"
@@ -62,7 +65,8 @@ def run(arguments: argparse.Namespace) -> None:
         models, against = shared.named(arguments.models, arguments.labels), arguments.against
         if against and against not in (names := [load_model(model).name for model in models]):
             raise UsageError(f"--against {against}: it is not measured; choose one of {', '.join(names)}")
-        result = measure_jitter(models, protocol=protocol, output=arguments.output, **options)
+        truth = {"truth": arguments.truth, "void": arguments.void}
+        result = measure_jitter(models, protocol=protocol, output=arguments.output, **truth, **options)
         if options["ranks"].rank > 0:
             return
         summary = result.summary(against)

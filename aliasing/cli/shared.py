@@ -96,8 +96,14 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         choices=tuple(OUTPUTS),
         default="probabilities",
-        help="the output that is compared; `embedding` for a network that is not a classifier",
+        help="the output that is compared: `masks` of a segmentation network, `embedding` of one that is no classifier",
     )
+
+
+def add_truth(parser: argparse.ArgumentParser) -> None:
+    """Add the options for ground truth that is no label."""
+    parser.add_argument("--truth", type=Path, metavar="DIR", help="for masks: a PNG label map for each image")
+    parser.add_argument("--void", type=int, metavar="N", help="the number in label maps that is no class")
 
 
 def add_execution(parser: argparse.ArgumentParser) -> None:

@@ -57,6 +57,8 @@ def measure_jitter(
     device: str | None = None,
     mean: Any = None,
     std: Any = None,
+    truth: Any = None,
+    void: int | None = None,
     compiled: bool = False,
     out: str | Path | None = None,
     progress: bool = False,
@@ -95,6 +97,11 @@ def measure_jitter(
         "cpu", "cuda" (or "cuda:1"), "mps"; by default where the first network is, for one that is loaded the CPU.
     mean, std : sequence of float, or float, optional
         What normalised the tensors of ``images``; they hold (x − mean) / std, with x in 0…1.
+    truth : str or Path, optional
+        Ground truth that is no label, for outputs that are measured against one: for ``"masks"`` a folder with a PNG
+        label map for each image (:class:`aliasing.outputs.truth.LabelMaps`).
+    void : int, optional
+        The number in these maps that is no class.
     compiled : bool
         Run the networks with torch.compile; this takes about a minute, and pays on long runs.
     out : str or Path, optional
@@ -135,12 +142,16 @@ def measure_jitter(
     slow = precision == "verified" and not has_fast_bfloat16(device)
     source = open_images(images, mean=mean, std=std)
     protocol = protocol_for(protocol, source)
+    if kind.of_places and not protocol.is_shift:
+        raise UsageError(f"output {output} needs a protocol that shifts the content; {protocol.name} does not")
+    known = _open_truth(kind, truth, void)
     own = {
         "output": output,
         "precision": "float32" if slow else precision,
         "device": device,
         "compile": compiled,
         **({"gallery": kind.gallery} if kind.gallery else {}),
+        **({} if known is None else {"truth": known.settings()}),
     }
     run, settings = open_run(source, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     described: dict[str, dict[str, Any]] = {}
@@ -168,8 +179,21 @@ def measure_jitter(
                     told = run.source.class_names, run.source.description
                     labels = match_labels(network, run.labels, defined=told[0], source=told[1])
                 described[network.name]["labels"] = labels.summary()
-            _measure(_Subject(compared, protocol, {**settings, **asdict(identity)}, timeout, labels), run)
+            _measure(_Subject(compared, protocol, {**settings, **asdict(identity)}, timeout, labels, known), run)
     return Jitter(described, protocol, settings, run.records)
+
+
+def _open_truth(kind: type[Output], truth: Any, void: int | None) -> Any:
+    """The ground truth of an output, if any is given."""
+    if truth is None and void is None:
+        return None
+    if kind.truth is None or truth is None:
+        raise UsageError(
+            f"output {kind.name} is measured against labels, not against a truth of its own"
+            if kind.truth is None
+            else f"void {void} is a number in label maps; say where they are: truth"
+        )
+    return kind.truth(truth, void)
 
 
 def trace_most_jittery(
@@ -207,6 +231,7 @@ class _Subject:
     settings: dict[str, Any]
     timeout: float | None
     labels: MatchedLabels | None = None  # if the output has no classes
+    truth: Any = None
 
     @property
     def model(self) -> Classifier:
@@ -225,7 +250,10 @@ class _Subject:
             return prepare(self.model, self.execution)
 
     def views_of(self, image: Image | Clip) -> Views:
-        return self.protocol.views(image, self.model, self.settings["seed"])
+        views = self.protocol.views(image, self.model, self.settings["seed"])
+        if self.truth is None:
+            return views
+        return replace(views, truth=self.truth.of(image, self.protocol, self.model, self.settings["seed"]))
 
     def network(self, execution: Execution) -> Guarded:
         unit = rounding_unit(self.running, execution.device, execution.half)

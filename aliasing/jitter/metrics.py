@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from scipy import stats
 
-from aliasing.estimates import Difference, Estimate, Mean, Share
+from aliasing.estimates import Estimate
 from aliasing.outputs import output_of_table
-from aliasing.outputs.base import Measure, Output, column, image_starts
+from aliasing.outputs.base import ImageTotals, Measure, Output, Paired, Pool, column, image_starts
 from aliasing.outputs.probabilities import audited
 
 # With fewer changing images, the interval says little more than a bound.
@@ -100,7 +101,7 @@ class PairMetrics:
     changed_images: int = 0
     near_ties: int = 0
     audit: Audit = field(default_factory=Audit)
-    shares: dict[str, Share | Mean] = field(default_factory=dict)
+    shares: dict[str, Pool] = field(default_factory=dict)
     output: type[Output] | None = None
 
     def add(self, table: pa.Table) -> None:
@@ -171,7 +172,7 @@ class PairedMetrics:
     """The difference between two networks on the same images, from their records; accumulates and merges."""
 
     images: int = 0
-    differences: dict[str, Difference | Mean] = field(default_factory=dict)
+    differences: dict[str, Paired] = field(default_factory=dict)
     output: type[Output] | None = None
 
     def add(self, first: pa.Table, second: pa.Table) -> None:
@@ -191,7 +192,7 @@ class PairedMetrics:
             if not np.array_equal(a.names, b.names):
                 _, in_a, in_b = np.intersect1d(a.names, b.names, return_indices=True)
             difference = self.differences.setdefault(name, measure.difference())
-            difference.add(b.totals[in_b] - a.totals[in_a], a.counts[in_a])
+            difference.add(*measure.paired(_of(a, in_a), _of(b, in_b)))
 
     def merge(self, other: Self) -> None:
         """Take in what another has taken in."""
@@ -229,6 +230,11 @@ def _how_many(changed: int, images: int) -> str:
     if changed == 1:
         return f"the answer of only 1 of the {images} images changes"
     return f"the answers of only {changed} of the {images} images change"
+
+
+def _of(totals: ImageTotals, chosen: npt.NDArray[np.intp]) -> ImageTotals:
+    """The totals of these images."""
+    return ImageTotals(totals.names[chosen], totals.totals[chosen], totals.counts[chosen])
 
 
 def _merge(mine: dict[str, Any], others: dict[str, Any]) -> None:

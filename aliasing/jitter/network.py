@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.jitter.dependence import Independence
 from aliasing.models import Classifier, penultimate_features
+from aliasing.models.changes import tensor_of
 from aliasing.scales import find_scale, to_probabilities
 from aliasing.sites.trace import twin
 from aliasing.surgery.folding import fold_batch_norms
@@ -117,6 +118,26 @@ def class_probabilities(model: Classifier, views: Array | Tensor) -> Array:
     answer = model.module(model.normalize(views))
     outputs: Array = to_probabilities(answer, model.scale, model.name).float().cpu().numpy()
     return outputs
+
+
+def maps_of(running: Classifier, execution: Execution) -> Network:
+    """Views N×H×W×3 → the class probabilities of their pixels N×C×H×W, for a copy that is already prepared."""
+
+    def network(views: Array) -> Array:
+        with running_on(execution), in_evaluation(running.module):
+            shown = running.normalize(torch.from_numpy(views).to(execution.device))
+            answer = tensor_of(running.module(shown), running.name).float()
+            if answer.ndim != 4:
+                shape = "×".join(map(str, answer.shape))
+                raise InputError(f"{running.name} answers with {shape}; label maps need N×classes×height×width")
+            if answer.shape[2:] != shown.shape[2:]:
+                answer = nn.functional.interpolate(answer, shown.shape[2:], mode="bilinear", align_corners=False)
+            one = answer.shape[1] == 1
+            maps = torch.cat([-answer, answer], 1).sigmoid() if one else answer.softmax(1)
+            outputs: Array = maps.cpu().numpy()
+            return outputs
+
+    return network
 
 
 def embeddings_of(running: Classifier, execution: Execution) -> Network:

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from aliasing.estimates import Mean, Share
 from aliasing.outputs import output_of_table
-from aliasing.outputs.base import Measure, Output, column
+from aliasing.outputs.base import Measure, Output, Pool, column
 
 MOST_SHIFTS = 441  # a square of 21×21; with more, each has too few pairs
 
@@ -47,7 +46,7 @@ def by_shift(tables: Iterable[pa.Table], along_path: bool, output: type[Output] 
     >>> row["shift"], row["top1_change"]["value"], row["mac"]["value"]
     ([1.0, -1.0], 1.0, 0.25)
     """
-    found: dict[tuple[float, float], dict[Measure, Share | Mean]] = {}
+    found: dict[tuple[float, float], dict[Measure, Pool]] = {}
     pairs: Counter[tuple[float, float]] = Counter()
     for table in tables:
         output = output or output_of_table(table)

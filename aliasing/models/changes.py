@@ -1,6 +1,7 @@
 """Changing how a network is shown images: input size, normalisation, crop, labels, scale."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -124,7 +125,21 @@ def _answer(classifier: Classifier) -> int | None:
             if is_exported:
                 mend = "export it with a batch of any size: dynamic_shapes=({0: torch.export.Dim.AUTO},)"
             raise UsageError(f"{classifier.name} does not take {shape} ({first_line(error)}); {mend}") from error
-        if not isinstance(answer, Tensor) or answer.ndim < 1 or len(answer) != count:
-            found = f"shape {tuple(answer.shape)}" if isinstance(answer, Tensor) else f"a {type(answer).__name__}"
+        answer = tensor_of(answer, classifier.name)
+        if answer.ndim < 1 or len(answer) != count:
+            found = f"shape {tuple(answer.shape)}"
             raise UsageError(f"{classifier.name} answers one image with {found}; expected a tensor 1×classes")
     return None if answer.ndim > 2 else answer.reshape(count, -1).shape[1]
+
+
+def tensor_of(answer: Any, name: str) -> Tensor:
+    """The tensor of a network's answer: itself, the ``out`` of torchvision's segmentation, Hugging Face's ``logits``.
+
+    Raises UsageError if there is none.
+    """
+    found = (
+        answer.get("out", answer.get("logits")) if isinstance(answer, Mapping) else getattr(answer, "logits", answer)
+    )
+    if not isinstance(found, Tensor):
+        raise UsageError(f"{name} answers one image with a {type(answer).__name__}; expected a tensor 1×classes")
+    return found

@@ -1,6 +1,7 @@
-"""torchvision's classifiers: ``torchvision:resnet50.IMAGENET1K_V1``.
+"""torchvision's classifiers and segmentation networks: ``torchvision:resnet50.IMAGENET1K_V1``.
 
-Without a suffix they have the V1 weights, which the papers measured.
+Without a suffix they have the V1 weights, which the papers measured. A segmentation network is made for photographs of
+any shape, and is shown the centre square here.
 """
 
 import re
@@ -30,7 +31,13 @@ from aliasing.registry import did_you_mean
 _FIRST = "IMAGENET1K_V1"
 # These two rescale their inputs themselves and have auxiliary heads that only training uses.
 _WITHOUT_HEADS = {"transform_input": True, "aux_logits": False, "init_weights": False}
-_BUILD_OPTIONS = {"googlenet": _WITHOUT_HEADS, "inception_v3": _WITHOUT_HEADS}
+_BUILD_OPTIONS: dict[str, dict[str, Any]] = {"googlenet": _WITHOUT_HEADS, "inception_v3": _WITHOUT_HEADS}
+# Their auxiliary heads are in the files.
+_SEGMENTATION = {
+    name: {"weights_backbone": None, **({} if name.startswith("lraspp") else {"aux_loss": True})}
+    for name in torchvision.models.list_models(module=torchvision.models.segmentation)
+}
+_BUILD_OPTIONS |= _SEGMENTATION
 _AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 # The published DenseNets still use the names of an older torch, "denselayer1.norm.1.weight".
 _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)$")
@@ -38,8 +45,8 @@ _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)
 
 @cache
 def architectures() -> tuple[str, ...]:
-    """The names of torchvision's classifiers."""
-    return tuple(torchvision.models.list_models(module=torchvision.models))
+    """The names of torchvision's classifiers and segmentation networks."""
+    return (*torchvision.models.list_models(module=torchvision.models), *_SEGMENTATION)
 
 
 def knows(name: str) -> bool:
@@ -51,7 +58,7 @@ def knows(name: str) -> bool:
 
 
 def available() -> Iterator[AvailableModel]:
-    """Every set of weights of every classifier."""
+    """Every set of weights of every network."""
     for architecture in architectures():
         for weights in torchvision.models.get_model_weights(architecture):
             name = f"torchvision:{architecture}.{weights.name}"
@@ -59,7 +66,7 @@ def available() -> Iterator[AvailableModel]:
 
 
 def load(name: str, **changes: Any) -> Classifier:
-    """Load a classifier with its published weights, from torch.hub's cache or a download."""
+    """Load a network with its published weights, from torch.hub's cache or a download."""
     architecture, weights = _resolve(name)
     path = fetch(weights.url, f"torchvision:{architecture}.{weights.name}")
     classifier = _load_state(architecture, weights, read_checkpoint(path))
@@ -76,7 +83,7 @@ def _resolve(name: str) -> tuple[str, Any]:
     architecture, _, suffix = name.partition(".")
     if architecture not in architectures():
         nearest = did_you_mean(architecture, architectures()) or "; `aliasing models torchvision:` lists them"
-        raise UsageError(f"torchvision has no classifier {architecture!r}{nearest}")
+        raise UsageError(f"torchvision has no network {architecture!r}{nearest}")
     weights = torchvision.models.get_model_weights(architecture)
     if not suffix:
         # Two networks have no V1: their default is the only one, or there is also a linear probe.
@@ -101,7 +108,8 @@ def _load_state(architecture: str, weights: Any, checkpoint: Checkpoint) -> Clas
 def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:
     """Read the preprocessing of published weights from torchvision's transform for them."""
     preset = weights.transforms()
-    (input_size,), (resize_size,) = preset.crop_size, preset.resize_size
+    (resize_size,) = preset.resize_size
+    (input_size,) = getattr(preset, "crop_size", [resize_size])
     categories = weights.meta.get("categories")
     return Classifier(
         module,
@@ -118,7 +126,7 @@ def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:
 
 def _modernise(architecture: str, checkpoint: Checkpoint) -> Checkpoint:
     """Published names → current ones, without the heads that only training uses."""
-    if architecture in _BUILD_OPTIONS:
+    if _BUILD_OPTIONS.get(architecture) is _WITHOUT_HEADS:
         return rename(checkpoint, lambda key: None if key.startswith(_AUXILIARY_HEADS) else key)
     if architecture.startswith("densenet"):
         return rename(checkpoint, lambda key: _OLD_DENSENET_NAME.sub(r"\1\2", key))

@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aliasing.estimates import Difference, Estimate, Mean, Share
+from aliasing.estimates import Difference, Estimate, Mean, MeanRatio, MeanRatioDifference, Share
 
 if TYPE_CHECKING:
     from aliasing.images import Clip, Image
@@ -17,10 +17,24 @@ if TYPE_CHECKING:
     from aliasing.models import Classifier
     from aliasing.protocols import Views
 
-__all__ = ["Columns", "ImageTotals", "Measure", "Output", "column", "first_and_second", "image_starts", "pair_schema"]
+__all__ = [
+    "Columns",
+    "ImageTotals",
+    "Measure",
+    "Output",
+    "RatioMeasure",
+    "column",
+    "first_and_second",
+    "image_starts",
+    "pair_schema",
+]
 
 Column: TypeAlias = npt.NDArray[Any]
 Columns: TypeAlias = dict[str, Any]
+Pool: TypeAlias = Share | Mean | MeanRatio
+"""What accumulates the totals of a measure."""
+Paired: TypeAlias = Difference | Mean | MeanRatioDifference
+"""What accumulates the differences of two networks."""
 
 
 def pair_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
@@ -41,7 +55,7 @@ def pair_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
 
 @dataclass(frozen=True)
 class ImageTotals:
-    """A measure image by image: the sum of its values, and how many they are."""
+    """A measure image by image: the sum of its values, and how many they are (of a ratio, for each class)."""
 
     names: Column
     totals: Column
@@ -154,22 +168,26 @@ class Measure:
         some = counts > 0
         return ImageTotals(column(table, "name")[starts][some], totals[some], counts[some])
 
-    def pool(self) -> Share | Mean:
+    def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Column, Column]:
+        """What `difference` accumulates of two networks' totals on the same images."""
+        return second.totals - first.totals, first.counts
+
+    def pool(self) -> Pool:
         """The accumulator of its totals over the images."""
         return Share(self.binary) if np.isfinite(self.range).all() else Mean()
 
-    def difference(self) -> Difference | Mean:
+    def difference(self) -> Paired:
         """The accumulator of the differences of two networks' totals on the same images."""
         return Difference(binary=self.binary) if np.isfinite(self.range).all() else Mean()
 
-    def estimate(self, pool: Share | Mean, pairs_an_image: float) -> Estimate:
+    def estimate(self, pool: Pool, pairs_an_image: float) -> Estimate:
         """The estimate from a pool, in the measure's own range and with its 95 % interval."""
         low, width = self._span
         if self.within == "sum" and isinstance(pool, Share):
             return pool.per_image().estimate().scaled(width * pairs_an_image, low * pairs_an_image)
         return pool.estimate().scaled(width, low)
 
-    def estimated_difference(self, difference: Difference | Mean) -> Estimate:
+    def estimated_difference(self, difference: Paired) -> Estimate:
         """The estimate from the differences, with its paired 95 % interval."""
         return difference.estimate().scaled(self._span[1])
 
@@ -178,6 +196,34 @@ class Measure:
         """The low end and the width of a bounded range."""
         low, high = self.range
         return (low, high - low) if np.isfinite(self.range).all() else (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class RatioMeasure(Measure):
+    """A mean over classes of ratios of sums, such as a mean IoU.
+
+    Attributes
+    ----------
+    of_images : callable
+        Records → the numerators and denominators of each image, images×classes; None if no image has any.
+    """
+
+    of_images: Callable[[pa.Table], ImageTotals | None] = field(kw_only=True)
+
+    def is_told_by(self, table: pa.Table) -> bool:
+        return {*self.columns} <= {*table.column_names}
+
+    def totals(self, table: pa.Table) -> ImageTotals | None:
+        return self.of_images(table) if self.is_told_by(table) else None
+
+    def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Column, Column]:
+        return np.hstack([first.totals, second.totals]), np.hstack([first.counts, second.counts])
+
+    def pool(self) -> MeanRatio:
+        return MeanRatio()
+
+    def difference(self) -> MeanRatioDifference:
+        return MeanRatioDifference()
 
 
 @dataclass(frozen=True)
@@ -199,6 +245,10 @@ class Output(ABC):
     of_classes: ClassVar[bool] = False
     """Whether it holds class probabilities: labels are then matched to the classes, float32 can verify bfloat16, and a
     photograph's answer can be followed along a path."""
+    of_places: ClassVar[bool] = False
+    """Whether it has places that move with the content, so that the protocol must be a shift."""
+    truth: ClassVar[Callable[..., Any] | None] = None
+    """Opens ground truth that is no label of the image (see `aliasing.outputs.truth`), if it is measured against it."""
     movement: ClassVar[str] = ""
     """The measure that selects the photographs to follow, those that move most."""
     front: ClassVar[tuple[str, ...]] = ()

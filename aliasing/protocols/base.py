@@ -42,12 +42,15 @@ class View:
 class Views:
     """The distinct views of one image, and the pairs (first, second) of their indices that are compared.
 
-    ``enlarged`` says how many times as high as the photograph the picture is that the views are cut from.
+    ``enlarged`` says how many times as high as the photograph the picture is that the views are cut from, ``circular``
+    whether the content moves around the edges, and ``truth`` holds the ground truth of each view, if there is any.
     """
 
     views: tuple[View, ...]
     pairs: tuple[tuple[int, int], ...]
     enlarged: float = 1.0
+    circular: bool = False
+    truth: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +91,7 @@ class ViewProtocol(ABC):
         if not isinstance(image, Image):
             raise BadImage("a video, which only the protocol `frames` can show")
         views = self.picture_views(image, model, generator(seed, image.identity))
+        views = replace(views, circular=self.is_circular)
         sizes = self.geometry(model)
         resized = sizes.get("shorter_side", sizes.get("resized"))
         if resized is None:

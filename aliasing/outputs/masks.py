@@ -1,0 +1,235 @@
+r"""The label map of an image: the most probable class of each pixel, as a segmentation network gives it.
+
+The second view's map is brought back by the shift, and both are cut to what both views show. With :math:`k_1`,
+:math:`k_2` the classes of a pixel and :math:`p_1`, :math:`p_2` its probabilities,
+
+.. math:: \mathrm{pixel\ agreement} = \langle k_1 = k_2 \rangle, \qquad
+          \mathrm{IoU}_c = \frac{|\{k_1 = c\} \cap \{k_2 = c\}|}{|\{k_1 = c\} \cup \{k_2 = c\}|}, \qquad
+          \mathrm{total\ variation} = \Big\langle \tfrac12 \sum_c |p_1(c) - p_2(c)| \Big\rangle
+
+The agreement is the shift consistency of segmentation, mASSC (Rojas-Gomez et al. 2022).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from aliasing.errors import InputError
+from aliasing.outputs.base import (
+    Columns,
+    ImageTotals,
+    Measure,
+    Output,
+    RatioMeasure,
+    column,
+    image_starts,
+    pair_schema,
+)  # fmt: skip
+from aliasing.outputs.overlap import overlap
+from aliasing.outputs.truth import OUTSIDE, LabelMap, LabelMaps
+
+if TYPE_CHECKING:
+    from aliasing.images import Clip, Image
+    from aliasing.jitter.network import Execution, Network
+    from aliasing.models import Classifier
+    from aliasing.protocols import Views
+
+__all__ = ["BAND", "MASKS", "Masks", "boundary_band"]
+
+Array = npt.NDArray[np.float32]
+Classes = npt.NDArray[Any]
+
+BAND = 3
+"""How far the band of a boundary between two classes reaches, in pixels."""
+
+_COUNTS = pa.list_(pa.int32())  # one number a class
+MASKS = pair_schema(
+    # Shares of the pixels that both views show; null if there are none.
+    ("pixel_agreement", pa.float32()),
+    ("boundary_agreement", pa.float32()),
+    ("interior_agreement", pa.float32()),
+    # Half the sum of |Δp| over the classes, averaged over these pixels.
+    ("soft_change", pa.float32()),
+    # Of these pixels, those of each class in both views, and in at least one.
+    ("between_intersection", _COUNTS),
+    ("between_union", _COUNTS),
+    # The same of each view and the ground truth, over all that the view shows; null without ground truth.
+    *((f"{view}_{what}", _COUNTS) for view in ("first", "second") for what in ("intersection", "union")),
+)
+"""The columns of the records."""
+
+
+def _mean_of(name: str, title: str, **more: Any) -> Measure:
+    source = more.pop("source", name)
+    return Measure(name, title, (source,), lambda table: column(table, source), **more)
+
+
+def _ratio(name: str, title: str, views: tuple[str, ...], of: "Callable[[pa.Table], ImageTotals | None]") -> Measure:
+    columns = tuple(f"{view}_{what}" for view in views for what in ("intersection", "union"))
+    return RatioMeasure(name, title, columns, of_images=of, sign=1, label=f"mean IoU {title.removeprefix('mIoU ')}")
+
+
+def _counts(table: pa.Table, view: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The intersections and unions of each row, rows×classes."""
+    kinds = ("intersection", "union")
+    flat = [table[f"{view}_{kind}"].combine_chunks().flatten().to_numpy().astype(np.int64) for kind in kinds]
+    first, second = (found.reshape(len(table), -1) for found in flat)
+    return first, second
+
+
+def _told(table: pa.Table, *views: str) -> pa.Table | None:
+    """The rows that have these counts; None if none has."""
+    for view in views:
+        table = table.filter(table[f"{view}_union"].is_valid())
+    return table if len(table) else None
+
+
+def _summed(view: str, table: pa.Table) -> ImageTotals | None:
+    """The counts of an image's rows together."""
+    rows = _told(table, view)
+    if rows is None:
+        return None
+    starts = image_starts(rows)
+    totals, counts = (np.add.reduceat(found, starts) for found in _counts(rows, view))
+    return ImageTotals(column(rows, "name")[starts], totals, counts)
+
+
+def _chosen(pick: Callable[[npt.NDArray[np.float64]], Any], table: pa.Table) -> ImageTotals | None:
+    """The counts of the view on which an image's mean IoU is the least or the greatest."""
+    rows = _told(table, "first", "second")
+    if rows is None:
+        return None
+    intersection, union = (
+        np.stack(both, 1) for both in zip(_counts(rows, "first"), _counts(rows, "second"), strict=True)
+    )
+    ratio = np.divide(intersection, union, out=np.full(union.shape, np.nan), where=union > 0)
+    starts = image_starts(rows)
+    chosen = []
+    for start, stop in zip(starts, [*starts[1:], len(rows)], strict=True):
+        chosen.append(2 * start + int(pick(np.nanmean(ratio[start:stop].reshape(-1, union.shape[-1]), axis=1))))
+    views = (len(rows) * 2, -1)
+    return ImageTotals(column(rows, "name")[starts], intersection.reshape(views)[chosen], union.reshape(views)[chosen])
+
+
+@dataclass(frozen=True)
+class Masks(Output):
+    """The label map of an image.
+
+    The network answers N×C×h×w logits (or N×1×h×w, one logit of two classes), as a tensor, as the ``out`` of
+    torchvision's segmentation networks or as the ``logits`` of Hugging Face's; a smaller answer is enlarged bilinearly
+    to the size of the view.
+    """
+
+    name: ClassVar[str] = "masks"
+    of_places: ClassVar[bool] = True
+    truth: ClassVar[Callable[..., LabelMaps]] = LabelMaps.open
+    shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "table": ("pixel_agreement", "boundary_agreement", "miou_between", "total_variation", "miou"),
+        "shift": ("pixel_agreement", "total_variation"),
+        "attribution": ("pixel_agreement", "boundary_agreement", "miou"),
+    }
+    measures: ClassVar[tuple[Measure, ...]] = (
+        _mean_of("pixel_agreement", "pixel agreement", sign=1, spoken="of the pixels keep their class"),
+        _mean_of("worst_agreement", "worst agreement", source="pixel_agreement", within="min", sign=1),
+        _mean_of("boundary_agreement", "at boundaries", label=f"agreement within {BAND} pixels of a boundary", sign=1),
+        _mean_of("interior_agreement", "inside", label="agreement away from boundaries", sign=1),
+        _mean_of("total_variation", "total variation", source="soft_change"),
+        _ratio("miou_between", "mIoU between", ("between",), partial(_summed, "between")),
+        _ratio("miou", "mIoU", ("first",), partial(_summed, "first")),
+        _ratio("miou_worst", "mIoU at the worst shift", ("first", "second"), partial(_chosen, np.argmin)),
+        _ratio("miou_best", "mIoU at the best shift", ("first", "second"), partial(_chosen, np.argmax)),
+    )
+
+    @property
+    def schema(self) -> pa.Schema:
+        return MASKS
+
+    def network(self, running: "Classifier", execution: "Execution") -> "Network":
+        """Views N×H×W×3 → class probabilities N×C×H×W."""
+        from aliasing.jitter.network import maps_of
+
+        return maps_of(running, execution)
+
+    def compare(self, outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+        """How much of the label map moves with the content: the columns of `MASKS`."""
+        maps = outputs.argmax(1)
+        rows = [_compare(outputs, maps, pair, views) for pair in views.pairs]
+        columns: Columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+        if not views.truth:
+            return columns
+        right = [_against(image.name, maps[view], views.truth[view], outputs.shape[1]) for view in range(len(maps))]
+        for view, end in (("first", 0), ("second", 1)):
+            for place, what in enumerate(("intersection", "union")):
+                found = [right[pair[end]] for pair in views.pairs]
+                columns[f"{view}_{what}"] = [None if one is None else one[place] for one in found]
+        return columns
+
+
+def _compare(outputs: Array, maps: Classes, pair: tuple[int, int], views: "Views") -> dict[str, Any]:
+    """The columns of one pair that need no ground truth."""
+    a, b = pair
+    before, after = views.views[a].shift, views.views[b].shift
+    shift = (after[0] - before[0], after[1] - before[1])
+    probable, moved = overlap(outputs[a], outputs[b], shift, views.circular)
+    first, _ = overlap(maps[a], maps[a], shift, views.circular)
+    if not first.size:
+        return dict.fromkeys(MASKS.names[MASKS.get_field_index("pixel_agreement") :])
+    whole = all(float(step).is_integer() for step in shift)
+    second = overlap(maps[a], maps[b], shift, views.circular)[1] if whole else moved.argmax(0)
+    agrees, near = first == second, boundary_band(first) | boundary_band(second)
+    intersection, union = _overlaps(first, second, len(probable))
+    return {
+        "pixel_agreement": agrees.mean(),
+        "boundary_agreement": agrees[near].mean() if near.any() else None,
+        "interior_agreement": agrees[~near].mean() if not near.all() else None,
+        "soft_change": np.abs(probable - moved).sum(0).mean(dtype=np.float64) / 2,
+        "between_intersection": intersection,
+        "between_union": union,
+    }
+
+
+def boundary_band(labels: Classes, reach: int = BAND) -> npt.NDArray[np.bool_]:
+    """The pixels within ``reach`` of a boundary between two classes, on either side (in the maximum norm).
+
+    Examples
+    --------
+    >>> boundary_band(np.array([[0, 0, 0, 1, 1, 1]]), 1).astype(int).tolist()
+    [[0, 0, 1, 1, 0, 0]]
+    """
+    edge = np.zeros(labels.shape, np.uint8)
+    below, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
+    for part, differs in ((edge[1:], below), (edge[:-1], below), (edge[:, 1:], right), (edge[:, :-1], right)):
+        part |= differs
+    kernel = np.ones((2 * reach - 1, 2 * reach - 1), np.uint8)
+    return np.asarray(cv2.dilate(edge, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0), bool)
+
+
+def _overlaps(first: Classes, second: Classes, classes: int) -> tuple[list[int], list[int]]:
+    """The pixels of each class in both maps, and in at least one."""
+    both = np.bincount(first[first == second], minlength=classes)
+    either = np.bincount(first.ravel(), minlength=classes) + np.bincount(second.ravel(), minlength=classes) - both
+    return both.tolist(), either.tolist()
+
+
+def _against(name: str, found: Classes, right: LabelMap | None, classes: int) -> tuple[list[int], list[int]] | None:
+    """The counts of what a network found in a view and the ground truth, where there is one."""
+    if right is None:
+        return None
+    drawn = right.draw()[..., 0].astype(np.int64)
+    known = drawn != OUTSIDE
+    truth = drawn[known] - OUTSIDE - 1
+    if truth.size and truth.max() >= classes:
+        raise InputError(
+            f"the label map of {name} has class {truth.max()}, and the network has {classes} classes; say which number"
+            " is no class: void"
+        )
+    intersection, union = _overlaps(truth, found[known], classes)
+    if right.void is not None and right.void < classes:
+        intersection[right.void] = union[right.void] = 0  # an answer of no class is wrong where the truth is known
+    return intersection, union
