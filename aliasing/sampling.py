@@ -237,6 +237,8 @@ def decompose(
 ) -> Decomposition:
     """Split the samples of a signal into baseband and alias, exactly, at any size.
 
+    Along an axis of stride 1 nothing folds, so there all of it is baseband.
+
     The expected ``alias_fraction`` of white noise of N×N pixels, with K frequencies below the new Nyquist frequency
     along each axis, is 1 − (K² − 1) / (N² − 1).
 
@@ -272,7 +274,9 @@ def decompose(
     """
     xp, axes = check_signal(x, axes)
     samples = x[at(axes, _kept(stride, phase, len(axes)))]
-    baseband = subsample(ideal_lowpass(x, stride, axes), stride, phase, axes)
+    folding = [(axis, step) for axis, step in zip(axes, per_axis(stride, len(axes), "stride"), strict=True) if step > 1]
+    below = ideal_lowpass(x, [step for _, step in folding], [axis for axis, _ in folding]) if folding else x
+    baseband = subsample(below, stride, phase, axes)
     inside, total = baseband_energy(x, stride, axes)
     nothing = xp.zeros_like(total)
     alias_fraction = xp.where(total > 0, 1 - inside / xp.where(total > 0, total, nothing + 1), nothing)
@@ -319,10 +323,12 @@ def baseband_energy(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> tuple[A
 
 @lru_cache(maxsize=64)
 def below_nyquist(sizes: tuple[int, ...], steps: tuple[int, ...], *, onesided: bool = False) -> NDArray[np.bool_]:
-    """Which frequencies of a spectrum (`aliasing.spectrum.power`) lie below the Nyquist frequency of a stride."""
+    """Which frequencies of a spectrum (`aliasing.spectrum.power`) a stride does not fold: those below its Nyquist
+    frequency, and all of them along an axis of stride 1.
+    """
     final = len(sizes) - 1
     each = [
-        abs(axis_frequencies(size, onesided=onesided and place == final)) < nyquist(step)
+        abs(axis_frequencies(size, onesided=onesided and place == final)) < (nyquist(step) if step > 1 else 1)
         for place, (size, step) in enumerate(zip(sizes, steps, strict=True))
     ]
     return np.asarray(reduce(np.logical_and.outer, each))

@@ -517,11 +517,12 @@ def over_all(estimate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return estimate.get("all", estimate) if isinstance(estimate, Mapping) else None
 
 
-def pair(values: Sequence[float] | None) -> str:
+def pair(values: float | Sequence[float] | None) -> str:
     """A stride or a kernel: one number if all axes are equal, else one per axis."""
     if values is None:
         return "–"
-    return f"{values[0]:g}" if len(set(values)) == 1 else "×".join(f"{value:g}" for value in values)
+    numbers = [f"{value:g}" for value in (values if isinstance(values, Sequence) else [values])]
+    return numbers[0] if len(set(numbers)) == 1 else "×".join(numbers)
 
 
 def _field(field: Sequence[Any] | None) -> str:

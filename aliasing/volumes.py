@@ -82,6 +82,19 @@ def is_volume(path: str | Path) -> bool:
     return Path(path).name.lower().endswith(SUFFIXES)
 
 
+def find_volumes(spec: Any) -> list[Path] | None:
+    """The files that an argument names, a file, a folder that holds volumes, or several; None if it names none."""
+    if isinstance(spec, list | tuple):
+        parts = [find_volumes(one) for one in spec]
+        return [path for part in parts if part for path in part] if parts and None not in parts else None
+    if not isinstance(spec, str | Path):
+        return None
+    path = Path(spec)
+    if path.is_dir():
+        return sorted(one for one in path.rglob("*") if is_volume(one) and one.is_file()) or None
+    return [path] if is_volume(path) else None
+
+
 def read_volume(path: str | Path) -> Volume:
     """Read a volume of one or more channels, as float64 with the file's scaling, on its own grid.
 

@@ -57,7 +57,9 @@ def test_baseband_and_alias_are_the_samples_and_energy_above_is_what_folds(drawn
     parts = sampling.decompose(x, stride, phase, axes)
     samples = sampling.subsample(x, stride, phase, axes)
     np.testing.assert_allclose(numbers(parts.baseband + parts.alias), numbers(samples), atol=128 * EPS)
-    limited = sampling.ideal_lowpass(x, stride, axes)
+    limited = x
+    for axis, step in zip(axes, stride, strict=True):
+        limited = sampling.ideal_lowpass(limited, step, axis) if step > 1 else limited  # a stride of 1 folds nothing
     np.testing.assert_allclose(
         numbers(parts.baseband), numbers(sampling.subsample(limited, stride, phase, axes)), atol=128 * EPS
     )
@@ -66,7 +68,8 @@ def test_baseband_and_alias_are_the_samples_and_energy_above_is_what_folds(drawn
     still = numbers(x) - numbers(x).mean(axes, keepdims=True)
     if (energy(still, axes) > 1e-6).all():
         found = sampling.decompose(still, step, axes=axes).alias_fraction
-        np.testing.assert_allclose(found, spectrum.energy_above(still, 1 / (2 * step), axes=axes), atol=1e-12)
+        above = spectrum.energy_above(still, 1 / (2 * step), axes=axes) if step > 1 else 0
+        np.testing.assert_allclose(found, above, atol=1e-12)
 
 
 @given(signals(), st.lists(st.integers(-40, 40), min_size=3, max_size=3), st.floats(-2, 2))

@@ -1,15 +1,23 @@
-"""Volumes: NIfTI files are read as nibabel reads them or refused in one line."""
+"""Volumes: NIfTI files are read as nibabel reads them or refused in one line; what folds is that of the closed form."""
 
 import gzip
+import json
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+import aliasing as al
+from aliasing.cli import main
+from aliasing.downsample.comparison import compare
+from aliasing.downsample.volume_spectra import VolumeSpectra
 from aliasing.errors import InputError, UsageError
+from aliasing.spectrum import periodic
 from aliasing.volumes import Volume, decode_volume, is_volume, read_volume
 from tests.image_files import nifti
+from tests.readable import complaints
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -128,3 +136,120 @@ def test_a_volume_in_memory() -> None:
         Volume(np.ones((4, 5)), 1.0)
     with pytest.raises(UsageError, match="rate is a positive number"):
         Volume(np.ones((4, 5, 6)), (1.0, 1.0))
+
+
+# What folds ----------------------------------------------------------------------------------------------------------
+
+RATES = (0.25, 0.5, 1.0)  # voxels of 4 × 2 × 1 mm
+
+
+def wave(axis: int, cycles: float, shape: tuple[int, ...] = (24, 16, 20)) -> np.ndarray:
+    """A cosine of so many cycles per millimetre along an axis."""
+    place = np.arange(shape[axis]) / RATES[axis]
+    along = np.cos(2 * np.pi * cycles * place + 0.3)
+    return np.broadcast_to(np.expand_dims(along, tuple({0, 1, 2} - {axis})), shape).copy()
+
+
+@pytest.mark.parametrize(("axis", "cycles"), [(0, 0.25 * 9 / 24), (1, 0.5 * 7 / 16), (2, 1.0 * 8 / 20)])
+def test_a_wave_along_an_axis_folds_where_its_own_voxels_put_it(axis: int, cycles: float) -> None:
+    """Whole periods, which are compared as they are; only the stride of their axis matters."""
+    volume = wave(axis, cycles)[None]
+    for stride in ((2, 2, 2), tuple(2 if other == axis else 1 for other in range(3))):
+        results = {name: compare(volume, name, stride) for name in ("subsample", "average", "blur", "flc")}
+        assert results["subsample"].alias_fraction == pytest.approx(1, abs=1e-12)
+        assert np.isnan(results["subsample"].baseband_kept)  # there is none
+        assert results["flc"].alias_fraction == 0
+        for name, taps in (("average", "box2"), ("blur", "binomial4")):
+            gain = abs(al.filters.response(taps, cycles / RATES[axis])) ** 2
+            assert results[name].above_kept == pytest.approx(gain, abs=1e-9)
+        spectra = VolumeSpectra.of(volume, list(results.values()), stride, RATES, "a wave")
+        assert spectra.looks[0].above == pytest.approx([float(other == axis) for other in range(3)], abs=1e-12)
+        alias = np.array(spectra.looks[1].power[axis]["alias"])
+        found = abs(al.sampling.fold(cycles, 2, RATES[axis]))
+        assert alias[alias[:, 1].argmax(), 0] == pytest.approx(found, abs=1e-12)
+        assert spectra.nyquist[axis] == RATES[axis] / 4
+    left = tuple(1 if other == axis else 2 for other in range(3))
+    assert compare(volume, "subsample", left).alias_fraction == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("stride", [(2, 2, 2), (1, 2, 2), (1, 1, 2), (3, 2, 1)])
+def test_white_noise_folds_the_share_of_the_frequencies_above(stride: tuple[int, ...]) -> None:
+    """K of N frequencies stay along an axis; the energy of each is exponential, and half of them are conjugates."""
+    shape = (24, 16, 18)
+    noise = np.random.default_rng(0).normal(size=shape)
+    found = float(al.sampling.decompose(noise, stride, axes=(0, 1, 2)).alias_fraction)
+    kept = [size if step == 1 else 2 * ((size - 1) // (2 * step)) + 1 for size, step in zip(shape, stride, strict=True)]
+    assert kept[0] == {1: 24, 2: 11, 3: 7}[stride[0]]
+    expected = 1 - (np.prod(kept) - 1) / (np.prod(shape) - 1)
+    assert found == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / np.prod(shape) * 2))
+
+
+def test_an_ideal_low_pass_along_some_axes_leaves_nothing_that_folds() -> None:
+    noise = Volume(np.random.default_rng(0).normal(size=(2, 12, 16, 20)), RATES)
+    for stride in ((1, 2, 2), (2, 1, 1), (3, 2, 1)):
+        shares = al.compare_operators(noise, stride, ["flc"]).images[0]["operators"]["flc"]
+        assert shares["alias_fraction"] == pytest.approx(0, abs=1e-12)
+        assert shares["baseband_kept"] == pytest.approx(1, abs=1e-12)
+
+
+def test_channels_add_up_and_units_do_not_matter() -> None:
+    """The shares of two channels are weighted by their energy; a scale or an offset of all voxels changes none."""
+    random = np.random.default_rng(0)
+    both = random.normal(size=(2, 12, 16, 20)) * np.array([1, 3])[:, None, None, None]
+    both[1] = both[1].cumsum(0)
+
+    def share(samples: np.ndarray) -> float:
+        found = al.compare_operators(Volume(samples, RATES), (1, 2, 2), ["subsample"]).images[0]["operators"]
+        return float(found["subsample"]["alias_fraction"])
+
+    parts = periodic(both, axes=(1, 2, 3))
+    weights = ((parts - parts.mean((1, 2, 3), keepdims=True)) ** 2).sum((1, 2, 3))
+    for samples in (both, both * 1e200, both * 1e-200, both + 100):
+        assert share(samples) == pytest.approx(np.average([share(one) for one in both], weights=weights), rel=1e-9)
+
+
+def test_volumes_that_cannot_be_measured() -> None:
+    with pytest.raises(InputError, match="7×16×20 voxels are too few for stride 2: take 4 strides along an axis"):
+        al.compare_operators(Volume(wave(1, 0.1, (7, 16, 20)), RATES), 2)
+    single = Volume(wave(1, 0.1, (1, 16, 20)), RATES)  # a single slice, whose stride is 1
+    assert al.compare_operators(single, (1, 2, 2), ["blur"]).images[0]["size"] == [1, 16, 20]
+    with pytest.raises(InputError, match="all voxels are equal"):
+        al.compare_operators(Volume(np.full((8, 8, 8), 0.3), RATES), 2)
+    for stride in ((1, 1, 1), 1, (2, 2), 2.0):
+        with pytest.raises(UsageError, match="stride is a whole number"):
+            al.compare_operators(single, stride)
+    with pytest.raises(UsageError, match="of photographs and sounds"):
+        al.compare_operators("sample", (2, 2))
+
+
+def test_the_command_on_volumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "volumes", tmp_path / "out"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(3):
+        samples = random.normal(size=(20, 16, 8)).astype(np.float32)
+        (folder / f"{number}.nii.gz").write_bytes(gzip.compress(nifti(samples, (2, 2, 4))))
+    (folder / "bad.nii").write_text("words")
+    assert (
+        main(["spectrum", str(folder), "--stride", "1,2,2", "--operator", "subsample", "blur", "--out", str(out)]) == 0
+    )
+    printed = capsys.readouterr().out
+    assert "mean of 3 volumes" in printed
+    assert "skipped bad.nii: not a NIfTI file" in printed
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["settings"]["stride"] == [1, 2, 2]
+    assert [image["rate"] for image in summary["images"]["each"]] == [[0.25, 0.5, 0.5]] * 3
+    again = al.open(out)
+    assert again.summary()["operators"] == summary["operators"]
+    assert main(["report", str(out), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert "mean of 3 volumes" in page
+    assert page.count("data:image/webp") == 1
+    for figure in (again.plot(), al.compare_operators(folder / "0.nii.gz", 2, ["max"]).plot()):
+        assert complaints(figure) == []
+        plt.close(figure)
+    with pytest.raises(SystemExit):
+        main(["spectrum", str(folder), "--stride", "1,x"])
+    assert "nor one for each axis as in 1,2,2" in capsys.readouterr().err
+    assert main(["spectrum", str(folder), "--limit", "1", "--stride", "2", "--json"]) == 0
+    assert [image["name"] for image in json.loads(capsys.readouterr().out)["images"]["each"]] == ["0.nii.gz"]

@@ -1,8 +1,9 @@
-"""Draw what downsampling aliases on photographs or sounds, and measure how much.
+"""Draw what downsampling aliases on photographs, sounds or volumes, and measure how much.
 
 The figure shows the original, 4×4 max-pooling, a stride-4 convolution with a 5×5 box, and blur-pooling. Under each is
 its spectrum, with the region that folds, the share of energy that is aliased, and the share of the baseband that is
-kept. Of a sound (WAV, FLAC, OGG, AIFF) it shows the spectrograms of what is kept and of what has folded.
+kept. Of a sound (WAV, FLAC, OGG, AIFF) it shows the spectrograms of what is kept and of what has folded; of a volume
+(NIfTI) the middle slice of both, and the spectrum along each axis in cycles per millimetre.
 
 examples:
   aliasing spectrum photo.jpg --out spectrum
@@ -13,6 +14,8 @@ examples:
       the photographs that scikit-image bundles, another filter, the summary on standard output
   aliasing spectrum speech.wav --stride 4 --operator subsample blur flc --listen heard
       a sound; what each operator makes of it, and what of that has folded, as WAV files to listen to
+  aliasing spectrum T1.nii.gz --stride 1,2,2 --operator subsample average blur --out spectrum
+      a volume, of which every slice is kept: strides of its depth, height and width
 """
 
 import argparse
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from aliasing.downsample.survey import OperatorSurvey
 from aliasing.tables import above_one
 
-SUMMARY = "draw what downsampling aliases on photographs or sounds, and measure how much"
+SUMMARY = "draw what downsampling aliases on photographs, sounds or volumes, and measure how much"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="subsample, max, average, convolution, fourier, or a low-pass of `aliasing antialias`"
         f" ({', '.join(OPERATORS)}); default: max convolution blur",
     )
-    parser.add_argument("--stride", type=int, default=4, metavar="N", help="distance between samples kept (default 4)")
+    parser.add_argument(
+        "--stride",
+        type=_strides,
+        default=4,
+        metavar="N",
+        help="distance between samples kept (default 4); of a volume also one for depth, height and width, as in 1,2,2",
+    )
     parser.add_argument(
         "--taps",
         metavar="NAME",
@@ -63,18 +72,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary instead of a table")
 
 
+def _strides(text: str) -> int | tuple[int, ...]:
+    try:
+        numbers = tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number, nor one for each axis as in 1,2,2") from None
+    return numbers if len(numbers) > 1 else numbers[0]
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Compare, draw, print."""
     from aliasing.downsample.survey import DEFAULT_OPERATORS, compare_operators, write_folds
     from aliasing.errors import UsageError
     from aliasing.sounds import choose_sounds, find_sounds
+    from aliasing.volumes import find_volumes
 
     operators = arguments.operator or DEFAULT_OPERATORS
-    sounds = find_sounds(arguments.images)
+    volumes, sounds = find_volumes(arguments.images), find_sounds(arguments.images)
     if arguments.listen and sounds is None:
         raise UsageError("--listen writes sounds; give WAV, FLAC, OGG or AIFF files")
     inputs: Any
-    if sounds is None:
+    if volumes:
+        inputs = choose_sounds(volumes, arguments.limit, arguments.sample)
+    elif sounds is None:
         inputs = shared.source_of(arguments)
     else:
         if arguments.listen:
@@ -103,7 +123,7 @@ def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
     summary = result.summary()
     images = summary["images"]
     yield repr(result)
-    yield shared.mean_line("shares of energy", images, "sound" if "rate" in images["each"][0] else "image")
+    yield shared.mean_line("shares of energy", images, summary["settings"]["inputs"])
     yield from above_one(summary["operators"].values())
     yield ""
     yield from summary["reading"]

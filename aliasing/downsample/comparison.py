@@ -22,11 +22,12 @@ from scipy import optimize
 from torch import Tensor
 
 from aliasing import downsample, sampling, spectrum
-from aliasing.axes import whole
+from aliasing.axes import PerAxis, per_axis, whole
 from aliasing.downsample.operator import Operator
 from aliasing.errors import InputError, UsageError
 from aliasing.filters import TapsLike, taps_per_axis
 from aliasing.kinds import OPERATORS
+from aliasing.tables import pair
 
 # Rec. 709 luma, from the stored values.
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
@@ -35,6 +36,7 @@ _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 _LEAST = 1e-4
 
 Picture = NDArray[np.float64]
+Steps: TypeAlias = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def prepare(pixels: NDArray[np.uint8], stride: int, channels: str = "luminance")
     return np.asarray(spectrum.periodic(picture))
 
 
-def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | None = None) -> Comparison:
+def compare(picture: Picture, operator: str, stride: PerAxis = 4, taps: TapsLike | None = None) -> Comparison:
     """Apply an operator and split its output into baseband and alias.
 
     Parameters
@@ -83,8 +85,8 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
     operator : str
         One of `PLAIN`: nothing, the maximum or the mean of stride×stride windows, a convolution (by default with a
         5×5 box); or a low-pass of `aliasing.kinds.OPERATORS`, such as ``"blur"`` (by default ``"binomial4"``).
-    stride : int
-        Distance between the samples kept.
+    stride : int or one int per axis
+        Distance between the samples kept. An axis of stride 1 is not filtered.
     taps : str or sequence of float, optional
         The filter of "convolution", and of an operator that takes one, as for `aliasing.downsample.blur_pool`.
 
@@ -97,41 +99,46 @@ def compare(picture: Picture, operator: str, stride: int = 4, taps: TapsLike | N
     >>> result.alias_fraction < compare(noise, "subsample", stride=2).alias_fraction
     True
     """
-    stride, axes = whole(stride, "stride"), tuple(range(1, picture.ndim))
+    axes = tuple(range(1, picture.ndim))
+    steps = per_axis(stride, len(axes), "stride")
     with torch.no_grad():
-        output, label = find_operator(operator)(torch.from_numpy(picture), stride, taps)
+        output, label = find_operator(operator)(torch.from_numpy(picture), steps, taps)
     dense = output.numpy()
-    parts = sampling.decompose(dense, stride, axes=axes, before=picture)
+    parts = sampling.decompose(dense, steps, axes=axes, before=picture)
     # Over all channels: add energies, not fractions.
-    inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(dense, stride, axes))
-    below, all_of_it = (float(energy.sum()) for energy in sampling.baseband_energy(picture, stride, axes))
+    inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(dense, steps, axes))
+    below, all_of_it = (float(energy.sum()) for energy in sampling.baseband_energy(picture, steps, axes))
     above = all_of_it - below
     kept = 1.0 if not all_of_it else inside / below if below > _LEAST * all_of_it else math.nan
     return Comparison(
         operator,
         label,
         dense,
-        sampling.subsample(dense, stride, axes=axes),
+        sampling.subsample(dense, steps, axes=axes),
         parts.baseband,
         parts.alias,
         1 - inside / total if total else 0.0,
         kept,
-        gaussian_alias_fraction(picture, stride, kept),
+        gaussian_alias_fraction(picture, steps, kept),
         (total - inside) / above if above > _LEAST * all_of_it else math.nan,
     )
 
 
-def gaussian_alias_fraction(picture: Picture, stride: int, baseband_kept: float) -> float:
+def gaussian_alias_fraction(picture: Picture, stride: PerAxis, baseband_kept: float) -> float:
     """Alias fraction of a signal under the Gaussian that keeps this share of its baseband.
 
-    NaN if none does: after a maximum the share may be above one.
+    It is as wide along each axis as the stride there, and leaves an axis of stride 1 alone. NaN if none keeps that
+    share: after a maximum it may be above one.
     """
     axes = tuple(range(1, picture.ndim))
+    steps = per_axis(stride, len(axes), "stride")
     power = spectrum.power(picture, axes).sum(0)
     along = np.meshgrid(*spectrum.frequencies(picture, axes), indexing="ij", sparse=True)
-    squared = sum(frequency**2 for frequency in along)
-    below = sampling.below_nyquist(power.shape, (stride,) * len(axes))
-    power[squared == 0] = 0  # without the mean
+    squared = np.zeros(())
+    for frequency, step in zip(along, steps, strict=True):
+        squared = squared + (frequency * (step if step > 1 else 0)) ** 2
+    below = sampling.below_nyquist(power.shape, steps)
+    power[tuple(size // 2 for size in power.shape)] = 0  # without the mean
     energy = power[below].sum()
     if abs(baseband_kept - 1) < 1e-9:
         return float(1 - energy / power.sum()) if energy else 0.0  # without a filter
@@ -161,46 +168,45 @@ def find_operator(name: str) -> "Densely":
     raise UsageError(f"no operator {name!r}; there are {', '.join((*PLAIN, *OPERATORS))}")
 
 
-def _cure(kind: type[Operator], picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
+def _cure(kind: type[Operator], picture: Tensor, steps: Steps, taps: TapsLike | None) -> tuple[Tensor, str]:
     """The low-pass of an anti-aliased operator."""
     chosen = "binomial4" if taps is None else taps
     title = kind.title or kind.__name__
     if kind.takes_taps and isinstance(chosen, str):
-        title += f", {chosen} for stride {stride}"
-    operator = kind.at((stride,) * (picture.ndim - 1), chosen, "circular").double()
+        title += f", {chosen} for stride {pair(steps)}"
+    operator = kind.at(steps, chosen, "circular").double()
     return operator.low_pass(picture[None])[0], title
 
 
-def _subsampled(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
+def _subsampled(picture: Tensor, steps: Steps, taps: TapsLike | None) -> tuple[Tensor, str]:
     return picture, "subsampled"
 
 
-def _maximum(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
-    dims = picture.ndim - 1
-    padded = F.pad(picture[None], (0, stride - 1) * dims, "circular")
-    return downsample.max_pool(padded, 1, stride, dims=dims)[0], f"{_window(stride, dims)} maximum"
+def _maximum(picture: Tensor, steps: Steps, taps: TapsLike | None) -> tuple[Tensor, str]:
+    beyond = [part for step in reversed(steps) for part in (0, step - 1)]
+    padded = F.pad(picture[None], beyond, "circular")
+    return downsample.max_pool(padded, 1, steps, dims=len(steps))[0], f"{_window(steps)} maximum"
 
 
-def _average(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
-    dims = picture.ndim - 1
-    averaged = downsample.low_pass(picture, stride, [1.0] * stride, "circular", dims=dims)
-    return averaged, f"{_window(stride, dims)} average"
+def _average(picture: Tensor, steps: Steps, taps: TapsLike | None) -> tuple[Tensor, str]:
+    boxes = [[1.0] * step for step in steps]
+    return downsample.low_pass(picture, steps, boxes, "circular", dims=len(steps)), f"{_window(steps)} average"
 
 
-def _convolution(picture: Tensor, stride: int, taps: TapsLike | None) -> tuple[Tensor, str]:
+def _convolution(picture: Tensor, steps: Steps, taps: TapsLike | None) -> tuple[Tensor, str]:
     kernel = [1.0] * 5 if taps is None else taps
-    dims = picture.ndim - 1
-    window = "×".join(str(len(row)) for row in taps_per_axis(kernel, (stride,) * dims)) + ("-tap" if dims == 1 else "")
+    dims = len(steps)
+    window = "×".join(str(len(row)) for row in taps_per_axis(kernel, steps)) + ("-tap" if dims == 1 else "")
     family = kernel.rstrip("0123456789") + " " if isinstance(kernel, str) else "box " if taps is None else ""
-    return downsample.low_pass(picture, stride, kernel, "circular", dims=dims), f"{window} {family}convolution"
+    return downsample.low_pass(picture, steps, kernel, "circular", dims=dims), f"{window} {family}convolution"
 
 
-def _window(size: int, dims: int) -> str:
-    return "×".join([str(size)] * dims) if dims > 1 else f"{size}-sample"
+def _window(steps: Steps) -> str:
+    return "×".join(map(str, steps)) if len(steps) > 1 else f"{steps[0]}-sample"
 
 
-Densely: TypeAlias = Callable[[Tensor, int, TapsLike | None], tuple[Tensor, str]]
-"""(picture, stride, taps) → its output at stride 1, and its label in a figure."""
+Densely: TypeAlias = Callable[[Tensor, Steps, TapsLike | None], tuple[Tensor, str]]
+"""(picture, stride of each axis, taps) → its output at stride 1, and its label in a figure."""
 
 PLAIN: dict[str, Densely] = {
     "subsample": _subsampled,

@@ -70,8 +70,8 @@ class SoundSpectra:
                 decibels(result.alias, slow),
                 {"baseband": _welch(result.baseband, slow), "alias": _welch(result.alias, slow)},
                 result.alias_fraction,
-                _known(result.baseband_kept),
-                _known(result.above_kept),
+                known(result.baseband_kept),
+                known(result.above_kept),
             )
             for result in results
         ]
@@ -136,7 +136,7 @@ def frame_length(size: int, rate: float) -> int:
     return int(2 ** max(min(round(np.log2(_FRAME * rate)), np.floor(np.log2(longest))), 3))
 
 
-def _known(share: float) -> float | None:
+def known(share: float) -> float | None:
     return None if np.isnan(share) else share
 
 

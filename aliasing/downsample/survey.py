@@ -1,20 +1,23 @@
-"""`compare_operators`: how much each downsampling operator aliases on photographs or sounds, with intervals."""
+"""`compare_operators`: how much each downsampling operator aliases on pictures, sounds or volumes, with intervals."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 from scipy.signal import windows
 
-from aliasing.axes import whole
-from aliasing.downsample import sound_spectra
-from aliasing.downsample.comparison import Comparison, Picture, compare, find_operator, prepare
+from aliasing import sampling
+from aliasing.axes import PerAxis, are_several, per_axis, whole
+from aliasing.downsample import sound_spectra, volume_spectra
+from aliasing.downsample.comparison import Comparison, Picture, Steps, compare, find_operator, prepare
 from aliasing.downsample.sound_spectra import SoundSpectra
 from aliasing.downsample.spectra import FILE, Spectra
+from aliasing.downsample.volume_spectra import VolumeSpectra
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import mean, share
 from aliasing.filters import TapsLike, get_taps
@@ -23,13 +26,21 @@ from aliasing.images.entries import Entry, UniqueNames, shown
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
 from aliasing.sounds import Sound, find_sounds, load_sound, write_sound
-from aliasing.tables import Format, cell, flat, render
+from aliasing.spectrum import periodic
+from aliasing.tables import Format, cell, flat, pair, render
+from aliasing.volumes import Volume, find_volumes, load_volume
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["DEFAULT_OPERATORS", "MEASURES", "OperatorSurvey", "compare_operators"]
 
+AnySpectra: TypeAlias = Spectra | SoundSpectra | VolumeSpectra
+_SPECTRA: dict[str, type[AnySpectra]] = {
+    FILE: Spectra,
+    sound_spectra.FILE: SoundSpectra,
+    volume_spectra.FILE: VolumeSpectra,
+}
 DEFAULT_OPERATORS = ("max", "convolution", "blur")
 _FADE, _LEAST_FADE = 0.005, 16  # seconds and samples, at each end of a sound
 MEASURES = {
@@ -42,13 +53,13 @@ MEASURES = {
 
 @dataclass(frozen=True, repr=False)
 class OperatorSurvey(Result):
-    """How much operators alias on photographs or sounds, and how much of the baseband they keep."""
+    """How much operators alias on photographs, sounds or volumes, and how much of the baseband they keep."""
 
     labels: dict[str, str]  #: the label of each operator in a figure
     images: list[dict[str, Any]]  #: for each input its name, identity, size and, for each operator, the measures
     skipped: dict[str, str]  #: inputs that could not be used, and why
     settings: dict[str, Any]
-    spectra: Spectra | SoundSpectra | None = None  #: those of the first input; None if the folder holds none
+    spectra: AnySpectra | None = None  #: those of the first input; None if the folder holds none
 
     def summary(self) -> dict[str, Any]:
         """Each operator's shares of energy as ``{"value", "low", "high"}``, the 95 % interval, and the settings."""
@@ -68,17 +79,25 @@ class OperatorSurvey(Result):
         return pa.Table.from_pylist(flat(rows))
 
     def plot(self) -> "Figure":
-        """The figure of the first input (`aliasing.plots.spectrum` or `sound`); InputError without its spectra."""
+        """The figure of the first input, by `aliasing.plots`: ``spectrum``, ``sound`` or ``volume``.
+
+        InputError if the folder holds no spectra.
+        """
         from aliasing import plots
 
         if self.spectra is None:
             raise InputError("this folder holds no spectra to draw; run `aliasing spectrum` again with --out")
-        return plots.sound(self.spectra) if isinstance(self.spectra, SoundSpectra) else plots.spectrum(self.spectra)
+        match self.spectra:
+            case SoundSpectra():
+                return plots.sound(self.spectra)
+            case VolumeSpectra():
+                return plots.volume(self.spectra)
+        return plots.spectrum(self.spectra)
 
     def readable(self, form: Format) -> list[str]:
         """The shares of each operator as text."""
         rows = [
-            {f"stride {self.settings['stride']}": label}
+            {f"stride {pair(self.settings['stride'])}": label}
             | {MEASURES[name]: cell(estimate) for name, estimate in self._estimates(operator).items()}
             for operator, label in self.labels.items()
         ]
@@ -91,8 +110,7 @@ class OperatorSurvey(Result):
         summary = read_summary(folder, "spectrum")
         images = summary["images"]
         labels = {name: found["label"] for name, found in summary["operators"].items()}
-        kinds: dict[str, type[Spectra] | type[SoundSpectra]] = {FILE: Spectra, sound_spectra.FILE: SoundSpectra}
-        kept = [kind for file, kind in kinds.items() if (folder / "spectra" / file).is_file()]
+        kept = [kind for file, kind in _SPECTRA.items() if (folder / "spectra" / file).is_file()]
         spectra = kept[0].open(folder / "spectra") if kept else None
         return cls(labels, images["each"], images["skipped"], summary["settings"], spectra)
 
@@ -101,12 +119,12 @@ class OperatorSurvey(Result):
             self.spectra.write(folder / "spectra")
 
     def _edge(self) -> str:
-        """The new Nyquist frequency: in hertz if all inputs are sounds of one rate."""
-        stride, rates = self.settings["stride"], {image.get("rate") for image in self.images}
-        (rate, *others) = rates
-        if rate is not None and not others:
-            return f"{rate / (2 * stride):g} Hz"
-        return f"{1 / (2 * stride):g} cycles per {'pixel' if rates == {None} else 'sample'}"
+        """The new Nyquist frequency: in hertz, or cycles per millimetre, if all sounds or volumes have one rate."""
+        stride, rates = self.settings["stride"], [image.get("rate") for image in self.images]
+        if rates[0] is not None and all(rate == rates[0] for rate in rates):
+            unit = "cycles per mm" if are_several(rates[0]) else "Hz"
+            return f"{pair(sampling.nyquist(stride, rates[0]))} {unit}"
+        return f"{pair(sampling.nyquist(stride))} cycles per {'pixel' if rates[0] is None else 'sample'}"
 
     def _estimates(self, operator: str) -> dict[str, Any]:
         """The mean over the inputs, with its interval; a single one gives a value without one."""
@@ -124,25 +142,26 @@ class OperatorSurvey(Result):
 
 def compare_operators(
     images: Any = "sample",
-    stride: int = 4,
+    stride: PerAxis = 4,
     operators: Sequence[str] = DEFAULT_OPERATORS,
     taps: TapsLike | None = None,
     *,
     channels: str = "luminance",
 ) -> OperatorSurvey:
-    """See aliasing: how much each downsampling operator aliases on photographs or sounds, and what baseband it keeps.
+    """See aliasing: how much each operator aliases on photographs, sounds or volumes, and what baseband it keeps.
 
-    Photographs are made periodic (Moisan 2011). Sounds lose their mean and fade in and out within 5 ms, or 16 samples
-    if that is longer. Both are filtered with circular padding, so that the split of their samples into baseband and
-    alias is exact (:func:`aliasing.sampling.decompose`).
+    Photographs and volumes are made periodic (Moisan 2011). Sounds lose their mean and fade in and out within 5 ms, or
+    16 samples if that is longer. All are filtered with circular padding, so that the split of their samples into
+    baseband and alias is exact (:func:`aliasing.sampling.decompose`).
 
     Parameters
     ----------
-    images : array (H, W, 3), or as in :func:`aliasing.images.open_images`, or sounds
+    images : array (H, W, 3), or as in :func:`aliasing.images.open_images`, or sounds or volumes
         One photograph, or many; the first is drawn. Or sounds: the path of a WAV, FLAC, OGG or AIFF file, of a folder
-        of them, or a `aliasing.sounds.Sound`; their channels are taken one by one, at their own rate.
-    stride : int
-        Distance between samples kept, at least 2.
+        of them, or a `aliasing.sounds.Sound`. Or volumes: the path of a NIfTI file, of a folder of them, or a
+        `aliasing.volumes.Volume`. Their channels are taken one by one, at their own rate.
+    stride : int, or of a volume one int per axis
+        Distance between samples kept, at least 2. Of a volume that is (D, H, W), where 1 leaves an axis as it is.
     operators : sequence of str
         Names, as for :func:`aliasing.downsample.comparison.compare`.
     taps : str or sequence of float, optional
@@ -172,9 +191,7 @@ def compare_operators(
     subsampled   0.7566            1.0000           0.7566                        1.0000
     2×2 average  0.3434            0.6869           0.4250                        0.1156
     """
-    stride, names = whole(stride, "stride"), list(dict.fromkeys(operators))
-    if stride < 2:
-        raise UsageError(f"stride is a whole number, at least 2; got {stride}")
+    names = list(dict.fromkeys(operators))
     for name in names:
         find_operator(name)
     if taps is not None:
@@ -182,38 +199,46 @@ def compare_operators(
     measured: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     labels: dict[str, str] = {}
-    spectra: Spectra | SoundSpectra | None = None
+    spectra: AnySpectra | None = None
     if getattr(images, "ndim", 0) == 1:
         raise UsageError(
             f"an array of shape {tuple(images.shape)} has no rate; give aliasing.sounds.Sound(array, rate)"
         )
+    volumes = [images] if isinstance(images, Volume) else find_volumes(images)
     sounds = [images] if isinstance(images, Sound) else find_sounds(images)
-    found = _sounds(sounds, stride) if sounds is not None else _photographs(open_images(images), stride, channels)
+    steps = per_axis(stride, 3, "stride") if volumes else (whole(stride, "stride, of photographs and sounds,"),)
+    step = steps if volumes else steps[0]
+    if max(steps) < 2:
+        raise UsageError(f"stride is a whole number, at least 2; got {stride}")
+    if volumes is not None:
+        what, made_periodic = "volume", "the periodic part of each volume (Moisan 2011)"
+        found = _volumes(volumes, steps)
+    elif sounds is not None:
+        what, made_periodic = "sound", "each sound without its mean, faded in and out"
+        found = _sounds(sounds, steps[0])
+    else:
+        what, made_periodic = "image", "the periodic part of each image (Moisan 2011)"
+        found = _photographs(open_images(images), steps[0], channels)
     for name, load in found:
         try:
             signal = load()
         except InputError as error:
             skipped[name] = str(error)
             continue
-        results = [compare(signal.samples, name, stride, taps) for name in names]
-        spectra = spectra or signal.spectra(signal.samples, results, stride)
+        results = [compare(signal.samples, name, step, taps) for name in names]
+        spectra = spectra or signal.spectra(signal.samples, results, step)
         labels = {result.operator: result.label for result in results}
         shares = {result.operator: {name: _number(getattr(result, name)) for name in MEASURES} for result in results}
         measured.append(signal.described | {"operators": shares})
-    what = "image" if sounds is None else "sound"
     if not measured:
         first = next((f"no {what} could be used: {name}: {reason}" for name, reason in skipped.items()), None)
         raise InputError(first or f"no {what} was found")
-    made_periodic = (
-        "the periodic part of each image (Moisan 2011)"
-        if sounds is None
-        else "each sound without its mean, faded in and out"
-    )
     settings = {
-        "stride": stride,
+        "inputs": what,
+        "stride": list(steps) if volumes else step,
         "operators": names,
         "taps": taps if taps is None or isinstance(taps, str) else get_taps(taps).tolist(),
-        "channels": channels if sounds is None else "each",
+        "channels": channels if what == "image" else "each",
         "periodic": f"{made_periodic}, circular padding",
     }
     return OperatorSurvey(labels, measured, skipped, settings, spectra)
@@ -260,7 +285,7 @@ class _Signal:
 
     samples: Picture  # (channels, *axes)
     described: dict[str, Any]
-    spectra: Callable[[Picture, Sequence[Comparison], int], Spectra | SoundSpectra]
+    spectra: Callable[[Picture, Sequence[Comparison], Any], AnySpectra]
 
 
 _Named = tuple[str, Callable[[], _Signal]]
@@ -290,6 +315,20 @@ def _sounds(sounds: Sequence[Path | Sound], stride: int) -> Iterator[_Named]:
         return _Signal(samples, described, partial(SoundSpectra.of, rate=sound.rate, name=name))
 
     return ((name, partial(load, sound, name)) for sound in sounds for name in [names(shown(sound.name))])
+
+
+def _volumes(volumes: Sequence[Path | Volume], steps: Steps) -> Iterator[_Named]:
+    names = UniqueNames()
+
+    def load(given: Path | Volume, name: str) -> _Signal:
+        volume = given if isinstance(given, Volume) else load_volume(given)
+        samples = _periodic(volume, steps)
+        described = {"name": name, "identity": volume.identity, "size": list(samples.shape[1:])}
+        described |= {"rate": list(volume.rates), "directions": volume.directions, "assumed": list(volume.assumed)}
+        spectra = partial(VolumeSpectra.of, rates=volume.rates, name=name, directions=volume.directions)
+        return _Signal(samples, described, spectra)
+
+    return ((name, partial(load, volume, name)) for volume in volumes for name in [names(shown(volume.name))])
 
 
 def _first_usable(found: Iterable[_Named]) -> _Signal:
@@ -335,6 +374,21 @@ def _reading(operators: Mapping[str, Any], edge: str) -> Iterable[str]:
 
 def _number(value: float) -> float | None:
     return value if value == value else None  # NaN is not JSON
+
+
+def _periodic(volume: Volume, steps: Steps) -> Picture:
+    """The periodic part of a volume, cropped to whole strides, between −1 and 1: shares of energy have no unit."""
+    size = volume.samples.shape[1:]
+    if any(count < 4 * step for count, step in zip(size, steps, strict=True) if step > 1):
+        raise InputError(
+            f"{'×'.join(map(str, size))} voxels are too few for stride {pair(steps)}: take 4 strides along an axis"
+        )
+    depth, height, width = (count // step * step for count, step in zip(size, steps, strict=True))
+    cropped = volume.samples[:, :depth, :height, :width]
+    cropped = cropped / (abs(cropped).max() or 1.0)
+    if np.ptp(cropped, axis=(1, 2, 3)).max() <= 1e-12:  # rounding
+        raise InputError("all voxels are equal: there is nothing that could fold")
+    return np.asarray(periodic(cropped, axes=(1, 2, 3)))
 
 
 def _faded(sound: Sound, stride: int) -> Picture:

@@ -13,6 +13,7 @@ from aliasing.plots.responses import alias, folding, response
 from aliasing.plots.sound import sound
 from aliasing.plots.spectrum import spectrum
 from aliasing.plots.style import save
+from aliasing.plots.volume import volume
 
 __all__ = [
     "across",
@@ -34,4 +35,5 @@ __all__ = [
     "save_film",
     "sound",
     "spectrum",
+    "volume",
 ]

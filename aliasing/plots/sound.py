@@ -1,5 +1,7 @@
 """The figure of `aliasing spectrum` on a sound: spectrograms of what is kept and what has folded, and their power."""
 
+from collections.abc import Mapping
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,10 +11,11 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from aliasing.downsample.sound_spectra import FLOOR, SoundLook, SoundSpectra
+from aliasing.downsample.spectra import Profile
 from aliasing.plots.responses import zigzag
 from aliasing.plots.style import COLOURS, percent, plain, style
 
-_LEAST = 1e-9  # of the largest power that is drawn
+LEAST = 1e-9  # of the largest power that is drawn
 
 
 def sound(spectra: SoundSpectra) -> Figure:
@@ -59,7 +62,7 @@ def sound(spectra: SoundSpectra) -> Figure:
         grid[-1][2].set_xlabel("kHz")
         highest = max(axes.get_ylim()[1] for axes in grid[:, 2])
         for axes in grid[:, 2]:
-            axes.set_ylim(_LEAST * highest, highest)
+            axes.set_ylim(LEAST * highest, highest)
         if others:
             grid[1][2].legend(fontsize=8.5, loc="lower right")
         bar = figure.colorbar(
@@ -96,16 +99,21 @@ def _folding(axes: Axes, spectra: SoundSpectra) -> None:
 
 def _power(axes: Axes, look: SoundLook, spectra: SoundSpectra) -> None:
     """Welch's averaged power: of the sound, with what folds shaded; or of an operator's baseband and alias."""
-    edge = spectra.nyquist / 1000
-    for part, colour in (("power", COLOURS[6]), ("baseband", COLOURS[0]), ("alias", COLOURS[1])):
-        if part in look.power:
-            frequency, power = zip(*look.power[part], strict=True)
-            axes.semilogy(np.array(frequency) / 1000, power, color=colour, label=part)
+    parts_of_power(axes, look.power, spectra.nyquist, spectra.rate / 2, unit=1000)
     if look.folded is None:
-        axes.axvspan(edge, spectra.rate / 2000, color=COLOURS[1], alpha=0.12, linewidth=0)
-        axes.set_xlim(0, spectra.rate / 2000)
         axes.set_title("power per hertz; shaded: folds")
     else:
-        axes.set_xlim(0, edge)
         kept = look.baseband_kept
         axes.set_title("no baseband to keep" if kept is None else f"baseband kept: {100 * kept:.1f} %")
+
+
+def parts_of_power(axes: Axes, power: Mapping[str, Profile], edge: float, highest: float, unit: float = 1) -> None:
+    """Draw power by frequency up to ``highest``, with what folds shaded; or baseband and alias up to ``edge``."""
+    for part, colour in (("power", COLOURS[6]), ("baseband", COLOURS[0]), ("alias", COLOURS[1])):
+        if part in power:
+            frequency, mean = zip(*power[part], strict=True)
+            seen = np.where(np.array(mean) > LEAST * max(mean), mean, np.nan)  # the rest is rounding
+            axes.semilogy(np.array(frequency) / unit, seen, color=colour, label=part)
+    if "power" in power:
+        axes.axvspan(edge / unit, highest / unit, color=COLOURS[1], alpha=0.12, linewidth=0)
+    axes.set_xlim(0, (highest if "power" in power else edge) / unit)

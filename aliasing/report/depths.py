@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from aliasing.downsample import sound_spectra
+from aliasing.downsample import sound_spectra, volume_spectra
 from aliasing.errors import InputError
 from aliasing.jitter.examples import SPECTRA
 from aliasing.outputs import measures_in
@@ -33,6 +33,7 @@ _SITE_MEASURES = {
 _SPOKEN = dict(
     zip(PANELS, [*(("layers", measure) for measure in _LAYER_MEASURES), ("sites", "alias_fraction")], strict=False)
 )
+_DRAWN = {"sound": sound_spectra.FILE, "volume": volume_spectra.FILE}  # inputs whose figure is shown whole
 _WIDEST_FIGURE = 1600  # pixels
 
 
@@ -229,7 +230,7 @@ def _figures(run: Run, captions: Mapping[str, str]) -> Iterator[Block]:
 
 
 def spectrum_section(run: Run, number: int) -> Section:
-    """How much each operator aliases, over all the photographs or sounds of an `aliasing spectrum` run."""
+    """How much each operator aliases, over all the photographs, sounds or volumes of an `aliasing spectrum` run."""
     summary = run.summary
     measures = {
         "alias_fraction": "aliased energy",
@@ -242,20 +243,19 @@ def spectrum_section(run: Run, number: int) -> Section:
         for name, result in summary["operators"].items()
     ]
     images = run.shown.get("used", 0)
-    is_sound = (run.folder / SPECTRA / sound_spectra.FILE).is_file()
-    what = "sound" if is_sound else "photograph"
+    what = next((what for what, file in _DRAWN.items() if (run.folder / SPECTRA / file).is_file()), "photograph")
     shown = f"of one {what} (without an interval)" if images == 1 else f"mean of {images} {what}s"
     table = Table(
-        f"Shares of energy at stride {run.settings.get('stride')}, {shown}",
+        f"Shares of energy at stride {pair(run.settings.get('stride'))}, {shown}",
         ["operator", *measures.values()],
         rows,
         words=1,
     )
     reading = Text([*map(str, summary.get("reading") or []), *above_one(summary["operators"].values())])
     section = Section(f"operators-{number}", f"What each way of downsampling folds{run.title}", "", [table, reading])
-    if is_sound:
+    if what in _DRAWN:
         caption = (
-            "The first sound. Left: what each operator keeps; middle: the part of it that has folded; right: power."
+            f"The first {what}. Left: what each operator keeps; middle: the part of it that has folded; right: power."
         )
         section.blocks += _figures(run, {"figure.png": caption})
     return section
