@@ -23,7 +23,7 @@ from aliasing.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from aliasing.images import Entry
-    from aliasing.models import Classifier
+    from aliasing.models import ShownNetwork
 
 Label: TypeAlias = int | str | None
 """A label as it is written: an integer of a data set, a text, or None if there is none."""
@@ -359,7 +359,7 @@ class MatchedLabels:
 
 
 def match_labels(
-    model: "Classifier",
+    model: "ShownNetwork",
     images: Mapping[Label, int],
     *,
     defined: Sequence[str] | None = None,
@@ -387,7 +387,7 @@ def in_classes(entries: Iterable["Entry"], labels: MatchedLabels | None) -> list
     return [replace(entry, label=None if labels is None else labels(entry.label)) for entry in entries]
 
 
-def _count_classes(model: "Classifier") -> int | None:
+def _count_classes(model: "ShownNetwork") -> int | None:
     """The number of classes in a network's answer to a picture of its mean colour; None if it fails on that."""
     import torch
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from aliasing.models.classifier import Classifier, fingerprint, plain_bytes
+from aliasing.models.classifier import ShownNetwork, fingerprint, plain_bytes
 from aliasing.sites.trace import on_trial
 
 __all__ = ["Identity", "computation", "identify"]
@@ -49,7 +49,7 @@ class Identity:
         return hashlib.blake2b(repr(sorted(asdict(self).items())).encode(), digest_size=16).hexdigest()
 
 
-def identify(model: Classifier) -> Identity:
+def identify(model: ShownNetwork) -> Identity:
     """Compute the identity of a network; see :class:`Identity`.
 
     Parameters

@@ -55,6 +55,7 @@ OUTPUTS: Registry[type["Output"]] = Registry(
         "probabilities": "aliasing.outputs.probabilities:Probabilities",
         "embedding": "aliasing.outputs.embedding:Embedding",
         "masks": "aliasing.outputs.masks:Masks",
+        "values": "aliasing.outputs.values:Values",
     },
 )
 
@@ -104,6 +105,8 @@ PROTOCOLS: Registry["type[ViewProtocol]"] = Registry(
         "vertical": "aliasing.protocols.windowed:Vertical",
         "circular": "aliasing.protocols.transformed:Circular",
         "subpixel": "aliasing.protocols.transformed:Subpixel",
+        "samples": "aliasing.protocols.sampled:Samples",
+        "subsample": "aliasing.protocols.sampled:Subsample",
         "drag": "aliasing.protocols.transformed:Drag",
         "scale": "aliasing.protocols.transformed:Scale",
         "rotate": "aliasing.protocols.transformed:Rotate",

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import Identity, identify
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.sites import find_sites
 from aliasing.surgery.convert import conversion_of, restore
 
@@ -42,7 +42,7 @@ GROUPS: tuple[str, ...] = get_args(Group)
 _ANTIALIASED = re.compile(r"_?(?:aa|blur)(?=\d|_)")
 
 
-def group_of(model: Classifier) -> Group:
+def group_of(model: ShownNetwork) -> Group:
     """The group of a network; the last step counts, so one that was recalibrated and then fine-tuned is fine-tuned.
 
     "recalibrated" and "fine-tuned" are conversions; networks without one are "plain, recalibrated" and "plain,
@@ -60,7 +60,7 @@ def group_of(model: Classifier) -> Group:
     return group  # type: ignore[return-value]
 
 
-def _filters_by_itself(model: Classifier) -> bool:
+def _filters_by_itself(model: ShownNetwork) -> bool:
     try:
         sites = find_sites(model)
     except (InputError, UsageError):
@@ -73,7 +73,7 @@ def is_plain(group: str) -> bool:
     return group.startswith("plain")
 
 
-def describe_lineage(model: Classifier) -> dict[str, Any]:
+def describe_lineage(model: ShownNetwork) -> dict[str, Any]:
     """What a summary says of a network: its ``group``, and its ``conversion`` if it has one."""
     conversion = conversion_of(model.module)
     return {"group": group_of(model), **({} if conversion is None else {"conversion": str(conversion)})}
@@ -87,7 +87,7 @@ class Original:
     root: str
 
 
-def original_of(model: Classifier, identity: Identity | None = None) -> Original:
+def original_of(model: ShownNetwork, identity: Identity | None = None) -> Original:
     """The original of a network, which is itself if nothing was done to it; ``identity`` spares computing it again."""
     if conversion_of(model.module) is not None:
         model, identity = restore(model), None

@@ -90,6 +90,8 @@ class Part:
         The label of each, as it was written.
     enlarged : dict
         The images that were enlarged by more than a tenth, and how many times.
+    adapted : dict
+        The signals that were changed so that the network takes them, and how: another rate, the mean of the channels.
     """
 
     table: pa.Table
@@ -101,6 +103,7 @@ class Part:
     identities: list[str] = field(default_factory=list)
     labels: list[str | None] = field(default_factory=list)
     enlarged: dict[str, float] = field(default_factory=dict)
+    adapted: dict[str, str] = field(default_factory=dict)
 
     def note_image(self, entry: Entry, identity: str | None) -> None:
         """Append the block's next image; one that did not load has no identity yet and is asked for it."""
@@ -272,7 +275,8 @@ class Records:
             # A table that is concatenated from each image's rows takes many times the memory of its numbers.
             self._memory[model, block] = replace(part, table=part.table.combine_chunks())
             return
-        notes = {field.name: getattr(part, field.name) for field in fields(part) if field.name != "table"}
+        left_out = {"table"} if part.adapted else {"table", "adapted"}  # which only signals have
+        notes = {field.name: getattr(part, field.name) for field in fields(part) if field.name not in left_out}
         notes |= {"run": self._run(model), "block": block}
         table = _called(self._place(model)[1], part.table).replace_schema_metadata({"aliasing": json.dumps(notes)})
         sink = pa.BufferOutputStream()

@@ -4,7 +4,9 @@ Each measurement says itself what it does with a block of images (:meth:`aliasin
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,17 @@ import torch
 from torch import nn
 
 from aliasing.errors import UsageError
-from aliasing.images import ImageSource, choose_images
+from aliasing.images import BadImage, ImageSource, Signal, choose_images
 from aliasing.memory import keep_freed_memory
-from aliasing.models import Classifier, load_model
+from aliasing.models import ShownNetwork, load_model
+from aliasing.models.changes import GIVEN
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.records import Records
 from aliasing.runs import Ranks, Run
 
 __all__ = ["each_network", "load_for", "open_run", "protocol_for"]
+
+_GLANCED = 8  # entries at the beginning, which tell what the others are
 
 
 def open_run(
@@ -60,26 +65,78 @@ def open_run(
     return run, {**settings, "cautions": run.cautions}
 
 
-def protocol_for(protocol: str | ViewProtocol | None, source: ImageSource) -> ViewProtocol:
-    """The protocol given; otherwise `pad` for tensors, which fill the view as they are, and `crop` for photographs."""
-    return make_protocol(protocol or ("crop" if source.preprocessing is None else "pad"))
+def protocol_for(protocol: str | ViewProtocol | None, source: ImageSource, **parameters: Any) -> ViewProtocol:
+    """The protocol given; otherwise `pad` for tensors, which fill the view as they are, `crop` for photographs, and
+    `samples` for signals.
+    """
+    if protocol is None:
+        protocol = "samples" if holds_signals(source) else "crop" if source.preprocessing is None else "pad"
+    return make_protocol(protocol, **parameters)
 
 
-def load_for(given: str | nn.Module | Classifier, source: ImageSource) -> Classifier:
-    """Load a network; a bare module that is to be shown tensors sees them as they are."""
+def holds_signals(source: ImageSource) -> bool:
+    """Whether the first entries of a source are signals, as far as their names tell."""
+    first = list(islice(source, _GLANCED))
+    return bool(first) and all(entry.is_signal for entry in first)
+
+
+def seen_by(source: ImageSource) -> dict[str, Any] | None:
+    """How a network that says nothing about its input sees the signals of a source; None if none can be read.
+
+    Its rates are those of the first that can be read, and its size that of the longest of the first eight, in samples
+    of that rate, along each axis.
+    """
+    loaded: list[Signal] = []
+    for entry in islice(source, _GLANCED):
+        with suppress(BadImage):
+            signal = entry.load()
+            if isinstance(signal, Signal) and (not loaded or signal.axes == loaded[0].axes):
+                loaded.append(signal)
+    if not loaded:
+        return None
+    rates = loaded[0].rates
+    sizes = [
+        [-int(-length * rate // own) for length, rate, own in zip(one.samples.shape[1:], rates, one.rates, strict=True)]
+        for one in loaded
+    ]
+    return {"input_size": tuple(map(max, zip(*sizes, strict=True))), "rate": rates}
+
+
+def load_for(given: str | nn.Module | ShownNetwork, source: ImageSource) -> ShownNetwork:
+    """Load a network; a bare module that is to be shown tensors or signals sees them as they are.
+
+    So does one that a name stands for, if it says nothing about its input and takes no pictures.
+    """
+    if not isinstance(given, ShownNetwork) and holds_signals(source):
+        return _load_for_signals(given, source)
     if source.preprocessing is None or not isinstance(given, nn.Module):
         return load_model(given)
     network = load_model(given, **source.preprocessing)
-    notes = [note.replace("as given: ", "as its tensors have it: ") for note in network.notes]
-    return replace(network, notes=tuple(notes) + source.assumed)
+    return _noted(network, "as its tensors have it: ", source.assumed)
+
+
+def _load_for_signals(given: str | nn.Module, source: ImageSource) -> ShownNetwork:
+    seen = seen_by(source)
+    if seen is None:
+        return load_model(given)
+    if not isinstance(given, nn.Module):
+        with suppress(UsageError):
+            return load_model(given)
+    return _noted(load_model(given, **seen), f"as the first {_GLANCED} inputs have it: ")
+
+
+def _noted(network: ShownNetwork, whence: str, more: tuple[str, ...] = ()) -> ShownNetwork:
+    """The network, whose notes say where its preprocessing comes from."""
+    notes = [f"{whence}{note.removeprefix(GIVEN)}" if note.startswith(GIVEN) else note for note in network.notes]
+    return replace(network, notes=(*notes, *more))
 
 
 def each_network(
-    models: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier], source: ImageSource
-) -> Iterator[Classifier]:
+    models: str | nn.Module | ShownNetwork | Sequence[str | nn.Module | ShownNetwork], source: ImageSource
+) -> Iterator[ShownNetwork]:
     """The networks, each loaded when its turn comes; UsageError if one is given twice, or none is given."""
     names: set[str] = set()
-    for given in [models] if isinstance(models, (str, nn.Module, Classifier)) else models:
+    for given in [models] if isinstance(models, (str, nn.Module, ShownNetwork)) else models:
         network = load_for(given, source)
         if network.name in names:
             raise UsageError(

@@ -24,14 +24,12 @@ scale                         answer    probabilities
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.sites.trace import on_trial, record_calls
 from aliasing.undisturbed import surroundings_kept
 
@@ -139,7 +137,7 @@ def rows_of(answer: object, model: str) -> Tensor:
 
 
 @surroundings_kept()
-def find_scale(model: Classifier) -> Found:
+def find_scale(model: ShownNetwork) -> Found:
     """Find the scale of a network's answers: the one that its classifier states, or the one that a run shows.
 
     Raises UsageError if the classifier states a scale that does not exist.
@@ -161,7 +159,7 @@ def find_scale(model: Classifier) -> Found:
         return Found(said, "it was said")
     try:
         with on_trial(model.module) as module:
-            rows = rows_of(module(model.normalize(_pictures(model)).to(model.device)), model.name)
+            rows = rows_of(module(model.normalize(model.trial_views()).to(model.device)), model.name)
     except Exception:  # measuring reports how it fails
         rows = None
     return scale_of(rows, last_call(model), _unit_of(model.module))
@@ -240,7 +238,7 @@ _PASSES = frozenset((
 _FREE = frozenset(("linear", "addmm", "matmul", "mm", "bmm", "conv2d", "convolution", "einsum", "batch_norm"))
 
 
-def last_call(model: Classifier) -> str | None:
+def last_call(model: ShownNetwork) -> str | None:
     """The name of the last torch function that makes the answer, apart from those that only move or reshape it.
 
     None if the network's run cannot be recorded.
@@ -253,7 +251,7 @@ def last_call(model: Classifier) -> str | None:
     'sigmoid'
     """
     try:
-        record = record_calls(model.module, model.normalize(_pictures(model)[:2]).to(model.device))
+        record = record_calls(model.module, model.normalize(model.trial_views()[:2]).to(model.device))
     except Exception:  # scripted, or it fails on a picture of zeros
         return None
     made = [call for call in record.calls if any(value.is_output for value in call.outputs)]
@@ -273,19 +271,7 @@ def _plain(name: str) -> str:
     return name.partition(".")[0].strip("_")
 
 
-# --- what it is shown -----------------------------------------------------------------------------------------------
-
-_SIDE = 64
-
-
-def _pictures(model: Classifier) -> Any:
-    """Black, a ramp and noise, preprocessed for the network: its answers to them differ."""
-    pictures = np.zeros((4, _SIDE, _SIDE, 3), np.uint8)
-    pictures[1] = np.random.default_rng(1).integers(0, 128, pictures.shape[1:], np.uint8)
-    pictures[2] = np.linspace(0, 255, _SIDE).astype(np.uint8)[:, None, None]
-    pictures[2, ..., 1] = pictures[2, ..., 0].T
-    pictures[3] = np.random.default_rng(0).integers(0, 256, pictures.shape[1:], np.uint8)
-    return np.stack([model.preprocess(picture) for picture in pictures])
+# --- rounding -------------------------------------------------------------------------------------------------------
 
 
 def _unit_of(module: nn.Module) -> float:

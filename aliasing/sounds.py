@@ -2,27 +2,24 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from aliasing.errors import InputError, one_line
-from aliasing.images import Entry, ImageSource, choose_images
+from aliasing.classes import Label
+from aliasing.errors import InputError
+from aliasing.images import Entry, ImageSource, Signal, choose_images
 from aliasing.images.entries import hash_bytes, read_file, shown
+from aliasing.images.sound import MEDIUM, import_soundfile, samples_and_rates
 from aliasing.provenance import write_bytes
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".aif", ".aiff")
-_LARGEST = 2**27  # samples of all channels: a gigabyte of float64
 
+class Sound(Signal):
+    """A sound in memory: a signal of one axis.
 
-@dataclass(frozen=True)
-class Sound:
-    """A sound in memory.
-
-    Attributes
+    Parameters
     ----------
     samples : array (channels, N) or (N,)
         float64; the file's full scale is −1…1.
@@ -30,7 +27,8 @@ class Sound:
         Samples per second.
     name : str
     identity : str
-        A hash of the file's bytes; by default one of the samples.
+        A hash of the file's bytes; by default one of the samples and the rate.
+    label : int or str, optional
 
     Examples
     --------
@@ -38,15 +36,15 @@ class Sound:
     0.5
     """
 
-    samples: NDArray[np.float64]
-    rate: float
-    name: str = "sound"
-    identity: str = ""
+    def __init__(
+        self, samples: ArrayLike, rate: float, name: str = "sound", identity: str = "", label: Label = None
+    ) -> None:
+        super().__init__(np.atleast_2d(np.asarray(samples, np.float64)), (rate,), name, identity, label)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "samples", np.atleast_2d(np.asarray(self.samples, np.float64)))
-        if not self.identity:
-            object.__setattr__(self, "identity", hash_bytes(np.ascontiguousarray(self.samples).tobytes()))
+    @property
+    def rate(self) -> float:
+        """Samples per second."""
+        return self.rates[0]
 
     @property
     def seconds(self) -> float:
@@ -70,11 +68,13 @@ def find_sounds(spec: Any) -> list[Path] | None:
     path = Path(spec)
     if path.is_dir():
         return sorted(_inside(path)) or None
-    return [path] if path.suffix.lower() in SUFFIXES else None
+    return [path] if path.suffix.lower() in MEDIUM.suffixes else None
 
 
 def _inside(folder: Path) -> Iterator[Path]:
-    named = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    named = (
+        path for path in folder.rglob("*") if path.suffix.lower() in MEDIUM.suffixes and not path.name.startswith(".")
+    )
     return (path for path in named if not path.is_dir())
 
 
@@ -120,32 +120,8 @@ def load_sound(path: Path) -> Sound:
 
 def decode_sound(content: bytes, name: str) -> Sound:
     """The sound of a file's bytes; InputError as for `load_sound`."""
-    soundfile = import_soundfile()
-    missing = _missing(content)
-    if missing > 0:  # libsndfile would read what is there
-        raise InputError(f"cut off: {missing} bytes that its header promises are missing")
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            promised, rate = file.frames, float(file.samplerate)
-            if promised * file.channels > _LARGEST:
-                raise InputError(f"{promised} samples of {file.channels} channels are too many; cut it")
-            samples = file.read(dtype="float64", always_2d=True).T
-    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
-        reason = one_line(getattr(error, "error_string", str(error)))  # without the address of the bytes in memory
-        raise InputError(f"not a sound that libsndfile reads ({reason})") from error
-    if not samples.size:
-        raise InputError("holds no samples")
-    if not np.isfinite(samples).all():
-        raise InputError("holds NaN or infinity")
-    return Sound(np.ascontiguousarray(samples), rate, name, hash_bytes(content))
-
-
-def _missing(content: bytes) -> int:
-    """How many bytes a WAV or AIFF file lacks by its own header; a stream that was recorded without one lacks none."""
-    order = {b"RIFF": "little", b"FORM": "big"}.get(content[:4])
-    if order is None or len(content) < 12 or content[4:8] in (b"\xff" * 4, b"\0" * 4):
-        return 0
-    return int.from_bytes(content[4:8], order) + 8 - len(content)  # type: ignore[arg-type]
+    samples, (rate,) = samples_and_rates(content)
+    return Sound(samples, rate, name, hash_bytes(content))
 
 
 def write_sound(path: Path, samples: NDArray[Any], rate: float) -> None:
@@ -158,12 +134,3 @@ def write_sound(path: Path, samples: NDArray[Any], rate: float) -> None:
     soundfile.write(content, np.asarray(samples).T, round(rate), format="WAV", subtype="PCM_16")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(path, content.getvalue())
-
-
-def import_soundfile() -> Any:
-    """The library `soundfile`; InputError if it is not installed."""
-    try:
-        import soundfile
-    except (ImportError, OSError):  # OSError: the library without libsndfile
-        raise InputError('sounds are read by soundfile; pip install "aliasing[sound]"') from None
-    return soundfile

@@ -21,7 +21,7 @@ from aliasing.leaderboard.cost import cost
 from aliasing.protocols import PROTOCOLS, Drag
 from aliasing.surgery.finetune import Recipe, finetune
 
-MEASURED = [name for name in PROTOCOLS if name not in ("frames", "consistency-cifar")]
+MEASURED = [name for name in PROTOCOLS if name not in ("frames", "consistency-cifar", "samples", "subsample")]
 
 
 def network(channels: int = 3) -> nn.Module:

@@ -21,7 +21,7 @@ from aliasing.models import Classifier
 from aliasing.protocols import PROTOCOLS, Views, grow_outward, make_protocol
 
 HALF = (0.5, 0.5, 0.5)
-STILL = [name for name in PROTOCOLS if name not in ("frames", "consistency-cifar")]
+STILL = [name for name in PROTOCOLS if name not in ("frames", "consistency-cifar", "samples", "subsample")]
 # Windows into one canvas: the overlap of two views is the same pixels.
 WINDOWED = ["crop", "crop-random", "black", "mean", "inpaint", "consistency", "pad", "grid", "horizontal", "vertical"]
 

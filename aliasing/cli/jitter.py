@@ -15,6 +15,8 @@ examples:
       the label maps of a segmentation network, also against the ground truth
   aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --protocol horizontal --animate --out film
       also a film: the photograph whose answer changes most, with the plain and the anti-aliased network's answers
+  aliasing jitter --models module:mine:network --inputs RECORDINGS --out jitter
+      your own network of sounds, moved by whole samples (protocols samples, circular, subsample)
 """
 
 import argparse
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_models(parser, shared.OFFLINE)
     shared.add_labels(parser)
     shared.add_images(parser)
-    shared.add_protocol(parser)
+    shared.add_protocol(parser, None)
     shared.add_resizer(parser)
     shared.add_output(parser)
     shared.add_truth(parser)
@@ -52,19 +54,24 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.errors import InputError, UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.jitter.examples import write_examples
-    from aliasing.models import load_model
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
+    from aliasing.runner import holds_signals, load_for, protocol_for
 
-    protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
+    resizer = {"resizer": arguments.resizer}
+    protocol = make_protocol(arguments.protocol or "crop", **resizer)
     if arguments.animate:
         shared.check_animate(arguments, protocol)
         if not OUTPUTS[arguments.output].of_classes:
             raise UsageError(f"--animate needs class probabilities; leave out --output {arguments.output}")
     with shared.measuring(arguments) as options:
         models, against = shared.named(arguments.models, arguments.labels), arguments.against
-        if against and against not in (names := [load_model(model).name for model in models]):
+        if against and against not in (names := [load_for(model, options["images"]).name for model in models]):
             raise UsageError(f"--against {against}: it is not measured; choose one of {', '.join(names)}")
+        if arguments.protocol is None:
+            protocol = protocol_for(None, options["images"], **resizer)
+        if arguments.animate and holds_signals(options["images"]):
+            raise UsageError("--animate makes a film of a picture that moves; leave it out for signals")
         truth = {"truth": arguments.truth, "void": arguments.void}
         result = measure_jitter(models, protocol=protocol, output=arguments.output, **truth, **options)
         if options["ranks"].rank > 0:

@@ -31,7 +31,12 @@ def known_images() -> str:
 def add_images(parser: argparse.ArgumentParser) -> None:
     """Add the options for images."""
     parser.add_argument(
-        "--images", nargs="+", default=["sample"], metavar="PATH", help=f"{known_images()} (default sample)"
+        "--images",
+        "--inputs",
+        nargs="+",
+        default=["sample"],
+        metavar="PATH",
+        help=f"{known_images()}; or sounds (WAV, FLAC, OGG, AIFF) for a network of sounds (default sample)",
     )
     parser.add_argument(
         "--orientation",
@@ -78,7 +83,7 @@ def add_protocol(
     option: str = "--protocol",
 ) -> None:
     """Which views of an image are compared; without a default, those that suit the images' size."""
-    said = default or "pad or crop, by the size of the images"
+    said = default or "what suits the images: crop, or pad for small ones; samples for sounds"
     parser.add_argument(
         option, default=default, metavar="NAME[:KEY=VALUE,…]", help=f"{use}: {', '.join(PROTOCOLS)} (default {said})"
     )

@@ -35,7 +35,7 @@ from aliasing.identity import identify
 from aliasing.images import choose_images
 from aliasing.jitter import measure_jitter
 from aliasing.leaderboard.cost import cost
-from aliasing.models import Classifier, load_model
+from aliasing.models import Classifier, ShownNetwork, load_model, of_pictures
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import write_json
 from aliasing.records import folder_name
@@ -50,7 +50,7 @@ BATCH_SIZE = 64
 
 
 def cure(
-    model: str | nn.Module | Classifier,
+    model: str | nn.Module | ShownNetwork,
     train: Any,
     images: Any,
     out: str | Path,
@@ -133,7 +133,7 @@ def cure(
 
 
 def forecast_cure(
-    model: str | nn.Module | Classifier,
+    model: str | nn.Module | ShownNetwork,
     train: Any,
     images: Any,
     recipe: Recipe | None = None,
@@ -183,7 +183,7 @@ class _Given:
         batch_size: int = BATCH_SIZE,
         seed: int = 0,
     ) -> "_Given":
-        loaded = load_model(model)
+        loaded = of_pictures(load_model(model), "a cure")
         if conversion_of(loaded.module) is not None:
             raise UsageError(f"{loaded.name} is already anti-aliased; give the original network")
         folder = None if out is None else Path(out)

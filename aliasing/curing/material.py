@@ -118,6 +118,6 @@ def doubts(model: Classifier, protocol: ViewProtocol, source: ImageSource) -> li
     for entry in islice(source, _GLANCED):
         with suppress(BadImage):
             times.append(protocol.views(entry.load(), model).enlarged)
-    described = {"geometry": protocol.geometry(model), "resize_size": written(model.resized_size)}
+    described = {"geometry": protocol.sizes(model), "resize_size": written(model.resized_size)}
     enlarged = [by for by in times if by > ENLARGED]
     return [*model.notes, *enlarged_cautions(described, protocol, enlarged, len(times))]

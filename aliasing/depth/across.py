@@ -32,7 +32,7 @@ from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter, Selecti
 from aliasing.errors import InputError
 from aliasing.estimates import Estimate
 from aliasing.jitter import Jitter, PairMetrics
-from aliasing.models import Classifier, load_model
+from aliasing.models import ShownNetwork, load_model
 from aliasing.outputs.probabilities import TOP1_CHANGE
 from aliasing.provenance import command_line, versions
 from aliasing.sites.find import locate, probe_of
@@ -63,7 +63,7 @@ class NetworkDepth:
     cumulative_stride: float
 
 
-def network_depth(model: str | nn.Module | Classifier, example_input: Any = None) -> NetworkDepth:
+def network_depth(model: str | nn.Module | ShownNetwork, example_input: Any = None) -> NetworkDepth:
     """Count a network's weighted layers, downsampling sites and cumulative stride.
 
     Parameters
@@ -83,7 +83,7 @@ def network_depth(model: str | nn.Module | Classifier, example_input: Any = None
     network = load_model(model) if isinstance(model, str) else model
     module = network if isinstance(network, nn.Module) else network.module
     if conversion_of(module) is not None:
-        network = restore(network) if isinstance(network, Classifier) else restore(module)
+        network = restore(network) if isinstance(network, ShownNetwork) else restore(module)
     record = record_calls(*probe_of(network, example_input))
     depths: dict[Value, int] = {}
     for call in record.calls:

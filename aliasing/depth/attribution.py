@@ -34,13 +34,13 @@ from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
-from aliasing.images import Clip, Image, open_images
+from aliasing.images import Loaded, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, dtype_name
 from aliasing.jitter.engine import in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, Probabilities, compare_classes
 from aliasing.protocols import ViewProtocol, Views
 from aliasing.provenance import command_line, versions
@@ -195,7 +195,7 @@ def _guilt(row: dict[str, Any], by: str) -> tuple[int, float]:
 
 @surroundings_kept()
 def attribute(
-    model: str | nn.Module | Classifier,
+    model: str | nn.Module | ShownNetwork,
     images: Any = "sample",
     protocol: str | ViewProtocol | None = None,
     *,
@@ -295,7 +295,7 @@ def _names(families: Families) -> list[str]:
 
 
 def make_variants(
-    model: Classifier, treatment: Treatment, sites: Sequence[str] | None = None
+    model: ShownNetwork, treatment: Treatment, sites: Sequence[str] | None = None
 ) -> tuple[Recording, list[Site], Families]:
     """The record of the network's run, its treated sites, and the variants: two bases, each with one per site.
 
@@ -339,7 +339,7 @@ def _first_difference(record: Recording, place: LocatedSite, plan: Plan) -> int:
 
 
 def _measure_blocks(
-    model: Classifier,
+    model: ShownNetwork,
     record: Recording,
     families: Families,
     protocol: ViewProtocol,
@@ -359,7 +359,7 @@ def _measure_blocks(
 
     precision = dtype_name(model)
 
-    def tabulate(name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
+    def tabulate(name: str, image: Loaded, views: Views, outputs: Array) -> pa.Table:
         return pa.concat_tables(
             table_of(
                 variant, name, image, views, compare_classes(outputs[:, k], views, image, precision), PROBABILITIES
@@ -367,7 +367,7 @@ def _measure_blocks(
             for k, variant in enumerate(names)
         )
 
-    def views_of(image: Image | Clip) -> Views:
+    def views_of(image: Loaded) -> Views:
         return protocol.views(image, model, settings["seed"])
 
     guarded = Guarded(model, network, timeout, rounding_unit(model))

@@ -26,9 +26,9 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate, Mean
 from aliasing.fitting import Size
 from aliasing.hooks import seen
-from aliasing.images import BadImage, Clip, Image, choose_images
+from aliasing.images import BadImage, Loaded, choose_images
 from aliasing.jitter.network import Execution, evaluated, require_independence
-from aliasing.models import Classifier, load_model
+from aliasing.models import ShownNetwork, load_model
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.registry import did_you_mean
 from aliasing.sites.find import probe_of
@@ -144,7 +144,7 @@ class AverageChange:
     skipped: dict[str, str]
 
 
-def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None) -> list[str]:
+def choose_layers(model: str | nn.Module | ShownNetwork, example_input: Any = None) -> list[str]:
     """One layer for each resolution: the last module with maps of that size among the least nested ones.
 
     Examples
@@ -168,14 +168,14 @@ def choose_layers(model: str | nn.Module | Classifier, example_input: Any = None
     return names if len(names) <= _CHOSEN else [names[round(k)] for k in np.linspace(0, len(names) - 1, _CHOSEN)]
 
 
-def convolutions(model: Classifier) -> list[str]:
+def convolutions(model: ShownNetwork) -> list[str]:
     """The names of the network's convolutions, in the order of a run."""
     record = record_calls(*probe_of(model, None))
     return list(dict.fromkeys(call.name for call in record.module_calls if isinstance(call.module, nn.Conv2d)))
 
 
 @surroundings_kept()
-def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> list[LayerMaps]:
+def layer_outputs(model: ShownNetwork, views: Array, layers: Sequence[str]) -> list[LayerMaps]:
     """The outputs of layers, at their first use, for a batch of views N×H×W×3 in 0…255; ``input`` is the view.
 
     Raises UsageError if there is no such layer, it does not run, or its output is not a tensor with a value per view.
@@ -216,8 +216,8 @@ def layer_outputs(model: Classifier, views: Array, layers: Sequence[str]) -> lis
 
 @surroundings_kept()
 def follow_maps(
-    model: str | nn.Module | Classifier,
-    image: Image | Clip,
+    model: str | nn.Module | ShownNetwork,
+    image: Loaded,
     protocol: str | ViewProtocol = "crop",
     layers: Sequence[str] | None = None,
     *,
@@ -246,7 +246,7 @@ def follow_maps(
 
 @surroundings_kept()
 def average_change(
-    model: str | nn.Module | Classifier,
+    model: str | nn.Module | ShownNetwork,
     images: Any = "sample",
     protocol: str | ViewProtocol = "crop",
     layers: Sequence[str] | None = None,

@@ -23,7 +23,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate
 from aliasing.images import choose_images
 from aliasing.lineage import describe_lineage
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
@@ -102,7 +102,7 @@ class Features(Result):
 
 
 def probe_features(
-    model: str | nn.Module | Classifier,
+    model: str | nn.Module | ShownNetwork,
     images: Any = "sample",
     protocol: str | ViewProtocol = "crop",
     layers: Sequence[str] | None = None,

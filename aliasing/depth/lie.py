@@ -39,7 +39,7 @@ from aliasing.estimates import Mean
 from aliasing.images import BadImage, Image, ImageSource, choose_images
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, evaluated, require_independence
-from aliasing.models import Classifier
+from aliasing.models import Classifier, of_pictures
 from aliasing.protocols.windowed import Crop
 from aliasing.runner import load_for
 from aliasing.sites.find import probe_of
@@ -153,7 +153,7 @@ def lie_error(
     """
     Execution(device)
     source = choose_images(images, limit=limit, sample=sample)
-    classifier = evaluated(load_for(model, source), device)
+    classifier = evaluated(of_pictures(load_for(model, source), "the Lie derivative"), device)
     if classifier.dtype in (torch.float16, torch.bfloat16):
         classifier = replace(classifier, module=copy.deepcopy(classifier.module).float())
     with at_work(classifier.name, ["a picture of zeros"]):

@@ -21,15 +21,14 @@ from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import UsageError
 from aliasing.identity import identify
-from aliasing.images import Clip, Image
+from aliasing.images import Loaded
 from aliasing.jitter.dependence import Independence
 from aliasing.jitter.engine import open_blocks
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, answers_of, as_array, evaluated, rounding_unit
 from aliasing.lineage import describe_lineage
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.protocols import ViewProtocol, Views, make_protocol
-from aliasing.protocols.base import written
 from aliasing.records import BLOCK_SIZE, Part
 from aliasing.runner import each_network, open_run
 from aliasing.runs import ALONE, Blocks, Ranks, hold
@@ -43,12 +42,13 @@ Shown: TypeAlias = tuple[str, str, Views, bool]
 
 BATCH_SIZE = 16
 SITES_EVERY = 8
+_SEEN = ("input_size", "resize_size", "rate")  # of how a network sees images, what its summary says
 DEFAULT_PROTOCOL = "crop:span=1"
 
 
 @surroundings_kept()
 def probe_depth(
-    model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
+    model: str | nn.Module | ShownNetwork | Sequence[str | nn.Module | ShownNetwork],
     images: Any = "sample",
     protocol: str | ViewProtocol = DEFAULT_PROTOCOL,
     *,
@@ -133,7 +133,7 @@ def probe_depth(
     return Profile(described, protocol, settings, run.records)
 
 
-def margin_of(layer: Layer, model: Classifier, record: Recording, protocol: ViewProtocol) -> int | None:
+def margin_of(layer: Layer, model: ShownNetwork, record: Recording, protocol: ViewProtocol) -> int | None:
     """The least number of cells at each side of a layer's map that the border of the image or padding contaminates.
 
     None if the layer has no map, or one so small that nothing would be left; 0 under circular shifts, if all padding is
@@ -152,7 +152,7 @@ def margin_of(layer: Layer, model: Classifier, record: Recording, protocol: View
 class Subject:
     """A network, its observed layers and sites, and how it sees images."""
 
-    model: Classifier
+    model: ShownNetwork
     layers: Sequence[Layer]
     margins: Sequence[int | None]
     places: Sequence[Place]
@@ -165,14 +165,13 @@ class Subject:
     def independence(self) -> Independence:
         """The check that the network's answers depend on its views alone."""
         unit = rounding_unit(self.model, self.device)
-        return Independence(self.model.name, answers_of(self.model, self.device), unit)
+        return Independence(self.model.name, answers_of(self.model, self.device), unit, self.model.full_scale)
 
     def describe(self) -> dict[str, Any]:
         """The description of the network, its layers and its sites in a summary."""
         return {
-            "input_size": written(self.model.view_size),
-            "resize_size": written(self.model.resized_size),
-            "geometry": self.protocol.geometry(self.model),
+            **{name: value for name, value in self.model.preprocessing().items() if name in _SEEN},
+            "geometry": self.protocol.sizes(self.model),
             "notes": list(self.model.notes),
             "layers": [
                 {**layer.as_dict(), "margin": margin, "note": _note(layer, margin)}
@@ -196,7 +195,7 @@ def _measure_blocks(
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images, in full batches and in the source's order."""
 
-    def views_of(image: Image | Clip) -> Views:
+    def views_of(image: Loaded) -> Views:
         return subject.protocol.views(image, subject.model, settings["seed"])
 
     for index, part, usable in open_blocks(blocks, views_of, schema(), seen, subject.device):

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Image, choose_images, open_images
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
-from aliasing.models import Classifier, load_model
+from aliasing.models import Classifier, load_model, of_pictures
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.specification import parse
 from aliasing.tables import counted
@@ -24,7 +24,7 @@ Pixels = npt.NDArray[np.uint8]
 @lru_cache(maxsize=8)
 def load(name: str) -> Classifier:
     """A network, loaded once."""
-    return load_model(name)
+    return of_pictures(load_model(name), "the explorer")
 
 
 @lru_cache(maxsize=8)

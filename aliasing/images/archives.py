@@ -26,10 +26,10 @@ from typing import IO, Any, Self
 
 from aliasing.classes import Label, written
 from aliasing.errors import InputError
-from aliasing.images import video
-from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, image_entry, read_bounded, shown
-from aliasing.images.folders import folder_source, is_hidden, is_media
+from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, read_bounded, shown
+from aliasing.images.folders import folder_source, is_hidden
 from aliasing.images.labels import TABLES, Labels, find_labels
+from aliasing.images.media import is_media, media_entry
 from aliasing.images.pixels import BadImage, check_expansion, check_size
 from aliasing.images.tables import choose_split
 
@@ -302,9 +302,7 @@ def _archive_source(
 def _member_entry(name: str, path: str, labels: Labels, read: Callable[[], bytes]) -> Entry:
     if path.startswith("/") or ".." in path.split("/"):
         return bad_entry(name, labels.of(path), "its path leads out of the archive")
-    if posixpath.splitext(path)[1].lower() in video.EXTENSIONS:
-        return bad_entry(name, labels.of(path), "video in an archive; unpack it to measure it")
-    return image_entry(name, labels.of(path), read)
+    return media_entry(name, labels.of(path), read)
 
 
 def _key(name: str) -> str:

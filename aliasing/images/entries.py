@@ -1,4 +1,4 @@
-"""Images, clips and the entries of a stream, which cost nothing until they are loaded."""
+"""Images, clips, signals and the entries of a stream, which cost nothing until they are loaded."""
 
 import hashlib
 import os
@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
+import numpy as np
+from numpy.typing import NDArray
+
+from aliasing.axes import rate_per_axis
 from aliasing.classes import Label
-from aliasing.errors import one_line
+from aliasing.errors import InputError, UsageError, one_line
 from aliasing.images.pixels import MAX_BYTES, UPRIGHT, BadImage, Pixels, check_size, decode, lies
 
 
@@ -27,16 +31,24 @@ class Image:
     turned : whether the EXIF orientation rotated or flipped it.
     """
 
+    what: ClassVar[str] = "a picture"
+
     pixels: Pixels
     name: str
     identity: str
     label: Label
     turned: bool = False
 
+    def emptied(self) -> "Image":
+        """The same without its pixels, which need not wait in memory once the views hold what they show."""
+        return replace(self, pixels=np.empty((0, 0, 3), np.uint8))
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:
     """A video, for the protocol ``frames``; the attributes are those of :class:`Image`."""
+
+    what: ClassVar[str] = "a video"
 
     name: str
     identity: str
@@ -47,15 +59,86 @@ class Clip:
         """The frames in order, uint8 H×W×3 RGB, decoded one at a time; each call returns a new iterator."""
         return self._open()
 
+    def emptied(self) -> "Clip":
+        """Itself: its frames are not in memory."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Signal:
+    """A sampled signal with any number of axes: a sound, a time series, a volume.
+
+    Attributes
+    ----------
+    samples : float array, (channels, *axes)
+        An array with as many axes as there are rates has one channel.
+    rates : tuple of float
+        Samples per second, millimetre or whatever the axis is measured in, one for each axis.
+    name, label : as of :class:`Image`.
+    identity : hash of the file's bytes; for an array, of its shape, values and rates.
+
+    Raises
+    ------
+    UsageError
+        The samples have another number of axes than there are rates, or a rate is not positive.
+
+    Examples
+    --------
+    >>> series = Signal(np.zeros((3, 500)), rates=(100,), name="accelerometer")
+    >>> series.axes, series.what
+    (1, 'a sound')
+    """
+
+    samples: NDArray[np.floating[Any]]
+    rates: tuple[float, ...] = (1.0,)
+    name: str = "signal"
+    identity: str = ""
+    label: Label = None
+
+    def __post_init__(self) -> None:
+        rates = rate_per_axis(self.rates, len(self.rates))
+        samples = np.asarray(self.samples)
+        if not np.issubdtype(samples.dtype, np.floating):
+            samples = samples.astype(np.float64)
+        if samples.ndim == len(rates):
+            samples = samples[None]
+        if samples.ndim != len(rates) + 1:
+            raise UsageError(f"samples of shape {samples.shape}; expected channels and {len(rates)} axes, one a rate")
+        object.__setattr__(self, "samples", samples)
+        object.__setattr__(self, "rates", rates)
+        if not self.identity:
+            described = repr((samples.dtype.str, samples.shape, rates)).encode()
+            object.__setattr__(self, "identity", hash_bytes(described, np.ascontiguousarray(samples).tobytes()))
+
+    @property
+    def axes(self) -> int:
+        """The number of its axes."""
+        return len(self.rates)
+
+    @property
+    def what(self) -> str:
+        """The word for it in messages."""
+        return {1: "a sound", 3: "a volume"}.get(self.axes, f"a signal of {self.axes} axes")
+
+    def emptied(self) -> "Signal":
+        """The same without its samples, as :meth:`Image.emptied`."""
+        nothing = np.empty((len(self.samples), *(0,) * self.axes), self.samples.dtype)
+        return Signal(nothing, self.rates, self.name, self.identity, self.label)
+
+
+Loaded: TypeAlias = Image | Clip | Signal
+"""What an entry gives when it is loaded."""
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One image or clip of a source, not yet read.
+    """One image, clip or signal of a source, not yet read.
 
     Attributes
     ----------
     name, label : as of :class:`Image`.
     orientation : "upright" or "stored": whether its EXIF orientation is applied when it is loaded.
+    is_signal : whether it is a :class:`Signal`, as far as its name tells.
     """
 
     name: str
@@ -63,8 +146,9 @@ class Entry:
     _load: "Load" = field(repr=False)
     _identify: "Identify" = field(repr=False)
     orientation: str = UPRIGHT
+    is_signal: bool = False
 
-    def load(self) -> Image | Clip:
+    def load(self) -> Loaded:
         """Read and decode it; BadImage says why it cannot be used. This is safe to call from several threads."""
         with _reading():
             return self._load(self)
@@ -75,8 +159,21 @@ class Entry:
             return self._identify(self)
 
 
-Load: TypeAlias = Callable[[Entry], Image | Clip]
+Load: TypeAlias = Callable[[Entry], Loaded]
 Identify: TypeAlias = Callable[[Entry], str]
+Read: TypeAlias = Callable[[], bytes]
+
+
+@dataclass(frozen=True)
+class Medium:
+    """A kind of media file, such as a picture, recognised by the end of its name (`aliasing.images.media`).
+
+    ``entry`` makes the entry of a file from its name, its label, a function that reads its bytes, and its path, which
+    is None for a member of an archive.
+    """
+
+    suffixes: frozenset[str]
+    entry: Callable[[str, Label, Read, Path | None], Entry]
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +226,7 @@ class UniqueNames:
         return name if count == 1 else f"{name} ({count})"
 
 
-def image_entry(name: str, label: Label, read: Callable[[], bytes]) -> Entry:
+def image_entry(name: str, label: Label, read: Read, path: Path | None = None) -> Entry:
     """An entry for an encoded image, whose bytes `read` returns."""
 
     def load(entry: Entry) -> Image:
@@ -138,6 +235,35 @@ def image_entry(name: str, label: Label, read: Callable[[], bytes]) -> Entry:
         return Image(decode(content, entry.orientation), entry.name, hash_bytes(content), entry.label, turned)
 
     return Entry(shown(name), label, load, lambda _: hash_bytes(read()))
+
+
+def encoded_signal(name: str, label: Label, read: Read, decode: Callable[[bytes], tuple[Any, Any]]) -> Entry:
+    """An entry for a file of a signal: ``decode`` gives its samples and rates, or raises InputError with the reason."""
+
+    def load(entry: Entry) -> Signal:
+        content = read()
+        try:
+            samples, rates = decode(content)
+        except BadImage:
+            raise
+        except InputError as error:
+            raise BadImage(str(error)) from error
+        return Signal(samples, rates, entry.name, hash_bytes(content), entry.label)
+
+    return Entry(shown(name), label, load, lambda _: hash_bytes(read()), is_signal=True)
+
+
+def signal_entry(name: str, label: Label, signal: Signal) -> Entry:
+    """An entry for a signal in memory."""
+
+    def load(entry: Entry) -> Signal:
+        if not signal.samples.size:
+            raise BadImage("holds no samples")
+        if not np.isfinite(signal.samples).all():
+            raise BadImage("holds NaN or infinity")
+        return Signal(signal.samples, signal.rates, entry.name, signal.identity, entry.label)
+
+    return Entry(shown(name), label, load, lambda _: signal.identity, is_signal=True)
 
 
 def bad_entry(name: str, label: Label, reason: str) -> Entry:

@@ -1,26 +1,16 @@
 """The images in a folder: a sorted walk that opens nothing and that no loop, pipe or device can stop."""
 
 import os
-import posixpath
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aliasing.classes import Label
-from aliasing.images import video
-from aliasing.images.entries import Entry, ImageSource, bad_entry, image_entry, read_file
+from aliasing.images.entries import Entry, ImageSource, bad_entry, read_file
 from aliasing.images.labels import Labels, find_labels
-
-EXTENSIONS = frozenset(
-    {".apng", ".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo"}
-    | {".pbm", ".pcx", ".pgm", ".png", ".pnm", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"}
-)
-
-
-def is_media(path: str) -> bool:
-    """Whether the name is that of an image or a video."""
-    return posixpath.splitext(path)[1].lower() in EXTENSIONS | video.EXTENSIONS
+from aliasing.images.media import is_media, media_entry
 
 
 def is_hidden(path: str) -> bool:
@@ -28,15 +18,8 @@ def is_hidden(path: str) -> bool:
     return any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
 
 
-def media_entry(name: str, label: Label, path: Path) -> Entry:
-    """The entry of an image or video file."""
-    if path.suffix.lower() in video.EXTENSIONS:
-        return video.clip_entry(name, label, path)
-    return image_entry(name, label, lambda: read_file(path))
-
-
 def folder_source(root: Path) -> ImageSource | None:
-    """All images and videos below a folder, with the labels that are found there; None if there are none."""
+    """All images, videos and sounds below a folder, with the labels that are found there; None if there are none."""
     labels = find_labels(Folder(root))
     if not labels.listed and not _holds_media(root, labels.prefix):
         return None
@@ -72,7 +55,7 @@ class Folder:
 
 
 def _holds_media(root: Path, prefix: str) -> bool:
-    """Whether there are images or videos below root/prefix, or folders that cannot be read."""
+    """Whether there are images, videos or sounds below root/prefix, or folders that cannot be read."""
     return any(reason or is_media(path) for path, reason in walk(root, prefix))
 
 
@@ -117,11 +100,16 @@ def _entries(root: Path, labels: Labels) -> Iterator[Entry]:
         if reason is not None:
             yield bad_entry(path, None, reason)
         elif listed or is_media(path):
-            yield media_entry(path, labels.of(path), root / path)
+            yield file_entry(path, labels.of(path), root / path)
     for path in missing:
         yield bad_entry(path, labels.of(path), labels.missing)
 
 
 def file_source(path: Path) -> ImageSource:
-    """One image or video file, whatever its name."""
-    return ImageSource(f"file {path}", lambda: iter([media_entry(path.name, None, path)]))
+    """One image, video or sound file; a name that tells nothing is taken for an image's."""
+    return ImageSource(f"file {path}", lambda: iter([file_entry(path.name, None, path)]))
+
+
+def file_entry(name: str, label: Label, path: Path) -> Entry:
+    """The entry of a media file."""
+    return media_entry(name, label, partial(read_file, path), path)

@@ -14,8 +14,20 @@ import PIL.Image
 from aliasing.classes import MAX_LABEL, Label, written
 from aliasing.errors import InputError, UsageError, one_line, who_exits
 from aliasing.images.datasets import array_entry
-from aliasing.images.entries import Entry, Image, ImageSource, UniqueNames, bad_entry, check_regular, hash_bytes, shown
-from aliasing.images.folders import file_source, folder_source, is_hidden, is_media, media_entry
+from aliasing.images.entries import (
+    Entry,
+    Image,
+    ImageSource,
+    Signal,
+    UniqueNames,
+    bad_entry,
+    check_regular,
+    hash_bytes,
+    shown,
+    signal_entry,
+)
+from aliasing.images.folders import file_entry, file_source, folder_source, is_hidden
+from aliasing.images.media import is_media
 from aliasing.images.pixels import ORIENTATIONS, UPRIGHT, BadImage, decoding, from_pil, from_tensor, turn_of
 from aliasing.images.tables import IMAGE_COLUMNS, LABEL_COLUMNS, parquet_source
 from aliasing.kinds import INPUTS
@@ -58,9 +70,9 @@ def open_images(
 
     Parameters
     ----------
-    spec : str, Path, array, PIL image, data set of torch, or an iterable of these
+    spec : str, Path, array, PIL image, Signal, data set of torch, or an iterable of these
         - ``sample``: the photographs that scikit-image bundles;
-        - an image or a video file, a pattern such as ``photos/*.jpg``;
+        - an image, a video or a sound file (WAV, FLAC, OGG, AIFF), a pattern such as ``photos/*.jpg``;
         - a folder, read at any depth; labels come from its ``labels.csv`` (columns ``file``, ``label``), from Hugging
           Face's ``metadata.csv`` or ``metadata.jsonl`` (``file_name``, ``label``), or from the names of class folders;
           if it has splits, the first of ``val``, ``test`` and ``train`` is read;
@@ -69,8 +81,9 @@ def open_images(
         - Parquet as Hugging Face writes it: a file, or a folder of such files;
         - torchvision's MNIST, FashionMNIST, CIFAR10, CIFAR100 (the test set unless a file of the training set is
           named) and ImageNet;
-        - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images, tensors (uint8, or floats in 0…1, C×H×W) or paths, each alone
-          or as a pair (image, label). A generator is kept as a list, because the stream must be able to start again;
+        - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images, tensors (uint8, or floats in 0…1, C×H×W), signals with their
+          rates (`aliasing.images.Signal`, `aliasing.sounds.Sound`) or paths, each alone or as a pair (image, label). A
+          generator is kept as a list, because the stream must be able to start again;
         - a ``torch.utils.data.Dataset`` of such items, or a ``DataLoader``, whose data set is read in its order;
         - tensors N×C×H×W, alone or as a pair (tensors, labels).
     orientation : {"upright", "stored"}, optional
@@ -83,7 +96,7 @@ def open_images(
     Returns
     -------
     ImageSource
-        Iterates over entries, whose ``load`` gives an :class:`Image` or a :class:`Clip`.
+        Iterates over entries, whose ``load`` gives an :class:`Image`, a :class:`Clip` or a :class:`Signal`.
 
     Raises
     ------
@@ -170,7 +183,7 @@ def _open_in_memory(spec: Any) -> ImageSource:
         raise UsageError(f"mean and std are of tensors in a loader, a data set or a stack N×C×H×W; got a {what}")
     if isinstance(spec, np.ndarray) or is_tensor(spec):
         return _open_items(list(spec) if spec.ndim == 4 else [spec])
-    if isinstance(spec, PIL.Image.Image):
+    if isinstance(spec, PIL.Image.Image | Signal):
         return _open_items([spec])
     if isinstance(spec, Iterable):
         return _open_items(list(spec))
@@ -191,7 +204,7 @@ def _open_pattern(pattern: Path) -> ImageSource:
         return _open_items(matches)
     return ImageSource(
         f"pattern {pattern}, unlabelled",
-        lambda: (media_entry(str(path.relative_to(base)), None, path) for path in images),
+        lambda: (file_entry(str(path.relative_to(base)), None, path) for path in images),
         folders=(base,) if "**" in pattern.parts else (),
     )
 
@@ -281,7 +294,7 @@ def item_entry(name: str, item: Any, given: Normalised) -> Entry:
         if isinstance(label, int) and abs(label) > MAX_LABEL:
             return bad_entry(name, None, f"label {label} is not the index of a class")
     if isinstance(item, (str, Path)):
-        return media_entry(str(item), label, Path(item).expanduser())
+        return file_entry(str(item), label, Path(item).expanduser())
     if is_tensor(item):
         try:
             return array_entry(name, label, from_tensor(item, given.mean, given.std))
@@ -291,7 +304,9 @@ def item_entry(name: str, item: Any, given: Normalised) -> Entry:
         return array_entry(name, label, item)
     if isinstance(item, PIL.Image.Image):
         return _pil_entry(name, label, item)
-    return bad_entry(name, label, f"neither an array nor a PIL image nor a path: {type(item).__name__}")
+    if isinstance(item, Signal):
+        return signal_entry(item.name, item.label if label is None else label, item)
+    return bad_entry(name, label, f"neither an array nor a PIL image, a Signal or a path: {type(item).__name__}")
 
 
 def _pil_entry(name: str, label: Label, image: PIL.Image.Image) -> Entry:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aliasing.errors import InputError
 from aliasing.images.entries import ImageSource
-from aliasing.images.folders import media_entry
+from aliasing.images.folders import file_entry
 
 # The photographs among scikit-image's pictures, with one of the stereo pair (motorcycle).
 SAMPLE = (
@@ -25,4 +25,4 @@ def read(spec: Any, path: Path | None) -> ImageSource | None:
     if not paths:
         raise InputError('the sample needs scikit-image\'s photographs: pip install "aliasing[offline]"')
     description = f"sample: {len(paths)} photographs bundled with scikit-image, unlabelled"
-    return ImageSource(description, lambda: (media_entry(path.name, None, path) for path in paths))
+    return ImageSource(description, lambda: (file_entry(path.name, None, path) for path in paths))

@@ -17,7 +17,7 @@ import numpy as np
 
 from aliasing.classes import Label
 from aliasing.errors import InputError
-from aliasing.images.entries import Clip, Entry, Image, ImageSource, bad_entry
+from aliasing.images.entries import Entry, ImageSource, Loaded, bad_entry
 from aliasing.images.opening import Normalised, is_tensor, item_entry, pair_of
 from aliasing.images.pixels import unnormalised
 
@@ -125,7 +125,7 @@ def _source_of(items: Any, indices: Sequence[int], given: Normalised, kind: str)
     def like(index: int, entry: Entry) -> Entry:
         return replace(item(index), name=entry.name, label=entry.label, orientation=entry.orientation)
 
-    def load(index: int, entry: Entry) -> Image | Clip:
+    def load(index: int, entry: Entry) -> Loaded:
         return like(index, entry).load()
 
     def identify(index: int, entry: Entry) -> str:

@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from aliasing.classes import Label
-from aliasing.images.entries import Clip, Entry, check_regular, shown
+from aliasing.images.entries import Clip, Entry, Medium, Read, bad_entry, check_regular, shown
 from aliasing.images.pixels import MAX_PIXELS, BadImage, Pixels
 from aliasing.images.quiet import opencv_is_quiet
 
-EXTENSIONS = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"})
 
-
-def clip_entry(name: str, label: Label, path: Path) -> Entry:
+def clip_entry(name: str, label: Label, read: Read, path: Path | None = None) -> Entry:
     """An entry for a video file."""
+    if path is None:
+        return bad_entry(name, label, "video in an archive; unpack it to measure it")
 
     def identify(_: Entry) -> str:
         check_regular(path.stat())
@@ -36,6 +36,9 @@ def clip_entry(name: str, label: Label, path: Path) -> Entry:
         return Clip(entry.name, identity, entry.label, lambda: read_frames(path))
 
     return Entry(shown(name), label, load, identify)
+
+
+MEDIUM = Medium(frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v"}), clip_entry)
 
 
 def read_frames(path: Path) -> Iterator[Pixels]:

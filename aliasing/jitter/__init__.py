@@ -17,7 +17,7 @@ from torch import nn
 from aliasing.classes import MatchedLabels, in_classes, match_labels
 from aliasing.errors import UsageError
 from aliasing.identity import Identity, identify
-from aliasing.images import Clip, Image, open_images
+from aliasing.images import Loaded, open_images
 from aliasing.jitter.engine import Compare, Show, in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.gallery import embed_gallery
@@ -27,12 +27,11 @@ from aliasing.jitter.precision import Verification, calibrate, output_in
 from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Trace, trace
 from aliasing.lineage import describe_lineage
-from aliasing.models import Classifier, load_model
-from aliasing.outputs.base import Output
+from aliasing.models import ShownNetwork
+from aliasing.outputs.base import Output, with_third_axis
 from aliasing.protocols import ViewProtocol, Views
-from aliasing.protocols.base import written
 from aliasing.records import Part
-from aliasing.runner import each_network, open_run, protocol_for
+from aliasing.runner import each_network, load_for, open_run, protocol_for
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.undisturbed import surroundings_kept
 
@@ -44,7 +43,7 @@ _SMALL = 64  # pixels of a network's input
 
 @surroundings_kept()
 def measure_jitter(
-    model: str | nn.Module | Classifier | Sequence[str | nn.Module | Classifier],
+    model: str | nn.Module | ShownNetwork | Sequence[str | nn.Module | ShownNetwork],
     images: Any = "sample",
     protocol: str | ViewProtocol | None = None,
     *,
@@ -161,6 +160,7 @@ def measure_jitter(
                 identity = identify(network)
                 compared = kind.of(network)
             network = compared.model
+            protocol.require(network)
             described[network.name] = describe_network(network, protocol, identity) | compared.describe()
             if precision == "verified" and not compared.verifiable:
                 raise UsageError(
@@ -197,7 +197,7 @@ def _open_truth(kind: type[Output], truth: Any, void: int | None) -> Any:
 
 
 def trace_most_jittery(
-    result: Jitter, models: Sequence[str | nn.Module | Classifier], images: Any = "sample"
+    result: Jitter, models: Sequence[str | nn.Module | ShownNetwork], images: Any = "sample"
 ) -> list[Trace]:
     """Follow the image on which the first network's answer moves most along the protocol's path, with every network.
 
@@ -216,10 +216,11 @@ def trace_most_jittery(
     name = result.most_jittery(next(iter(result.models)))
     if not result.protocol.is_path or name is None:
         return []
-    image = next(entry for entry in open_images(images) if entry.name == name).load()
+    source = open_images(images)
+    image = next(entry for entry in source if entry.name == name).load()
     asked = {name: result.settings[name] for name in ("seed", "batch_size")}
     execution = execution_of(result.settings)
-    return [trace(load_model(model), image, result.protocol, execution=execution, **asked) for model in models]
+    return [trace(load_for(model, source), image, result.protocol, execution=execution, **asked) for model in models]
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class _Subject:
     truth: Any = None
 
     @property
-    def model(self) -> Classifier:
+    def model(self) -> ShownNetwork:
         return self.output.model
 
     @property
@@ -244,12 +245,12 @@ class _Subject:
         )
 
     @cached_property  # not needed if everything is on disk
-    def running(self) -> Classifier:
+    def running(self) -> ShownNetwork:
         """The copy that runs."""
         with at_work(self.model.name, ["a picture of zeros"], self.timeout):
             return prepare(self.model, self.execution)
 
-    def views_of(self, image: Image | Clip) -> Views:
+    def views_of(self, image: Loaded) -> Views:
         views = self.protocol.views(image, self.model, self.settings["seed"])
         if self.truth is None:
             return views
@@ -268,13 +269,13 @@ def _measure(subject: _Subject, run: Run) -> None:
         within, first = run.within("gallery", settings["gallery"]), partial(subject.network, subject.execution)
         gallery = embed_gallery(name, subject.views_of, first, settings, within)
         subject = replace(subject, output=subject.output.beside(*gallery))
-    schema = subject.output.schema
+    schema = subject.output.schema if len(subject.model.view_size) < 3 else with_third_axis(subject.output.schema)
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
         show, compare, bound = _way_of(subject, run)
         numbered = ((index, in_classes(block, subject.labels)) for index, block in blocks)
 
-        def tabulate(image_name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
+        def tabulate(image_name: str, image: Loaded, views: Views, outputs: Array) -> pa.Table:
             return table_of(name, image_name, image, views, compare(outputs, views, image), schema)
 
         device = settings["device"]
@@ -298,18 +299,18 @@ def _way_of(subject: _Subject, run: Run) -> tuple[Show, Compare, float | None]:
     return verification.show, verification.compare, bound
 
 
-def dtype_name(model: Classifier) -> str:
+def dtype_name(model: ShownNetwork) -> str:
     """The dtype of a network, such as ``"float32"``."""
     return str(model.dtype).removeprefix("torch.")
 
 
-def describe_network(model: Classifier, protocol: ViewProtocol, identity: Identity) -> dict[str, Any]:
+def describe_network(model: ShownNetwork, protocol: ViewProtocol, identity: Identity) -> dict[str, Any]:
     """The description of a network in a summary."""
-    geometry: dict[str, Any] = protocol.geometry(model)
+    geometry, seen = protocol.sizes(model), model.preprocessing()
     notes = list(model.notes)
     if model.dtype != torch.float32:
         notes.append(f"its weights are {dtype_name(model)}, and it ran in that precision")
-    own = written(model.resized_size)
+    own = seen.get("resize_size")
     # Some pixels more are a large part of a small input.
     why = "the protocol needs more" + ("; protocol pad does not" if max(model.view_size) <= _SMALL else "")
     if geometry.get("shorter_side", own) != own and geometry["shorter_side"] > own:
@@ -326,12 +327,7 @@ def describe_network(model: Classifier, protocol: ViewProtocol, identity: Identi
         "identity": identity.digest,
         "weights": {**model.origin, "sha256": identity.weights},
         **describe_lineage(model),
-        "input_size": written(model.view_size),
-        "resize_size": own,
-        "crop_mode": model.crop_mode,
-        "interpolation": model.interpolation,
-        "mean": list(model.mean),
-        "std": list(model.std),
+        **seen,
         "geometry": geometry,
         "notes": notes,
     }

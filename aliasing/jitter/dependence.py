@@ -39,12 +39,15 @@ _ADVICE = {
 class Independence:
     """Shows some views again, and refuses a network whose answers to the same view differ.
 
-    ``network`` gives views N×H×W×C their answers N×…, or a list of answers of different lengths; ``unit`` is the
-    rounding unit of the numbers that it multiplies, for batches of other sizes.
+    ``network`` gives a batch of views their answers N×…, or a list of answers of different lengths; ``unit`` is the
+    rounding unit of the numbers that it multiplies, for batches of other sizes, and ``full_scale`` the largest value of
+    a view.
     """
 
-    def __init__(self, name: str, network: Answer, unit: float = float(np.finfo(np.float32).eps)) -> None:
-        self._name, self._unit = name, unit
+    def __init__(
+        self, name: str, network: Answer, unit: float = float(np.finfo(np.float32).eps), full_scale: float = 255.0
+    ) -> None:
+        self._name, self._unit, self._full_scale = name, unit, full_scale
         self._network: Answer = lambda views: rectangular(network(views))
         self._calls = 0
         self._first: tuple[Array, Array] | None = None  # the views of the first check, and the answer to the last
@@ -72,7 +75,7 @@ class Independence:
         self._first = company, shown
         if difference(shown, self._network(company)) > _TOLERANCE:
             self._refuse_if_changing(company, shown)
-        other = self._network(np.concatenate([company[:1], (255 - company[1:]) / 2]))  # darker and inverted
+        other = self._network(np.concatenate([company[:1], (self._full_scale - company[1:]) / 2]))  # dark, inverted
         found = difference(shown[0], other[0])
         if found > _TOLERANCE:
             self._refuse_if_changing(company, shown)

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from aliasing.images import BadImage, Clip, Entry, Image
+from aliasing.images import BadImage, Entry, Loaded
 from aliasing.jitter.faults import Guarded, staying
 from aliasing.jitter.network import Array, Network
 from aliasing.memory import return_freed_memory
@@ -25,25 +25,24 @@ from aliasing.protocols import Views
 from aliasing.protocols.base import ENLARGED
 from aliasing.records import Part
 
-Compare: TypeAlias = Callable[[Any, Views, Image | Clip], Columns]
-Usable: TypeAlias = tuple[str, Image | Clip, Views]
+Compare: TypeAlias = Callable[[Any, Views, Loaded], Columns]
+Usable: TypeAlias = tuple[str, Loaded, Views]
 """An image that can be shown: its name, itself, and its views."""
-ViewsOf: TypeAlias = Callable[[Image | Clip], Views]
+ViewsOf: TypeAlias = Callable[[Loaded], Views]
 # The last argument holds the outputs of an image's views: an array, or a list of arrays of different lengths.
-Tabulate: TypeAlias = Callable[[str, Image | Clip, Views, Any], pa.Table]
+Tabulate: TypeAlias = Callable[[str, Loaded, Views, Any], pa.Table]
 T = TypeVar("T")
 R = TypeVar("R")
 
 _VIEWS_BETWEEN_RETURNS = 2048  # of freed memory: a few hundred megabytes at most, and about 1 % of the time
 _AHEAD = 8  # images that are prepared before the network asks for them
-_NO_PIXELS = np.empty((0, 0, 3), np.uint8)
 
 
 class Shown(NamedTuple):
-    """A picture that the network sees, and which view of which image it is."""
+    """A picture or signal that the network sees, and which view of which image it is."""
 
     picture: Array
-    image: Image | Clip
+    image: Loaded
     views: Views
     number: int
 
@@ -86,13 +85,13 @@ def open_blocks(
     those of `measure_blocks`.
     """
 
-    def prepare(item: tuple[int, Entry]) -> tuple[Image | Clip, Views] | BadImage:
+    def prepare(item: tuple[int, Entry]) -> tuple[Loaded, Views] | BadImage:
         try:
             with staying():
                 image = item[1].load()
                 views = views_of(image)
             # The views hold what they show, so a large photograph need not wait in memory.
-            return (replace(image, pixels=_NO_PIXELS) if isinstance(image, Image) else image), views
+            return image.emptied(), views
         except BadImage as error:
             return error
 
@@ -105,6 +104,8 @@ def open_blocks(
                 continue
             if getattr(prepared[0], "turned", False):
                 part.turned.append(entry.name)
+            if prepared[1].adapted:
+                part.adapted[entry.name] = prepared[1].adapted
             if prepared[1].enlarged > ENLARGED:
                 part.enlarged[entry.name] = round(prepared[1].enlarged, 3)
             yield entry.name, *prepared
@@ -217,7 +218,7 @@ def _prepare_beside(items: Iterable[T], prepare: Callable[[T], R]) -> Iterator[t
         pool.shutdown(cancel_futures=True)
 
 
-def table_of(model: str, name: str, image: Image | Clip, views: Views, columns: Columns, schema: pa.Schema) -> pa.Table:
+def table_of(model: str, name: str, image: Loaded, views: Views, columns: Columns, schema: pa.Schema) -> pa.Table:
     """The rows of one image, one per pair, with the columns that depend on the network's outputs."""
     count = len(views.pairs)
     columns = {
@@ -230,8 +231,8 @@ def table_of(model: str, name: str, image: Image | Clip, views: Views, columns: 
     }
     for which, end in (("first", 0), ("second", 1)):
         shown = [views.views[pair[end]] for pair in views.pairs]
-        columns[f"{which}_dy"] = [view.shift[0] for view in shown]
-        columns[f"{which}_dx"] = [view.shift[1] for view in shown]
+        for axis, place in zip(("dx", "dy", "dz"), range(3), strict=True):  # from the last axis
+            columns[f"{which}_{axis}"] = [view.shift[-1 - place] if place < len(view.shift) else 0 for view in shown]
         columns[f"{which}_position"] = [view.position for view in shown]
     arrays = [pa.array(columns.get(field.name, [None] * count), field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -21,15 +21,16 @@ from aliasing.classes import Label
 from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import OPERATORS, Spectra
 from aliasing.errors import one_line
-from aliasing.images import Clip, Image, open_images
+from aliasing.images import ImageSource, Loaded, Signal, open_images
 from aliasing.images.preview import write_preview
 from aliasing.jitter import Jitter
 from aliasing.jitter.network import execution_of, probabilities
 from aliasing.jitter.trace import Trace, answer_in_words, trace_by
-from aliasing.models import Classifier, load_model
+from aliasing.models import ShownNetwork
 from aliasing.outputs.base import image_starts
 from aliasing.outputs.probabilities import MAC
 from aliasing.provenance import write_json
+from aliasing.runner import load_for
 from aliasing.undisturbed import surroundings_kept
 
 FILE = "examples.json"
@@ -83,27 +84,33 @@ def _examples_of(table: pa.Table) -> Iterator[Example]:
 
 @surroundings_kept()
 def write_examples(
-    result: Jitter, models: Sequence[str | nn.Module | Classifier], images: Any, folder: Path
+    result: Jitter, models: Sequence[str | nn.Module | ShownNetwork], images: Any, folder: Path
 ) -> list[Trace]:
     """Show the networks the photographs that move most and least once more, and leave in a folder what they saw.
 
-    The result was measured with these networks on these images. Returned is the first photograph, followed by each
-    network: what :func:`aliasing.plots.jitter` draws. The pictures are those of the first network. The list is empty if
-    nothing moves, or the protocol's views are not a path.
+    The result was measured with these networks on these images. Of signals nothing is kept. Returned is the first
+    photograph or signal, followed by each network: what :func:`aliasing.plots.jitter` draws. The pictures are those of
+    the first network. The list is empty if nothing moves, or the protocol's views are not a path.
     """
     chosen = choose_examples(result)
     (folder / FILE).unlink(missing_ok=True)  # it is written again after everything that it names
     if not chosen:
         return []
-    photographs = _load({example.name for example in chosen}, images)
+    source = open_images(images)
+    photographs = _load({example.name for example in chosen}, source)
+    if any(isinstance(image, Signal) for image in photographs.values()):
+        chosen = chosen[:1]  # pictures are kept, sounds are not
     described: dict[str, dict[str, Any]] = {}
     followed: list[Trace] = []
     batch_size, seed = result.settings["batch_size"], result.settings["seed"]
-    for index, model in enumerate(map(load_model, models)):
+    for index, model in enumerate(load_for(model, source) for model in models):
         network = probabilities(model, execution_of(result.settings))
         for number, example in enumerate(chosen):
             image = photographs[example.name]
             seen = trace_by(network, model, image, result.protocol, batch_size=batch_size, seed=seed)
+            if isinstance(image, Signal):
+                followed.append(seen)
+                continue
             if index == 0:
                 place = f"{number}-{example.kind}"
                 label = _label_in_words(model, example.label, image.label)
@@ -113,25 +120,20 @@ def write_examples(
                 # A slice would keep the whole array in memory.
                 followed.append(seen if index == 0 else replace(seen, pictures=seen.pictures[:0].copy()))
             del seen  # free its pictures before those of the next
-    _write_spectra(folder / SPECTRA, followed[0])
-    write_json(
-        folder / FILE,
-        {
-            "protocol": result.protocol.name,
-            "unit": result.protocol.unit,
-            "is_path": result.protocol.is_path,
-            "photographs": list(described.values()),
-        },
-    )
+    if described:
+        _write_spectra(folder / SPECTRA, followed[0])
+        kept = {name: getattr(result.protocol, name) for name in ("unit", "is_path")}
+        photographs_kept = list(described.values())
+        write_json(folder / FILE, {"protocol": result.protocol.name, **kept, "photographs": photographs_kept})
     return followed if result.protocol.is_path and chosen[0].kind == "most" else []
 
 
-def _load(names: set[str], images: Any) -> dict[str, Image | Clip]:
-    found = ((entry.name, entry.load()) for entry in open_images(images) if entry.name in names)
+def _load(names: set[str], source: ImageSource) -> dict[str, Loaded]:
+    found = ((entry.name, entry.load()) for entry in source if entry.name in names)
     return dict(islice(found, len(names)))
 
 
-def _label_in_words(model: Classifier, index: int | None, written: Label) -> str | None:
+def _label_in_words(model: ShownNetwork, index: int | None, written: Label) -> str | None:
     """The name of an image's class: the network's, or the written one."""
     if index is not None:
         return answer_in_words(model.labels, index)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError, one_line, who_exits
 from aliasing.jitter.dependence import Independence
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 
 Array = npt.NDArray[np.float32]
 
@@ -75,13 +75,13 @@ def staying() -> Iterator[None]:
 class Guarded:
     """A network whose answers are checked: one row per view, always of the same length, that depends on the view alone.
 
-    ``network`` gives views N×H×W×3 their outputs N×D, or a list of outputs of different lengths, and ``timeout`` is the
-    longest time for a batch (see `at_work`); ``unit`` is that of :class:`aliasing.jitter.dependence.Independence`.
+    ``network`` gives a batch of views their outputs N×D, or a list of outputs of different lengths, and ``timeout`` is
+    the longest time for a batch (see `at_work`); ``unit`` is that of :class:`aliasing.jitter.dependence.Independence`.
     """
 
     def __init__(
         self,
-        model: Classifier,
+        model: ShownNetwork,
         network: Callable[[Array], Array],
         timeout: float | None = None,
         unit: float = float(np.finfo(np.float32).eps),
@@ -90,7 +90,7 @@ class Guarded:
         self._shape: tuple[int, ...] | None = None
         self._tensors = _Tensors(model.module)
         self._state = self._tensors.writes()
-        self._independence = Independence(model.name, network, unit)
+        self._independence = Independence(model.name, network, unit, model.full_scale)
 
     def __call__(self, views: Array, images: Sequence[str]) -> Array:
         """The outputs for a batch of views.

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from aliasing.images import Clip, Image
+from aliasing.images import Loaded
 from aliasing.jitter.engine import ViewsOf, in_batches, measure_blocks
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.network import Array
@@ -32,10 +32,10 @@ def embed_gallery(
     another gallery, a process has died, or no image is usable.
     """
 
-    def first_view(image: Image | Clip) -> Views:
+    def first_view(image: Loaded) -> Views:
         return Views(views_of(image).views[:1], ())
 
-    def tabulate(image_name: str, image: Image | Clip, views: Views, outputs: Array) -> pa.Table:
+    def tabulate(image_name: str, image: Loaded, views: Views, outputs: Array) -> pa.Table:
         return pa.table({"name": [image_name], "vector": [outputs[0]]}, _FIRST_VIEWS)
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:

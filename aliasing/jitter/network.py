@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.jitter.dependence import Independence
-from aliasing.models import Classifier, penultimate_features
+from aliasing.models import ShownNetwork, penultimate_features
 from aliasing.models.changes import tensor_of
+from aliasing.models.classifier import AnyNetwork
 from aliasing.scales import find_scale, to_probabilities
 from aliasing.sites.trace import twin
 from aliasing.surgery.folding import fold_batch_norms
@@ -73,8 +74,8 @@ def execution_of(settings: dict[str, Any]) -> Execution:
 
 def device_of(models: Any) -> str:
     """Where the first of some networks is; "cpu" for one that is still to be loaded."""
-    given = models if isinstance(models, (str, nn.Module, Classifier)) else next(iter(models), "")
-    module = given.module if isinstance(given, Classifier) else given
+    given = models if isinstance(models, (str, nn.Module, ShownNetwork)) else next(iter(models), "")
+    module = given.module if isinstance(given, ShownNetwork) else given
     first = next(module.parameters(), None) if isinstance(module, nn.Module) else None
     return "cpu" if first is None else str(first.device).replace("mps:0", "mps")
 
@@ -95,14 +96,14 @@ def has_fast_bfloat16(device: str = "cpu") -> bool:
     return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in asked)
 
 
-def probabilities(model: Classifier, execution: Execution = ON_CPU) -> Network:
-    """Views N×H×W×3 → class probabilities N×C, whatever the scale of the network's answer."""
+def probabilities(model: ShownNetwork, execution: Execution = ON_CPU) -> Network:
+    """Views → class probabilities N×C, whatever the scale of the network's answer."""
     if model.scale is None:
         model = replace(model, scale=find_scale(model).name)
     return probabilities_of(prepare(model, execution), execution)
 
 
-def probabilities_of(running: Classifier, execution: Execution) -> Network:
+def probabilities_of(running: ShownNetwork, execution: Execution) -> Network:
     """Like :func:`probabilities`, for a copy that is already prepared."""
 
     def network(views: Array) -> Array:
@@ -112,7 +113,7 @@ def probabilities_of(running: Classifier, execution: Execution) -> Network:
     return network
 
 
-def class_probabilities(model: Classifier, views: Array | Tensor) -> Array:
+def class_probabilities(model: ShownNetwork, views: Array | Tensor) -> Array:
     """The class probabilities of one batch of views; the scale must be known, and the network in evaluation mode."""
     assert model.scale is not None
     answer = model.module(model.normalize(views))
@@ -120,8 +121,8 @@ def class_probabilities(model: Classifier, views: Array | Tensor) -> Array:
     return outputs
 
 
-def maps_of(running: Classifier, execution: Execution) -> Network:
-    """Views N×H×W×3 → the class probabilities of their pixels N×C×H×W, for a copy that is already prepared."""
+def maps_of(running: ShownNetwork, execution: Execution) -> Network:
+    """Views → the class probabilities of their pixels N×C×H×W, for a copy that is already prepared."""
 
     def network(views: Array) -> Array:
         with running_on(execution), in_evaluation(running.module):
@@ -140,8 +141,8 @@ def maps_of(running: Classifier, execution: Execution) -> Network:
     return network
 
 
-def embeddings_of(running: Classifier, execution: Execution) -> Network:
-    """Views N×H×W×3 → embeddings N×D of unit length, for a copy that is already prepared."""
+def embeddings_of(running: ShownNetwork, execution: Execution) -> Network:
+    """Views → embeddings N×D of unit length, for a copy that is already prepared."""
     features = penultimate_features(running)
 
     def network(views: Array) -> Array:
@@ -153,7 +154,20 @@ def embeddings_of(running: Classifier, execution: Execution) -> Network:
     return network
 
 
-def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
+def values_of(running: ShownNetwork, execution: Execution) -> Network:
+    """Views → the numbers of the network's answer N×K, for a copy that is already prepared."""
+
+    def network(views: Array) -> Array:
+        with running_on(execution), in_evaluation(running.module):
+            answer = running.module(running.normalize(torch.from_numpy(views).to(execution.device)))
+        if not isinstance(answer, Tensor):
+            raise InputError(f"{running.name} gives a {type(answer).__name__}; expected a tensor N×numbers")
+        return as_array(answer)
+
+    return network
+
+
+def prepare(model: AnyNetwork, execution: Execution = ON_CPU) -> AnyNetwork:
     """The copy of a network that runs, on its device; the network itself stays untouched.
 
     A network that cannot be copied runs as it is and where it is; if it would have to be copied, for another device or
@@ -170,13 +184,14 @@ def prepare(model: Classifier, execution: Execution = ON_CPU) -> Classifier:
         _require_in_place(model, execution, error)
         return model
     module.to(execution.device)
-    module.to(memory_format=torch.channels_last)
+    if len(model.view_size) == 2:  # the layout is one of weights with four axes
+        module.to(memory_format=torch.channels_last)
     if execution.compiled:
         module.compile()
     return replace(model, module=module)
 
 
-def evaluated(model: Classifier, device: str = "cpu") -> Classifier:
+def evaluated(model: AnyNetwork, device: str = "cpu") -> AnyNetwork:
     """A copy on a device, in evaluation mode, that shares the weights where possible, for code that adds hooks.
 
     A network that cannot be copied is returned as it is: run it in :func:`aliasing.undisturbed.in_evaluation`. If it is
@@ -195,8 +210,8 @@ def as_array(answer: Tensor) -> Array:
     return rows
 
 
-def answers_of(running: Classifier, device: str = "cpu") -> Network:
-    """Views N×H×W×3 → the network's unconverted answers, one row of numbers per view."""
+def answers_of(running: ShownNetwork, device: str = "cpu") -> Network:
+    """Views → the network's unconverted answers, one row of numbers per view."""
 
     def network(views: Array) -> Array:
         with torch.inference_mode(), in_evaluation(running.module):
@@ -205,7 +220,7 @@ def answers_of(running: Classifier, device: str = "cpu") -> Network:
     return network
 
 
-def require_independence(running: Classifier, views: Array, device: str = "cpu") -> None:
+def require_independence(running: ShownNetwork, views: Array, device: str = "cpu") -> None:
     """Raise InputError if a network's answers depend on more than the views: one check, for a short measurement.
 
     See :mod:`aliasing.jitter.dependence`.
@@ -214,10 +229,10 @@ def require_independence(running: Classifier, views: Array, device: str = "cpu")
         answer = running.module(running.normalize(torch.from_numpy(views).to(device)))
     if isinstance(answer, Tensor):  # the layers of a network with several answers can still be measured
         unit = rounding_unit(running, device)
-        Independence(running.name, answers_of(running, device), unit).look(views, as_array(answer))
+        Independence(running.name, answers_of(running, device), unit, running.full_scale).look(views, as_array(answer))
 
 
-def _require_in_place(model: Classifier, execution: Execution, error: Exception) -> None:
+def _require_in_place(model: ShownNetwork, execution: Execution, error: Exception) -> None:
     """Refuse to move or compile a network that cannot be copied, which would change it for its owner."""
     where = {tensor.device for tensor in (*model.module.parameters(), *model.module.buffers())}
     if execution.compiled or any(place.type != execution.device.partition(":")[0] for place in where):
@@ -226,7 +241,7 @@ def _require_in_place(model: Classifier, execution: Execution, error: Exception)
         raise InputError(f"{model.name} cannot be copied ({reason}) and stays as it is; {todo}") from error
 
 
-def rounding_unit(model: Classifier, device: str = "cpu", half: bool = False) -> float:
+def rounding_unit(model: ShownNetwork, device: str = "cpu", half: bool = False) -> float:
     """The distance from 1 to the next number in the arithmetic in which a network runs."""
     multiplied = [model.dtype, *([torch.bfloat16] if half else [])]
     unit = max(torch.finfo(dtype).eps for dtype in multiplied)

@@ -25,11 +25,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aliasing.errors import UsageError
-from aliasing.images import BadImage, Clip, Entry, Image
+from aliasing.images import BadImage, Entry, Loaded
 from aliasing.jitter.engine import Shown, answers_to, in_batches, prepare_ahead
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.network import Array
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Columns, Output, first_and_second
 from aliasing.outputs.probabilities import compare_classes
@@ -97,7 +97,7 @@ class Verification:
             run_again()
         yield from (view.both for view in waiting)
 
-    def compare(self, outputs: Array, views: Views, image: Image | Clip) -> Columns:
+    def compare(self, outputs: Array, views: Views, image: Loaded) -> Columns:
         """Like ``compare_classes``, with the precision of each answer and the result of the audit."""
         fast, exact = outputs[:, 0], outputs[:, 1]
         close = self._is_close(fast)
@@ -164,7 +164,7 @@ def rounding_of_margin(fast: Array, exact: Array) -> Array:
 
 
 def calibrate(
-    model: Classifier,
+    model: ShownNetwork,
     fast: Guarded,
     exact: Guarded,
     entries: Iterable[Entry],

@@ -1,6 +1,7 @@
 """The result of a jitter measurement: the networks, and the records from which every number follows."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -43,6 +44,7 @@ class _Measured:
     turned: int = 0
     bounds: list[float] = field(default_factory=list)
     enlarged: list[float] = field(default_factory=list)
+    adapted: Counter[str] = field(default_factory=Counter)
     inputs: InputsDigest = field(default_factory=InputsDigest)
 
 
@@ -99,6 +101,7 @@ class Jitter(Recorded):
                     found.not_finite += part.not_finite
                     found.turned += len(part.turned)
                     found.enlarged += part.enlarged.values()
+                    found.adapted.update(part.adapted.values())
                     found.bounds += [] if part.bound is None else [part.bound]
                     found.inputs.add(part.inputs)
                 if name != reference:
@@ -153,6 +156,7 @@ class Jitter(Recorded):
                     *_doubts(self.models[name]),
                     *enlarged_cautions(self.models[name], self.protocol, found.enlarged, metrics.images),
                 ],
+                **({"adapted": dict(found.adapted)} if found.adapted else {}),
                 **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
                 **self.models[name],
             }

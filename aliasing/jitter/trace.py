@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aliasing.images import Clip, Image
+from aliasing.images import Loaded
 from aliasing.jitter.engine import predict
 from aliasing.jitter.network import ON_CPU, Array, Execution, Network, probabilities
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.protocols import ViewProtocol, make_protocol
 from aliasing.undisturbed import surroundings_kept
 
@@ -34,9 +34,9 @@ class Trace:
         The answer to each view.
     answers : tuple of str
         The answers in words, or their numbers if the network has no labels.
-    pictures : float32 array, (views, H, W, 3)
-        The views themselves, 0…255.
-    shifts : float array, (views, 2)
+    pictures : float32 array, (views, H, W, 3), or (views, channels, *axes) of a signal
+        The views themselves; pictures in 0…255.
+    shifts : float array, (views, axes)
         How the content of each view has moved, (dy, dx) in pixels.
     confidence : float array, (views,)
         The probability of each view's own answer.
@@ -92,8 +92,8 @@ class Trace:
 
 @surroundings_kept()
 def trace(
-    model: Classifier,
-    image: Image | Clip,
+    model: ShownNetwork,
+    image: Loaded,
     protocol: str | ViewProtocol = "crop",
     *,
     batch_size: int = 16,
@@ -122,7 +122,7 @@ def trace(
 
 
 def trace_by(
-    network: Network, model: Classifier, image: Image | Clip, protocol: ViewProtocol, *, batch_size: int, seed: int
+    network: Network, model: ShownNetwork, image: Loaded, protocol: ViewProtocol, *, batch_size: int, seed: int
 ) -> Trace:
     """Like :func:`trace`, with an already prepared network, which can follow many images."""
     shown = protocol.views(image, model, seed)

@@ -44,7 +44,7 @@ from aliasing.jitter.result import paired
 from aliasing.leaderboard.cost import Cost, cost, views_per_second
 from aliasing.leaderboard.entrants import Given, choose
 from aliasing.lineage import Group, Original, group_of, is_plain, original_of, sibling_of
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Output
 from aliasing.protocols import ViewProtocol, make_protocol
@@ -301,7 +301,7 @@ def compare_networks(
     execution = Execution(device, compiled)
     if precision == "bfloat16" or (precision == "verified" and has_fast_bfloat16(device)):
         execution = replace(execution, half=True)
-    single = isinstance(models, (str, torch.nn.Module, Classifier))
+    single = isinstance(models, (str, torch.nn.Module, ShownNetwork))
     chosen = choose([models] if single else models, installed)  # type: ignore[list-item,arg-type]
     protocol = make_protocol(protocol)
     consistency = make_protocol(consistency) if kind.front else protocol
@@ -332,7 +332,7 @@ def compare_networks(
     unmeasured: dict[str, str] = {}
     noting = partial(_noting, unmeasured)
 
-    def measure(model: Classifier, group: Group, sibling: str | None = None) -> None:
+    def measure(model: ShownNetwork, group: Group, sibling: str | None = None) -> None:
         whole = identify(model)
         identity = whole.digest
         if model.name in networks:
@@ -429,7 +429,7 @@ class _Speed:
             except (OSError, ValueError, KeyError, TypeError):  # it is measured again
                 self.path.unlink()
 
-    def measure(self, model: Classifier, identity: str) -> None:
+    def measure(self, model: ShownNetwork, identity: str) -> None:
         """Time a network that this run has not timed yet."""
         if self.found["identities"].get(model.name) == identity:
             return

@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from aliasing.jitter.network import ON_CPU, Execution, evaluated, prepare
-from aliasing.models import Classifier
+from aliasing.models import ShownNetwork
 from aliasing.outputs import OUTPUTS
 from aliasing.scales import SCALES, find_scale, rows_of
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -46,7 +46,7 @@ class Cost:
 
 
 @surroundings_kept()
-def cost(model: Classifier, of_classes: bool = True) -> Cost:
+def cost(model: ShownNetwork, of_classes: bool = True) -> Cost:
     """Count the parameters, the multiply–adds and, unless told not to, the classes of a network, by a run on one image.
 
     Raises
@@ -78,7 +78,7 @@ def cost(model: Classifier, of_classes: bool = True) -> Cost:
 
 @surroundings_kept()
 def views_per_second(
-    model: Classifier, batch_size: int, execution: Execution = ON_CPU, output: str = "probabilities"
+    model: ShownNetwork, batch_size: int, execution: Execution = ON_CPU, output: str = "probabilities"
 ) -> float:
     """The number of views per second on this machine, in batches of this size: the median of three after a warm-up.
 

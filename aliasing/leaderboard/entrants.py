@@ -7,12 +7,12 @@ from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.kinds import SOURCES
-from aliasing.models import Classifier, available_models
+from aliasing.models import ShownNetwork, available_models
 from aliasing.models.source import label_of
 
 __all__ = ["Given", "choose"]
 
-Given: TypeAlias = str | nn.Module | Classifier
+Given: TypeAlias = str | nn.Module | ShownNetwork
 
 
 def choose(models: Sequence[Given], installed: bool = False) -> list[Given]:

@@ -25,21 +25,25 @@ from torch import nn
 from aliasing.errors import UsageError
 from aliasing.kinds import SOURCES
 from aliasing.models.changes import apply_changes, require_known
-from aliasing.models.classifier import Classifier, record_weights
+from aliasing.models.classifier import Classifier, ShownNetwork, of_pictures, record_weights
 from aliasing.models.embedding import penultimate_features, penultimate_layer
+from aliasing.models.signals import SignalNetwork
 from aliasing.models.source import AvailableModel, label_of, split
 
 __all__ = [
     "AvailableModel",
     "Classifier",
+    "ShownNetwork",
+    "SignalNetwork",
     "available_models",
     "load_model",
+    "of_pictures",
     "penultimate_features",
     "penultimate_layer",
 ]
 
 
-def load_model(model: str | nn.Module | Classifier, **changes: Any) -> Classifier:
+def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNetwork:
     """Load a network with its weights and its preprocessing.
 
     Parameters
@@ -52,7 +56,8 @@ def load_model(model: str | nn.Module | Classifier, **changes: Any) -> Classifie
         Replacements for the model's own values: ``input_size``, ``mean``, ``std``, ``interpolation``, ``resize_size``,
         ``crop_mode``, ``crop_share``, ``labels``, ``scale`` and ``name``, each as in `Classifier`. ``name`` does the
         same as a label, and replaces one. A timm network with a fixed size is built for the ``input_size`` given.
-        Without ``resize_size``, the share of the photograph that the network sees stays the same.
+        Without ``resize_size``, the share of the photograph that the network sees stays the same. For a network of
+        signals ``input_size``, ``rate``, ``channels``, ``mean`` and ``std``, as in `SignalNetwork`.
 
     Raises
     ------
@@ -70,9 +75,12 @@ def load_model(model: str | nn.Module | Classifier, **changes: Any) -> Classifie
     >>> classifier = load_model(own, input_size=(32, 48), mean=(0.5,), std=(0.5,))
     >>> classifier.input_size, classifier.resize_size, classifier.channels
     ((32, 48), (36, 54), 1)
+    >>> of_sounds = nn.Sequential(nn.Conv1d(1, 4, 80, stride=4), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+    >>> load_model(of_sounds, input_size=(8000,), rate=8000).takes
+    'sounds of 8000 Hz'
     """
     require_known(changes)
-    if isinstance(model, Classifier):
+    if isinstance(model, ShownNetwork):
         return apply_changes(model if model.origin else record_weights(model, f"the object {model.name}"), changes)
     if isinstance(model, nn.Module):
         from aliasing.models.from_module import from_object  # it loads timm, which takes seconds

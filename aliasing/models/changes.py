@@ -10,15 +10,21 @@ from torch import Tensor
 
 from aliasing.errors import UsageError, first_line
 from aliasing.fitting import Size
-from aliasing.models.classifier import Classifier, read_size
+from aliasing.models.classifier import AnyNetwork, Classifier, ShownNetwork, read_size
+from aliasing.models.signals import SignalNetwork
 from aliasing.registry import did_you_mean
 from aliasing.sites.trace import on_trial
 
 CHANGES = (
     "input_size", "mean", "std", "interpolation", "resize_size", "crop_mode", "crop_share", "labels", "scale", "name",
+    "rate", "channels",
 )  # fmt: skip
+# What only networks of signals have, and only those of pictures.
+OF_SIGNALS = frozenset(("rate", "channels"))
+_OF_PICTURES = ("interpolation", "resize_size", "crop_mode", "crop_share")
 # How the notes on preprocessing begin; notes on what was changed are dropped.
 ASSUMED = "no preprocessing was given"
+GIVEN = "as given: "
 BUILT = "built for an input of"
 EVALUATED = "evaluated at the input size"
 BORDER = "the view has a black border: a crop share"
@@ -49,13 +55,33 @@ def size_of(changes: dict[str, Any]) -> Size | None:
     return read_size("load_model", "input_size", changes["input_size"]) if "input_size" in changes else None
 
 
-def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier:
-    """The network with changed preprocessing, tried on one image; itself if nothing is changed.
+def apply_changes(network: AnyNetwork, changes: dict[str, Any]) -> AnyNetwork:
+    """The network with changed preprocessing, tried on one view; itself if nothing is changed.
 
-    Raises UsageError if the changes make no sense, or the network does not answer such an image with one tensor.
+    Raises UsageError if the changes make no sense, or the network does not answer such a view with one tensor.
     """
     if not changes:
-        return classifier
+        return network
+    wrong = [name for name in changes if name in (_OF_PICTURES if isinstance(network, SignalNetwork) else OF_SIGNALS)]
+    if wrong:
+        raise UsageError(f"{network.name} takes {network.takes}, which have no {wrong[0]}; leave it out")
+    of_its_kind: Any = _of_signals if isinstance(network, SignalNetwork) else _of_pictures
+    changed: AnyNetwork = of_its_kind(network, changes)
+    return try_out(changed, labels_given="labels" in changes)
+
+
+def _of_signals(network: SignalNetwork, changes: dict[str, Any]) -> SignalNetwork:
+    changed = dict(changes)
+    if changes.get("labels") is not None:
+        changed["labels"] = tuple(map(str, changes["labels"]))
+    if isinstance(changes.get("input_size"), int):
+        changed["input_size"] = (changes["input_size"],) * len(network.view_size)
+    given = [f"{name} {changes[name]}" for name in changes if name not in ("labels", "name", "scale")]
+    notes = [note for note in network.notes if not note.startswith(GIVEN)]
+    return replace(network, **changed, notes=(*notes, f"{GIVEN}{', '.join(given)}") if given else tuple(notes))
+
+
+def _of_pictures(classifier: Classifier, changes: dict[str, Any]) -> Classifier:
     changed = dict(changes)
     size = size_of(changes) or classifier.view_size
     share = changes.get("crop_share", classifier.crop_share)
@@ -67,13 +93,13 @@ def apply_changes(classifier: Classifier, changes: dict[str, Any]) -> Classifier
     if changes.get("labels") is not None:
         changed["labels"] = tuple(map(str, changes["labels"]))
     classifier = replace(classifier, **changed)
-    return try_out(replace(classifier, notes=_notes(classifier, changes)), labels_given="labels" in changes)
+    return replace(classifier, notes=_notes(classifier, changes))
 
 
-def try_out(classifier: Classifier, labels_given: bool = False) -> Classifier:
-    """The network, having answered one image; labels that do not fit its answer are refused or, if not given, left out.
+def try_out(classifier: AnyNetwork, labels_given: bool = False) -> AnyNetwork:
+    """The network, having answered one view; labels that do not fit its answer are refused or, if not given, left out.
 
-    Raises UsageError if it does not answer one image of its size with one tensor.
+    Raises UsageError if it does not answer one view of its size with one tensor.
     """
     classes = _answer(classifier)
     # One logit tells two classes apart.
@@ -100,7 +126,7 @@ def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
     notes = [note for note in classifier.notes if not note.startswith((*stale, ASSUMED))]
     given = [f"{name} {changes[name]}" for name in changes if name not in ("labels", "name", "scale")]
     if given:
-        notes.append(f"as given: {', '.join(given)}")
+        notes.append(f"{GIVEN}{', '.join(given)}")
     if classifier.crop_share > 1 and {"resize_size", "crop_share"} & set(changes):
         notes.append(f"{BORDER} of {classifier.crop_share:g}")
     left = [f"{name} {getattr(classifier, name)}" for name in _ASSUMABLE if name not in changes]
@@ -109,8 +135,8 @@ def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _answer(classifier: Classifier) -> int | None:
-    """Check that the network answers blank images with one row each; the number of values in a row, if any."""
+def _answer(classifier: ShownNetwork) -> int | None:
+    """Check that the network answers blank views with one row each; the number of values in a row, if any."""
     is_exported = isinstance(classifier.module, torch.fx.GraphModule)
     for count in (1, 2) if is_exported else (1,):  # an exported program may only accept batches of one size
         images = classifier.blank(count)
@@ -121,14 +147,20 @@ def _answer(classifier: Classifier) -> int | None:
             raise UsageError(f"{classifier.name} calls sys.exit({error}) when it is shown an image") from error
         except Exception as error:  # whatever the user's own code raises
             shape = "×".join(map(str, images.shape))
-            mend = "state its input: load_model(network, input_size=…, mean=…, std=…), for one channel mean=(0.5,)"
+            mend = (
+                "state its input: load_model(network, input_size=…, mean=…, std=…), for one channel mean=(0.5,), for"
+                " sounds input_size=(8000,), rate=8000"
+            )
+            if isinstance(classifier, SignalNetwork):
+                mend = "state its input: load_model(network, input_size=(8000,), rate=8000, channels=1)"
             if is_exported:
                 mend = "export it with a batch of any size: dynamic_shapes=({0: torch.export.Dim.AUTO},)"
             raise UsageError(f"{classifier.name} does not take {shape} ({first_line(error)}); {mend}") from error
         answer = tensor_of(answer, classifier.name)
         if answer.ndim < 1 or len(answer) != count:
+            what = "signal" if isinstance(classifier, SignalNetwork) else "image"
             found = f"shape {tuple(answer.shape)}"
-            raise UsageError(f"{classifier.name} answers one image with {found}; expected a tensor 1×classes")
+            raise UsageError(f"{classifier.name} answers one {what} with {found}; expected a tensor 1×classes")
     return None if answer.ndim > 2 else answer.reshape(count, -1).shape[1]
 
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from aliasing.downsample.operator import without_operators
 from aliasing.errors import InputError, first_line, one_line
-from aliasing.models.classifier import Classifier
+from aliasing.models.classifier import AnyNetwork
 
 # Where training scripts put the weights inside a checkpoint.
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params", "weights", "shadow")
@@ -185,7 +185,7 @@ def classes_in(checkpoint: Checkpoint, own: Mapping[str, Tensor]) -> int | None:
     return after.pop() if len(before) == len(after) == 1 else None
 
 
-def with_notes(classifier: Classifier, checkpoint: Checkpoint, classes: int | None) -> Classifier:
+def with_notes(classifier: AnyNetwork, checkpoint: Checkpoint, classes: int | None) -> AnyNetwork:
     """The classifier with the notes on its file; without labels if the number of classes was taken from it."""
     notes = classifier.notes
     if classes is not None:

@@ -7,10 +7,11 @@ normalises it. A network with one channel sees the luma (ITU-R BT.601, as in Pil
 
 import hashlib
 import operator
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import Field, dataclass, field, replace
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +28,78 @@ IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
 IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
 # The weights of red and blue in luma; green has the rest.
 _LUMA_RED, _LUMA_BLUE = 0.299, 0.114
+_TRIAL = 64  # pixels of a picture on which a network is tried
+
+
+class ShownNetwork(ABC):
+    """A network, and how it was meant to see what it is shown: pictures (`Classifier`) or signals (`SignalNetwork`).
+
+    What measures a network asks it only for what is here. A view is what it is shown before its own normalisation.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    full_scale: ClassVar[float]  #: the largest value of a view
+
+    module: nn.Module
+    name: str
+    labels: tuple[str, ...] | None
+    origin: dict[str, str]
+    notes: tuple[str, ...]
+    scale: str | None
+
+    @property
+    @abstractmethod
+    def view_size(self) -> tuple[int, ...]:
+        """The samples of a view along each axis."""
+
+    @property
+    @abstractmethod
+    def takes(self) -> str:
+        """What it takes, in words."""
+
+    @abstractmethod
+    def preprocessing(self) -> dict[str, Any]:
+        """How it sees what it is shown, for a summary."""
+
+    @abstractmethod
+    def trial_views(self) -> npt.NDArray[np.float32]:
+        """A few views to which its answers differ."""
+
+    @abstractmethod
+    def normalize(self, views: npt.NDArray[np.float32] | Tensor) -> Tensor:
+        """Turn a batch of views into the network's input."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the network's input: that of its first floating-point parameter."""
+        parameters = (p.dtype for p in self.module.parameters() if p.dtype.is_floating_point)
+        return next(parameters, torch.float32)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network's first parameter."""
+        return next(self.module.parameters(), torch.zeros(())).device
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """The weights' ``source`` and ``version``, and the current ``sha256`` of the state_dict."""
+        return {**self.origin, "sha256": fingerprint(self.module)}
+
+    @property
+    def identity(self) -> str:
+        """The hash of the network as it is now (:class:`aliasing.identity.Identity`); each access runs it once."""
+        from aliasing.identity import identify  # which imports recorded calls, and those import models
+
+        return identify(self).digest
+
+    def blank(self, count: int = 1) -> Tensor:
+        """Zeros N×C×axes with the dtype and on the device of the network's weights."""
+        channels: int = self.channels  # type: ignore[attr-defined]
+        return torch.zeros(count, channels, *self.view_size, device=self.device, dtype=self.dtype)
 
 
 @dataclass(frozen=True, eq=False)
-class Classifier:
+class Classifier(ShownNetwork):
     """A network, and how it was meant to see images. It is measured in evaluation mode, and keeps its own mode.
 
     Make a changed copy with ``dataclasses.replace(classifier, module=..., name=...)``, and one that sees images
@@ -83,6 +152,8 @@ class Classifier:
     >>> tiny.normalize(view[None]).shape
     torch.Size([1, 3, 8, 8])
     """
+
+    full_scale: ClassVar[float] = 255.0
 
     module: nn.Module
     name: str
@@ -160,30 +231,7 @@ class Classifier:
         given = {"mean": mean, "std": std, "name": name, "labels": labels}
         changes = {"resize_size": input_size, "interpolation": "bilinear"} if "crop_share" not in more else {}
         changes |= {key: value for key, value in given.items() if value is not None} | more
-        return load_model(module, input_size=input_size, **changes)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the network's input: that of its first floating-point parameter."""
-        parameters = (p.dtype for p in self.module.parameters() if p.dtype.is_floating_point)
-        return next(parameters, torch.float32)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the network's first parameter."""
-        return next(self.module.parameters(), torch.zeros(())).device
-
-    @property
-    def weights(self) -> dict[str, str]:
-        """The weights' ``source`` and ``version``, and the current ``sha256`` of the state_dict."""
-        return {**self.origin, "sha256": fingerprint(self.module)}
-
-    @property
-    def identity(self) -> str:
-        """The hash of the network as it is now (:class:`aliasing.identity.Identity`); each access runs it once."""
-        from aliasing.identity import identify  # which imports recorded calls, and those import models
-
-        return identify(self).digest
+        return of_pictures(load_model(module, input_size=input_size, **changes), "Classifier.of")
 
     @property
     def view_size(self) -> Size:
@@ -221,9 +269,30 @@ class Classifier:
         height, width = (max(pair) for pair in zip(self.resized_size, canvas, strict=True))
         return height, width
 
-    def blank(self, count: int = 1) -> Tensor:
-        """Zeros N×C×H×W with the dtype and on the device of the network's weights."""
-        return torch.zeros(count, self.channels, *self.view_size, device=self.device, dtype=self.dtype)
+    @property
+    def takes(self) -> str:
+        """What it takes, in words."""
+        return f"pictures of {'×'.join(map(str, self.view_size))} pixels"
+
+    def preprocessing(self) -> dict[str, Any]:
+        """How it sees pictures, for a summary."""
+        return {
+            "input_size": self.input_size if isinstance(self.input_size, int) else list(self.input_size),
+            "resize_size": self.resize_size if isinstance(self.resize_size, int) else list(self.resize_size),
+            "crop_mode": self.crop_mode,
+            "interpolation": self.interpolation,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    def trial_views(self) -> npt.NDArray[np.float32]:
+        """Black, a ramp and noise, preprocessed for the network: its answers to them differ."""
+        pictures = np.zeros((4, _TRIAL, _TRIAL, 3), np.uint8)
+        pictures[1] = np.random.default_rng(1).integers(0, 128, pictures.shape[1:], np.uint8)
+        pictures[2] = np.linspace(0, 255, _TRIAL).astype(np.uint8)[:, None, None]
+        pictures[2, ..., 1] = pictures[2, ..., 0].T
+        pictures[3] = np.random.default_rng(0).integers(0, 256, pictures.shape[1:], np.uint8)
+        return np.stack([self.preprocess(picture) for picture in pictures])
 
     def preprocess(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Turn a photograph into the view that the network was meant to see.
@@ -265,6 +334,16 @@ class Classifier:
         mean = colour.to(batch.device).repeat(batch.shape[2])
         scale = (1 / (255 * torch.tensor(self.std, device=batch.device))).repeat(batch.shape[2])
         return (rows - mean).mul_(scale).view(batch.shape).permute(0, 3, 1, 2).to(self.dtype)
+
+
+AnyNetwork = TypeVar("AnyNetwork", bound=ShownNetwork)
+
+
+def of_pictures(network: ShownNetwork, what: str) -> Classifier:
+    """A network of pictures, which only ``what`` takes; UsageError for another one."""
+    if not isinstance(network, Classifier):
+        raise UsageError(f"{what} is for networks of pictures; {network.name} takes {network.takes}")
+    return network
 
 
 def one_number(size: Size) -> int | Size:
@@ -338,7 +417,7 @@ def require_weights(module: nn.Module, name: str) -> None:
             raise UsageError(f"{name}: {key} has no values yet (a lazy layer or the meta device); run or load it first")
 
 
-def record_weights(classifier: Classifier, source: str, release: str = "unversioned") -> Classifier:
+def record_weights(classifier: AnyNetwork, source: str, release: str = "unversioned") -> AnyNetwork:
     """Record in the classifier where its weights come from, and a note if any of them are NaN or infinite."""
     tensors = {key: value for key, value in classifier.module.state_dict().items() if isinstance(value, Tensor)}
     bad = [key for key, value in tensors.items() if value.is_floating_point() and not bool(value.isfinite().all())]

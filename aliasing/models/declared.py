@@ -29,6 +29,17 @@ def built_for(module: nn.Module) -> Size | None:
     return None
 
 
+def first_convolution(module: nn.Module) -> nn.Conv1d | nn.Conv2d | nn.Conv3d | None:
+    """The first convolution in the order of a network's modules; None if there is none.
+
+    Examples
+    --------
+    >>> first_convolution(nn.Sequential(nn.ReLU(), nn.Conv1d(1, 8, 80, 4)))
+    Conv1d(1, 8, kernel_size=(80,), stride=(4,))
+    """
+    return next((inside for inside in module.modules() if isinstance(inside, nn.Conv1d | nn.Conv2d | nn.Conv3d)), None)
+
+
 def channels_of(module: nn.Module) -> int:
     """The number of input channels of the first convolution; three if there is none.
 

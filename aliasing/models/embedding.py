@@ -5,11 +5,11 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from aliasing.hooks import seen
-from aliasing.models.classifier import Classifier
+from aliasing.models.classifier import ShownNetwork
 from aliasing.sites.trace import on_trial
 
 
-def penultimate_layer(classifier: Classifier) -> str | None:
+def penultimate_layer(classifier: ShownNetwork) -> str | None:
     """The name of the nn.Linear whose output is the network's answer to a black image, or None.
 
     Examples
@@ -31,8 +31,8 @@ def penultimate_layer(classifier: Classifier) -> str | None:
     return None
 
 
-def penultimate_features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
-    """The function from a normalised batch N×3×S×S to the network's embeddings N×D.
+def penultimate_features(classifier: ShownNetwork) -> Callable[[Tensor], Tensor]:
+    """The function from a normalised batch to the network's embeddings N×D.
 
     An embedding is the input of the last linear layer if that layer gives the network's output; otherwise it is the
     output itself, averaged over space if that is a map.
@@ -46,21 +46,21 @@ def penultimate_features(classifier: Classifier) -> Callable[[Tensor], Tensor]:
     >>> features(torch.zeros(7, 3, 4, 4)).shape
     torch.Size([7, 6])
     """
-    name = penultimate_layer(classifier)
+    name, axes = penultimate_layer(classifier), len(classifier.view_size)
     if name is None:
-        return lambda batch: _pool(classifier.module(batch))
+        return lambda batch: _pool(classifier.module(batch), axes)
 
     def features(batch: Tensor) -> Tensor:
         inputs: list[Tensor] = []
         with seen(classifier.module, {name}, lambda name, call, args, output: inputs.append(args[0])):
             classifier.module(batch)
-        return _pool(inputs[-1])
+        return _pool(inputs[-1], 2)  # tokens if there are three axes: a linear layer takes channels last
 
     return features
 
 
-def _pool(features: Tensor) -> Tensor:
-    """Average a map N×C×H×W over space, or tokens N×T×C over their number."""
-    if features.ndim == 4:
-        return features.mean((2, 3))
+def _pool(features: Tensor, axes: int) -> Tensor:
+    """Average a map N×C×axes over space, or tokens N×T×C over their number."""
+    if features.ndim == axes + 2:
+        return features.mean(tuple(range(2, axes + 2)))
     return features.mean(1) if features.ndim == 3 else features.flatten(1)

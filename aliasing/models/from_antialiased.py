@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from aliasing.models.classifier import Classifier
+from aliasing.models.classifier import ShownNetwork
 from aliasing.models.source import Source
 
 
-def load(name: str, **changes: Any) -> Classifier:
+def load(name: str, **changes: Any) -> ShownNetwork:
     """Load a network, with changes to its preprocessing if any, and convert it."""
     from aliasing.surgery import specification  # surgery is built on models
 

@@ -8,11 +8,11 @@ from typing import Any
 from aliasing.errors import UsageError
 from aliasing.kinds import SOURCES
 from aliasing.models.checkpoints import read_checkpoint
-from aliasing.models.classifier import Classifier, record_weights
+from aliasing.models.classifier import ShownNetwork, record_weights
 from aliasing.models.source import Source, split
 
 
-def load(name: str, **changes: Any) -> Classifier:
+def load(name: str, **changes: Any) -> ShownNetwork:
     """``PATH@ARCHITECTURE`` → the architecture with the weights in that file, converted if the file says so."""
     from aliasing.surgery.specification import reapply  # surgery imports models
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from aliasing.errors import UsageError
 from aliasing.kinds import SOURCES
-from aliasing.models.classifier import Classifier
+from aliasing.models.classifier import ShownNetwork
 from aliasing.registry import did_you_mean
 
 _CHECKPOINT_SUFFIXES = (".pth", ".pt", ".safetensors")
@@ -37,10 +37,10 @@ class Source:
 
     Attributes
     ----------
-    load : ``load(name, **changes)`` returns the Classifier that ``"SOURCE:name"`` means. Its ``name`` is canonical and
-        begins with the source and a colon. Its ``origin`` says where the weights come from, for summaries
-        (`aliasing.models.classifier.record_weights` sets it). The changes are those of `aliasing.load_model`, applied
-        by `aliasing.models.changes.apply_changes`.
+    load : ``load(name, **changes)`` returns the Classifier (or SignalNetwork) that ``"SOURCE:name"`` means. Its
+        ``name`` is canonical and begins with the source and a colon. Its ``origin`` says where the weights come from,
+        for summaries (`aliasing.models.classifier.record_weights` sets it). The changes are those of
+        `aliasing.load_model`, applied by `aliasing.models.changes.apply_changes`.
     available : ``available()`` yields an `AvailableModel` for each network that can be loaded by name alone.
     architectures : ``architectures()`` returns the names, without weights, that can be used without the source.
     knows : ``knows(name)`` says whether a name without a source, with or without weights, belongs to this source. The
@@ -49,11 +49,11 @@ class Source:
         `aliasing.models.checkpoints.Checkpoint`, for ``file:PATH@SOURCE:name``.
     """
 
-    load: Callable[..., Classifier]
+    load: Callable[..., ShownNetwork]
     available: Callable[[], Iterable[AvailableModel]] | None = None
     architectures: Callable[[], Iterable[str]] | None = None
     knows: Callable[[str], bool] | None = None
-    assemble: Callable[..., Classifier] | None = None
+    assemble: Callable[..., ShownNetwork] | None = None
 
 
 def label_of(given: str) -> tuple[str, str]:

@@ -1,4 +1,5 @@
-"""Outputs: what of a network's answer is compared between two views, such as class probabilities or an embedding.
+"""Outputs: what of a network's answer is compared between two views, such as class probabilities,
+an embedding or the numbers of a regression.
 
 An output is a class (see :class:`aliasing.outputs.base.Output`) in its own file. It defines the columns of its records,
 how two views are compared, and its *measures*, with their names, values, pooling and intervals. Another package adds

@@ -12,9 +12,9 @@ import pyarrow as pa
 from aliasing.estimates import Difference, Estimate, Mean, MeanRatio, MeanRatioDifference, Share
 
 if TYPE_CHECKING:
-    from aliasing.images import Clip, Image
+    from aliasing.images import Loaded
     from aliasing.jitter.network import Execution
-    from aliasing.models import Classifier
+    from aliasing.models import ShownNetwork
     from aliasing.protocols import Views
 
 __all__ = [
@@ -35,6 +35,13 @@ Pool: TypeAlias = Share | Mean | MeanRatio
 """What accumulates the totals of a measure."""
 Paired: TypeAlias = Difference | Mean | MeanRatioDifference
 """What accumulates the differences of two networks."""
+
+
+def with_third_axis(schema: pa.Schema) -> pa.Schema:
+    """The same, with columns for how far the content has moved along the first of three axes, dz."""
+    for view in ("second", "first"):
+        schema = schema.insert(schema.get_field_index(f"{view}_dy"), pa.field(f"{view}_dz", pa.float32()))
+    return schema
 
 
 def pair_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
@@ -258,10 +265,10 @@ class Output(ABC):
     gallery: ClassVar[int] = 0
     """The number of images whose first view's output is kept for comparison with others (`beside`)."""
 
-    model: "Classifier"
+    model: "ShownNetwork"
 
     @classmethod
-    def of(cls, model: "Classifier") -> Self:
+    def of(cls, model: "ShownNetwork") -> Self:
         """This output of a network; may show it a picture."""
         return cls(model)
 
@@ -271,14 +278,14 @@ class Output(ABC):
         """The columns of its records, one row per pair of views (:func:`pair_schema`)."""
 
     @abstractmethod
-    def network(self, running: "Classifier", execution: "Execution") -> Callable[[npt.NDArray[np.float32]], Any]:
+    def network(self, running: "ShownNetwork", execution: "Execution") -> Callable[[npt.NDArray[np.float32]], Any]:
         """Views N×H×W×3 → N outputs: an array, or a list of arrays of different lengths.
 
         ``running`` is the copy of ``model`` that runs; ``execution`` says where, and in which precision.
         """
 
     @abstractmethod
-    def compare(self, outputs: Any, views: "Views", image: "Image | Clip", precision: str) -> Columns:
+    def compare(self, outputs: Any, views: "Views", image: "Loaded", precision: str) -> Columns:
         """What changes from the first to the second view of each pair: one value per pair for each of its columns.
 
         ``outputs`` holds the output of each view of the image, computed in ``precision``. For an output of classes, the

@@ -15,9 +15,9 @@ import pyarrow as pa
 from aliasing.outputs.base import Column, Columns, Measure, Output, column, first_and_second, pair_schema
 
 if TYPE_CHECKING:
-    from aliasing.images import Clip, Image
+    from aliasing.images import Loaded
     from aliasing.jitter.network import Execution, Network
-    from aliasing.models import Classifier
+    from aliasing.models import ShownNetwork
     from aliasing.protocols import Views
 
 __all__ = ["EMBEDDINGS", "Embedding"]
@@ -83,13 +83,13 @@ class Embedding(Output):
     def beside(self, names: npt.NDArray[np.object_], outputs: Array) -> Self:
         return replace(self, names=names, vectors=outputs)
 
-    def network(self, running: "Classifier", execution: "Execution") -> "Network":
+    def network(self, running: "ShownNetwork", execution: "Execution") -> "Network":
         """Views N×H×W×3 → embeddings N×D of unit length."""
         from aliasing.jitter.network import embeddings_of
 
         return embeddings_of(running, execution)
 
-    def compare(self, outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+    def compare(self, outputs: Array, views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
         """The cosine distance between the views of each pair, and the nearest neighbour of each view, if any."""
         first, second = first_and_second(views)
         # ‖a − b‖²/2 = 1 − a·b for unit vectors, without the cancellation of the right side.

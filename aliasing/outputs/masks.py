@@ -35,9 +35,9 @@ from aliasing.outputs.overlap import overlap
 from aliasing.outputs.truth import OUTSIDE, LabelMap, LabelMaps
 
 if TYPE_CHECKING:
-    from aliasing.images import Clip, Image
+    from aliasing.images import Loaded
     from aliasing.jitter.network import Execution, Network
-    from aliasing.models import Classifier
+    from aliasing.models import ShownNetwork
     from aliasing.protocols import Views
 
 __all__ = ["BAND", "MASKS", "Masks", "boundary_band"]
@@ -150,13 +150,13 @@ class Masks(Output):
     def schema(self) -> pa.Schema:
         return MASKS
 
-    def network(self, running: "Classifier", execution: "Execution") -> "Network":
+    def network(self, running: "ShownNetwork", execution: "Execution") -> "Network":
         """Views N×H×W×3 → class probabilities N×C×H×W."""
         from aliasing.jitter.network import maps_of
 
         return maps_of(running, execution)
 
-    def compare(self, outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+    def compare(self, outputs: Array, views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
         """How much of the label map moves with the content: the columns of `MASKS`."""
         maps = outputs.argmax(1)
         rows = [_compare(outputs, maps, pair, views) for pair in views.pairs]

@@ -21,9 +21,9 @@ from aliasing.errors import InputError
 from aliasing.outputs.base import Column, Columns, Measure, Output, column, first_and_second, pair_schema
 
 if TYPE_CHECKING:
-    from aliasing.images import Clip, Image
+    from aliasing.images import Loaded
     from aliasing.jitter.network import Execution, Network
-    from aliasing.models import Classifier
+    from aliasing.models import ShownNetwork
     from aliasing.protocols import Views
     from aliasing.scales import Found
 
@@ -198,7 +198,7 @@ class Probabilities(Output):
     scale: "Found | None" = None
 
     @classmethod
-    def of(cls, model: "Classifier") -> Self:
+    def of(cls, model: "ShownNetwork") -> Self:
         """The probabilities of a network, whose answer's scale is recognised."""
         from aliasing.scales import find_scale
 
@@ -221,13 +221,13 @@ class Probabilities(Output):
     def describe(self) -> dict[str, Any]:
         return {} if self.scale is None else {"scale": self.scale.as_dict()}
 
-    def network(self, running: "Classifier", execution: "Execution") -> "Network":
+    def network(self, running: "ShownNetwork", execution: "Execution") -> "Network":
         """Views N×H×W×3 → the probabilities of the classes, N×C."""
         from aliasing.jitter.network import probabilities_of
 
         return probabilities_of(running, execution)
 
-    def compare(self, outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+    def compare(self, outputs: Array, views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
         """What changes in the most probable class, or in the labels, from the first to the second view of each pair."""
         return (compare_labels if self.of_labels else compare_classes)(outputs, views, image, precision)
 
@@ -245,7 +245,7 @@ class Probabilities(Output):
         return int((margin < NEAR_TIE).sum())
 
 
-def compare_classes(outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+def compare_classes(outputs: Array, views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
     """What changes from the first to the second view of each pair: the columns of `PROBABILITIES`.
 
     ``outputs`` holds the class probabilities, views×classes, computed in ``precision``. The image's label, if any, is
@@ -273,7 +273,7 @@ def compare_classes(outputs: Array, views: "Views", image: "Image | Clip", preci
     return columns
 
 
-def compare_labels(outputs: Array, views: "Views", image: "Image | Clip", precision: str = "float32") -> Columns:
+def compare_labels(outputs: Array, views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
     """Which labels cross a probability of 0.5 between the views of each pair: the columns of `LABELS`.
 
     ``outputs`` holds the probability of each label, views×labels, independently of the others.

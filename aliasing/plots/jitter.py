@@ -17,6 +17,7 @@ from aliasing.leaderboard import Leaderboard
 from aliasing.outputs import measures_in, output_of
 from aliasing.outputs.base import Measure
 from aliasing.plots.style import (
+    COLOURS,
     both_ends,
     colour_of,
     columns_in,
@@ -31,6 +32,7 @@ from aliasing.tables import cell, counted
 
 _MOST_THUMBNAILS = 9
 _MOST_PATHS = 6  # as many as there are colours that a reader can follow
+_MOST_POINTS = 200  # of a waveform
 _FEW_VIEWS = 4  # the curve of so few views has the legend beside it
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Row: TypeAlias = tuple[str, int, dict[str, Any] | None]
@@ -138,7 +140,7 @@ def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) 
         side.legend(handles, labels, loc="center left", fontsize=9, title=rings, alignment="left", title_fontsize=9)
     for column, view in enumerate(shown.astype(int)):
         axes = part.add_subplot(grid[1, column])
-        axes.imshow(first.pictures[view].clip(0, 255).astype(np.uint8))
+        _thumbnail(axes, first.pictures[view])
         axes.set_xticks([])
         axes.set_yticks([])
         changed = first.top1[view] != first.top1[0]
@@ -149,12 +151,34 @@ def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) 
         )
         axes.spines[:].set_visible(False)
     left_out = "" if len(drawn) == len(traces) else f"; the first {len(drawn)} of {len(traces)} networks"
-    network = both_ends(names[first.model], 40)
+    network, what = both_ends(names[first.model], 40), "photograph" if _is_picture(first.pictures[0]) else "signal"
     figure.suptitle(
-        f"The photograph that moves “{network}” most: {plain(both_ends(first.image, 44))}{left_out}\n"
+        f"The {what} that moves “{network}” most: {plain(both_ends(first.image, 44))}{left_out}\n"
         "under each view that network's answer and the position, bold where it differs from the first",
         fontsize=10.5,
     )
+
+
+def _is_picture(view: Floats) -> bool:
+    return view.ndim == 3 and view.shape[-1] == 3
+
+
+def _thumbnail(axes: Axes, view: Floats) -> None:
+    """Draw a view small: a picture, the waveform of a sound, or the middle slice of a volume."""
+    if _is_picture(view):
+        axes.imshow(view.clip(0, 255).astype(np.uint8))
+        return
+    signal = view[0]
+    if signal.ndim == 1:
+        blocks = np.array_split(signal, min(len(signal), _MOST_POINTS))
+        place = np.arange(len(blocks))
+        lowest, highest = (np.array([end(block) for block in blocks]) for end in (np.min, np.max))
+        axes.fill_between(place, lowest, highest, color=COLOURS[6], linewidth=0.5, edgecolor=COLOURS[6])
+        axes.margins(0)
+        return
+    while signal.ndim > 2:
+        signal = signal[len(signal) // 2]
+    axes.imshow(signal, cmap="gray")
 
 
 def answers_along_path(

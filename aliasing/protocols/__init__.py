@@ -2,7 +2,8 @@
 
 The views differ by a small shift (or scale, angle, moment). A protocol is a frozen dataclass whose fields are its
 parameters. The seed and the image's identity alone determine its views, whatever the order, the batch size or the
-number of processes. `aliasing.kinds.PROTOCOLS` holds them all by name; ``crop`` is the default.
+number of processes. `aliasing.kinds.PROTOCOLS` holds them all by name; ``crop`` is the default for pictures, and
+``samples`` for signals.
 """
 
 from dataclasses import fields
@@ -13,6 +14,7 @@ from aliasing.errors import UsageError
 from aliasing.kinds import PROTOCOLS
 from aliasing.protocols.base import View, ViewProtocol, Views
 from aliasing.protocols.embedded import Black, Embedded, Inpaint, Mean, grow_outward
+from aliasing.protocols.sampled import Samples, Subsample
 from aliasing.protocols.transformed import Circular, Drag, Frames, Rotate, Scale, Subpixel
 from aliasing.protocols.windowed import Consistency, ConsistencyCifar, Crop, CropRandom, Grid, Horizontal, Pad, Vertical
 from aliasing.renamed import renamed
@@ -34,8 +36,10 @@ __all__ = [
     "Mean",
     "Pad",
     "Rotate",
+    "Samples",
     "Scale",
     "Subpixel",
+    "Subsample",
     "Vertical",
     "View",
     "ViewProtocol",

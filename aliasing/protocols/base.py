@@ -1,7 +1,7 @@
 """The base class of protocols, and the views that they make."""
 
 import hashlib
-from abc import ABC, abstractmethod
+from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
@@ -10,11 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from aliasing.errors import UsageError
+from aliasing.errors import InputError, UsageError
 from aliasing.fitting import CROP_MODES, Size, crop_centre, fit
-from aliasing.images import BadImage, Clip, Image
-from aliasing.kinds import RESAMPLERS
-from aliasing.models import Classifier
+from aliasing.images import BadImage, Clip, Image, Loaded, Signal
+from aliasing.kinds import PROTOCOLS, RESAMPLERS
+from aliasing.models import Classifier, ShownNetwork, SignalNetwork
+from aliasing.rates import centred, convert_rate, rate_ratio
+from aliasing.tables import counted
 
 Array = npt.NDArray[np.float32]
 
@@ -26,14 +28,15 @@ ENLARGED = 1.1  # times; less changes little
 
 @dataclass(frozen=True)
 class View:
-    """One picture that the network is shown.
+    """One picture or signal that the network is shown.
 
-    ``draw`` makes it, float32, height×width×3, 0…255. It is called once per view and in order, so that the views of an
-    image are never in memory together.
+    ``draw`` makes it: of a picture float32, height×width×3, 0…255; of a signal float32, channels×axes. It is called
+    once per view and in order, so that the views of an image are never in memory together.
     """
 
-    #: How the content has moved from the protocol's origin, (dy, dx) in pixels, positive down and right.
-    shift: tuple[float, float]
+    #: How the content has moved from the protocol's origin: (dy, dx) in pixels, positive down and right; of a signal in
+    #: samples, one number an axis.
+    shift: tuple[float, ...]
     position: float  #: on the protocol's path, in its unit (pixels, degrees, frames)
     draw: Callable[[], Array]
 
@@ -43,7 +46,8 @@ class Views:
     """The distinct views of one image, and the pairs (first, second) of their indices that are compared.
 
     ``enlarged`` says how many times as high as the photograph the picture is that the views are cut from, ``circular``
-    whether the content moves around the edges, and ``truth`` holds the ground truth of each view, if there is any.
+    whether the content moves around the edges, ``truth`` holds the ground truth of each view, if there is any, and
+    ``adapted`` says what was done to a signal so that the network takes it.
     """
 
     views: tuple[View, ...]
@@ -51,11 +55,15 @@ class Views:
     enlarged: float = 1.0
     circular: bool = False
     truth: tuple[Any, ...] = ()
+    adapted: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewProtocol(ABC):
-    """A way to turn an image into views. Its fields are its parameters, which the summary lists."""
+    """A way to turn an image or a signal into views. Its fields are its parameters, which the summary lists.
+
+    A protocol defines `picture_views`, `signal_views` or both.
+    """
 
     name: ClassVar[str]
     unit: ClassVar[str] = "pixels"
@@ -82,16 +90,24 @@ class ViewProtocol(ABC):
         """The name and parameters, for the summary."""
         return {"name": self.name, **asdict(self), "resizer": RESAMPLERS[self.resizer].provenance()}
 
-    def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
-        """The views of an image, by the sizes, interpolation and mean colour of a network.
+    def views(self, image: Loaded, model: ShownNetwork, seed: int = 0) -> Views:
+        """The views of an image or signal, by the sizes and the preprocessing of a network.
 
         Random choices depend only on the seed and the image's identity, not on order, batch or process. Raises
         BadImage, with the reason, if the image cannot be shown in this way.
         """
-        if not isinstance(image, Image):
+        random = generator(seed, image.identity)
+        if isinstance(image, Image) and isinstance(model, Classifier):
+            return self._of_picture(image, model, random)
+        if isinstance(image, Signal) and isinstance(model, SignalNetwork):
+            adapted = adaptation(image, model)  # refuses one that the network does not take
+            return replace(self.signal_views(image, model, random), adapted=adapted, circular=self.is_circular)
+        if isinstance(image, Clip) and isinstance(model, Classifier):
             raise BadImage("a video, which only the protocol `frames` can show")
-        views = self.picture_views(image, model, generator(seed, image.identity))
-        views = replace(views, circular=self.is_circular)
+        raise BadImage(f"{image.what}; {model.name} takes {model.takes}")
+
+    def _of_picture(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        views = replace(self.picture_views(image, model, random), circular=self.is_circular)
         sizes = self.geometry(model)
         resized = sizes.get("shorter_side", sizes.get("resized"))
         if resized is None:
@@ -100,9 +116,46 @@ class ViewProtocol(ABC):
         size = (resized, resized) if isinstance(resized, int) else (resized[0], resized[1])
         return replace(views, enlarged=CROP_MODES[model.crop_mode]((height, width), size)[0] / height)
 
-    @abstractmethod
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        """The views of a photograph, which each protocol defines."""
+        """The views of a photograph."""
+        raise BadImage(f"a picture, which the protocol {self.name} cannot show")
+
+    def signal_views(self, signal: Signal, model: SignalNetwork, random: np.random.Generator) -> Views:
+        """The views of a signal."""
+        raise BadImage(f"{signal.what}, which the protocol {self.name} cannot show")
+
+    def require(self, model: ShownNetwork) -> None:
+        """Raise UsageError if a network takes what this protocol does not move."""
+        method = "signal_views" if isinstance(model, SignalNetwork) else "picture_views"
+        if not _defines(type(self), method):
+            others = [name for name, kind in PROTOCOLS.items() if _defines(kind, method)]
+            raise UsageError(
+                f"{model.name} takes {model.takes}, which the protocol {self.name} does not move; choose one of"
+                f" {', '.join(others)}"
+            )
+
+    def sizes(self, model: ShownNetwork) -> dict[str, Any]:
+        """The sizes that follow from the network, for its summary: `geometry` for pictures, samples for signals."""
+        if isinstance(model, Classifier):
+            return self.geometry(model)
+        return {"canvas": written(self.canvas_size(model)), "window": written(model.view_size)}
+
+    def margins(self, axes: int) -> tuple[int, ...]:
+        """How many samples longer than a view the signal is that the views are cut from, along each axis."""
+        return (self.extra(),) * axes
+
+    def canvas_size(self, model: ShownNetwork) -> tuple[int, ...]:
+        """The size that the views of a signal are cut from."""
+        size = model.view_size
+        return tuple(length + more for length, more in zip(size, self.margins(len(size)), strict=True))
+
+    def canvas_of_signal(self, signal: Signal, model: SignalNetwork) -> Array:
+        """The centre of a signal as the network takes it, (channels, *axes), from which the views are cut."""
+        samples = signal.samples
+        if len(samples) > model.channels:
+            samples = samples.mean(0, keepdims=True)
+        samples = convert_rate(samples, signal.rates, model.rates or signal.rates)
+        return np.ascontiguousarray(centred(samples, self.canvas_size(model)), np.float32)
 
     def extra(self) -> int:
         """How many pixels higher and wider than a view the canvas is that the views are cut from."""
@@ -128,6 +181,32 @@ class ViewProtocol(ABC):
     def canvas_of(self, image: Image, model: Classifier) -> Array:
         """The canvas that the views are cut from; without `extra`, what the network sees at evaluation."""
         return self.centre(image, larger(model.view_size, self.extra()), model)
+
+
+def _defines(kind: type[ViewProtocol], method: str) -> bool:
+    return getattr(kind, method) is not getattr(ViewProtocol, method)
+
+
+def adaptation(signal: Signal, model: SignalNetwork) -> str:
+    """What is done to a signal so that a network takes it; empty if nothing is.
+
+    Raises BadImage if the network does not take it: another number of axes, too few channels, a rate that cannot be
+    converted.
+    """
+    if signal.axes != len(model.view_size):
+        raise BadImage(f"{signal.what}; {model.name} takes {model.takes}")
+    channels = len(signal.samples)
+    if channels < model.channels or (channels > model.channels > 1):
+        raise BadImage(f"{counted(channels, 'channel')}; {model.name} takes {model.channels}")
+    done = [] if channels == model.channels else [f"mean of {channels} channels"]
+    for before, after in zip(signal.rates, model.rates or signal.rates, strict=True):
+        try:
+            ratio = rate_ratio(before, after)
+        except InputError as error:
+            raise BadImage(str(error)) from error
+        if ratio != 1:
+            done.append(f"rate {before:g} to {after:g} ({ratio.numerator}/{ratio.denominator})")
+    return ", ".join(dict.fromkeys(done))
 
 
 def enlarged_cautions(
@@ -178,9 +257,9 @@ def sizes_of(model: Classifier, canvas: Size | None = None, resized: Size | None
     return sizes | ({} if canvas is None else {"canvas": written(canvas)}) | {"window": written(model.view_size)}
 
 
-def written(size: Size) -> int | list[int]:
-    """A size for a summary: the side of a square, or height and width."""
-    return size[0] if size[0] == size[1] else list(size)
+def written(size: Sequence[int]) -> int | list[int]:
+    """A size for a summary: the side of a square, or height and width; one number if all axes have the same."""
+    return size[0] if len({*size}) == 1 else list(size)
 
 
 def larger(size: Size, margin: int) -> Size:
@@ -189,20 +268,26 @@ def larger(size: Size, margin: int) -> Size:
 
 
 def windows(
-    canvas: Array, size: Size, corner_pairs: Iterable[tuple[tuple[int, int], tuple[int, int]]], origin: tuple[int, int]
+    canvas: Array,
+    size: Sequence[int],
+    corner_pairs: Iterable[tuple[tuple[int, ...], tuple[int, ...]]],
+    origin: Sequence[int],
+    first_axis: int = 0,
 ) -> Views:
     """Windows into one canvas, compared in pairs; windows that coincide are one view.
 
-    A window at corner (y, x) moves the content by (origin − corner), which is the view's shift; its position is the
-    larger of the two distances from the origin.
+    A window at a corner, (y, x) in a picture, moves the content by (origin − corner), which is the view's shift; its
+    position is the largest of the distances from the origin along the axes. These begin at the canvas's first in a
+    picture, and behind the channels, ``first_axis`` 1, in a signal.
     """
-    index: dict[tuple[int, int], int] = {}
+    index: dict[tuple[int, ...], int] = {}
     pairs = tuple((index.setdefault(a, len(index)), index.setdefault(b, len(index))) for a, b in corner_pairs)
 
-    def view(corner: tuple[int, int]) -> View:
-        y, x = corner
-        shift = (float(origin[0] - y), float(origin[1] - x))
-        return View(shift, max(map(abs, shift)), lambda: canvas[y : y + size[0], x : x + size[1]])
+    def view(corner: tuple[int, ...]) -> View:
+        shift = tuple(float(start - place) for start, place in zip(origin, corner, strict=True))
+        inside = [slice(place, place + length) for place, length in zip(corner, size, strict=True)]
+        window = (slice(None),) * first_axis + tuple(inside)
+        return View(shift, max(map(abs, shift)), lambda: canvas[window])
 
     return Views(tuple(view(corner) for corner in index), pairs)
 

@@ -12,14 +12,17 @@ import numpy.typing as npt
 from aliasing import sampling
 from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
-from aliasing.images import BadImage, Clip, Image
-from aliasing.models import Classifier
+from aliasing.images import BadImage, Clip, Image, Loaded, Signal
+from aliasing.models import Classifier, ShownNetwork, SignalNetwork
 from aliasing.protocols.base import Array, View, ViewProtocol, Views, path
 
 
 @dataclass(frozen=True, kw_only=True)
 class Circular(ViewProtocol):
-    """The evaluation view rolled around its edges along the diagonal, pixel by pixel: nothing enters or leaves."""
+    """The evaluation view rolled around its edges along the diagonal, pixel by pixel: nothing enters or leaves.
+
+    A signal is rolled along all its axes together, sample by sample.
+    """
 
     name: ClassVar[str] = "circular"
     is_circular: ClassVar[bool] = True
@@ -28,10 +31,14 @@ class Circular(ViewProtocol):
     pixels: int = 8
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
-        picture = self.canvas_of(image, model)
+        return self._rolled(self.canvas_of(image, model), (0, 1))
 
+    def signal_views(self, signal: Signal, model: SignalNetwork, random: np.random.Generator) -> Views:
+        return self._rolled(self.canvas_of_signal(signal, model), tuple(range(1, 1 + signal.axes)))
+
+    def _rolled(self, canvas: Array, axes: tuple[int, ...]) -> Views:
         def view(k: int) -> View:
-            return View((float(k), float(k)), float(k), lambda: np.roll(picture, (k, k), axis=(0, 1)))
+            return View((float(k),) * len(axes), float(k), lambda: np.roll(canvas, (k,) * len(axes), axis=axes))
 
         return path(view, self.pixels + 1)
 
@@ -190,10 +197,11 @@ class Frames(ViewProtocol):
     least: ClassVar[Mapping[str, float]] = {"frames": 2}
     frames: int = 100
 
-    def views(self, image: Image | Clip, model: Classifier, seed: int = 0) -> Views:
+    def views(self, image: Loaded, model: ShownNetwork, seed: int = 0) -> Views:
         """The frames, decoded one after the other as they are drawn."""
-        if not isinstance(image, Clip):
-            raise BadImage("a photograph; the protocol `frames` takes videos")
+        if not isinstance(image, Clip) or not isinstance(model, Classifier):
+            what = "a photograph" if isinstance(image, Image) else image.what
+            raise BadImage(f"{what}; the protocol `frames` takes videos")
         clip = image
         count = sum(1 for _ in islice(clip.frames(), self.frames))
         if count < 2:

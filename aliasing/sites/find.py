@@ -20,7 +20,7 @@ from aliasing.sites.trace import Call, Recording, Value, record_calls, runs
 from aliasing.tables import pair, render
 
 if TYPE_CHECKING:
-    from aliasing.models import Classifier
+    from aliasing.models import ShownNetwork
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Sites(list[Site]):
         return render(table(self), "html")
 
 
-def find_sites(model: "Classifier | nn.Module", example_input: Any = None) -> Sites:
+def find_sites(model: "ShownNetwork | nn.Module", example_input: Any = None) -> Sites:
     """Find every place where a network changes its sampling grid, in the order of a run.
 
     Parameters
@@ -135,7 +135,7 @@ def named_sites(
     return [(place, name) for place, name in found if names is None or name in names]
 
 
-def probe_of(model: "Classifier | nn.Module", example_input: Any) -> tuple[nn.Module, Any]:
+def probe_of(model: "ShownNetwork | nn.Module", example_input: Any) -> tuple[nn.Module, Any]:
     """The bare module, and the example on which to run it."""
     module: nn.Module = model if isinstance(model, nn.Module) else model.module
     if example_input is not None:

@@ -11,7 +11,7 @@ from aliasing.downsample import PADDINGS
 from aliasing.errors import UsageError
 from aliasing.filters import is_one_filter, one_filter_per_axis
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
-from aliasing.models import Classifier
+from aliasing.models import Classifier, ShownNetwork
 from aliasing.sites.find import LocatedSite, Site, locate, named_sites, probe_of
 from aliasing.sites.trace import copied, record_calls
 from aliasing.surgery.plan import SCHEMES, Scheme, Treatment, check_treatment, make_plan
@@ -19,7 +19,7 @@ from aliasing.surgery.rewrite import TreatedForward
 
 __all__ = ["Conversion", "antialias", "antialias_", "conversion_of", "restore", "restore_"]
 
-Network = TypeVar("Network", Classifier, nn.Module)
+Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 DEFAULT_TAPS = "binomial4"
 SITES = "sites="
 """How a scheme begins that names the sites to treat: ``"sites=maxpool+layer2.0.conv1"``."""
@@ -125,17 +125,17 @@ def antialias(
     >>> list(fixed.state_dict()) == list(net.state_dict())
     True
     """
-    if not isinstance(model, Classifier | nn.Module):
+    if not isinstance(model, ShownNetwork | nn.Module):
         raise UsageError(f"got a {type(model).__name__}; expected a Classifier or an nn.Module")
     module, example = probe_of(model, example_input)
     _refuse(module)
     how: Any = {"operator": operator, "taps": taps, "placement": placement, "scheme": scheme, "padding": padding}
     converted = antialias_(copied(module), **how, example_input=example)
-    same_kind: Any = _rewrap(model, converted) if isinstance(model, Classifier) else converted
+    same_kind: Any = _rewrap(model, converted) if isinstance(model, ShownNetwork) else converted
     return same_kind  # type: ignore[no-any-return]
 
 
-def _rewrap(classifier: Classifier, converted: nn.Module) -> Classifier:
+def _rewrap(classifier: ShownNetwork, converted: nn.Module) -> ShownNetwork:
     """The classifier of the converted network; its name and notes say what was done."""
     conversion = conversion_of(converted)
     notes = (*classifier.notes, f"anti-aliased: {conversion}")
@@ -236,7 +236,7 @@ def restore(model: Network) -> Network:
     >>> torch.equal(restore(antialias(net, scheme="all", example_input=image))(image), net(image))
     True
     """
-    if isinstance(model, Classifier):
+    if isinstance(model, ShownNetwork):
         name = model.name.removeprefix(f"antialiased:{conversion_of(model.module)}:")
         notes = tuple(note for note in model.notes if not note.startswith("anti-aliased: "))
         return replace(model, module=restore(model.module), notes=notes, name=name)

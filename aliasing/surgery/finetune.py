@@ -29,7 +29,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.fitting import crop_centre, fit
 from aliasing.identity import identify
 from aliasing.images import BadImage, Image, ImageSource, choose_images
-from aliasing.models import Classifier, load_model
+from aliasing.models import Classifier, ShownNetwork, load_model, of_pictures
 from aliasing.models.classifier import retrained
 from aliasing.progress import duration, watched
 from aliasing.provenance import whole_file, write_json
@@ -44,7 +44,7 @@ __all__ = ["PRECISIONS", "Recipe", "finetune"]
 
 PRECISIONS = ("float32", "bfloat16")
 _LABELLING = "give a folder for each class, or a labels.csv"
-Network = TypeVar("Network", Classifier, nn.Module)
+Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def finetune(
     """
     out = Path(out)
     recipe = recipe or Recipe()
-    network = load_model(model)
+    network = of_pictures(load_model(model), "fine-tuning")
     scale = check_trainable(network, recipe)
     source = choose_images(images, limit=limit, sample=sample, seed=recipe.seed)
     settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": source.limit}))

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from aliasing.errors import InputError, UsageError
 from aliasing.hooks import seen
 from aliasing.images import BadImage, Image, open_images
-from aliasing.models import Classifier
+from aliasing.models import Classifier, ShownNetwork, of_pictures
 from aliasing.models.classifier import retrained
 from aliasing.progress import watched
 from aliasing.sites.trace import copied
@@ -30,7 +30,7 @@ from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["recalibrate", "recalibrate_"]
 
-Network = TypeVar("Network", Classifier, nn.Module)
+Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 
 
 @surroundings_kept()
@@ -68,11 +68,12 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     >>> float(recalibrate(net, batches)[0].running_mean)
     4.0
     """
-    if not isinstance(model, Classifier):
+    if not isinstance(model, ShownNetwork):
         return recalibrate_(copied(model), images if limit is None else islice(images, limit))
-    views = Views(model, images, limit)
-    module = recalibrate_(copied(model.module), in_batches(views, batch_size))
-    named: Any = retrained(model, module, "recalibrated", f"batch-norm statistics from {views.told()}")
+    given = of_pictures(model, "recalibrating")
+    views = Views(given, images, limit)
+    module = recalibrate_(copied(given.module), in_batches(views, batch_size))
+    named: Any = retrained(given, module, "recalibrated", f"batch-norm statistics from {views.told()}")
     return named  # type: ignore[no-any-return]
 
 

@@ -21,7 +21,7 @@ from aliasing.downsample import PADDINGS
 from aliasing.downsample.operator import without_operators
 from aliasing.errors import InputError, UsageError
 from aliasing.kinds import OPERATORS
-from aliasing.models import Classifier, load_model
+from aliasing.models import ShownNetwork, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.provenance import write_bytes
 from aliasing.surgery.convert import SITES, Conversion, antialias, conversion_of
@@ -70,7 +70,7 @@ def describe(conversion: Conversion) -> str:
     return str(conversion)
 
 
-def load(name: str, **changes: Any) -> Classifier:
+def load(name: str, **changes: Any) -> ShownNetwork:
     """``SPECIFICATION:MODEL`` → the model, converted; changes as in `aliasing.load_model`."""
     text, colon, model = name.partition(":")
     if not colon or not model:
@@ -79,7 +79,7 @@ def load(name: str, **changes: Any) -> Classifier:
     return antialias(load_model(model, **changes), **arguments)
 
 
-def save(model: Classifier, path: str | Path) -> None:
+def save(model: ShownNetwork, path: str | Path) -> None:
     """Write the weights of a converted network, with the architecture and the conversion in the file's metadata.
 
     ``load_model(f"file:{path}@…")`` applies it again.
@@ -107,7 +107,7 @@ def save(model: Classifier, path: str | Path) -> None:
     write_bytes(path, safetensors.torch.save(state, metadata))
 
 
-def reapply(model: Classifier, path: Path) -> Classifier:
+def reapply(model: ShownNetwork, path: Path) -> ShownNetwork:
     """Convert a network as the metadata of its weights' file says; without such metadata it stays as it is."""
     if path.suffix != ".safetensors":
         return model
