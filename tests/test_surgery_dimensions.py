@@ -74,6 +74,21 @@ def u_net() -> nn.Module:
     )
 
 
+def causal() -> nn.Module:
+    """As the EnCodec of transformers is built: what is padded is computed from whole numbers that are buffers."""
+
+    def way(net: nn.Module, x: Tensor) -> Tensor:
+        total = net.kernel - net.stride  # type: ignore[operator]
+        frames = torch.ceil((x.shape[-1] - net.kernel + total) / net.stride).to(torch.int64)  # type: ignore[operator]
+        extra = frames * net.stride + net.kernel - total - x.shape[-1]  # type: ignore[operator]
+        return net.last(net.conv(nn.functional.pad(x, (total, extra), "reflect")))  # type: ignore[operator, no-any-return]
+
+    net = Net(way, conv=nn.Conv1d(1, 4, 8, 4), last=nn.Sequential(nn.ELU(), nn.Conv1d(4, 4, 4, 2), nn.ELU()))
+    for name, number in (("kernel", 8), ("stride", 4)):
+        net.register_buffer(name, torch.tensor(number), persistent=False)
+    return net
+
+
 def over_frames() -> nn.Module:
     """A network of pictures that sees each frame of a clip, and one of one axis over its answers."""
 
@@ -101,13 +116,14 @@ OWN: list[tuple[Callable[[], nn.Module], tuple[int, ...], int]] = [
     (m5, (2, 1, 4000), 4),
     (text_line, (2, 1, 32, 100), 4),
     (u_net, (1, 1, 6, 20, 18), 1),
+    (causal, (2, 1, 399), 2),
     (over_frames, (2, 10, 3, 32, 32), 2),
     (spectrogram, (2, 8000), 2),
 ]
 # Sizes at which every stride still has something to keep.
 VIDEO = [("r3d_18", (8, 32, 32), 7), ("mc3_18", (8, 32, 32), 7), ("r2plus1d_18", (8, 32, 32), 10)]
 VIDEO += [("swin3d_t", (8, 64, 64), 1)]
-LARGE = [("s3d", (16, 224, 224), 5), ("mvit_v1_b", (16, 224, 224), 35), ("mvit_v2_s", (16, 224, 224), 35)]
+LARGE = [("s3d", (16, 224, 224), 6), ("mvit_v1_b", (16, 224, 224), 35), ("mvit_v2_s", (16, 224, 224), 35)]
 
 
 @torch.no_grad()

@@ -319,7 +319,7 @@ class _Recorder(TorchFunctionMode):
         # These change their first argument, and may return nothing.
         outputs = [args[0]] if name in ("__setitem__", "copy_") else _tensors(result)
         if outputs and self._running and (name in COUNTED or any(value.is_signal for value in inputs)):
-            args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: values[id(tensor)], (args, kwargs))
+            args, kwargs = pytree.tree_map_only(Tensor, lambda tensor: _known(tensor, values), (args, kwargs))
             self._append(Call(func, name, self._running[-1], len(self.calls), args, kwargs, inputs), outputs)
         else:
             for tensor in outputs:
@@ -335,6 +335,13 @@ class _Recorder(TorchFunctionMode):
         for tensor in outputs:
             call.outputs.append(self.add(tensor, producer=call, is_signal=is_signal, is_learned=is_learned))
         return call.outputs[0]
+
+
+def _known(tensor: Tensor, values: dict[int, Value]) -> Any:
+    """What is recorded of a tensor argument: its number if it is a whole one that the network keeps, as a padding."""
+    value = values[id(tensor)]
+    is_number = tensor.ndim == 0 and not (value.is_signal or tensor.is_meta or tensor.is_floating_point())
+    return tensor.item() if is_number and not tensor.is_complex() else value
 
 
 def _tensors(tree: Any) -> list[Tensor]:
