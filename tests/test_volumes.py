@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -253,3 +254,15 @@ def test_the_command_on_volumes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "nor one for each axis as in 1,2,2" in capsys.readouterr().err
     assert main(["spectrum", str(folder), "--limit", "1", "--stride", "2", "--json"]) == 0
     assert [image["name"] for image in json.loads(capsys.readouterr().out)["images"]["each"]] == ["0.nii.gz"]
+
+
+def test_the_experiment_gives_the_closed_forms(quick: Callable[[str], dict[str, Any]]) -> None:
+    found = quick("volume")
+    assert set(found["pictures"]) == {"figure.png", "operators.png"}
+    (scan,) = found["numbers"].values()
+    for shares in scan["shares"].values():
+        for operator, closed in shares["closed form"].items():
+            assert shares["alias fraction"][operator] == pytest.approx(closed, abs=1e-12)  # sums of 30,720 energies
+        assert shares["alias fraction"]["flc"] == pytest.approx(0, abs=1e-12)
+        assert shares["white noise"]["measured"] == pytest.approx(shares["white noise"]["closed form"], abs=0.015)
+        assert shares["largest |baseband + alias − samples|"] < 1e-15

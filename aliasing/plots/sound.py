@@ -109,10 +109,11 @@ def _power(axes: Axes, look: SoundLook, spectra: SoundSpectra) -> None:
 
 def parts_of_power(axes: Axes, power: Mapping[str, Profile], edge: float, highest: float, unit: float = 1) -> None:
     """Draw power by frequency up to ``highest``, with what folds shaded; or baseband and alias up to ``edge``."""
+    strongest = max(mean for profile in power.values() for _, mean in profile)
     for part, colour in (("power", COLOURS[6]), ("baseband", COLOURS[0]), ("alias", COLOURS[1])):
         if part in power:
             frequency, mean = zip(*power[part], strict=True)
-            seen = np.where(np.array(mean) > LEAST * max(mean), mean, np.nan)  # the rest is rounding
+            seen = np.where(np.array(mean) > LEAST * strongest, mean, np.nan)  # the rest is rounding
             axes.semilogy(np.array(frequency) / unit, seen, color=colour, label=part)
     if "power" in power:
         axes.axvspan(edge / unit, highest / unit, color=COLOURS[1], alpha=0.12, linewidth=0)
