@@ -2,6 +2,7 @@
 const complaints = new Set();
 const complain = (what, text) => complaints.add(`${what}: ${text.trim().slice(0, 90)}`);
 const SLACK = 1.5; // pixels: rounding of layout
+const SMALLEST = 11; // pixels as rendered: the text of a chart
 
 if (document.documentElement.scrollWidth > window.innerWidth) complain("wider than the window", document.title);
 
@@ -59,6 +60,9 @@ for (const drawing of document.querySelectorAll("svg")) {
   const boxes = shown.map((text) => text.getBoundingClientRect());
   shown.forEach((text, number) => {
     const box = boxes[number];
+    const scale = Math.hypot(text.getScreenCTM().a, text.getScreenCTM().b);
+    const size = Number.parseFloat(getComputedStyle(text.querySelector("tspan") ?? text).fontSize) * scale;
+    if (size < SMALLEST) complain(`${size.toFixed(1)} pixels of text in a chart`, text.textContent);
     if (box.left < frame.left - SLACK || box.right > frame.right + SLACK || box.top < frame.top - SLACK || box.bottom > frame.bottom + SLACK) {
       complain("outside its chart", text.textContent);
     }

@@ -218,6 +218,7 @@ def test_everything_on_the_page_can_be_read(browser: Any, report: Path, width: i
 
 FAULTS = {
     "cut": '<p style="width:4em; overflow:hidden; white-space:nowrap">not all of this is seen</p>',
+    "9.0 pixels of text in a chart": '<svg width="90" height="20"><text y="15" font-size="9">small</text></svg>',
     "contrast 2.3 of text": '<p style="color:#aaa; background:#fff">pale</p>',
     "a word broken to letters": '<p style="width:1.5em; overflow-wrap:anywhere">letters</p>',
     "wider than the window": '<div style="width:3000px; height:1px"></div>',
@@ -238,6 +239,18 @@ def test_a_page_that_cannot_be_read_is_found(browser: Any, report: Path, tmp_pat
     broken.write_text(f"<!doctype html><style>{style}</style><body><div>{FAULTS[fault]}</div></body>", encoding="utf-8")
     open_page(browser, broken, width=390)
     assert {complaint.partition(":")[0] for complaint in unreadable(browser)} == {fault}
+
+
+def test_tables_stay_tables_for_screen_readers_on_a_phone(browser: Any, report: Path) -> None:
+    """There a table is blocks, which some browsers take for text, unless its parts say what they are."""
+    open_page(browser, report, width=390)
+    roles = """return [...document.querySelectorAll('table.stacked')].flatMap(t => [t, ...t.querySelectorAll('*')])
+        .filter(e => /^(TABLE|THEAD|TBODY|TR|TH|TD)$/.test(e.tagName))
+        .map(e => `${e.tagName} ${e.scope ?? ''}`.trim() + ': ' + e.getAttribute('role'))"""
+    assert {*browser.execute_script(roles)} == {
+        *("TABLE: table", "THEAD: rowgroup", "TBODY: rowgroup", "TR: row"),
+        *("TH col: columnheader", "TH row: rowheader", "TD: cell"),
+    }
 
 
 def test_each_word_leads_to_its_meaning_once_a_section(browser: Any, report: Path) -> None:

@@ -18,14 +18,13 @@ from aliasing.kinds import OPERATORS
 from aliasing.models import Classifier
 from aliasing.plots.depth import name_layers, unexplained
 from aliasing.plots.spectrum import log_spectrum, profile
-from aliasing.plots.svg import own_ids, panel, webp
+from aliasing.plots.svg import own_ids, panel, panels, webp
 from aliasing.protocols import Drag
 from aliasing.protocols.base import Array
 from aliasing.surgery.specification import parse
 
 STRIDE = 2
-# Width and height in inches, so that text keeps its size: where there is room, and on a phone.
-_SIZES = {"wide": (11.2, 3.1), "narrow": (4.4, 3.2)}
+_SIZE, _NARROW = (11.2, 3.1), 3.9  # inches: where there is room, and the width on tablets and phones
 
 
 def depth_profile(networks: Sequence[Classifier], image: Image, place: Place) -> Profile:
@@ -45,8 +44,7 @@ def draw_depth(profiles: Profile) -> str:
         name_layers(axes, networks)
 
     with TURN:  # matplotlib's settings belong to the whole process
-        drawn = {name: own_ids(panel(draw, *size), name) for name, size in _SIZES.items()}
-    return "".join(f'<div class="{name}">{drawing}</div>' for name, drawing in drawn.items())
+        return panels(draw, *_SIZE, narrow=_NARROW)
 
 
 def spectra(view: Array, anti_aliasing: str) -> Spectra:

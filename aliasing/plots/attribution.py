@@ -43,7 +43,8 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
         )
         for axes, measure in zip(panels[0], measures, strict=True):
             differences(axes, sites, measure)
-            axes.set_xlabel(f"difference of {measure.called}")
+            guilty = "\nguilty: ● below 0, ■ above 0" if measure.sign < 0 else ""
+            axes.set_xlabel(f"difference of {measure.called}{guilty}")
             variants = (summary["variants"][name][measure.name] for name in (AS_IT_IS, TREATED))
             before, after = (f"{variant['value']:.{decimals(variant)}f}" for variant in variants)
             axes.set_title(f"{measure.called}:\nno site treated {before}, all {after}", fontsize=9.5)
@@ -69,8 +70,7 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
     """The change of a measure if only a site is treated, and if only it is spared; sites from top to bottom."""
     by_pair = "all" in sites[0]["only"][measure.name]
     selections = {"all": "all pairs", "matched": "matched on margin"} if by_pair else {"": ""}
-    for (way, (_, _, marker)), colour in zip(WAYS.items(), COLOURS, strict=False):
-        text = called(way, measure)
+    for (way, (text, _, marker)), colour in zip(WAYS.items(), COLOURS, strict=False):
         for number, (selection, label) in enumerate(selections.items()):
             found = [site[way][measure.name] for site in sites]
             estimates = [estimate[selection] if selection else estimate for estimate in found]

@@ -12,6 +12,7 @@ from matplotlib.axes._secondary_axes import SecondaryAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import ScaledTranslation
 
 from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import names_in
@@ -162,7 +163,7 @@ def name_layers(axes: Axes, networks: Networks) -> None:
 def _label_places(axes: Axes | SecondaryAxis, names: Mapping[int, str], layers: float) -> None:
     """Name every n-th place of an axis that is ``layers`` long."""
     texts = {place: both_ends(name, _LONGEST_NAME) for place, name in sorted(names.items())}
-    size = plt.rcParams["font.size"] - 1
+    size = plt.rcParams["font.size"]
     figure = axes.get_figure(root=True)
     assert figure is not None
     widest = 0.66 * size * max(map(len, texts.values()), default=1)  # points
@@ -238,17 +239,19 @@ def _spectra(axes: Axes, networks: Networks) -> None:
         axes.plot([*known], [power["value"] for power in known.values()], "-", label=label, **look)
         bounded = {frequency: power for frequency, power in known.items() if (power["low"] or 0) > 0}
         band(axes, [*bounded], [*bounded.values()], color=colour, alpha=0.15)
-    for stride in sorted({site["stride"][0] for site in sites if site["stride"][0] > 1}):
-        axes.axvline(1 / (2 * stride), color="0.5", linestyle=":", linewidth=1)
+    for number, stride in enumerate(sorted({site["stride"][0] for site in sites if site["stride"][0] > 1})):
+        said = "_" if number else "new Nyquist frequency"
+        axes.axvline(1 / (2 * stride), color="0.5", linestyle=":", linewidth=1, label=said)
     axes.axhline(1, color="0.85", linewidth=1)
     axes.set_yscale("log")
     axes.set_xlim(0, 0.5)
-    axes.set_xlabel("frequency, cycles per cell (⋯ the new Nyquist frequency)")
+    axes.set_xlabel("frequency, cycles per cell")
     axes.set_ylabel("mean power ÷\nthat of white noise")
     if sites:
         title = None if each == 1 else f"every {each}th is named"
-        key: Any = {"fontsize": 7, "title_fontsize": 7, "title": title, "ncols": 3}
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.19), **key)
+        key: Any = {"fontsize": 8.5, "title_fontsize": 8.5, "title": title, "ncols": 2, "handlelength": 1.2}
+        below = axes.transAxes + ScaledTranslation(0, -34 / 72, axes.figure.dpi_scale_trans)  # the label of the axis
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), bbox_transform=below, **key)
 
 
 def _receptive_fields(axes: Axes, networks: Networks) -> None:

@@ -110,7 +110,8 @@ def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))  # small values have long numbers
     if measure.sign < 0:
         axes.set_xlim(left=measure.range[0])
-    axes.set_yticks(range(len(rows)), [in_two_lines(name) for name, _, _ in rows])
+    width = min(34, int(7.4 * axes.figure.bbox.width / axes.figure.dpi))  # characters; a panel for a phone is narrow
+    axes.set_yticks(range(len(rows)), [in_two_lines(name, width) for name, _, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
 
 

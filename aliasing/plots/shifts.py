@@ -11,7 +11,7 @@ from aliasing.plots.svg import tell
 from aliasing.tables import cell as written
 from aliasing.tables import decimals
 
-_MOST_WRITTEN = 9  # the most columns with room for numbers
+_WRITTEN = 8.5  # points: numbers in cells, where there is room for them
 
 
 def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> None:
@@ -23,7 +23,8 @@ def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> Non
     rows = list(dict.fromkeys(cell["y"] for cell in cells))
     rows = rows if isinstance(rows[0], str) else sorted(rows)
     digits = decimals({"value": largest, "low": 0, "high": largest})
-    size = 8 if len(columns) < 6 else 6.5
+    room = 0.8 * axes.figure.bbox.width / axes.figure.dpi * 72 / len(columns)  # points
+    has_room = room > _WRITTEN * 0.62 * (digits + 2)
     for cell in cells:
         x, y, strength = columns.index(cell["x"]), rows.index(cell["y"]), cell["value"] / (largest or 1)
         # Never so dark that black on it, or on a dark page white, is hard to read.
@@ -31,8 +32,8 @@ def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> Non
         square = axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, **look))
         place = f"{cell['y']}, position" if isinstance(cell["y"], str) else f"dy {cell['y']:g}, dx"
         tell(square, [f"{place} {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
-        if len(columns) <= _MOST_WRITTEN:
-            axes.text(x, y, f"{cell['value']:.{digits}f}", ha="center", va="center", fontsize=size)
+        if has_room:
+            axes.text(x, y, f"{cell['value']:.{digits}f}", ha="center", va="center", fontsize=_WRITTEN)
     each = -(-len(columns) // 12)  # so that labels do not overlap
     axes.set_xticks(range(0, len(columns), each), [f"{column:g}" for column in columns[::each]])
     axes.set_yticks(

@@ -97,8 +97,8 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
     axes.text(0, edge + 0.03, "stays", va="top", **said)
     axes.text(0, 0.46, "outside the square: folds", va="bottom", **said)
     ticks = [-0.5, -edge, *([0.0] if edge > 0.2 else []), edge, 0.5]  # labels nearer to 0 would touch its own
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
     if look.alias_fraction is not None and look.baseband_kept is not None:
         axes.set_title(
             f"aliased {100 * look.alias_fraction:.2f} % of its energy\nbaseband kept {100 * look.baseband_kept:.1f} %",
@@ -123,7 +123,7 @@ def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
             axes.set_title(f"power ∝ frequency$^{{{slope:.2f} ± {1.96 * error:.2f}}}$", fontsize=9.5)
         axes.set_xlabel("cycles per pixel")
         axes.set_xlim(frequency[0], 0.5)
-        axes.set_xticks([0.02, 0.05, edge, 0.5], ["0.02", "0.05", f"{edge:g}", "0.5"], fontsize=8)
+        axes.set_xticks([0.02, 0.05, edge, 0.5], ["0.02", "0.05", f"{edge:g}", "0.5"], fontsize=8.5)
         axes.xaxis.set_minor_locator(NullLocator())
         return
     axes.set_ylim(_range(spectra))
@@ -132,7 +132,7 @@ def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
         rounding = max(power) < _LEAST * max(value for _, value in look.power["baseband"])
         axes.semilogy(frequency, power, color=colour, label=f"{part}: none" if rounding else part)
     axes.set_xlim(0, edge)
-    axes.set_xticks([0, edge / 2, edge], ["0", f"{edge / 2:g}", f"{edge:g}"], fontsize=8)
+    axes.set_xticks([0, edge / 2, edge], ["0", f"{edge / 2:g}", f"{edge:g}"], fontsize=8.5)
     axes.set_xlabel("cycles per pixel of the original")
     axes.set_title(f"its samples, at stride {spectra.stride}", fontsize=9.5)
     axes.legend(loc="best", fontsize=8.5)

@@ -20,10 +20,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from aliasing.plots.style import COLOURS, any_script, style
+from aliasing.plots.style import COLOURS, any_script, in_two_lines, style
 
-__all__ = ["HERE", "own_ids", "panel", "svg", "tell"]
+__all__ = ["HERE", "PHONE", "own_ids", "panel", "panels", "svg", "tell"]
 
+PHONE = 3.2
+"""The width in inches of a panel on a phone, where it has some 300 pixels."""
 HERE = "here"
 """The ``gid`` of an artist that a script moves: its group has this class."""
 
@@ -64,7 +66,17 @@ def panel(draw: Callable[[Axes], Any], width: float = 4.6, height: float = 2.6) 
         axes = figure.subplots()
         draw(axes)
         _space_ticks(axes)
+        _break_label(axes)
         return svg(figure)
+
+
+def panels(draw: Callable[[Axes], Any], width: float = 4.6, height: float = 2.6, narrow: float = PHONE) -> str:
+    """A panel drawn twice, as HTML, so that its text keeps its size: of that width, and ``narrow``, for phones.
+
+    The page shows the element of the class ``wide`` or that of the class ``narrow``.
+    """
+    drawn = {name: own_ids(panel(draw, size, height), name) for name, size in (("wide", width), ("narrow", narrow))}
+    return "".join(f'<div class="{name}">{drawing}</div>' for name, drawing in drawn.items())
 
 
 def _space_ticks(axes: Axes) -> None:
@@ -77,6 +89,14 @@ def _space_ticks(axes: Axes) -> None:
         if apart or axes.get_xscale() != "linear" or not isinstance(axes.xaxis.get_major_formatter(), ScalarFormatter):
             return
         axes.xaxis.set_major_locator(MaxNLocator(most))
+
+
+def _break_label(axes: Axes) -> None:
+    """Write the label along x in two lines if it is longer than its axis."""
+    label = axes.xaxis.label
+    text = label.get_text()
+    if label.get_window_extent().width > axes.bbox.width and "\n" not in text:
+        label.set_text(in_two_lines(text, max(len(text) * 3 // 5, 1)))
 
 
 def tell(artist: Artist, texts: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from aliasing.called import short_names
 from aliasing.outputs import measures_in
 from aliasing.plots.cure import differences, named
-from aliasing.plots.svg import panel
+from aliasing.plots.svg import panels
 from aliasing.report.blocks import Cell, Chart, Charts, Section, Table, Text, estimate_cell
 from aliasing.report.runs import Run
 
@@ -30,7 +30,7 @@ def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
         Charts(
             [
                 Chart(
-                    panel(partial(draw, measure=measure), height=0.8 + 0.34 * len(summary["differences"])),
+                    panels(partial(draw, measure=measure), height=0.8 + 0.34 * len(summary["differences"])),
                     f"Difference of {measure.called} on the held-out images, paired, 95 % intervals",
                     f"Difference of {measure.called}; the numbers are in the table below.",
                 )

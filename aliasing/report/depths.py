@@ -11,7 +11,7 @@ from aliasing.outputs import measures_in
 from aliasing.plots.attribution import WAYS, called, differences, treatment
 from aliasing.plots.depth import PANELS
 from aliasing.plots.style import COLOURS
-from aliasing.plots.svg import panel
+from aliasing.plots.svg import panels
 from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
 from aliasing.report.networks import cautions, estimate_text
 from aliasing.report.pictures import embed
@@ -52,7 +52,7 @@ def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
     legend = [(number % len(COLOURS), name) for name, number, _ in networks] if len(networks) > 1 else []
     charts = []
     for title, draw in PANELS.items():
-        drawing, caption = panel(partial(draw, networks=networks)), title.format(first=networks[0][0])
+        drawing, caption = panels(partial(draw, networks=networks)), title.format(first=networks[0][0])
         said = f"{caption}. {_most(title, models, names)}"
         charts.append(Chart(drawing, caption, said, [] if "{first}" in title else legend))
     section.blocks.append(Charts(charts))
@@ -163,7 +163,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
             hollow = "; hollow: matched on the margin" if "all" in summary["sites"][0]["only"][measure.name] else ""
             caption = f"Difference of {measure.called}, site by site, by rank{hollow}"
             draw = partial(differences, sites=summary["sites"], measure=measure)
-            drawing = panel(draw, height=0.7 + 0.38 * len(summary["sites"]))
+            drawing = panels(draw, height=0.7 + 0.38 * len(summary["sites"]))
             legend = [(number, called(way, measure)) for number, way in enumerate(WAYS)]
             found.append(Chart(drawing, caption, f"{caption}. The numbers are in the table below.", legend))
     section.blocks.append(Charts(found))

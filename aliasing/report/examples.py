@@ -14,7 +14,7 @@ from aliasing.jitter.examples import FILE, SPECTRA
 from aliasing.plots.jitter import answers_along_path
 from aliasing.plots.spectrum import log_spectrum, profile
 from aliasing.plots.style import COLOURS
-from aliasing.plots.svg import HERE, panel, tell
+from aliasing.plots.svg import HERE, panel, panels, tell
 from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pairs, Section, Table
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Run
@@ -154,9 +154,7 @@ class _Photograph:
 
         caption = "The probability of the first view's answer, view by view; the upright line is the view above."
         said = "Line chart of the probability view by view. The table beside the picture says the same for each view."
-        return Chart(
-            panel(draw, width=4.9, height=2.2), caption, said, [(self.series[name], name) for name in self.answers]
-        )
+        return Chart(panels(draw, 4.9, 2.2), caption, said, [(self.series[name], name) for name in self.answers])
 
     def pair(self) -> Pair:
         """The two views between which the probability jumps most."""

@@ -20,7 +20,7 @@ from aliasing.plots.jitter import fit, intervals
 from aliasing.plots.leaderboard import against
 from aliasing.plots.shifts import heat_map
 from aliasing.plots.style import COLOURS, MARKERS
-from aliasing.plots.svg import panel
+from aliasing.plots.svg import panels
 from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
 from aliasing.report.blocks import (
@@ -248,7 +248,7 @@ def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
                 place = point[x.name]["value"], point[y.name]["value"]
                 axes.annotate(fit(point["network"], 24), place, (4, 4), textcoords="offset points", fontsize=7.5)
 
-    drawing = panel(draw, height=3.4)
+    drawing = panels(draw, height=3.4)
     legend = [(numbers[name], name) for name in series]
     yield Charts([Chart(drawing, caption, alternative, legend)])
 
@@ -266,7 +266,7 @@ def _interval_charts(
             if ends(model.get(measure.name))[0] is not None
         ]
         if rows:
-            drawing = panel(partial(intervals, rows=rows, measure=measure), height=0.7 + 0.3 * len(rows))
+            drawing = panels(partial(intervals, rows=rows, measure=measure), height=0.7 + 0.3 * len(rows))
             caption = f"{measure.called}, 95 % intervals"
             said = "; ".join(f"{name} {estimate_text(estimate or {})}" for name, _, estimate in rows[:12])
             shown.append(Chart(drawing, caption, f"{caption}: {said}"))
@@ -394,7 +394,7 @@ def _heat_map(cells: Sequence[dict[str, Any]], largest: float, x: str, y: str) -
         axes.set(xlabel=x, ylabel=y)
 
     rows = len({cell["y"] for cell in cells})
-    return panel(draw, height=max(0.7 + (0.34 if rows <= 9 else 0.18) * rows, 1.9))  # room for the label of y
+    return panels(draw, height=max(0.7 + (0.34 if rows <= 9 else 0.18) * rows, 1.9))  # room for the label of y
 
 
 def _series(name: str, names: Mapping[str, str]) -> int:

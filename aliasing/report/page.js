@@ -98,7 +98,12 @@
             element("td", network.confidence[view].toFixed(3), "numeric"),
             element("td", network.probability[view].toFixed(3), "numeric"),
           );
-          [...row.cells].slice(1).forEach((cell, column) => (cell.dataset.label = heads[column + 1]));
+          row.role = "row";
+          name.role = "rowheader";
+          [...row.cells].slice(1).forEach((cell, column) => {
+            cell.dataset.label = heads[column + 1];
+            cell.role = "cell";
+          });
           said.push(`${network.name}: ${network.answer[view]}, ${network.confidence[view].toFixed(2)}`);
           return row;
         }),
@@ -107,9 +112,11 @@
       if (speak) announce.textContent = said.join("; ");
       // The chart's points that say something when pointed at are those of the first network, then of the next.
       const chart = charts[Number(select.value)];
-      const places = [...chart.querySelectorAll("use:has(title)")].map((point) => Number(point.getAttribute("x")));
-      const along = places.length ? places[view] - places[0] : 0;
-      chart.querySelector(".here").setAttribute("transform", `translate(${along} 0)`);
+      for (const drawing of chart.querySelectorAll("svg")) {
+        const places = [...drawing.querySelectorAll("use:has(title)")].map((point) => Number(point.getAttribute("x")));
+        const along = places.length ? places[view] - places[0] : 0;
+        drawing.querySelector(".here").setAttribute("transform", `translate(${along} 0)`);
+      }
     };
 
     const showPhotograph = () => {
