@@ -220,6 +220,8 @@ def protocol_of(settings: dict[str, Any], key: str = "protocol") -> "ViewProtoco
 
     try:
         given = dict(settings[key])
-        return make_protocol(given.pop("name"), **{**given, "resizer": given["resizer"]["name"]})
+        if "resizer" in given:  # those of signals have none
+            given["resizer"] = given["resizer"]["name"]
+        return make_protocol(given.pop("name"), **given)
     except (KeyError, TypeError, UsageError) as error:
         raise InputError(f"the summary's {key} cannot be made again ({error}); measure again") from None

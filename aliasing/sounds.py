@@ -1,7 +1,6 @@
 """Sounds: reading WAV, FLAC and other files of libsndfile, and writing WAV."""
 
 import io
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from aliasing.classes import Label
 from aliasing.errors import InputError
-from aliasing.images import Entry, ImageSource, Signal, choose_images
+from aliasing.images import Signal
 from aliasing.images.entries import hash_bytes, read_file, shown
-from aliasing.images.sound import MEDIUM, import_soundfile, samples_and_rates
+from aliasing.images.sound import import_soundfile, samples_and_rates
 from aliasing.provenance import write_bytes
 
 
@@ -50,42 +49,6 @@ class Sound(Signal):
     def seconds(self) -> float:
         """Its duration."""
         return float(self.samples.shape[-1] / self.rate)
-
-
-def find_sounds(spec: Any) -> list[Path] | None:
-    """The sound files that an argument names: a file, a folder that holds sounds, or several; None if it names none.
-
-    Examples
-    --------
-    >>> find_sounds("sample") is None
-    True
-    """
-    if isinstance(spec, list | tuple):
-        parts = [find_sounds(one) for one in spec]
-        return [path for part in parts if part for path in part] if parts and None not in parts else None
-    if not isinstance(spec, str | Path):
-        return None
-    path = Path(spec)
-    if path.is_dir():
-        return sorted(_inside(path)) or None
-    return [path] if path.suffix.lower() in MEDIUM.suffixes else None
-
-
-def _inside(folder: Path) -> Iterator[Path]:
-    named = (
-        path for path in folder.rglob("*") if path.suffix.lower() in MEDIUM.suffixes and not path.name.startswith(".")
-    )
-    return (path for path in named if not path.is_dir())
-
-
-def choose_sounds(sounds: Sequence[Path], limit: int | None = None, sample: int | None = None) -> list[Path]:
-    """The first files, or a sample of them, as `aliasing.images.choose_images` takes images."""
-
-    def entry(path: Path) -> Entry:
-        return Entry(str(path), None, lambda _: read_file(path), lambda _: hash_bytes(read_file(path)))  # type: ignore
-
-    source = ImageSource("sounds", lambda: map(entry, sounds))
-    return [Path(chosen.name) for chosen in choose_images(source, limit=limit, sample=sample)]
 
 
 def read_sound(path: str | Path) -> Sound:

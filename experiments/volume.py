@@ -26,8 +26,9 @@ from aliasing.downsample.comparison import compare
 from aliasing.downsample.survey import compare_operators
 from aliasing.downsample.volume_spectra import AXES, VolumeSpectra
 from aliasing.filters import get_taps, response
+from aliasing.images.volume import import_nibabel
 from aliasing.plots.style import COLOURS, save, style
-from aliasing.volumes import import_nibabel, read_volume
+from aliasing.volumes import read_volume
 from experiments._run import Run, hash_files
 
 FILES = ("example4d.nii.gz", "anatomical.nii")

@@ -36,9 +36,9 @@ from hypothesis import strategies as st
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, decode, open_images
+from aliasing.images.volume import decode_volume
 from aliasing.models.checkpoints import read_checkpoint
 from aliasing.sounds import decode_sound
-from aliasing.volumes import decode_volume
 from tests.hostile import PHOTO, animation, encode, grey_tiff, png, rle8_bmp
 from tests.image_files import idx, nifti, tar_bytes, zip_bytes
 

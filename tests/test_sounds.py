@@ -15,7 +15,9 @@ from aliasing.cli import main
 from aliasing.downsample.sound_spectra import SoundSpectra
 from aliasing.downsample.survey import write_folds
 from aliasing.errors import InputError, UsageError
-from aliasing.sounds import Sound, find_sounds, read_sound
+from aliasing.images.media import find_files
+from aliasing.images.sound import MEDIUM
+from aliasing.sounds import Sound, read_sound
 from tests.readable import complaints
 
 RATE = 16000
@@ -101,10 +103,10 @@ def test_which_inputs_are_sounds(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "b.wav", tone(100), RATE)
     soundfile.write(tmp_path / "a.flac", tone(100), RATE)
     both = [tmp_path / "a.flac", tmp_path / "b.wav"]
-    assert find_sounds(tmp_path) == both
-    assert find_sounds([both[1], tmp_path]) == [both[1], *both]
+    assert find_files(tmp_path, MEDIUM) == both
+    assert find_files([both[1], tmp_path], MEDIUM) == [both[1], *both]
     for other in ("sample", np.zeros((8, 8, 3), np.uint8), tmp_path / "none", [both[0], "sample"], []):
-        assert find_sounds(other) is None
+        assert find_files(other, MEDIUM) is None
 
 
 @pytest.mark.parametrize("stride", [2, 3, 4])
@@ -248,7 +250,7 @@ def test_bad_files_are_counted_and_said_the_same_every_time(tmp_path: Path) -> N
     assert first == again
     assert list(first) == ["a.wav", "a.wav (2)"]
     assert not any("a.wav" in reason or " at 0x" in reason for reason in first.values())
-    assert find_sounds(tmp_path / "two.wav") == [tmp_path / "two.wav" / name for name in ("a.wav", "b.wav")]
+    assert find_files(tmp_path / "two.wav", MEDIUM) == [tmp_path / "two.wav" / name for name in ("a.wav", "b.wav")]
 
 
 def test_the_first_sounds_or_a_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

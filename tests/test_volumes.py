@@ -2,22 +2,32 @@
 
 import gzip
 import json
+import sys
+import zipfile
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import aliasing as al
 from aliasing.cli import main
 from aliasing.downsample.comparison import compare
 from aliasing.downsample.volume_spectra import VolumeSpectra
 from aliasing.errors import InputError, UsageError
+from aliasing.images import open_images
+from aliasing.images.media import find_files
+from aliasing.images.volume import MEDIUM, decode_volume
+from aliasing.models import SignalNetwork
 from aliasing.spectrum import periodic
-from aliasing.volumes import Volume, decode_volume, is_volume, read_volume
+from aliasing.volumes import Volume, read_volume
 from tests.image_files import nifti
+from tests.networks import randomise
 from tests.readable import complaints
 
 nibabel = pytest.importorskip("nibabel")
@@ -119,13 +129,16 @@ def test_what_is_no_volume_is_one_line(content: bytes, reason: str, tmp_path: Pa
 
 
 def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match=r"a\.nii: unreadable: No such file"):
         read_volume(tmp_path / "a.nii")
-    with pytest.raises(InputError, match="is a directory"):
+    with pytest.raises(InputError, match="directory"):
         read_volume(tmp_path)
-    assert is_volume(tmp_path / "A.NII.GZ")
-    assert not is_volume("nii")
-    monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
+    (tmp_path / "A.NII.GZ").write_bytes(b"")
+    (tmp_path / "a.gz").write_bytes(b"")
+    assert find_files(tmp_path, MEDIUM) == [tmp_path / "A.NII.GZ"]
+    assert find_files(tmp_path / "a.gz", MEDIUM) is None
+    (tmp_path / "a.nii").write_bytes(nifti(RAMP))
+    monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(InputError, match=r"pip install \"aliasing\[volume\]\""):
         read_volume(tmp_path / "a.nii")
 
@@ -133,7 +146,7 @@ def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_volume_in_memory() -> None:
     one, same = (Volume(np.ones((4, 5, 6)), 1.0) for _ in range(2))
     assert (one.rates, one.identity) == ((1.0, 1.0, 1.0), same.identity)
-    with pytest.raises(UsageError, match=r"shape \(D, H, W\)"):
+    with pytest.raises(UsageError, match="expected channels and 3 axes"):
         Volume(np.ones((4, 5)), 1.0)
     with pytest.raises(UsageError, match="rate is a positive number"):
         Volume(np.ones((4, 5, 6)), (1.0, 1.0))
@@ -266,3 +279,89 @@ def test_the_experiment_gives_the_closed_forms(quick: Callable[[str], dict[str, 
         assert shares["alias fraction"]["flc"] == pytest.approx(0, abs=1e-12)
         assert shares["white noise"]["measured"] == pytest.approx(shares["white noise"]["closed form"], abs=0.015)
         assert shares["largest |baseband + alias − samples|"] < 1e-15
+
+
+# Networks of volumes -------------------------------------------------------------------------------------------------
+
+
+def network() -> nn.Module:
+    """Two convolutions with circular padding, the second with a stride, and a global average."""
+    torch.manual_seed(0)
+    layers = (
+        nn.Conv3d(1, 4, 3, padding=1, padding_mode="circular"),
+        nn.ReLU(),
+        nn.Conv3d(4, 4, 3, stride=(2, 2, 1), padding=1, padding_mode="circular"),
+    )
+    return randomise(nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 5)))
+
+
+def of_millimetres() -> SignalNetwork:
+    """A factory of the command line: a network that was made for voxels of 4 × 2 × 2 mm."""
+    return SignalNetwork(network(), "millimetres", (10, 12, 16), rate=(0.25, 0.5, 0.5))
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    """Four volumes of 2 × 2 × 4 mm in two class folders, and one that is cut off."""
+    folder = tmp_path / "scans"
+    for number in range(4):
+        path = folder / "ab"[number % 2] / f"{number}.nii{'.gz' * (number > 1)}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = nifti(np.random.default_rng(number).normal(size=(16, 12, 10)), (2, 2, 4))
+        path.write_bytes(gzip.compress(content) if number > 1 else content)
+    (folder / "a" / "bad.nii").write_bytes(nifti(RAMP)[:-5])
+    return folder
+
+
+def test_the_numbers_are_those_of_a_loop_with_roll(scans: Path) -> None:
+    found = al.measure_jitter(of_millimetres(), scans, "circular:pixels=4").summary()
+    assert found["images"]["skipped"] == {"a/bad.nii": "cut off: 5 bytes that its header promises are missing"}
+    described = found["models"]["millimetres"]
+    module, changed, moved = network(), [], []
+    with torch.inference_mode():
+        for path in sorted(path for path in scans.rglob("*.nii*") if path.name != "bad.nii"):
+            x = torch.tensor(read_volume(path).samples, dtype=torch.float32)[None]
+            answers = [module(x.roll((k, k, k), (2, 3, 4))).softmax(1)[0] for k in range(5)]
+            for before, after in pairwise(answers):
+                top = before.argmax()
+                changed.append(float(after.argmax() != top))
+                moved.append(float((after[top] - before[top]).abs()))
+    assert described["top1_change"]["value"] == pytest.approx(np.mean(changed))
+    assert described["mac"]["value"] == pytest.approx(np.mean(moved), abs=1e-6)  # folded weights, other batches
+    assert described["mac"]["value"] > 1e-5
+
+
+def test_volumes_are_moved_along_an_axis_from_the_command_line(scans: Path, tmp_path: Path, capsys: Any) -> None:
+    """What moves is only the axis that is named; a file that is cut off is counted."""
+    out = tmp_path / "out"
+    names = {axis: f"samples:axis={axis},steps=2" for axis in range(3)}
+    for axis, protocol in names.items():
+        command = ["jitter", "--images", str(scans), "--models", "module:tests.test_volumes:of_millimetres"]
+        assert main([*command, "--protocol", protocol, "--out", str(out / str(axis))]) == 0
+    assert "bad.nii" in capsys.readouterr().out
+    for axis in range(3):
+        summary = json.loads((out / str(axis) / "summary.json").read_text())
+        assert list(summary["images"]["skipped"]) == ["a/bad.nii"]
+        rows = al.open(out / str(axis)).records.to_pydict()
+        shifts = [rows[f"second_d{name}"] for name in "zyx"]
+        assert [abs(max(shift, key=abs)) for shift in shifts] == [2.0 * (axis == other) for other in range(3)]
+
+
+def test_a_volume_of_another_grid_is_converted_and_what_was_assumed_is_told(scans: Path) -> None:
+    content = nifti(np.random.default_rng(9).normal(size=(32, 24, 10)), (1, 1, 4), units=0)
+    (scans / "fine.nii").write_bytes(content)
+    adapted = al.measure_jitter(of_millimetres(), scans, "samples").summary()["models"]["millimetres"]["adapted"]
+    assert adapted == {"rate 1 to 0.5 (1/2), its header names no unit of length: taken for millimetres": 1}
+
+
+def test_volumes_in_an_archive_and_in_memory(scans: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for path in sorted(scans.rglob("*.nii*")):
+            archive.write(path, path.relative_to(scans))
+    walked, packed = list(open_images(scans)), list(open_images(tmp_path / "all.zip"))
+    assert [(entry.name, entry.label) for entry in walked][:2] == [("a/0.nii", "a"), ("a/2.nii.gz", "a")]
+    assert [entry.identify() for entry in packed] == [entry.identify() for entry in walked]
+    volume = read_volume(scans / "a" / "2.nii.gz")
+    assert volume.identity == walked[1].identify() == walked[1].load().identity
+    (entry,) = open_images(volume)
+    assert np.array_equal(entry.load().samples, volume.samples)

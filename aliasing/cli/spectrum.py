@@ -84,22 +84,23 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare, draw, print."""
     from aliasing.downsample.survey import DEFAULT_OPERATORS, compare_operators, write_folds
     from aliasing.errors import UsageError
-    from aliasing.sounds import choose_sounds, find_sounds
-    from aliasing.volumes import find_volumes
+    from aliasing.images import sound, volume
+    from aliasing.images.chosen import choose_files
+    from aliasing.images.media import find_files
 
     operators = arguments.operator or DEFAULT_OPERATORS
-    volumes, sounds = find_volumes(arguments.images), find_sounds(arguments.images)
+    volumes, sounds = (find_files(arguments.images, kind.MEDIUM) for kind in (volume, sound))
     if arguments.listen and sounds is None:
         raise UsageError("--listen writes sounds; give WAV, FLAC, OGG or AIFF files")
     inputs: Any
     if volumes:
-        inputs = choose_sounds(volumes, arguments.limit, arguments.sample)
+        inputs = choose_files(volumes, arguments.limit, arguments.sample)
     elif sounds is None:
         inputs = shared.source_of(arguments)
     else:
         if arguments.listen:
             _keep_apart(arguments.listen, arguments.images, operators)
-        inputs = choose_sounds(sounds, arguments.limit, arguments.sample)
+        inputs = choose_files(sounds, arguments.limit, arguments.sample)
     result = compare_operators(inputs, arguments.stride, operators, arguments.taps, channels=arguments.channels)
     if arguments.listen:
         write_folds(inputs, arguments.listen, arguments.stride, operators, arguments.taps)

@@ -22,13 +22,17 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import mean, share
 from aliasing.filters import TapsLike, get_taps
 from aliasing.images import BadImage, Image, open_images
+from aliasing.images import sound as sound_files
+from aliasing.images import volume as volume_files
 from aliasing.images.entries import Entry, UniqueNames, shown
+from aliasing.images.folders import file_entry
+from aliasing.images.media import find_files
+from aliasing.images.volume import Volume
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
-from aliasing.sounds import Sound, find_sounds, load_sound, write_sound
+from aliasing.sounds import Sound, load_sound, write_sound
 from aliasing.spectrum import periodic
 from aliasing.tables import Format, cell, flat, pair, render
-from aliasing.volumes import Volume, find_volumes, load_volume
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -204,8 +208,8 @@ def compare_operators(
         raise UsageError(
             f"an array of shape {tuple(images.shape)} has no rate; give aliasing.sounds.Sound(array, rate)"
         )
-    volumes = [images] if isinstance(images, Volume) else find_volumes(images)
-    sounds = [images] if isinstance(images, Sound) else find_sounds(images)
+    volumes = [images] if isinstance(images, Volume) else find_files(images, volume_files.MEDIUM)
+    sounds = [images] if isinstance(images, Sound) else find_files(images, sound_files.MEDIUM)
     steps = per_axis(stride, 3, "stride") if volumes else (whole(stride, "stride, of photographs and sounds,"),)
     step = steps if volumes else steps[0]
     if max(steps) < 2:
@@ -269,7 +273,8 @@ def write_folds(
     InputError
         If no sound can be used.
     """
-    signal = _first_usable(_sounds([sounds] if isinstance(sounds, Sound) else find_sounds(sounds) or [], stride))
+    given = [sounds] if isinstance(sounds, Sound) else find_files(sounds, sound_files.MEDIUM) or []
+    signal = _first_usable(_sounds(given, stride))
     written = []
     for name in operators:
         found = compare(signal.samples, name, stride, taps)
@@ -321,7 +326,8 @@ def _volumes(volumes: Sequence[Path | Volume], steps: Steps) -> Iterator[_Named]
     names = UniqueNames()
 
     def load(given: Path | Volume, name: str) -> _Signal:
-        volume = given if isinstance(given, Volume) else load_volume(given)
+        volume = given if isinstance(given, Volume) else file_entry(given.name, None, given).load()
+        assert isinstance(volume, Volume)
         samples = _periodic(volume, steps)
         described = {"name": name, "identity": volume.identity, "size": list(samples.shape[1:])}
         described |= {"rate": list(volume.rates), "directions": volume.directions, "assumed": list(volume.assumed)}
@@ -384,7 +390,7 @@ def _periodic(volume: Volume, steps: Steps) -> Picture:
             f"{'×'.join(map(str, size))} voxels are too few for stride {pair(steps)}: take 4 strides along an axis"
         )
     depth, height, width = (count // step * step for count, step in zip(size, steps, strict=True))
-    cropped = volume.samples[:, :depth, :height, :width]
+    cropped = volume.samples[:, :depth, :height, :width].astype(np.float64)
     cropped = cropped / (abs(cropped).max() or 1.0)
     if np.ptp(cropped, axis=(1, 2, 3)).max() <= 1e-12:  # rounding
         raise InputError("all voxels are equal: there is nothing that could fold")

@@ -76,6 +76,7 @@ class Signal:
         Samples per second, millimetre or whatever the axis is measured in, one for each axis.
     name, label : as of :class:`Image`.
     identity : hash of the file's bytes; for an array, of its shape, values and rates.
+    assumed : what its file does not say, or says in two ways, about the rates, and what was taken.
 
     Raises
     ------
@@ -94,6 +95,7 @@ class Signal:
     name: str = "signal"
     identity: str = ""
     label: Label = None
+    assumed: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rates = rate_per_axis(self.rates, len(self.rates))

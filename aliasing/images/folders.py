@@ -19,7 +19,7 @@ def is_hidden(path: str) -> bool:
 
 
 def folder_source(root: Path) -> ImageSource | None:
-    """All images, videos and sounds below a folder, with the labels that are found there; None if there are none."""
+    """All media files below a folder, with the labels that are found there; None if there are none."""
     labels = find_labels(Folder(root))
     if not labels.listed and not _holds_media(root, labels.prefix):
         return None
@@ -55,7 +55,7 @@ class Folder:
 
 
 def _holds_media(root: Path, prefix: str) -> bool:
-    """Whether there are images, videos or sounds below root/prefix, or folders that cannot be read."""
+    """Whether there are media files below root/prefix, or folders that cannot be read."""
     return any(reason or is_media(path) for path, reason in walk(root, prefix))
 
 
@@ -106,7 +106,7 @@ def _entries(root: Path, labels: Labels) -> Iterator[Entry]:
 
 
 def file_source(path: Path) -> ImageSource:
-    """One image, video or sound file; a name that tells nothing is taken for an image's."""
+    """One media file; a name that tells nothing is taken for an image's."""
     return ImageSource(f"file {path}", lambda: iter([file_entry(path.name, None, path)]))
 
 

@@ -72,7 +72,7 @@ def open_images(
     ----------
     spec : str, Path, array, PIL image, Signal, data set of torch, or an iterable of these
         - ``sample``: the photographs that scikit-image bundles;
-        - an image, a video or a sound file (WAV, FLAC, OGG, AIFF), a pattern such as ``photos/*.jpg``;
+        - an image, a video, a sound (WAV, FLAC, OGG, AIFF) or a volume (NIfTI), a pattern such as ``photos/*.jpg``;
         - a folder, read at any depth; labels come from its ``labels.csv`` (columns ``file``, ``label``), from Hugging
           Face's ``metadata.csv`` or ``metadata.jsonl`` (``file_name``, ``label``), or from the names of class folders;
           if it has splits, the first of ``val``, ``test`` and ``train`` is read;
@@ -82,8 +82,8 @@ def open_images(
         - torchvision's MNIST, FashionMNIST, CIFAR10, CIFAR100 (the test set unless a file of the training set is
           named) and ImageNet;
         - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images, tensors (uint8, or floats in 0…1, C×H×W), signals with their
-          rates (`aliasing.images.Signal`, `aliasing.sounds.Sound`) or paths, each alone or as a pair (image, label). A
-          generator is kept as a list, because the stream must be able to start again;
+          rates (`aliasing.images.Signal`, `aliasing.sounds.Sound`, `aliasing.volumes.Volume`) or paths, each alone or
+          as a pair (image, label). A generator is kept as a list, because the stream must be able to start again;
         - a ``torch.utils.data.Dataset`` of such items, or a ``DataLoader``, whose data set is read in its order;
         - tensors N×C×H×W, alone or as a pair (tensors, labels).
     orientation : {"upright", "stored"}, optional

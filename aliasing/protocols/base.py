@@ -206,6 +206,7 @@ def adaptation(signal: Signal, model: SignalNetwork) -> str:
             raise BadImage(str(error)) from error
         if ratio != 1:
             done.append(f"rate {before:g} to {after:g} ({ratio.numerator}/{ratio.denominator})")
+    done += signal.assumed if model.rates else ()
     return ", ".join(dict.fromkeys(done))
 
 
