@@ -44,6 +44,7 @@ __all__ = [
     "render",
     "slide_rows",
     "verdict",
+    "word_for",
 ]
 
 Row: TypeAlias = dict[str, Any]
@@ -140,6 +141,18 @@ def counted(count: int, what: str = "image") -> str:
     ('1 image', '1,200 photographs')
     """
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def word_for(networks: Mapping[str, Mapping[str, Any]], picture: str = "image") -> str:
+    """What the networks of a summary were shown: a sound, a volume or another signal, or a picture by this name.
+
+    Examples
+    --------
+    >>> word_for({"net": {"input_size": [8000], "rate": [8000.0]}}), word_for({"net": {"input_size": 224}})
+    ('sound', 'image')
+    """
+    axes = {len(network["input_size"]) for network in networks.values() if "rate" in network}
+    return {(): picture, (1,): "sound", (3,): "volume"}.get(tuple(axes), "signal")
 
 
 def render(rows: Sequence[Row], form: Format = "table", sign: str = "", titles: Mapping[str, str] | None = None) -> str:

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 import aliasing as al
 from aliasing import sampling
 from aliasing.cli import main
+from aliasing.depth.folding import measure_site
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Signal, open_images
 from aliasing.jitter.network import prepare
@@ -423,6 +425,69 @@ def test_other_precisions(recordings: Path) -> None:
     difference = np.subtract(*(records["first_probability"].to_numpy() for records in (exact, half)))
     assert 0 < abs(difference).max() < 0.02  # logits of about 1, rounded to 8 bits
     assert verified["first_top1"].equals(exact["first_top1"])
+
+
+# --- depth ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_depth_of_any_axes_is_exact_where_a_network_is(axes: int) -> None:
+    """Maps before the stride move with the input; behind it whole cells do, and parts of a cell do not."""
+    size = (16,) * axes
+    model, signals = SignalNetwork(network(axes, 2), "net", size), [Signal(noise(1, *size), (1.0,) * axes)]
+    errors = {}
+    for pixels in (1, 2):
+        moves = Circular2(pixels=1) if pixels == 2 else "circular:pixels=1"
+        profile = al.probe_depth(model, signals, moves, layers="leaves", sites_every=1)
+        layers = {layer["name"]: layer for layer in profile.summary()["models"]["net"]["layers"]}
+        assert layers["0"]["cumulative_stride"] == [1.0] * axes
+        assert layers["3"]["cumulative_stride"] == [2.0] * axes
+        assert [layers[name]["form"] for name in ("0", "4", "5", "6")] == ["map", "map", "vector", "vector"]
+        assert layers["0"]["margin"] == 0
+        errors[pixels] = {name: layers[name]["equivariance_error"]["value"] for name in ("0", "4")}
+    assert errors[1]["0"] == pytest.approx(0, abs=1e-10)
+    assert errors[1]["4"] > 0.01
+    assert errors[2]["4"] == pytest.approx(0, abs=1e-10)
+    (site,) = profile.summary()["models"]["net"]["sites"]
+    assert (site["stride"], site["status"]) == ([2] * axes, "subsamples")
+    assert 0 < site["alias_fraction"]["value"] < 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Circular2(type(make_protocol("circular"))):  # type: ignore[misc]
+    """The signal rolled by two samples."""
+
+    def _rolled(self, canvas: Any, axes: Any) -> Any:
+        views = super()._rolled(canvas, axes)
+        twice = [replace(view, shift=tuple(2 * d for d in view.shift)) for view in views.views]
+        last = np.roll(canvas, (2,) * len(axes), axes)
+        return replace(views, views=(twice[0], replace(twice[1], draw=lambda: last)))
+
+
+def test_what_a_site_folds_is_that_of_the_closed_form() -> None:
+    """A tone of frequency 3/8 folds at stride 2; one of 1/8 does not, and a mean is no energy."""
+    place = torch.arange(64.0)
+    tones = [torch.cos(2 * torch.pi * f * place + 0.3)[:, None] for f in (1 / 8, 3 / 8)]
+    found = measure_site(3 * tones[0] + tones[1] + 5, tones[1], (2,), compares=True)
+    assert found["energy_above"] == pytest.approx(1 / 10, abs=1e-6)
+    assert found["alias_fraction"] == pytest.approx(1, abs=1e-6)
+    volume = tones[1][:, None, None] + tones[0][:48][None, :, None] * 2 + torch.zeros(64, 48, 8, 1)
+    found = measure_site(volume, volume, (2, 2, 2), compares=True)
+    assert found["energy_above"] == pytest.approx(1 / 5, abs=1e-6)
+    assert found["baseband_kept"] == pytest.approx(1)
+
+
+def test_the_cascade_of_an_antialiased_network_of_sounds_is_observed(recordings: Path) -> None:
+    model = al.load_model(network(stride=4), input_size=(512,), rate=8000)
+    blurred = al.antialias(model, scheme="all")
+    for one in (model, blurred):
+        profile = al.probe_depth(one, recordings, sites_every=1)
+        described = profile.summary()["models"][one.name]
+        assert profile.protocol.name == "samples"
+        (site,) = described["sites"]
+        assert site["images"] == 6
+        share = site["alias_fraction"]["value"]
+        assert (share > 0.3) if one is model else (share < 0.1)
 
 
 # --- whole runs -----------------------------------------------------------------------------------------------------

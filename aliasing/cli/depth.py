@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from aliasing.cli import shared
-from aliasing.tables import above_one, cell, counted, depth_rows, pair, render
+from aliasing.tables import above_one, cell, counted, depth_rows, pair, render, word_for
 
 if TYPE_CHECKING:
     from aliasing.images import ImageSource
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="blocks (default), leaves (every single layer), or names of modules",
     )
-    shared.add_protocol(parser, "crop:span=1", "how the image is shifted")
+    shared.add_protocol(parser, None, "how the input is shifted", said="crop:span=1, or samples:steps=1 for sounds")
     shared.add_resizer(parser)
     parser.add_argument(
         "--lie",
@@ -64,13 +64,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
+    from aliasing.depth.probe import DEFAULT_PROTOCOL
     from aliasing.errors import UsageError
     from aliasing.protocols import make_protocol
 
     if arguments.lie is not None and arguments.lie < 1:
         raise UsageError(f"--lie is a number of images, at least 1; got {arguments.lie}")
     if arguments.animate:
-        shared.check_animate(arguments, make_protocol(arguments.protocol, resizer=arguments.resizer))
+        shared.check_animate(
+            arguments, make_protocol(arguments.protocol or DEFAULT_PROTOCOL, resizer=arguments.resizer)
+        )
     with shared.measuring(arguments) as options:
         summary = _measure_and_draw(arguments, {**options, "device": arguments.device})
     if options["ranks"].rank > 0:
@@ -88,13 +91,18 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
     from aliasing import plots
     from aliasing.depth import lie_error, probe_depth
     from aliasing.depth.across import compare_depths
+    from aliasing.depth.probe import default_protocol
+    from aliasing.errors import UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.protocols import make_protocol
     from aliasing.provenance import write_json
+    from aliasing.runner import holds_signals
 
     out = arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
-    protocol = make_protocol(arguments.protocol, resizer=arguments.resizer)
+    protocol = make_protocol(arguments.protocol or default_protocol(options["images"]), resizer=arguments.resizer)
+    if arguments.animate and holds_signals(options["images"]):
+        raise UsageError("--animate makes a film of a picture that moves; leave it out for signals")
     profile = probe_depth(
         arguments.models, protocol=protocol, layers=layers, sites_every=arguments.sites_every, **options
     )
@@ -152,8 +160,9 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
     """The summary for a person."""
     from tabulate import tabulate
 
+    word = word_for(summary["models"])
     for name, model in summary["models"].items():
-        yield f"{name}: {counted(model['images'])}"
+        yield f"{name}: {counted(model['images'], word)}"
         layers = depth_rows({"models": {name: model}})
         yield render([{column: value for column, value in row.items() if column != "network"} for row in layers])
         if model["sites"]:
@@ -165,7 +174,7 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
                 ]
                 for site in model["sites"]
             ]
-            yield f"\nits downsampling sites, on {counted(max(site['images'] for site in model['sites']))}:"
+            yield f"\nits downsampling sites, on {counted(max(site['images'] for site in model['sites']), word)}:"
             heads = [measure.replace("_", " ") for measure in measures]
             yield tabulate(rows, ["site", "kind", "stride", *heads, "status"])
         yield "(95 % intervals in brackets)"

@@ -81,11 +81,14 @@ def add_protocol(
     default: str | None = "crop",
     use: str = "how an image becomes views",
     option: str = "--protocol",
+    said: str = "what suits the images: crop, or pad for small ones; samples for sounds",
 ) -> None:
     """Which views of an image are compared; without a default, those that suit the images' size."""
-    said = default or "what suits the images: crop, or pad for small ones; samples for sounds"
     parser.add_argument(
-        option, default=default, metavar="NAME[:KEY=VALUE,…]", help=f"{use}: {', '.join(PROTOCOLS)} (default {said})"
+        option,
+        default=default,
+        metavar="NAME[:KEY=VALUE,…]",
+        help=f"{use}: {', '.join(PROTOCOLS)} (default {default or said})",
     )
 
 

@@ -19,9 +19,12 @@ from aliasing.surgery.operators import Operator, Pooling
 from aliasing.surgery.rewrite import DenseAverage, DenseConvolution, DenseMaximum, DenseSlice, TreatedForward
 
 Note: TypeAlias = Callable[[int, int, Tensor, Tensor, bool], None]
-"""Takes the numbers of a place and a view, the map in front, the dense map (H×W×C), and whether they compare."""
+"""Takes the numbers of a place and a view, the map in front, the dense map, with channels last, and whether they
+compare."""
 
-_MET = frozenset(("conv2d", "max_pool2d", "avg_pool2d", "__getitem__"))
+_MET = frozenset(
+    ("__getitem__", *(f"{kind}{axes}d" for kind in ("conv", "max_pool", "avg_pool") for axes in (1, 2, 3)))
+)
 
 
 @dataclass(frozen=True)
@@ -129,18 +132,18 @@ class _Calls(TorchFunctionMode):
                 return x
 
             pool: Any = keep
-            if name == "conv2d":
-                maps.append(DenseConvolution(None)(function, one, *args[1:], **rest))
-            elif name == "max_pool2d":
+            is_convolution = name.startswith("conv")
+            if is_convolution:
+                maps.append(DenseConvolution(None, (1,) * (one.ndim - 2))(function, one, *args[1:], **rest))
+            elif name.startswith("max_pool"):
                 DenseMaximum(pool, circular=True)(function, one, *args[1:], **rest)
-            elif name == "avg_pool2d":
+            elif name.startswith("avg_pool"):
                 DenseAverage(pool)(function, one, *args[1:], **rest)
             else:
-                down, across = self.axes[number]
-                DenseSlice(pool, (down, across))(function, one, *args[1:], **rest)
+                DenseSlice(pool, self.axes[number])(function, one, *args[1:], **rest)
                 one = maps[0]
             dense = _one_map(maps[0])
-            self.note(number, view, dense if one is maps[0] else _one_map(one), dense, name != "conv2d")
+            self.note(number, view, dense if one is maps[0] else _one_map(one), dense, not is_convolution)
 
 
 @dataclass(frozen=True)
@@ -174,8 +177,8 @@ class _Watched:
 
 
 def _one_map(x: Tensor) -> Tensor:
-    """1×C×H×W as H×W×C."""
-    return x[0].permute(1, 2, 0)
+    """1×C×axes as axes×C."""
+    return x[0].movedim(0, -1)
 
 
 # --- the operators of a network that was anti-aliased ---------------------------------------------------------------

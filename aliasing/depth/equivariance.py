@@ -6,8 +6,8 @@ cells (Simoncelli et al. 1992; Azulay & Weiss 2019):
 
 .. math:: \frac{\lVert F(T_d x) - T_{d/s} F(x) \rVert^2}{\lVert F(T_d x) - \overline{F(T_d x)} \rVert^2}
 
-Maps are moved as in `aliasing.sampling.shift`. Fractional shifts use its matrix, one for each axis: for channels-last
-maps a matrix product is faster than a Fourier transform.
+Maps have any number of axes, and their channels last. They are moved as in `aliasing.sampling.shift`; fractional shifts
+use its matrix, one for each axis: for channels-last maps a matrix product is faster than a Fourier transform.
 """
 
 import math
@@ -49,13 +49,13 @@ def cosine_similarity(first: Tensor, second: Tensor) -> Tensor:
 
 
 def follows(first: Tensor, second: Tensor, by: Sequence[float], margin: int = 0) -> tuple[float, float]:
-    """The equivariance error and the unexplained change of two maps H×W×C, F(x) and F(T_d x).
+    """The equivariance error and the unexplained change of two maps (*axes, C), such as H×W×C, F(x) and F(T_d x).
 
-    ``by`` is d / s, (down, across) in cells, and ``margin`` the number of cells to leave out on every side; ValueError
-    if that leaves nothing. The error is 0 if it is exact, about 2 for unrelated maps of equal energy, and NaN if the
-    second is constant. The unexplained change is the same distance ÷ that of the unmoved maps: it distinguishes a map
-    that does not move from one that hardly has to, because the shift is a small part of a cell. It is 0 for a map that
-    moves with the image, about 1 if moving it explains nothing, and NaN if nothing changes.
+    ``by`` is d / s in cells, one number an axis, and ``margin`` the number of cells to leave out on every side;
+    ValueError if that leaves nothing. The error is 0 if it is exact, about 2 for unrelated maps of equal energy, and
+    NaN if the second is constant. The unexplained change is the same distance ÷ that of the unmoved maps: it
+    distinguishes a map that does not move from one that hardly has to, because the shift is a small part of a cell. It
+    is 0 for a map that moves with the image, about 1 if moving it explains nothing, and NaN if nothing changes.
 
     Examples
     --------
@@ -63,25 +63,24 @@ def follows(first: Tensor, second: Tensor, by: Sequence[float], margin: int = 0)
     >>> follows(x, x.roll((1, 2), (0, 1)), (1, 2))
     (0.0, 0.0)
     """
-    height, width = second.shape[:2]
-    if not 0 <= 2 * margin < min(height, width):
-        raise ValueError(f"a margin of {margin} leaves nothing of {height}×{width} cells")
-    inner = slice(margin, height - margin), slice(margin, width - margin)
+    sizes = second.shape[:-1]
+    if not 0 <= 2 * margin < min(sizes):
+        raise ValueError(f"a margin of {margin} leaves nothing of {'×'.join(map(str, sizes))} cells")
+    inner = tuple(slice(margin, size - margin) for size in sizes)
     found = second[inner]
-    missed, energy = map(float, sampling.residual(found, moved(first, by)[inner], (0, 1)))
+    missed, energy = map(float, sampling.residual(found, moved(first, by)[inner], tuple(range(len(sizes)))))
     change = float(sampling.squared_norm(first[inner] - found))
     return missed / energy if energy > 0 else math.nan, missed / change if change > 0 else math.nan
 
 
 def moved(x: Tensor, by: Sequence[float]) -> Tensor:
-    """Move the content of a periodic map (H, W, C) by (down, across) cells, like `aliasing.sampling.shift`."""
-    height, width, channels = x.shape
-    down, across = by
-    if down == int(down) and across == int(across):
-        return x.roll((int(down), int(across)), (0, 1))
-    rows = _matrix(height, down, x.dtype, x.device) @ x.reshape(height, width * channels)
-    both: Tensor = _matrix(width, across, x.dtype, x.device) @ rows.view(height, width, channels)
-    return both
+    """Move the content of a periodic map (*axes, C) by cells, one number an axis, like `aliasing.sampling.shift`."""
+    shape = x.shape
+    if all(distance == int(distance) for distance in by):
+        return x.roll(tuple(map(int, by)), tuple(range(len(by))))
+    for axis, (size, distance) in enumerate(zip(shape[:-1], by, strict=True)):
+        x = _matrix(size, distance, x.dtype, x.device) @ x.reshape(*shape[:axis], size, -1)
+    return x.reshape(shape)
 
 
 @lru_cache(maxsize=64)

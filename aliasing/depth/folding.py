@@ -27,10 +27,10 @@ BINS = 16  # rings of the radial spectrum, up to 0.5 cycles per cell
 
 @dataclass(frozen=True)
 class Energies:
-    """The energy of a map (H, W, C) by frequency, without its mean, summed over the channels."""
+    """The energy of a map (*axes, C) by frequency, without its mean, summed over the channels."""
 
-    shape: tuple[int, int]
-    by_frequency: Tensor  # H × (W // 2 + 1), rows centred
+    shape: tuple[int, ...]
+    by_frequency: Tensor  # from 0 along the last axis, W // 2 + 1 of them, and centred along the others
 
     def above(self, stride: tuple[int, ...]) -> float:
         """The share at and above the Nyquist frequency of a stride; NaN if there is no energy."""
@@ -48,35 +48,41 @@ class Energies:
             return [None] * BINS
         rings, counts = _rings(self.shape)
         sums = torch.zeros(BINS + 1, dtype=torch.float64).index_add_(0, rings, self.by_frequency.reshape(-1))[:BINS]
-        white = total / (self.shape[0] * self.shape[1] - 1)
+        white = total / (math.prod(self.shape) - 1)
         return [float(energy / count / white) if count else None for energy, count in zip(sums, counts, strict=True)]
 
 
 def energies(x: Tensor) -> Energies:
-    """The energies of a map (H, W, C)."""
-    height, width = x.shape[:2]
-    energy = spectrum.power(x.permute(2, 0, 1).contiguous(), axes=(1, 2), onesided=True)
+    """The energies of a map (*axes, C)."""
+    shape = tuple(x.shape[:-1])
+    energy = spectrum.power(x.movedim(-1, 0).contiguous(), axes=tuple(range(1, x.ndim)), onesided=True)
     summed = energy.sum(0).cpu().double()  # mps has no float64
-    mean = float(summed[height // 2, 0])
-    summed[height // 2, 0] = 0
-    if float(summed.sum()) <= mean * rounding_share(torch.finfo(energy.dtype).eps, (height, width)):
+    mean = float(summed[_mean(shape)])
+    summed[_mean(shape)] = 0
+    if float(summed.sum()) <= mean * rounding_share(torch.finfo(energy.dtype).eps, shape):
         summed.zero_()
-    return Energies((height, width), summed)
+    return Energies(shape, summed)
+
+
+def _mean(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The place of frequency 0 in a one-sided spectrum."""
+    return (*(size // 2 for size in shape[:-1]), 0)
 
 
 @lru_cache(maxsize=64)
-def _rings(shape: tuple[int, int]) -> tuple[Tensor, list[int]]:
+def _rings(shape: tuple[int, ...]) -> tuple[Tensor, list[int]]:
     """The ring of every frequency of a one-sided spectrum (the last is for what lies beyond), and their sizes."""
-    ring = spectrum.ring_of_each(shape, (1.0, 1.0), tuple(np.linspace(0, 0.5, BINS + 1)), onesided=True).copy()
-    ring[shape[0] // 2, 0] = BINS  # without the mean
-    f_x = spectrum.axis_frequencies(shape[1], onesided=True)
+    relative, edges = (1.0,) * len(shape), tuple(np.linspace(0, 0.5, BINS + 1))
+    ring = spectrum.ring_of_each(shape, relative, edges, onesided=True).copy()
+    ring[_mean(shape)] = BINS
+    f_x = spectrum.axis_frequencies(shape[-1], onesided=True)
     mirrored = np.where((f_x > 0) & (f_x < 0.5), 2, 1) * np.ones_like(ring)
     counts = np.bincount(ring.reshape(-1), mirrored.reshape(-1), minlength=BINS + 1)[:BINS]
     return torch.from_numpy(ring.reshape(-1)), [int(count) for count in counts]
 
 
 def measure_site(before: Tensor, dense: Tensor, stride: tuple[int, ...], compares: bool) -> dict[str, Any]:
-    """The measures of a site on one image, from the map in front of it and the one that is subsampled, both H×W×C.
+    """The measures of a site on one image, from the map in front of it and the one that is subsampled, channels last.
 
     ``energy_above`` is the share of the energy of ``before`` at and above the new Nyquist frequency, ``alias_fraction``
     the same for ``dense``, and ``baseband_kept`` the energy of ``dense`` below it ÷ that of ``before``, if the two

@@ -1,7 +1,7 @@
 """The layers of a network that are observed, and the form, grid and receptive field of each.
 
-A layer is the output of a call of a module. Its shape alone tells what its axes mean: a map is square, with a size that
-follows from the network's strides; anything else with three axes is tokens, and with two a vector.
+A layer is the output of a call of a module. Its shape alone tells what its axes mean: a map has as many axes as the
+input, with sizes that follow from the network's strides; anything else with three axes is tokens, with two a vector.
 """
 
 import math
@@ -20,8 +20,11 @@ from aliasing.sites.trace import Recording, Value
 
 Form = Literal["map", "map, channels last", "tokens", "vector", "other"]
 
-_POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)
-_MIXING = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.Flatten, *_POOLINGS)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+_KINDS_OF_POOLINGS = ("MaxPool", "AvgPool", "AdaptiveAvgPool", "AdaptiveMaxPool")
+_POOLINGS = tuple(getattr(nn, f"{kind}{axes}d") for kind in _KINDS_OF_POOLINGS for axes in (1, 2, 3))
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_MIXING = (*_CONVOLUTIONS, *_TRANSPOSED, nn.Linear, nn.Flatten, *_POOLINGS)
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
@@ -35,8 +38,8 @@ class Layer:
     depth : 1 for the first of the observed layers.
     kind : the module's class.
     shape : without the batch.
-    form : "map" (C×H×W), "map, channels last" (H×W×C), "tokens" (L×C), "vector" (C), or "other".
-    grid : the positions of its cells in the image, and what they see; None if nothing is known.
+    form : "map" (C×axes), "map, channels last" (axes×C), "tokens" (L×C), "vector" (C), or "other".
+    grid : the positions of its cells in the input, and what they see; None if nothing is known.
     end : the number of the record's calls up to its end.
     is_cut : whether everything from the image to the output passes through it.
     """
@@ -67,18 +70,18 @@ class Layer:
 
     @property
     def stride(self) -> tuple[float, ...] | None:
-        """Pixels of the input per cell of a map, (down, across); None without position."""
+        """Samples of the input per cell of a map along each axis, (down, across) in pictures; None without position."""
         return self.grid.stride if self.is_map and self.grid is not None else None
 
     @property
     def receptive_field(self) -> tuple[float, ...] | None:
-        """Pixels, (down, across); None if the closed form does not hold, infinite for the whole image."""
+        """Samples of the input along each axis; None if the closed form does not hold, infinite for the whole image."""
         return None if self.grid is None else self.grid.receptive_field
 
     @property
-    def cells(self) -> tuple[int, int]:
-        """(H, W) of a map."""
-        return (self.shape[1], self.shape[2]) if self.form == "map" else (self.shape[0], self.shape[1])
+    def cells(self) -> tuple[int, ...]:
+        """The size of a map along each axis."""
+        return self.shape[1:] if self.form == "map" else self.shape[:-1]
 
     def as_dict(self) -> dict[str, Any]:
         """As in ``summary.json``; "whole image" for an infinite receptive field."""
@@ -131,8 +134,10 @@ def layers_seen(
 
 
 def _layers(record: Recording, chosen: set[str]) -> Iterator[Layer]:
-    where = {value: grid.along(2) for value, grid in grids(record).items()}
-    sizes = _map_sizes(record, where)
+    image = record.input_shapes[0]
+    axes = max(len(image) - 2, 1)
+    where = {value: grid.along(axes) for value, grid in grids(record).items()}
+    sizes = _map_sizes(record, where, axes)
     number: dict[str, int] = {}
     depth = 0
     # A module ends after those inside it, so its output comes after theirs.
@@ -144,29 +149,29 @@ def _layers(record: Recording, chosen: set[str]) -> Iterator[Layer]:
             continue
         depth += 1
         nth = number[call.name]
-        form = _form(call.output.shape, sizes, record.input_shapes[0][0])
+        form = _form(call.output.shape, sizes, image[0], axes)
         yield Layer(
             call.name if nth == 1 else f"{call.name}#{nth}",
             depth,
             type(call.module).__name__,
             call.output.shape[1:],
             form,
-            _grid(where.get(call.output), form, call.output.shape, record.input_shapes[0]),
+            _grid(where.get(call.output), form, call.output.shape, image[-axes:]),
             call.last,
             _is_cut(record, call.output),
         )
 
 
-def _map_sizes(record: Recording, where: dict[Value, Grid]) -> set[tuple[int, ...]]:
+def _map_sizes(record: Recording, where: dict[Value, Grid], axes: int) -> set[tuple[int, ...]]:
     """The sizes of this network's maps: those of its input, and of the outputs of its convolutions and poolings."""
-    sizes = {shape[-2:] for shape in record.input_shapes}
+    sizes = {shape[-axes:] for shape in record.input_shapes}
     for value, grid in where.items():
         producer = value.producer
-        if producer is None or grid.stride is None or len(value.shape) != 4:
+        if producer is None or grid.stride is None or len(value.shape) != axes + 2:
             continue
         if "conv" in producer.name.lower() or "pool" in producer.name or producer.name == "new_empty":
-            sizes.add(value.shape[-2:])
-        image = record.input_shapes[0][-2:]
+            sizes.add(value.shape[-axes:])
+        image = record.input_shapes[0][-axes:]
         sizes.add(tuple(round(side / step) for side, step in zip(image, grid.stride, strict=True)))
     return {size for size in sizes if max(size) > 1}
 
@@ -185,22 +190,23 @@ def _grid(grid: Grid | None, form: Form, shape: tuple[int, ...], image: tuple[in
     It is lost if its cells do not cover the image, because the record has followed a branch with another grid, such as
     the coarser keys of an attention.
     """
-    cells = shape[2:4] if form == "map" else shape[1:3]
-    if not form.startswith("map") or (grid is not None and (grid.stride is None or grid.covers(cells, image[-2:]))):
+    cells = shape[2:] if form == "map" else shape[1:-1]
+    if not form.startswith("map") or (grid is not None and (grid.stride is None or grid.covers(cells, image))):
         return grid
-    ratios = (size / count for size, count in zip(image[-2:], cells, strict=True))
+    ratios = (size / count for size, count in zip(image, cells, strict=True))
     return Grid(tuple(Extent(ratio, math.nan, math.nan) for ratio in ratios))
 
 
-def _form(shape: tuple[int, ...], sizes: set[tuple[int, ...]], images: int) -> Form:
+def _form(shape: tuple[int, ...], sizes: set[tuple[int, ...]], images: int, axes: int) -> Form:
     if shape[0] != images:
         return "other"
-    if len(shape) == 4:
+    if len(shape) == axes + 2:
         if shape[2:] in sizes:
             return "map"
-        if shape[1:3] in sizes:
+        if shape[1:-1] in sizes:
             return "map, channels last"
-        return "vector" if math.prod(shape[1:]) == max(shape[1:]) else "other"
+        if math.prod(shape[1:]) == max(shape[1:]):
+            return "vector"
     if len(shape) == 3:
         return "tokens"
     return "vector" if len(shape) == 2 else "other"
@@ -274,4 +280,4 @@ def _is_stage(module: nn.Module) -> bool:
 
 
 def _weighted(module: nn.Module) -> int:
-    return sum(isinstance(inside, nn.Conv1d | nn.Conv2d | nn.Linear) for inside in module.modules())
+    return sum(isinstance(inside, (*_CONVOLUTIONS, nn.Linear)) for inside in module.modules())

@@ -1,5 +1,7 @@
 """Whether all padding in a network is circular."""
 
+import re
+
 from torch import nn
 
 from aliasing.kinds import OPERATORS
@@ -7,7 +9,9 @@ from aliasing.sites.change import each
 from aliasing.sites.trace import Recording
 from aliasing.surgery import conversion_of
 
-_POOLINGS = frozenset(("max_pool2d", "max_pool2d_with_indices", "avg_pool2d"))
+_POOLING = re.compile(r"(?:max|avg)_pool[123]d(?:_with_indices)?")
+_CONVOLUTION = re.compile(r"conv[123]d|_convolution")
+_PADDED = tuple(getattr(nn, f"{kind}{axes}d") for kind in ("Conv", "MaxPool", "AvgPool") for axes in (1, 2, 3))
 
 
 def pads_circularly(module: nn.Module, record: Recording) -> bool:
@@ -25,10 +29,12 @@ def pads_circularly(module: nn.Module, record: Recording) -> bool:
     for call in record.calls:
         if call.name == "pad" and call.signals:
             given = call.arguments("input pad mode", mode="constant")
-            if given["mode"] != "circular" and any(tuple(given["pad"])[:4]):
+            axes = len(record.input_shapes[0]) - 2
+            if given["mode"] != "circular" and any(tuple(given["pad"])[: 2 * axes]):
                 return False
-        elif call.name in ("conv2d", "_convolution", *_POOLINGS) and call.signals:
-            names = "input kernel_size stride padding" if call.name in _POOLINGS else "input weight bias stride padding"
+        elif call.signals and (_CONVOLUTION.fullmatch(call.name) or _POOLING.fullmatch(call.name)):
+            pools = _POOLING.fullmatch(call.name)
+            names = "input kernel_size stride padding" if pools else "input weight bias stride padding"
             padding = call.arguments(names, padding=0)["padding"]
             if padding != "valid" and (isinstance(padding, str) or any(each(padding, 1))):
                 return False
@@ -36,6 +42,6 @@ def pads_circularly(module: nn.Module, record: Recording) -> bool:
 
 
 def _pads_with_zeros(module: nn.Module) -> bool:
-    if not isinstance(module, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d) or isinstance(module.padding, str):
+    if not isinstance(module, _PADDED) or isinstance(module.padding, str):
         return False
     return any(each(module.padding, 1)) and getattr(module, "padding_mode", "zeros") != "circular"

@@ -21,7 +21,7 @@ from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
 from aliasing.errors import UsageError
 from aliasing.identity import identify
-from aliasing.images import Loaded
+from aliasing.images import ImageSource, Loaded, open_images
 from aliasing.jitter.dependence import Independence
 from aliasing.jitter.engine import open_blocks
 from aliasing.jitter.faults import at_work
@@ -30,7 +30,7 @@ from aliasing.lineage import describe_lineage
 from aliasing.models import ShownNetwork
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.records import BLOCK_SIZE, Part
-from aliasing.runner import each_network, open_run
+from aliasing.runner import each_network, holds_signals, open_run
 from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Recording, record_calls
@@ -43,14 +43,14 @@ Shown: TypeAlias = tuple[str, str, Views, bool]
 BATCH_SIZE = 16
 SITES_EVERY = 8
 _SEEN = ("input_size", "resize_size", "rate")  # of how a network sees images, what its summary says
-DEFAULT_PROTOCOL = "crop:span=1"
+DEFAULT_PROTOCOL, OF_SIGNALS = "crop:span=1", "samples:steps=1"
 
 
 @surroundings_kept()
 def probe_depth(
     model: str | nn.Module | ShownNetwork | Sequence[str | nn.Module | ShownNetwork],
     images: Any = "sample",
-    protocol: str | ViewProtocol = DEFAULT_PROTOCOL,
+    protocol: str | ViewProtocol | None = None,
     *,
     layers: str | Sequence[str] = "blocks",
     sites_every: int = SITES_EVERY,
@@ -70,10 +70,11 @@ def probe_depth(
     ----------
     model, images, limit, sample, batch_size, seed, out, progress, ranks, timeout
         As for :func:`aliasing.measure_jitter`; all views of an image are in one batch.
-    protocol : str or ViewProtocol
+    protocol : str or ViewProtocol, optional
         How an image becomes views that differ by a shift (see :mod:`aliasing.protocols`): by default two windows one
-        pixel apart, diagonally. ``circular:pixels=1`` rolls the view instead; in a network with circular padding the
-        numbers are then exact, otherwise one cell at each side is left out, and they are marked.
+        pixel apart, diagonally, or one sample of a signal. ``circular:pixels=1`` rolls the view instead; in a network
+        with circular padding the numbers are then exact, otherwise one cell at each side is left out, and they are
+        marked.
     layers : "blocks", "leaves", or names of modules
         See :func:`aliasing.depth.layers.blocks`.
     sites_every : int
@@ -104,16 +105,18 @@ def probe_depth(
     """
     if sites_every < 1:
         raise UsageError(f"sites_every is at least 1, for every image; got {sites_every}")
-    protocol = make_protocol(protocol)
+    source = open_images(images)
+    protocol = make_protocol(protocol or default_protocol(source))
     if not protocol.is_shift:
         raise UsageError(f"the protocol {protocol.name} is not a small shift; choose crop, circular or pad")
     Execution(device)
     chosen = layers if isinstance(layers, str) else list(layers)
     own = {"layers": chosen, "sites_every": sites_every, "device": device}
-    run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
+    run, settings = open_run(source, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
         for given in each_network(model, run.source):
+            protocol.require(given)
             network = evaluated(given, device)
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
@@ -131,6 +134,11 @@ def probe_depth(
             work = partial(_measure_blocks, subject, settings)
             run.measure(network.name, [network.name], {**settings, **asdict(identity)}, work)
     return Profile(described, protocol, settings, run.records)
+
+
+def default_protocol(source: ImageSource) -> str:
+    """The name of the protocol for these inputs: two windows, one pixel or one sample apart."""
+    return OF_SIGNALS if holds_signals(source) else DEFAULT_PROTOCOL
 
 
 def margin_of(layer: Layer, model: ShownNetwork, record: Recording, protocol: ViewProtocol) -> int | None:
@@ -226,8 +234,9 @@ def look(subject: Subject, batch: Sequence[Shown]) -> list[list[dict[str, Any]]]
         if sites:
             image_of_first[len(pictures)] = number
         for first, second in views.pairs:
-            a, b = views.views[first].shift, views.views[second].shift
-            pairs.append(Pair(len(pictures) + first, len(pictures) + second, (b[0] - a[0], b[1] - a[1]), number))
+            ends = zip(views.views[first].shift, views.views[second].shift, strict=True)
+            moved = tuple(after - before for before, after in ends)
+            pairs.append(Pair(len(pictures) + first, len(pictures) + second, moved, number))
         pictures.extend(view.draw() for view in views.views)
     watch = Watch(subject.layers, subject.margins, pairs)
     met = [place for place in subject.places if place.is_met]

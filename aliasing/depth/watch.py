@@ -17,11 +17,11 @@ from aliasing.depth.layers import Layer, layers_seen
 
 @dataclass(frozen=True)
 class Pair:
-    """Two views in a batch: their rows, how the content moves between them (pixels), and their image."""
+    """Two views in a batch: their rows, how the content moves between them along each axis, and their image."""
 
     first: int
     second: int
-    shift: tuple[float, float]
+    shift: tuple[float, ...]
     image: int
 
 
@@ -94,7 +94,7 @@ class Watch:
 def averages(output: Tensor, layer: Layer) -> Tensor:
     """The average of each view's features over its positions (or tokens), N×C; a vector stays the same."""
     if layer.is_map:
-        output = maps_of(output, layer).flatten(1, 2)
+        output = maps_of(output, layer).flatten(1, -2)
     elif layer.form != "tokens":
         return output.flatten(1)
     # A product with ones is several times as fast as a reduction if the channels are last.
@@ -104,5 +104,5 @@ def averages(output: Tensor, layer: Layer) -> Tensor:
 
 
 def maps_of(output: Tensor, layer: Layer) -> Tensor:
-    """The maps of a batch as N×H×W×C."""
-    return output.permute(0, 2, 3, 1) if layer.form == "map" else output
+    """The maps of a batch with their channels last, such as N×H×W×C."""
+    return output.movedim(1, -1) if layer.form == "map" else output

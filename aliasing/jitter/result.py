@@ -179,11 +179,11 @@ class Jitter(Recorded):
     def __str__(self) -> str:
         """A line a network: its measures with their intervals, the images and the protocol; below it, its cautions."""
         summary = self.summary()
-        measures = measures_in(summary, "table")
+        measures, word = measures_in(summary, "table"), tables.word_for(summary["models"])
         lines = []
         for name, model in summary["models"].items():
             found = ", ".join(f"{m.title} {tables.cell(model[m.name])}" for m in measures if m.name in model)
-            lines.append(f"{name}: {found} ({tables.counted(model['images'])}, {self.protocol.name})")
+            lines.append(f"{name}: {found} ({tables.counted(model['images'], word)}, {self.protocol.name})")
             lines += [f"  caution: {text}" for text in model["cautions"]]
         return "\n".join(lines)
 

@@ -18,7 +18,7 @@ from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import names_in
 from aliasing.plots.style import band, both_ends, colour_of, legend_below, line_of, nested, plain, spans, style
 from aliasing.plots.svg import tell
-from aliasing.tables import cell, counted
+from aliasing.tables import cell, counted, word_for
 
 # The name of each network, its number (for its colour and line), and its part of the summary.
 Networks: TypeAlias = Sequence[tuple[str, int, dict[str, Any]]]
@@ -112,7 +112,8 @@ def _title(summary: dict[str, Any]) -> str:
     boundary = "exact at the boundary" if exact else "boundary-contaminated, one cell at each side left out"
     protocol = summary["settings"]["protocol"]["name"]
     sites = max((site.get("images", images) for model in models for site in model["sites"]), default=images)
-    shown = counted(images) + (f" ({counted(sites)} at the sites)" if sites < images else "")
+    word = word_for(summary["models"])
+    shown = counted(images, word) + (f" ({counted(sites, word)} at the sites)" if sites < images else "")
     return f"A shift ({protocol}) against depth: {shown}, 95 % intervals, maps {boundary}"
 
 
@@ -271,7 +272,7 @@ def _receptive_fields(axes: Axes, networks: Networks) -> None:
     _mark_sites(axes, networks)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylabel("pixels")
+    axes.set_ylabel("samples" if any("rate" in model for _, _, model in networks) else "pixels")
 
 
 PANELS: dict[str, Panel] = {

@@ -28,7 +28,7 @@ from aliasing.plots.style import (
     style,
 )
 from aliasing.plots.svg import tell
-from aliasing.tables import cell, counted
+from aliasing.tables import cell, counted, word_for
 
 _MOST_THUMBNAILS = 9
 _MOST_PATHS = 6  # as many as there are colours that a reader can follow
@@ -88,7 +88,9 @@ def _measures(
     protocol = summary["settings"]["protocol"]["name"]
     few = any("too few for a narrow interval" in caution for model in models.values() for caution in model["cautions"])
     caution = "; too few change for narrow intervals" if few else ""
-    figure.suptitle(f"Jitter under {protocol}: {counted(images)}, 95 % intervals{caution}", fontsize=11)
+    figure.suptitle(
+        f"Jitter under {protocol}: {counted(images, word_for(models))}, 95 % intervals{caution}", fontsize=11
+    )
 
 
 def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:

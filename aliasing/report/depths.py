@@ -16,7 +16,7 @@ from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, 
 from aliasing.report.networks import cautions, estimate_text
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Run
-from aliasing.tables import above_one, counted, over_all, pair, verdict
+from aliasing.tables import above_one, counted, over_all, pair, verdict, word_for
 
 _LAYER_MEASURES = {
     "relative_change": "relative change",
@@ -44,8 +44,8 @@ def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
     section = Section(
         f"depth-{number}",
         f"Layer by layer{run.title}",
-        f"{counted(images, 'photograph')} under “{run.protocol}”. Bands and brackets are 95 % intervals; a triangle"
-        " is a place where a network downsamples.",
+        f"{counted(images, word_for(models, 'photograph'))} under “{run.protocol}”. Bands and brackets are 95 %"
+        " intervals; a triangle is a place where a network downsamples.",
     )
     section.blocks += cautions(run, names)
     networks = [(names[name], list(names).index(name), model) for name, model in models.items()]

@@ -38,7 +38,7 @@ from aliasing.report.blocks import (
     number_cell,
 )
 from aliasing.report.runs import Run
-from aliasing.tables import decimals, measured_under
+from aliasing.tables import counted, decimals, measured_under, word_for
 
 _COUNTS = {
     "images": "images",
@@ -101,7 +101,7 @@ def _lead(run: Run) -> str:
     models = list(run.networks.values())
     images, pairs = (max((model.get(count) or 0 for model in models), default=0) for count in ("images", "pairs"))
     source = str(run.shown.get("source", ""))
-    shown = "1 photograph" if images == 1 else f"{images} photographs"
+    shown = counted(images, word_for(run.networks, "photograph"))
     shown += f", {pairs:,} pairs of views" if pairs else ""
     under = f" {measured_under(run.settings)}.".replace("`", "") if "consistency" in run.settings else ""
     return f"{shown}{f' ({source})' if source else ''}. {_how(run)}".strip() + under
@@ -167,6 +167,7 @@ def _tiles(
     spoken = next((measure for measure in measures if measure.spoken), None)
     if spoken is None:
         return
+    word = word_for(models, "photograph")
     for name, model in models.items():
         value, low, high = ends(model.get(spoken.name))
         if value is None:
@@ -177,7 +178,7 @@ def _tiles(
             text += f" [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
         changed, images = model.get("images_that_change"), model.get("images")
         if changed is not None and images:
-            text += f"; on {changed} of {images} photographs"
+            text += f"; on {changed} of {counted(images, word)}"
         tiles.append(Tile(_series(name, names), names[name], f"{100 * value:.{digits}f} %", text))
     if 0 < len(tiles) <= _MOST_TILES:
         yield Tiles(tiles)
