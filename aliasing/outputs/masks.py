@@ -72,7 +72,7 @@ def _mean_of(name: str, title: str, **more: Any) -> Measure:
 
 def _ratio(name: str, title: str, views: tuple[str, ...], of: "Callable[[pa.Table], ImageTotals | None]") -> Measure:
     columns = tuple(f"{view}_{what}" for view in views for what in ("intersection", "union"))
-    return RatioMeasure(name, title, columns, of_images=of, sign=1, label=f"mean IoU {title.removeprefix('mIoU ')}")
+    return RatioMeasure(name, title, columns, of_images=of, sign=1, label=title.replace("mIoU", "mean IoU"))
 
 
 def _counts(table: pa.Table, view: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -131,16 +131,18 @@ class Masks(Output):
     truth: ClassVar[Callable[..., LabelMaps]] = LabelMaps.open
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "table": ("pixel_agreement", "boundary_agreement", "miou_between", "total_variation", "miou"),
+        "plot": ("pixel_agreement", "boundary_agreement", "miou_between", "miou"),
+        "page": ("pixel_agreement", "boundary_agreement", "interior_agreement", "miou_between", "miou", "miou_worst"),
         "shift": ("pixel_agreement", "total_variation"),
         "attribution": ("pixel_agreement", "boundary_agreement", "miou"),
     }
     measures: ClassVar[tuple[Measure, ...]] = (
         _mean_of("pixel_agreement", "pixel agreement", sign=1, spoken="of the pixels keep their class"),
         _mean_of("worst_agreement", "worst agreement", source="pixel_agreement", within="min", sign=1),
-        _mean_of("boundary_agreement", "at boundaries", label=f"agreement within {BAND} pixels of a boundary", sign=1),
+        _mean_of("boundary_agreement", "at boundaries", label=f"agreement at boundaries (±{BAND} pixels)", sign=1),
         _mean_of("interior_agreement", "inside", label="agreement away from boundaries", sign=1),
         _mean_of("total_variation", "total variation", source="soft_change"),
-        _ratio("miou_between", "mIoU between", ("between",), partial(_summed, "between")),
+        _ratio("miou_between", "mIoU between views", ("between",), partial(_summed, "between")),
         _ratio("miou", "mIoU", ("first",), partial(_summed, "first")),
         _ratio("miou_worst", "mIoU at the worst shift", ("first", "second"), partial(_chosen, np.argmin)),
         _ratio("miou_best", "mIoU at the best shift", ("first", "second"), partial(_chosen, np.argmax)),

@@ -177,7 +177,7 @@ def _tiles(
         if low is not None and high is not None:
             text += f" [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
         changed, images = model.get("images_that_change"), model.get("images")
-        if changed is not None and images:
+        if changed is not None and images and any(measure.is_change for measure in measures):
             text += f"; on {changed} of {counted(images, word)}"
         tiles.append(Tile(_series(name, names), names[name], f"{100 * value:.{digits}f} %", text))
     if 0 < len(tiles) <= _MOST_TILES:
