@@ -325,9 +325,9 @@ class MeanRatio:
     .. math:: v = \sum_i \Big( \frac1K \sum_k \frac{m_k}{m_k - 1}
               \frac{x_{ik} - r_k n_{ik}}{\sum_j n_{jk}} \Big)^2
 
-    A class that little more than one image carries shows no spread; it counts as if it could be anything,
-    :math:`1 / (4 K^2)`. The interval is the beta interval of :class:`Share`, with Satterthwaite's degrees of freedom
-    (1946) over the classes.
+    A class that little more than one image carries shows no spread; it counts as if it could be anything between 0 and
+    ``bound``, :math:`1 / (4 K^2)`. The interval is the beta interval of :class:`Share`, with Satterthwaite's degrees of
+    freedom (1946) over the classes.
 
     Examples
     --------
@@ -340,6 +340,7 @@ class MeanRatio:
     sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     products: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
     images: int = 0
+    bound: float = field(default=1.0, kw_only=True)
 
     def add(self, totals: npt.ArrayLike, counts: npt.ArrayLike) -> None:
         """Add images: intersections and unions, images×classes each."""
@@ -394,7 +395,8 @@ class MeanRatio:
             variance = 0.0  # what is left of the cancellation is rounding
         blocks = terms.reshape(2, classes, 2, classes)
         own = np.einsum("akbk->k", blocks)
-        unknown = np.where(few, weights**2 / 4, 0.0)
+        unknown = np.zeros(classes)
+        unknown[few & (weights != 0)] = (weights * self.bound)[few & (weights != 0)] ** 2 / 4
         uncertain = float((own**2 / np.maximum(carrying - 1, _CARRYING_FROM - 1)).sum())
         freedom = (own.sum() + unknown.sum()) ** 2 / max(uncertain, 1e-300)
         return variance + float(unknown.sum()), max(float(freedom), 1.0)
@@ -418,9 +420,9 @@ class MeanRatioDifference(MeanRatio):
         weights = occurs / occurs.sum()
         variance, freedom = self._spread(np.concatenate([-weights, weights]))
         if not variance:  # as if one image had gone wholly one way, and one the other
-            variance, freedom = 2.0 / (self.images + 2) ** 2, max(self.images - 1.0, 1.0)
+            variance, freedom = 2.0 * (self.bound / (self.images + 2)) ** 2, max(self.images - 1.0, 1.0)
         reach = float(stats.t.ppf(1 - _TAIL, freedom)) * math.sqrt(variance)
-        return Estimate(value, max(-1.0, value - reach), min(1.0, value + reach))
+        return Estimate(value, max(-self.bound, value - reach), min(self.bound, value + reach))
 
 
 def contrast(

@@ -25,7 +25,7 @@ __all__ = ["Identity", "computation", "identify"]
 # Calls that keep the values, or give them another shape; which of them torch makes depends on the layout in memory.
 _SAME = ("clone", "contiguous", "detach", "alias", "lift", "lift_fresh")
 _RESHAPED = ("view", "_unsafe_view", "_reshape_alias", "reshape", "_reshape_copy")
-_NOT_SHOWN = ("module", "name", "origin", "notes")
+_NOT_SHOWN = ("module", "name", "origin", "notes", "answer")
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def identify(model: ShownNetwork) -> Identity:
     (True, False)
     """
     seen = {field.name: getattr(model, field.name) for field in fields(model) if field.name not in _NOT_SHOWN}
+    if model.answer is not None:
+        seen["answer"] = f"{model.answer.__module__}.{getattr(model.answer, '__qualname__', repr(model.answer))}"
     if model.labels is not None:
         seen["labels"] = hashlib.blake2b(repr(model.labels).encode(), digest_size=16).hexdigest()
     return Identity(fingerprint(model.module), computation(model.module, model.blank()), seen)

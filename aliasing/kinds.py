@@ -55,6 +55,7 @@ OUTPUTS: Registry[type["Output"]] = Registry(
         "probabilities": "aliasing.outputs.probabilities:Probabilities",
         "embedding": "aliasing.outputs.embedding:Embedding",
         "masks": "aliasing.outputs.masks:Masks",
+        "boxes": "aliasing.outputs.boxes:Boxes",
         "values": "aliasing.outputs.values:Values",
     },
 )

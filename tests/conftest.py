@@ -87,6 +87,12 @@ def camvid() -> Path:
 
 
 @pytest.fixture(scope="session")
+def coco() -> Path:
+    """64 photographs in ``images`` and their boxes in ``boxes``."""
+    return _folder("coco")
+
+
+@pytest.fixture(scope="session")
 def weights() -> Path:
     """Weights of networks that `experiments` writes out."""
     return _folder("weights")

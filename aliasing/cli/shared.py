@@ -104,13 +104,18 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         choices=tuple(OUTPUTS),
         default="probabilities",
-        help="the output that is compared: `masks` of a segmentation network, `embedding` of one that is no classifier",
+        help="the output that is compared: `masks` of segmentation, `boxes` of a detector, `embedding` of any other network",
     )
 
 
 def add_truth(parser: argparse.ArgumentParser) -> None:
     """Add the options for ground truth that is no label."""
-    parser.add_argument("--truth", type=Path, metavar="DIR", help="for masks: a PNG label map for each image")
+    parser.add_argument(
+        "--truth",
+        type=Path,
+        metavar="DIR",
+        help="ground truth: for masks a PNG label map for each image, for boxes YOLO's text files",
+    )
     parser.add_argument("--void", type=int, metavar="N", help="the number in label maps that is no class")
 
 

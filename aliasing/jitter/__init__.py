@@ -98,7 +98,8 @@ def measure_jitter(
         What normalised the tensors of ``images``; they hold (x − mean) / std, with x in 0…1.
     truth : str or Path, optional
         Ground truth that is no label, for outputs that are measured against one: for ``"masks"`` a folder with a PNG
-        label map for each image (:class:`aliasing.outputs.truth.LabelMaps`).
+        label map for each image (:class:`aliasing.outputs.truth.LabelMaps`), for ``"boxes"`` one with YOLO's text files
+        (:class:`aliasing.outputs.truth.BoxFiles`).
     void : int, optional
         The number in these maps that is no class.
     compiled : bool
@@ -258,7 +259,8 @@ class _Subject:
 
     def network(self, execution: Execution) -> Guarded:
         unit = rounding_unit(self.running, execution.device, execution.half)
-        return Guarded(self.running, self.output.network(self.running, execution), self.timeout, unit)
+        network = self.output.network(self.running, execution)
+        return Guarded(self.running, network, self.timeout, unit, self.output.seen_again)
 
 
 def _measure(subject: _Subject, run: Run) -> None:

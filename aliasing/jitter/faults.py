@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,7 +77,8 @@ class Guarded:
     """A network whose answers are checked: one row per view, always of the same length, that depends on the view alone.
 
     ``network`` gives a batch of views their outputs N×D, or a list of outputs of different lengths, and ``timeout`` is
-    the longest time for a batch (see `at_work`); ``unit`` is that of :class:`aliasing.jitter.dependence.Independence`.
+    the longest time for a batch (see `at_work`); ``unit`` is that of :class:`aliasing.jitter.dependence.Independence`;
+    ``seen_again`` gives what of the outputs must be the same if a view is shown again.
     """
 
     def __init__(
@@ -85,12 +87,14 @@ class Guarded:
         network: Callable[[Array], Array],
         timeout: float | None = None,
         unit: float = float(np.finfo(np.float32).eps),
+        seen_again: Callable[[Any], Any] = lambda outputs: outputs,
     ) -> None:
         self._model, self._network, self._timeout = model, network, timeout
+        self._seen_again = seen_again
         self._shape: tuple[int, ...] | None = None
         self._tensors = _Tensors(model.module)
         self._state = self._tensors.writes()
-        self._independence = Independence(model.name, network, unit, model.full_scale)
+        self._independence = Independence(model.name, lambda views: seen_again(network(views)), unit, model.full_scale)
 
     def __call__(self, views: Array, images: Sequence[str]) -> Array:
         """The outputs for a batch of views.
@@ -115,7 +119,7 @@ class Guarded:
                 " it saw before; a network must not change while it is measured"
             )
         with at_work(name, images, self._timeout):
-            self._independence.look(views, outputs)
+            self._independence.look(views, self._seen_again(outputs))
         return outputs
 
 

@@ -6,7 +6,7 @@ in which batch norms are folded (`aliasing.surgery.folding`) and, on a CPU, conv
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -127,7 +127,7 @@ def maps_of(running: ShownNetwork, execution: Execution) -> Network:
     def network(views: Array) -> Array:
         with running_on(execution), in_evaluation(running.module):
             shown = running.normalize(torch.from_numpy(views).to(execution.device))
-            answer = tensor_of(running.module(shown), running.name).float()
+            answer = tensor_of(running.ask(shown), running.name).float()
             if answer.ndim != 4:
                 shape = "×".join(map(str, answer.shape))
                 raise InputError(f"{running.name} answers with {shape}; label maps need N×classes×height×width")
@@ -139,6 +139,42 @@ def maps_of(running: ShownNetwork, execution: Execution) -> Network:
             return outputs
 
     return network
+
+
+def detections_of(
+    running: ShownNetwork, execution: Execution, most: int, least: float
+) -> Callable[[Array], list[Array]]:
+    """Views N×H×W×3 → the detections of each, 6×n: corners, confidence, class, for a copy that is already prepared.
+
+    At most ``most`` of them, those with the highest confidence, of at least ``least``.
+    """
+
+    def network(views: Array) -> list[Array]:
+        with running_on(execution), in_evaluation(running.module):
+            answers = running.ask(running.normalize(torch.from_numpy(views).to(execution.device)))
+        found = []
+        for answer in answers:
+            rows = _detections(answer, running.name)
+            rows = rows[:, rows[4] >= least]
+            found.append(rows[:, np.argsort(-rows[4], kind="stable")[:most]])
+        return found
+
+    return network
+
+
+def _detections(answer: Any, name: str) -> Array:
+    """One image's detections, 6×n."""
+    if isinstance(answer, Mapping) and {"boxes", "scores", "labels"} <= set(answer):
+        parts = [answer["boxes"], answer["scores"][:, None], answer["labels"][:, None]]
+        answer = torch.cat([part.float() for part in parts], 1)
+    rows = np.asarray(answer.float().cpu() if isinstance(answer, Tensor) else answer, np.float32)
+    if rows.ndim != 2 or rows.shape[1] != 6:
+        shape = "×".join(map(str, rows.shape))
+        raise InputError(
+            f"{name} answers an image with {shape}; detections are n×6 (corners, confidence, class), or boxes, scores"
+            " and labels"
+        )
+    return rows.T
 
 
 def embeddings_of(running: ShownNetwork, execution: Execution) -> Network:

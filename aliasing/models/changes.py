@@ -17,7 +17,7 @@ from aliasing.sites.trace import on_trial
 
 CHANGES = (
     "input_size", "mean", "std", "interpolation", "resize_size", "crop_mode", "crop_share", "labels", "scale", "name",
-    "rate", "channels",
+    "answer", "rate", "channels",
 )  # fmt: skip
 # What only networks of signals have, and only those of pictures.
 OF_SIGNALS = frozenset(("rate", "channels"))
@@ -76,7 +76,7 @@ def _of_signals(network: SignalNetwork, changes: dict[str, Any]) -> SignalNetwor
         changed["labels"] = tuple(map(str, changes["labels"]))
     if isinstance(changes.get("input_size"), int):
         changed["input_size"] = (changes["input_size"],) * len(network.view_size)
-    given = [f"{name} {changes[name]}" for name in changes if name not in ("labels", "name", "scale")]
+    given = [f"{name} {changes[name]}" for name in changes if name not in ("labels", "name", "scale", "answer")]
     notes = [note for note in network.notes if not note.startswith(GIVEN)]
     return replace(network, **changed, notes=(*notes, f"{GIVEN}{', '.join(given)}") if given else tuple(notes))
 
@@ -124,7 +124,7 @@ def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
     stale = tuple(start for name in changes for start in _STALE.get(name, ()))
     is_assumed = any(note.startswith(ASSUMED) for note in classifier.notes)
     notes = [note for note in classifier.notes if not note.startswith((*stale, ASSUMED))]
-    given = [f"{name} {changes[name]}" for name in changes if name not in ("labels", "name", "scale")]
+    given = [f"{name} {changes[name]}" for name in changes if name not in ("labels", "name", "scale", "answer")]
     if given:
         notes.append(f"{GIVEN}{', '.join(given)}")
     if classifier.crop_share > 1 and {"resize_size", "crop_share"} & set(changes):
@@ -142,7 +142,7 @@ def _answer(classifier: ShownNetwork) -> int | None:
         images = classifier.blank(count)
         try:
             with on_trial(classifier.module) as module:
-                answer = module(images)
+                answer = replace(classifier, module=module).ask(images)
         except SystemExit as error:
             raise UsageError(f"{classifier.name} calls sys.exit({error}) when it is shown an image") from error
         except Exception as error:  # whatever the user's own code raises
@@ -156,6 +156,8 @@ def _answer(classifier: ShownNetwork) -> int | None:
             if is_exported:
                 mend = "export it with a batch of any size: dynamic_shapes=({0: torch.export.Dim.AUTO},)"
             raise UsageError(f"{classifier.name} does not take {shape} ({first_line(error)}); {mend}") from error
+        if isinstance(answer, list) and len(answer) == count:
+            return None  # the detections of each image
         answer = tensor_of(answer, classifier.name)
         if answer.ndim < 1 or len(answer) != count:
             what = "signal" if isinstance(classifier, SignalNetwork) else "image"

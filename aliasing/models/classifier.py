@@ -8,7 +8,7 @@ normalises it. A network with one channel sees the luma (ITU-R BT.601, as in Pil
 import hashlib
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import Field, dataclass, field, replace
 from typing import Any, ClassVar, TypeVar
@@ -46,6 +46,7 @@ class ShownNetwork(ABC):
     origin: dict[str, str]
     notes: tuple[str, ...]
     scale: str | None
+    answer: Callable[[nn.Module, Tensor], Any] | None = None
 
     @property
     @abstractmethod
@@ -92,6 +93,10 @@ class ShownNetwork(ABC):
 
         return identify(self).digest
 
+    def ask(self, batch: Tensor) -> Any:
+        """What it answers to its input: the module's answer, or what the function ``answer`` makes of both."""
+        return self.module(batch) if self.answer is None else self.answer(self.module, batch)
+
     def blank(self, count: int = 1) -> Tensor:
         """Zeros N×C×axes with the dtype and on the device of the network's weights."""
         channels: int = self.channels  # type: ignore[attr-defined]
@@ -135,6 +140,9 @@ class Classifier(ShownNetwork):
     scale : str, optional
         The scale of the answer, one of :data:`aliasing.scales.SCALES` (``"logits"``, ``"probabilities"``, …);
         recognised if None.
+    answer : callable, optional
+        (module, batch N×C×H×W) → label maps or detections, if the module does not answer with them itself (see
+        :mod:`aliasing.outputs.masks` and :mod:`aliasing.outputs.boxes`).
 
     Raises
     ------
@@ -168,6 +176,7 @@ class Classifier(ShownNetwork):
     notes: tuple[str, ...] = ()
     crop_mode: str = "center"
     scale: str | None = None
+    answer: Callable[[nn.Module, Tensor], Any] | None = None
 
     def __post_init__(self) -> None:
         for choice, known in (("interpolation", INTERPOLATIONS), ("crop_mode", tuple(CROP_MODES))):

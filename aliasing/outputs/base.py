@@ -206,13 +206,13 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class RatioMeasure(Measure):
-    """A mean over classes of ratios of sums, such as a mean IoU.
+class ImageMeasure(Measure):
+    """A ratio of sums over images, each of which counts as much as it holds: detections, for example.
 
     Attributes
     ----------
     of_images : callable
-        Records → the numerators and denominators of each image, images×classes; None if no image has any.
+        Records → the numerator and denominator of each image; None if no image has any.
     """
 
     of_images: Callable[[pa.Table], ImageTotals | None] = field(kw_only=True)
@@ -224,13 +224,22 @@ class RatioMeasure(Measure):
         return self.of_images(table) if self.is_told_by(table) else None
 
     def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Column, Column]:
-        return np.hstack([first.totals, second.totals]), np.hstack([first.counts, second.counts])
+        both = [
+            (one.totals.reshape(len(one.names), -1), one.counts.reshape(len(one.names), -1)) for one in (first, second)
+        ]
+        totals, counts = (np.hstack(columns) for columns in zip(*both, strict=True))
+        return totals, counts
+
+    def difference(self) -> MeanRatioDifference:
+        return MeanRatioDifference(bound=self.range[1])
+
+
+@dataclass(frozen=True)
+class RatioMeasure(ImageMeasure):
+    """A mean over classes of ratios of sums, such as a mean IoU; `of_images` gives images×classes."""
 
     def pool(self) -> MeanRatio:
         return MeanRatio()
-
-    def difference(self) -> MeanRatioDifference:
-        return MeanRatioDifference()
 
 
 @dataclass(frozen=True)
@@ -291,6 +300,10 @@ class Output(ABC):
         ``outputs`` holds the output of each view of the image, computed in ``precision``. For an output of classes, the
         image's label is the number of a class.
         """
+
+    def seen_again(self, outputs: Any) -> Any:
+        """What must be the same if the same views are shown again: numbers for each view that move with its output."""
+        return outputs
 
     def beside(self, names: npt.NDArray[np.object_], outputs: npt.NDArray[np.float32]) -> Self:
         """The same, compared with the outputs of the first views of these images, its gallery."""

@@ -1,4 +1,4 @@
-"""Ground truth for the places of an image: label maps, read beside the images and moved with them."""
+"""Ground truth for the places of an image: label maps and boxes, read beside the images and moved with them."""
 
 import csv
 import hashlib
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, first_line
 from aliasing.images import BadImage, Image
 from aliasing.images.entries import read_file
 from aliasing.images.pixels import decoding
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from aliasing.models import Classifier
     from aliasing.protocols import ViewProtocol, Views
 
-__all__ = ["COLOURS", "OUTSIDE", "LabelMap", "LabelMaps"]
+__all__ = ["COLOURS", "OUTSIDE", "BoxFiles", "LabelMap", "LabelMaps"]
 
 OUTSIDE = 0
 """What stands in a drawn label map where nothing is known; a class is drawn as its number + 1."""
@@ -69,17 +69,8 @@ class LabelMaps:
     @classmethod
     def open(cls, spec: str | Path, void: int | None = None) -> "LabelMaps":
         """Find the maps of a folder; InputError if there are none."""
-        folder = Path(spec).expanduser()
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not a folder; expected one with a PNG label map for each image")
-        files = {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob("*.png"))}
-        if not files:
-            raise InputError(f"{folder} holds no PNG label maps")
-        digest = hashlib.blake2b(digest_size=16)
-        for path in [*files.values(), folder / COLOURS]:
-            if path.is_file():
-                digest.update(f"{path.relative_to(folder)}\n".encode() + read_file(path))
-        return cls(folder, files, void, digest.hexdigest())
+        folder, files, digest = _files_in(spec, "png", "PNG label maps, one for each image")
+        return cls(folder, files, void, digest)
 
     def settings(self) -> dict[str, Any]:
         """As in a summary."""
@@ -131,6 +122,123 @@ class LabelMaps:
             red, green, blue = colours[classes < 0][0]
             raise BadImage(f"its label map has the colour ({red}, {green}, {blue}), which {COLOURS} does not name")
         return classes
+
+
+@dataclass(frozen=True)
+class BoxFiles:
+    """A folder of text files with the boxes of each image, one a line: class, centre x, y, width, height (YOLO's).
+
+    The numbers are shares of the picture's width and height.
+
+    Attributes
+    ----------
+    folder : Path
+    files : dict of str to Path
+        By the image's name without its suffix.
+    digest : str
+        A hash of all files.
+    """
+
+    folder: Path
+    files: dict[str, Path]
+    digest: str
+
+    @classmethod
+    def open(cls, spec: str | Path, void: int | None = None) -> "BoxFiles":
+        """Find the files of a folder; InputError if there are none."""
+        if void is not None:
+            raise UsageError(f"void {void} is a number in label maps; boxes have none")
+        folder, files, digest = _files_in(spec, "txt", "text files with the boxes of each image")
+        return cls(folder, files, digest)
+
+    def settings(self) -> dict[str, Any]:
+        """As in a summary."""
+        return {"folder": str(self.folder), "files": len(self.files), "identity": self.digest}
+
+    def of(
+        self, image: Image, protocol: "ViewProtocol", model: "Classifier", seed: int
+    ) -> tuple[npt.NDArray[np.float64], ...]:
+        """The boxes of each of the image's views, n×5: corners in pixels of the view, and class.
+
+        They are cut to the view; one of which less than a quarter is left is not there. The tuple is empty if the image
+        has no file. Raises BadImage if it cannot be read.
+        """
+        path = self.files.get(str(Path(image.name).with_suffix("")))
+        if path is None:
+            return ()
+        boxes = _read_boxes(path)
+        scale, offset, shifts = _placed(image, protocol, model, seed)
+        height, width = image.pixels.shape[:2]
+        centre, side = boxes[:, 1:3] * (width, height), boxes[:, 3:5] * (width, height)
+        corners = np.hstack([centre - side / 2, centre + side / 2]) * np.tile(scale, 2) + np.tile(offset, 2)
+        high, wide = model.view_size
+        seen = []
+        for down, right in shifts:
+            moved = corners + np.tile([right, down], 2)
+            cut = np.clip(moved, 0, np.tile([wide, high], 2))
+            areas = [np.prod(x[:, 2:] - x[:, :2], axis=1) for x in (cut, moved)]
+            left = areas[0] > _LEAST_LEFT * areas[1]
+            seen.append(np.hstack([cut, boxes[:, :1]])[left])
+        return tuple(seen)
+
+
+_LEAST_LEFT = 0.25
+
+
+def _read_boxes(path: Path) -> npt.NDArray[np.float64]:
+    try:
+        rows = [line.split() for line in read_file(path).decode("utf-8").splitlines() if line.strip()]
+        boxes = np.array(rows, np.float64).reshape(len(rows), -1) if rows else np.zeros((0, 5))
+    except (UnicodeDecodeError, ValueError) as error:
+        raise BadImage(f"its boxes cannot be read from {path.name}: {first_line(error)}") from error
+    if boxes.shape[1] != 5 or not np.isfinite(boxes).all() or (boxes[:, 1:] < 0).any() or (boxes[:, 1:] > 1).any():
+        raise BadImage(
+            f"{path.name} must have lines of a class and four shares of the picture: centre x, y, width, height"
+        )
+    return boxes
+
+
+def _placed(
+    image: Image, protocol: "ViewProtocol", model: "Classifier", seed: int
+) -> tuple[tuple[float, float], tuple[float, float], list[tuple[float, float]]]:
+    """How a protocol places a picture: the scale and offset (x, y) of its views at no shift, and the views' shifts.
+
+    Each pixel of a view says which pixel of the picture it shows, once the picture's pixels hold their own places.
+    """
+    height, width = image.pixels.shape[:2]
+    sees = replace(model, interpolation="nearest", mean=(0.0,) * model.channels)
+    at, shifts = [], []
+    for size, axis in ((width, 1), (height, 0)):
+        places = np.arange(1, size + 1)
+        codes = np.stack([places // 256, places % 256, np.full(size, 255)], 1).astype(np.uint8)
+        shape = (1, size, 3) if axis else (size, 1, 3)
+        pixels = np.ascontiguousarray(np.broadcast_to(codes.reshape(shape), (height, width, 3)))
+        views: Views = replace(protocol, resizer="pil").views(replace(image, pixels=pixels), sees, seed)
+        whole = next(view for view in views.views if all(float(step).is_integer() for step in view.shift))
+        drawn = np.rint(whole.draw()).astype(np.int64)
+        known = drawn[..., 2] == 255
+        shown = np.argwhere(known)[:, axis] + 0.5 - whole.shift[axis]
+        source = drawn[..., 0][known] * 256 + drawn[..., 1][known] - 0.5
+        at.append(np.polyfit(source, shown, 1) if len(np.unique(source)) > 1 else np.array([np.nan, np.nan]))
+        shifts = [(float(view.shift[0]), float(view.shift[1])) for view in views.views]
+    if not np.isfinite(at).all():
+        raise BadImage(f"protocol {protocol.name} does not show enough of it to place its boxes")
+    return (float(at[0][0]), float(at[1][0])), (float(at[0][1]), float(at[1][1])), shifts
+
+
+def _files_in(spec: str | Path, suffix: str, what: str) -> tuple[Path, dict[str, Path], str]:
+    """A folder, its files by the name of their image, and the hash of all; InputError if there are none."""
+    folder = Path(spec).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder; expected one with {what}")
+    files = {str(path.relative_to(folder).with_suffix("")): path for path in sorted(folder.rglob(f"*.{suffix}"))}
+    if not files:
+        raise InputError(f"{folder} holds no {what}")
+    digest = hashlib.blake2b(digest_size=16)
+    for path in [*files.values(), folder / COLOURS]:
+        if path.is_file():
+            digest.update(f"{path.relative_to(folder)}\n".encode() + read_file(path))
+    return folder, files, digest.hexdigest()
 
 
 @lru_cache(maxsize=8)

@@ -45,9 +45,9 @@ class View:
 class Views:
     """The distinct views of one image, and the pairs (first, second) of their indices that are compared.
 
-    ``enlarged`` says how many times as high as the photograph the picture is that the views are cut from, ``circular``
-    whether the content moves around the edges, ``truth`` holds the ground truth of each view, if there is any, and
-    ``adapted`` says what was done to a signal so that the network takes it.
+    ``size`` is that of a view; ``enlarged`` says how many times as high as the photograph the picture is that the views
+    are cut from, ``circular`` whether the content moves around the edges, ``adapted`` what was done to a signal so that
+    the network takes it; ``truth`` holds the ground truth of each view, if there is any.
     """
 
     views: tuple[View, ...]
@@ -56,6 +56,7 @@ class Views:
     circular: bool = False
     truth: tuple[Any, ...] = ()
     adapted: str = ""
+    size: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class ViewProtocol(ABC):
         """
         random = generator(seed, image.identity)
         if isinstance(image, Image) and isinstance(model, Classifier):
-            return self._of_picture(image, model, random)
+            return replace(self._of_picture(image, model, random), size=model.view_size)
         if isinstance(image, Signal) and isinstance(model, SignalNetwork):
             adapted = adaptation(image, model)  # refuses one that the network does not take
             return replace(self.signal_views(image, model, random), adapted=adapted, circular=self.is_circular)

@@ -1,0 +1,238 @@
+r"""Average precision of detections, as COCO defines it, with an interval over the images.
+
+Of each class the detections of all images are sorted by confidence. With :math:`p(r)` the greatest precision at a
+recall of at least *r*,
+
+.. math:: \mathrm{AP} = \frac{1}{101} \sum_{i=0}^{100} p(i / 100),
+
+averaged over the classes that occur and over the thresholds of the IoU from 0.5 to 0.95; AP50 is that of 0.5 alone
+(Lin et al. 2014). At the worst and the best shift, each image takes part with the view whose own average precision is
+the least or the greatest (Manfredi & Wang 2020). The interval is the bias-corrected percentile interval of a bootstrap
+over images (Efron 1987): an image that is drawn twice is right twice, so the samples' precision is too high.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy import stats
+
+from aliasing.estimates import Estimate
+from aliasing.outputs.base import ImageTotals, Measure, column, image_starts
+
+__all__ = ["AP_COLUMNS", "THRESHOLDS", "ApMeasure", "AveragePrecision", "average_precision", "hits"]
+
+THRESHOLDS = np.linspace(0.5, 0.95, 10)
+"""The thresholds of the IoU."""
+_RECALLS = np.linspace(0, 1, 101)
+_REPLICATES = 400
+_COLUMNS = ("confidences", "classes", "hits", "truth")
+AP_COLUMNS = tuple(f"{view}_{name}" for view in ("first", "second") for name in _COLUMNS)
+"""The columns of the records that it needs."""
+
+
+def hits(detections: npt.NDArray[np.float32], truth: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """At which thresholds each detection is right, as bits.
+
+    In the order of confidence, each takes the box of its class with the greatest IoU among those that are still free.
+
+    Parameters
+    ----------
+    detections : array 6×n
+        Corners, confidence, class.
+    truth : array m×5
+        Corners, class.
+    """
+    from aliasing.outputs.boxes import iou
+
+    found = np.zeros(detections.shape[1], np.int64)
+    overlaps = iou(detections[:4].T, truth[:, :4])
+    overlaps[detections[5][:, None] != truth[:, 4][None]] = -1
+    order = np.argsort(-detections[4], kind="stable")
+    for bit, threshold in enumerate(THRESHOLDS):
+        free = np.ones(len(truth), bool)
+        for index in order:
+            # As COCO's: an IoU that is the threshold up to rounding counts.
+            candidates = np.where(free, overlaps[index], -1)
+            if len(candidates) and candidates.max() >= min(threshold, 1 - 1e-10):
+                # Of equal ones the last, as in COCO's loop.
+                best = len(candidates) - 1 - int(candidates[::-1].argmax())
+                free[best] = False
+                found[index] |= 1 << bit
+    return found
+
+
+@dataclass
+class AveragePrecision:
+    """Detections and their ground truth, image by image; accumulates and merges.
+
+    Attributes
+    ----------
+    images : list of (confidences, classes, hits, classes of the truth)
+    thresholds : int
+        How many of `THRESHOLDS` are averaged.
+    """
+
+    thresholds: int = len(THRESHOLDS)
+    images: list[tuple[npt.NDArray[Any], ...]] = field(default_factory=list)
+
+    def add(self, totals: npt.NDArray[Any], counts: npt.ArrayLike) -> None:
+        """Add images, each an object of four arrays."""
+        self.images += list(totals)
+
+    def merge(self, other: "AveragePrecision") -> None:
+        """Add what another process has accumulated."""
+        self.images += other.images
+
+    def estimate(self) -> Estimate:
+        """The average precision with its interval; NaN if there is no ground truth."""
+        value, replicates = self.replicates()
+        if len(self.images) < 2 or np.isnan(value):
+            return Estimate(value, np.nan, np.nan)
+        return _interval(value, replicates)
+
+    def replicates(self) -> tuple[float, npt.NDArray[np.float64]]:
+        """The average precision, and those of the bootstrap's samples of images."""
+        if not self.images:
+            return np.nan, np.full(1, np.nan)
+        random = np.random.default_rng(0)
+        drawn = random.multinomial(len(self.images), [1 / len(self.images)] * len(self.images), _REPLICATES)
+        weights = np.vstack([np.ones(len(self.images), np.int64), drawn])
+        found = average_precision(self.images, weights, self.thresholds)
+        return float(found[0]), found[1:]
+
+
+def average_precision(
+    images: list[tuple[npt.NDArray[Any], ...]], weights: npt.NDArray[np.int64], thresholds: int = len(THRESHOLDS)
+) -> npt.NDArray[np.float64]:
+    """The average precision of images that count so often, samples×images; one number a sample.
+
+    NaN for a sample without ground truth.
+    """
+    number = np.concatenate([np.full(len(one[0]), index) for index, one in enumerate(images)]).astype(int)
+    confidences, classes, right = (np.concatenate([one[k] for one in images]) for k in range(3))
+    there = np.concatenate([one[3] for one in images]).astype(int)
+    image_of = np.concatenate([np.full(len(one[3]), index) for index, one in enumerate(images)]).astype(int)
+    order = np.argsort(-confidences, kind="stable")
+    total, occurring = np.zeros(len(weights)), np.zeros(len(weights))
+    for label in np.unique(there):
+        objects = weights[:, image_of[there == label]].sum(1).astype(np.float64)
+        chosen = order[classes[order] == label]
+        counted = weights[:, number[chosen]].astype(np.float64)
+        occurs = objects > 0
+        occurring += occurs
+        for bit in range(thresholds):
+            correct = np.cumsum(counted * (right[chosen].astype(int) >> bit & 1), 1)
+            total += np.where(occurs, _interpolated(correct, np.cumsum(counted, 1), objects), 0)
+    found: npt.NDArray[np.float64] = np.full(len(total), np.nan)
+    return np.divide(total, thresholds * occurring, out=found, where=occurring > 0)
+
+
+def _interpolated(
+    correct: npt.NDArray[np.float64], found: npt.NDArray[np.float64], objects: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """The mean over the recalls of the greatest precision at that recall or above."""
+    if not correct.shape[1]:
+        return np.zeros(len(objects))
+    precision = np.divide(correct, found, out=np.zeros(found.shape), where=found > 0)
+    precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
+    recall = np.divide(correct, objects[:, None], out=np.zeros(found.shape), where=objects[:, None] > 0)
+    means = np.empty(len(objects))
+    for sample in range(len(objects)):
+        places = np.searchsorted(recall[sample], _RECALLS)
+        means[sample] = precision[sample][places[places < precision.shape[1]]].sum() / len(_RECALLS)
+    return means
+
+
+@dataclass
+class PairedPrecision:
+    """The difference of two networks' average precision on the same images; accumulates and merges."""
+
+    first: AveragePrecision
+    second: AveragePrecision
+
+    def add(self, totals: npt.NDArray[Any], counts: npt.ArrayLike) -> None:
+        """Add images, each a pair of objects."""
+        for mine, images in zip((self.first, self.second), totals.T, strict=True):
+            mine.add(images, 1)
+
+    def merge(self, other: "PairedPrecision") -> None:
+        """Add what another process has accumulated."""
+        self.first.merge(other.first)
+        self.second.merge(other.second)
+
+    def estimate(self) -> Estimate:
+        """The second minus the first, with the percentile interval of samples of the same images."""
+        (before, some), (after, others) = self.first.replicates(), self.second.replicates()
+        if len(self.first.images) < 2 or np.isnan(after - before):
+            return Estimate(after - before, np.nan, np.nan)
+        return _interval(after - before, others - some)
+
+
+def _interval(value: float, replicates: npt.NDArray[np.float64]) -> Estimate:
+    """The bias-corrected percentile interval."""
+    found = replicates[~np.isnan(replicates)]
+    below = ((found < value).sum() + (found == value).sum() / 2 + 0.5) / (len(found) + 1)
+    low, high = stats.norm.cdf(2 * stats.norm.ppf(below) + stats.norm.ppf([0.025, 0.975]))
+    ends = np.quantile(found, [low, high])
+    return Estimate(value, min(float(ends[0]), value), max(float(ends[1]), value))
+
+
+@dataclass(frozen=True)
+class ApMeasure(Measure):
+    """The average precision of the first views, or of each image's worst or best view.
+
+    Attributes
+    ----------
+    thresholds : int
+        How many of `THRESHOLDS` are averaged.
+    view : {"first", "worst", "best"}
+    """
+
+    thresholds: int = field(kw_only=True, default=len(THRESHOLDS))
+    view: Literal["first", "worst", "best"] = field(kw_only=True, default="first")
+
+    def is_told_by(self, table: pa.Table) -> bool:
+        return {*self.columns} <= {*table.column_names}
+
+    def totals(self, table: pa.Table) -> ImageTotals | None:
+        if not self.is_told_by(table):
+            return None
+        rows = table.filter(table["first_truth"].is_valid())
+        if not len(rows):
+            return None
+        starts = image_starts(rows)
+        seen = {view: self._seen(rows, view) for view in ("first", "second")}
+        images = np.empty(len(starts), object)
+        for number, (start, stop) in enumerate(zip(starts, [*starts[1:], len(rows)], strict=True)):
+            views = [seen["first"][start]]
+            if self.view != "first":
+                views = [one for row in range(start, stop) for one in (seen["first"][row], seen["second"][row])]
+            images[number] = self._pick(views)
+        return ImageTotals(column(rows, "name")[starts], images, np.ones(len(images)))
+
+    def _pick(self, views: list[tuple[npt.NDArray[Any], ...]]) -> tuple[npt.NDArray[Any], ...]:
+        if len(views) == 1:
+            return views[0]
+        alone = [average_precision([view], np.ones((1, 1), np.int64), self.thresholds)[0] for view in views]
+        if np.isnan(alone).all():
+            return views[0]
+        return views[int(np.nanargmin(alone) if self.view == "worst" else np.nanargmax(alone))]
+
+    @staticmethod
+    def _seen(rows: pa.Table, view: str) -> list[tuple[npt.NDArray[Any], ...]]:
+        columns = [rows[f"{view}_{name}"].to_pylist() for name in _COLUMNS]
+        return [tuple(map(np.asarray, one)) for one in zip(*columns, strict=True)]
+
+    def pool(self) -> Any:
+        return AveragePrecision(self.thresholds)
+
+    def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Any, Any]:
+        both = np.empty((len(first.totals), 2), object)
+        both[:, 0], both[:, 1] = first.totals, second.totals
+        return both, first.counts
+
+    def difference(self) -> Any:
+        return PairedPrecision(AveragePrecision(self.thresholds), AveragePrecision(self.thresholds))

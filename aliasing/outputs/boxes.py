@@ -1,0 +1,270 @@
+r"""Detections: boxes with a class and a confidence, as an object detector gives them.
+
+The detections of two views are moved back by the shift and matched one to one, so that their intersections over unions
+(IoU) add up to the most (Kuhn 1955); a match needs an IoU of at least 0.5. Detections that reach into what only one
+view shows are left out. With :math:`n` the detections of both views above the confidence threshold, those without a
+match are *lost*, and those whose match has another class are *renamed*:
+
+.. math:: P(\mathrm{lost\ or\ renamed}) = \frac{\mathrm{lost} + \mathrm{renamed}}{n}
+
+A lost detection that the other view has too, with the same class but below the threshold, has only *crossed* it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy.optimize import linear_sum_assignment
+
+from aliasing.outputs.average_precision import AP_COLUMNS, ApMeasure, hits
+from aliasing.outputs.base import Columns, ImageMeasure, ImageTotals, Measure, Output, column, image_starts, pair_schema
+from aliasing.outputs.truth import BoxFiles
+
+if TYPE_CHECKING:
+    from aliasing.images import Loaded
+    from aliasing.jitter.network import Execution
+    from aliasing.models import ShownNetwork
+    from aliasing.protocols import Views
+
+__all__ = ["BOXES", "CONFIDENCE", "Boxes", "iou", "match"]
+
+Detections: TypeAlias = npt.NDArray[np.float32]
+"""6×n: left, top, right and bottom in pixels of the view, confidence, class."""
+
+CONFIDENCE = 0.4
+"""The confidence from which a detection counts."""
+MATCHED = 0.5
+"""The least IoU of a match."""
+MOST = 100
+"""The detections of a view that are kept, those with the highest confidence (as in COCO's evaluation)."""
+_VIEWS: tuple[tuple[str, str, Literal["first", "worst", "best"]], ...] = (
+    ("", "", "first"),
+    ("_worst", " at the worst shift", "worst"),
+    ("_best", " at the best shift", "best"),
+)
+_LEAST = 0.001  # confidence, as in COCO's evaluations
+_BORDER = 1.0  # pixels
+
+_LIST, _NUMBERS = pa.list_(pa.float32()), pa.list_(pa.int32())
+BOXES = pair_schema(
+    ("detections", pa.int32()),  # above the threshold, in both views together
+    ("lost", pa.int32()),
+    ("renamed", pa.int32()),
+    ("crossed", pa.int32()),  # of the lost ones
+    ("at_border", pa.int32()),  # left out
+    # Of each pair of matched detections with the same class.
+    ("kept_confidence_change", _LIST),
+    ("kept_iou", _LIST),
+    ("kept_centre_distance", _LIST),  # pixels
+    ("kept_scale_error", _LIST),  # |log| of the ratio of the square roots of the areas
+    # Of all detections of a view, for the average precision; null without ground truth.
+    *(
+        column
+        for view in ("first", "second")
+        for column in (
+            (f"{view}_confidences", _LIST),
+            (f"{view}_classes", _NUMBERS),
+            (f"{view}_hits", _NUMBERS),  # bit k: right at an IoU of 0.5 + 0.05 k
+            (f"{view}_truth", _NUMBERS),  # the classes of what is there
+        )
+    ),
+)
+"""The columns of the records."""
+
+
+def _share_of(kinds: tuple[str, ...], table: pa.Table) -> ImageTotals:
+    """What is counted, per detection."""
+    starts = image_starts(table)
+    counted = sum(column(table, kind).astype(np.float64) for kind in kinds)
+    totals, counts = (np.add.reduceat(x, starts) for x in (counted, column(table, "detections").astype(np.float64)))
+    return _those_with(column(table, "name")[starts], np.asarray(totals), np.asarray(counts))
+
+
+def _mean_of(kind: str, table: pa.Table) -> ImageTotals:
+    """The mean over the matched detections."""
+    lists = table[kind].to_pylist()
+    totals, counts = (np.array([of(one) for one in lists], np.float64) for of in (sum, len))
+    starts = image_starts(table)
+    return _those_with(column(table, "name")[starts], *(np.add.reduceat(x, starts) for x in (totals, counts)))
+
+
+def _those_with(names: npt.NDArray[Any], totals: npt.NDArray[Any], counts: npt.NDArray[Any]) -> ImageTotals:
+    some = counts > 0
+    return ImageTotals(names[some], totals[some], counts[some])
+
+
+def _worst(table: pa.Table) -> npt.NDArray[np.float64]:
+    """The share of each pair; NaN without detections."""
+    of, counted = (column(table, kind).astype(np.float64) for kind in ("detections", "lost"))
+    shares: npt.NDArray[np.float64] = np.full(len(of), np.nan)
+    return np.divide(counted + column(table, "renamed"), of, out=shares, where=of > 0)
+
+
+def _shares(name: str, title: str, kinds: tuple[str, ...], **more: Any) -> Measure:
+    return ImageMeasure(name, title, ("detections", *kinds), of_images=partial(_share_of, kinds), **more)
+
+
+def _kept(name: str, title: str, **more: Any) -> Measure:
+    source = more.pop("source", f"kept_{name}")
+    return ImageMeasure(name, title, (source,), of_images=partial(_mean_of, source), **more)
+
+
+@dataclass(frozen=True)
+class Boxes(Output):
+    """The detections of an image.
+
+    The network answers a list with the detections of each view: a mapping with ``boxes`` (n×4: left, top, right,
+    bottom in pixels), ``scores`` and ``labels``, as torchvision's detectors do, or an array n×6 of these numbers.
+    """
+
+    name: ClassVar[str] = "boxes"
+    of_places: ClassVar[bool] = True
+    truth: ClassVar[Callable[..., BoxFiles]] = BoxFiles.open
+    shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "table": ("lost_or_renamed", "threshold_crossed", "confidence_change", "matched_iou", "ap50"),
+        "plot": ("lost_or_renamed", "confidence_change", "matched_iou", "ap50"),
+        "shift": (),
+        "attribution": ("lost_or_renamed", "confidence_change", "ap50"),
+    }
+    measures: ClassVar[tuple[Measure, ...]] = (
+        _shares(
+            "lost_or_renamed",
+            "lost or renamed",
+            ("lost", "renamed"),
+            label="P(lost or renamed)",
+            spoken="of the detections are lost or renamed",
+        ),
+        Measure(
+            "lost_or_renamed_worst",
+            "worst loss",
+            ("detections", "lost", "renamed"),
+            _worst,
+            label="P(lost or renamed) at the worst shift",
+            within="max",
+        ),
+        _shares("threshold_crossed", "crossed only", ("crossed",), label="P(only below the threshold)"),
+        _kept("confidence_change", "confidence", label="change of confidence"),
+        _kept("matched_iou", "matched IoU", source="kept_iou", sign=1),
+        _kept("centre_distance", "distance", label="distance of centres", range=(0.0, np.inf), unit="pixels"),
+        _kept("scale_error", "scale", label="|log| of the scale", range=(0.0, np.inf)),
+        *(
+            ApMeasure(f"{name}{end}", f"{title}{told}", AP_COLUMNS, thresholds=thresholds, view=view, sign=1)
+            for name, title, thresholds in (("ap", "AP", 10), ("ap50", "AP50", 1))
+            for end, told, view in _VIEWS
+        ),
+    )
+
+    @property
+    def schema(self) -> pa.Schema:
+        return BOXES
+
+    def network(
+        self, running: "ShownNetwork", execution: "Execution"
+    ) -> Callable[[npt.NDArray[np.float32]], list[Detections]]:
+        """Views N×H×W×3 → the detections of each, 6×n."""
+        from aliasing.jitter.network import detections_of
+
+        return detections_of(running, execution, MOST, _LEAST)
+
+    def seen_again(self, outputs: list[Detections]) -> npt.NDArray[np.float32]:
+        """The detections of each view as five sums, in which one at the least confidence does not count."""
+        weights = [(one[4] ** 4, one[:4]) for one in outputs]  # the order of equals and the threshold are chance
+        return np.stack([np.append((weight * corners).sum(1), weight.sum()) for weight, corners in weights])
+
+    def compare(
+        self, outputs: list[Detections], views: "Views", image: "Loaded", precision: str = "float32"
+    ) -> Columns:
+        """Which detections are kept from the first to the second view of each pair: the columns of `BOXES`."""
+        rows = [_compare(outputs, pair, views) for pair in views.pairs]
+        columns: Columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+        if not views.truth:
+            return columns
+        for view, end in (("first", 0), ("second", 1)):
+            shown = [pair[end] for pair in views.pairs]
+            columns[f"{view}_confidences"] = [outputs[one][4].tolist() for one in shown]
+            columns[f"{view}_classes"] = [outputs[one][5].astype(int).tolist() for one in shown]
+            columns[f"{view}_hits"] = [hits(outputs[one], views.truth[one]).tolist() for one in shown]
+            columns[f"{view}_truth"] = [views.truth[one][:, 4].astype(int).tolist() for one in shown]
+        return columns
+
+
+def iou(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """The intersections over unions of boxes n×4 and m×4, n×m.
+
+    Examples
+    --------
+    >>> iou(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
+    [[0.333, 0.0]]
+    """
+    a, b = np.asarray(first, np.float64)[:, None], np.asarray(second, np.float64)[None]
+    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
+    both = sides.prod(-1)
+    areas = [np.clip(x[..., 2:] - x[..., :2], 0, None).prod(-1) for x in (a, b)]
+    either = areas[0] + areas[1] - both
+    shares: npt.NDArray[np.float64] = np.divide(both, either, out=np.zeros(both.shape), where=either > 0)
+    return shares
+
+
+def match(first: Detections, second: Detections, same_class: bool = False) -> list[tuple[int, int]]:
+    """The one-to-one matches of detections 6×n and 6×m, of which each has an IoU of at least `MATCHED`.
+
+    Between equal matches, one of the same class is preferred; with ``same_class`` there are no others.
+    """
+    overlaps = iou(first[:4].T, second[:4].T)
+    same = first[5][:, None] == second[5][None]
+    possible = (overlaps >= MATCHED) & (same | (not same_class))
+    rows, columns = linear_sum_assignment(np.where(possible, overlaps + 1e-3 * same, 0), maximize=True)
+    return [(int(a), int(b)) for a, b in zip(rows, columns, strict=True) if possible[a, b]]
+
+
+def _compare(outputs: list[Detections], pair: tuple[int, int], views: "Views") -> dict[str, Any]:
+    """The columns of one pair that need no ground truth."""
+    a, b = pair
+    before, after = views.views[a].shift, views.views[b].shift
+    down, right = after[0] - before[0], after[1] - before[1]
+    moved = outputs[b].copy()
+    moved[[0, 2]] -= right
+    moved[[1, 3]] -= down
+    height, width = views.size
+    sides = [_seen_by_both(size, by, views.circular) for size, by in ((width, right), (height, down))]
+    first, second = (_inside(one, *sides) for one in (outputs[a], moved))
+    sure = [one[:, one[4] >= CONFIDENCE] for one in (first, second)]
+    matches = match(sure[0], sure[1])
+    kept = [(i, j) for i, j in matches if sure[0][5, i] == sure[1][5, j]]
+    alone = [np.setdiff1d(np.arange(one.shape[1]), [m[end] for m in matches]) for end, one in enumerate(sure)]
+    unsure = [one[:, one[4] < CONFIDENCE] for one in (first, second)]
+    crossed = len(match(sure[0][:, alone[0]], unsure[1], True)) + len(match(unsure[0], sure[1][:, alone[1]], True))
+    left_out = sum(int((one[4] >= CONFIDENCE).sum()) for one in (outputs[a], outputs[b]))
+    detections = sum(one.shape[1] for one in sure)
+    x, y = (sure[end][:, [m[end] for m in kept]] for end in (0, 1))
+    sizes = [np.log(np.maximum((one[2] - one[0]) * (one[3] - one[1]), 1e-12)) / 2 for one in (x, y)]
+    return {
+        "detections": detections,
+        "lost": sum(map(len, alone)),
+        "renamed": 2 * (len(matches) - len(kept)),
+        "crossed": crossed,
+        "at_border": left_out - detections,
+        "kept_confidence_change": np.abs(x[4] - y[4]).tolist(),
+        "kept_iou": [float(iou(x[:4, [k]].T, y[:4, [k]].T)[0, 0]) for k in range(len(kept))],
+        "kept_centre_distance": (np.hypot(x[0] + x[2] - y[0] - y[2], x[1] + x[3] - y[1] - y[3]) / 2).tolist(),
+        "kept_scale_error": np.abs(sizes[0] - sizes[1]).tolist(),
+    }
+
+
+def _seen_by_both(size: int, by: float, circular: bool) -> tuple[float, float]:
+    """Between which places of the first view a detection has to lie to be in what both views show."""
+    if not by:
+        return -np.inf, np.inf
+    start, stop = (0.0, float(size)) if circular else (max(0.0, -by), size - max(0.0, by))
+    return start + _BORDER, stop - _BORDER
+
+
+def _inside(detections: Detections, columns: tuple[float, float], rows: tuple[float, float]) -> Detections:
+    """The detections that lie between these places."""
+    left, top, right, bottom = detections[:4]
+    inside = (left >= columns[0]) & (right <= columns[1]) & (top >= rows[0]) & (bottom <= rows[1])
+    return detections[:, inside]
