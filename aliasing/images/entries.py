@@ -46,7 +46,7 @@ class Image:
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A video, for the protocol ``frames``; the attributes are those of :class:`Image`."""
+    """A video, for the protocol ``frames`` or a network that takes N×3×T×H×W; attributes as of :class:`Image`."""
 
     what: ClassVar[str] = "a video"
 

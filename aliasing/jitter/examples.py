@@ -21,12 +21,12 @@ from aliasing.classes import Label
 from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import OPERATORS, Spectra
 from aliasing.errors import one_line
-from aliasing.images import ImageSource, Loaded, Signal, open_images
+from aliasing.images import ImageSource, Loaded, open_images
 from aliasing.images.preview import write_preview
 from aliasing.jitter import Jitter
 from aliasing.jitter.network import execution_of, probabilities
 from aliasing.jitter.trace import Trace, answer_in_words, trace_by
-from aliasing.models import ShownNetwork
+from aliasing.models import ShownNetwork, SignalNetwork
 from aliasing.outputs.base import image_starts
 from aliasing.outputs.probabilities import MAC
 from aliasing.provenance import write_json
@@ -98,17 +98,16 @@ def write_examples(
         return []
     source = open_images(images)
     photographs = _load({example.name for example in chosen}, source)
-    if any(isinstance(image, Signal) for image in photographs.values()):
-        chosen = chosen[:1]  # pictures are kept, sounds are not
     described: dict[str, dict[str, Any]] = {}
     followed: list[Trace] = []
     batch_size, seed = result.settings["batch_size"], result.settings["seed"]
     for index, model in enumerate(load_for(model, source) for model in models):
         network = probabilities(model, execution_of(result.settings))
-        for number, example in enumerate(chosen):
+        of_signals = isinstance(model, SignalNetwork)
+        for number, example in enumerate(chosen[:1] if of_signals else chosen):  # pictures are kept, sounds are not
             image = photographs[example.name]
             seen = trace_by(network, model, image, result.protocol, batch_size=batch_size, seed=seed)
-            if isinstance(image, Signal):
+            if of_signals:
                 followed.append(seen)
                 continue
             if index == 0:

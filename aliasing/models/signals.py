@@ -108,7 +108,9 @@ class SignalNetwork(ShownNetwork):
     def takes(self) -> str:
         """What it takes, in words."""
         axes = len(self.view_size)
-        what = {1: "sounds", 3: "volumes"}.get(axes, f"signals of {axes} axes")
+        what = {1: "sounds", 3: "volumes or the frames of videos" if self.channels == 3 else "volumes"}.get(
+            axes, f"signals of {axes} axes"
+        )
         unit = {1: " Hz"}.get(axes, " samples per unit")
         return what if self.rates is None else f"{what} of {' × '.join(f'{rate:g}' for rate in self.rates)}{unit}"
 

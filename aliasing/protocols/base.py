@@ -4,7 +4,7 @@ import hashlib
 from abc import ABC
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, ClassVar
 
 import numpy as np
@@ -103,6 +103,9 @@ class ViewProtocol(ABC):
         if isinstance(image, Signal) and isinstance(model, SignalNetwork):
             adapted = adaptation(image, model)  # refuses one that the network does not take
             return replace(self.signal_views(image, model, random), adapted=adapted, circular=self.is_circular)
+        if isinstance(image, Clip) and isinstance(model, SignalNetwork) and takes_frames(model):
+            frames, shown = first_frames(image, self.canvas_size(model), model.rates)
+            return replace(self.signal_views(frames, model, random), adapted=shown, circular=self.is_circular)
         if isinstance(image, Clip) and isinstance(model, Classifier):
             raise BadImage("a video, which only the protocol `frames` can show")
         raise BadImage(f"{image.what}; {model.name} takes {model.takes}")
@@ -186,6 +189,27 @@ class ViewProtocol(ABC):
 
 def _defines(kind: type[ViewProtocol], method: str) -> bool:
     return getattr(kind, method) is not getattr(ViewProtocol, method)
+
+
+def takes_frames(model: SignalNetwork) -> bool:
+    """Whether a network takes the frames of a video, N×3×T×H×W."""
+    return (model.channels, len(model.view_size)) == (3, 3)
+
+
+def first_frames(clip: Clip, size: Sequence[int], rates: Sequence[float] | None) -> tuple[Signal, str]:
+    """The centre of a video's first frames as a signal, (3, T, H, W) in 0…1, and what of it that is, in words.
+
+    Nothing is resized, and the frames are taken to have the rates of the network. Raises BadImage if they are too few.
+    """
+    length, height, width = size
+    frames: list[Array] = []
+    for pixels in islice(clip.frames(), length):
+        frames.append(centred(pixels.transpose(2, 0, 1).astype(np.float32) / 255, (height, width)))
+    if len(frames) < length:
+        raise BadImage(f"a video of {counted(len(frames), 'frame')}; {length} are needed")
+    own = "×".join(map(str, pixels.shape[:2]))
+    shown = f"the first {length} frames, of their {own} pixels the centre {height}×{width}"
+    return Signal(np.stack(frames, 1), tuple(rates or (1.0,) * 3), clip.name, clip.identity, clip.label), shown
 
 
 def adaptation(signal: Signal, model: SignalNetwork) -> str:
