@@ -74,6 +74,18 @@ def protocol_for(protocol: str | ViewProtocol | None, source: ImageSource, **par
     return make_protocol(protocol, **parameters)
 
 
+def one_of(images: Any, inputs: Any) -> Any:
+    """What is measured, given as ``images`` or, where that is a better word for it, as ``inputs``.
+
+    Raises UsageError if both are given.
+    """
+    if inputs is None:
+        return images
+    if not (isinstance(images, str) and images == "sample"):  # the default
+        raise UsageError("images and inputs are two words for the same: give one of them")
+    return inputs
+
+
 def holds_signals(source: ImageSource) -> bool:
     """Whether the first entries of a source are signals, as far as their names tell."""
     first = list(islice(source, _GLANCED))

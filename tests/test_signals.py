@@ -235,6 +235,15 @@ def test_a_bare_network_sees_what_its_inputs_are(recordings: Path) -> None:
     assert described["identity"] == stated.identity
 
 
+def test_inputs_is_another_word_for_images() -> None:
+    model, sound = SignalNetwork(network(), "net", 64), Sound(noise(100), 8000)
+    found = [al.measure_jitter(model, **{word: sound}).records for word in ("images", "inputs")]
+    assert found[0].equals(found[1])
+    assert al.probe_depth(model, inputs=sound).summary()["images"]["found"] == 1
+    with pytest.raises(UsageError, match="two words for the same"):
+        al.measure_jitter(model, sound, inputs=sound)
+
+
 def test_normalisation_and_identity() -> None:
     plain = al.load_model(network(), input_size=(32,), rate=8000)
     other = al.load_model(plain, mean=0.25, std=0.5)

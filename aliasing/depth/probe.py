@@ -30,7 +30,7 @@ from aliasing.lineage import describe_lineage
 from aliasing.models import ShownNetwork
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.records import BLOCK_SIZE, Part
-from aliasing.runner import each_network, holds_signals, open_run
+from aliasing.runner import each_network, holds_signals, one_of, open_run
 from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Recording, record_calls
@@ -52,6 +52,7 @@ def probe_depth(
     images: Any = "sample",
     protocol: str | ViewProtocol | None = None,
     *,
+    inputs: Any = None,
     layers: str | Sequence[str] = "blocks",
     sites_every: int = SITES_EVERY,
     limit: int | None = None,
@@ -68,7 +69,7 @@ def probe_depth(
 
     Parameters
     ----------
-    model, images, limit, sample, batch_size, seed, out, progress, ranks, timeout
+    model, images, inputs, limit, sample, batch_size, seed, out, progress, ranks, timeout
         As for :func:`aliasing.measure_jitter`; all views of an image are in one batch.
     protocol : str or ViewProtocol, optional
         How an image becomes views that differ by a shift (see :mod:`aliasing.protocols`): by default two windows one
@@ -105,7 +106,7 @@ def probe_depth(
     """
     if sites_every < 1:
         raise UsageError(f"sites_every is at least 1, for every image; got {sites_every}")
-    source = open_images(images)
+    source = open_images(one_of(images, inputs))
     protocol = make_protocol(protocol or default_protocol(source))
     if not protocol.is_shift:
         raise UsageError(f"the protocol {protocol.name} is not a small shift; choose crop, circular or pad")

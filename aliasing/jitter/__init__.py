@@ -31,7 +31,7 @@ from aliasing.models import ShownNetwork
 from aliasing.outputs.base import Output, with_third_axis
 from aliasing.protocols import ViewProtocol, Views
 from aliasing.records import Part
-from aliasing.runner import each_network, load_for, open_run, protocol_for
+from aliasing.runner import each_network, load_for, one_of, open_run, protocol_for
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.undisturbed import surroundings_kept
 
@@ -47,6 +47,7 @@ def measure_jitter(
     images: Any = "sample",
     protocol: str | ViewProtocol | None = None,
     *,
+    inputs: Any = None,
     output: str = "probabilities",
     limit: int | None = None,
     sample: int | None = None,
@@ -64,7 +65,7 @@ def measure_jitter(
     ranks: Ranks = ALONE,
     timeout: float | None = None,
 ) -> Jitter:
-    """Measure how much the answers of pretrained networks change under a small shift of the image.
+    """Measure how much the answers of networks change under a small shift of the image, sound or other signal.
 
     Parameters
     ----------
@@ -72,14 +73,18 @@ def measure_jitter(
         Networks, or their names (see :func:`aliasing.load_model`).
     images : str, Path, sequence or ImageSource
         As for :func:`aliasing.images.open_images`: ``"sample"``, a file, a folder, an archive, a data set; or, as in a
-        training loop, a DataLoader, a Dataset or tensors N×C×H×W, which a bare module sees as they are.
+        training loop, a DataLoader, a Dataset or tensors N×C×H×W, which a bare module sees as they are. Sounds and
+        other signals too (`aliasing.images.Signal`): a bare module sees them at the rate of the first, in the length of
+        the longest of the first eight.
     protocol : str or ViewProtocol, optional
-        How an image becomes views (see :mod:`aliasing.protocols`): ``"crop"`` unless something else is given, and
-        ``"pad"`` for tensors, which are not resized.
+        How an image becomes views (see :mod:`aliasing.protocols`): ``"crop"`` unless something else is given, ``"pad"``
+        for tensors, which are not resized, and ``"samples"`` for signals.
+    inputs : Any, optional
+        The same as ``images``, where that is not the word.
     output : str
         The output that is compared: one of `aliasing.outputs.OUTPUTS`. ``"embedding"`` measures a network that is not a
         classifier: the cosine distance between the views' embeddings, and whether the nearest neighbour among the other
-        images changes.
+        images changes. ``"values"`` measures the numbers of a regression.
     limit : int, optional
         Use the first N images only. In a folder with a subfolder for each class they are of the first classes.
     sample : int, optional
@@ -140,7 +145,7 @@ def measure_jitter(
     device = device or device_of(model)
     Execution(device)
     slow = precision == "verified" and not has_fast_bfloat16(device)
-    source = open_images(images, mean=mean, std=std)
+    source = open_images(one_of(images, inputs), mean=mean, std=std)
     protocol = protocol_for(protocol, source)
     if kind.of_places and not protocol.is_shift:
         raise UsageError(f"output {output} needs a protocol that shifts the content; {protocol.name} does not")

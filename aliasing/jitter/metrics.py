@@ -146,14 +146,14 @@ class PairMetrics:
             m.name: found[name].scaled(m.factor, m.offset) for m in measures for name in m.of if name in found
         }
 
-    def cautions(self) -> list[str]:
-        """What to know before trusting an interval."""
+    def cautions(self, what: str = "image") -> list[str]:
+        """What to know before trusting an interval; ``what`` is the word for an input."""
         found = []
         tells_changes = any(measure.is_change for measure in self._measures if measure.name in self.shares)
         if self.images and self.changed_images < FEW_IMAGES and tells_changes:
             found.append(
-                f"{_how_many(self.changed_images, self.images)}: too few for a narrow interval;"
-                " treat it as a bound, or measure more images"
+                f"{_how_many(self.changed_images, self.images, what)}: too few for a narrow interval;"
+                f" treat it as a bound, or measure more {what}s"
             )
         if self.audit.kept and self.audit.pairs < FEW_PAIRS:
             found.append(
@@ -211,7 +211,7 @@ class PairedMetrics:
         }
 
 
-def _how_many(changed: int, images: int) -> str:
+def _how_many(changed: int, images: int, what: str = "image") -> str:
     """How many answers change, in English.
 
     Examples
@@ -224,12 +224,12 @@ def _how_many(changed: int, images: int) -> str:
     the answers of only 3 of the 12 images change
     """
     if images == 1:
-        return "there is only one image" if changed else "the one image's answer does not change"
+        return f"there is only one {what}" if changed else f"the one {what}'s answer does not change"
     if not changed:
-        return f"the answer of none of the {images} images changes"
+        return f"the answer of none of the {images} {what}s changes"
     if changed == 1:
-        return f"the answer of only 1 of the {images} images changes"
-    return f"the answers of only {changed} of the {images} images change"
+        return f"the answer of only 1 of the {images} {what}s changes"
+    return f"the answers of only {changed} of the {images} {what}s change"
 
 
 def _of(totals: ImageTotals, chosen: npt.NDArray[np.intp]) -> ImageTotals:

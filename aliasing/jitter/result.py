@@ -152,7 +152,7 @@ class Jitter(Recorded):
                 "near_ties": metrics.near_ties,
                 "not_finite": list(found.not_finite),
                 "cautions": [
-                    *metrics.cautions(),
+                    *metrics.cautions(tables.word_for(self.models)),
                     *_doubts(self.models[name]),
                     *enlarged_cautions(self.models[name], self.protocol, found.enlarged, metrics.images),
                 ],
