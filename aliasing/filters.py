@@ -34,6 +34,8 @@ TapsLike: TypeAlias = str | Sequence[float] | Sequence[str | Sequence[float]] | 
 
 Arguments = ParamSpec("Arguments")
 
+_LONGEST_EXACT = 20_000  # taps of a binomial filter before the outer ones go: in whole numbers, a tenth of a second
+
 
 def _length_was_taps(family: Callable[Arguments, Taps]) -> Callable[Arguments, Taps]:
     """Take the number of taps under its earlier name, ``taps``, too."""
@@ -79,7 +81,8 @@ def binomial(length: int = 4, stride: int = 2) -> Taps:
 
     Arguments and result are those of `box`. The variance is (length − 1) / 4 pixels squared at stride 2. The standard
     deviation grows with the stride, so the length becomes ``(length − 1) · (stride / 2)² + 1``, less the outer taps
-    under 1e-100, which no sum in float64 feels. The sum is exact up to 50 taps.
+    under 1e-100, which no sum in float64 feels. The sum is exact up to 50 taps; a row of more than 20,000 is computed
+    in float64, to a relative 1e-11.
 
     Examples
     --------
@@ -87,11 +90,23 @@ def binomial(length: int = 4, stride: int = 2) -> Taps:
     array([0.125, 0.375, 0.375, 0.125])
     """
     order = _nearest((_length(length) - 1) * _stride(stride) ** 2, 4)
+    if order > _LONGEST_EXACT:
+        return _long_row(order)
     row, total, taps = 1, 2**order, []  # in whole numbers, so that nothing is rounded before the division
     for k in range(order + 1):
         taps.append(row / total)
         row = row * (order - k) // (k + 1)
     return np.array([tap for tap in taps if tap >= 1e-100])
+
+
+def _long_row(order: int) -> Taps:
+    """A row of Pascal's triangle from its middle outwards: each tap from the one before, by their ratio."""
+    reach = math.ceil(11 * math.sqrt(order))  # 22 standard deviations, where taps are under 1e-100 of the middle
+    places = np.arange(order // 2, order // 2 + reach, dtype=np.float64)
+    right = np.concatenate([[1.0], np.cumprod((order - places) / (places + 1))])  # from the middle
+    row = np.concatenate([right[: order % 2 : -1], right])
+    row = row / row.sum()
+    return np.asarray(row[row >= 1e-100], dtype=np.float64)
 
 
 @_length_was_taps

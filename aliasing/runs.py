@@ -197,7 +197,7 @@ class Run:
     def __init__(self, source: ImageSource, records: Records, ranks: Ranks, progress: bool = False) -> None:
         if ranks.size > 1 and records.directory is None:
             raise UsageError(f"{ranks.size} processes share a run through its folder: add --out DIR")
-        keep_apart(source, records.directory)
+        keep_apart(source.folders, records.directory)
         self.source, self.records, self.ranks = source, records, ranks
         self._hidden = ranks.rank > 0 or not (progress and watched())
         self._listing: Listing | None = None
@@ -329,13 +329,11 @@ class Run:
                 raise InputError(f"no usable image in {self.source.description}: {len(skipped)} skipped{first}")
 
 
-def keep_apart(source: ImageSource, out: Path | None) -> None:
-    """Raise UsageError if the results' folder is among the images': the next run would take its figures for images."""
-    if out is None:
-        return
-    for folder in source.folders:
+def keep_apart(folders: Iterable[Path], out: Path | None, option: str = "--out") -> None:
+    """Raise UsageError if a folder of results is in one of these, whose files are measured: the next run takes both."""
+    for folder in folders if out is not None else ():
         if out.resolve().is_relative_to(folder.resolve()):
-            raise UsageError(f"--out {out} is inside the images' folder {folder}; its figures would be measured next")
+            raise UsageError(f"{option} {out} is inside the inputs' folder {folder}; its files would be measured next")
 
 
 def blocks(entries: Iterable[T], size: int = BLOCK_SIZE) -> Iterator[tuple[int, list[T]]]:

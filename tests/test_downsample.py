@@ -13,6 +13,7 @@ from timm.layers import BlurPool2d as TimmBlurPool2d
 
 from aliasing import downsample, filters, layers, sampling, spectrum
 from aliasing.downsample import unpadded
+from aliasing.downsample.blur import low_pass
 
 SCIPY_MODE = {"reflect": "mirror", "replicate": "nearest", "circular": "wrap", "zero": "constant"}
 PADDING = st.sampled_from(list(SCIPY_MODE))
@@ -185,6 +186,24 @@ def test_a_long_filter_of_sounds_is_a_convolution_of_a_padded_copy():
     )
     assert unpadded.pays(x, short)
     assert not unpadded.pays(x, long)
+
+
+@pytest.mark.parametrize("padding", ["reflect", "replicate", "circular", "zero"])
+@pytest.mark.parametrize("stride", [1, 7])
+@pytest.mark.parametrize("length", [1025, 1026])
+def test_a_very_long_filter_of_sounds_is_the_convolution_too(padding, stride, length):
+    random = np.random.default_rng(length)
+    x, taps = random.normal(size=(2, 2, 3000)), random.random(length)
+    if padding == "zero" and length % 2 == 0:
+        taps = np.append(taps, 0.0)  # as it is filtered there: a filter of odd length
+    taps /= taps.sum()
+    mode = {"reflect": "reflect", "replicate": "edge", "circular": "wrap", "zero": "constant"}[padding]
+    padded = np.pad(x, ((0, 0), (0, 0), ((len(taps) - 1) // 2, len(taps) // 2)), mode)
+    expected = np.array([[np.correlate(row, taps, "valid")[::stride] for row in rows] for rows in padded])
+    given, way = torch.from_numpy(x).float(), low_pass if stride == 1 else downsample.blur_pool
+    found = way(given, max(stride, 2), tuple(taps), padding, dims=1)
+    # In float64 inside; the input and the result are rounded to float32, of numbers up to 5.
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])

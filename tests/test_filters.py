@@ -45,6 +45,17 @@ def test_binomial_is_pascals_row(taps):
         assert filters.half_amplitude(row) == pytest.approx(math.acos(0.5 ** (1 / (taps - 1))) / math.pi, abs=1e-12)
 
 
+def test_a_long_row_of_pascals_triangle_is_the_exact_one():
+    for order in (817, 1088, 10_100):
+        row, long = filters.binomial(order + 1), filters._long_row(order)
+        # A tap is a product of at most 11√order ratios, each rounded to 1e-16.
+        np.testing.assert_allclose(long, row, rtol=2e-16 * 11 * order**0.5)
+    taps = filters.binomial(4, stride=1000)  # 750,001 of them in whole numbers took half an hour
+    assert abs(taps.sum() - 1) < 1e-12
+    place = np.arange(len(taps)) - (len(taps) - 1) / 2
+    assert abs(taps @ place**2 / 187_500 - 1) < 1e-9  # the variance: (length − 1) / 4
+
+
 def test_a_binomial_for_a_large_stride_is_short_and_made_at_once():
     """The front end of a network of raw sound may step over 160 samples: ``math.comb`` took 18 s for 19,201 taps."""
     taps = filters.binomial(4, stride=160)

@@ -393,20 +393,20 @@ def test_results_are_kept_apart_from_the_images(
     images = write(tmp_path / "images")
     network = [NAME] if command == "attribute" else ["--models", NAME]
     assert main([command, *network, "--images", str(images), "--out", str(images / out)]) == 2
-    assert "is inside the images' folder" in capsys.readouterr().err
+    assert "is inside the inputs' folder" in capsys.readouterr().err
     assert sorted(path.name for path in images.iterdir()) == ["000.png", "001.png", "002.png", "labels.csv"]
 
 
 def test_results_are_kept_apart_from_each_of_several_folders_and_from_shards(tmp_path: Path) -> None:
     folders = [write(tmp_path / name, labels=False) for name in ("a", "b")]
     for out in folders:
-        with pytest.raises(UsageError, match="is inside the images' folder"):
+        with pytest.raises(UsageError, match="is inside the inputs' folder"):
             measure(out / "run", folders)
     shards = tmp_path / "shards"
     shards.mkdir()
     with tarfile.open(shards / "0.tar", "w") as archive:
         archive.add(folders[0] / "000.png", "0.png")
-    with pytest.raises(UsageError, match="is inside the images' folder"):
+    with pytest.raises(UsageError, match="is inside the inputs' folder"):
         measure(shards / "run", shards)
 
 

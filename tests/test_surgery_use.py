@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 from networks import Net, build, difference, image
+from safetensors import safe_open
 from torch import nn
 
 import aliasing as al
+from tests.small_network import make
 
 NAMES = ["torchvision:resnet18", "timm:tf_efficientnet_lite0"]
 # Float32 sums of up to some thousand products, in another order in every layer.
@@ -138,3 +140,11 @@ def test_distributed_data_parallel() -> None:
         assert all(parameter.grad is not None for parameter in network.parameters())
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_a_bare_module_is_saved_with_its_conversion(tmp_path: Path) -> None:
+    fixed = al.antialias(make().module, scheme="all", taps="binomial3")
+    al.surgery.save(fixed, tmp_path / "net.safetensors")
+    with safe_open(tmp_path / "net.safetensors", "pt") as file:
+        assert "binomial3" in file.metadata()["aliasing.conversion"]
+        assert set(file.keys()) == set(fixed.state_dict())

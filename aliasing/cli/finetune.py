@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     (model,) = map(load_model, shared.named([arguments.model], arguments.labels))
     images = open_images(arguments.data)
-    keep_apart(images, arguments.out)
+    keep_apart(images.folders, arguments.out)
     images = choose_images(images, limit=arguments.limit, sample=arguments.sample, seed=arguments.seed)
     with hold(arguments.out, ALONE):
         tell = partial(print, flush=True)

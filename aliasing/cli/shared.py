@@ -264,12 +264,24 @@ def film_numbers(networks: Sequence[dict[str, Any]], settings: dict[str, Any]) -
 
 
 def loaded_as(weights: Path, model: str) -> str:
-    """The name under which a file of weights for a named model is loaded; it holds the conversion itself."""
+    """The name under which a file of weights for a named model is loaded; it holds the conversion itself.
+
+    Examples
+    --------
+    >>> print(loaded_as(Path("new.pth"), "timm:efficientnet_b0.ra_in1k@test"))
+    file:new.pth@timm:efficientnet_b0.ra_in1k@test
+    >>> print(loaded_as(Path("new.pth"), "net=antialiased:binomial4:file:a@b.pth@timm:efficientnet_b0@test"))
+    file:new.pth@timm:efficientnet_b0@test
+    """
     from aliasing.models.source import label_of
 
-    model = label_of(model)[1].rpartition("@")[2]  # without the file of its weights
-    while model.startswith("antialiased:"):
-        model = label_of(model.split(":", 2)[2])[1]
+    model = label_of(model)[1]
+    while model.startswith(("antialiased:", "file:")):
+        if model.startswith("file:"):  # without the file of its weights; only there does @ come before an architecture
+            whole = model.removesuffix("@test")
+            model = whole.rpartition("@")[2] + model[len(whole) :]
+        else:
+            model = label_of(model.split(":", 2)[2])[1]
     return f"file:{weights}@{model}"
 
 
@@ -301,7 +313,7 @@ def source_of(arguments: argparse.Namespace) -> "ImageSource":
 
     images = arguments.images[0] if len(arguments.images) == 1 else arguments.images
     source = open_images(images, getattr(arguments, "orientation", "upright"))
-    keep_apart(source, arguments.out)
+    keep_apart(source.folders, arguments.out)
     seed = getattr(arguments, "seed", 0)
     return choose_images(source, limit=arguments.limit, sample=arguments.sample, seed=seed, progress=not arguments.json)
 

@@ -110,13 +110,13 @@ def run(arguments: argparse.Namespace) -> None:
 def _keep_apart(listen: Path, given: Iterable[str], operators: Iterable[str]) -> None:
     """Raise UsageError if what is written to listen to would replace a recording, or be measured with them next."""
     from aliasing.errors import UsageError
+    from aliasing.runs import keep_apart
 
-    for path in map(Path, given):
-        beside = path.resolve().parent == listen.resolve() and path.stem.removesuffix("-folded") in operators
-        if beside or (path.is_dir() and listen.resolve().is_relative_to(path.resolve())):
-            raise UsageError(
-                f"--listen {listen} is where {path} is; its files would replace recordings or be measured next"
-            )
+    paths = [Path(path) for path in given]
+    keep_apart((path for path in paths if path.is_dir()), listen, "--listen")
+    for path in paths:
+        if path.resolve().parent == listen.resolve() and path.stem.removesuffix("-folded") in operators:
+            raise UsageError(f"--listen {listen} is where {path} is; its files would replace recordings")
 
 
 def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:

@@ -56,7 +56,7 @@ def open_material(train: ImageSource, held_out: ImageSource, out: Any, seed: int
     Raises InputError if there are too few, or a held-out image is among them.
     """
     for source in (train, held_out):
-        keep_apart(source, out)
+        keep_apart(source.folders, out)
     digests = {"train": InputsDigest(), "images": InputsDigest()}
     known: dict[str, str] = {}
     count = 0

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 from torch import Tensor
 
 from aliasing.axes import PerAxis, per_axis
@@ -27,6 +28,8 @@ from aliasing.downsample.recording import is_recorded, is_recorded_for_elsewhere
 from aliasing.downsample.tensors import checked, convolution, full_precision, laid_out_like
 from aliasing.errors import UsageError
 from aliasing.filters import Taps, TapsLike, one_filter_per_axis, taps_per_axis
+
+_LONGEST_DIRECT = 1024  # taps along one line
 
 # Our names of the paddings -> torch's.
 PADDINGS = {"reflect": "reflect", "replicate": "replicate", "circular": "circular", "zero": "constant"}
@@ -385,9 +388,19 @@ def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -
                 return (unpadded.blur_line, unpadded.blur, unpadded.blur_volume)[dims - 1](x, *axes)
         beyond = [side for row in reversed(blur.filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
         x = F.pad(x, beyond, PADDINGS[padding])
+    if dims == 1 and len(blur.kernel) > _LONGEST_DIRECT and not is_recorded():
+        return _by_spectra(F.pad(x, 2 * blur.margin), blur)
     kernel = torch.as_tensor(blur.kernel, dtype=x.dtype, device=x.device)
     weight = kernel.expand(channels, 1, *kernel.shape)
     return cast(Tensor, convolution(dims)(x, weight, stride=blur.steps, padding=blur.margin, groups=channels))
+
+
+def _by_spectra(x: Tensor, blur: _Blur) -> Tensor:
+    """A long filter along one line by its Fourier transform: torch would copy the line once for each tap."""
+    row = torch.as_tensor(blur.kernel, dtype=torch.float64, device=x.device).flip(0)
+    size = next_fast_len(x.shape[-1] + len(row) - 1, real=True)
+    whole = torch.fft.irfft(torch.fft.rfft(x.double(), size) * torch.fft.rfft(row, size), size)
+    return whole[..., len(row) - 1 : x.shape[-1] : blur.steps[0]].to(x.dtype)
 
 
 def _outer(filters: Sequence[Taps]) -> NDArray[np.float64]:

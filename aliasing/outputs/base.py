@@ -104,6 +104,8 @@ class Measure:
         for it; elsewhere it is listed nowhere, and an axis calls it by the other.
     caution, spoken : str
         A remark for readers, in brackets on an axis; the words after a percentage, which say what it is the share of.
+    flatters : bool
+        True if the caution is that it flatters a network that was trained on the images.
     """
 
     name: str
@@ -126,12 +128,17 @@ class Measure:
     otherwise: str = ""
     caution: str = ""
     spoken: str = ""
+    flatters: bool = False
 
     @property
     def axis(self) -> str:
         """The label of an axis, with the unit and the caution."""
         unit = f", {self.unit}" if self.unit else ""
         return f"{self.called}{unit}{f' ({self.caution})' if self.caution else ''}"
+
+    def on_held_out(self) -> "Measure":
+        """The measure of images on which no network was trained: without a caution that it flatters."""
+        return replace(self, caution="", flatters=False) if self.flatters else self
 
     @property
     def called(self) -> str:

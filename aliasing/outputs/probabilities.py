@@ -110,7 +110,7 @@ def _any_changed(table: pa.Table) -> Column:
 
 
 _TOP1, _LABELS_CHANGED = ("first_top1", "second_top1"), ("labels_changed",)
-FLATTERS = "flattering if trained on these"
+_FLATTERS: dict[str, Any] = {"caution": "flattering if trained on these", "flatters": True}
 _CONSISTENT = "share of pairs that keep the answer"
 _SPOKEN = "of the pairs of views change the answer"
 _RATES = ("top1_change", "any_change")
@@ -118,7 +118,7 @@ _WORST: dict[str, Any] = {"within": "max", "binary": True}
 
 TOP1_CHANGE = Measure("top1_change", "P(top-1 change)", _TOP1, _changed, binary=True, is_change=True, spoken=_SPOKEN)
 MAC = Measure("mac", "MAC", ("first_probability", "second_probability"), _moved, label="mean absolute change")
-ACCURACY = Measure("accuracy", "accuracy", ("label", "first_top1"), _right, binary=True, sign=1, caution=FLATTERS)
+ACCURACY = Measure("accuracy", "accuracy", ("label", "first_top1"), _right, binary=True, sign=1, **_FLATTERS)
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Probabilities(Output):
             within="min",
             binary=True,
             sign=1,
-            caution=FLATTERS,
+            **_FLATTERS,
         ),
         Measure(
             "consistency",

@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -15,7 +15,6 @@ from aliasing.jitter.shifts import by_shift
 from aliasing.leaderboard import pareto_front
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
-from aliasing.outputs.probabilities import FLATTERS
 from aliasing.plots.jitter import fit, intervals
 from aliasing.plots.leaderboard import against
 from aliasing.plots.shifts import heat_map
@@ -79,7 +78,7 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
     section.blocks += _told_apart(run, measures, names)
     section.blocks += cautions(run, names)
     section.blocks += _tiles(models, measures, names)
-    flattered = any(measure.caution == FLATTERS for measure in measures)
+    flattered = any(measure.flatters for measure in measures)
     section.blocks.append(_table(models, titles, names, flattered))
     section.blocks += _scatter(run, names)
     section.blocks += _interval_charts(models, _measures_in(run, "plot"), names)
@@ -90,11 +89,7 @@ def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section
 
 def _measures_in(run: Run, place: str) -> list[Measure]:
     """The measures shown in a place, without the caution on training images if the images are held out."""
-    return [_unflattered(measure) if run.held_out else measure for measure in measures_in(run.summary, place)]
-
-
-def _unflattered(measure: Measure) -> Measure:
-    return replace(measure, caution="") if measure.caution == FLATTERS else measure
+    return [measure.on_held_out() if run.held_out else measure for measure in measures_in(run.summary, place)]
 
 
 def _lead(run: Run) -> str:
@@ -219,7 +214,7 @@ def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
             points[name] = {"network": names[name], "group": group_in(name, model), **found}
     if len(points) < 2 or not measures:
         return
-    y, x = measures = [_unflattered(measure) if run.held_out else measure for measure in measures]
+    y, x = measures = [measure.on_held_out() if run.held_out else measure for measure in measures]
     front = [points[name] for name in pareto_front(points, [y.name, x.name])]
     front.sort(key=lambda point: point[x.name]["value"])
     best = "; ".join(point["network"] for point in front)

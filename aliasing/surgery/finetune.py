@@ -130,7 +130,7 @@ def finetune(
     source = choose_images(images, limit=limit, sample=sample, seed=recipe.seed)
     settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": source.limit}))
     given, network = network, replace(network, scale=scale.name)
-    keep_apart(source, out)
+    keep_apart(source.folders, out)
     training = _training_set(network, source, out, settings)
     if training.unused:
         warnings.warn(f"{network.name} is trained on {training.told}", stacklevel=2)

@@ -16,6 +16,7 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
+from torch import nn
 
 from aliasing.downsample import PADDINGS
 from aliasing.downsample.operator import without_operators
@@ -79,14 +80,14 @@ def load(name: str, **changes: Any) -> ShownNetwork:
     return antialias(load_model(model, **changes), **arguments)
 
 
-def save(model: ShownNetwork, path: str | Path) -> None:
+def save(model: ShownNetwork | nn.Module, path: str | Path) -> None:
     """Write the weights of a converted network, with the architecture and the conversion in the file's metadata.
 
     ``load_model(f"file:{path}@…")`` applies it again.
 
     Parameters
     ----------
-    model : Classifier
+    model : Classifier or nn.Module
     path : str or Path
         A file that ends in ``.safetensors``.
 
@@ -96,6 +97,8 @@ def save(model: ShownNetwork, path: str | Path) -> None:
         The file has another ending, or the network was converted by a scheme that is a function.
     """
     path = Path(path)
+    if isinstance(model, nn.Module):
+        model = load_model(model)
     conversion = conversion_of(model.module)
     if path.suffix != ".safetensors":
         raise UsageError(f"{path}: the conversion is kept in a .safetensors file's metadata; use that suffix")
