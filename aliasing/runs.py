@@ -331,8 +331,8 @@ class Run:
 
 def keep_apart(folders: Iterable[Path], out: Path | None, option: str = "--out") -> None:
     """Raise UsageError if a folder of results is in one of these, whose files are measured: the next run takes both."""
-    for folder in folders if out is not None else ():
-        if out.resolve().is_relative_to(folder.resolve()):
+    for folder in folders:
+        if out is not None and out.resolve().is_relative_to(folder.resolve()):
             raise UsageError(f"{option} {out} is inside the inputs' folder {folder}; its files would be measured next")
 
 

@@ -400,7 +400,7 @@ def _by_spectra(x: Tensor, blur: _Blur) -> Tensor:
     row = torch.as_tensor(blur.kernel, dtype=torch.float64, device=x.device).flip(0)
     size = next_fast_len(x.shape[-1] + len(row) - 1, real=True)
     whole = torch.fft.irfft(torch.fft.rfft(x.double(), size) * torch.fft.rfft(row, size), size)
-    return whole[..., len(row) - 1 : x.shape[-1] : blur.steps[0]].to(x.dtype)
+    return cast(Tensor, whole[..., len(row) - 1 : x.shape[-1] : blur.steps[0]].to(x.dtype))
 
 
 def _outer(filters: Sequence[Taps]) -> NDArray[np.float64]:
