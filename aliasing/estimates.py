@@ -312,6 +312,16 @@ class Mean(_Moments):
         low, high = _t_interval(value, 1 / (self.images * self.mean_count), self.images, *self._residuals())
         return Estimate(value, low, high)
 
+    def level(self, least: float) -> Estimate:
+        """The mean in decibels below 1, with Student's interval of its logarithm; a mean counts as at least this."""
+        value = max(self.mean_total / self.mean_count, least) if self.mean_count else math.nan
+        if self.images < 2 or not self.mean_count:
+            return Estimate(-10 * math.log10(value), math.nan, math.nan)
+        error = math.sqrt(self.images / (self.images - 1) * self._residuals()[0]) / (self.images * self.mean_count)
+        reach = 10 / math.log(10) * float(stats.t.ppf(1 - _TAIL, self.images - 1)) * error / value
+        level = -10 * math.log10(value)
+        return Estimate(level, level - reach, level + reach)
+
 
 @dataclass
 class MeanRatio:

@@ -104,7 +104,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
         "--output",
         choices=tuple(OUTPUTS),
         default="probabilities",
-        help="the output that is compared: `masks` of segmentation, `boxes` of a detector, `embedding` of another",
+        help="the output that is compared: `masks` or `boxes` of places, `images` of a decoder, `embedding` of any",
     )
 
 

@@ -122,23 +122,38 @@ def class_probabilities(model: ShownNetwork, views: Array | Tensor) -> Array:
 
 
 def maps_of(running: ShownNetwork, execution: Execution) -> Network:
-    """Views → the class probabilities of their pixels N×C×H×W, for a copy that is already prepared."""
+    """Views N×H×W×3 → the maps of the network's answer N×C×h×w, for a copy that is already prepared."""
 
     def network(views: Array) -> Array:
         with running_on(execution), in_evaluation(running.module):
-            shown = running.normalize(torch.from_numpy(views).to(execution.device))
-            answer = tensor_of(running.ask(shown), running.name).float()
-            if answer.ndim != 4:
-                shape = "×".join(map(str, answer.shape))
-                raise InputError(f"{running.name} answers with {shape}; label maps need N×classes×height×width")
-            if answer.shape[2:] != shown.shape[2:]:
-                answer = nn.functional.interpolate(answer, shown.shape[2:], mode="bilinear", align_corners=False)
+            return _maps(running, torch.from_numpy(views).to(execution.device)).cpu().numpy()
+
+    return network
+
+
+def class_maps_of(running: ShownNetwork, execution: Execution) -> Network:
+    """Views N×H×W×3 → the class probabilities of their pixels N×C×H×W, for a copy that is already prepared."""
+
+    def network(views: Array) -> Array:
+        with running_on(execution), in_evaluation(running.module):
+            answer = _maps(running, torch.from_numpy(views).to(execution.device))
+            if answer.shape[2:] != views.shape[1:3]:
+                answer = nn.functional.interpolate(answer, views.shape[1:3], mode="bilinear", align_corners=False)
             one = answer.shape[1] == 1
             maps = torch.cat([-answer, answer], 1).sigmoid() if one else answer.softmax(1)
             outputs: Array = maps.cpu().numpy()
             return outputs
 
     return network
+
+
+def _maps(running: ShownNetwork, views: Tensor) -> Tensor:
+    """A network's answer N×C×h×w; InputError if it is of another shape."""
+    answer = tensor_of(running.ask(running.normalize(views)), running.name).float()
+    if answer.ndim != 4:
+        shape = "×".join(map(str, answer.shape))
+        raise InputError(f"{running.name} answers with {shape}; maps are N×channels×height×width")
+    return answer
 
 
 def detections_of(

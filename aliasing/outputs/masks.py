@@ -154,9 +154,9 @@ class Masks(Output):
 
     def network(self, running: "ShownNetwork", execution: "Execution") -> "Network":
         """Views N×H×W×3 → class probabilities N×C×H×W."""
-        from aliasing.jitter.network import maps_of
+        from aliasing.jitter.network import class_maps_of
 
-        return maps_of(running, execution)
+        return class_maps_of(running, execution)
 
     def compare(self, outputs: Array, views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
         """How much of the label map moves with the content: the columns of `MASKS`."""

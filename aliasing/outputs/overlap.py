@@ -1,23 +1,50 @@
 """What two views of an image both show, cell by cell."""
 
 import math
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["overlap"]
+__all__ = ["lanczos", "linear", "overlap"]
 
 T = TypeVar("T", bound=np.generic)
+Kernel = Callable[[float], npt.NDArray[np.float64]]
+
+_LOBES = 3
+
+
+def linear(part: float) -> npt.NDArray[np.float64]:
+    """The weights of the cells before and after a place, which interpolate linearly: shares stay shares.
+
+    Examples
+    --------
+    >>> linear(0.25).tolist()
+    [0.75, 0.25]
+    """
+    return np.array([1 - part, part])
+
+
+def lanczos(part: float) -> npt.NDArray[np.float64]:
+    """The weights of the three cells on each side of a place, sinc windowed by sinc (Duchon 1979); they sum to 1."""
+    distance = np.arange(1 - _LOBES, _LOBES + 1) - part
+    weights = np.sinc(distance) * np.sinc(distance / _LOBES)
+    normalised: npt.NDArray[np.float64] = weights / weights.sum()
+    return normalised
 
 
 def overlap(
-    first: npt.NDArray[T], second: npt.NDArray[T], shift: tuple[float, float], circular: bool = False
-) -> tuple[npt.NDArray[T], npt.NDArray[T]]:
+    first: npt.NDArray[T],
+    second: npt.NDArray[Any],
+    shift: tuple[float, ...],
+    circular: bool = False,
+    kernel: Kernel = linear,
+) -> tuple[npt.NDArray[T], npt.NDArray[Any]]:
     """Cut two maps to the content that both show, cell by cell.
 
-    The content of ``first[y, x]`` is that of ``second[y + dy, x + dx]``. By fractions of a cell the second is
-    interpolated linearly, so that shares stay shares.
+    The content of ``first[y, x]`` is that of ``second[y + dy, x + dx]``; by fractions of a cell the second is
+    interpolated.
 
     Parameters
     ----------
@@ -26,6 +53,8 @@ def overlap(
         How far the content moves from the first to the second, (dy, dx) in cells, positive down and right.
     circular : bool
         The content moves around the edges, so that nothing leaves.
+    kernel : callable
+        The part of a cell → the weights of the cells around the place, as many before as after it.
 
     Returns
     -------
@@ -43,12 +72,14 @@ def overlap(
     seen = []
     for axis, by in ((-2, shift[0]), (-1, shift[1])):
         size, low = first.shape[axis], math.floor(by)
-        part = by - low
-        start, stop = (0, size) if circular else (max(0, -low), max(0, -low, min(size, size - math.ceil(by))))
+        weights = kernel(by - low) if by != low else np.ones(1)
+        before = (len(weights) - 1) // 2 - low  # cells needed on this side of the first's own place
+        after = len(weights) // 2 + low
+        start, stop = (0, size) if circular else (max(0, before), max(0, before, min(size, size - after)))
         seen.append(slice(start, stop))
-        places = np.arange(start, stop) + low
-        moved = np.take(second, places % size, axis)
-        if part:
-            moved = (1 - part) * moved + part * np.take(second, (places + 1) % size, axis)
-        second = moved
+        places = np.arange(start, stop) - before
+        if len(weights) == 1:
+            second = np.take(second, places % size, axis)
+        else:
+            second = sum(w * np.take(second, (places + k) % size, axis) for k, w in enumerate(weights))
     return first[..., seen[0], seen[1]], second
