@@ -1,5 +1,6 @@
 """`compare_operators`: how much each downsampling operator aliases on pictures, sounds or volumes, with intervals."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
 from aliasing.sounds import Sound, load_sound, write_sound
 from aliasing.spectrum import periodic
-from aliasing.tables import Format, cell, flat, pair, render
+from aliasing.tables import Format, cell, counted, flat, pair, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +75,7 @@ class OperatorSurvey(Result):
             "operators": operators,
             "images": {"used": len(self.images), "skipped": self.skipped, "each": self.images},
             "versions": versions(),
-            "reading": list(_reading(operators, self._edge())),
+            "reading": [*_reading(operators, self._edge()), *self._assumed()],
         }
 
     def table(self) -> pa.Table:
@@ -129,6 +130,11 @@ class OperatorSurvey(Result):
             unit = "cycles per mm" if are_several(rates[0]) else "Hz"
             return f"{pair(sampling.nyquist(stride, rates[0]))} {unit}"
         return f"{pair(sampling.nyquist(stride))} cycles per {'pixel' if rates[0] is None else 'sample'}"
+
+    def _assumed(self) -> Iterator[str]:
+        """What volumes do not say of their grid, and how many of them."""
+        for told, count in Counter(told for image in self.images for told in image.get("assumed", ())).items():
+            yield f"{counted(count, 'volume')}: {told}."
 
     def _estimates(self, operator: str) -> dict[str, Any]:
         """The mean over the inputs, with its interval; a single one gives a value without one."""
