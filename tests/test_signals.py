@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +269,10 @@ def test_the_copy_that_runs_gives_the_same_answers(axes: int) -> None:
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])
-@pytest.mark.parametrize("protocol", ["samples", "samples:step=2,axis=0", "circular", "subsample", "subsample:axis=0"])
+@pytest.mark.parametrize(
+    "protocol",
+    ["samples", "samples:step=2,axis=0", "circular", "subsample", "subsample:axis=0", "grid", "consistency"],
+)
 def test_views_are_the_signal_moved_by_their_shifts(axes: int, protocol: str) -> None:
     """The shift that a record states, applied to the first view, is the view: exactly where nothing enters."""
     made, size = make_protocol(protocol), (24, 20, 16)[:axes]
@@ -299,14 +302,50 @@ def test_views_are_the_signal_moved_by_their_shifts(axes: int, protocol: str) ->
 def test_a_protocol_that_does_not_fit_is_refused_before_anything_is_measured(recordings: Path, tmp_path: Path) -> None:
     model = a_network_of_one_second()
     for name, kind in PROTOCOLS.items():
-        if name not in ("samples", "circular", "subsample"):
-            with pytest.raises(UsageError, match=f"the protocol {name} does not move; choose one of circular, samples"):
+        if name not in ("grid", "consistency", "samples", "circular", "subsample"):
+            with pytest.raises(UsageError, match=f"the protocol {name} does not move; choose one of consistency, grid"):
                 al.measure_jitter(model, recordings, kind(), out=tmp_path / "out")
     assert not (tmp_path / "out" / "records").exists()
     with pytest.raises(UsageError, match="axis is 1, but one second takes sounds of 8000 Hz, whose last axis is 0"):
         al.measure_jitter(model, recordings, "samples:axis=1")
     with pytest.raises(UsageError, match="takes pictures of 24×24 pixels, which the protocol samples does not move"):
         al.measure_jitter(al.load_model(network(2, channels=3), input_size=24), "sample", "samples")
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_grid_has_all_neighbours_and_a_drawn_pair_depends_on_the_seed(axes: int) -> None:
+    model, signal = SignalNetwork(network(axes), "net", (6,) * axes), Signal(noise(1, *(50,) * axes), (1.0,) * axes)
+    grid = make_protocol("grid").views(signal, model)
+    assert {view.shift for view in grid.views} == {*product((-1.0, 0.0, 1.0), repeat=axes)}
+    assert len(grid.pairs) == 3**axes - 1
+    drawn = [make_protocol("consistency:draws=3").views(signal, model, seed) for seed in (0, 0, 1)]
+    shifts = [[view.shift for view in views.views] for views in drawn]
+    assert shifts[0] == shifts[1] != shifts[2]
+    assert all(-32 <= d <= 0 for views in shifts for shift in views for d in shift)
+
+
+def test_a_leaderboard_of_networks_of_sounds() -> None:
+    sounds = [Sound(noise(300, seed=seed), 8000, f"{seed}", label=seed % 5) for seed in range(4)]
+    model = al.load_model(network(stride=4), input_size=256, rate=8000)
+    board = al.compare_networks(model, sounds, antialiased=["binomial3,all"])
+    plain, blurred = board.table().to_pylist()
+    assert 0 < blurred["mac"] < plain["mac"]
+    assert 0 <= plain["consistency"] <= 1
+
+
+def test_a_data_set_of_signals() -> None:
+    class Recordings(torch.utils.data.Dataset):  # type: ignore[type-arg]
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, index: int) -> tuple[Sound, int]:
+            return Sound(noise(64, seed=index), 8000), index
+
+    result = al.measure_jitter(network(stride=4), Recordings())
+    assert result.protocol.name == "samples"
+    assert {*result.records["label"].to_pylist()} == {0, 1, 2}
+    with pytest.raises(InputError, match=r"or a signal with its rates: aliasing.images.Signal"):
+        al.measure_jitter(al.load_model(network(), input_size=64, rate=1), np.zeros((3, 1, 64)), "samples")
 
 
 def test_records_of_three_axes_have_a_third_shift() -> None:
@@ -545,7 +584,7 @@ def test_the_command_line(recordings: Path, tmp_path: Path, factory: str, capsys
     assert main(["jitter", "--models", name, "--inputs", str(recordings), "--protocol", "crop"]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
-    assert "choose one of circular, samples, subsample" in error
+    assert "choose one of consistency, grid, circular, samples, subsample" in error
 
 
 def test_fractions_add_up_to_samples() -> None:

@@ -172,7 +172,10 @@ def from_array(array: npt.NDArray[Any]) -> Pixels:
             return np.array(array)
         if array.ndim == 3 and array.shape[2] == 4:
             return from_pil(PIL.Image.fromarray(array))
-    raise BadImage(f"array of {array.dtype} with shape {array.shape}; expected uint8 H×W×3 (RGB), H×W×4 or H×W")
+    raise BadImage(
+        f"array of {array.dtype} with shape {array.shape}; expected uint8 H×W×3 (RGB), H×W×4 or H×W"
+        ", or a signal with its rates: aliasing.images.Signal(array, rates)"
+    )
 
 
 def unnormalised(

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from aliasing.classes import Label
 from aliasing.errors import InputError
 from aliasing.images.entries import Entry, ImageSource, Loaded, bad_entry
 from aliasing.images.opening import Normalised, is_tensor, item_entry, pair_of
@@ -112,7 +111,7 @@ def _taken_apart(batch: Any) -> Iterator[Any]:
 
 def _source_of(items: Any, indices: Sequence[int], given: Normalised, kind: str) -> ImageSource:
     """The items of a data set, read when they are needed; its labels are cached."""
-    labels: dict[int, Label] = {}
+    known: dict[int, Entry] = {}  # without what it would load
     lock = threading.Lock()  # data sets are made for one thread per process
 
     def item(index: int) -> Entry:
@@ -133,9 +132,10 @@ def _source_of(items: Any, indices: Sequence[int], given: Normalised, kind: str)
 
     def entries() -> Iterator[Entry]:
         for index in indices:
-            if index not in labels:
-                labels[index] = item(index).label
-            yield Entry(f"{index:05d}", labels[index], partial(load, index), partial(identify, index))
+            if index not in known:
+                one, again = item(index), (partial(load, index), partial(identify, index))
+                known[index] = Entry(f"{index:05d}", one.label, *again, is_signal=one.is_signal)
+            yield known[index]
 
     described = f"{len(indices)} items of a {kind}{given.described}"
     return ImageSource(described, entries, _class_names(items))

@@ -52,7 +52,7 @@ def by_shift(tables: Iterable[pa.Table], along_path: bool, output: type[Output] 
         output = output or output_of_table(table)
         told = [(measure, measure.pairs(table)) for measure in output.shown_in("shift")]
         shown = [(measure, values) for measure, values in told if values is not None]
-        if not shown:
+        if not shown or (not along_path and "first_dz" in table.column_names):  # a plane shows two axes
             return ByShift(along_path, [])
         ends = ("position",) if along_path else ("dy", "dx")
         first, second = (

@@ -86,7 +86,7 @@ def views_per_second(
     """
     measured = OUTPUTS[output].of(model)
     network = measured.network(prepare(measured.model, execution), execution)
-    pictures = np.zeros((batch_size, *model.view_size, 3), np.float32)
+    pictures = np.repeat(np.zeros_like(model.trial_views()[:1]), batch_size, 0)
     warm = time.perf_counter() + _WARM_UP
     network(pictures)  # allocates
     while time.perf_counter() < warm:  # caches fill and the processor's clock settles

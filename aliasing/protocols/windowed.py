@@ -2,15 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, ClassVar
 
 import numpy as np
 
 from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
-from aliasing.images import Image
-from aliasing.models import Classifier
+from aliasing.images import Image, Signal
+from aliasing.models import Classifier, SignalNetwork
 from aliasing.protocols.base import Array, ViewProtocol, Views, larger, sizes_of, windows, written
 from aliasing.resamplers import resize
 
@@ -39,7 +39,10 @@ class Crop(ViewProtocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Grid(ViewProtocol):
-    """All shifts within ±``radius`` pixels of the centre window, each compared with it: worst case, and heat maps."""
+    """All shifts within ±``radius`` pixels of the centre window, each compared with it: worst case, and heat maps.
+
+    Of a signal they are samples, along all its axes.
+    """
 
     name: ClassVar[str] = "grid"
     least: ClassVar[Mapping[str, float]] = {"radius": 1}
@@ -50,9 +53,15 @@ class Grid(ViewProtocol):
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         canvas = self.canvas_of(image, model)
-        centre = (self.radius, self.radius)
-        corners = [(y, x) for y in range(2 * self.radius + 1) for x in range(2 * self.radius + 1) if (y, x) != centre]
-        return windows(canvas, model.view_size, [(centre, corner) for corner in corners], origin=centre)
+        return self._around(canvas, model.view_size, 0)
+
+    def signal_views(self, signal: Signal, model: SignalNetwork, random: np.random.Generator) -> Views:
+        return self._around(self.canvas_of_signal(signal, model), model.view_size, 1)
+
+    def _around(self, canvas: Array, size: tuple[int, ...], first_axis: int) -> Views:
+        centre = (self.radius,) * len(size)
+        corners = [corner for corner in product(range(2 * self.radius + 1), repeat=len(size)) if corner != centre]
+        return windows(canvas, size, [(centre, corner) for corner in corners], centre, first_axis)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +171,19 @@ class Consistency(ViewProtocol):
         inner = larger(canvas_size, -2 * self.border)
         photograph = crop_centre(self.resized(image, resized, model), *inner, model.border_colour)
         canvas = with_border(photograph, self.border, model)
-        corners = random.integers(0, self.largest_shift, size=(self.draws, 2, 2), endpoint=True)
-        pairs = [((int(a[0]), int(a[1])), (int(b[0]), int(b[1]))) for a, b in corners]
-        return windows(canvas, model.view_size, pairs, origin=(0, 0))
+        return self._drawn(canvas, model.view_size, random, 0)
+
+    def margins(self, axes: int) -> tuple[int, ...]:
+        return (self.largest_shift,) * axes
+
+    def signal_views(self, signal: Signal, model: SignalNetwork, random: np.random.Generator) -> Views:
+        """Two windows at random places, up to ``largest_shift`` samples apart along each axis."""
+        return self._drawn(self.canvas_of_signal(signal, model), model.view_size, random, 1)
+
+    def _drawn(self, canvas: Array, size: tuple[int, ...], random: np.random.Generator, first_axis: int) -> Views:
+        corners = random.integers(0, self.largest_shift, size=(self.draws, 2, len(size)), endpoint=True)
+        pairs = [(tuple(map(int, a)), tuple(map(int, b))) for a, b in corners]
+        return windows(canvas, size, pairs, (0,) * len(size), first_axis)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +193,7 @@ class ConsistencyCifar(Consistency):
     name: ClassVar[str] = "consistency-cifar"
     canvas: int | None = 36
     largest_shift: int = 3
+    signal_views = ViewProtocol.signal_views  # it is for pictures of 32 pixels
 
 
 @dataclass(frozen=True, kw_only=True)
