@@ -187,6 +187,7 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
         yield from (f"{name}: {text}" for text in model["notes"])
         if any(layer["margin"] for layer in model["layers"]):
             yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"
+        yield from shared.adapted_lines(name, model)
         if model["not_finite"]:
             yield f"{name}: NaN or infinite features on {shared.some(model['not_finite'])}"
         yield ""

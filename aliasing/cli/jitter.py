@@ -101,6 +101,7 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
         yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
         if "verification" in model:
             yield f"{name}: {shared.verification_line(model['verification'])}"
+        yield from shared.adapted_lines(name, model)
         if model["not_finite"]:
             yield f"{name}: NaN or infinite output on {shared.some(model['not_finite'])}"
     yield from shared.skipped_lines(summary["images"], arguments.out)

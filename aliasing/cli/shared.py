@@ -374,6 +374,14 @@ def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:
         yield from first_lines([f"  {name}: {reason}" for name, reason in skipped.items()], out)
 
 
+def adapted_lines(name: str, model: dict[str, Any]) -> Iterable[str]:
+    """What was done to signals so that a network takes them, a line each."""
+    from aliasing.tables import counted, word_for
+
+    for text, count in model.get("adapted", {}).items():
+        yield f"{name}: {counted(count, word_for({name: model}))} adapted: {text}"
+
+
 def first_lines(lines: Sequence[str], out: Path | None) -> Iterable[str]:
     """The first lines, and how many more there are."""
     yield from lines[:_SHOWN]

@@ -1,6 +1,7 @@
 """The result of a depth measurement: the networks, and the records from which every number follows."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -76,6 +77,7 @@ class Profile(Recorded):
             not_finite: list[str] = []
             measured, found, inputs = 0, 0, InputsDigest()
             enlarged: list[float] = []
+            adapted: Counter[str] = Counter()
             recorded = iter(self._records.parts(name))
             while parts := list(islice(recorded, _PARTS_AT_ONCE)):
                 table = pa.concat_tables(part.table for part in parts)
@@ -86,6 +88,7 @@ class Profile(Recorded):
                     inputs.add(part.inputs)
                     skipped |= part.skipped
                     enlarged += part.enlarged.values()
+                    adapted.update(part.adapted.values())
                     not_finite += part.not_finite
             layers = [
                 {
@@ -110,6 +113,7 @@ class Profile(Recorded):
                 "not_finite": not_finite,
                 "cautions": _cautions(measured, sites, self.settings)
                 + enlarged_cautions(description, self.protocol, enlarged, measured),
+                **({"adapted": dict(adapted)} if adapted else {}),
                 "layers": layers,
                 "sites": sites,
             }
