@@ -2,8 +2,9 @@
 
 ``python -m benchmarks.antialiased_networks`` prints a Markdown table of ratios: the time of antialiased-cnns and of the
 plain network over ours (above 1: we are faster), for an inference and a training step, in both memory layouts. The
-*floor* is our network with subsampling in place of the filter: the same dense convolutions, maxima and copies, without
-a blur. Nothing that keeps the network and the placement can be faster.
+*floor* is our network with a filter of one tap: the same dense convolutions, maxima and copies, without a blur. Nothing
+that keeps the network and the placement can be faster. *Multiply–adds* are those of the converted network over those of
+the plain one. Networks of clips (``--networks r3d_18``) have no peer.
 Every time is the median of several runs, taken turn by turn, so that other work on the machine slows all of them alike.
 """
 
@@ -11,6 +12,7 @@ import argparse
 import gc
 import itertools
 import math
+import os
 import platform
 import resource
 import statistics
@@ -18,11 +20,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from unittest.mock import patch
 
 import torch
 import torchvision
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import aliasing as al
 from aliasing.memory import keep_freed_memory
@@ -39,19 +41,17 @@ def build(kind: str, name: str) -> nn.Module:
     plain = torchvision.models.get_model(name, weights=None)
     if kind == "plain":
         return plain
+    example = torch.zeros(1, *SIZES.get(name, PICTURE))
     if kind == "floor":
-        with patch("aliasing.surgery.plan.make_operator", lambda *_: Subsampling()):
-            return al.antialias(plain)
-    return al.antialias(plain, placement=kind)  # type: ignore[arg-type]
+        return al.antialias(plain, taps=[1.0], example_input=example)
+    return al.antialias(plain, placement=kind, example_input=example)  # type: ignore[arg-type]
 
 
-class Subsampling:
-    """The operator of the floor: no low-pass."""
-
-    def pool(self, x: torch.Tensor, stride: tuple[int, int]) -> torch.Tensor:
-        """Keep every ``stride``-th sample."""
-        layout = torch.contiguous_format if x.is_contiguous() else torch.channels_last
-        return x[..., :: stride[0], :: stride[1]].contiguous(memory_format=layout)
+def multiply_adds(network: nn.Module, name: str) -> int:
+    """Of one input: convolutions, the blurs among them, and matrix products."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.eval()(torch.zeros(1, *SIZES.get(name, PICTURE)))
+    return counter.get_total_flops() // 2
 
 
 def step(network: nn.Module, x: torch.Tensor, training: bool) -> Callable[[], None]:
@@ -70,16 +70,17 @@ def step(network: nn.Module, x: torch.Tensor, training: bool) -> Callable[[], No
 
 
 def times(name: str, layout: torch.memory_format, training: bool, batch: int, runs: int) -> dict[str, float]:
-    """The median time of each kind, in seconds; NaN for one that fails (the peer's VGG, in channels_last)."""
-    x = torch.randn(batch, 3, 224, 224).contiguous(memory_format=layout)
-    steps = {kind: step(build(kind, name).to(memory_format=layout), x, training) for kind in KINDS}
+    """The median time of each kind, in seconds; NaN for one that fails (the peer's VGG, in channels_last) or is not."""
+    x = torch.randn(batch, *SIZES.get(name, PICTURE)).contiguous(memory_format=layout)
     taken: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    steps = {}
     for kind in KINDS:
         try:
+            steps[kind] = step(build(kind, name).to(memory_format=layout), x, training)
             steps[kind]()
-        except RuntimeError:
+        except (RuntimeError, AttributeError):
             taken[kind].append(math.nan)
-            del steps[kind]
+            steps.pop(kind, None)
     for _ in range(runs):
         for kind, function in steps.items():
             begin = time.perf_counter()
@@ -106,6 +107,8 @@ def peak(kind: str, name: str, layout: str, training: bool, batch: int) -> float
 
 KINDS = ("plain", "antialiased-cnns", "after", "before", "floor")
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
+PICTURE = (3, 224, 224)
+SIZES = dict.fromkeys(("r3d_18", "mc3_18", "r2plus1d_18"), (3, 16, 112, 112))  # of clips; their layout is contiguous
 
 
 def main() -> None:
@@ -121,7 +124,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.peak:
         kind, name, layout, training = arguments.peak
-        x = torch.randn(arguments.batch, 3, 224, 224).contiguous(memory_format=LAYOUTS[layout])
+        x = torch.randn(arguments.batch, *SIZES.get(name, PICTURE)).contiguous(memory_format=LAYOUTS[layout])
         network = build(kind, name).to(memory_format=LAYOUTS[layout])
         gc.collect()
         step(network, x, bool(int(training)))()
@@ -130,17 +133,19 @@ def main() -> None:
     if arguments.keep_memory:
         keep_freed_memory()
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ", end="")
-    print(f"batches of {arguments.batch} at 224 pixels\n")
+    print(f"batches of {arguments.batch}, load {os.getloadavg()[0]:.1f}\n")
     if arguments.memory:
         print("| network | step | layout | plain, MB | antialiased-cnns, MB | after, MB | before, MB |")
         print("|---|---|---|---|---|---|---|")
     else:
         print(
             "| network | step | layout | after, s | before, s | plain/after | peer/after | plain/before | peer/before "
-            "| floor/after | peer/floor |"
+            "| floor/after | peer/floor | multiply–adds after | before |"
         )
-        print("|---|---|---|---|---|---|---|---|---|---|---|")
+        print("|---|---|---|---|---|---|---|---|---|---|---|---|---|")
     for name, what, layout in itertools.product(arguments.networks, arguments.steps, LAYOUTS):
+        if name in SIZES and layout == "channels_last":
+            continue
         training = what == "training"
         row = [name, what, layout]
         if arguments.memory:
@@ -151,6 +156,8 @@ def main() -> None:
             others = ("plain", "antialiased-cnns")
             row += [f"{t[other] / t[placement]:.2f}" for placement in ("after", "before") for other in others]
             row += [f"{t['floor'] / t['after']:.2f}", f"{t['antialiased-cnns'] / t['floor']:.2f}"]
+            plain, *ours = (multiply_adds(build(kind, name), name) for kind in ("plain", "after", "before"))
+            row += [f"{count / plain:.2f}" for count in ours]
         print(f"| {' | '.join(row)} |", flush=True)
 
 

@@ -33,17 +33,17 @@ FASHION_CLASSES = (
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images of one size with their classes.
+    """Images of one size, or sounds of one length, with their classes.
 
     Attributes
     ----------
     name : what they are, and how many of the total.
-    pixels : uint8, N×H×W×3; N×H×W for grey ones.
+    pixels : uint8, N×H×W×3; N×H×W for grey ones; int16, N×L, the samples of sounds.
     labels : int64, N.
     """
 
     name: str
-    pixels: npt.NDArray[np.uint8]
+    pixels: npt.NDArray[Any]
     labels: npt.NDArray[np.int64]
 
     def __len__(self) -> int:

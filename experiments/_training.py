@@ -27,8 +27,8 @@ from aliasing.models.classifier import fingerprint
 from aliasing.provenance import write_bytes
 from experiments._data import Labelled
 
-# Takes uint8 pixels N×H×W(×3) and a random generator; gives the network's float32 input.
-Prepare = Callable[[npt.NDArray[np.uint8], np.random.Generator], Tensor]
+# Takes uint8 pixels N×H×W(×3), or samples, and a random generator; gives the network's float32 input.
+Prepare = Callable[[npt.NDArray[Any], np.random.Generator], Tensor]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def train(
     images: Labelled,
     test: Labelled,
     prepare: Prepare,
-    show: Callable[[npt.NDArray[np.uint8]], Tensor],
+    show: Callable[[npt.NDArray[Any]], Tensor],
     recipe: Recipe,
     file: Path,
 ) -> list[dict[str, float]]:
@@ -115,7 +115,7 @@ def train(
 
 
 def probabilities(
-    module: nn.Module, show: Callable[[npt.NDArray[np.uint8]], Tensor], pixels: npt.NDArray[np.uint8]
+    module: nn.Module, show: Callable[[npt.NDArray[Any]], Tensor], pixels: npt.NDArray[Any]
 ) -> npt.NDArray[np.float32]:
     """The network's class probabilities in evaluation mode and float32, N×classes."""
     module.eval()

@@ -321,17 +321,23 @@ class _Blur(NamedTuple):
     steps: tuple[int, ...]
     filters: tuple[Taps, ...]
     kernel: NDArray[np.float64]
+    single: NDArray[np.float32]  # the same: to convert it takes a tenth of the time of a small pooling
     margin: tuple[int, ...]  # zeros around the image, for that kernel
+    beyond: list[int]  # the samples before and after that any other padding makes, the last axis first
+    longest: int  # filter
 
 
 @lru_cache(maxsize=64, typed=True)
 def _blur(stride: PerAxis, taps: TapsLike, padding: str, dims: int) -> _Blur:
+    known_padding(padding)
     steps = per_axis(stride, dims, "stride")
     filters = tuple(taps_per_axis(taps, steps))
     # A zero in front makes an even number of taps odd, so that the padding before and after is equal.
     odd = [row if len(row) % 2 or padding != "zero" else np.concatenate(([0.0], row)) for row in filters]
     margin = tuple(len(row) // 2 if padding == "zero" else 0 for row in odd)
-    return _Blur(steps, filters, _outer(odd), margin)
+    beyond = [side for row in reversed(filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
+    kernel = _outer(odd)
+    return _Blur(steps, filters, kernel, kernel.astype(np.float32), margin, beyond, max(map(len, filters)))
 
 
 def _hashable(value: Any) -> Any:
@@ -365,7 +371,8 @@ def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) 
 def _apply(x: Tensor, blur: _Blur, padding: str) -> Tensor:
     dims = len(blur.steps)
     channels = checked(x, dims)
-    _check_padding(x, blur.filters, padding, dims)
+    if is_recorded() or blur.longest > min(x.shape[-dims:]):  # any padding of a longer signal is allowed
+        _check_padding(x, blur.filters, padding, dims)
     if blur.kernel.size == 1:
         return subsample(x, blur.steps, dims=dims)  # a single tap is one: the samples themselves, to the bit
     batch = x if x.ndim == dims + 2 else x[None]
@@ -376,8 +383,9 @@ def _apply(x: Tensor, blur: _Blur, padding: str) -> Tensor:
 
 def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -> Tensor:
     dims = len(blur.steps)
+    eager = x.is_cpu and not is_recorded()
     if padding != "zero":
-        if not is_recorded() and x.device.type == "cpu":
+        if eager and unpadded.may_pay(x):
             # The code below is the definition, for recorded programs and for devices where a padded copy is cheap. In
             # eager mode on a CPU the copy costs as much as the blur.
             axes = [
@@ -386,11 +394,13 @@ def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -
             ]
             if unpadded.pays(x, axes[0]):
                 return (unpadded.blur_line, unpadded.blur, unpadded.blur_volume)[dims - 1](x, *axes)
-        beyond = [side for row in reversed(blur.filters) for side in ((len(row) - 1) // 2, len(row) // 2)]
-        x = F.pad(x, beyond, PADDINGS[padding])
+        x = F.pad(x, blur.beyond, PADDINGS[padding])
     if dims == 1 and len(blur.kernel) > _LONGEST_DIRECT and not is_recorded():
         return _by_spectra(F.pad(x, 2 * blur.margin), blur)
-    kernel = torch.as_tensor(blur.kernel, dtype=x.dtype, device=x.device)
+    if eager and x.dtype == torch.float32:
+        kernel = torch.from_numpy(blur.single)
+    else:
+        kernel = torch.as_tensor(blur.kernel, dtype=x.dtype, device=x.device)
     weight = kernel.expand(channels, 1, *kernel.shape)
     return cast(Tensor, convolution(dims)(x, weight, stride=blur.steps, padding=blur.margin, groups=channels))
 

@@ -20,19 +20,23 @@ def checked(x: Tensor, dims: int) -> int:
         raise TypeError(f"expected a torch tensor; got {type(x).__name__} (torch.as_tensor makes one)")
     if not x.is_floating_point():
         raise TypeError(f"expected a floating-point tensor; got {x.dtype} (x.float() makes one)")
-    axes = ", ".join(("L", "HW", "DHW")[dims - 1])
     if x.ndim not in (dims + 1, dims + 2):
+        axes = _named(dims)
         raise UsageError(f"expected a tensor (N, C, {axes}) or (C, {axes}); got {tuple(x.shape)}")
     if is_traced():
         return constant(x.shape[-dims - 1])  # the other sizes may differ when the trace runs
     if 0 in x.shape:
-        raise UsageError(f"expected a tensor (N, C, {axes}) without an empty axis; got {tuple(x.shape)}")
+        raise UsageError(f"expected a tensor (N, C, {_named(dims)}) without an empty axis; got {tuple(x.shape)}")
     if dims == 2 and not is_recorded() and channels_last(x.shape):
         raise UsageError(
             f"{tuple(x.shape)} looks like a picture with its channels last: x.permute(2, 0, 1) puts them first; "
             f"if these are {x.shape[0]} channels of {x.shape[1]}×{x.shape[2]} pixels, x[None] says so"
         )
     return x.shape[-dims - 1]
+
+
+def _named(dims: int) -> str:
+    return ", ".join(("L", "HW", "DHW")[dims - 1])
 
 
 def every(x: Tensor, axis: int, step: int) -> Tensor:
@@ -47,11 +51,14 @@ def laid_out_like(y: Tensor, x: Tensor) -> Tensor:
     return y.contiguous()
 
 
+_AS_IT_IS = nullcontext()
+
+
 def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """Keep the dtype of x under autocast, as torch's own pooling does."""
     device = x.device.type
     autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    return torch.autocast(device, enabled=False) if autocast else nullcontext()
+    return torch.autocast(device, enabled=False) if autocast else _AS_IT_IS
 
 
 def convolution(dims: int) -> Any:

@@ -59,6 +59,11 @@ class Axis(NamedTuple):
     size: int
 
 
+def may_pay(x: Tensor) -> bool:
+    """Whether it takes less time to ask `pays` than to pad and convolve the batch."""
+    return x.ndim != 3 or x.numel() >= SMALLEST_SOUNDS
+
+
 def pays(x: Tensor, first: Axis) -> bool:
     """Whether a batch of sounds, images or volumes is blurred faster here than by padding and convolving.
 
@@ -69,7 +74,7 @@ def pays(x: Tensor, first: Axis) -> bool:
     # Sums in half precision would be rounded after every tap, unlike a convolution.
     exact = x.dtype in (torch.float32, torch.float64)
     if x.ndim == 3:
-        return exact and x.numel() >= SMALLEST_SOUNDS and len(first.taps) <= MOST_TAPS_OF_SOUNDS
+        return exact and len(first.taps) <= MOST_TAPS_OF_SOUNDS
     # Planes are summed in units of the tap on the kept one.
     return exact and x.is_contiguous() and max(x.shape[2:]) <= LARGEST and _terms(first)[0].weight != 0
 
