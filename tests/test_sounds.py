@@ -15,9 +15,9 @@ from aliasing.cli import main
 from aliasing.downsample.sound_spectra import SoundSpectra
 from aliasing.downsample.survey import write_folds
 from aliasing.errors import InputError, UsageError
-from aliasing.images.media import find_files
-from aliasing.images.sound import MEDIUM
+from aliasing.images import Signal
 from aliasing.sounds import Sound, read_sound
+from tests.image_files import PNG
 from tests.readable import complaints
 
 RATE = 16000
@@ -99,14 +99,20 @@ def test_without_soundfile_one_line_says_what_to_install(monkeypatch: pytest.Mon
         read_sound(tmp_path / "a.wav")
 
 
-def test_which_inputs_are_sounds(tmp_path: Path) -> None:
+def test_sounds_are_found_as_pictures_are(tmp_path: Path) -> None:
+    """In a folder and in a list; what can be read first says of which kind the others must be."""
     soundfile.write(tmp_path / "b.wav", tone(100), RATE)
     soundfile.write(tmp_path / "a.flac", tone(100), RATE)
-    both = [tmp_path / "a.flac", tmp_path / "b.wav"]
-    assert find_files(tmp_path, MEDIUM) == both
-    assert find_files([both[1], tmp_path], MEDIUM) == [both[1], *both]
-    for other in ("sample", np.zeros((8, 8, 3), np.uint8), tmp_path / "none", [both[0], "sample"], []):
-        assert find_files(other, MEDIUM) is None
+    (tmp_path / "a.png").write_bytes(PNG)
+    found = al.compare_operators(tmp_path, 2, ["blur"])
+    assert [image["name"] for image in found.images] == ["a.flac", "b.wav"]
+    assert found.skipped == {"a.png": "a picture; what can be read first is a sound"}
+    listed = al.compare_operators([Sound(tone(100), RATE, "one"), tmp_path / "b.wav"], 2, ["blur"])
+    assert [image["rate"] for image in listed.images] == [RATE, RATE]
+    plain = Signal(tone(100)[None], (RATE,))
+    assert al.compare_operators(plain, 2, ["blur"]).images[0]["operators"] == listed.images[0]["operators"]
+    with pytest.raises(InputError, match="a signal of 2 axes, not 1 or 3"):
+        al.compare_operators(Signal(np.zeros((1, 8, 8)), (1, 1)), 2)
 
 
 @pytest.mark.parametrize("stride", [2, 3, 4])
@@ -248,9 +254,8 @@ def test_bad_files_are_counted_and_said_the_same_every_time(tmp_path: Path) -> N
     soundfile.write(tmp_path / "two.wav" / "b.wav", tone(1000), RATE)
     first, again = (al.compare_operators(tmp_path, 2).skipped for _ in range(2))
     assert first == again
-    assert list(first) == ["a.wav", "a.wav (2)"]
+    assert list(first) == ["one/a.wav", "two.wav/a.wav"]
     assert not any("a.wav" in reason or " at 0x" in reason for reason in first.values())
-    assert find_files(tmp_path / "two.wav", MEDIUM) == [tmp_path / "two.wav" / name for name in ("a.wav", "b.wav")]
 
 
 def test_the_first_sounds_or_a_sample(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

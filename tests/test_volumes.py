@@ -20,9 +20,8 @@ from aliasing.cli import main
 from aliasing.downsample.comparison import compare
 from aliasing.downsample.volume_spectra import VolumeSpectra
 from aliasing.errors import InputError, UsageError
-from aliasing.images import open_images
-from aliasing.images.media import find_files
-from aliasing.images.volume import MEDIUM, decode_volume
+from aliasing.images import Signal, open_images
+from aliasing.images.volume import decode_volume
 from aliasing.models import SignalNetwork
 from aliasing.spectrum import periodic
 from aliasing.volumes import Volume, read_volume
@@ -135,8 +134,7 @@ def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         read_volume(tmp_path)
     (tmp_path / "A.NII.GZ").write_bytes(b"")
     (tmp_path / "a.gz").write_bytes(b"")
-    assert find_files(tmp_path, MEDIUM) == [tmp_path / "A.NII.GZ"]
-    assert find_files(tmp_path / "a.gz", MEDIUM) is None
+    assert [entry.name for entry in open_images(tmp_path)] == ["A.NII.GZ"]
     (tmp_path / "a.nii").write_bytes(nifti(RAMP))
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(InputError, match=r"pip install \"aliasing\[volume\]\""):
@@ -235,7 +233,7 @@ def test_volumes_that_cannot_be_measured() -> None:
     for stride in ((1, 1, 1), 1, (2, 2), 2.0):
         with pytest.raises(UsageError, match="stride is a whole number"):
             al.compare_operators(single, stride)
-    with pytest.raises(UsageError, match="of photographs and sounds"):
+    with pytest.raises(UsageError, match="stride, of an image, is a whole number"):
         al.compare_operators("sample", (2, 2))
 
 
@@ -365,6 +363,13 @@ def test_volumes_in_an_archive_and_in_memory(scans: Path, tmp_path: Path) -> Non
     assert [(entry.name, entry.label) for entry in walked][:2] == [("a/0.nii", "a"), ("a/2.nii.gz", "a")]
     assert [entry.identify() for entry in packed] == [entry.identify() for entry in walked]
     volume = read_volume(scans / "a" / "2.nii.gz")
+    several = al.compare_operators([volume, scans / "b", Signal(volume.samples, volume.rates)], 2, ["blur"]).images
+    assert [(image["directions"], image["rate"]) for image in several] == [
+        (directions, [0.25, 0.5, 0.5]) for directions in ("SAR", "SAR", "SAR", "")
+    ]
+    assert several[0]["operators"] == several[3]["operators"]
+    assert main(["spectrum", str(scans), "--stride", "2", "--listen", str(tmp_path / "heard")]) == 1
+    assert not (tmp_path / "heard").exists()
     assert volume.identity == walked[1].identify() == walked[1].load().identity
     (entry,) = open_images(volume)
     assert np.array_equal(entry.load().samples, volume.samples)

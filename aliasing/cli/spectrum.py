@@ -21,7 +21,7 @@ examples:
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aliasing.cli import shared
 from aliasing.kinds import OPERATORS
@@ -84,26 +84,16 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare, draw, print."""
     from aliasing.downsample.survey import DEFAULT_OPERATORS, compare_operators, write_folds
     from aliasing.errors import UsageError
-    from aliasing.images import sound, volume
-    from aliasing.images.chosen import choose_files
-    from aliasing.images.media import find_files
+    from aliasing.runner import holds_signals
 
     operators = arguments.operator or DEFAULT_OPERATORS
-    volumes, sounds = (find_files(arguments.images, kind.MEDIUM) for kind in (volume, sound))
-    if arguments.listen and sounds is None:
-        raise UsageError("--listen writes sounds; give WAV, FLAC, OGG or AIFF files")
-    inputs: Any
-    if volumes:
-        inputs = choose_files(volumes, arguments.limit, arguments.sample)
-    elif sounds is None:
-        inputs = shared.source_of(arguments)
-    else:
-        if arguments.listen:
-            _keep_apart(arguments.listen, arguments.images, operators)
-        inputs = choose_files(sounds, arguments.limit, arguments.sample)
-    result = compare_operators(inputs, arguments.stride, operators, arguments.taps, channels=arguments.channels)
+    inputs = shared.source_of(arguments)
     if arguments.listen:
+        if not holds_signals(inputs):
+            raise UsageError("--listen writes sounds; give WAV, FLAC, OGG or AIFF files")
+        _keep_apart(arguments.listen, arguments.images, operators)
         write_folds(inputs, arguments.listen, arguments.stride, operators, arguments.taps)
+    result = compare_operators(inputs, arguments.stride, operators, arguments.taps, channels=arguments.channels)
     shared.write_and_print(arguments, result, _report(result, arguments.out))
 
 

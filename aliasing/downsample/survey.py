@@ -22,16 +22,11 @@ from aliasing.downsample.volume_spectra import VolumeSpectra
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import mean, share
 from aliasing.filters import TapsLike, get_taps
-from aliasing.images import BadImage, Image, open_images
-from aliasing.images import sound as sound_files
-from aliasing.images import volume as volume_files
-from aliasing.images.entries import Entry, UniqueNames, shown
-from aliasing.images.folders import file_entry
-from aliasing.images.media import find_files
+from aliasing.images import BadImage, Clip, Entry, Image, Loaded, Signal, open_images
 from aliasing.images.volume import Volume
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
-from aliasing.sounds import Sound, load_sound, write_sound
+from aliasing.sounds import write_sound
 from aliasing.spectrum import periodic
 from aliasing.tables import Format, cell, counted, flat, pair, render
 
@@ -167,9 +162,9 @@ def compare_operators(
     Parameters
     ----------
     images : array (H, W, 3), or as in :func:`aliasing.images.open_images`, or sounds or volumes
-        One photograph, or many; the first is drawn. Or sounds: the path of a WAV, FLAC, OGG or AIFF file, of a folder
-        of them, or a `aliasing.sounds.Sound`. Or volumes: the path of a NIfTI file, of a folder of them, or a
-        `aliasing.volumes.Volume`. Their channels are taken one by one, at their own rate.
+        One photograph, or many; the first is drawn. Or sounds or volumes, in files or as a `aliasing.sounds.Sound` or
+        a `aliasing.volumes.Volume`: their channels are taken one by one, at their own rate. What can be read first says
+        of which kind all are; others are skipped.
     stride : int, or of a volume one int per axis
         Distance between samples kept, at least 2. Of a volume that is (D, H, W), where 1 leaves an axis as it is.
     operators : sequence of str
@@ -214,42 +209,34 @@ def compare_operators(
         raise UsageError(
             f"an array of shape {tuple(images.shape)} has no rate; give aliasing.sounds.Sound(array, rate)"
         )
-    volumes = [images] if isinstance(images, Volume) else find_files(images, volume_files.MEDIUM)
-    sounds = [images] if isinstance(images, Sound) else find_files(images, sound_files.MEDIUM)
-    steps = per_axis(stride, 3, "stride") if volumes else (whole(stride, "stride, of photographs and sounds,"),)
-    step = steps if volumes else steps[0]
-    if max(steps) < 2:
-        raise UsageError(f"stride is a whole number, at least 2; got {stride}")
-    if volumes is not None:
-        what, made_periodic = "volume", "the periodic part of each volume (Moisan 2011)"
-        found = _volumes(volumes, steps)
-    elif sounds is not None:
-        what, made_periodic = "sound", "each sound without its mean, faded in and out"
-        found = _sounds(sounds, steps[0])
-    else:
-        what, made_periodic = "image", "the periodic part of each image (Moisan 2011)"
-        found = _photographs(open_images(images), steps[0], channels)
-    for name, load in found:
+    kind: _Kind | None = None
+    for entry in open_images(images):
         try:
-            signal = load()
+            loaded = entry.load()
+            kind = kind or _kind_of(loaded)
+            if _kind_of(loaded) is not kind:
+                raise BadImage(f"{loaded.what}; what can be read first is {kind.what}")
+            step = kind.step(stride)
+            signal = kind.ready(loaded, step, channels)
         except InputError as error:
-            skipped[name] = str(error)
+            skipped[entry.name] = str(error)
             continue
         results = [compare(signal.samples, name, step, taps) for name in names]
         spectra = spectra or signal.spectra(signal.samples, results, step)
         labels = {result.operator: result.label for result in results}
         shares = {result.operator: {name: _number(getattr(result, name)) for name in MEASURES} for result in results}
         measured.append(signal.described | {"operators": shares})
-    if not measured:
+    if kind is None or not measured:
+        what = "input" if kind is None else kind.word
         first = next((f"no {what} could be used: {name}: {reason}" for name, reason in skipped.items()), None)
         raise InputError(first or f"no {what} was found")
     settings = {
-        "inputs": what,
-        "stride": list(steps) if volumes else step,
+        "inputs": kind.word,
+        "stride": list(step) if isinstance(step, tuple) else step,
         "operators": names,
         "taps": taps if taps is None or isinstance(taps, str) else get_taps(taps).tolist(),
-        "channels": channels if what == "image" else "each",
-        "periodic": f"{made_periodic}, circular padding",
+        "channels": channels if kind is _PICTURE else "each",
+        "periodic": f"{kind.periodic}, circular padding",
     }
     return OperatorSurvey(labels, measured, skipped, settings, spectra)
 
@@ -263,7 +250,7 @@ def write_folds(
 
     Parameters
     ----------
-    sounds : Sound or path, or several paths
+    sounds : Sound, path, or several of these
         As for `compare_operators`; the first that can be used is written.
     folder : Path
     stride, operators, taps
@@ -279,8 +266,9 @@ def write_folds(
     InputError
         If no sound can be used.
     """
-    given = [sounds] if isinstance(sounds, Sound) else find_files(sounds, sound_files.MEDIUM) or []
-    signal = _first_usable(_sounds(given, stride))
+    signal = next(_usable_sounds(open_images(sounds), stride), None)
+    if signal is None:
+        raise InputError("no sound could be used")
     written = []
     for name in operators:
         found = compare(signal.samples, name, stride, taps)
@@ -299,55 +287,74 @@ class _Signal:
     spectra: Callable[[Picture, Sequence[Comparison], Any], AnySpectra]
 
 
-_Named = tuple[str, Callable[[], _Signal]]
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of inputs, and what is done to one so that it can be compared."""
+
+    word: str
+    periodic: str  #: how one is made periodic
+    ready: Callable[[Any, Any, str], _Signal]  #: an input, its stride and the channels of a picture
+    axes: int = 1  #: how many strides it may have
+
+    @property
+    def what(self) -> str:
+        return f"{'an' if self.word[0] in 'aeiou' else 'a'} {self.word}"
+
+    def step(self, stride: PerAxis) -> int | Steps:
+        """The stride: one number, or of a volume one per axis; UsageError if it is none."""
+        if self.axes == 1:
+            step: int | Steps = whole(stride, f"stride, of {self.what},")
+        else:
+            step = per_axis(stride, self.axes, "stride")
+        if np.max(step) < 2:
+            raise UsageError(f"stride is a whole number, at least 2; got {stride}")
+        return step
 
 
-def _photographs(entries: Iterable[Entry], stride: int, channels: str) -> Iterator[_Named]:
-    def load(entry: Entry) -> _Signal:
-        image = entry.load()
-        if not isinstance(image, Image):
-            raise BadImage("a video; give its frames as images")
-        picture = prepare(image.pixels, stride, channels)
-        height, width = picture.shape[-2:]
-        described = {"name": image.name, "identity": image.identity, "height": height, "width": width}
-        return _Signal(picture, described, partial(Spectra.of, photograph=image.name))
-
-    return ((entry.name, partial(load, entry)) for entry in entries)
+def _kind_of(loaded: Loaded) -> _Kind:
+    """The kind of what an entry gives; BadImage if there is no such kind."""
+    if isinstance(loaded, Image):
+        return _PICTURE
+    if isinstance(loaded, Signal) and loaded.axes in _OF_AXES:
+        return _OF_AXES[loaded.axes]
+    raise BadImage("a video; give its frames as images" if isinstance(loaded, Clip) else f"{loaded.what}, not 1 or 3")
 
 
-def _sounds(sounds: Sequence[Path | Sound], stride: int) -> Iterator[_Named]:
-    names = UniqueNames()
-
-    def load(given: Path | Sound, name: str) -> _Signal:
-        sound = given if isinstance(given, Sound) else load_sound(given)
-        samples = _faded(sound, stride)
-        size = samples.shape[-1]
-        described = {"name": name, "identity": sound.identity, "samples": size, "rate": sound.rate}
-        return _Signal(samples, described, partial(SoundSpectra.of, rate=sound.rate, name=name))
-
-    return ((name, partial(load, sound, name)) for sound in sounds for name in [names(shown(sound.name))])
+def _photograph(image: Image, stride: int, channels: str) -> _Signal:
+    picture = prepare(image.pixels, stride, channels)
+    height, width = picture.shape[-2:]
+    described = {"name": image.name, "identity": image.identity, "height": height, "width": width}
+    return _Signal(picture, described, partial(Spectra.of, photograph=image.name))
 
 
-def _volumes(volumes: Sequence[Path | Volume], steps: Steps) -> Iterator[_Named]:
-    names = UniqueNames()
-
-    def load(given: Path | Volume, name: str) -> _Signal:
-        volume = given if isinstance(given, Volume) else file_entry(given.name, None, given).load()
-        assert isinstance(volume, Volume)
-        samples = _periodic(volume, steps)
-        described = {"name": name, "identity": volume.identity, "size": list(samples.shape[1:])}
-        described |= {"rate": list(volume.rates), "directions": volume.directions, "assumed": list(volume.assumed)}
-        spectra = partial(VolumeSpectra.of, rates=volume.rates, name=name, directions=volume.directions)
-        return _Signal(samples, described, spectra)
-
-    return ((name, partial(load, volume, name)) for volume in volumes for name in [names(shown(volume.name))])
+def _sound(sound: Signal, stride: int, channels: str) -> _Signal:
+    samples, (rate,) = _faded(sound, stride), sound.rates
+    described = {"name": sound.name, "identity": sound.identity, "samples": samples.shape[-1], "rate": rate}
+    return _Signal(samples, described, partial(SoundSpectra.of, rate=rate, name=sound.name))
 
 
-def _first_usable(found: Iterable[_Named]) -> _Signal:
-    for _, load in found:
+def _volume(volume: Signal, steps: Steps, channels: str) -> _Signal:
+    samples = _periodic(volume, steps)
+    directions = volume.directions if isinstance(volume, Volume) else ""
+    described = {"name": volume.name, "identity": volume.identity, "size": list(samples.shape[1:])}
+    described |= {"rate": list(volume.rates), "directions": directions, "assumed": list(volume.assumed)}
+    spectra = partial(VolumeSpectra.of, rates=volume.rates, name=volume.name, directions=directions)
+    return _Signal(samples, described, spectra)
+
+
+_PICTURE = _Kind("image", "the periodic part of each image (Moisan 2011)", _photograph)
+_OF_AXES = {
+    1: _Kind("sound", "each sound without its mean, faded in and out", _sound),
+    3: _Kind("volume", "the periodic part of each volume (Moisan 2011)", _volume, axes=3),
+}
+
+
+def _usable_sounds(entries: Iterable[Entry], stride: int) -> Iterator[_Signal]:
+    for entry in entries:
         with suppress(InputError):
-            return load()
-    raise InputError("no sound could be used")
+            loaded = entry.load()
+            if isinstance(loaded, Signal) and loaded.axes == 1:
+                yield _sound(loaded, stride, "each")
 
 
 def _reading(operators: Mapping[str, Any], edge: str) -> Iterable[str]:
@@ -388,7 +395,7 @@ def _number(value: float) -> float | None:
     return value if value == value else None  # NaN is not JSON
 
 
-def _periodic(volume: Volume, steps: Steps) -> Picture:
+def _periodic(volume: Signal, steps: Steps) -> Picture:
     """The periodic part of a volume, cropped to whole strides, between −1 and 1: shares of energy have no unit."""
     size = volume.samples.shape[1:]
     if any(count < 4 * step for count, step in zip(size, steps, strict=True) if step > 1):
@@ -403,7 +410,7 @@ def _periodic(volume: Volume, steps: Steps) -> Picture:
     return np.asarray(periodic(cropped, axes=(1, 2, 3)))
 
 
-def _faded(sound: Sound, stride: int) -> Picture:
+def _faded(sound: Signal, stride: int) -> Picture:
     """The samples of a sound, cropped to whole strides, and faded so that its end does not jump to its beginning.
 
     Moisan's periodic part is for pictures: in a sound near its Nyquist frequency, the step from the last sample to the
@@ -416,5 +423,5 @@ def _faded(sound: Sound, stride: int) -> Picture:
     cropped = cropped - cropped.mean(-1, keepdims=True)  # faded, an offset would be a swell
     if abs(cropped).max() <= 1e-12 * abs(sound.samples).max():  # rounding
         raise InputError("silent: there is nothing that could fold")
-    faded: Picture = cropped * windows.tukey(size, min(2 * max(_FADE * sound.rate, _LEAST_FADE) / size, 1))
+    faded: Picture = cropped * windows.tukey(size, min(2 * max(_FADE * sound.rates[0], _LEAST_FADE) / size, 1))
     return faded

@@ -6,17 +6,16 @@ take places, a larger sample contains a smaller one, and every process of a run 
 """
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from aliasing.classes import Label
 from aliasing.errors import UsageError
-from aliasing.images.entries import Entry, ImageSource, hash_bytes, read_file
+from aliasing.images.entries import Entry, ImageSource, hash_bytes
 from aliasing.images.opening import open_images
 from aliasing.images.pixels import BadImage
 from aliasing.progress import watched
@@ -136,13 +135,3 @@ def _rank(entry: Entry, seed: int) -> tuple[str, str, str]:
     except BadImage:  # it is drawn as often as others, and then reported like others
         identity = f"unreadable {entry.name}"
     return hash_bytes(f"{seed}:{identity}".encode()), repr(entry.label), entry.name
-
-
-def choose_files(files: Sequence[Path], limit: int | None = None, sample: int | None = None) -> list[Path]:
-    """The first files, or a sample of them, as `choose_images` takes images."""
-
-    def entry(path: Path) -> Entry:
-        return Entry(str(path), None, lambda _: read_file(path), lambda _: hash_bytes(read_file(path)))  # type: ignore
-
-    source = ImageSource("files", lambda: map(entry, files))
-    return [Path(chosen.name) for chosen in choose_images(source, limit=limit, sample=sample)]

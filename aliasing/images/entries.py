@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
@@ -263,7 +264,10 @@ def signal_entry(name: str, label: Label, signal: Signal) -> Entry:
             raise BadImage("holds no samples")
         if not np.isfinite(signal.samples).all():
             raise BadImage("holds NaN or infinity")
-        return Signal(signal.samples, signal.rates, entry.name, signal.identity, entry.label)
+        loaded = copy(signal)  # with what a subclass knows of it
+        object.__setattr__(loaded, "name", entry.name)
+        object.__setattr__(loaded, "label", entry.label)
+        return loaded
 
     return Entry(shown(name), label, load, lambda _: signal.identity, is_signal=True)
 
