@@ -56,6 +56,7 @@ OUTPUTS: Registry[type["Output"]] = Registry(
         "embedding": "aliasing.outputs.embedding:Embedding",
         "masks": "aliasing.outputs.masks:Masks",
         "boxes": "aliasing.outputs.boxes:Boxes",
+        "keypoints": "aliasing.outputs.keypoints:Keypoints",
         "images": "aliasing.outputs.images:Images",
         "values": "aliasing.outputs.values:Values",
     },

@@ -248,8 +248,11 @@ def test_truth_that_cannot_be_used_is_told_in_one_line(scene_folders: tuple[Path
     with pytest.raises(UsageError, match="measured against labels"):
         al.measure_jitter("pypi:efficientnet_lite0", images, truth=labels)
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "0.png")
-    result = al.measure_jitter(net, images, output="masks", truth=tmp_path).summary()
-    assert result["images"]["skipped"] == {"0.png": "its label map has 5×5 pixels, and the picture has 40×48"}
+    Image.fromarray(np.zeros((40, 48), np.uint8)).save(tmp_path / "1.png")
+    skipped = al.measure_jitter(net, images, output="masks", truth=tmp_path).summary()["images"]["skipped"]
+    assert skipped["0.png"] == "its label map has 5×5 pixels, and the picture has 40×48"
+    assert skipped["2.png"] == f"no label map in {tmp_path}"
+    assert "1.png" not in skipped
 
 
 def test_coloured_maps_need_a_table(tmp_path: Path) -> None:

@@ -192,6 +192,29 @@ def _detections(answer: Any, name: str) -> Array:
     return rows.T
 
 
+def keypoints_of(running: ShownNetwork, execution: Execution) -> Callable[[Array], list[Array]]:
+    """Views N×H×W×3 → the key points of each, (3 + D)×n: x, y, score, descriptor of unit length."""
+
+    def network(views: Array) -> list[Array]:
+        with running_on(execution), in_evaluation(running.module):
+            answers = running.ask(running.normalize(torch.from_numpy(views).to(execution.device)))
+            return [_keypoints(answer, running.name) for answer in answers]
+
+    return network
+
+
+def _keypoints(answer: Any, name: str) -> Array:
+    """One image's key points, (3 + D)×n."""
+    if not (isinstance(answer, Mapping) and {"keypoints", "scores", "descriptors"} <= set(answer)):
+        raise InputError(
+            f"{name} answers an image with a {type(answer).__name__}; expected keypoints n×2, scores n, descriptors n×D"
+        )
+    places, scores, descriptors = (answer[key].float() for key in ("keypoints", "scores", "descriptors"))
+    unit = nn.functional.normalize(descriptors, dim=1)
+    found: Array = torch.cat([places, scores.reshape(-1, 1), unit], 1).T.cpu().numpy()
+    return found
+
+
 def embeddings_of(running: ShownNetwork, execution: Execution) -> Network:
     """Views → embeddings N×D of unit length, for a copy that is already prepared."""
     features = penultimate_features(running)

@@ -228,7 +228,11 @@ class ImageMeasure(Measure):
         return {*self.columns} <= {*table.column_names}
 
     def totals(self, table: pa.Table) -> ImageTotals | None:
-        return self.of_images(table) if self.is_told_by(table) else None
+        found = self.of_images(table) if self.is_told_by(table) else None
+        if found is None:
+            return None
+        low, width = self._span
+        return ImageTotals(found.names, (found.totals - low * found.counts) / width, found.counts)
 
     def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Column, Column]:
         both = [
@@ -352,6 +356,20 @@ class Output(ABC):
     def near_ties(cls, table: pa.Table) -> int:
         """The number of pairs with a view whose answer rounding may decide."""
         return 0
+
+
+def share_of(counted: str | tuple[str, ...], per: str, table: pa.Table) -> ImageTotals:
+    """The sum of one or several columns over the rows of an image, and that of another: for an `ImageMeasure`."""
+    starts = image_starts(table)
+    kinds = (counted,) if isinstance(counted, str) else counted
+    columns = np.stack([column(table, kind).astype(np.float64) for kind in kinds]).sum(0), column(table, per)
+    return totals_of(column(table, "name")[starts], *(np.add.reduceat(x.astype(np.float64), starts) for x in columns))
+
+
+def totals_of(names: Column, totals: Column, counts: Column) -> ImageTotals:
+    """The totals of the images that have any."""
+    some = counts > 0
+    return ImageTotals(names[some], totals[some], counts[some])
 
 
 def image_starts(table: pa.Table) -> npt.NDArray[np.intp]:

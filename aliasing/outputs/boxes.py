@@ -21,7 +21,19 @@ import pyarrow as pa
 from scipy.optimize import linear_sum_assignment
 
 from aliasing.outputs.average_precision import AP_COLUMNS, ApMeasure, hits
-from aliasing.outputs.base import Columns, ImageMeasure, ImageTotals, Measure, Output, column, image_starts, pair_schema
+from aliasing.outputs.base import (
+    Columns,
+    ImageMeasure,
+    ImageTotals,
+    Measure,
+    Output,
+    column,
+    image_starts,
+    pair_schema,
+    share_of,
+    totals_of,
+)
+from aliasing.outputs.overlap import seen_by_both
 from aliasing.outputs.truth import BoxFiles
 
 if TYPE_CHECKING:
@@ -47,7 +59,6 @@ _VIEWS: tuple[tuple[str, str, Literal["first", "worst", "best"]], ...] = (
     ("_best", " at the best shift", "best"),
 )
 _LEAST = 0.001  # confidence, as in COCO's evaluations
-_BORDER = 1.0  # pixels
 
 _LIST, _NUMBERS = pa.list_(pa.float32()), pa.list_(pa.int32())
 BOXES = pair_schema(
@@ -76,25 +87,12 @@ BOXES = pair_schema(
 """The columns of the records."""
 
 
-def _share_of(kinds: tuple[str, ...], table: pa.Table) -> ImageTotals:
-    """What is counted, per detection."""
-    starts = image_starts(table)
-    counted = sum(column(table, kind).astype(np.float64) for kind in kinds)
-    totals, counts = (np.add.reduceat(x, starts) for x in (counted, column(table, "detections").astype(np.float64)))
-    return _those_with(column(table, "name")[starts], np.asarray(totals), np.asarray(counts))
-
-
 def _mean_of(kind: str, table: pa.Table) -> ImageTotals:
     """The mean over the matched detections."""
     lists = table[kind].to_pylist()
     totals, counts = (np.array([of(one) for one in lists], np.float64) for of in (sum, len))
     starts = image_starts(table)
-    return _those_with(column(table, "name")[starts], *(np.add.reduceat(x, starts) for x in (totals, counts)))
-
-
-def _those_with(names: npt.NDArray[Any], totals: npt.NDArray[Any], counts: npt.NDArray[Any]) -> ImageTotals:
-    some = counts > 0
-    return ImageTotals(names[some], totals[some], counts[some])
+    return totals_of(column(table, "name")[starts], *(np.add.reduceat(x, starts) for x in (totals, counts)))
 
 
 def _worst(table: pa.Table) -> npt.NDArray[np.float64]:
@@ -105,7 +103,7 @@ def _worst(table: pa.Table) -> npt.NDArray[np.float64]:
 
 
 def _shares(name: str, title: str, kinds: tuple[str, ...], **more: Any) -> Measure:
-    return ImageMeasure(name, title, ("detections", *kinds), of_images=partial(_share_of, kinds), **more)
+    return ImageMeasure(name, title, ("detections", *kinds), of_images=partial(share_of, kinds, "detections"), **more)
 
 
 def _kept(name: str, title: str, **more: Any) -> Measure:
@@ -230,7 +228,7 @@ def _compare(outputs: list[Detections], pair: tuple[int, int], views: "Views") -
     moved[[0, 2]] -= right
     moved[[1, 3]] -= down
     height, width = views.size
-    sides = [_seen_by_both(size, by, views.circular) for size, by in ((width, right), (height, down))]
+    sides = [seen_by_both(size, by, views.circular) for size, by in ((width, right), (height, down))]
     first, second = (_inside(one, *sides) for one in (outputs[a], moved))
     sure = [one[:, one[4] >= CONFIDENCE] for one in (first, second)]
     matches = match(sure[0], sure[1])
@@ -253,14 +251,6 @@ def _compare(outputs: list[Detections], pair: tuple[int, int], views: "Views") -
         "kept_centre_distance": (np.hypot(x[0] + x[2] - y[0] - y[2], x[1] + x[3] - y[1] - y[3]) / 2).tolist(),
         "kept_scale_error": np.abs(sizes[0] - sizes[1]).tolist(),
     }
-
-
-def _seen_by_both(size: int, by: float, circular: bool) -> tuple[float, float]:
-    """Between which places of the first view a detection has to lie to be in what both views show."""
-    if not by:
-        return -np.inf, np.inf
-    start, stop = (0.0, float(size)) if circular else (max(0.0, -by), size - max(0.0, by))
-    return start + _BORDER, stop - _BORDER
 
 
 def _inside(detections: Detections, columns: tuple[float, float], rows: tuple[float, float]) -> Detections:

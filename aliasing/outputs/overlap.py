@@ -7,12 +7,13 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["lanczos", "linear", "overlap"]
+__all__ = ["lanczos", "linear", "overlap", "seen_by_both"]
 
 T = TypeVar("T", bound=np.generic)
 Kernel = Callable[[float], npt.NDArray[np.float64]]
 
 _LOBES = 3
+_BORDER = 1.0  # pixels
 
 
 def linear(part: float) -> npt.NDArray[np.float64]:
@@ -83,3 +84,20 @@ def overlap(
         else:
             second = sum(w * np.take(second, (places + k) % size, axis) for k, w in enumerate(weights))
     return first[..., seen[0], seen[1]], second
+
+
+def seen_by_both(size: int, by: float, circular: bool = False) -> tuple[float, float]:
+    """Between which places of the first view something has to lie to be in what both views show.
+
+    The views are ``size`` pixels long, and the content moves ``by`` pixels from the first to the second. One more pixel
+    at both ends is left out; if nothing moves, nothing is.
+
+    Examples
+    --------
+    >>> seen_by_both(64, 2.0), seen_by_both(64, -2.0), seen_by_both(64, 0.0)
+    ((1.0, 61.0), (3.0, 63.0), (-inf, inf))
+    """
+    if not by:
+        return -math.inf, math.inf
+    start, stop = (0.0, float(size)) if circular else (max(0.0, -by), size - max(0.0, by))
+    return start + _BORDER, stop - _BORDER

@@ -80,11 +80,9 @@ class LabelMaps:
         """The label map of each of the image's views.
 
         It is cut like the view, from a map that was resized to the nearest pixel; None for a view that is moved by
-        fractions of a pixel. Raises BadImage if the map cannot be used; the tuple is empty if the image has none.
+        fractions of a pixel. Raises BadImage if there is no map, or it cannot be used.
         """
-        path = self.files.get(str(Path(image.name).with_suffix("")))
-        if path is None:
-            return ()
+        path = _of_image(self.files, image.name, f"no label map in {self.folder}")
         if protocol.name == "inpaint":
             raise UsageError("protocol inpaint invents pixels, which have no ground truth; choose black or mean")
         labels = self._read(path)
@@ -160,12 +158,12 @@ class BoxFiles:
     ) -> tuple[npt.NDArray[np.float64], ...]:
         """The boxes of each of the image's views, n×5: corners in pixels of the view, and class.
 
-        They are cut to the view; one of which less than a quarter is left is not there. The tuple is empty if the image
-        has no file. Raises BadImage if it cannot be read.
+        They are cut to the view; one of which less than a quarter is left is not there. Raises BadImage if there is no
+        file, or it cannot be read.
         """
-        path = self.files.get(str(Path(image.name).with_suffix("")))
-        if path is None:
-            return ()
+        path = _of_image(
+            self.files, image.name, f"no boxes in {self.folder} (an empty file says that nothing is there)"
+        )
         boxes = _read_boxes(path)
         scale, offset, shifts = _placed(image, protocol, model, seed)
         height, width = image.pixels.shape[:2]
@@ -239,6 +237,16 @@ def _files_in(spec: str | Path, suffix: str, what: str) -> tuple[Path, dict[str,
         if path.is_file():
             digest.update(f"{path.relative_to(folder)}\n".encode() + read_file(path))
     return folder, files, digest.hexdigest()
+
+
+def _of_image(files: dict[str, Path], name: str, missing: str) -> Path:
+    """The file of an image, whose name may have more folders before it; BadImage if there is none."""
+    parts = Path(name).with_suffix("").parts
+    for start in range(len(parts)):
+        found = files.get("/".join(parts[start:]))
+        if found is not None:
+            return found
+    raise BadImage(missing)
 
 
 @lru_cache(maxsize=8)
