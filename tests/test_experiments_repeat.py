@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DATA, NEEDS, run_quickly
+from conftest import DATA, run_quickly, skip_without_needs
 
 from experiments.__main__ import claims
 from experiments.coverage import examine
@@ -61,8 +61,7 @@ def twice(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_two_processes_give_the_same(name: str, twice: list[Path]) -> None:
-    if not (DATA / NEEDS.get(name, ".")).exists():
-        pytest.skip(f"no {NEEDS[name]} in {DATA}; set ALIASING_DATA")
+    skip_without_needs(name)
     first, second = (json.loads((out / name / "summary.json").read_text("utf-8")) for out in twice)
     for part in SAME:
         assert first[part] == second[part]

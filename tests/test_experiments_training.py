@@ -29,6 +29,7 @@ PICTURES = {
     "augmentation": {"figure.png"},
     "antialias_training": {"figure.png"},
     "digits": {"figure.png"},
+    "pitch": {"figure.png"},
 }
 
 
@@ -162,6 +163,16 @@ def test_every_operator_is_trained_on_sounds(summary: Callable[[str], dict[str, 
     difference = ours["mac"]["value"] - plain["mac"]["value"]
     assert ours["mac_minus_plain"]["value"] == pytest.approx(difference)
     assert len({weights["sha256"] for weights in found["weights"].values()}) == 4
+
+
+def test_a_filter_changes_how_far_one_sample_moves_the_pitch(summary: Callable[[str], dict[str, Any]]) -> None:
+    found = summary("pitch")
+    plain, blurred = (found["numbers"]["variants"][name] for name in ("plain", "blur-pool, 3 taps"))
+    difference = blurred["cents"]["value"] - plain["cents"]["value"]
+    assert blurred["cents_minus_plain"]["value"] == pytest.approx(difference)
+    # The deepest map changes forty times as much as it could without aliasing.
+    deepest = found["numbers"]["layers"]["plain"]["maximum6"]
+    assert deepest["change"]["low"] > 10 * deepest["most"]
 
 
 def test_what_is_trained_is_not_trained_again(tmp_path: Path, quick: Callable[[str], dict[str, Any]]) -> None:
