@@ -20,7 +20,8 @@ from torch import Tensor, nn
 import aliasing as al
 from aliasing import sampling
 from aliasing.cli import main
-from aliasing.depth.folding import measure_site
+from aliasing.depth.equivariance import moved
+from aliasing.depth.folding import energies, measure_site
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Signal, open_images
 from aliasing.jitter.network import prepare
@@ -275,7 +276,7 @@ def test_the_copy_that_runs_gives_the_same_answers(axes: int) -> None:
 )
 def test_views_are_the_signal_moved_by_their_shifts(axes: int, protocol: str) -> None:
     """The shift that a record states, applied to the first view, is the view: exactly where nothing enters."""
-    made, size = make_protocol(protocol), (24, 20, 16)[:axes]
+    made, size = make_protocol(protocol), (60, 48, 40)[:axes]
     model = SignalNetwork(network(axes), "net", size)
     long = noise(1, *(40 + length for length in size))
     views = made.views(Signal(long, (1.0,) * axes), model)
@@ -283,19 +284,18 @@ def test_views_are_the_signal_moved_by_their_shifts(axes: int, protocol: str) ->
     assert first.shape == (1, *size)
     assert first.dtype == np.float32
     for view in views.views:
-        moved = tuple(b - a for a, b in zip(views.views[0].shift, view.shift, strict=True))
-        assert len(moved) == axes
+        by = tuple(b - a for a, b in zip(views.views[0].shift, view.shift, strict=True))
+        assert len(by) == axes
         if made.name == "subsample":
             continue
-        expected = np.roll(first, tuple(map(int, moved)), tuple(range(1, axes + 1)))
-        margin = 0 if made.is_circular else 16
-        inner = (0, *(slice(margin, None if not margin else -margin) for _ in size))
-        if all(length > 2 * margin for length in size):
-            np.testing.assert_array_equal(view.draw()[inner], expected[inner])
+        expected = np.roll(first, tuple(map(int, by)), tuple(range(1, axes + 1)))
+        margin = max(map(abs, by), default=0) * (not made.is_circular)
+        inner = tuple(slice(int(margin), length - int(margin)) for length in size)
+        np.testing.assert_array_equal(view.draw()[0][inner], expected[0][inner])
     if made.name == "subsample":  # eight steps of an eighth are one sample, whatever enters at the canvas's ends
-        by = tuple(map(int, views.views[-1].shift))
+        last = tuple(map(int, views.views[-1].shift))
         canvas = centred(long, made.canvas_size(model))
-        expected = centred(np.roll(canvas, by, tuple(range(1, axes + 1))), size)
+        expected = centred(np.roll(canvas, last, tuple(range(1, axes + 1))), size)
         np.testing.assert_allclose(views.views[-1].draw(), expected, atol=1e-6)
 
 
@@ -510,6 +510,24 @@ class Circular2(type(make_protocol("circular"))):  # type: ignore[misc]
         twice = [replace(view, shift=tuple(2 * d for d in view.shift)) for view in views.views]
         last = np.roll(canvas, (2,) * len(axes), axes)
         return replace(views, views=(twice[0], replace(twice[1], draw=lambda: last)))
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_maps_of_any_axes_are_moved_as_signals_are(axes: int) -> None:
+    x = torch.from_numpy(noise(*(7, 6, 5)[:axes], 4))
+    for by in ((1.0, -2.0, 3.0)[:axes], (0.5, -0.25, 1.75)[:axes]):
+        expected = sampling.shift(x, by, tuple(range(axes)))
+        # Both sum some tens of products of doubles.
+        torch.testing.assert_close(moved(x, by), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("size", [(64,), (16, 12), (12, 10, 8)])
+def test_the_spectrum_of_an_impulse_is_white(size: tuple[int, ...]) -> None:
+    impulse = torch.zeros(*size, 1, dtype=torch.float64)
+    impulse[(0,) * len(size)] = 1
+    rings = [ring for ring in energies(impulse).radial() if ring is not None]
+    assert len(rings) > 4
+    np.testing.assert_allclose(rings, 1, rtol=1e-12)
 
 
 def test_what_a_site_folds_is_that_of_the_closed_form() -> None:
