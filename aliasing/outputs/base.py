@@ -199,7 +199,10 @@ class Measure:
         low, width = self._span
         if self.within == "sum" and isinstance(pool, Share):
             return pool.per_image().estimate().scaled(width * pairs_an_image, low * pairs_an_image)
-        return pool.estimate().scaled(width, low)
+        found = pool.estimate().scaled(width, low)
+        if np.isfinite(self.range).all():
+            return found
+        return Estimate(found.value, max(found.low, self.range[0]), min(found.high, self.range[1]))
 
     def estimated_difference(self, difference: Paired) -> Estimate:
         """The estimate from the differences, with its paired 95 % interval."""

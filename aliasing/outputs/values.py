@@ -43,12 +43,12 @@ VALUES = pair_schema(
 """The columns of the records; a change is NaN where it does not exist."""
 
 
-def _measure(name: str, title: str, unit: str = "") -> Measure:
+def _measure(name: str, title: str, label: str = "", unit: str = "") -> Measure:
     def values(table: pa.Table) -> Column | None:
         found = column(table, name)
         return None if np.isnan(found).all() else found
 
-    return Measure(name, title, (name,), values, range=(0.0, float("inf")), unit=unit)
+    return Measure(name, title, (name,), values, range=(0.0, float("inf")), label=label, unit=unit)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Values(Output):
     measures: ClassVar[tuple[Measure, ...]] = (
         _measure("absolute_change", "absolute change"),
         _measure("relative_change", "relative change"),
-        _measure("cents", "change of pitch", "cents"),
+        _measure("cents", "change in cents", "change of pitch", "cents"),
     )
 
     @property

@@ -292,8 +292,9 @@ def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) 
         if not first:
             label += f" minus {names[difference['first']]}"
         rows.append([Cell(label, label), *(estimate_cell(difference.get(m), sign=True) for m in shown)])
+    word = word_for(run.networks, "photograph")
     yield Table(
-        f"Minus {first or 'the plain one, or the first'}, paired on the same photographs: an interval without 0 is a"
+        f"Minus {first or 'the plain one, or the first'}, paired on the same {word}s: an interval without 0 is a"
         " clear difference.",
         ["network", *(titles[measure] for measure in shown)],
         rows,
