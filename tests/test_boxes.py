@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -259,3 +260,18 @@ def test_real_detections_are_as_measured_elsewhere(coco: Path, weights: Path) ->
         assert found[name]["low"] <= value <= found[name]["high"]
     assert found["ap"]["value"] < found["ap50"]["value"]
     assert found["threshold_crossed"]["value"] > 0.3 * found["lost_or_renamed"]["value"]
+
+
+def test_a_detector_of_torchvision_loads_by_name_and_is_converted(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    module = torchvision.models.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None)
+    torch.save(module.state_dict(), tmp_path / "net.pth")
+    loaded = al.load_model(f"file:{tmp_path}/net.pth@torchvision:ssdlite320_mobilenet_v3_large")
+    assert loaded.input_size == 320
+    assert loaded.labels is not None
+    assert loaded.labels[1] == "person"
+    converted = al.antialias(loaded, taps="binomial3")
+    result = al.measure_jitter([loaded, converted], "sample", "crop:span=1", output="boxes", limit=1)
+    # Random weights are sure of nothing: no detection, and no difference, but no traceback either.
+    (difference,) = result.summary()["differences"]
+    assert difference["lost_or_renamed"]["value"] is None

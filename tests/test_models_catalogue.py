@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("no_cache")
         ("torchvision:resnet50.V3", "IMAGENET1K_V1, IMAGENET1K_V2"),
         ("resnet50.nothing", "has no weights 'nothing'"),
         ("timm:resnet50.nothing", "a1_in1k"),
-        ("torchvision:fcn_resnet50", "no classifier"),
+        ("torchvision:resnet51", "no network"),
         ("torchivision:resnet50", "no source 'torchivision'; did you mean torchvision?"),
         ("timm:", "does not name a model"),
         ("weights.pth", "file:weights.pth@torchvision:resnet50"),

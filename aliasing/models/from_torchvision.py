@@ -1,7 +1,8 @@
-"""torchvision's classifiers and segmentation networks: ``torchvision:resnet50.IMAGENET1K_V1``.
+"""torchvision's classifiers, segmentation networks and detectors: ``torchvision:resnet50.IMAGENET1K_V1``.
 
-Without a suffix they have the V1 weights, which the papers measured. A segmentation network is made for photographs of
-any shape, and is shown the centre square here.
+Without a suffix they have the V1 weights, which the papers measured. Segmentation networks and detectors are made for
+photographs of any shape, and are shown the centre square here; a detector's own resizing, which has no low-pass, then
+has nothing to do.
 """
 
 import re
@@ -37,7 +38,10 @@ _SEGMENTATION = {
     name: {"weights_backbone": None, **({} if name.startswith("lraspp") else {"aux_loss": True})}
     for name in torchvision.models.list_models(module=torchvision.models.segmentation)
 }
-_BUILD_OPTIONS |= _SEGMENTATION
+_DETECTION: dict[str, dict[str, Any]] = {
+    name: {"weights_backbone": None} for name in torchvision.models.list_models(module=torchvision.models.detection)
+}
+_BUILD_OPTIONS |= _SEGMENTATION | _DETECTION
 _AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 # The published DenseNets still use the names of an older torch, "denselayer1.norm.1.weight".
 _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)$")
@@ -45,8 +49,8 @@ _OLD_DENSENET_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|conv))\.([12]\.\w+)
 
 @cache
 def architectures() -> tuple[str, ...]:
-    """The names of torchvision's classifiers and segmentation networks."""
-    return (*torchvision.models.list_models(module=torchvision.models), *_SEGMENTATION)
+    """The names of torchvision's classifiers, segmentation networks and detectors."""
+    return (*torchvision.models.list_models(module=torchvision.models), *_SEGMENTATION, *_DETECTION)
 
 
 def knows(name: str) -> bool:
@@ -108,12 +112,16 @@ def _load_state(architecture: str, weights: Any, checkpoint: Checkpoint) -> Clas
 def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:
     """Read the preprocessing of published weights from torchvision's transform for them."""
     preset = weights.transforms()
+    categories = weights.meta.get("categories")
+    name = f"torchvision:{architecture}.{weights.name}"
+    if architecture in _DETECTION:  # it normalises and resizes by itself
+        side, labels = module.transform.min_size[-1], tuple(categories) if categories else None
+        return Classifier(module, name, side, (0.0,) * 3, (1.0,) * 3, "bilinear", side, 1.0, labels)
     (resize_size,) = preset.resize_size
     (input_size,) = getattr(preset, "crop_size", [resize_size])
-    categories = weights.meta.get("categories")
     return Classifier(
         module,
-        f"torchvision:{architecture}.{weights.name}",
+        name,
         input_size=input_size,
         mean=tuple(preset.mean),
         std=tuple(preset.std),

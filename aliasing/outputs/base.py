@@ -238,9 +238,8 @@ class ImageMeasure(Measure):
         return ImageTotals(found.names, (found.totals - low * found.counts) / width, found.counts)
 
     def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Column, Column]:
-        both = [
-            (one.totals.reshape(len(one.names), -1), one.counts.reshape(len(one.names), -1)) for one in (first, second)
-        ]
+        # One class if there are no classes; there may be no image that both have.
+        both = [[x[:, None] if x.ndim == 1 else x for x in (one.totals, one.counts)] for one in (first, second)]
         totals, counts = (np.hstack(columns) for columns in zip(*both, strict=True))
         return totals, counts
 
