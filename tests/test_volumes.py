@@ -17,7 +17,7 @@ from torch import nn
 
 import aliasing as al
 from aliasing.cli import main
-from aliasing.downsample.comparison import compare
+from aliasing.downsample.comparison import compare, gaussian_alias_fraction
 from aliasing.downsample.volume_spectra import VolumeSpectra
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Signal, open_images
@@ -99,6 +99,7 @@ def test_what_had_to_be_assumed_is_said() -> None:
         (nifti(RAMP)[:-5], "cut off: 5 bytes"),
         (gzip.compress(nifti(RAMP))[:-12], "not a whole gzip file"),
         (gzip.compress(nifti(RAMP))[:-8] + bytes(8), "not a whole gzip file .*CRC"),
+        (gzip.compress(nifti(np.zeros((64, 64, 64), "u1")))[:-8] + bytes(8), "not a whole gzip file .*CRC"),
         (gzip.compress(nifti(RAMP)[:-5]), "cut off: 5 bytes"),
         (nifti(RAMP, dim=(3, 2, 0, 4, 1, 1, 1, 1)), "no voxels: its header says 2×0×4"),
         (nifti(RAMP, dim=(3, -2, 3, 4, 1, 1, 1, 1)), "no voxels"),
@@ -194,6 +195,19 @@ def test_white_noise_folds_the_share_of_the_frequencies_above(stride: tuple[int,
     assert kept[0] == {1: 24, 2: 11, 3: 7}[stride[0]]
     expected = 1 - (np.prod(kept) - 1) / (np.prod(shape) - 1)
     assert found == pytest.approx(expected, abs=4 * np.sqrt(expected * (1 - expected) / np.prod(shape) * 2))
+
+
+def test_an_axis_of_stride_1_is_left_alone() -> None:
+    """The maximum of each block of samples; and where the axes are apart, the Gaussian's share is that of a picture."""
+    random = np.random.default_rng(0)
+    x = random.normal(size=(1, 4, 5, 12))
+    blocks = x.reshape(1, 2, 2, 5, 4, 3).max((2, 5))
+    np.testing.assert_array_equal(compare(x, "max", (2, 1, 3)).samples, blocks)
+    picture = random.normal(size=(1, 16, 20)).cumsum(2)
+    picture -= picture.mean()
+    apart = random.normal(size=(1, 12, 1, 1)) * picture[:, None]
+    found = gaussian_alias_fraction(apart, (1, 2, 2), 0.7)
+    assert found == pytest.approx(gaussian_alias_fraction(picture, 2, 0.7), rel=1e-9)
 
 
 def test_an_ideal_low_pass_along_some_axes_leaves_nothing_that_folds() -> None:
