@@ -185,7 +185,7 @@ def test_the_input_size_of_testing_holds_for_a_file_too(downloaded: nn.Module, t
     [
         ("timm:resnet18.tv_in1k@test", "has no input size 'test', only that of its training"),
         (f"timm:{TWO_SIZES}@train", "has no input size 'train'"),
-        ("torchvision:resnet18@test", "no classifier 'resnet18@test'"),
+        ("torchvision:resnet18@test", "no network 'resnet18@test'"),
         ("pypi:efficientnet_lite0@test", "no network pypi:efficientnet_lite0@test"),
         ("resnet5@test", "did you mean resnet50"),
         ("file:weights.pth@test", "expected file:PATH@ARCHITECTURE"),

@@ -115,7 +115,8 @@ def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:
     categories = weights.meta.get("categories")
     name = f"torchvision:{architecture}.{weights.name}"
     if architecture in _DETECTION:  # it normalises and resizes by itself
-        side, labels = module.transform.min_size[-1], tuple(categories) if categories else None
+        transform: Any = module.transform
+        side, labels = transform.min_size[-1], tuple(categories) if categories else None
         return Classifier(module, name, side, (0.0,) * 3, (1.0,) * 3, "bilinear", side, 1.0, labels)
     (resize_size,) = preset.resize_size
     (input_size,) = getattr(preset, "crop_size", [resize_size])

@@ -1,0 +1,157 @@
+"""How much of a street scene's label map moves with it: ESPNet and ENet, plain, converted and recalibrated.
+
+Claim (Rojas-Gomez et al. 2022; nnU-Net's users, issue 2059): segmentation changes when the picture moves by a pixel,
+and anti-aliased sampling makes it steadier.
+
+Published: ESPNet 0.556 and ENet 0.521 mean IoU on CamVid's test set (Mehta et al. 2018; Paszke et al. 2016, other
+weights). Computed elsewhere with these weights on all 233 test scenes: mean IoU 0.570 and 0.533; of the pixels that two
+windows one pixel apart both see, 0.958 and 0.933 keep their class.
+
+Measured here (``figures/segmentation``): FINDINGS
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from aliasing.images import open_images
+from aliasing.jitter import Jitter, measure_jitter
+from aliasing.jitter.network import ON_CPU, class_maps_of, prepare
+from aliasing.models import Classifier
+from aliasing.outputs.overlap import overlap
+from aliasing.plots.style import COLOURS, save, style
+from aliasing.protocols import make_protocol
+from aliasing.sites import find_sites
+from aliasing.surgery import antialias, recalibrate
+from experiments._photographs import bounds
+from experiments._run import Run, hash_files
+from experiments._scenes import VOID, enet, espnet
+
+PROTOCOL = "crop:span=1"
+TAPS = "binomial3"
+NETWORKS = {"ESPNet": espnet, "ENet": enet}
+PUBLISHED = {
+    "ESPNet": {"miou": 0.556, "miou, elsewhere": 0.570, "pixel_agreement, elsewhere": 0.958},
+    "ENet": {"miou": 0.521, "miou, elsewhere": 0.533, "pixel_agreement, elsewhere": 0.933},
+}
+MEASURES = ("pixel_agreement", "boundary_agreement", "interior_agreement", "miou_between", "miou", "miou_worst")
+KINDS = ("plain", "converted", "recalibrated")
+
+
+def run(run: Run) -> dict[str, Any]:
+    """Measure every variant on every second scene; the others recalibrate."""
+    scenes = sorted((run.folder("camvid") / "images").glob("*.png"))
+    measured, others = (scenes[start : (6 if run.quick else None) : 2] for start in (0, 1))
+    maps = run.folder("camvid") / "labels"
+    weights = {name: run.folder("weights") / f"{name.lower()}.safetensors" for name in NETWORKS}
+    numbers: dict[str, Any] = {}
+    drawn = None
+    for name, make in NETWORKS.items():
+        plain = replace(make(weights[name]), name="plain")
+        converted = replace(antialias(plain, taps=TAPS), name="converted")
+        tuned = replace(recalibrate(converted, others, batch_size=8), name="recalibrated")
+        result = measure([plain, converted, tuned], measured, maps)
+        numbers[name] = numbers_of(result) | {"published": PUBLISHED[name]}
+        sites = [site for site in find_sites(plain) if site.status == "subsamples"]
+        chosen = sites[:1] if run.quick else sites
+        few = measured[:: 1 if run.quick else 3]
+        numbers[name]["one site converted and recalibrated"] = by_site(
+            plain, [s.name for s in chosen], few, others, maps
+        )
+        drawn = drawn or [scene_of(network, measured[0]) for network in (plain, tuned)]
+    assert drawn is not None
+    save(draw(numbers, drawn), run.out / "figure.png")
+    return {
+        "settings": {"protocol": PROTOCOL, "taps": TAPS, "scenes": len(measured), "recalibrated on": len(others)},
+        "data": {"camvid": {"name": "camvid/images", "sha256": hash_files(measured)}},
+        "weights": {name: hash_files([path]) for name, path in weights.items()},
+        "numbers": numbers,
+    }
+
+
+def measure(networks: list[Classifier], scenes: Any, maps: Any) -> Jitter:
+    """The label maps of networks on these scenes, against the ground truth."""
+    return measure_jitter(networks, scenes, PROTOCOL, output="masks", truth=maps, void=VOID, batch_size=8)
+
+
+def numbers_of(result: Jitter) -> dict[str, Any]:
+    """Each variant's measures, and its differences from the plain network."""
+    summary = result.summary()
+    differences = {row["second"]: row for row in summary["differences"]}
+    return {
+        name: {measure: model[measure] for measure in MEASURES}
+        | {f"{measure}, minus plain": differences[name][measure] for measure in MEASURES if name in differences}
+        for name, model in summary["models"].items()
+    }
+
+
+def by_site(plain: Classifier, sites: list[str], scenes: Any, others: Any, maps: Any) -> dict[str, Any]:
+    """What it changes to treat one site alone."""
+    alone = [
+        replace(recalibrate(antialias(plain, taps=TAPS, scheme=[site]), others, batch_size=8), name=site)
+        for site in sites
+    ]
+    found = measure([plain, *alone], scenes, maps).summary()["differences"]
+    return {row["second"]: {key: row[key] for key in ("pixel_agreement", "miou")} for row in found}
+
+
+def scene_of(network: Classifier, scene: Any) -> dict[str, Any]:
+    """A scene, its label map, and where the map of the next window differs."""
+    running = prepare(network, ON_CPU)
+    views = make_protocol(PROTOCOL).views(next(iter(open_images(scene))).load(), running)
+    pictures = np.stack([view.draw() for view in views.views])
+    first, second = class_maps_of(running, ON_CPU)(pictures).argmax(1)
+    (a, b), shift = (view.shift for view in views.views), None
+    shift = (b[0] - a[0], b[1] - a[1])
+    seen, moved = overlap(first, second, shift)
+    picture = overlap(pictures[0].transpose(2, 0, 1), pictures[1].transpose(2, 0, 1), shift)[0].transpose(1, 2, 0)
+    return {"name": network.name, "picture": picture, "labels": seen, "changed": seen != moved}
+
+
+def draw(numbers: dict[str, Any], scenes: list[dict[str, Any]]) -> Figure:
+    """Agreement and mean IoU of each variant, each site alone, and what changes in one scene."""
+    with style():
+        figure = plt.figure(figsize=(11, 7.4))
+        upper, lower = figure.subfigures(2, 1, height_ratios=(1.3, 1))
+        pixels, ratio, sites = upper.subplots(1, 3, width_ratios=(1.3, 0.8, 1))
+        for row, (name, found) in enumerate(numbers.items()):
+            for axes, measures in ((pixels, MEASURES[:2]), (ratio, ("miou",))):
+                for mark, measure in zip("os", measures, strict=False):
+                    estimates = [found[kind][measure] for kind in KINDS]
+                    places = np.arange(3) + (row - 0.5) * 0.24
+                    values = [estimate["value"] for estimate in estimates]
+                    label = f"{name}, {'within 3 pixels of a boundary' if mark == 's' else 'all pixels'}"
+                    axes.errorbar(
+                        places, values, bounds(estimates), fmt=mark, color=COLOURS[row], label=label, capsize=3
+                    )
+        for axes, title in ((pixels, "pixels that keep their class"), (ratio, "mean IoU with the ground truth")):
+            axes.set_xticks(range(3), KINDS, fontsize=8)
+            axes.set_xlim(-0.5, 2.5)
+            axes.set_title(title, fontsize=10)
+        pixels.set_ylim(bottom=0.55)
+        pixels.legend(fontsize=8, loc="lower left", ncols=2)
+        rows = [
+            (f"{name}: {site}", one["pixel_agreement"], COLOURS[row])
+            for row, (name, found) in enumerate(numbers.items())
+            for site, one in found["one site converted and recalibrated"].items()
+        ]
+        for place, (_, estimate, colour) in enumerate(rows):
+            sites.errorbar(estimate["value"], place, xerr=bounds([estimate]), fmt="o", color=colour, capsize=3)
+        sites.axvline(0, color="grey", linewidth=1)
+        sites.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize=7)
+        sites.invert_yaxis()
+        sites.set_title("agreement gained by one site", fontsize=10)
+        panels = lower.subplots(1, 3)
+        panels[0].imshow(scenes[0]["picture"] / 255)
+        panels[0].set_title("a scene", fontsize=10)
+        for axes, scene in zip(panels[1:], scenes, strict=True):
+            grey = scene["picture"].mean(2, keepdims=True).repeat(3, 2) / 255 * 0.6 + 0.3
+            grey[scene["changed"]] = (0.84, 0.37, 0)
+            axes.imshow(grey)
+            axes.set_title(f"ESPNet, {scene['name']}: {100 * scene['changed'].mean():.1f} % change", fontsize=10)
+        for axes in panels:
+            axes.set_axis_off()
+        return figure
