@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import aliasing as al
+from aliasing import sampling
 from aliasing.cli import main
 from aliasing.downsample.comparison import compare, gaussian_alias_fraction
 from aliasing.downsample.volume_spectra import VolumeSpectra
@@ -387,3 +388,23 @@ def test_volumes_in_an_archive_and_in_memory(scans: Path, tmp_path: Path) -> Non
     assert volume.identity == walked[1].identify() == walked[1].load().identity
     (entry,) = open_images(volume)
     assert np.array_equal(entry.load().samples, volume.samples)
+
+
+def test_what_a_site_folds_is_what_its_operator_folds_of_the_volume() -> None:
+    """On a ring all views have one spectrum, so the probe's shares are those of one dense map; float32 there."""
+    torch.manual_seed(0)
+    strided = nn.Conv3d(1, 3, 3, stride=(3, 1, 2), padding=1, padding_mode="circular", bias=False)
+    end = (nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(3, 3))
+    module = nn.Sequential(nn.Identity(), nn.MaxPool3d((1, 2, 2)), strided, *end)
+    samples = np.random.default_rng(0).normal(size=(1, 12, 16, 20)).cumsum(3).astype(np.float32).astype(np.float64)
+    model = al.load_model(module, input_size=(12, 16, 20), rate=1)
+    profile = al.probe_depth(model, [Volume(samples, 1.0)], "circular:pixels=1", sites_every=1)
+    pool, convolution, *_ = profile.summary()["models"]["Sequential"]["sites"]
+    expected = compare(samples, "max", (1, 2, 2))
+    assert pool["alias_fraction"]["value"] == pytest.approx(expected.alias_fraction, rel=1e-5)
+    assert pool["baseband_kept"]["value"] == pytest.approx(expected.baseband_kept, rel=1e-5)
+    dense = torch.nn.functional.pad(torch.from_numpy(expected.samples).float(), (1,) * 6, "circular")
+    with torch.no_grad():
+        dense = torch.nn.functional.conv3d(dense, strided.weight).double()
+    inside, total = sampling.baseband_energy(dense, (3, 1, 2), (1, 2, 3))
+    assert convolution["alias_fraction"]["value"] == pytest.approx(1 - float(inside.sum() / total.sum()), rel=1e-5)
