@@ -45,6 +45,12 @@ QUICK = (
 )
 
 PEERS = {"sounds": SOUNDS, "clips": CLIPS, "volumes": VOLUMES}
+PEERS_HEADING = """# Networks of sounds, clips and volumes by other packages
+
+What subsamples is a site. The other places that change the grid are named: *global*, where no position is left;
+*space-to-depth*, where every phase is kept; *anti-aliased* by the network itself; and *upsampling*. The random weights
+are not results. One tap: the largest difference to the original's answers, relative to the largest answer, in float64.
+"""
 LIBRARIES = ("torchvision", "timm", "others", *PEERS)
 _SHOWN = {"others": "segmentation,\ndetection, features"}  # neither torchvision's nor timm's classification
 
@@ -226,20 +232,27 @@ def others() -> Iterator[tuple[str, nn.Module, Any]]:
 
 
 def peers_table(rows: list[dict[str, Any]]) -> str:
-    """The networks of other packages as Markdown: sites, how many are treated, and what else changes the grid."""
+    """The networks of other packages as Markdown: sites, how many are treated, and why the other places are not."""
     lines = [
-        "| | network | package | sites | treated | and | one tap | restored |",
+        "| | network | package | sites | treated | not treated, or why | one tap moves it by | restored |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row in (row for row in rows if row["name"].split(":")[0] in PEERS):
-        status = Counter(row.get("status", {}))
-        sites = status.pop("subsamples", 0) + status.pop("unsupported", 0)
+    row_of = {row["name"]: row for row in rows}
+    names = [f"{group}:{peer.package} {peer.name}" for group, peers in PEERS.items() for peer in peers]
+    for row in (row_of[name] for name in names if name in row_of):
         cells = [row["name"].split(":")[0], row["network"], f"{row['package']} {row['version']}"]
-        cells += ["", "", row["error"]] if "error" in row else [str(sites), str(row.get("all", {}).get("treated", ""))]
-        if "error" not in row:
-            cells.append(", ".join([*(f"{count} {word}" for word, count in status.items()), *row["out_of_reach"]]))
-        exact = [f"{row['one_tap']:.0e}", "yes" if row["restored"] else "no"] if "one_tap" in row else ["", ""]
-        lines.append(f"| {' | '.join([*cells, *exact])} |")
+        if "error" in row:
+            cells += ["", "", row["error"], "", ""]
+        else:
+            status = Counter(row["status"])
+            sites = status.pop("subsamples", 0) + status.pop("unsupported", 0)
+            others = [*(f"{count} {word}" for word, count in status.items()), *row["out_of_reach"]]
+            others += ["a patch embedding alone"] * (sites > 0 and not row["counts"])
+            cells += [str(sites), str(row.get("all", {}).get("treated", 0)), "; ".join(others) or "–"]
+            cells += (
+                [f"{row['one_tap']:.0g}", "bit for bit" if row["restored"] else "no"] if "one_tap" in row else ["", ""]
+            )
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -272,7 +285,7 @@ def run(run: Run) -> dict[str, Any]:
     summary = summarise([row for row in rows if row["name"] in QUICK or not run.quick])
     save(draw(summary), run.out / "figure.png")
     if not run.quick:
-        (run.out / "peers.md").write_text(f"# Networks of other packages\n\n{peers_table(rows)}\n", "utf-8")
+        (run.out / "peers.md").write_text(f"{PEERS_HEADING}\n{peers_table(rows)}\n", "utf-8")
     return {
         "settings": {"schemes": ["all", "zhang2019"], "device": "meta"},
         "data": {"name": "no images: the networks are examined, not run"},
