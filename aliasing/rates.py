@@ -48,7 +48,7 @@ def convert_rate(samples: Samples, before: Sequence[float], after: Sequence[floa
 
     Parameters
     ----------
-    samples : float array, (..., *axes)
+    samples : float array, (…, N, …)
     before, after : sequence of float
         The rate of each axis, now and wanted.
 

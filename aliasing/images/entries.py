@@ -71,7 +71,7 @@ class Signal:
 
     Attributes
     ----------
-    samples : float array, (channels, *axes)
+    samples : float array, (channels, N, …)
         An array with as many axes as there are rates has one channel.
     rates : tuple of float
         Samples per second, millimetre or whatever the axis is measured in, one for each axis.

@@ -34,10 +34,10 @@ class Trace:
         The answer to each view.
     answers : tuple of str
         The answers in words, or their numbers if the network has no labels.
-    pictures : float32 array, (views, H, W, 3), or (views, channels, *axes) of a signal
+    pictures : float32 array, (views, H, W, 3), or (views, channels, …) of a signal
         The views themselves; pictures in 0…255.
-    shifts : float array, (views, axes)
-        How the content of each view has moved, (dy, dx) in pixels.
+    shifts : float array, (views, D)
+        How the content of each view has moved: (dy, dx) in pixels, or the samples along each axis of a signal.
     confidence : float array, (views,)
         The probability of each view's own answer.
     pairs : tuple of (int, int)

@@ -154,7 +154,7 @@ class ViewProtocol(ABC):
         return tuple(length + more for length, more in zip(size, self.margins(len(size)), strict=True))
 
     def canvas_of_signal(self, signal: Signal, model: SignalNetwork) -> Array:
-        """The centre of a signal as the network takes it, (channels, *axes), from which the views are cut."""
+        """The centre of a signal as the network takes it, channels first, from which the views are cut."""
         samples = signal.samples
         if len(samples) > model.channels:
             samples = samples.mean(0, keepdims=True)
