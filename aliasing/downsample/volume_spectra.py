@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import signal
 
-from aliasing import sampling
+from aliasing import sampling, spectrum
 from aliasing.axes import PerAxis, per_axis
 from aliasing.downsample.comparison import Comparison, Picture, Steps
 from aliasing.downsample.sound_spectra import known
@@ -172,11 +172,13 @@ def above_each(volume: Picture, stride: Steps) -> list[float]:
 
     What lies above two of them counts twice, so the sum is at least the share above any.
     """
-    axes, found = tuple(range(1, volume.ndim)), []
-    for axis, step in zip(axes, stride, strict=True):
-        alone = tuple(step if other == axis else 1 for other in axes)
-        inside, total = (float(energy.sum()) for energy in sampling.baseband_energy(volume, alone, axes))
-        found.append(1 - inside / total if total else 0.0)
+    power = spectrum.power(volume, tuple(range(1, volume.ndim))).sum(0)
+    power[tuple(size // 2 for size in power.shape)] = 0  # without the mean
+    total, found = power.sum() or 1.0, []
+    for axis, step in enumerate(stride):
+        lines = np.moveaxis(power, axis, 0).reshape(power.shape[axis], -1).sum(1)
+        above = lines[~sampling.below_nyquist(lines.shape, (step,))].sum() / total
+        found.append(round(float(above), 12))  # the rest is rounding
     return found
 
 
