@@ -7,7 +7,10 @@ Published: AP50 0.253 on 5,000 photographs (the authors'). Computed elsewhere wi
 AP50 0.357; at a diagonal step of one pixel 20.6 % of 1,205 detections above 0.4 are lost or get another class, and
 those that are kept overlap by 0.844 and change their confidence by 0.045.
 
-Measured here (``figures/detection``): FINDINGS
+Measured here (``figures/detection``) on 32 photographs, without boxes that reach the border: 22.9 % are lost or get
+another class, nearly half of them only fall below the threshold; kept ones overlap by 0.842 and change by 0.048; AP50 is
+0.37. Moved sideways by up to 32 pixels, the confidence of a sure detection swings by 0.22. Converted, kept boxes overlap
+by 0.054 more, but AP50 falls by 0.13; recalibrated, it is back to 0.34, and the overlap is still higher by 0.038.
 """
 
 from dataclasses import replace
@@ -17,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from aliasing.estimates import Estimate, mean
+from aliasing.estimates import Estimate, share
 from aliasing.images import open_images
 from aliasing.jitter import measure_jitter
 from aliasing.jitter.network import ON_CPU, prepare
@@ -57,7 +60,8 @@ def run(run: Run) -> dict[str, Any]:
         | {f"{measure}, minus plain": differences[name][measure] for measure in MEASURES if name in differences}
         for name, model in summary["models"].items()
     }
-    followed = {network.name: follow(network, measured[: 2 if run.quick else 16]) for network in networks}
+    shown, some = (networks[:1], measured[:1]) if run.quick else (networks, measured[:16])
+    followed = {network.name: follow(network, some) for network in shown}
     for name, paths in followed.items():
         numbers[name]["swing of the confidence along 32 pixels"] = swing(paths)
     save(draw(numbers, followed), run.out / "figure.png")
@@ -99,7 +103,7 @@ def swing(paths: list[list[np.ndarray[Any, Any]]]) -> dict[str, Any]:
         return {"detections": 0}
 
     def over(what: Any) -> Estimate:
-        return mean([float(np.mean([what(path) for path in photograph])) for photograph in some])
+        return share(float(np.mean([what(path) for path in photograph])) for photograph in some)
 
     return {
         "detections": sum(map(len, some)),

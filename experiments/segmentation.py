@@ -7,7 +7,10 @@ Published: ESPNet 0.556 and ENet 0.521 mean IoU on CamVid's test set (Mehta et a
 weights). Computed elsewhere with these weights on all 233 test scenes: mean IoU 0.570 and 0.533; of the pixels that two
 windows one pixel apart both see, 0.958 and 0.933 keep their class.
 
-Measured here (``figures/segmentation``): FINDINGS
+Measured here (``figures/segmentation``) on 30 of 59 scenes: 95.4 % and 93.4 % of the pixels keep their class, and 80.0 %
+and 74.4 % of those within 3 pixels of a boundary. A 3-tap filter without training adds 0.4 and 0.2 points (1.5 and 0.4
+at boundaries), and costs ESPNet 2.7 points of mean IoU. Of single sites, the stems gain most: alone, 0.9 and 1.8 points.
+Recalibration on the 29 other scenes takes both back.
 """
 
 from dataclasses import replace
@@ -58,10 +61,8 @@ def run(run: Run) -> dict[str, Any]:
         sites = [site for site in find_sites(plain) if site.status == "subsamples"]
         chosen = sites[:1] if run.quick else sites
         few = measured[:: 1 if run.quick else 3]
-        numbers[name]["one site converted and recalibrated"] = by_site(
-            plain, [s.name for s in chosen], few, others, maps
-        )
-        drawn = drawn or [scene_of(network, measured[0]) for network in (plain, tuned)]
+        numbers[name]["one site converted"] = by_site(plain, [s.name for s in chosen], few, maps)
+        drawn = drawn or [scene_of(network, measured[0]) for network in (plain, converted)]
     assert drawn is not None
     save(draw(numbers, drawn), run.out / "figure.png")
     return {
@@ -88,12 +89,9 @@ def numbers_of(result: Jitter) -> dict[str, Any]:
     }
 
 
-def by_site(plain: Classifier, sites: list[str], scenes: Any, others: Any, maps: Any) -> dict[str, Any]:
+def by_site(plain: Classifier, sites: list[str], scenes: Any, maps: Any) -> dict[str, Any]:
     """What it changes to treat one site alone."""
-    alone = [
-        replace(recalibrate(antialias(plain, taps=TAPS, scheme=[site]), others, batch_size=8), name=site)
-        for site in sites
-    ]
+    alone = [replace(antialias(plain, taps=TAPS, scheme=[site]), name=site) for site in sites]
     found = measure([plain, *alone], scenes, maps).summary()["differences"]
     return {row["second"]: {key: row[key] for key in ("pixel_agreement", "miou")} for row in found}
 
@@ -116,7 +114,7 @@ def draw(numbers: dict[str, Any], scenes: list[dict[str, Any]]) -> Figure:
     with style():
         figure = plt.figure(figsize=(11, 7.4))
         upper, lower = figure.subfigures(2, 1, height_ratios=(1.3, 1))
-        pixels, ratio, sites = upper.subplots(1, 3, width_ratios=(1.3, 0.8, 1))
+        pixels, ratio, sites = upper.subplots(1, 3, width_ratios=(1.1, 1, 0.9))
         for row, (name, found) in enumerate(numbers.items()):
             for axes, measures in ((pixels, MEASURES[:2]), (ratio, ("miou",))):
                 for mark, measure in zip("os", measures, strict=False):
@@ -127,23 +125,23 @@ def draw(numbers: dict[str, Any], scenes: list[dict[str, Any]]) -> Figure:
                     axes.errorbar(
                         places, values, bounds(estimates), fmt=mark, color=COLOURS[row], label=label, capsize=3
                     )
-        for axes, title in ((pixels, "pixels that keep their class"), (ratio, "mean IoU with the ground truth")):
-            axes.set_xticks(range(3), KINDS, fontsize=8)
+        for axes, title in ((pixels, "pixels that keep their class"), (ratio, "mean IoU, ground truth")):
+            axes.set_xticks(range(3), KINDS, fontsize=7.5)
             axes.set_xlim(-0.5, 2.5)
             axes.set_title(title, fontsize=10)
-        pixels.set_ylim(bottom=0.55)
-        pixels.legend(fontsize=8, loc="lower left", ncols=2)
+        pixels.set_ylim(bottom=0.5)
+        pixels.legend(fontsize=8, loc="lower left")
         rows = [
             (f"{name}: {site}", one["pixel_agreement"], COLOURS[row])
             for row, (name, found) in enumerate(numbers.items())
-            for site, one in found["one site converted and recalibrated"].items()
+            for site, one in found["one site converted"].items()
         ]
         for place, (_, estimate, colour) in enumerate(rows):
             sites.errorbar(estimate["value"], place, xerr=bounds([estimate]), fmt="o", color=colour, capsize=3)
         sites.axvline(0, color="grey", linewidth=1)
         sites.set_yticks(range(len(rows)), [label for label, *_ in rows], fontsize=7)
         sites.invert_yaxis()
-        sites.set_title("agreement gained by one site", fontsize=10)
+        sites.set_title("gained by one site", fontsize=10)
         panels = lower.subplots(1, 3)
         panels[0].imshow(scenes[0]["picture"] / 255)
         panels[0].set_title("a scene", fontsize=10)
