@@ -7,10 +7,10 @@ Published: ESPNet 0.556 and ENet 0.521 mean IoU on CamVid's test set (Mehta et a
 weights). Computed elsewhere with these weights on all 233 test scenes: mean IoU 0.570 and 0.533; of the pixels that two
 windows one pixel apart both see, 0.958 and 0.933 keep their class.
 
-Measured here (``figures/segmentation``) on 30 of 59 scenes: 95.4 % and 93.4 % of the pixels keep their class, and 80.0 %
-and 74.4 % of those within 3 pixels of a boundary. A 3-tap filter without training adds 0.4 and 0.2 points (1.5 and 0.4
-at boundaries), and costs ESPNet 2.7 points of mean IoU. Of single sites, the stems gain most: alone, 0.9 and 1.8 points.
-Recalibration on the 29 other scenes takes both back.
+Measured here (``figures/segmentation``) on 30 of 59 scenes: 95.4 % and 93.4 % of the pixels keep their class, and
+80.0 % and 74.4 % of those within 3 pixels of a boundary. A 3-tap filter without training adds 0.4 and 0.2 points
+(1.5 and 0.4 at boundaries), and costs ESPNet 2.7 points of mean IoU. Of single sites, the stems gain most: alone,
+0.9 and 1.8 points. Recalibration on the 29 other scenes takes both back.
 """
 
 from dataclasses import replace
