@@ -59,6 +59,7 @@ def identify(model: ShownNetwork) -> Identity:
 
     Examples
     --------
+    >>> from aliasing.models import Classifier
     >>> half = (0.5, 0.5, 0.5)
     >>> def pooled_by(pool):
     ...     network = nn.Sequential(nn.Conv2d(3, 2, 1), pool, nn.Flatten())

@@ -144,6 +144,7 @@ def find_scale(model: ShownNetwork) -> Found:
 
     Examples
     --------
+    >>> from aliasing.models import Classifier
     >>> half = (0.5, 0.5, 0.5)
     >>> layers = nn.Conv2d(3, 10, 8), nn.Flatten()
     >>> find_scale(Classifier(nn.Sequential(*layers), "a", 8, half, half, "bilinear", 8, 1.0)).name
@@ -245,6 +246,7 @@ def last_call(model: ShownNetwork) -> str | None:
 
     Examples
     --------
+    >>> from aliasing.models import Classifier
     >>> half = (0.5, 0.5, 0.5)
     >>> net = nn.Sequential(nn.Conv2d(3, 10, 8), nn.Sigmoid(), nn.Flatten(), nn.Dropout())
     >>> last_call(Classifier(net, "a", 8, half, half, "bilinear", 8, 1.0))

@@ -182,6 +182,7 @@ def layer_outputs(model: ShownNetwork, views: Array, layers: Sequence[str]) -> l
 
     Examples
     --------
+    >>> from aliasing.models import Classifier
     >>> half = (0.5, 0.5, 0.5)
     >>> net = Classifier(nn.Sequential(nn.Conv2d(3, 10, 8)), "tiny", 8, half, half, "bilinear", 8, 1.0)
     >>> [(found.layer, found.kind, found.maps.shape) for found in layer_outputs(net, np.zeros((2, 8, 8, 3)), ["0"])]

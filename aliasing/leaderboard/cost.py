@@ -56,6 +56,7 @@ def cost(model: ShownNetwork, of_classes: bool = True) -> Cost:
 
     Examples
     --------
+    >>> from aliasing.models import Classifier
     >>> from torch import nn
     >>> network = nn.Sequential(nn.Conv2d(3, 4, 8, stride=8, bias=False), nn.Flatten(), nn.Linear(16, 10))
     >>> half = (0.5, 0.5, 0.5)

@@ -14,6 +14,7 @@ def penultimate_layer(classifier: ShownNetwork) -> str | None:
 
     Examples
     --------
+    >>> from aliasing.models import Classifier
     >>> half = (0.5, 0.5, 0.5)
     >>> network = nn.Sequential(nn.Flatten(), nn.Linear(48, 5), nn.ReLU(), nn.Linear(5, 2))
     >>> penultimate_layer(Classifier(network, "tiny", 4, half, half, "bilinear", 4, 1.0))
@@ -39,6 +40,7 @@ def penultimate_features(classifier: ShownNetwork) -> Callable[[Tensor], Tensor]
 
     Examples
     --------
+    >>> from aliasing.models import Classifier
     >>> import torch
     >>> half = (0.5, 0.5, 0.5)
     >>> network = nn.Sequential(nn.Conv2d(3, 6, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
