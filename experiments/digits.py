@@ -172,6 +172,7 @@ def draw(numbers: dict[str, Any], answers: dict[str, Any]) -> Figure:
         axes.set_yticks(range(len(numbers)), numbers if axes is panels[0] else [""] * len(numbers))
         axes.set(title=title, ylim=(len(numbers) - 0.5, -0.5))
         axes.title.set_fontsize(10)
+        axes.set_xlim(left=None if measure == "accuracy" else 0)
         axes.grid(axis="x", alpha=0.3)
     recordings = len(answers["plain"][0]["accuracy"])
     figure.suptitle(
