@@ -105,3 +105,14 @@ def test_what_is_no_filter_or_stride_is_refused() -> None:
             al.plots.alias(wrong, 2, 1000)
     with pytest.raises(UsageError, match="phase is 2; expected 0 … 1"):
         al.plots.alias(0.1, 2, phase=2)
+
+
+@pytest.mark.parametrize("taps", ["binomial4", "binomial3"])
+def test_a_filtered_alias_has_the_samples_of_the_filtered_wave(taps: str) -> None:
+    """Against a convolution of the samples themselves."""
+    weights = al.filters.get_taps(taps)
+    wave = np.cos(2 * np.pi * 0.35 * np.arange(-20, 40))
+    filtered = np.correlate(wave, weights, "full")[len(weights) - 1 - (len(weights) - 1) // 2 :][20:]
+    *_, samples = al.plots.alias(0.35, 2, taps=taps).axes[0].lines
+    places = samples.get_xdata().astype(int)
+    np.testing.assert_allclose(samples.get_ydata(), filtered[places], atol=1e-12)

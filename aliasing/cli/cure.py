@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="PATH", help="labelled images to train on")
     parser.add_argument("--train-sample", type=int, metavar="N", help="train on N of them, drawn at random")
     shared.add_images(parser)
-    shared.add_protocol(parser, default=None)
+    shared.add_protocol(parser, default=None, said="what suits the images: crop, or pad for small ones")
     parser.add_argument(
         "--candidates",
         nargs="+",

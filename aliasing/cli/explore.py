@@ -20,7 +20,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--models",
         nargs="+",
         metavar="NAME",
-        help="networks, as NAME or LABEL=NAME (see `aliasing models`; default: those that pip installed)",
+        help="networks, as NAME or LABEL=NAME (see `aliasing models`; default: those that pip installed); two are shown"
+        " side by side, one beside its own anti-aliased conversion",
     )
     parser.add_argument(
         "--image",

@@ -81,9 +81,9 @@ def add_protocol(
     default: str | None = "crop",
     use: str = "how an image becomes views",
     option: str = "--protocol",
-    said: str = "what suits the images: crop, or pad for small ones; samples for sounds",
+    said: str = "crop; samples for sounds; for images of up to 64 pixels choose pad",
 ) -> None:
-    """Which views of an image are compared; without a default, those that suit the images' size."""
+    """Which views of an image are compared; without a default, those that the help says."""
     parser.add_argument(
         option,
         default=default,

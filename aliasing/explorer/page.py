@@ -148,7 +148,8 @@ class _Page:
         self.why = start.why if start else ""
         self.walk = Walk()
         self.walk.restart(start.place if start else FIRST)
-        self.first, self.second, self.anti_aliasing = self.models[0], CONVERSION, FILTERS[0]
+        self.first, self.anti_aliasing = self.models[0], FILTERS[0]
+        self.second = self.models[1] if len(self.models) == 2 else CONVERSION  # two are meant side by side
         self.grip: Place | None = None
         self.playing: object | None = None  # which run of the diagonal
         self.answers, self.drawings = _Latest(self._answer), _Latest(self._draw)
@@ -230,6 +231,7 @@ class _Page:
             self.filters = ui.select(
                 list(FILTERS), label="its filter", value=self.anti_aliasing, on_change=self._choose("anti_aliasing")
             )
+            self.filters.set_enabled(self.second == CONVERSION)
 
     def _seconds(self) -> dict[str, str]:
         others = {name: name for name in self.models if name != self.first}

@@ -22,13 +22,13 @@ from typing import Any
 
 from torch import nn
 
-from aliasing.errors import UsageError
+from aliasing.errors import InputError, UsageError
 from aliasing.kinds import SOURCES
 from aliasing.models.changes import apply_changes, require_known
 from aliasing.models.classifier import Classifier, ShownNetwork, of_pictures, record_weights
 from aliasing.models.embedding import penultimate_features, penultimate_layer
 from aliasing.models.signals import SignalNetwork
-from aliasing.models.source import AvailableModel, label_of, split
+from aliasing.models.source import AvailableModel, installed_as, label_of, split
 
 __all__ = [
     "AvailableModel",
@@ -91,7 +91,10 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
     label, model = label_of(model)
     source, name = split(model)
     label = changes.pop("name", label)
-    loaded = SOURCES[source].load(name, **changes)
+    try:
+        loaded = SOURCES[source].load(name, **changes)
+    except InputError as error:  # a bare name may be meant otherwise
+        raise InputError(f"{error}{installed_as(name) if model == name else ''}") from error
     loaded.module.eval()
     return replace(loaded, name=label, origin={**loaded.origin, "loaded_as": loaded.name}) if label else loaded
 

@@ -99,10 +99,19 @@ def split(name: str) -> tuple[str, str]:
         if kind.knows and kind.knows(name):
             return candidate, name
     architecture = re.split("[.@]", name)[0]
-    nearest = ""
+    nearest = installed_as(name)
     for candidate, kind in SOURCES.items():
         known = list(kind.architectures()) if kind.architectures else []
-        if architecture in known:
+        if architecture in known and not nearest:
             return candidate, name  # to be told which weights it has
         nearest = nearest or did_you_mean(architecture, known)
     raise UsageError(f"no model {name!r} in any source{nearest or '; `aliasing models` lists them'}")
+
+
+def installed_as(name: str) -> str:
+    """The end of a message if an installed network has this name in its source, perhaps with other dashes."""
+    for kind in SOURCES.values():
+        for model in kind.available() if kind.available else ():
+            if model.installed and model.name.partition(":")[2] == name.replace("-", "_"):
+                return f"; did you mean {model.name}?"
+    return ""

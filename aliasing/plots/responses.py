@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from aliasing import filters, sampling
 from aliasing.axes import whole
@@ -19,7 +19,13 @@ _FREQUENCIES = 1025  # from 0 to 1/2: finer than the pixels of the figure
 _SIZE = (5.6, 3.6)
 
 
-def alias(frequency: float, stride: int, rate: float | None = None, phase: int = 0) -> Figure:
+def alias(
+    frequency: float,
+    stride: int,
+    rate: float | None = None,
+    phase: int = 0,
+    taps: str | ArrayLike | None = None,
+) -> Figure:
     r"""A cosine, the samples of it that are kept, and its alias: the slower wave that has the same samples.
 
     .. math:: \cos(2\pi f n) = \cos(2\pi f' (n - k) + 2\pi f k) \quad\text{at}\quad n = k, k + s, k + 2s, \dots
@@ -37,11 +43,14 @@ def alias(frequency: float, stride: int, rate: float | None = None, phase: int =
         Samples of the original per second; the time is then in seconds.
     phase : int
         The first sample that is kept, 0 … stride − 1, as in `aliasing.sampling.subsample`.
+    taps : str or array_like, optional
+        A low-pass filter before the subsampling, as in `aliasing.filters.get_taps`: what it leaves of the cosine, the
+        gain :math:`|H(f)|`, is drawn, sampled and folded.
 
     Returns
     -------
     matplotlib.figure.Figure
-        A line for the cosine, one for its alias if it has one, and the samples.
+        A line for the cosine, one for what a filter leaves of it, one for its alias if it has one, and the samples.
 
     Raises
     ------
@@ -57,6 +66,8 @@ def alias(frequency: float, stride: int, rate: float | None = None, phase: int =
     >>> wave, alias_of_it, samples = alias(0.375, stride=2).axes[0].lines
     >>> alias_of_it.get_label(), samples.get_xdata()[:3].tolist()
     ('its alias, 0.125 cycles per sample', [0.0, 2.0, 4.0])
+    >>> alias(0.375, stride=2, taps="binomial4").axes[0].lines[1].get_label()
+    'behind the filter, 0.056 of it'
     """
     per_second = 1.0 if rate is None else rate
     unit = "cycles per sample" if rate is None else "Hz"
@@ -75,17 +86,27 @@ def alias(frequency: float, stride: int, rate: float | None = None, phase: int =
     with style():
         figure, axes = plt.subplots(figsize=(8, 3.2))
         axes.plot(time, np.cos(2 * np.pi * frequency * time), color="0.6", label=f"a cosine of {frequency:g} {unit}")
+        gain = 1.0 + 0j  # complex, because a filter of even length delays by half a sample
+        if taps is not None:
+            gain = complex(filters.response(filters.get_taps(taps, step), frequency / per_second))
+            left: Any = {"color": "0.4", "linestyle": "--", "label": f"behind the filter, {abs(gain):.2g} of it"}
+            axes.plot(time, _wave(frequency * time, gain), **left)
         if not is_kept:
-            angle = 2 * np.pi * (folded * (time - kept[0]) + frequency * kept[0])
-            axes.plot(time, np.cos(angle), color=COLOURS[1], label=f"its alias, {abs(folded):g} {unit}")
+            turns = folded * (time - kept[0]) + frequency * kept[0]
+            axes.plot(time, _wave(turns, gain), color=COLOURS[1], label=f"its alias, {abs(folded):g} {unit}")
         look: Any = {"color": COLOURS[0], "zorder": 3, "clip_on": False, "label": "samples kept"}
-        axes.plot(kept, np.cos(2 * np.pi * frequency * kept), "o", **look)
+        axes.plot(kept, _wave(frequency * kept, gain), "o", **look)
         axes.set(xlabel="samples of the original" if rate is None else "seconds", ylabel="value", xlim=time[[0, -1]])
         what = "is kept" if is_kept else f"folds to {abs(folded):g} {unit}"
         axes.set_title(f"{frequency:g} {unit} {what} with stride {step}")
         axes.grid(alpha=0.3)
         legend_below(figure, *axes.get_legend_handles_labels())
     return figure
+
+
+def _wave(turns: NDArray[np.float64], gain: complex) -> NDArray[np.float64]:
+    """A cosine behind a filter, after so many turns."""
+    return np.asarray((gain * np.exp(2j * np.pi * turns)).real)
 
 
 def folding(stride: int, rate: float | None = None, frequencies: ArrayLike = ()) -> Figure:
