@@ -177,6 +177,21 @@ def test_the_published_placement_treats_the_maximum_of_a_resnet_alike_in_any_num
     assert "maximum over 2" in notes["3"]
 
 
+def test_an_activation_between_resamplings_is_anti_aliased_by_itself() -> None:
+    """As BigVGAN's is built: up by 2, the activation, and down by 2 with a fixed low-pass for each channel."""
+
+    def way(net: nn.Module, x: Tensor) -> Tensor:
+        fixed: Tensor = net.low_pass.expand(x.shape[1], -1, -1)  # type: ignore[operator, assignment]
+        up = 2 * nn.functional.conv_transpose1d(x, fixed, stride=2, groups=x.shape[1])
+        return nn.functional.conv1d(up.sin(), fixed, stride=2, groups=x.shape[1])
+
+    network = Net(way)
+    network.register_buffer("low_pass", torch.ones(1, 1, 12) / 12)
+    up, down = al.find_sites(network, torch.zeros(1, 4, 100))
+    assert (up.kind, up.status) == ("transposed convolution", "upsampling")
+    assert (down.kind, down.status, down.note) == ("blur pooling", "anti-aliased", "by the network itself")
+
+
 def test_a_network_of_dilated_layers_has_nothing_to_treat() -> None:
     """As WaveNet is built."""
     network = nn.Sequential(*(nn.Conv1d(1, 1, 2, dilation=2**n) for n in range(4)))
