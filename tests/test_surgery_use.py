@@ -12,6 +12,7 @@ from safetensors import safe_open
 from torch import nn
 
 import aliasing as al
+from aliasing.errors import UsageError
 from tests.small_network import make
 
 NAMES = ["torchvision:resnet18", "timm:tf_efficientnet_lite0"]
@@ -148,3 +149,17 @@ def test_a_bare_module_is_saved_with_its_conversion(tmp_path: Path) -> None:
     with safe_open(tmp_path / "net.safetensors", "pt") as file:
         assert "binomial3" in file.metadata()["aliasing.conversion"]
         assert set(file.keys()) == set(fixed.state_dict())
+
+
+def test_a_sample_recalibrates_as_the_command_does(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 200 + number, (16, 16, 3), dtype=np.uint8) for number in range(12)]
+    net = al.Classifier.of(nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2), nn.Flatten()), 16)
+    drawn = al.recalibrate(net, pictures, sample=5)
+    same = al.recalibrate(net, al.images.choose_images(pictures, sample=5))
+    first = al.recalibrate(net, pictures, limit=5)
+    means = [one.module[1].running_mean for one in (drawn, same, first)]
+    assert torch.equal(means[0], means[1])
+    assert not torch.equal(means[0], means[2])
+    with pytest.raises(UsageError, match="batches are not drawn from"):
+        al.recalibrate(net.module, [torch.zeros(2, 3, 16, 16)], sample=1)

@@ -362,9 +362,10 @@ def _check_padding(x: Tensor, filters: Sequence[Taps], padding: str, dims: int) 
             continue  # a symbolic size, in a program that is exported or traced
         longest = 2 * size - 1 if padding == "reflect" else 2 * size + 1
         if len(row) > longest:
+            fewer = f"; a signal of fewer axes than {dims} needs dims" if size == 1 and dims > 1 else ""
             raise UsageError(
                 f"{padding} padding of {size} pixels allows at most {longest} taps; got {len(row)}: "
-                "use fewer, or padding='replicate'"
+                f"use fewer, or padding='replicate'{fewer}"
             )
 
 

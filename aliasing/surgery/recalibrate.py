@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from aliasing.errors import InputError, UsageError
 from aliasing.hooks import seen
-from aliasing.images import BadImage, Image, open_images
+from aliasing.images import BadImage, Image, choose_images, open_images
 from aliasing.models import Classifier, ShownNetwork, of_pictures
 from aliasing.models.classifier import retrained
 from aliasing.progress import watched
@@ -34,7 +34,9 @@ Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 
 
 @surroundings_kept()
-def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int | None = None) -> Network:
+def recalibrate(
+    model: Network, images: Any, *, batch_size: int = 64, limit: int | None = None, sample: int | None = None
+) -> Network:
     """Re-estimate the batch-norm statistics of a network from unlabelled images, and change nothing else.
 
     Parameters
@@ -48,6 +50,8 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
         Images per batch, for a Classifier; it should be large, because each layer is normalised by its batch.
     limit : int, optional
         Use the first N images only (batches, for a bare module).
+    sample : int, optional
+        Use N images drawn at random, for a Classifier, as ``aliasing antialias --recalibrate-limit`` does.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     Raises
     ------
     UsageError
-        If the network has no batch-norm statistics.
+        If the network has no batch-norm statistics, or a sample of batches is asked for.
     InputError
         If there are fewer than two images.
 
@@ -69,9 +73,11 @@ def recalibrate(model: Network, images: Any, *, batch_size: int = 64, limit: int
     4.0
     """
     if not isinstance(model, ShownNetwork):
+        if sample is not None:
+            raise UsageError(f"sample {sample}: batches are not drawn from; give a Classifier, or limit")
         return recalibrate_(copied(model), images if limit is None else islice(images, limit))
     given = of_pictures(model, "recalibrating")
-    views = Views(given, images, limit)
+    views = Views(given, images if sample is None else choose_images(images, limit=limit, sample=sample), limit)
     module = recalibrate_(copied(given.module), in_batches(views, batch_size))
     named: Any = retrained(given, module, "recalibrated", f"batch-norm statistics from {views.told()}")
     return named  # type: ignore[no-any-return]
