@@ -462,7 +462,14 @@ def test_the_page_tells_networks_of_one_name_and_pictures_of_one_path_apart(tmp_
     runs = [read_run(tmp_path / name) for name in ("plain", "again", "blurred")]
     names = display_names(runs)
     assert [called["small"] for called in names] == ["small (plain)", "small (plain)", "small (blurred)"]
-    assert len({tuple(called.values()) for called in names}) == 1  # one order of colours
+    assert len({tuple(called.numbers.items()) for called in names}) == 1  # one colour a network
+    measure(tmp_path / "renamed", images, classifier(small(), name="other"))
+    blurred, plain, renamed = display_names([runs[2], runs[0], read_run(tmp_path / "renamed")])
+    assert [blurred.series("small"), plain.series("small"), renamed.series("other")] == [0, 1, 1]
+    (before, _) = display_names([runs[0], read_run(tmp_path / "renamed")])
+    assert before.also_called("small")[0].startswith(
+        "“small” is the network that other parts of this page call “other”"
+    )
     page, cautions = make_page(runs)
     assert "small (blurred)" in page
     assert not cautions

@@ -27,7 +27,7 @@ from aliasing.records import Records
 from aliasing.report import json_for_script, make_page, read_run
 from aliasing.report.networks import networks_section
 from aliasing.report.paths import without_folders
-from aliasing.report.runs import Run, with_titles
+from aliasing.report.runs import Names, Run, with_titles
 from aliasing.tables import cell
 from tests.report_runs import HOSTILE
 
@@ -159,7 +159,7 @@ def test_the_page_shows_what_the_runs_hold(measured: Path) -> None:
 
 
 def lead(protocol: dict[str, object]) -> str:
-    return networks_section(Run(Path(), "networks", {"settings": {"protocol": protocol}}), 1, {}).lead
+    return networks_section(Run(Path(), "networks", {"settings": {"protocol": protocol}}), 1, Names({}, {})).lead
 
 
 @pytest.mark.parametrize("name", PROTOCOLS)
@@ -204,7 +204,7 @@ def test_a_caption_speaks_of_a_line_only_where_one_is_drawn(second: tuple[float,
     }
     settings = {"protocol": {"name": "consistency"}, "output": "probabilities"}
     run = Run(Path(), "networks", {"settings": settings, "models": models})
-    blocks = networks_section(run, 1, {"first": "first", "second": "second"}).blocks
+    blocks = networks_section(run, 1, Names({name: name for name in models}, {"first": 0, "second": 1})).blocks
     (chart,) = (one for block in blocks if block.kind == "charts" for one in block.charts if "Pareto" in one.caption)
     assert says in chart.caption
     assert ("stroke-dasharray" in chart.drawing) == says.startswith("the dashed")

@@ -30,13 +30,14 @@ def cure(result: "Cure") -> Figure:
     models = summary["models"]
     measures = [measure for measure in measures_in(summary, "plot") if measure.name in next(iter(models.values()))]
     with style():
+        numbers = {name: number for number, name in enumerate(models)}
         figure, rows = plt.subplots(2, len(measures), figsize=(10, 4.6), squeeze=False, sharey="row")
         for upper, lower, measure in zip(*rows, measures, strict=True):
             found = [(name, number, model.get(measure.name)) for number, (name, model) in enumerate(models.items())]
             intervals(upper, found, measure)
             upper.xaxis.set_major_locator(MaxNLocator(4))
             upper.set_xlabel(measure.called)  # no network was trained on these images
-            differences(lower, summary["differences"], measure, list(models))
+            differences(lower, summary["differences"], measure, numbers)
         network, how = short_name(summary["cure"]["network"], models["plain"]), summary["cure"]["chosen"]
         images, protocol = models["plain"]["images"], summary["settings"]["protocol"]["name"]
         outcome = "cured" if summary["cure"]["cured"] else "no cure is shown"
@@ -48,9 +49,8 @@ def cure(result: "Cure") -> Figure:
     return figure
 
 
-def differences(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: Measure, names: Sequence[str]) -> None:
-    """The paired differences of a measure, one below the other; ``names`` are the networks, in the order of colours."""
-    numbers = {name: number for number, name in enumerate(names)}
+def differences(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: Measure, numbers: Mapping[str, int]) -> None:
+    """The paired differences of a measure, one below the other; ``numbers`` are the networks' colours."""
     for row, difference in enumerate(rows):
         estimate = difference.get(measure.name)
         if estimate is None or estimate["value"] is None:

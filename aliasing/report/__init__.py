@@ -7,7 +7,7 @@ script and charts; its content security policy forbids it to load anything else.
 import base64
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from itertools import count
 from pathlib import Path
@@ -18,7 +18,7 @@ from aliasing import __version__
 from aliasing.called import short_names
 from aliasing.errors import InputError, UsageError
 from aliasing.provenance import command_line, write_bytes
-from aliasing.report.runs import Run, identity_of, parts_of, read_run, with_titles
+from aliasing.report.runs import Names, Run, identity_of, parts_of, read_run, with_titles
 
 if TYPE_CHECKING:
     from aliasing.report.blocks import Section
@@ -124,8 +124,8 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     return page, cautions
 
 
-def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
-    """The display names of each run's networks, in the order of their colours, which all runs share.
+def display_names(runs: Sequence[Run]) -> list[Names]:
+    """The display names of each run's networks, and the numbers of their colours, which all runs share.
 
     This is a network's short name (`aliasing.called`), with its run's folder if two networks have the same name, and
     without the folders of this machine. The networks of other runs have keys that are not names.
@@ -133,9 +133,15 @@ def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
     from aliasing.report.paths import without_folders
 
     networks: dict[tuple[str, str], Run] = {}
+    known: dict[tuple[str, str], tuple[str, int]] = {}
     for run in runs:
+        met: list[str] = []  # copies of a network in one run have colours of their own
         for name, model in run.networks.items():
-            networks.setdefault((name, identity_of(model)), run)
+            identity = identity_of(model)
+            networks.setdefault((name, identity), run)
+            known.setdefault((name, identity), (identity or name, met.count(identity or name)))
+            met.append(identity or name)
+    order = list(dict.fromkeys(known.values()))
     described = {name: run.networks[name] for (name, _), run in networks.items()}
     short = short_names(described, described)
     given = [name for name, _ in networks]
@@ -144,16 +150,20 @@ def display_names(runs: Sequence[Run]) -> list[dict[str, str]]:
         text = without_folders(short[name] if given.count(name) == 1 else f"{short[name]} ({run.folder.name})")
         alike = sum(other.startswith(text) for other in called.values())
         called[name, identity] = f"{text} ({alike + 1})" if text in called.values() else text
+    numbers = {text: order.index(known[key]) for key, text in called.items()}
     return [
-        {
-            (name if identity == identity_of(run.networks.get(name, {})) else f"{name} {identity}"): text
-            for (name, identity), text in called.items()
-        }
+        Names(
+            {
+                (name if identity == identity_of(run.networks.get(name, {})) else f"{name} {identity}"): text
+                for (name, identity), text in called.items()
+            },
+            numbers,
+        )
         for run in runs
     ]
 
 
-def _title(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> str:
+def _title(runs: Sequence[Run], names: Sequence[Names]) -> str:
     if runs[0].kind == "cure":
         from aliasing.report.cures import called
 
@@ -164,7 +174,7 @@ def _title(runs: Sequence[Run], names: Sequence[Mapping[str, str]]) -> str:
     return " · ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
 
-def _sections(runs: Sequence[Run], names: Sequence[Mapping[str, str]], cautions: list[str]) -> "list[Section]":
+def _sections(runs: Sequence[Run], names: Sequence[Names], cautions: list[str]) -> "list[Section]":
     """The page from top to bottom; what a folder holds but cannot be shown is added to the cautions."""
     from aliasing.report.cures import cure_section
     from aliasing.report.depths import attribution_section, depth_section, features_section, spectrum_section

@@ -1,6 +1,5 @@
 """The section on a cure: three sentences, the differences that prove it or do not, and the candidates."""
 
-from collections.abc import Mapping
 from functools import partial
 
 from aliasing.called import short_names
@@ -8,7 +7,7 @@ from aliasing.outputs import measures_in
 from aliasing.plots.cure import differences, named
 from aliasing.plots.svg import panels
 from aliasing.report.blocks import Cell, Chart, Charts, Section, Table, Text, estimate_cell
-from aliasing.report.runs import Run
+from aliasing.report.runs import Names, Run
 
 
 def called(run: Run) -> str:
@@ -17,7 +16,7 @@ def called(run: Run) -> str:
     return f"The cure of {short_names([network], {network: run.networks['plain']})[network]}"
 
 
-def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+def cure_section(run: Run, number: int, names: Names) -> Section:
     """What was guilty, what the cure gained, and what it cost."""
     summary, cure = run.summary, run.summary["cure"]
     recipe, images = cure["recipe"], cure["images"]
@@ -25,7 +24,9 @@ def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
     section = Section(f"cure-{number}", f"{called(run)}{run.title}")
     section.blocks.append(Text(summary["verdict"]))
     measures = [m for m in measures_in(summary, "plot") if any(m.name in row for row in summary["differences"])]
-    draw = partial(differences, rows=summary["differences"], names=list(summary["models"]))
+    draw = partial(
+        differences, rows=summary["differences"], numbers={name: names.series(name) for name in summary["models"]}
+    )
     section.blocks.append(
         Charts(
             [
@@ -44,7 +45,11 @@ def cure_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
         f" The conversion was chosen on {images['compared']:,} training images, and training used all"
         f" {images['train']:,}; the {images['held_out']:,} held-out images played no part in either."
     )
-    section.blocks.append(Text([how], "note"))
+    attributed = (
+        f"Which sites are guilty was told on {images['attributed']:,} training images; an attribution on other images"
+        " may say otherwise of the same weights."
+    )
+    section.blocks.append(Text([how, " ".join([attributed, *names.also_called("plain")])], "note"))
     shown = measures_in(summary, "table")
     section.blocks.append(
         Table(

@@ -15,7 +15,7 @@ from aliasing.plots.svg import panels
 from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
 from aliasing.report.networks import cautions, estimate_text
 from aliasing.report.pictures import embed
-from aliasing.report.runs import Run
+from aliasing.report.runs import Names, Run
 from aliasing.tables import above_one, counted, over_all, pair, verdict, word_for
 
 _LAYER_MEASURES = {
@@ -37,7 +37,7 @@ _DRAWN = {"sound": sound_spectra.FILE, "volume": volume_spectra.FILE}  # inputs 
 _WIDEST_FIGURE = 1600  # pixels
 
 
-def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+def depth_section(run: Run, number: int, names: Names) -> Section:
     """A shift followed through networks, layer by layer, and what each downsampling site folds."""
     models = run.networks
     images = max((model.get("images") or 0 for model in models.values()), default=0)
@@ -48,7 +48,7 @@ def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
         " intervals; a triangle is a place where a network downsamples.",
     )
     section.blocks += cautions(run, names)
-    networks = [(names[name], list(names).index(name), model) for name, model in models.items()]
+    networks = [(names[name], names.series(name), model) for name, model in models.items()]
     legend = [(number % len(COLOURS), name) for name, number, _ in networks] if len(networks) > 1 else []
     charts = []
     for title, draw in PANELS.items():
@@ -62,7 +62,7 @@ def depth_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
     return section
 
 
-def _most(title: str, models: Mapping[str, Any], names: Mapping[str, str]) -> str:
+def _most(title: str, models: Mapping[str, Any], names: Names) -> str:
     """Where a panel of a depth profile is largest, for screen readers."""
     what, measure = _SPOKEN.get(title, ("", ""))
     found = [
@@ -126,7 +126,7 @@ def _pair_cell(sides: Any) -> Cell:
     return Cell(sides[0]) if isinstance(sides[0], str) else Cell(pair(sides), sides[0])
 
 
-def _lie(lie: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Block]:
+def _lie(lie: Mapping[str, Any], names: Names) -> Iterable[Block]:
     for name, result in lie.items():
         measures = ("contribution", "share", "error", "unexplained")
         rows = [
@@ -144,7 +144,7 @@ def _lie(lie: Mapping[str, Any], names: Mapping[str, str]) -> Iterable[Block]:
         )
 
 
-def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+def attribution_section(run: Run, number: int, names: Names) -> Section:
     """Which downsampling site causes the jitter of a network."""
     summary = run.summary
     name = names[summary["model"]]
@@ -156,6 +156,8 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
         f" ({treatment(summary)}), and each left out while all the others are treated; paired differences with their"
         " 95 % intervals. A site is guilty if treating it alone lies left of 0, or leaving it out lies right of 0.",
     )
+    shown = [f"The images: {run.shown['source']}."] if run.shown.get("source") else []
+    section.blocks.append(Text([" ".join([*shown, *names.also_called(summary["model"])])], "note"))
     found = []
     attributed = measures_in(summary, "attribution")
     for measure in attributed:
@@ -195,7 +197,7 @@ def attribution_section(run: Run, number: int, names: Mapping[str, str]) -> Sect
     return section
 
 
-def features_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+def features_section(run: Run, number: int, names: Names) -> Section:
     """The feature maps that were drawn, and how far their averages move."""
     summary = run.summary
     name = names[summary["model"]]

@@ -17,17 +17,17 @@ from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import HERE, panel, panels, tell
 from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pairs, Section, Table
 from aliasing.report.pictures import embed
-from aliasing.report.runs import Run
+from aliasing.report.runs import Names, Run
 from aliasing.result import read_json
 
 FOLDER = "examples"
 _KINDS = {"most": "among the least stable", "least": "among the most stable"}
 
 
-def example_sections(run: Run, number: int, names: Mapping[str, str]) -> Iterable[Section]:
+def example_sections(run: Run, number: int, names: Names) -> Iterable[Section]:
     """The slider, and the most and the least stable photographs, of a run of kind "networks" that kept examples.
 
-    ``number`` is that of the run among its kind; ``names`` are the networks' display names, in the order of colours.
+    ``number`` is that of the run among its kind;
     InputError if the folder holds photographs that cannot be shown.
     """
     slider = Section(f"move-{number}", f"Move a photograph{run.title}")
@@ -90,9 +90,7 @@ def spectra_section(runs: Sequence[Run]) -> Iterable[Section]:
 class _Photograph:
     """One photograph of ``examples.json`` with its pictures."""
 
-    def __init__(
-        self, folder: Path, shown: Mapping[str, Any], names: Mapping[str, str], unit: str, is_path: bool
-    ) -> None:
+    def __init__(self, folder: Path, shown: Mapping[str, Any], names: Names, unit: str, is_path: bool) -> None:
         self.name, self.label, self.kind = str(shown["name"]), shown.get("label"), str(shown["kind"])
         self.movement, self.ends = float(shown["movement"]), [int(view) for view in shown["pair"]]
         self.difference = embed(folder, shown["difference"])
@@ -107,7 +105,7 @@ class _Photograph:
             for number, view in enumerate(shown["views"], 1)
         ]
         self.is_grid = is_grid([view["shift"] for view in self.views])
-        self.series = {name: number % len(COLOURS) for number, name in enumerate(names.values())}
+        self.series = {name: number % len(COLOURS) for name, number in names.numbers.items()}
         self.answers = {
             names[model]: answers
             | {"first_answer": _first(answers["first_answer"]), "answer": [_first(text) for text in answers["answer"]]}
@@ -152,9 +150,10 @@ class _Photograph:
             axes.set(xlabel=unit, ylabel="probability")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-        caption = "The probability of the first view's answer, view by view; the upright line is the view above."
+        legend = [(self.series[name], f"{name}: P({each['first_answer']})") for name, each in self.answers.items()]
+        caption = "The probability of each network's own answer to the first view; the upright line is the view above."
         said = "Line chart of the probability view by view. The table beside the picture says the same for each view."
-        return Chart(panels(draw, 4.9, 2.2), caption, said, [(self.series[name], name) for name in self.answers])
+        return Chart(panels(draw, 4.9, 2.2), caption, said, legend)
 
     def pair(self) -> Pair:
         """The two views between which the probability jumps most."""

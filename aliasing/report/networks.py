@@ -36,7 +36,7 @@ from aliasing.report.blocks import (
     estimate_cell,
     number_cell,
 )
-from aliasing.report.runs import Run
+from aliasing.report.runs import Names, Run
 from aliasing.tables import counted, decimals, measured_under, word_for
 
 _COUNTS = {
@@ -54,13 +54,14 @@ _INTERVALS = "; 95 % intervals where you point, and in the table below"
 _MOST_MAPS = 8
 
 
-def networks_section(run: Run, number: int, names: Mapping[str, str]) -> Section:
+def networks_section(run: Run, number: int, names: Names) -> Section:
     """The comparison of the networks of a run; counts that are the same for all are in the lead, others in the table.
 
-    ``number`` is that of the section among its kind; ``names`` are display names, in the order of colours.
+    ``number`` is that of the section among its kind.
     """
     models = run.networks
-    section = Section(f"networks-{number}", f"Networks compared{run.title}", _lead(run))
+    title = "Networks compared" if len(models) > 1 else "The network's jitter"
+    section = Section(f"networks-{number}", f"{title}{run.title}", _lead(run))
     measures = [
         measure
         for measure in _measures_in(run, "page")
@@ -113,7 +114,7 @@ def _how(run: Run) -> str:
     return re.sub("``(.+?)``", lambda quoted: str(values.get(quoted[1], quoted[1])), sentence)
 
 
-def _told_apart(run: Run, measures: Sequence[Measure], names: Mapping[str, str]) -> Iterable[Block]:
+def _told_apart(run: Run, measures: Sequence[Measure], names: Names) -> Iterable[Block]:
     """What the paired differences say: which networks differ, and which cannot be told apart."""
     by = next((m for m in sorted(measures, key=lambda m: not m.spoken) if m.sign), None)
     rows = [
@@ -143,7 +144,7 @@ def _told_apart(run: Run, measures: Sequence[Measure], names: Mapping[str, str])
         yield Text([text])
 
 
-def cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+def cautions(run: Run, names: Names) -> Iterable[Block]:
     """What to know before trusting an interval of these networks."""
     texts: dict[str, list[str]] = {}
     for name, model in run.networks.items():
@@ -155,9 +156,7 @@ def cautions(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
         yield Text(told, "caution")
 
 
-def _tiles(
-    models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], names: Mapping[str, str]
-) -> Iterable[Block]:
+def _tiles(models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], names: Names) -> Iterable[Block]:
     tiles = []
     spoken = next((measure for measure in measures if measure.spoken), None)
     if spoken is None:
@@ -174,14 +173,12 @@ def _tiles(
         changed, images = model.get("images_that_change"), model.get("images")
         if changed is not None and images and any(measure.is_change for measure in measures):
             text += f"; on {changed} of {counted(images, word)}"
-        tiles.append(Tile(_series(name, names), names[name], f"{100 * value:.{digits}f} %", text))
+        tiles.append(Tile(names.series(name), names[name], f"{100 * value:.{digits}f} %", text))
     if 0 < len(tiles) <= _MOST_TILES:
         yield Tiles(tiles)
 
 
-def _table(
-    models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], names: Mapping[str, str], flattered: bool
-) -> Block:
+def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], names: Names, flattered: bool) -> Block:
     counts = {
         key: title for key, title in _COUNTS.items() if len({model.get(key) for model in models.values()} - {None}) > 1
     }
@@ -204,7 +201,7 @@ def _table(
     )
 
 
-def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+def _scatter(run: Run, names: Names) -> Iterable[Block]:
     output = run.output
     measures = [output.measure(name).under_protocol(run.settings) for name in output.front] if output else []
     points: dict[str, dict[str, Any]] = {}
@@ -234,7 +231,8 @@ def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     series: dict[str, dict[str, Any]] = {}
     for point in points.values():
         series.setdefault(str(point["network" if few else "group"]), {})[str(point["network"])] = point
-    numbers = {name: number % len(COLOURS) for number, name in enumerate(names.values() if few else series)}
+    numbers = names.numbers if few else {name: number for number, name in enumerate(series)}
+    numbers = {name: number % len(COLOURS) for name, number in numbers.items()}
     looks = {name: (MARKERS[number], COLOURS[number]) for name, number in numbers.items()}
 
     def draw(axes: Axes) -> None:
@@ -250,14 +248,14 @@ def _scatter(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
 
 
 def _interval_charts(
-    models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], names: Mapping[str, str]
+    models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], names: Names
 ) -> Iterable[Block]:
     if len(models) < 2:
         return
     shown = []
     for measure in measures:
         rows = [
-            (names[name], _series(name, names), model.get(measure.name))
+            (names[name], names.series(name), model.get(measure.name))
             for name, model in models.items()
             if ends(model.get(measure.name))[0] is not None
         ]
@@ -275,7 +273,7 @@ def estimate_text(estimate: Mapping[str, Any], sign: bool = False) -> str:
     return f"{found.text} {found.detail}".strip()
 
 
-def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) -> Iterable[Block]:
+def _differences(run: Run, titles: Mapping[str, str], names: Names) -> Iterable[Block]:
     differences = [
         difference
         for difference in run.summary.get("differences") or []
@@ -302,7 +300,7 @@ def _differences(run: Run, titles: Mapping[str, str], names: Mapping[str, str]) 
     )
 
 
-def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
+def _shifts(run: Run, names: Names) -> Iterable[Block]:
     """Jitter by shift, from the records."""
     measures = measures_in(run.summary, "shift")
     if not measures or run.output is None:
@@ -332,9 +330,7 @@ def _shifts(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
     yield from _shift_tables(found, measures, names, unit if along_path else "")
 
 
-def _shift_tables(
-    found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str], unit: str
-) -> Iterable[Table]:
+def _shift_tables(found: Mapping[str, Any], measures: Sequence[Measure], names: Names, unit: str) -> Iterable[Table]:
     """The cells of the maps with their intervals, a table a network; ``unit`` is that of a path's positions."""
     heads = [f"step, up to position ({unit})"] if unit else ["dy, dx (pixels)"]
     for name, rows in found.items():
@@ -355,9 +351,7 @@ def _shift_tables(
         )
 
 
-def _path_maps(
-    found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str], unit: str
-) -> Iterable[Chart]:
+def _path_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Names, unit: str) -> Iterable[Chart]:
     for measure in measures:
         cells = [
             {"x": row["shift"][1], "y": names[name], "pairs": row["pairs"], **row[measure.name]}
@@ -371,7 +365,7 @@ def _path_maps(
         yield Chart(drawing, caption, said)
 
 
-def _grid_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Mapping[str, str]) -> Iterable[Chart]:
+def _grid_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Names) -> Iterable[Chart]:
     largest = {m: max(row[m.name]["value"] for rows in found.values() for row in rows) for m in measures}
     for name, rows in found.items():
         for measure in measures:
@@ -392,7 +386,3 @@ def _heat_map(cells: Sequence[dict[str, Any]], largest: float, x: str, y: str) -
 
     rows = len({cell["y"] for cell in cells})
     return panels(draw, height=max(0.7 + (0.34 if rows <= 9 else 0.18) * rows, 1.9))  # room for the label of y
-
-
-def _series(name: str, names: Mapping[str, str]) -> int:
-    return list(names).index(name) % len(COLOURS)

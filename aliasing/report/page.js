@@ -10,7 +10,7 @@
     const chosen = document.documentElement.dataset.theme;
     return chosen ? chosen === "dark" : system.matches;
   };
-  const showTheme = () => theme.setAttribute("aria-pressed", String(isDark()));
+  const showTheme = () => (theme.textContent = `Switch to ${isDark() ? "light" : "dark"}`);
   theme.addEventListener("click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
     showTheme();

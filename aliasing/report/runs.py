@@ -1,12 +1,13 @@
 """Reading the results of runs from their folders; nothing is measured again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aliasing.outputs import output_of
 from aliasing.outputs.base import Output
+from aliasing.plots.style import COLOURS
 from aliasing.result import kind_of, read_summary
 
 KINDS = ("networks", "depth", "attribution", "spectrum", "features")
@@ -58,6 +59,30 @@ class Run:
             return {self.summary["model"]: self.summary}
         models: dict[str, dict[str, Any]] = self.summary.get("models", {})
         return models
+
+
+class Names(dict[str, str]):
+    """The display names of the networks of a page, by the names that one run gives them.
+
+    ``numbers`` has each display name's number, for its colour. A network that runs call differently has one number.
+    """
+
+    def __init__(self, texts: Mapping[str, str], numbers: Mapping[str, int]) -> None:
+        super().__init__(texts)
+        self.numbers = numbers
+
+    def series(self, name: str) -> int:
+        """The number of the colour of a network, by the run's name."""
+        return self.numbers[self[name]] % len(COLOURS)
+
+    def also_called(self, name: str) -> list[str]:
+        """A sentence with what other runs call this network, if they do."""
+        text = self[name]
+        others = [
+            f"“{other}”" for other, number in self.numbers.items() if (number == self.numbers[text]) > (other == text)
+        ]
+        said = f"“{text}” is the network that other parts of this page call {' and '.join(others)}"
+        return [f"{said}: its weights are the same, by their identity."] if others else []
 
 
 def read_run(folder: str | Path) -> Run:
