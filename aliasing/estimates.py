@@ -342,9 +342,9 @@ class MeanRatio:
     Examples
     --------
     >>> ratio = MeanRatio()
-    >>> ratio.add([[8, 1], [9, 0], [7, 3]], [[10, 2], [10, 0], [10, 4]])
+    >>> ratio.add([[8, 1], [9, 2], [7, 3], [8, 2]], [[10, 2], [10, 3], [10, 4], [10, 4]])
     >>> print(ratio.estimate())
-    0.7333 [0.3411, 0.9552]
+    0.7077 [0.5923, 0.8063]
     """
 
     sums: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))

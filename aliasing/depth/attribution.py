@@ -50,7 +50,7 @@ from aliasing.runner import load_for, open_run, protocol_for
 from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, named_sites, probe_of
-from aliasing.sites.trace import Recording, record_calls
+from aliasing.sites.trace import Recording, laid_out, record_calls
 from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.plan import Plan, Treatment, check_treatment, make_plan
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -263,7 +263,7 @@ def attribute(
         raise UsageError(f"{given.name} gives {answers.model.scale}: sites are attributed by the class of one answer")
     network = evaluated(answers.model)
     if network.module is not given.module:  # a network that cannot be copied keeps its memory format
-        network.module.to(memory_format=torch.channels_last)
+        laid_out(network.module)
     record, treated_sites, families = make_variants(network, treatment, sites)
     names = _names(families)
     with hold(run.records.directory, ranks):

@@ -22,7 +22,7 @@ from aliasing.models import ShownNetwork, penultimate_features
 from aliasing.models.changes import tensor_of
 from aliasing.models.classifier import AnyNetwork
 from aliasing.scales import find_scale, to_probabilities
-from aliasing.sites.trace import twin
+from aliasing.sites.trace import laid_out, twin
 from aliasing.surgery.folding import fold_batch_norms
 from aliasing.surgery.fusing import fuse_convolutions
 from aliasing.undisturbed import in_evaluation
@@ -258,8 +258,7 @@ def prepare(model: AnyNetwork, execution: Execution = ON_CPU) -> AnyNetwork:
         _require_in_place(model, execution, error)
         return model
     module.to(execution.device)
-    if len(model.view_size) == 2:  # the layout is one of weights with four axes
-        module.to(memory_format=torch.channels_last)
+    laid_out(module)
     if execution.compiled:
         module.compile()
     return replace(model, module=module)

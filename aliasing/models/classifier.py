@@ -436,7 +436,7 @@ def record_weights(classifier: AnyNetwork, source: str, release: str = "unversio
     return replace(classifier, origin=origin, notes=classifier.notes + notes)
 
 
-def retrained(classifier: Classifier, module: nn.Module, how: str, note: str) -> Classifier:
+def retrained(classifier: AnyNetwork, module: nn.Module, how: str, note: str) -> AnyNetwork:
     """The classifier with changed weights: its name and its origin say how, and a note from which images."""
     name = classifier.name if classifier.name.endswith(f", {how}") else f"{classifier.name}, {how}"
     before = classifier.origin.get("steps", "")

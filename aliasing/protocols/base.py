@@ -155,11 +155,7 @@ class ViewProtocol(ABC):
 
     def canvas_of_signal(self, signal: Signal, model: SignalNetwork) -> Array:
         """The centre of a signal as the network takes it, channels first, from which the views are cut."""
-        samples = signal.samples
-        if len(samples) > model.channels:
-            samples = samples.mean(0, keepdims=True)
-        samples = convert_rate(samples, signal.rates, model.rates or signal.rates)
-        return np.ascontiguousarray(centred(samples, self.canvas_size(model)), np.float32)
+        return as_taken(signal, model, self.canvas_size(model))
 
     def extra(self) -> int:
         """How many pixels higher and wider than a view the canvas is that the views are cut from."""
@@ -210,6 +206,15 @@ def first_frames(clip: Clip, size: Sequence[int], rates: Sequence[float] | None)
     own = "×".join(map(str, pixels.shape[:2]))
     shown = f"the first {length} frames, of their {own} pixels the centre {height}×{width}"
     return Signal(np.stack(frames, 1), tuple(rates or (1.0,) * 3), clip.name, clip.identity, clip.label), shown
+
+
+def as_taken(signal: Signal, model: SignalNetwork, size: Sequence[int]) -> Array:
+    """The centre of a signal with a network's channels and rates, channels first, in this size."""
+    samples = signal.samples
+    if len(samples) > model.channels:
+        samples = samples.mean(0, keepdims=True)
+    samples = convert_rate(samples, signal.rates, model.rates or signal.rates)
+    return np.ascontiguousarray(centred(samples, size), np.float32)
 
 
 def adaptation(signal: Signal, model: SignalNetwork) -> str:

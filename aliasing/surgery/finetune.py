@@ -2,9 +2,9 @@
 
 The optimizer is SGD with Nesterov momentum, and the learning rate falls to zero along half a cosine. The loss is the
 negative logarithm of the class's probability, on whichever scale the network answers (cross-entropy, for logits).
-Images are cropped and mirrored at random. After every epoch the state is on disk, so an interrupted run resumes there
-and gives the same result; ``history.json`` beside it has each epoch's loss and accuracy. The images are read once and
-kept there.
+Images are cropped and mirrored at random, signals cropped. After every epoch the state is on disk, so an interrupted
+run resumes there and gives the same result; ``history.json`` beside it has each epoch's loss and accuracy. The images
+are read once and kept there.
 """
 
 import hashlib
@@ -28,15 +28,16 @@ from aliasing.classes import MatchedLabels, count_labels, match_labels
 from aliasing.errors import InputError, UsageError
 from aliasing.fitting import crop_centre, fit
 from aliasing.identity import identify
-from aliasing.images import BadImage, Image, ImageSource, choose_images
-from aliasing.models import Classifier, ShownNetwork, load_model, of_pictures
+from aliasing.images import BadImage, Image, ImageSource, Loaded, Signal, choose_images
+from aliasing.models import Classifier, ShownNetwork, SignalNetwork, load_model
 from aliasing.models.classifier import retrained
 from aliasing.progress import duration, watched
+from aliasing.protocols.base import adaptation, as_taken
 from aliasing.provenance import whole_file, write_json
 from aliasing.records import InputsDigest, input_of
 from aliasing.runs import keep_apart
 from aliasing.scales import Found, find_scale, to_log_probabilities
-from aliasing.sites.trace import copied
+from aliasing.sites.trace import copied, laid_out
 from aliasing.surgery.recalibrate import told
 from aliasing.undisturbed import surroundings_kept
 
@@ -125,7 +126,7 @@ def finetune(
     """
     out = Path(out)
     recipe = recipe or Recipe()
-    network = of_pictures(load_model(model), "fine-tuning")
+    network = load_model(model)
     scale = check_trainable(network, recipe)
     source = choose_images(images, limit=limit, sample=sample, seed=recipe.seed)
     settings = json.loads(json.dumps({**asdict(recipe), **asdict(identify(network)), "limit": source.limit}))
@@ -134,7 +135,7 @@ def finetune(
     training = _training_set(network, source, out, settings)
     if training.unused:
         warnings.warn(f"{network.name} is trained on {training.told}", stacklevel=2)
-    module = copied(network.module).to(memory_format=torch.channels_last)
+    module = laid_out(copied(network.module))
     optimizer = torch.optim.SGD(
         _groups(module, recipe.weight_decay), recipe.learning_rate, momentum=recipe.momentum, nesterov=True
     )
@@ -169,7 +170,7 @@ def _told(found: dict[str, float], epoch: int, recipe: Recipe, left: float) -> s
     return f"{text} on the training images" + (f"; about {duration(left)} left" if epoch + 1 < recipe.epochs else "")
 
 
-def check_trainable(network: Classifier, recipe: Recipe) -> Found:
+def check_trainable(network: ShownNetwork, recipe: Recipe) -> Found:
     """The scale of a network's answers; UsageError if it cannot be trained, or the recipe makes no sense."""
     if recipe.epochs < 1 or recipe.batch_size < 2 or recipe.learning_rate <= 0:
         raise UsageError(
@@ -185,7 +186,7 @@ def check_trainable(network: Classifier, recipe: Recipe) -> Found:
     return scale
 
 
-def training_labels(model: Classifier, images: ImageSource) -> MatchedLabels:
+def training_labels(model: ShownNetwork, images: ImageSource) -> MatchedLabels:
     """The labels of the images as the network's classes; InputError if there are none, or others than these."""
     matched = match_labels(model, count_labels(images), defined=images.class_names, source=images.description)
     if matched.matched < matched.labelled:
@@ -195,14 +196,14 @@ def training_labels(model: Classifier, images: ImageSource) -> MatchedLabels:
     return matched
 
 
-def _require_trainable(network: Classifier) -> None:
+def _require_trainable(network: ShownNetwork) -> None:
     """Raise UsageError if no parameter is trainable, or the answer in training mode is not like that in evaluation."""
     if not any(parameter.requires_grad for parameter in network.module.parameters()):
         raise UsageError(f"{network.name} is frozen: no parameter has requires_grad; unfreeze those to train")
     module = copied(network.module).train()
-    grey = network.normalize(np.full((2, *network.view_size, 3), 127.5, np.float32)).to(_device(module))
+    shown = network.normalize(network.trial_views()[:2]).to(_device(module))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        scores = module(grey)
+        scores = module(shown)
     if not isinstance(scores, torch.Tensor) or scores.ndim not in (1, 2):
         raise UsageError(
             f"{network.name} answers with a {type(scores).__name__} in training; expected one tensor N×classes: build"
@@ -215,9 +216,9 @@ def _device(module: nn.Module) -> torch.device:
 
 
 def _epoch(
-    model: Classifier,
+    model: ShownNetwork,
     optimizer: torch.optim.Optimizer,
-    pixels: npt.NDArray[np.uint8],
+    pixels: npt.NDArray[Any],
     labels: npt.NDArray[np.int64],
     recipe: Recipe,
     epoch: int,
@@ -256,7 +257,16 @@ def _epoch(
     return {"loss": losses / batches, "accuracy": right / seen}
 
 
-def _augment(pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random.Generator) -> npt.NDArray[np.float32]:
+def _augment(shown: npt.NDArray[Any], model: ShownNetwork, random: np.random.Generator) -> npt.NDArray[np.float32]:
+    """Random windows of the images or signals that are shown."""
+    if isinstance(model, Classifier):
+        return _augment_pictures(shown, model, random)
+    return _windows(shown, model.view_size, random)
+
+
+def _augment_pictures(
+    pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random.Generator
+) -> npt.NDArray[np.float32]:
     """Random windows, each mirrored or not, with the mean colour around the image."""
     sides, size = np.array(pixels.shape[1:3]), np.array(model.view_size)
     margins = np.where(sides == size, size // 8, 0)
@@ -273,6 +283,20 @@ def _augment(pixels: npt.NDArray[np.uint8], model: Classifier, random: np.random
     return views
 
 
+def _windows(
+    signals: npt.NDArray[np.float32], sizes: tuple[int, ...], random: np.random.Generator
+) -> npt.NDArray[np.float32]:
+    """A random window of each signal."""
+    spare = [length - size for length, size in zip(signals.shape[2:], sizes, strict=True)]
+    corners = [[int(random.integers(0, more + 1)) for more in spare] for _ in signals]
+    return np.stack(
+        [
+            signal[(slice(None), *(slice(start, start + size) for start, size in zip(corner, sizes, strict=True)))]
+            for signal, corner in zip(signals, corners, strict=True)
+        ]
+    )
+
+
 def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Weights decay; biases and the scales of normalisation do not."""
     parameters = [p for p in module.parameters() if p.requires_grad]
@@ -285,14 +309,14 @@ def _groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
 class _TrainingSet:
     """The images to train on."""
 
-    pixels: npt.NDArray[np.uint8]  # images×height×width×3
+    pixels: npt.NDArray[Any]  # uint8, images×height×width×3; of signals float32, signals×channels×axes
     labels: npt.NDArray[np.int64]
     run: str  # the run for which they were read: a hash of the network, the images and the recipe
     told: str  # how many images there are, and why others could not be used
     unused: int  # how many could not be used
 
 
-def _training_set(model: Classifier, images: ImageSource, out: Path, settings: dict[str, Any]) -> _TrainingSet:
+def _training_set(model: ShownNetwork, images: ImageSource, out: Path, settings: dict[str, Any]) -> _TrainingSet:
     """The centres of the images, resized for the network, and their labels; wrong images leave the folder free."""
     file, claim = out / "images.npz", out / "settings.json"
     if claim.exists():
@@ -319,10 +343,14 @@ def _training_set(model: Classifier, images: ImageSource, out: Path, settings: d
             inputs.add([input_of(entry)])
             unusable[entry.name] = str(error)
             continue
-        if label is None or not isinstance(image, Image):
-            unusable[entry.name] = "no label of its classes" if label is None else "a video"
+        if label is None:
+            unusable[entry.name] = "no label of its classes"
             continue
-        squares.append(_square(model, image.pixels))
+        try:
+            squares.append(_shown(model, image))
+        except BadImage as error:
+            unusable[entry.name] = str(error)
+            continue
         labels.append(label)
     if not labels:
         raise InputError(f"no labelled images in {images.description} ({told(0, unusable)}); {_LABELLING}")
@@ -344,6 +372,16 @@ def _read(file: Path, settings: dict[str, Any]) -> _TrainingSet:
 
 def _digest(settings: dict[str, Any]) -> str:
     return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+def _shown(model: ShownNetwork, image: Loaded) -> npt.NDArray[Any]:
+    """An image or a signal, larger than a view, from which random windows are cut; BadImage if it cannot be shown."""
+    if isinstance(image, Image) and isinstance(model, Classifier):
+        return _square(model, image.pixels)
+    if isinstance(image, Signal) and isinstance(model, SignalNetwork):
+        adaptation(image, model)  # refuses one that the network does not take
+        return as_taken(image, model, [size + 2 * (size // 8) for size in model.view_size])
+    raise BadImage(f"{image.what}; {model.name} takes {model.takes}")
 
 
 def _square(model: Classifier, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -21,10 +21,11 @@ from tqdm.auto import tqdm
 
 from aliasing.errors import InputError, UsageError
 from aliasing.hooks import seen
-from aliasing.images import BadImage, Image, choose_images, open_images
-from aliasing.models import Classifier, ShownNetwork, of_pictures
+from aliasing.images import BadImage, choose_images, open_images
+from aliasing.models import Classifier, ShownNetwork
 from aliasing.models.classifier import retrained
 from aliasing.progress import watched
+from aliasing.protocols import Circular
 from aliasing.sites.trace import copied
 from aliasing.undisturbed import surroundings_kept
 
@@ -76,10 +77,9 @@ def recalibrate(
         if sample is not None:
             raise UsageError(f"sample {sample}: batches are not drawn from; give a Classifier, or limit")
         return recalibrate_(copied(model), images if limit is None else islice(images, limit))
-    given = of_pictures(model, "recalibrating")
-    views = Views(given, images if sample is None else choose_images(images, limit=limit, sample=sample), limit)
-    module = recalibrate_(copied(given.module), in_batches(views, batch_size))
-    named: Any = retrained(given, module, "recalibrated", f"batch-norm statistics from {views.told()}")
+    views = Views(model, images if sample is None else choose_images(images, limit=limit, sample=sample), limit)
+    module = recalibrate_(copied(model.module), in_batches(views, batch_size))
+    named: Any = retrained(model, module, "recalibrated", f"batch-norm statistics from {views.told()}")
     return named  # type: ignore[no-any-return]
 
 
@@ -141,10 +141,13 @@ class _Moments:
         return mean, variance * self.count / (self.count - 1)
 
 
-class Views:
-    """The preprocessed images, one after the other; counts those that are skipped."""
+_EVALUATION = Circular(pixels=1)  # whose first view is what a network sees at evaluation
 
-    def __init__(self, model: Classifier, images: Any, limit: int | None) -> None:
+
+class Views:
+    """The preprocessed images or signals, one after the other; counts those that are skipped."""
+
+    def __init__(self, model: ShownNetwork, images: Any, limit: int | None) -> None:
         self.model, self.source, self.limit = model, open_images(images), limit
         self.used = 0
         self.unusable: dict[str, str] = {}
@@ -153,15 +156,12 @@ class Views:
         entries = islice(self.source, self.limit)
         for entry in tqdm(entries, desc="batch-norm statistics", unit="image", disable=not watched(), leave=False):
             try:
-                image = entry.load()
+                view = _EVALUATION.views(entry.load(), self.model).views[0].draw()
             except BadImage as error:
                 self.unusable[entry.name] = str(error)
                 continue
-            if isinstance(image, Image):
-                self.used += 1
-                yield self.model.normalize(self.model.preprocess(image.pixels)[None])
-            else:
-                self.unusable[entry.name] = "a video"
+            self.used += 1
+            yield self.model.normalize(view[None])
 
     def told(self) -> str:
         """How many images were used, and why others were not."""
