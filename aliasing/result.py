@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -43,6 +44,10 @@ class Result(ABC):
     def readable(self, form: "Format") -> list[str]:
         """The tables that a command prints."""
 
+    def remarks(self) -> list[str]:
+        """The sentences below the tables."""
+        return []
+
     @classmethod
     @abstractmethod
     def open(cls, folder: str | Path) -> Self:
@@ -61,10 +66,10 @@ class Result(ABC):
     def _write_records(self, folder: Path) -> None: ...
 
     def __repr__(self) -> str:
-        return "\n\n".join(self.readable("table"))
+        return "\n\n".join(filter(None, [*self.readable("table"), "\n".join(self.remarks())]))
 
     def _repr_html_(self) -> str:
-        return "\n".join(self.readable("html"))
+        return "\n".join([*self.readable("html"), *(f"<p>{escape(text)}</p>" for text in self.remarks())])
 
 
 @dataclass(frozen=True, repr=False)

@@ -21,6 +21,7 @@ __all__ = [
     "Format",
     "Row",
     "above_one",
+    "attribution_remarks",
     "attribution_rows",
     "attribution_table",
     "candidate_rows",
@@ -310,10 +311,25 @@ def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], for
         row["views_per_second"] = _rate(row["views_per_second"])
     if len({row["group"] for row in networks}) == 1:
         networks = [{column: value for column, value in row.items() if column != "group"} for row in networks]
-    tables = [(networks, ""), (leaderboard_differences(summary), "+")]
-    if form == "markdown":
-        tables.insert(0, (slide_rows(summary), ""))
-    return _rendered(tables, form, summary, "leaderboard")
+    tables = _rendered([(networks, ""), (leaderboard_differences(summary), "+")], form, summary, "leaderboard")
+    if form != "markdown":
+        return tables
+    return [*_rendered([(slide_rows(summary), "")], form, summary, "leaderboard"), _slide_line(summary), *tables]
+
+
+def _slide_line(summary: Mapping[str, Any]) -> str:
+    """Of how many images the short table is, under which protocols, and by what it is sorted."""
+    models, settings = summary["models"], summary["settings"]
+    protocol, other = (settings.get(key, settings["protocol"])["name"] for key in ("protocol", "consistency"))
+    by, shown = _sorting(summary), measures_in(summary, "leaderboard")[:3]
+    output = output_of(settings)
+    second = [m.title for m in shown if protocol != other and output is not None and m.name in output.front[1:]]
+    under = f"protocol `{protocol}`" + (f", {second[0]} `{other}`" if second else "")
+    order = f"; sorted by {by.title}" if by else ""
+    if any(model["sibling"] for model in models.values()):
+        order += ", a network's variants below it"
+    images = max(model["images"] for model in models.values())
+    return f"({counted(images, word_for(models))}, 95 % intervals in brackets; {under}{order})"
 
 
 def slide_rows(summary: Mapping[str, Any]) -> list[Row]:
@@ -427,14 +443,19 @@ def leaderboard_differences(summary: Mapping[str, Any]) -> list[Row]:
     return sorted(rows, key=lambda row: order[row["network"]])
 
 
+def _sorting(summary: Mapping[str, Any]) -> "Measure | None":
+    """The measure that sorts a leaderboard."""
+    output, measures = output_of(summary["settings"]), measures_in(summary, "leaderboard")
+    return next((m for m in measures if output is not None and m.name in output.front[1:]), next(iter(measures), None))
+
+
 def _by_family(summary: Mapping[str, Any]) -> list[str]:
     """The networks by consistency (or the output's first measure), each followed by its variants."""
-    models, output, measures = summary["models"], output_of(summary["settings"]), measures_in(summary, "leaderboard")
-    by = [measure for measure in measures if output is not None and measure.name in output.front[1:]] or measures
+    models, by = summary["models"], _sorting(summary)
 
     def place(name: str) -> float:
-        value = models[name].get(by[0].name, {}).get("value") if by else None
-        return math.inf if value is None else -by[0].sign * value
+        value = models[name].get(by.name, {}).get("value") if by else None
+        return math.inf if by is None or value is None else -by.sign * value
 
     heads = sorted((name for name, model in models.items() if model["sibling"] is None), key=place)
     return [
@@ -472,6 +493,16 @@ def attribution_table(summary: Mapping[str, Any], form: Format) -> str:
                 measure.title if said_already else f"{way.replace('_', ' ')}: {measure.title}"
             )
     return render(attribution_rows(summary), form, "+", titles)
+
+
+def attribution_remarks(summary: Mapping[str, Any]) -> list[str]:
+    """What the differences of an attribution are, its network untreated and treated, the verdict, and the cautions."""
+    said = ["(only: this site treated minus none; all but: all but this one minus all; paired, with 95 % intervals)"]
+    whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
+    for name, variant in whole.items():
+        shown = [(m.title, variant[m.name]["value"]) for m in _attributed(summary) if m.name in variant]
+        said.append(f"{name}: {', '.join(f'{title} {value:.4f}' for title, value in shown)}")
+    return [*said, verdict(summary), *(f"caution: {text}" for text in whole["as it is"]["cautions"])]
 
 
 def verdict(summary: Mapping[str, Any]) -> str:

@@ -357,7 +357,9 @@ def test_a_slide_says_who_is_better_where_the_paired_interval_excludes_0(board: 
     undecided = [{"first": "own:a", "second": "own:b", "consistency": {**up, "low": None}}]
     (row,) = (r for r in tables.slide_rows({**summary, "differences": undecided}) if r["network"] == "own:b")
     assert row["paired difference"] == "no clear difference from own:a"
-    first, whole, _ = tables.leaderboard_tables(summary, board.speed, "markdown")
+    first, said, whole, _ = tables.leaderboard_tables(summary, board.speed, "markdown")
+    assert "95 % intervals in brackets; protocol `" in said
+    assert "; sorted by consistency" in said
     assert "antialiased:" not in first
     assert "antialiased:" in whole
 

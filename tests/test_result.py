@@ -67,6 +67,7 @@ def test_differences_may_be_from_another_network_than_the_first(tmp_path: Path) 
     (plain,), (turned,) = (result.summary(against=name)["differences"] for name in (None, second))
     assert (turned["first"], turned["second"]) == (second, first)
     assert turned["mac"]["value"] == -plain["mac"]["value"]
+    assert f"\n{second} minus {first}, paired: " in str(result)
     assert turned["mac"]["low"] == pytest.approx(-plain["mac"]["high"])  # the same sums in float64, subtracted
     assert result.table(against=second).column("minus").to_pylist() == [second, None]
     result.write(tmp_path)
@@ -83,6 +84,7 @@ def test_an_attribution_that_was_opened_is_ranked_by_another_measure(tmp_path: P
     opened: Any = al.open(tmp_path)
     assert opened.summary("top1_change")["sites"] == in_json(result.summary("top1_change"))["sites"]
     assert opened.summary("top1_change")["ranked_by"] == "top1_change"
+    assert "by P(top-1 change)" in opened.summary("top1_change")["verdict"]
 
 
 def test_an_attribution_of_the_version_before_has_the_names_of_now(tmp_path: Path) -> None:
@@ -97,6 +99,8 @@ def test_an_attribution_of_the_version_before_has_the_names_of_now(tmp_path: Pat
     opened: Any = al.open(tmp_path)
     assert opened.summary() == in_json(result.summary())
     assert "all but: P(top-1 change)" in repr(opened)
+    assert opened.summary()["verdict"] in repr(opened)
+    assert "as it is: P(top-1 change) " in repr(opened)
     al.write_report(tmp_path, tmp_path / "page.html")
 
 

@@ -10,12 +10,8 @@ examples:
 """
 
 import argparse
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 from aliasing.cli import shared
-from aliasing.outputs import measures_in
 
 SUMMARY = "find out which downsampling site causes the jitter"
 
@@ -56,20 +52,6 @@ def run(arguments: argparse.Namespace) -> None:
             write_json(arguments.out / "summary.json", summary)
             plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
     found = [tables.attribution_table(summary, arguments.format)]
-    shared.print_result(arguments, summary, found, _remarks(summary, arguments.out))
-
-
-def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """Remarks on the table."""
-    from aliasing import tables
-
-    yield "(only: this site treated minus none; all but: all but this one minus all; paired, with 95 % intervals)"
-    measures = measures_in(summary, "attribution")
-    whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
-    for name, variant in whole.items():
-        shown = [(measure.title, variant[measure.name]["value"]) for measure in measures if measure.name in variant]
-        yield f"{name}: {', '.join(f'{title} {value:.4f}' for title, value in shown)}"
-    yield tables.verdict(summary)
-    yield from (f"caution: {text}" for text in whole["as it is"]["cautions"])
-    yield from shared.skipped_lines(summary["images"], out)
-    yield shared.written_line(out, "summary.json", "records/", "figure.png")
+    remarks = [*result.remarks(arguments.by), *shared.skipped_lines(summary["images"], arguments.out)]
+    written = shared.written_line(arguments.out, "summary.json", "records/", "figure.png")
+    shared.print_result(arguments, summary, found, [*remarks, written])

@@ -87,8 +87,9 @@ class Cure(Result):
         """The candidates, the four networks, and their paired differences."""
         return tables.cure_tables(self.summary(), form)
 
-    def __repr__(self) -> str:
-        return "\n\n".join([super().__repr__(), *self.summary()["verdict"]])
+    def remarks(self) -> list[str]:
+        """The three sentences."""
+        return [*self.summary()["verdict"]]
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:

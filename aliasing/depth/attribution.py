@@ -137,10 +137,13 @@ class Attribution(Result):
         return found if accuracy is None else {**found, ACCURACY.name: accuracy.as_dict()}
 
     def summary(self, by: str = "mac") -> dict[str, Any]:
-        """The numbers, as in ``summary.json``."""
-        if self._kept is not None:
-            same = by == self._kept["ranked_by"]
-            return self._kept if same else {**self._kept, "ranked_by": by, "sites": self.ranking(by)}
+        """The numbers, as in ``summary.json``; ``verdict`` says in a sentence which sites are guilty."""
+        found = self._kept or self._found(by)
+        if found["ranked_by"] != by:
+            found = {**found, "ranked_by": by, "sites": self.ranking(by)}
+        return {**found, "verdict": tables.verdict(found)}
+
+    def _found(self, by: str) -> dict[str, Any]:
         whole = self.jitter.summary()
         return {
             "model": self.model,
@@ -167,6 +170,10 @@ class Attribution(Result):
     def readable(self, form: "Format") -> list[str]:
         """The sites, ranked."""
         return [tables.attribution_table(self.summary(), form)]
+
+    def remarks(self, by: str = "mac") -> list[str]:
+        """What the differences are, the network untreated and wholly treated, the verdict, and the cautions."""
+        return tables.attribution_remarks(self.summary(by))
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:

@@ -177,7 +177,10 @@ class Jitter(Recorded):
         }
 
     def __str__(self) -> str:
-        """A line a network: its measures with their intervals, the images and the protocol; below it, its cautions."""
+        """A line a network: its measures with their intervals, the images and the protocol; below it, its cautions.
+
+        Then a line for each paired difference.
+        """
         summary = self.summary()
         measures, word = measures_in(summary, "table"), tables.word_for(summary["models"])
         lines = []
@@ -185,6 +188,9 @@ class Jitter(Recorded):
             found = ", ".join(f"{m.title} {tables.cell(model[m.name])}" for m in measures if m.name in model)
             lines.append(f"{name}: {found} ({tables.counted(model['images'], word)}, {self.protocol.name})")
             lines += [f"  caution: {text}" for text in model["cautions"]]
+        for row in summary["differences"]:
+            found = ", ".join(f"{m.title} {tables.cell(row[m.name], '+')}" for m in measures if m.name in row)
+            lines.append(f"{row['second']} minus {row['first']}, paired: {found}")
         return "\n".join(lines)
 
     def table(self, against: str | None = None) -> pa.Table:

@@ -212,7 +212,7 @@ def _name(
     bold: Sequence[bool],
     ends: Sequence[Any],
 ) -> None:
-    """Write the names of the networks beside their points, upon no other name or point and on few bars."""
+    """Write the names of the networks beside their points, upon no other name or point and on few lines."""
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     pixels = axes.figure.dpi / 72
     marks, bars = [], []
@@ -223,6 +223,8 @@ def _name(
             bar = np.array([values, values])
             bar[:, which] += -below[which], above[which]
             bars.append(Path(at.transform(bar)))
+    drawn = (np.asarray(line.get_xydata()) for line in axes.lines)  # the front, and conversions to their plain networks
+    bars += [Path(axes.transData.transform(line)) for line in drawn if len(line) > 1]
     taken: list[Bbox] = []
     in_turn = sorted(zip(points, places, texts, bold, strict=True), key=lambda one: one[0][::-1])
     for point, at, text, front in in_turn:
@@ -241,7 +243,7 @@ def _name(
             hidden = sum(there.overlaps(other) for other in (*taken, *marks))
             crossed = sum(bar.intersects_bbox(there, filled=False) for bar in bars)
             outside = not (axes.bbox.contains(*there.min) and axes.bbox.contains(*there.max))
-            return float(np.hypot(*side) + 12 * crossed + 1e4 * hidden + 1e6 * outside)
+            return float(np.hypot(*side) + 60 * crossed + 1e4 * hidden + 1e6 * outside)
 
         best = min(_SIDES, key=cost)
         taken.append(box(best))
