@@ -277,6 +277,20 @@ def test_what_too_few_images_cannot_tell_is_not_drawn(
     plt.close(figure)
 
 
+def test_one_wide_interval_of_matched_pairs_does_not_squeeze_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = attribute(NETWORKS["changes in place"](), photographs(2), "pad")
+    summary = result.summary()
+    summary["sites"][0]["only"]["mac"]["matched"]["high"] = 9.0
+    monkeypatch.setattr(type(result), "summary", lambda self, by: summary)
+    figure = plots.attribution(result)
+    panel = next(axes for axes in figure.axes if "mean absolute change" in axes.get_xlabel())
+    every = [site[way]["mac"]["all"] for site in summary["sites"] for way in ("only", "all_but")]
+    assert panel.get_xlim()[0] < min(one["low"] for one in every) <= max(one["high"] for one in every)
+    assert max(one["high"] for one in every) < panel.get_xlim()[1] < 9
+    assert [text.get_text() for text in panel.texts] == ["9.00"]
+    plt.close(figure)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

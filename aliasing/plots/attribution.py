@@ -12,7 +12,7 @@ from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, both_ends, legend_below, plain, spans, style
-from aliasing.tables import counted, decimals, pair
+from aliasing.tables import counted, decimals, over_all, pair
 
 WAYS = {
     "only": ("this site treated, minus none", "guilty: below 0", "o"),
@@ -32,7 +32,8 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A filled mark is the difference over all pairs, a hollow one the difference matched on the margin.
+        A filled mark is the difference over all pairs, a hollow one the difference matched on the margin. An arrow
+        is the end of a hollow mark's interval that is much wider than the others, with where it ends.
     """
     summary = result.summary(by)
     sites = summary["sites"]
@@ -56,11 +57,13 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
         panels[0][0].set_yticks(range(len(sites)), labels)
         handles, names = panels[0][0].get_legend_handles_labels()
         legend_below(figure, handles, names, size=8.5)
-        whole = summary["variants"][AS_IT_IS]
+        whole, hollow = summary["variants"][AS_IT_IS], ""
+        if any("matched" in site["only"][measure.name] for site in sites for measure in measures):
+            hollow = "\nhollow: matched on the margin, as if the network were equally sure however it is treated"
         images = whole["images"]
         figure.suptitle(
             f"{both_ends(short_name(result.model, whole), 40)}: which site causes the jitter? {counted(images)},"
-            f" protocol {summary['settings']['protocol']['name']}, {treatment(summary)}, paired 95 % intervals",
+            f" protocol {summary['settings']['protocol']['name']}, {treatment(summary)}, paired 95 % intervals{hollow}",
             fontsize=10.5,
         )
     return figure
@@ -70,6 +73,8 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
     """The change of a measure if only a site is treated, and if only it is spared; sites from top to bottom."""
     by_pair = "all" in sites[0]["only"][measure.name]
     selections = {"all": "all pairs", "matched": "matched on margin"} if by_pair else {"": ""}
+    low, high = _limits([site[way][measure.name] for site in sites for way in WAYS])
+    axes.set_xlim(low, high)
     for (way, (text, _, marker)), colour in zip(WAYS.items(), COLOURS, strict=False):
         for number, (selection, label) in enumerate(selections.items()):
             found = [site[way][measure.name] for site in sites]
@@ -78,6 +83,8 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
                 label += " (no mark: too few pairs)"
             values, errors = spans(estimates)
             offset = (-0.22 if way == "only" else 0.1) + 0.13 * number
+            for row, estimate in enumerate(estimates):
+                _go_on(axes, row + offset, estimate, colour)
             axes.errorbar(
                 values,
                 [row + offset for row in range(len(sites))],
@@ -92,10 +99,31 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
             )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
-    axes.locator_params(axis="x", nbins=5)  # three panels side by side
+    axes.locator_params(axis="x", nbins=4)  # three panels side by side
     axes.set_yticks(range(len(sites)), [f"{site['rank']}. {plain(site['name'])}" for site in sites])
     axes.tick_params(axis="y", labelsize=8.5)
     axes.set_ylim(len(sites) - 0.5, -0.5)
+
+
+def _limits(found: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """The ends of an axis: every mark and every interval over all pairs; a much wider one of matched pairs is cut."""
+    whole = [end for estimate in found for end in (over_all(estimate) or {}).values() if end is not None]
+    matched = [estimate["matched"] for estimate in found if "matched" in estimate]
+    kept = [0.0, *whole, *(one["value"] for one in matched if one["value"] is not None)]
+    every = [*kept, *(end for one in matched for end in one.values() if end is not None)]
+    span = max(kept) - min(kept) or 0.01
+    low, high = max(min(every), min(kept) - 0.2 * span), min(max(every), max(kept) + 0.2 * span)
+    return low - 0.05 * span, high + 0.05 * span
+
+
+def _go_on(axes: Axes, row: float, estimate: dict[str, Any], colour: str) -> None:
+    """Mark an interval that goes on beyond the axis, and say up to where."""
+    for limit, end, sign, side in zip(axes.get_xlim(), ("low", "high"), (-1, 1), ("left", "right"), strict=True):
+        if estimate[end] is not None and sign * (estimate[end] - limit) > 0:
+            text = f"{estimate[end]:.{decimals(estimate)}f}".replace("-", "−")
+            axes.plot([limit], [row], marker="<" if sign < 0 else ">", color=colour, markersize=4, clip_on=False)
+            look: Any = {"ha": side, "va": "bottom", "fontsize": 7.5, "color": colour}
+            axes.annotate(text, (limit, row), (-6 * sign, 1), textcoords="offset points", **look)
 
 
 def called(way: str, measure: Measure) -> str:
