@@ -89,8 +89,12 @@ def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable
     yield ""
     yield from summary["verdict"]
     yield ""
-    cautions = {text for model in summary["models"].values() for text in model["cautions"]}
-    yield from (f"caution: {text}" for text in sorted(cautions))
+    of: dict[str, list[str]] = {}
+    for name, model in summary["models"].items():
+        for text in model["cautions"]:
+            of.setdefault(text, []).append(name)
+    for text, names in sorted(of.items()):
+        yield f"caution: {text}" if len(names) == len(summary["models"]) else f"caution, {', '.join(names)}: {text}"
     yield from shared.skipped_lines(summary["images"], arguments.out)
     weights = arguments.out / "weights.safetensors"
     yield f"written to {arguments.out}: weights.safetensors, summary.json, figure.png, and the runs on the way"

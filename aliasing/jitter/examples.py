@@ -37,7 +37,8 @@ FILE = "examples.json"
 SPECTRA = "spectra"
 PHOTOGRAPHS = 3  # of either kind
 VIEWS = 33  # per photograph, as many as in a sweep over 32 pixels
-STRIDE = 4  # of its spectra, as in `aliasing spectrum`
+STRIDE = 4  # of its spectra, as in `aliasing spectrum`; of small views, whose 8×8 samples would show nothing, half
+_SMALL = 64  # pixels
 
 
 @dataclass(frozen=True)
@@ -192,6 +193,7 @@ def _write_spectra(folder: Path, seen: Trace) -> None:
     view = seen.pictures[0].clip(0, 255).astype(np.uint8)
     if min(view.shape[:2]) < 4 * STRIDE:
         return
-    picture = prepare(view, STRIDE)
-    results = [compare(picture, name, STRIDE) for name in OPERATORS]
-    Spectra.of(picture, results, STRIDE, seen.image).write(folder)
+    stride = STRIDE if min(view.shape[:2]) > _SMALL else STRIDE // 2
+    picture = prepare(view, stride)
+    results = [compare(picture, name, stride) for name in OPERATORS]
+    Spectra.of(picture, results, stride, seen.image).write(folder)
