@@ -139,10 +139,8 @@ def _interpolated(
     precision = np.divide(correct, found, out=np.zeros(found.shape), where=found > 0)
     precision = np.maximum.accumulate(precision[:, ::-1], 1)[:, ::-1]
     recall = np.divide(correct, objects[:, None], out=np.zeros(found.shape), where=objects[:, None] > 0)
-    means = np.empty(len(objects))
-    for sample in range(len(objects)):
-        places = np.searchsorted(recall[sample], _RECALLS)
-        means[sample] = precision[sample][places[places < precision.shape[1]]].sum() / len(_RECALLS)
+    reached = np.searchsorted(_RECALLS, recall, side="right")  # how many of the recalls are not above it
+    means: npt.NDArray[np.float64] = (precision * np.diff(reached, axis=1, prepend=0)).sum(1) / len(_RECALLS)
     return means
 
 
