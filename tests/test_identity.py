@@ -622,3 +622,11 @@ def test_an_undisturbed_run_says_nothing(tmp_path: Path) -> None:
         for _ in range(2):
             finetune(classifier(small()), labelled(), tmp_path / "tuned", RECIPE)
             measure(tmp_path / "jitter", pictures(3))
+
+
+def test_a_single_number_that_was_cut_from_a_row_is_hashed() -> None:
+    from aliasing.models.classifier import plain_bytes
+
+    row = torch.arange(12.0).reshape(2, 6)
+    assert bytes(plain_bytes(row[:1, 3])) == np.float32(3).tobytes()
+    assert bytes(plain_bytes(row[:0, 3])) == b""

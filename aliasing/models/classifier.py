@@ -416,7 +416,10 @@ def plain_bytes(tensor: Tensor) -> memoryview:
         plain = tensor.detach().cpu()
         plain = plain.dequantize() if plain.is_quantized else plain
         plain = (plain if plain.layout == torch.strided else plain.to_dense()).resolve_conj().resolve_neg()
-        return plain.contiguous().reshape(-1).view(torch.uint8).numpy().data
+        flat = plain.contiguous().reshape(-1)
+        if flat.stride(0) != 1:  # a single number keeps the stride of what it was cut from
+            flat = flat.clone(memory_format=torch.contiguous_format)
+        return flat.view(torch.uint8).numpy().data
 
 
 def require_weights(module: nn.Module, name: str) -> None:
