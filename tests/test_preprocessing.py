@@ -121,7 +121,7 @@ def test_any_preprocessing_that_timm_can_say_is_timms_to_the_bit(
 
 def test_every_published_preprocessing_of_torchvision_is_torchvisions() -> None:
     seen, count = set(), 0
-    for name in from_torchvision.architectures():
+    for name in torchvision.models.list_models(module=torchvision.models):
         for weights in torchvision.models.get_model_weights(name):
             preset, count = weights.transforms(), count + 1
             classifier = from_torchvision.describe(nn.Identity(), name, weights)
@@ -136,6 +136,17 @@ def test_every_published_preprocessing_of_torchvision_is_torchvisions() -> None:
                 shown = classifier.normalize(classifier.preprocess(pixels)[None])[0]
                 torch.testing.assert_close(shown, preset(Image.fromarray(pixels)), rtol=0, atol=rounding(preset.std))
     assert count >= 115
+
+
+def test_a_segmentation_network_sees_its_own_size_without_a_crop() -> None:
+    for name in torchvision.models.list_models(module=torchvision.models.segmentation):
+        for weights in torchvision.models.get_model_weights(name):
+            preset, ours = weights.transforms(), from_torchvision.describe(nn.Identity(), name, weights)
+            assert [ours.input_size] == [ours.resize_size] == list(preset.resize_size)
+            assert (ours.mean, ours.std) == (tuple(preset.mean), tuple(preset.std))
+            square = np.random.default_rng(0).integers(0, 256, (520, 520, 3), np.uint8)
+            shown = ours.normalize(ours.preprocess(square)[None])[0]
+            torch.testing.assert_close(shown, preset(Image.fromarray(square)), rtol=0, atol=rounding(preset.std))
 
 
 def test_a_border_is_said() -> None:

@@ -74,8 +74,9 @@ def adopt(module: nn.Module, name: str, changes: Mapping[str, Any] = MappingProx
     """
     require_weights(module, name)
     size = changes.get("input_size")
-    stated = isinstance(size, Sequence) and len(size) != 2
     first = first_convolution(module)
+    of_a_picture = isinstance(first, nn.Conv2d) and isinstance(size, Sequence) and [*size[:1]] == [first.in_channels]
+    stated = isinstance(size, Sequence) and len(size) != 2 and not of_a_picture  # (channels, height, width) is refused
     begins = isinstance(first, nn.Conv1d | nn.Conv3d) and not getattr(module, "pretrained_cfg", None)
     if stated or OF_SIGNALS & {*changes} or (begins and size is not None):
         return _of_signals(module, name, changes, first)
