@@ -199,7 +199,7 @@ def test_what_was_done_to_a_sound_is_in_the_summary() -> None:
 # --- networks -------------------------------------------------------------------------------------------------------
 
 
-def test_a_network_of_sounds_says_what_to_give() -> None:
+def test_a_network_of_sounds_says_what_to_give(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"Conv1d, so it takes signals .* input_size=\(8000,\), rate=8000"):
         al.load_model(network())
     with pytest.raises(UsageError, match=r"Conv3d, so it takes signals .* input_size=\(64, 64, 64\), rate=1"):
@@ -219,8 +219,9 @@ def test_a_network_of_sounds_says_what_to_give() -> None:
             al.load_model(model, **wrong)
     with pytest.raises(UsageError, match="takes pictures of 224×224 pixels, which have no rate"):
         al.load_model(al.Classifier.of(network(2, channels=3), 224), rate=1)
-    with pytest.raises(UsageError, match="fine-tuning is for networks of pictures; Sequential takes sounds"):
-        al.finetune(model, "sample", "nowhere")
+    pictures = [(np.full((8, 8, 3), 50 * label, np.uint8), label) for label in range(2)]
+    with pytest.raises(InputError, match="a picture; Sequential takes sounds of 8000 Hz"):
+        al.finetune(model, pictures, tmp_path)
 
 
 def test_a_bare_network_sees_what_its_inputs_are(recordings: Path) -> None:
