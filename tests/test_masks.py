@@ -19,6 +19,7 @@ from aliasing.estimates import MeanRatio, MeanRatioDifference
 from aliasing.outputs.masks import boundary_band
 from aliasing.outputs.overlap import overlap
 from aliasing.outputs.truth import LabelMaps
+from aliasing.sounds import Sound
 from experiments import _scenes
 
 REPETITIONS = 600
@@ -245,6 +246,9 @@ def test_truth_that_cannot_be_used_is_told_in_one_line(scene_folders: tuple[Path
         al.measure_jitter(net, images, output="masks", truth=tmp_path)
     with pytest.raises(InputError, match="is not a folder"):
         al.measure_jitter(net, images, output="masks", truth=tmp_path / "nowhere")
+    sounds = al.load_model(nn.Conv1d(1, 3, 3), input_size=(64,), rate=8000, channels=1)
+    with pytest.raises(UsageError, match="output masks is for networks of pictures; Conv1d takes sounds"):
+        al.measure_jitter(sounds, [Sound(np.zeros(99), 8000)], output="masks", truth=labels)
     with pytest.raises(UsageError, match="measured against labels"):
         al.measure_jitter("pypi:efficientnet_lite0", images, truth=labels)
     Image.fromarray(np.zeros((5, 5), np.uint8)).save(tmp_path / "0.png")

@@ -27,7 +27,7 @@ from aliasing.jitter.precision import Verification, calibrate, output_in
 from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Trace, trace
 from aliasing.lineage import describe_lineage
-from aliasing.models import ShownNetwork
+from aliasing.models import ShownNetwork, of_pictures
 from aliasing.outputs.base import Output, with_third_axis
 from aliasing.protocols import ViewProtocol, Views
 from aliasing.records import Part
@@ -162,6 +162,8 @@ def measure_jitter(
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
         for network in each_network(model, source):
+            if kind.of_places:
+                of_pictures(network, f"output {output}")
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
                 compared = kind.of(network)
