@@ -243,6 +243,9 @@ def test_what_cannot_be_used_is_told_in_one_line(squares: tuple[Path, Path], tmp
         al.measure_jitter(
             network(nn.Identity(), lambda m, x: [torch.zeros(3, 4) for _ in x]), squares[0], output="boxes"
         )
+    logits = torch.tensor([[1.0, 1, 5, 5, 3.2, 0]])
+    with pytest.raises(InputError, match=r"confidences of 3\.2 to 3\.2"):
+        al.measure_jitter(network(nn.Identity(), lambda m, x: [logits for _ in x]), squares[0], output="boxes")
     with pytest.raises(UsageError, match="boxes have none"):
         al.measure_jitter(network(Bright()), squares[0], output="boxes", truth=squares[1], void=3)
     for number, text in enumerate(("1 0.5 0.5 0.1", "1 0.5 0.5 nan 0.1", "cat 0.5 0.5 0.1 0.1", "1 2 0.5 0.1 0.1")):

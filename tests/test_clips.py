@@ -54,7 +54,7 @@ def test_a_video_is_moved_in_time_and_in_space(axis: int) -> None:
 
 
 def source(*counts: int) -> ImageSource:
-    """Videos of so many frames."""
+    """Videos with this number of frames."""
 
     def entry(number: int, count: int) -> Entry:
         clip = Clip(f"{number}", f"{number}", None, lambda: frames(count, number))

@@ -301,3 +301,20 @@ def test_a_network_of_torchvision_loads_by_name(tmp_path: Path) -> None:
     assert loaded.labels[0] == "__background__"
     found = al.measure_jitter(loaded, "sample", "crop:span=1", output="masks", limit=1).summary()["models"]
     assert 0 < found[loaded.name]["pixel_agreement"]["value"] <= 1
+
+
+def test_probabilities_are_not_flattened_by_a_second_softmax() -> None:
+    from aliasing.jitter.network import _class_probabilities
+
+    logits = torch.randn(2, 5, 6, 7) * 3
+    torch.testing.assert_close(_class_probabilities(logits), logits.softmax(1), rtol=0, atol=0)
+    torch.testing.assert_close(_class_probabilities(logits.softmax(1)), logits.softmax(1), rtol=0, atol=0)
+    one = logits[:, :1]
+    both = torch.cat([(-one).sigmoid(), one.sigmoid()], 1)
+    for single in (one, one.sigmoid()):
+        torch.testing.assert_close(_class_probabilities(single), both)  # 1 − σ(x) is σ(−x) but for float32's rounding
+
+
+def test_a_protocol_that_invents_pixels_has_no_truth(scene_folders: tuple[Path, Path]) -> None:
+    with pytest.raises(UsageError, match="protocol inpaint invents pixels"):
+        measured(Thresholds(), scene_folders, "inpaint")

@@ -159,7 +159,7 @@ RATES = (0.25, 0.5, 1.0)  # voxels of 4 × 2 × 1 mm
 
 
 def wave(axis: int, cycles: float, shape: tuple[int, ...] = (24, 16, 20)) -> np.ndarray:
-    """A cosine of so many cycles per millimetre along an axis."""
+    """A cosine along an axis, its frequency in cycles per millimetre."""
     place = np.arange(shape[axis]) / RATES[axis]
     along = np.cos(2 * np.pi * cycles * place + 0.3)
     return np.broadcast_to(np.expand_dims(along, tuple({0, 1, 2} - {axis})), shape).copy()

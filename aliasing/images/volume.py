@@ -73,7 +73,7 @@ MEDIUM = Medium(frozenset({".nii", ".nii.gz"}), volume_entry)
 def decode_volume(content: bytes, name: str, label: Label = None) -> Volume:
     """The volume of a file's bytes; BadImage says why it cannot be used.
 
-    No more is unpacked than the header promises, and no more is promised than memory should hold.
+    It unpacks at most what the header promises, and refuses a header that promises more than memory should hold.
     """
     header = _header(_unpacked(content, _LONGEST_HEADER))
     shape, dtype, offset = _layout(header)

@@ -150,6 +150,8 @@ def measure_jitter(
     if kind.of_places and not protocol.is_shift:
         raise UsageError(f"output {output} needs a protocol that shifts the content; {protocol.name} does not")
     known = _open_truth(kind, truth, void)
+    if known is not None and protocol.invents:
+        raise UsageError(f"protocol {protocol.name} invents pixels, which have no ground truth; choose black or mean")
     own = {
         "output": output,
         "precision": "float32" if slow else precision,

@@ -62,6 +62,7 @@ class Execution:
 
 
 ON_CPU = Execution()
+_SUMS_TO_ONE = 1e-2  # bfloat16 has eight bits
 
 
 def execution_of(settings: dict[str, Any]) -> Execution:
@@ -139,12 +140,24 @@ def class_maps_of(running: ShownNetwork, execution: Execution) -> Network:
             answer = _maps(running, torch.from_numpy(views).to(execution.device))
             if answer.shape[2:] != views.shape[1:3]:
                 answer = nn.functional.interpolate(answer, views.shape[1:3], mode="bilinear", align_corners=False)
-            one = answer.shape[1] == 1
-            maps = torch.cat([-answer, answer], 1).sigmoid() if one else answer.softmax(1)
-            outputs: Array = maps.cpu().numpy()
+            outputs: Array = _class_probabilities(answer).cpu().numpy()
             return outputs
 
     return network
+
+
+def _class_probabilities(answer: Tensor) -> Tensor:
+    """Class probabilities N×C×H×W of logits, or of probabilities, which a second softmax would flatten.
+
+    A single channel is of two classes, N×2×H×W.
+    """
+    bounded = bool((answer >= 0).all() & (answer <= 1).all())
+    if answer.shape[1] == 1:
+        second = answer if bounded else answer.sigmoid()
+        return torch.cat([1 - second, second], 1)
+    if bounded and bool(((answer.sum(1) - 1).abs() < _SUMS_TO_ONE).all()):
+        return answer
+    return answer.softmax(1)
 
 
 def _maps(running: ShownNetwork, views: Tensor) -> Tensor:
@@ -182,12 +195,18 @@ def _detections(answer: Any, name: str) -> Array:
     if isinstance(answer, Mapping) and {"boxes", "scores", "labels"} <= set(answer):
         parts = [answer["boxes"], answer["scores"][:, None], answer["labels"][:, None]]
         answer = torch.cat([part.float() for part in parts], 1)
-    rows = np.asarray(answer.float().cpu() if isinstance(answer, Tensor) else answer, np.float32)
+    rows: Array = np.asarray(answer.float().cpu() if isinstance(answer, Tensor) else answer, np.float32)
     if rows.ndim != 2 or rows.shape[1] != 6:
         shape = "×".join(map(str, rows.shape))
         raise InputError(
             f"{name} answers an image with {shape}; detections are n×6 (corners, confidence, class), or boxes, scores"
             " and labels"
+        )
+    finite = rows[np.isfinite(rows[:, 4]), 4]
+    if finite.size and (finite.min() < 0 or finite.max() > 1):
+        raise InputError(
+            f"{name} gives confidences of {finite.min():.3g} to {finite.max():.3g}; detections have 0…1 in column 5"
+            " (corners, confidence, class)"
         )
     return rows.T
 

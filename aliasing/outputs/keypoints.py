@@ -1,7 +1,7 @@
 r"""Key points: places in a picture with a score and a descriptor, as a detector of features gives them.
 
 The key points of two views are moved back by the shift; those that lie where only one view looks are left out. A key
-point is *repeated* if the other view has one within so many pixels (Schmid, Mohr & Bauckhage 2000):
+point is *repeated* if the other view has one within a given number of pixels (Schmid, Mohr & Bauckhage 2000):
 
 .. math:: \mathrm{repeatability} = \frac{\mathrm{repeated}_1 + \mathrm{repeated}_2}{n_1 + n_2}
 
@@ -83,7 +83,7 @@ class Keypoints(Output):
             sign=1,
             range=(-1.0, 1.0),
         ),
-        _ratio("score_change", "score", "score_change", "matched", label="change of the score"),
+        _ratio("score_change", "score", "score_change", "matched", label="change of the score", range=(0.0, np.inf)),
     )
 
     @property

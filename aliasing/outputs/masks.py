@@ -121,7 +121,7 @@ def _chosen(pick: Callable[[npt.NDArray[np.float64]], Any], table: pa.Table) -> 
 class Masks(Output):
     """The label map of an image.
 
-    The network answers N×C×h×w logits (or N×1×h×w, one logit of two classes), as a tensor, as the ``out`` of
+    The network answers N×C×h×w logits or probabilities (N×1×h×w of two classes), as a tensor, as the ``out`` of
     torchvision's segmentation networks or as the ``logits`` of Hugging Face's; a smaller answer is enlarged bilinearly
     to the size of the view.
     """

@@ -83,8 +83,6 @@ class LabelMaps:
         fractions of a pixel. Raises BadImage if there is no map, or it cannot be used.
         """
         path = _of_image(self.files, image.name, f"no label map in {self.folder}")
-        if protocol.name == "inpaint":
-            raise UsageError("protocol inpaint invents pixels, which have no ground truth; choose black or mean")
         labels = self._read(path)
         if labels.shape != image.pixels.shape[:2]:
             (h, w), (height, width) = labels.shape, image.pixels.shape[:2]

@@ -105,7 +105,7 @@ def alias(
 
 
 def _wave(turns: NDArray[np.float64], gain: complex) -> NDArray[np.float64]:
-    """A cosine behind a filter, after so many turns."""
+    """A cosine behind a filter whose complex gain is given, at these numbers of turns."""
     return np.asarray((gain * np.exp(2j * np.pi * turns)).real)
 
 

@@ -74,6 +74,8 @@ class ViewProtocol(ABC):
     # whether it moves around the edges, so that nothing enters or leaves.
     is_shift: ClassVar[bool] = True
     is_circular: ClassVar[bool] = False
+    # Whether it fills the view with pixels of its own making, of which no ground truth is known.
+    invents: ClassVar[bool] = False
 
     # The smallest value of a parameter that makes sense, where there is one.
     least: ClassVar[Mapping[str, float]] = {}

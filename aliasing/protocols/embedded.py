@@ -131,6 +131,7 @@ class Inpaint(Embedded):
     """
 
     name: ClassVar[str] = "inpaint"
+    invents: ClassVar[bool] = True
     fill: str = "blur"
 
     def __post_init__(self) -> None:
