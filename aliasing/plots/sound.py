@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aliasing.downsample.sound_spectra import FLOOR, SoundLook, SoundSpectra
 from aliasing.downsample.spectra import Profile
 from aliasing.plots.responses import zigzag
-from aliasing.plots.style import COLOURS, percent, plain, style
+from aliasing.plots.style import COLOURS, both_ends, percent, plain, style
 
 LEAST = 1e-9  # of the largest power that is drawn
 
@@ -44,7 +44,7 @@ def sound(spectra: SoundSpectra) -> Figure:
         )
         image = _spectrogram(grid[0][0], original.spectrogram, spectra, spectra.rate / 2)
         grid[0][0].axhline(spectra.nyquist / 1000, color="white", linewidth=1.2, linestyle="--")
-        grid[0][0].set_title(f"{plain(spectra.sound)}, {spectra.rate / 1000:g} kHz")
+        grid[0][0].set_title(f"{plain(both_ends(spectra.sound, 40))}, {spectra.rate / 1000:g} kHz")
         _folding(grid[0][1], spectra)
         _power(grid[0][2], original, spectra)
         for panels, look in zip(grid[1:], others, strict=True):
