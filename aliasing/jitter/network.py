@@ -138,6 +138,7 @@ def class_maps_of(running: ShownNetwork, execution: Execution) -> Network:
     def network(views: Array) -> Array:
         with running_on(execution), in_evaluation(running.module):
             answer = _maps(running, torch.from_numpy(views).to(execution.device))
+            answer = answer.contiguous()  # class by class, as all that follows goes through it
             if answer.shape[2:] != views.shape[1:3]:
                 answer = nn.functional.interpolate(answer, views.shape[1:3], mode="bilinear", align_corners=False)
             outputs: Array = _class_probabilities(answer).cpu().numpy()
@@ -151,7 +152,8 @@ def _class_probabilities(answer: Tensor) -> Tensor:
 
     A single channel is of two classes, N×2×H×W.
     """
-    bounded = bool((answer >= 0).all() & (answer <= 1).all())
+    least, greatest = answer.aminmax()  # one pass, where two comparisons are ten times as slow
+    bounded = bool((least >= 0) & (greatest <= 1))
     if answer.shape[1] == 1:
         second = answer if bounded else answer.sigmoid()
         return torch.cat([1 - second, second], 1)

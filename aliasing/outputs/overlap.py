@@ -78,12 +78,17 @@ def overlap(
         after = len(weights) // 2 + low
         start, stop = (0, size) if circular else (max(0, before), max(0, before, min(size, size - after)))
         seen.append(slice(start, stop))
-        places = np.arange(start, stop) - before
-        if len(weights) == 1:
-            second = np.take(second, places % size, axis)
-        else:
-            second = sum(w * np.take(second, (places + k) % size, axis) for k, w in enumerate(weights))
+        parts = [_cells(second, start - before + k, stop - before + k, axis) for k in range(len(weights))]
+        second = parts[0] if len(parts) == 1 else sum(w * part for w, part in zip(weights, parts, strict=True))
     return first[..., seen[0], seen[1]], second
+
+
+def _cells(values: npt.NDArray[Any], start: int, stop: int, axis: int) -> npt.NDArray[Any]:
+    """The cells from ``start`` to ``stop`` along an axis: a view of them, or a copy where they wrap round its ends."""
+    size = values.shape[axis]
+    if start >= 0 and stop <= size:
+        return values[..., start:stop, :] if axis == -2 else values[..., start:stop]
+    return np.take(values, np.arange(start, stop) % size, axis)
 
 
 def seen_by_both(size: int, by: float, circular: bool = False) -> tuple[float, float]:
