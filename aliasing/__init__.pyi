@@ -6,6 +6,7 @@ from aliasing import (
     filters as filters,
     downsample as downsample,
     layers as layers,
+    resamplers as resamplers,
     models as models,
     sites as sites,
     surgery as surgery,

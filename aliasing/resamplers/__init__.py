@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from aliasing.errors import UsageError
 from aliasing.kinds import RESAMPLERS
+from aliasing.resamplers.characteristics import Characteristics, characterise
 
-__all__ = ["INTERPOLATIONS", "Pixels", "Resampler", "View", "resize"]
+__all__ = ["INTERPOLATIONS", "Characteristics", "Pixels", "Resampler", "View", "characterise", "resize"]
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 View: TypeAlias = npt.NDArray[np.float32]

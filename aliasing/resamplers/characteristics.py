@@ -1,0 +1,494 @@
+"""`characterise`: what any resampler does, found by showing it signals."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from aliasing.axes import are_several, is_real
+from aliasing.errors import UsageError
+from aliasing.resamplers import probing
+from aliasing.resamplers.probing import Places, Probe, Shape
+from aliasing.resamplers.weights import Numbers, Weights, line_through, middle
+from aliasing.tables import pair, render
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from matplotlib.figure import Figure
+
+__all__ = ["CONVENTIONS", "FREQUENCIES", "Characteristics", "characterise"]
+
+CONVENTIONS = ("areas", "starts", "steps", "corners")
+"""Where an output sample belongs: see `characterise`."""
+FREQUENCIES = (0.0625, 0.125, 0.25, 0.375)
+"""Those of the table, in cycles per input sample."""
+TONES = np.linspace(0, 0.5, 34)[1:-1]
+_COUNTS = {1: 100, 2: 24, 3: 12}  # output samples along an axis: a long filter of sounds needs many
+_BESIDE = 8  # output samples along the axes that are not being measured
+_ZONE = 64  # output samples along the sides of a zone plate
+_AXES = {1: ("",), 2: (" down", " across"), 3: (" along D", " along H", " along W")}
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Characteristics:
+    """What a resampler does, from `characterise`.
+
+    What has one number an axis is told of the axis where it is worst; ``along`` has those of each.
+    """
+
+    name: str
+    reduction: tuple[float, ...]  #: that was asked for, for each axis
+    dtype: str
+    lengths: Shape  #: of the signals along each axis
+    asked: Shape  #: the numbers of output samples that were asked for
+    along: tuple[Weights, ...]  #: the weights along each axis
+    linear: bool
+    separable: bool | None  #: None along one axis, and where it is not linear
+    nonlinearity: float  #: how far the answer to a sum is from the sum of the answers, as a share of it
+    transposed: float | None  #: the share of output samples that change if the axes are exchanged before and after
+    rounding: str  #: of integers: how, and whether after each pass
+    mean_error: float  #: in grey levels of integers, otherwise between 0 and 1
+    constants: dict[float, tuple[float, float]]  #: the least and greatest output sample for some constants
+    identity: float | None  #: the greatest change of noise where the size stays; None if it cannot stay
+    enlarging: tuple[float, float] | None  #: shift and drift where the size is doubled, in input samples
+    several: tuple[dict[str, float], ...]  #: shift and stretch for several lengths
+    zone: Numbers | None = None  #: its picture of a zone plate, or of a rising tone
+    tones: Numbers | None = None  #: the gain of tones at `TONES`, where it is not linear
+
+    @property
+    def folded(self) -> float:
+        """The share of white noise's energy above the new Nyquist frequency that folds (`Weights.folded`).
+
+        Where the resampler is not linear, that of tones, equally many at each frequency.
+        """
+        if self.tones is not None:
+            return float((self.tones[2 * self.reduction[-1] * TONES > 1] ** 2).mean())
+        return max(weights.folded for weights in self.along)
+
+    @property
+    def worst(self) -> Weights:
+        """The weights along the axis that folds most."""
+        return max(self.along, key=lambda weights: weights.folded)
+
+    def gain(self, frequency: ArrayLike, axis: int | None = None) -> Numbers:
+        """The gain at frequencies in cycles per input sample, along an axis or the one that folds most."""
+        if self.tones is not None:
+            return np.asarray(np.interp(np.asarray(frequency, np.float64), TONES, self.tones))
+        return (self.worst if axis is None else self.along[axis]).gain(frequency)
+
+    @property
+    def offset(self) -> Numbers:
+        """How far each output sample of the middle half sits from its place, in input samples."""
+        return max((weights.offset for weights in self.along), key=lambda offset: float(abs(offset).max()))
+
+    @property
+    def shift(self) -> float:
+        """The offset in the centre, in input samples."""
+        return max((weights.shift for weights in self.along), key=abs)
+
+    @property
+    def drift(self) -> float:
+        """How far the content slides from the first output sample to the last, in input samples."""
+        return max((weights.drift for weights in self.along), key=abs)
+
+    @property
+    def shift_invariant(self) -> bool | None:
+        """Whether output samples of one phase have the same weights; None if it cannot be told."""
+        found = [weights.shift_invariant for weights in self.along]
+        return False if False in found else None if None in found else True
+
+    @property
+    def alike(self) -> bool | None:
+        """Whether the axes are treated alike; None where they are not asked for alike."""
+        if len(set(self.reduction)) > 1 or len(self.along) == 1:
+            return None
+        return all(
+            one.matrix.shape == other.matrix.shape
+            and float(abs(one.kernels - other.kernels).max()) < max(one.tolerance, other.tolerance)
+            for one, other in pairwise(self.along)
+            if one.kernels.shape == other.kernels.shape
+        )
+
+    @property
+    def constant(self) -> float:
+        """What the middle half makes of the constant 1."""
+        return max((weights.constant for weights in self.along), key=lambda constant: abs(constant - 1))
+
+    @property
+    def constant_error(self) -> float:
+        """The greatest error of a constant as a share of it, at the ends too; NaN if a constant becomes NaN."""
+        if any(math.isnan(least) for least, _ in self.constants.values()):
+            return math.nan
+        largest = max(self.constants)
+        return max(abs(end - largest) for end in self.constants[largest]) / largest
+
+    @property
+    def overshoot(self) -> float:
+        """How far the answer to a step goes beyond it, as a share of the step."""
+        return max(weights.overshoot for weights in self.along)
+
+    @property
+    def caveats(self) -> list[str]:
+        """What the numbers do not say, or what a user of the resampler should know, a sentence each."""
+        weighed = [*self._of_places(), *self._of_weights()] if self.linear else []
+        return [*self._of_kind(), *weighed, *self._of_constants(), *self._of_sizes()]
+
+    def row(self) -> dict[str, Any]:
+        """The numbers in one row, by the names of a summary."""
+        offset = self.offset
+        return {
+            "name": self.name,
+            "reduction": pair(self.reduction),
+            "dtype": self.dtype,
+            "folded": self.folded,
+            **{f"gain_{frequency:g}": float(self.gain(frequency)) for frequency in FREQUENCIES},
+            "offset_low": float(offset.min()),
+            "offset_high": float(offset.max()),
+            "shift": self.shift,
+            "drift": self.drift,
+            "constant": self.constant,
+            "constant_error": self.constant_error,
+            "overshoot": self.overshoot,
+            "rounding": self.rounding,
+            "mean_error": self.mean_error,
+            "linear": self.linear,
+            "shift_invariant": self.shift_invariant,
+            "separable": self.separable,
+            "alike": self.alike,
+        }
+
+    def table(self) -> "pa.Table":
+        """One row an output sample of each axis: its place, offset and the sum of its weights."""
+        import pyarrow as pa
+
+        rows = [
+            {"axis": axis, "output": k, "place": place, "offset": offset, "sum": total}
+            for axis, weights in enumerate(self.along)
+            for k, (place, offset, total) in enumerate(zip(weights.places, weights.offsets, weights.sums, strict=True))
+        ]
+        return pa.Table.from_pylist([{key: _plain(value) for key, value in row.items()} for row in rows])
+
+    def plot(self) -> "Figure":
+        """The figure of `aliasing.plots.resampler`."""
+        from aliasing import plots
+
+        return plots.resampler(self)
+
+    def __repr__(self) -> str:
+        shown = {key: value for key, value in self.row().items() if value is not None}
+        lines = render([{"": key.replace("_", " "), " ": value} for key, value in shown.items()])
+        return "\n".join([lines, *self.caveats])
+
+    @property
+    def _is_integer(self) -> bool:
+        return np.dtype(self.dtype).kind in "iu"
+
+    @property
+    def _moved(self) -> float:
+        """The least offset that is worth a word, in input samples: of integers it is not known better."""
+        return 0.05 if self._is_integer else 0.005
+
+    def _of_kind(self) -> Iterator[str]:
+        if not self.linear:
+            yield (
+                f"not linear: the answer to a sum is {self.nonlinearity:.1%} off the sum of the answers; its gain is"
+                " that of tones"
+            )
+        if self.linear and self.shift_invariant is False:
+            yield "not shift-invariant: output samples of one phase have different weights; the gain is their mean"
+        if self.separable is False:
+            yield "not separable: a picture is not what the weights along each axis make of it"
+        if self.alike is False:
+            yield "the axes are not treated alike"
+        if self.transposed and "pass" in self.rounding:
+            yield (
+                f"{self.rounding}: if the axes are exchanged before and after, {self.transposed:.0%} of the samples"
+                " change"
+            )
+
+    def _of_places(self) -> Iterator[str]:
+        for weights, along in zip(self.along, _AXES[len(self.along)], strict=True):
+            shift, slope = weights.line
+            inner = middle(len(weights.offsets))
+            beside = (
+                weights.offsets - shift - slope * (np.arange(len(weights.offsets)) - (len(weights.offsets) - 1) / 2)
+            )
+            if abs(weights.drift) > 3 * self._moved:
+                yield (
+                    f"slides{along} by {weights.drift:.2g} samples from end to end: the distance of output samples is"
+                    f" {abs(weights.stretch):.2%} too {'long' if slope > 0 else 'short'}"
+                )
+            if abs(shift) > self._moved:
+                yield f"sits {shift:+.2g} samples off its place{along}"
+            if np.ptp(beside[inner]) > 2 * self._moved:
+                yield f"offsets vary{along} by ±{np.ptp(beside[inner]) / 2:.2g} samples from one output to the next"
+            for end, unseen in zip(("beginning", "end"), weights.unseen_ends, strict=True):
+                if unseen > weights.reduction:
+                    yield f"the {unseen} samples at the {end}{along} are seen by no output"
+            if weights.wraps:
+                yield f"wraps around{along}: output samples at one end see the other"
+
+    def _of_weights(self) -> Iterator[str]:
+        if abs(self.constant - 1) > 0.004:
+            yield f"keeps {self.constant:.5g} of a constant"
+        rim = min(self.along, key=lambda weights: weights.rim)
+        if rim.rim < 0.99:
+            yield f"darkens the rim to {max(rim.rim, 0):.2f} of a constant"
+        elif max(weights.rim for weights in self.along) > 1.01:
+            yield f"brightens the rim to {max(weights.rim for weights in self.along):.2f} of a constant"
+
+    def _of_constants(self) -> Iterator[str]:
+        if any(math.isnan(least) for least, _ in self.constants.values()):
+            yield "constants become NaN"
+        if self.rounding.startswith("truncated") or self.mean_error < -0.3:
+            yield f"truncates: it is darker by {-self.mean_error:.2f} grey levels on average"
+        if self._is_integer:
+            for value, (least, greatest) in self.constants.items():
+                if (least, greatest) != (value, value) and value <= 5:
+                    yield f"a constant of {value:g} becomes {least:g}" + f" … {greatest:g}" * (least != greatest)
+
+    def _of_sizes(self) -> Iterator[str]:
+        for weights, asked, along in zip(self.along, self.asked, _AXES[len(self.along)], strict=True):
+            if len(weights.matrix) != asked:
+                yield f"makes {len(weights.matrix)} samples{along} where {asked} were asked for"
+        if self.identity is not None and self.identity > (0 if self._is_integer else 1e-4):
+            yield f"changes a signal whose size stays, by up to {self.identity:.3g}"
+        if self.enlarging is not None and max(map(abs, self.enlarging)) > 0.1:
+            shift, drift = self.enlarging
+            yield f"when it enlarges by 2 it sits {shift:+.2g} samples off, and drifts by {drift:.2g}"
+        if self.linear:
+            yield from self._of_lengths()
+
+    def _of_lengths(self) -> Iterator[str]:
+        """The length of the input at which the content sits and slides least as at the first."""
+        usual, *others = self.several or [{}]
+        off = {row["length"]: row["shift"] - usual["shift"] for row in others}
+        slid = {row["length"]: (row["stretch"] - usual["stretch"]) * row["length"] for row in others}
+        for length in sorted(off, key=lambda length: -abs(off[length]) - abs(slid[length]))[:1]:
+            if abs(off[length]) > 0.1 or abs(slid[length]) > 0.2:
+                yield (
+                    f"of {length:g} samples instead of {usual['length']:g} it sits {off[length]:+.2g} further off, and"
+                    f" drifts by {slid[length]:+.2g} more"
+                )
+        for row in others:
+            if row["count"] != row["asked"] and usual["count"] == usual["asked"]:
+                yield f"makes {row['count']:g} of {row['length']:g} samples where {row['asked']:g} were asked for"
+
+
+def characterise(
+    function: Callable[[Any, Shape], Any],
+    reduction: float | Sequence[float],
+    axes: int = 2,
+    dtype: str = "uint8",
+    *,
+    channels: str | None = None,
+    positions: str | Places = "areas",
+    size: int | None = None,
+    name: str = "",
+) -> Characteristics:
+    """Find what a resampler does: its gain, what it folds, where it puts its samples, and what becomes of constants.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(array, shape)`` makes of an array another, of ``shape`` along its axes: wrap a library's call as
+        ``lambda array, shape: cv2.resize(array, shape[::-1])``. A call that chooses the size itself ignores the shape:
+        ``lambda array, shape: cv2.pyrDown(array)``.
+    reduction : float or one for each axis
+        By how much it reduces, above 1: input samples an output sample.
+    axes : {2, 1, 3}
+        Of the signals: 1 for sounds, 2 for pictures, 3 for volumes.
+    dtype : str
+        Of the signals: ``"uint8"``, of 0 to 255, or ``"float32"`` or ``"float64"``, of 0 to 1.
+    channels : {None, "first", "last"}
+        If given, the signals have three channels, which are equal, before or after the axes.
+    positions : {"areas", "starts", "steps", "corners"} or callable
+        Where output sample *k* belongs, in input samples. ``"areas"``: samples are areas of equal extent,
+        ``r·k + (r − 1)/2`` with *r* the ratio of the lengths. ``"starts"``: the first samples coincide, ``r·k``.
+        ``"steps"``: so, but *r* is the reduction whatever the lengths. ``"corners"``: the first coincide, and the last.
+        Or the library's own places, ``positions(length, count)``.
+    size : int, optional
+        Samples of a signal along each axis; by default as many as the reduction divides and a wide kernel needs.
+    name : str, optional
+        What it is called; by default the name of the function.
+
+    Returns
+    -------
+    Characteristics
+
+    Raises
+    ------
+    UsageError
+        If an argument makes no sense, or the function fails or gives no array of as many axes.
+
+    Examples
+    --------
+    >>> found = characterise(lambda x, shape: x.reshape(shape[0], -1).mean(1), 4, axes=1, dtype="float64")
+    >>> found.gain([0.125, 0.25]).round(3), round(abs(found.shift), 6), found.linear, found.shift_invariant
+    (array([0.653, 0.   ]), 0.0, True, True)
+    >>> found = characterise(lambda x, shape: x[::4, ::4], 4)
+    >>> round(found.folded, 2), found.caveats[0]
+    (1.0, 'sits -1.5 samples off its place down')
+    """
+    if axes not in _COUNTS:
+        raise UsageError(f"axes is {axes!r}; expected 1, 2 or 3")
+    given: Any = reduction
+    several: tuple[Any, ...] = tuple(given) if are_several(given) else (given,) * axes
+    if len(several) != axes or not all(is_real(one) and 1 < one <= 64 for one in several):
+        raise UsageError(f"reduction is a number above 1 and up to 64, or one for each axis; got {reduction!r}")
+    if channels not in (None, "first", "last"):
+        raise UsageError(f"channels is {channels!r}; expected None, 'first' or 'last'")
+    if dtype not in ("uint8", "float32", "float64"):
+        raise UsageError(f"dtype is {dtype!r}; expected 'uint8', 'float32' or 'float64'")
+    probe = Probe(function, axes, np.dtype(dtype), channels)
+    reductions = tuple(float(one) for one in several)
+    belongs = [_convention(positions, one) for one in reductions]
+    counts, lengths = _sizes(reductions, _COUNTS[axes], size)
+    few, short = _sizes(reductions, _BESIDE, None)
+    along = [
+        probing.weights_along(probe, axis, _at(axis, lengths, short), _at(axis, counts, few), reductions[axis], places)
+        for axis, places in enumerate(belongs)
+    ]
+    error, share = probing.nonlinearity(probe, lengths, counts)
+    linear = error < 1.0 if probe.is_integer else share < 1e-3
+    told, mean_error = ("not told" if probe.is_integer else "none"), 0.0
+    if probe.is_integer and linear:
+        told, mean_error = probing.rounding(probe, along, lengths, counts)
+    return Characteristics(
+        name=name or getattr(function, "__name__", type(function).__name__),
+        reduction=reductions,
+        dtype=dtype,
+        lengths=lengths,
+        asked=counts,
+        along=tuple(along),
+        linear=linear,
+        separable=_is_separable(probe, along, lengths, counts) if linear and axes > 1 else None,
+        nonlinearity=share,
+        transposed=_transposed(probe, lengths, counts),
+        rounding=told,
+        mean_error=mean_error,
+        constants=probing.constants(probe, lengths, counts),
+        identity=_identity(probe, short),
+        enlarging=_enlarging(probe, positions),
+        several=tuple(_several(probe, _at(-1, lengths, short), _at(-1, counts, few), reductions[-1], belongs[-1])),
+        zone=_zone(probe, reductions),
+        tones=None if linear else probing.tone_gains(probe, lengths, counts, TONES),
+    )
+
+
+def _at(axis: int, there: Shape, elsewhere: Shape) -> Shape:
+    """Sizes: those of ``there`` along an axis, and those of ``elsewhere`` along the others."""
+    axis %= len(there)
+    return (*elsewhere[:axis], there[axis], *elsewhere[axis + 1 :])
+
+
+def _sizes(reductions: Sequence[float], count: int, size: int | None) -> tuple[Shape, Shape]:
+    """Numbers of output samples along each axis, and lengths of the input that the reductions divide if they can."""
+    if size is not None:
+        counts = tuple(round(size / one) for one in reductions)
+        if min(counts) < 4:
+            raise UsageError(f"size is {size}; expected at least four times the reduction")
+        return counts, (size,) * len(reductions)
+    phases = [Fraction(one).limit_denominator(64).denominator for one in reductions]
+    counts = tuple(-(-count // phase) * phase if phase <= 2 * count else count for phase in phases)
+    return counts, tuple(round(one * reduction) for one, reduction in zip(counts, reductions, strict=True))
+
+
+def _convention(positions: str | Places, reduction: float | None = None) -> Places:
+    """Where output samples belong, as a function of the numbers of input and output samples."""
+    ways: dict[Any, Places] = {
+        "areas": lambda length, count: (np.arange(count) + 0.5) * (length / count) - 0.5,
+        "starts": lambda length, count: np.arange(count) * (length / count),
+        "steps": lambda length, count: np.arange(count) * (reduction or length / count),
+        "corners": lambda length, count: np.arange(count) * ((length - 1) / max(count - 1, 1)),
+    }
+    if callable(positions):
+        return positions
+    if positions not in ways:
+        raise UsageError(f"positions is {positions!r}; expected one of {', '.join(CONVENTIONS)}, or a function")
+    return ways[positions]
+
+
+def _is_separable(probe: Probe, along: Sequence[Weights], lengths: Shape, counts: Shape) -> bool | None:
+    """Whether noise becomes what the weights along each axis make of it."""
+    noise = np.random.default_rng(3).uniform(-1, 1, lengths) * probe.amplitude / 2
+    noise = np.rint(noise) if probe.is_integer else noise
+    grey = np.full(lengths, probe.pedestal)
+    answer = probe(grey + noise, counts) - probe(grey, counts)
+    expected = probing.predicted(noise, along, range(len(along)))
+    if answer.shape != expected.shape:
+        return None
+    off = float(np.sqrt(((answer - expected) ** 2).mean()))
+    return off < (1.0 if probe.is_integer else 1e-3 * max(float(answer.std()), 1e-12))
+
+
+def _transposed(probe: Probe, lengths: Shape, counts: Shape) -> float | None:
+    if len(lengths) == 1 or lengths[-1] != lengths[-2] or counts[-1] != counts[-2]:
+        return None
+    noise = probe.pedestal + probe.amplitude * np.random.default_rng(4).uniform(-1, 1, lengths)
+    exchanged = probe(np.rint(noise).swapaxes(-1, -2) if probe.is_integer else noise.swapaxes(-1, -2), counts)
+    answer = probe(noise, counts)
+    if answer.shape != exchanged.swapaxes(-1, -2).shape:
+        return None
+    return float((abs(answer - exchanged.swapaxes(-1, -2)) > (0 if probe.is_integer else 1e-5)).mean())
+
+
+def _identity(probe: Probe, lengths: Shape) -> float | None:
+    """The greatest change of noise where the size stays; None if the resampler cannot be asked that."""
+    noise = probe.pedestal + probe.amplitude * np.random.default_rng(5).uniform(-1, 1, lengths)
+    noise = np.rint(noise) if probe.is_integer else noise
+    with suppress(UsageError):
+        answer = probe(noise, lengths)
+        return float(abs(answer - noise).max()) if answer.shape == noise.shape else None
+    return None
+
+
+def _enlarging(probe: Probe, positions: str | Places) -> tuple[float, float] | None:
+    """The shift and the drift where the size is doubled, in input samples; None if it cannot be."""
+    lengths = (4 * _BESIDE,) * probe.axes if probe.axes < 3 else (_BESIDE, _BESIDE, 4 * _BESIDE)
+    counts = tuple(2 * one for one in lengths)
+    with suppress(UsageError):
+        if probe(np.full(lengths, probe.pedestal), counts).shape != counts:
+            return None
+        belongs = _convention(positions)
+        found = probing.places(probe, probe.axes - 1, lengths, counts, belongs) - belongs(lengths[-1], counts[-1])
+        shift, slope = line_through(found)
+        return shift, slope * counts[-1]
+    return None
+
+
+def _several(probe: Probe, lengths: Shape, counts: Shape, reduction: float, belongs: Places) -> list[dict[str, float]]:
+    """Shift and stretch along the last axis for lengths that the reduction divides and lengths that it does not."""
+    tried = [lengths[-1] + more for more in (0, 1, 2, 3)]
+    asked = [(*counts[:-1], round(length / reduction)) for length in tried]
+    with suppress(UsageError):
+        return probing.lengths_apart(probe, probe.axes - 1, lengths, asked, tried, belongs)
+    return []
+
+
+def _zone(probe: Probe, reductions: Sequence[float]) -> Numbers | None:
+    """A zone plate, or a tone that rises, to the Nyquist frequency at the edge; None for volumes."""
+    if probe.axes == 3:
+        return None
+    lengths = tuple(round(_ZONE * one) for one in reductions)
+    radius = [length / 2 for length in lengths] if probe.axes == 2 else [float(lengths[0])]
+    squares = [
+        ((np.arange(length) + 0.5 - (length / 2 if probe.axes == 2 else 0)) ** 2) / half
+        for length, half in zip(lengths, radius, strict=True)
+    ]
+    turns = np.pi / 2 * (squares[0] if probe.axes == 1 else np.add.outer(*squares))
+    with suppress(UsageError):
+        return (probe(probe.pedestal + probe.amplitude * np.cos(turns), (_ZONE,) * probe.axes) - probe.pedestal) / (
+            probe.amplitude
+        )
+    return None
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and math.isnan(value) else value if isinstance(value, int) else float(value)

@@ -1,0 +1,237 @@
+"""What is shown to a resampler to find out what it does: random signs, constants, noise and tones.
+
+The weights along an axis are the least-squares solution for signals of random signs about a mid-grey, constant along
+the other axes. Every weight is at work in every signal, so the rounding of integers averages out by the square root of
+their number, as it would not with impulses; and whatever is far away is found too.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aliasing.errors import UsageError, first_line
+from aliasing.resamplers.weights import Numbers, Weights, line_through, middle
+
+__all__ = [
+    "Places",
+    "Probe",
+    "Shape",
+    "constants",
+    "lengths_apart",
+    "nonlinearity",
+    "places",
+    "predicted",
+    "rounding",
+    "tone_gains",
+    "weights_along",
+]
+
+Shape = tuple[int, ...]
+Places = Callable[[int, int], Numbers]
+
+_CHANNELS = 3
+_MODES: dict[str, Callable[[Numbers], Numbers]] = {
+    "to the nearest, half to even": np.rint,
+    "to the nearest, half up": lambda values: np.floor(values + 0.5),
+    "truncated": np.floor,
+    "upwards": np.ceil,
+}
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A resampler, and how it takes a signal."""
+
+    function: Callable[[Any, Shape], Any]  #: of an array and the shape of the output along the axes
+    axes: int
+    dtype: np.dtype[Any]
+    channels: str | None = None  #: "first" or "last"; None if it takes none
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether signals are whole grey levels from 0 to 255, and not numbers from 0 to 1."""
+        return bool(self.dtype.kind in "iu")
+
+    @property
+    def pedestal(self) -> float:
+        """Mid-grey."""
+        return 128 if self.is_integer else 0.5
+
+    @property
+    def amplitude(self) -> float:
+        """How far signals depart from mid-grey: kernels overshoot by up to half of it without being clipped."""
+        return 80 if self.is_integer else 0.3
+
+    def __call__(self, signal: NDArray[Any], shape: Shape) -> Numbers:
+        """What the resampler makes of a signal, as float64 and without channels; UsageError if it is none."""
+        given = (np.rint(signal) if self.is_integer else signal).astype(self.dtype)
+        if self.channels:
+            given = np.stack([given] * _CHANNELS, 0 if self.channels == "first" else -1)
+        try:
+            answer = np.asarray(self.function(np.ascontiguousarray(given), shape))
+        except UsageError:
+            raise
+        except Exception as error:  # whatever the caller's function raises
+            raise UsageError(
+                f"the resampler failed on an array of shape {given.shape}, {self.dtype}, to be {shape}:"
+                f" {type(error).__name__}: {first_line(error)}"
+            ) from error
+        if answer.ndim != given.ndim or 0 in answer.shape:
+            layout = f", and channels {self.channels}" if self.channels else ""
+            raise UsageError(
+                f"the resampler made an array of shape {answer.shape} of one of shape {given.shape}; expected"
+                f" {self.axes} axes{layout}"
+            )
+        if self.channels:
+            answer = answer[0] if self.channels == "first" else answer[..., 0]
+        return answer.astype(np.float64)
+
+
+def weights_along(probe: Probe, axis: int, lengths: Shape, counts: Shape, reduction: float, belongs: Places) -> Weights:
+    """The weights along an axis, from signals that are constant along the others."""
+    length = lengths[axis]
+    unknown = length + 1  # the weights, and what becomes of mid-grey
+    rows = 4 * unknown if probe.is_integer else unknown + unknown // 4  # only integers have noise to average
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], (rows, unknown))
+    signs[:, 0] = 1
+    answers = np.array(
+        [
+            _centre(probe(_along(probe.pedestal + probe.amplitude * row, axis, lengths), counts), axis)
+            for row in signs[:, 1:]
+        ]
+    )
+    if not np.isfinite(answers).all():
+        raise UsageError("the resampler makes numbers that are not finite of a signal that is")
+    fitted = np.linalg.lstsq(signs, answers)[0]
+    left = float(np.sqrt(((answers - signs @ fitted) ** 2).sum(0).mean())) / (rows - unknown)
+    matrix = fitted[1:].T / probe.amplitude
+    return Weights(matrix, reduction, belongs(length, len(matrix)), left / probe.amplitude)
+
+
+def places(probe: Probe, axis: int, lengths: Shape, counts: Shape, expected: Places) -> Numbers:
+    """Where output samples sit, by the phase of a tone at a quarter of the new Nyquist frequency, or of 1/2."""
+    length = lengths[axis]
+    cycles = max(1, round(min(counts[axis], length) / 8))
+    turns = 2 * np.pi * cycles / length * np.arange(length)
+    answers: list[Numbers] = []
+    for wave in (np.cos(turns), np.sin(turns)):
+        high, low = (
+            _centre(probe(_along(probe.pedestal + sign * probe.amplitude * wave, axis, lengths), counts), axis)
+            for sign in (1, -1)
+        )
+        answers.append(high - low)
+    turned = np.unwrap(np.angle(answers[0] + 1j * answers[1])) / (2 * np.pi)
+    period = length / cycles
+    found = turned * period
+    wanted = expected(length, len(found))
+    here = len(found) // 2
+    return np.asarray(found - period * np.round((found[here] - wanted[here]) / period))
+
+
+def lengths_apart(
+    probe: Probe, axis: int, lengths: Shape, counts: Sequence[Shape], tried: Sequence[int], expected: Places
+) -> list[dict[str, float]]:
+    """The shift and the stretch of the content for several lengths of the input."""
+    rows = []
+    for length, count in zip(tried, counts, strict=True):
+        there = tuple(length if index == axis else one for index, one in enumerate(lengths))
+        found = places(probe, axis, there, count, expected)
+        wanted = expected(length, len(found))
+        shift, slope = line_through(found - wanted)
+        step = float(wanted[1] - wanted[0]) if len(wanted) > 1 else 1.0
+        rows.append(
+            {"length": length, "asked": count[axis], "count": len(found), "shift": shift, "stretch": slope / step}
+        )
+    return rows
+
+
+def nonlinearity(probe: Probe, lengths: Shape, counts: Shape) -> tuple[float, float]:
+    """How far the answer to a sum of two signals is from the sum of the answers: root mean square, and as a share."""
+    random = np.random.default_rng(1)
+    one, other = (probe.amplitude / 2 * random.uniform(-1, 1, lengths) for _ in range(2))
+    if probe.is_integer:
+        one, other = np.rint(one), np.rint(other)
+    grey = np.full(lengths, probe.pedestal)
+    still, first, second, both = (probe(grey + signal, counts) for signal in (0 * one, one, other, one + other))
+    error = _rms(both - first - second + still)
+    return error, error / max(_rms(both - still), 1e-12)
+
+
+def predicted(signal: Numbers, along: Sequence[Weights], order: Sequence[int], each: Any = None) -> Numbers:
+    """What separable weights make of a signal, one axis after another; ``each`` is done after every pass."""
+    for axis in order:
+        signal = np.moveaxis(np.tensordot(along[axis].matrix, signal, (1, axis)), 0, axis)
+        signal = signal if each is None else each(signal)
+    return signal
+
+
+def constants(probe: Probe, lengths: Shape, counts: Shape) -> dict[float, tuple[float, float]]:
+    """The least and the greatest output sample for some constants."""
+    tried = (0, 1, 2, 5, 100, 255) if probe.is_integer else (0.0, 1.0)
+    answers = {value: probe(np.full(lengths, value, float), counts) for value in tried}
+    return {value: (float(answer.min()), float(answer.max())) for value, answer in answers.items()}
+
+
+def rounding(probe: Probe, along: Sequence[Weights], lengths: Shape, counts: Shape) -> tuple[str, float]:
+    """How an integer output is rounded, and its mean error in grey levels.
+
+    Noise of eight grey levels is predicted from the weights and rounded in every way: once, or after each pass in each
+    order. At eight levels the weights' own noise moves a prediction by some hundredths.
+    """
+    noise = np.random.default_rng(2).integers(0, 8, lengths).astype(np.float64)
+    answer = probe(probe.pedestal + noise, counts) - probe.pedestal  # which is even, so that halves stay what they are
+    orders = list(permutations(range(len(along))))
+    exact = _snapped(predicted(noise, along, orders[0]))
+    error = float((answer - exact).mean())
+    if not np.array_equal(answer, np.rint(answer)):
+        return "none", error
+    shares = {mode: float((way(exact) == answer).mean()) for mode, way in _MODES.items()}
+    if len(along) > 1:
+        for mode, way in _MODES.items():
+            for order in orders:
+                guess = predicted(noise, along, order, lambda values, way=way: way(_snapped(values)))
+                first = f"{mode}, after each pass, axis {order[0]} first"
+                shares[first] = max(shares.get(first, 0.0), float((guess == answer).mean()))
+    best = max(shares, key=lambda name: shares[name])
+    if shares[best] < 0.9:
+        return "not told", error
+    both = [best.replace("half to even", "half up"), best.replace("half up", "half to even")]
+    untold = "half" in best and shares[both[0]] == shares[both[1]]  # because there were no halves
+    return (both[0].replace(", half up", "") if untold else best), error
+
+
+def tone_gains(probe: Probe, lengths: Shape, counts: Shape, frequencies: Numbers) -> Numbers:
+    """The standard deviation of what becomes of tones along the last axis, divided by the tone's, over four phases."""
+    found = np.zeros(len(frequencies))
+    for phase in np.arange(4) * np.pi / 4:
+        turns = 2 * np.pi * frequencies[:, None] * np.arange(lengths[-1]) + phase
+        for index, wave in enumerate(np.cos(turns)):
+            answer = probe(_along(probe.pedestal + probe.amplitude * wave, len(lengths) - 1, lengths), counts)
+            kept = _centre(answer, len(lengths) - 1)[middle(answer.shape[-1])]
+            found[index] += kept.var() / (probe.amplitude**2 / 2) / 4
+    return np.sqrt(found)
+
+
+def _snapped(values: Numbers) -> Numbers:
+    """Values at a half, which the noise of the weights would move to either side of it."""
+    halves = np.round(2 * values) / 2
+    return np.where(abs(values - halves) < 0.02, halves, values)
+
+
+def _along(signal: Numbers, axis: int, lengths: Shape) -> Numbers:
+    shape = [1] * len(lengths)
+    shape[axis] = -1
+    return np.broadcast_to(signal.reshape(shape), lengths)
+
+
+def _centre(answer: Numbers, axis: int) -> Numbers:
+    """The samples along an axis, in the middle of the others."""
+    return answer[tuple(slice(None) if index == axis else size // 2 for index, size in enumerate(answer.shape))]
+
+
+def _rms(values: Numbers) -> float:
+    return float(np.sqrt((values**2).mean()))
