@@ -79,19 +79,19 @@ def trace(model: str, seed: int, views: int) -> Trace:
     found = random.dirichlet(np.ones(len(ANSWERS)), views).astype(np.float32)
     top1 = random.integers(0, len(ANSWERS), views)
     return Trace(
-        model,
-        "a photograph from the holidays, taken on the second day, in the evening.jpg",
-        "pixels",
-        np.arange(views) / 2,
-        found[:, 0],
-        top1,
-        tuple(ANSWERS[index] for index in top1),
-        random.integers(0, 256, (views, 32, 48, 3)).astype(np.float32),
-        np.zeros((views, 2)),
-        found.max(1),
-        tuple((view, view + 1) for view in range(views - 1)),
-        ANSWERS,
-        found,
+        model=model,
+        image="a photograph from the holidays, taken on the second day, in the evening.jpg",
+        unit="pixels",
+        positions=np.arange(views) / 2,
+        curve=found[:, 0],
+        top1=top1,
+        answers=tuple(ANSWERS[index] for index in top1),
+        pictures=random.integers(0, 256, (views, 32, 48, 3)).astype(np.float32),
+        shifts=np.zeros((views, 2)),
+        confidence=found.max(1),
+        pairs=tuple((view, view + 1) for view in range(views - 1)),
+        leading=ANSWERS,
+        leading_probabilities=found,
     )
 
 

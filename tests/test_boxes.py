@@ -29,13 +29,17 @@ def network(module: nn.Module, answer: Any = None) -> al.Classifier:
     return al.Classifier(module, "net", SIZE, (0.0,) * 3, (1.0,) * 3, "bilinear", 72, 1.0, answer=answer)
 
 
-def two_views(first: Any, second: Any, shift: tuple[float, float] = (1.0, 2.0), circular: bool = False) -> Any:
-    """The columns of a pair whose content moves by this from the first to the second."""
+def two_views(
+    first: Any, second: Any, shift: tuple[float, float] = (1.0, 2.0), circular: bool = False, drawn: bool = False
+) -> Any:
+    """The columns of a pair whose content moves by this from the first to the second; or these, and how it is drawn."""
     outputs = [np.array(rows, np.float32).reshape(-1, 6).T for rows in (first, second)]
     views = (View((0.0, 0.0), 0.0, lambda: outputs[0]), View(shift, 1.0, lambda: outputs[1]))
     shown = Views(views, ((0, 1),), circular=circular, size=(SIZE, SIZE))
-    columns = Boxes(network(nn.Identity())).compare(outputs, shown, None)  # type: ignore[arg-type]
-    return {name: values[0] for name, values in columns.items()}
+    boxes = Boxes(network(nn.Identity()))
+    columns = boxes.compare(outputs, shown, None)  # type: ignore[arg-type]
+    found = {name: values[0] for name, values in columns.items()}
+    return (found, boxes.drawing(outputs, (0, 1), shown)) if drawn else found
 
 
 # --- matching ------------------------------------------------------------------------------------------------------

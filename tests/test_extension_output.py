@@ -147,7 +147,7 @@ def test_every_command_knows_an_output_of_another_package(
     assert main([*run, "--out", str(tmp_path / "run"), "--format", "csv"]) == 0
     assert "count_change,count_change_low,count_change_high" in capsys.readouterr().out
     assert main([*run, "--protocol", "horizontal", "--animate", "--out", str(tmp_path / "film")]) == 2
-    assert "--animate needs class probabilities; leave out --output peaks" in capsys.readouterr().err
+    assert "--animate makes no film of --output peaks; choose one of probabilities, masks" in capsys.readouterr().err
     assert main([*run, "--precision", "verified"]) == 2
     assert "output 'peaks' cannot be verified" in capsys.readouterr().err
 

@@ -391,8 +391,21 @@ def test_names_in_a_figure_are_text(tmp_path: Path, recwarn: pytest.WarningsReco
     for name in map(shown, NAMES):
         pictures = np.zeros((2, 8, 8, 3), np.float32)
         ones, both = np.ones(2, np.float32), (name, name)
-        numbers = (np.zeros((2, 2)), ones, ((0, 1),), both, np.ones((2, 2), np.float32))
-        trace = Trace(name, name, "pixels", np.arange(2.0), ones, np.arange(2), both, pictures, *numbers)
+        trace = Trace(
+            model=name,
+            image=name,
+            unit="pixels",
+            positions=np.arange(2.0),
+            curve=ones,
+            top1=np.arange(2),
+            answers=both,
+            pictures=pictures,
+            shifts=np.zeros((2, 2)),
+            confidence=ones,
+            pairs=((0, 1),),
+            leading=both,
+            leading_probabilities=np.ones((2, 2), np.float32),
+        )
         figure = plt.figure(figsize=(6, 4))
         draw_path(figure, [trace], names_in({name: {}}))
         texts = [str(text.get_text()) for text in figure.findobj(Text)]

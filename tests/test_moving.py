@@ -39,19 +39,19 @@ def made_up(model: str, seed: int = 0, views: int = VIEWS) -> Trace:
     answers = tuple(NAMES[index] for index in top1)
     shifts, pairs = np.zeros((views, 2)), tuple((view, view + 1) for view in range(views - 1))
     return Trace(
-        model,
-        "fish.jpg",
-        "pixels",
-        np.arange(views) / 2,
-        found[:, 0],
-        top1,
-        answers,
-        pictures.copy(),
-        shifts,
-        found.max(1),
-        pairs,
-        NAMES,
-        found,
+        model=model,
+        image="fish.jpg",
+        unit="pixels",
+        positions=np.arange(views) / 2,
+        curve=found[:, 0],
+        top1=top1,
+        answers=answers,
+        pictures=pictures.copy(),
+        shifts=shifts,
+        confidence=found.max(1),
+        pairs=pairs,
+        leading=NAMES,
+        leading_probabilities=found,
     )
 
 
@@ -300,7 +300,11 @@ def test_jumps_are_the_views_whose_answer_is_new() -> None:
     [
         (["--protocol", "grid", "--out", "OUT"], 2, "grid does not have one; choose one of crop,"),
         (["--protocol", "crop"], 2, "give it --out DIR"),
-        (["--output", "embedding", "--out", "OUT"], 2, "needs class probabilities; leave out --output embedding"),
+        (
+            ["--output", "embedding", "--out", "OUT"],
+            2,
+            "no film of --output embedding; choose one of probabilities",
+        ),
     ],
 )
 def test_a_film_that_cannot_be_made_is_refused_before_anything_is_measured(

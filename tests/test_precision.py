@@ -237,15 +237,16 @@ def test_an_example_of_a_verified_run_has_its_own_pair_and_label() -> None:
     labels = rows.groupby("name", sort=False).ngroup() % 7
     rows["label"] = labels
     table = result.records.set_column(3, "label", pa.array(labels, pa.int32()))
-    shown = SimpleNamespace(models=result.models, tables=lambda name: [table])
+    shown = SimpleNamespace(models=result.models, tables=lambda name: [table], output=result.output)
     found = choose_examples(cast(al.jitter.Jitter, shown), 70)
     assert {example.name for example in found} == {*rows.name[rows.audited.astype(bool)]}
     assert len(found) < 70
     for example in found:
         own = rows[rows.name == example.name]
         jumps = (own.first_probability.astype(float) - own.second_probability.astype(float)).abs().to_numpy()
-        assert example.movement == pytest.approx(jumps[own.audited.astype(bool)].mean())
-        assert example.pair == jumps.argmax()
+        audited = own.audited.astype(bool).to_numpy()
+        assert example.movement == pytest.approx(jumps[audited].mean())
+        assert example.pair == np.where(audited, jumps, -1).argmax()
         assert example.label == own.label.iloc[0]
 
 

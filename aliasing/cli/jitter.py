@@ -62,8 +62,9 @@ def run(arguments: argparse.Namespace) -> None:
     protocol = make_protocol(arguments.protocol or "crop", **resizer)
     if arguments.animate:
         shared.check_animate(arguments, protocol)
-        if not OUTPUTS[arguments.output].of_classes:
-            raise UsageError(f"--animate needs class probabilities; leave out --output {arguments.output}")
+        if not OUTPUTS[arguments.output].movement:
+            films = ", ".join(name for name, kind in OUTPUTS.items() if kind.movement)
+            raise UsageError(f"--animate makes no film of --output {arguments.output}; choose one of {films}")
     with shared.measuring(arguments) as options:
         models, against = shared.named(arguments.models, arguments.labels), arguments.against
         if against and against not in (names := [load_for(model, options["images"]).name for model in models]):

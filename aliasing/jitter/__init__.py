@@ -25,7 +25,7 @@ from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.jitter.network import Array, Execution, device_of, execution_of, has_fast_bfloat16, prepare, rounding_unit
 from aliasing.jitter.precision import Verification, calibrate, output_in
 from aliasing.jitter.result import Jitter
-from aliasing.jitter.trace import Trace, trace
+from aliasing.jitter.trace import Followed, PlaceTrace, Trace, trace
 from aliasing.lineage import describe_lineage
 from aliasing.models import ShownNetwork, of_pictures
 from aliasing.outputs.base import Output, with_third_axis
@@ -35,7 +35,17 @@ from aliasing.runner import each_network, load_for, one_of, open_run, protocol_f
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
 from aliasing.undisturbed import surroundings_kept
 
-__all__ = ["Jitter", "PairMetrics", "PairedMetrics", "Trace", "measure_jitter", "trace", "trace_most_jittery"]
+__all__ = [
+    "Followed",
+    "Jitter",
+    "PairMetrics",
+    "PairedMetrics",
+    "PlaceTrace",
+    "Trace",
+    "measure_jitter",
+    "trace",
+    "trace_most_jittery",
+]
 
 BATCH_SIZE = 16
 _SMALL = 64  # pixels of a network's input
@@ -208,7 +218,7 @@ def _open_truth(kind: type[Output], truth: Any, void: int | None) -> Any:
 
 def trace_most_jittery(
     result: Jitter, models: Sequence[str | nn.Module | ShownNetwork], images: Any = "sample"
-) -> list[Trace]:
+) -> list[Followed]:
     """Follow the image on which the first network's answer moves most along the protocol's path, with every network.
 
     Parameters
@@ -220,7 +230,7 @@ def trace_most_jittery(
 
     Returns
     -------
-    list of Trace
+    list of Trace or PlaceTrace
         One per network; empty if the protocol is not a path, or no answer moved at all.
     """
     name = result.most_jittery(next(iter(result.models)))
@@ -228,7 +238,7 @@ def trace_most_jittery(
         return []
     source = open_images(images)
     image = next(entry for entry in source if entry.name == name).load()
-    asked = {name: result.settings[name] for name in ("seed", "batch_size")}
+    asked = {name: result.settings[name] for name in ("seed", "batch_size", "output")}
     execution = execution_of(result.settings)
     return [trace(load_for(model, source), image, result.protocol, execution=execution, **asked) for model in models]
 

@@ -1,9 +1,10 @@
 """The photographs on which the answer moves most and least, kept beside a run's numbers.
 
 A folder ``examples/`` holds ``examples.json`` (for each photograph's views their position, and each network's answer
-and confidence), the views as small pictures, the difference of the two views between which the first network's
-probability jumps most, and the spectra of the first photograph (see :mod:`aliasing.downsample.spectra`). There are few
-photographs and views, so a run's folder stays small.
+and confidence), the views as small pictures, the difference of the two views between which the first network's answer
+moves most, and the spectra of the first photograph (see :mod:`aliasing.downsample.spectra`). Of answers with places it
+holds what is drawn over each view: label maps as PNG, boxes and key points as numbers, and where the answer is unstable
+(:mod:`aliasing.outputs.drawn`). There are few photographs and views, so a run's folder stays small.
 """
 
 import heapq
@@ -22,13 +23,14 @@ from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import OPERATORS, Spectra
 from aliasing.errors import one_line
 from aliasing.images import ImageSource, Loaded, open_images
-from aliasing.images.preview import write_preview
+from aliasing.images.preview import LARGEST, write_preview
 from aliasing.jitter import Jitter
-from aliasing.jitter.network import execution_of, probabilities
-from aliasing.jitter.trace import Trace, answer_in_words, trace_by
+from aliasing.jitter.drawings import write_drawing, write_heat
+from aliasing.jitter.network import execution_of
+from aliasing.jitter.trace import Followed, PlaceTrace, Trace, answer_in_words, follower
 from aliasing.models import ShownNetwork, SignalNetwork
-from aliasing.outputs.base import image_starts
-from aliasing.outputs.probabilities import MAC
+from aliasing.outputs import OUTPUTS, output_of_table
+from aliasing.outputs.base import Measure, image_starts
 from aliasing.provenance import write_json
 from aliasing.runner import load_for
 from aliasing.undisturbed import surroundings_kept
@@ -39,6 +41,7 @@ PHOTOGRAPHS = 3  # of either kind
 VIEWS = 33  # per photograph, as many as in a sweep over 32 pixels
 STRIDE = 4  # of its spectra, as in `aliasing spectrum`; of small views, whose 8×8 samples would show nothing, half
 _SMALL = 64  # pixels
+_LARGEST = 480  # pixels of the longer side of a view over which something is drawn
 
 
 @dataclass(frozen=True)
@@ -47,20 +50,21 @@ class Example:
 
     kind: str  # whether its answer moves "most" or "least"
     name: str
-    movement: float  # the mean absolute change of the probability over its pairs
-    pair: int  # that between whose views the probability jumps most
+    movement: float  # by the output's own measure, 0…1: the mean absolute change of the probability, for example
+    pair: int  # that between whose views the answer moves most
     label: int | None = None  # its class, as the first network numbers it
 
 
 def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
     """At most ``count`` photographs on which the first network's answer moves most, then as many where it moves least.
 
-    None is in both; the list is empty for an output without a single answer, such as an embedding.
+    None is in both; the list is empty for an output that is not followed, such as an embedding.
     """
     most: list[Example] = []
     least: list[Example] = []
     for table in result.tables(next(iter(result.models))):
-        found = list(_examples_of(table))
+        output = result.output or output_of_table(table)
+        found = list(_examples_of(table, output.measure(output.movement))) if output.movement else []
         most = heapq.nlargest(count, [*most, *found], key=lambda example: example.movement)
         least = heapq.nsmallest(count, [*least, *found], key=lambda example: example.movement)
     moving = [example for example in most if example.movement > 0]
@@ -68,25 +72,24 @@ def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
     return [*moving, *(replace(example, kind="least") for example in least if example.name not in names)]
 
 
-def _examples_of(table: pa.Table) -> Iterator[Example]:
+def _examples_of(table: pa.Table, measure: Measure) -> Iterator[Example]:
     """Every photograph of a table of records."""
-    totals = MAC.totals(table)
-    if totals is None:
-        return
-    first, second = (table[f"{view}_probability"].to_numpy().astype(np.float64) for view in ("first", "second"))
-    jumps = np.abs(first - second)
+    place = table.column_names.index("name")
+    of_pairs = measure.movements(table.set_column(place, "name", pa.array(np.arange(len(table)))))  # a name a row
     starts = image_starts(table)
     # Find an image's own rows, because the measure of a verified run leaves out pairs and whole images.
-    rows = {table["name"][start].as_py(): slice(start, end) for start, end in pairwise([*starts.tolist(), len(table)])}
-    for name, total, pairs in zip(totals.names, totals.totals, totals.counts, strict=True):
-        pair, label = int(jumps[rows[name]].argmax()), table["label"][rows[name].start].as_py()
-        yield Example("most", str(name), float(total / pairs), pair, label)
+    rows = {table["name"][start].as_py(): range(start, end) for start, end in pairwise([*starts.tolist(), len(table)])}
+    labels = table["label"] if "label" in table.column_names else None
+    for name, movement in measure.movements(table).items():
+        own = rows[name]
+        pair = max(range(len(own)), key=lambda row: of_pairs.get(own[row], -1.0))
+        yield Example("most", str(name), movement, pair, labels and labels[own[0]].as_py())
 
 
 @surroundings_kept()
 def write_examples(
     result: Jitter, models: Sequence[str | nn.Module | ShownNetwork], images: Any, folder: Path
-) -> list[Trace]:
+) -> list[Followed]:
     """Show the networks the photographs that move most and least once more, and leave in a folder what they saw.
 
     The result was measured with these networks on these images. Of signals nothing is kept. Returned is the first
@@ -100,14 +103,14 @@ def write_examples(
     source = open_images(images)
     photographs = _load({example.name for example in chosen}, source)
     described: dict[str, dict[str, Any]] = {}
-    followed: list[Trace] = []
+    followed: list[Followed] = []
     batch_size, seed = result.settings["batch_size"], result.settings["seed"]
     for index, model in enumerate(load_for(model, source) for model in models):
-        network = probabilities(model, execution_of(result.settings))
+        follow = follower(result.settings["output"], model, execution_of(result.settings))
         of_signals = isinstance(model, SignalNetwork)
         for number, example in enumerate(chosen[:1] if of_signals else chosen):  # pictures are kept, sounds are not
             image = photographs[example.name]
-            seen = trace_by(network, model, image, result.protocol, batch_size=batch_size, seed=seed)
+            seen = follow(image, result.protocol, batch_size=batch_size, seed=seed)
             if of_signals:
                 followed.append(seen)
                 continue
@@ -115,16 +118,19 @@ def write_examples(
                 place = f"{number}-{example.kind}"
                 label = _label_in_words(model, example.label, image.label)
                 described[example.name] = _write_pictures(folder, place, example, seen) | {"label": label}
-            _add_answers(described[example.name], seen)
+            _add_answers(described[example.name], seen, folder, f"{number}-{example.kind}/{index}")
             if number == 0:
-                # A slice would keep the whole array in memory.
-                followed.append(seen if index == 0 else replace(seen, pictures=seen.pictures[:0].copy()))
+                # A slice would keep the whole array in memory; what is drawn is drawn over the network's own views.
+                bare = index > 0 and not seen.drawings
+                followed.append(replace(seen, pictures=seen.pictures[:0].copy()) if bare else seen)
             del seen  # free its pictures before those of the next
     if described:
         _write_spectra(folder / SPECTRA, followed[0])
         kept = {name: getattr(result.protocol, name) for name in ("unit", "is_path")}
-        photographs_kept = list(described.values())
-        write_json(folder / FILE, {"protocol": result.protocol.name, **kept, "photographs": photographs_kept})
+        output = OUTPUTS[result.settings["output"]]
+        measure = output.measure(output.movement)
+        kept |= {"protocol": result.protocol.name, "measure": measure.called, "sign": measure.sign}
+        write_json(folder / FILE, kept | {"photographs": list(described.values())})
     return followed if result.protocol.is_path and chosen[0].kind == "most" else []
 
 
@@ -140,14 +146,15 @@ def _label_in_words(model: ShownNetwork, index: int | None, written: Label) -> s
     return one_line(written) if isinstance(written, str) else None
 
 
-def _write_pictures(folder: Path, place: str, example: Example, seen: Trace) -> dict[str, Any]:
+def _write_pictures(folder: Path, place: str, example: Example, seen: Followed) -> dict[str, Any]:
     """Write the views of one photograph as pictures, and return its entry in ``examples.json``."""
     first, second = seen.pairs[example.pair]
+    largest = _LARGEST if seen.drawings else LARGEST
     shown = _views_shown(len(seen.positions), first, second)
     views = []
     for view in shown:
         picture = f"{place}/{view:02d}.webp"
-        write_preview(folder / picture, seen.pictures[view])
+        write_preview(folder / picture, seen.pictures[view], largest)
         shift = [float(moved) for moved in seen.shifts[view]]
         views.append({"view": view, "position": float(seen.positions[view]), "shift": shift, "picture": picture})
     difference = (seen.pictures[second] - seen.pictures[first]).mean(-1)
@@ -157,6 +164,8 @@ def _write_pictures(folder: Path, place: str, example: Example, seen: Trace) -> 
         "name": example.name,
         "movement": example.movement,
         "pair": [shown.index(first), shown.index(second)],
+        "step": example.pair,
+        "size": list(seen.pictures.shape[1:3]),
         "difference": f"{place}/difference.webp",
         "views": views,
         "answers": {},
@@ -174,21 +183,37 @@ def _views_shown(count: int, first: int, second: int) -> list[int]:
     return list(range(start, start + VIEWS))
 
 
-def _add_answers(photograph: dict[str, Any], seen: Trace) -> None:
+def _add_answers(photograph: dict[str, Any], seen: Followed, folder: Path, place: str) -> None:
     """Add one network's answers to the kept views, unless it sees other views than the first network."""
     shown = [view["view"] for view in photograph["views"]]
-    if shown[-1] >= len(seen.positions) or not np.isfinite(seen.confidence).all():
+    if shown[-1] >= len(seen.positions):
         return
-    photograph["answers"][seen.model] = {
-        "first_answer": seen.answers[0],
-        "probability": [float(seen.probability[view]) for view in shown],
-        "top1": [int(seen.top1[view]) for view in shown],
-        "answer": [seen.answers[view] for view in shown],
-        "confidence": [float(seen.confidence[view]) for view in shown],
+    same = all(seen.shifts[view["view"]].tolist() == view["shift"] for view in photograph["views"])
+    if isinstance(seen, PlaceTrace) and same and list(seen.pictures.shape[1:3]) == photograph["size"]:
+        photograph["answers"][seen.model] = _drawn(seen, shown, photograph["step"], folder, place)
+    if isinstance(seen, Trace) and np.isfinite(seen.confidence).all():
+        photograph["answers"][seen.model] = {
+            "first_answer": seen.answers[0],
+            "probability": [float(seen.probability[view]) for view in shown],
+            "top1": [int(seen.top1[view]) for view in shown],
+            "answer": [seen.answers[view] for view in shown],
+            "confidence": [float(seen.confidence[view]) for view in shown],
+        }
+
+
+def _drawn(seen: PlaceTrace, shown: Sequence[int], step: int, folder: Path, place: str) -> dict[str, Any]:
+    """Write what is drawn over the views under names that begin with ``place``, and return the rest."""
+    heat = f"{place}.heat.png"
+    write_heat(seen.heat, folder / heat)
+    return {
+        "stays": seen.stays,
+        "drawings": [write_drawing(seen.drawings[view], folder, f"{place}.{view:02d}") for view in shown],
+        "step": write_drawing(seen.steps[step], folder, f"{place}.step"),
+        "heat": heat,
     }
 
 
-def _write_spectra(folder: Path, seen: Trace) -> None:
+def _write_spectra(folder: Path, seen: Followed) -> None:
     """Write the spectra of the first view, before and after each downsampling operator."""
     view = seen.pictures[0].clip(0, 255).astype(np.uint8)
     if min(view.shape[:2]) < 4 * STRIDE:

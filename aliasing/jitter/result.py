@@ -113,10 +113,10 @@ class Jitter(Recorded):
         found: tuple[float, str | None] = (0.0, None)
         for table in self.tables(model):
             output = self.output or output_of_table(table)
-            movement = output.measure(output.movement).totals(table) if output.movement else None
-            if movement is not None and len(movement.names):
-                most = int(movement.totals.argmax())
-                found = max(found, (float(movement.totals[most]), str(movement.names[most])), key=lambda pair: pair[0])
+            movements = output.measure(output.movement).movements(table) if output.movement else {}
+            most = max(movements, key=movements.__getitem__, default=None)
+            if most is not None and movements[most] > found[0]:
+                found = movements[most], str(most)
         return found[1]
 
     def summary(self, against: str | None = None) -> dict[str, Any]:

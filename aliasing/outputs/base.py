@@ -14,6 +14,7 @@ from aliasing.estimates import Difference, Estimate, Mean, MeanRatio, MeanRatioD
 if TYPE_CHECKING:
     from aliasing.images import Loaded
     from aliasing.jitter.network import Execution
+    from aliasing.jitter.trace import Followed
     from aliasing.models import ShownNetwork
     from aliasing.protocols import Views
 
@@ -182,6 +183,14 @@ class Measure:
         some = counts > 0
         return ImageTotals(column(table, "name")[starts][some], totals[some], counts[some])
 
+    def movements(self, table: pa.Table) -> dict[Any, float]:
+        """How much each image moves by this measure, 0…1: its mean, or what 1 has more if more is better."""
+        found = self.totals(table)
+        if found is None:
+            return {}
+        shares = found.totals / found.counts
+        return dict(zip(found.names, (1 - shares if self.sign > 0 else shares).tolist(), strict=True))
+
     def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Column, Column]:
         """What `difference` accumulates of two networks' totals on the same images."""
         return second.totals - first.totals, first.counts
@@ -279,7 +288,7 @@ class Output(ABC):
     truth: ClassVar[Callable[..., Any] | None] = None
     """Opens ground truth that is no label of the image (see `aliasing.outputs.truth`), if it is measured against it."""
     movement: ClassVar[str] = ""
-    """The measure that selects the photographs to follow, those that move most."""
+    """The measure that selects the photographs to follow, those that move most; empty if `follow` is not defined."""
     front: ClassVar[tuple[str, ...]] = ()
     """The two measures of a leaderboard's figure and Pareto front, of which the second is measured under the protocol
     for consistency. Without them one protocol is measured, the first measure shown orders the networks, and the figure
@@ -313,6 +322,13 @@ class Output(ABC):
         ``outputs`` holds the output of each view of the image, computed in ``precision``. For an output of classes, the
         image's label is the number of a class.
         """
+
+    def follow(self, outputs: Any, views: "Views", common: dict[str, Any]) -> "Followed":
+        """What is shown of the outputs of an image's views, one after the other.
+
+        ``common`` holds the attributes that all that is followed has.
+        """
+        raise NotImplementedError(f"output {self.name} is not followed")
 
     def seen_again(self, outputs: Any) -> Any:
         """What must be the same if the same views are shown again: numbers for each view that move with its output."""

@@ -26,13 +26,13 @@ from aliasing.outputs.base import (
     ImageMeasure,
     ImageTotals,
     Measure,
-    Output,
     column,
     image_starts,
     pair_schema,
     share_of,
     totals_of,
 )
+from aliasing.outputs.drawn import Drawing, Mark, PlacedOutput, shift_of
 from aliasing.outputs.overlap import seen_by_both
 from aliasing.outputs.truth import BoxFiles
 
@@ -112,7 +112,7 @@ def _kept(name: str, title: str, **more: Any) -> Measure:
 
 
 @dataclass(frozen=True)
-class Boxes(Output):
+class Boxes(PlacedOutput):
     """The detections of an image.
 
     The network answers a list with the detections of each view: a mapping with ``boxes`` (n×4: left, top, right,
@@ -120,7 +120,8 @@ class Boxes(Output):
     """
 
     name: ClassVar[str] = "boxes"
-    of_places: ClassVar[bool] = True
+    movement: ClassVar[str] = "lost_or_renamed"
+    stays: ClassVar[str] = "share of the detections\nas in the first view"
     truth: ClassVar[Callable[..., BoxFiles]] = BoxFiles.open
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "table": ("lost_or_renamed", "threshold_crossed", "confidence_change", "matched_iou", "ap50"),
@@ -189,6 +190,29 @@ class Boxes(Output):
             columns[f"{view}_truth"] = [views.truth[one][:, 4].astype(int).tolist() for one in shown]
         return columns
 
+    def drawing(self, outputs: list[Detections], pair: tuple[int, int], views: "Views") -> Drawing:
+        """The detections of the second view, and those of the first that it has no more."""
+        from aliasing.jitter.trace import answer_in_words
+
+        def called(box: npt.NDArray[np.float32]) -> str:
+            return f"{answer_in_words(self.model.labels, int(box[5]))} {box[4]:.2f}"
+
+        found = _Matched.of(outputs, pair, views)
+        there, here = found.sure  # in the places of the first view
+        fates = {}
+        for i, j in found.matches:
+            renamed = there[5, i] != here[5, j]
+            text = called(here[:, j])
+            fates[j] = ("renamed", f"{called(there[:, i])} → {text}") if renamed else ("kept", text)
+        marks = [(here[:, j], *fates.get(j, ("new", called(here[:, j])))) for j in range(here.shape[1])]
+        fallen = {found.alone[0][i]: f" → {found.unsure[1][4, j]:.2f}" for i, j in found.crossed[0]}
+        marks += [(there[:, i], "lost", called(there[:, i]) + fallen.get(i, "")) for i in found.alone[0]]
+        marks += [(box, "apart", called(box)) for box in found.apart.T]
+        down, right = shift_of(pair, views)
+        by = (right, down) * 2
+        drawn = (Mark(tuple((box[:4] + by).tolist()), text, fate) for box, fate, text in marks)
+        return Drawing.of_marks(views.size, drawn, "detection")
+
 
 def iou(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """The intersections over unions of boxes n×4 and m×4, n×m.
@@ -219,32 +243,55 @@ def match(first: Detections, second: Detections, same_class: bool = False) -> li
     return [(int(a), int(b)) for a, b in zip(rows, columns, strict=True) if possible[a, b]]
 
 
+@dataclass(frozen=True)
+class _Matched:
+    """The detections of two views in the places of the first, and which of them match.
+
+    Those that reach into what only one view shows are left out; ``apart`` are the sure ones of the second view.
+    ``alone`` holds the sure ones of either view without a match, and ``crossed`` which of these match an unsure one of
+    the other view.
+    """
+
+    apart: Detections
+    sure: tuple[Detections, Detections]
+    unsure: tuple[Detections, Detections]
+    matches: list[tuple[int, int]]
+    alone: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
+    crossed: tuple[list[tuple[int, int]], list[tuple[int, int]]]
+
+    @classmethod
+    def of(cls, outputs: list[Detections], pair: tuple[int, int], views: "Views") -> "_Matched":
+        a, b = pair
+        down, right = shift_of(pair, views)
+        moved = outputs[b].copy()
+        moved[[0, 2]] -= right
+        moved[[1, 3]] -= down
+        height, width = views.size
+        sides = [seen_by_both(size, by, views.circular) for size, by in ((width, right), (height, down))]
+        first, second = (one[:, _inside(one, *sides)] for one in (outputs[a], moved))
+        apart = moved[:, (moved[4] >= CONFIDENCE) & ~_inside(moved, *sides)]
+        x, y = (one[:, one[4] >= CONFIDENCE] for one in (first, second))
+        unsure = [one[:, one[4] < CONFIDENCE] for one in (first, second)]
+        matches = match(x, y)
+        alone = [np.setdiff1d(np.arange(one.shape[1]), [m[end] for m in matches]) for end, one in enumerate((x, y))]
+        crossed = match(x[:, alone[0]], unsure[1], True), match(y[:, alone[1]], unsure[0], True)
+        return cls(apart, (x, y), (unsure[0], unsure[1]), matches, (alone[0], alone[1]), crossed)
+
+
 def _compare(outputs: list[Detections], pair: tuple[int, int], views: "Views") -> dict[str, Any]:
     """The columns of one pair that need no ground truth."""
-    a, b = pair
-    before, after = views.views[a].shift, views.views[b].shift
-    down, right = after[0] - before[0], after[1] - before[1]
-    moved = outputs[b].copy()
-    moved[[0, 2]] -= right
-    moved[[1, 3]] -= down
-    height, width = views.size
-    sides = [seen_by_both(size, by, views.circular) for size, by in ((width, right), (height, down))]
-    first, second = (_inside(one, *sides) for one in (outputs[a], moved))
-    sure = [one[:, one[4] >= CONFIDENCE] for one in (first, second)]
-    matches = match(sure[0], sure[1])
+    found = _Matched.of(outputs, pair, views)
+    sure, matches = found.sure, found.matches
     kept = [(i, j) for i, j in matches if sure[0][5, i] == sure[1][5, j]]
-    alone = [np.setdiff1d(np.arange(one.shape[1]), [m[end] for m in matches]) for end, one in enumerate(sure)]
-    unsure = [one[:, one[4] < CONFIDENCE] for one in (first, second)]
-    crossed = len(match(sure[0][:, alone[0]], unsure[1], True)) + len(match(unsure[0], sure[1][:, alone[1]], True))
-    left_out = sum(int((one[4] >= CONFIDENCE).sum()) for one in (outputs[a], outputs[b]))
+    left_out = sum(int((outputs[view][4] >= CONFIDENCE).sum()) for view in pair)
     detections = sum(one.shape[1] for one in sure)
     x, y = (sure[end][:, [m[end] for m in kept]] for end in (0, 1))
     sizes = [np.log(np.maximum((one[2] - one[0]) * (one[3] - one[1]), 1e-12)) / 2 for one in (x, y)]
     return {
         "detections": detections,
-        "lost": sum(map(len, alone)),
+        "lost": sum(map(len, found.alone)),
         "renamed": 2 * (len(matches) - len(kept)),
-        "crossed": crossed,
+        "crossed": sum(map(len, found.crossed)),
         "at_border": left_out - detections,
         "kept_confidence_change": np.abs(x[4] - y[4]).tolist(),
         "kept_iou": [float(iou(x[:4, [k]].T, y[:4, [k]].T)[0, 0]) for k in range(len(kept))],
@@ -253,8 +300,10 @@ def _compare(outputs: list[Detections], pair: tuple[int, int], views: "Views") -
     }
 
 
-def _inside(detections: Detections, columns: tuple[float, float], rows: tuple[float, float]) -> Detections:
-    """The detections that lie between these places."""
+def _inside(detections: Detections, columns: tuple[float, float], rows: tuple[float, float]) -> npt.NDArray[np.bool_]:
+    """Which detections lie between these places."""
     left, top, right, bottom = detections[:4]
-    inside = (left >= columns[0]) & (right <= columns[1]) & (top >= rows[0]) & (bottom <= rows[1])
-    return detections[:, inside]
+    inside: npt.NDArray[np.bool_] = (
+        (left >= columns[0]) & (right <= columns[1]) & (top >= rows[0]) & (bottom <= rows[1])
+    )
+    return inside

@@ -9,7 +9,7 @@ Descriptors and scores are compared for pairs that are each other's nearest with
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -18,7 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.spatial import KDTree
 
-from aliasing.outputs.base import Columns, ImageMeasure, Measure, Output, pair_schema, share_of
+from aliasing.outputs.base import Columns, ImageMeasure, Measure, pair_schema, share_of
+from aliasing.outputs.drawn import Drawing, Mark, PlacedOutput, shift_of
 from aliasing.outputs.overlap import seen_by_both
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _ratio(name: str, title: str, counted: str, per: str, **more: Any) -> Measur
 
 
 @dataclass(frozen=True)
-class Keypoints(Output):
+class Keypoints(PlacedOutput):
     """The key points of an image.
 
     The network answers a list with a mapping for each view: ``keypoints`` (n×2: x, y in pixels), ``scores`` (n) and
@@ -59,8 +60,12 @@ class Keypoints(Output):
     """
 
     name: ClassVar[str] = "keypoints"
-    of_places: ClassVar[bool] = True
-    shown: ClassVar[Mapping[str, tuple[str, ...]]] = {"shift": ()}
+    movement: ClassVar[str] = "repeatability"
+    stays: ClassVar[str] = f"share of the key points within\n{_NEAR:g} pixels of one of the first view"
+    shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "plot": ("repeatability", "descriptor_similarity", "score_change"),
+        "shift": (),
+    }
     measures: ClassVar[tuple[Measure, ...]] = (
         *(
             _ratio(
@@ -107,15 +112,34 @@ class Keypoints(Output):
         rows = [_compare(outputs, pair, views) for pair in views.pairs]
         return {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
 
+    def drawing(self, outputs: list[Points], pair: tuple[int, int], views: "Views") -> Drawing:
+        """The key points of the second view, and those of the first that are not repeated in it."""
+        (there, others), (here, inside) = _moved(outputs, pair, views)  # in the places of the first view
+        first, second = there[:, others], here[:, inside]
+        marks = [(point, "apart") for point in here[:, ~inside].T]
+        for one, other, fate in ((second, first, "new"), (first, second, "lost")):
+            distance = KDTree(other[:2].T).query(one[:2].T)[0] if other.shape[1] else np.full(one.shape[1], np.inf)
+            repeated = "kept" if fate == "new" else ""  # once is enough
+            found = zip(one.T, np.where(distance <= _NEAR, repeated, fate).tolist(), strict=True)
+            marks += [(point, what) for point, what in found if what]
+        down, right = shift_of(pair, views)
+        drawn = (Mark((float(x + right), float(y + down)) * 2, "", fate) for (x, y, *_), fate in marks)
+        drawing = Drawing.of_marks(views.size, drawn, "key point")
+        alone, count = sum(mark.views == 1 for mark in drawing.marks), first.shape[1] + second.shape[1]
+        return replace(drawing, kept=1 - alone / count if count else np.nan)
+
+
+def _moved(outputs: list[Points], pair: tuple[int, int], views: "Views") -> list[tuple[Points, npt.NDArray[np.bool_]]]:
+    """The key points of both views in the places of the first, each with which lie where both look."""
+    down, right = shift_of(pair, views)
+    moved = outputs[pair[1]].copy()
+    moved[:2] -= np.reshape((right, down), (2, 1))
+    sides = [seen_by_both(size, by, views.circular) for size, by in zip(views.size[::-1], (right, down), strict=True)]
+    return [(one, _inside(one, sides)) for one in (outputs[pair[0]], moved)]
+
 
 def _compare(outputs: list[Points], pair: tuple[int, int], views: "Views") -> dict[str, Any]:
-    a, b = pair
-    before, after = views.views[a].shift, views.views[b].shift
-    moved = outputs[b].copy()
-    shift = (after[1] - before[1], after[0] - before[0])
-    moved[:2] -= np.reshape(shift, (2, 1))
-    sides = [seen_by_both(size, by, views.circular) for size, by in zip(views.size[::-1], shift, strict=True)]
-    first, second = (one[:, _inside(one, sides)] for one in (outputs[a], moved))
+    first, second = (one[:, inside] for one, inside in _moved(outputs, pair, views))
     nothing = {"matched": 0, "similarity": 0.0, "score_change": 0.0}
     count = first.shape[1] + second.shape[1]
     if not first.shape[1] or not second.shape[1]:

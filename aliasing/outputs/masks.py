@@ -25,12 +25,12 @@ from aliasing.outputs.base import (
     Columns,
     ImageTotals,
     Measure,
-    Output,
     RatioMeasure,
     column,
     image_starts,
     pair_schema,
 )  # fmt: skip
+from aliasing.outputs.drawn import CHANGED, SAME, UNSEEN, Drawing, PlacedOutput, shift_of
 from aliasing.outputs.overlap import overlap
 from aliasing.outputs.truth import OUTSIDE, LabelMap, LabelMaps
 
@@ -118,7 +118,7 @@ def _chosen(pick: Callable[[npt.NDArray[np.float64]], Any], table: pa.Table) -> 
 
 
 @dataclass(frozen=True)
-class Masks(Output):
+class Masks(PlacedOutput):
     """The label map of an image.
 
     The network answers N×C×h×w logits or probabilities (N×1×h×w of two classes), as a tensor, as the ``out`` of
@@ -127,7 +127,8 @@ class Masks(Output):
     """
 
     name: ClassVar[str] = "masks"
-    of_places: ClassVar[bool] = True
+    movement: ClassVar[str] = "pixel_agreement"
+    stays: ClassVar[str] = "share of the pixels with\nthe first view's class"
     truth: ClassVar[Callable[..., LabelMaps]] = LabelMaps.open
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "table": ("pixel_agreement", "boundary_agreement", "miou_between", "total_variation", "miou"),
@@ -172,6 +173,45 @@ class Masks(Output):
                 columns[f"{view}_{what}"] = [None if one is None else one[place] for one in found]
         return columns
 
+    def drawing(self, outputs: Array, pair: tuple[int, int], views: "Views") -> Drawing:
+        """The label map of the second view, and which of its pixels have another class in the first."""
+        before, shown = pair
+        maps: dict[int, Classes] = {view: outputs[view].argmax(0) for view in pair}
+        # In the places of the second view, which is the first of what both show.
+        *_, here, moved = _both(outputs, maps, (shown, before), views)
+        labels = maps[shown]
+        shift = shift_of((shown, before), views)
+        seen, _ = overlap(np.indices(labels.shape), np.indices(labels.shape), shift, views.circular)
+        changed = np.full(labels.shape, UNSEEN, np.uint8)
+        changed[seen[0], seen[1]] = np.where(here == moved, SAME, CHANGED)
+        share = float((here == moved).mean()) if here.size else np.nan
+        said = f"{100 * (1 - share):.1f} % changed" if share < 1 else "no pixel changed"
+        kinds, counts = np.unique((moved * len(outputs[0]) + here)[here != moved], return_counts=True)
+        if len(kinds):
+            before_and_now = divmod(int(kinds[counts.argmax()]), len(outputs[0]))
+            said += f", most from {' to '.join(map(self._called, before_and_now))}"
+        classes, counts = np.unique(labels, return_counts=True)
+        names = {int(label): self._called(int(label)) for label in classes[np.argsort(-counts, kind="stable")]}
+        return Drawing(labels.shape, said, share, labels.astype(np.uint8), changed, names)
+
+    def _called(self, label: int) -> str:
+        from aliasing.jitter.trace import answer_in_words
+
+        return answer_in_words(self.model.labels, label)
+
+
+def _both(
+    outputs: Array, maps: Mapping[int, Classes] | Classes, pair: tuple[int, int], views: "Views"
+) -> tuple[Array, Array, Classes, Classes]:
+    """What both views of a pair show, in the places of the first: probabilities of both, and label maps of both."""
+    a, b = pair
+    shift = shift_of(pair, views)
+    probable, moved = overlap(outputs[a], outputs[b], shift, views.circular)
+    first, second = overlap(maps[a], maps[b], shift, views.circular)
+    if not all(float(step).is_integer() for step in shift):
+        second = moved.argmax(0)
+    return probable, moved, first, second
+
 
 def _label_maps(probable: Array) -> Classes:
     """The most probable class of each pixel: N×C×H×W → N×H×W, by torch, which is three times as fast as NumPy."""
@@ -183,15 +223,9 @@ def _label_maps(probable: Array) -> Classes:
 
 def _compare(outputs: Array, maps: Classes, pair: tuple[int, int], views: "Views") -> dict[str, Any]:
     """The columns of one pair that need no ground truth."""
-    a, b = pair
-    before, after = views.views[a].shift, views.views[b].shift
-    shift = (after[0] - before[0], after[1] - before[1])
-    probable, moved = overlap(outputs[a], outputs[b], shift, views.circular)
-    first, _ = overlap(maps[a], maps[a], shift, views.circular)
+    probable, moved, first, second = _both(outputs, maps, pair, views)
     if not first.size:
         return dict.fromkeys(MASKS.names[MASKS.get_field_index("pixel_agreement") :])
-    whole = all(float(step).is_integer() for step in shift)
-    second = overlap(maps[a], maps[b], shift, views.circular)[1] if whole else moved.argmax(0)
     agrees, near = first == second, boundary_band(first) | boundary_band(second)
     intersection, union = _overlaps(first, second, len(probable))
     return {

@@ -9,7 +9,7 @@ Consistency is 1 − P(top-1 change) of two random windows (Zhang 2019). The ans
 any label crosses a probability of 0.5.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -23,6 +23,7 @@ from aliasing.outputs.base import Column, Columns, Measure, Output, column, firs
 if TYPE_CHECKING:
     from aliasing.images import Loaded
     from aliasing.jitter.network import Execution, Network
+    from aliasing.jitter.trace import Trace
     from aliasing.models import ShownNetwork
     from aliasing.protocols import Views
     from aliasing.scales import Found
@@ -230,6 +231,23 @@ class Probabilities(Output):
     def compare(self, outputs: Array, views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
         """What changes in the most probable class, or in the labels, from the first to the second view of each pair."""
         return (compare_labels if self.of_labels else compare_classes)(outputs, views, image, precision)
+
+    def follow(self, outputs: Sequence[Array], views: "Views", common: dict[str, Any]) -> "Trace":
+        """The probability of the first view's answer, the answers, and the leading classes."""
+        from aliasing.jitter.trace import LEADING, Trace, answer_in_words
+
+        found, labels = np.stack(outputs), self.model.labels
+        top1 = found.argmax(1)
+        leading = np.argsort(-found.max(0), kind="stable")[:LEADING]
+        return Trace(
+            **common,
+            curve=found[:, top1[0]],
+            top1=top1,
+            answers=tuple(answer_in_words(labels, int(index)) for index in top1),
+            confidence=found.max(1),
+            leading=tuple(answer_in_words(labels, int(index)) for index in leading),
+            leading_probabilities=found[:, leading],
+        )
 
     @classmethod
     def needed(cls) -> set[str]:

@@ -12,10 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from aliasing.called import short_names
-from aliasing.jitter import Jitter, Trace
+from aliasing.jitter import Followed, Jitter, PlaceTrace
 from aliasing.leaderboard import Leaderboard
 from aliasing.outputs import measures_in, output_of
 from aliasing.outputs.base import Measure
+from aliasing.plots import overlay
 from aliasing.plots.style import (
     COLOURS,
     both_ends,
@@ -23,6 +24,8 @@ from aliasing.plots.style import (
     columns_in,
     in_two_lines,
     line_of,
+    percent,
+    placed,
     plain,
     spans,
     style,
@@ -32,20 +35,23 @@ from aliasing.tables import cell, counted, word_for
 
 _MOST_THUMBNAILS = 9
 _MOST_PATHS = 6  # as many as there are colours that a reader can follow
+_MOST_DRAWN = 3  # networks whose answers are drawn over the photograph
+_CURVE = 2.2  # inches
 _MOST_POINTS = 200  # of a waveform
 _FEW_VIEWS = 4  # the curve of so few views has the legend beside it
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
 Row: TypeAlias = tuple[str, int, dict[str, Any] | None]
 
 
-def jitter(result: Jitter | Leaderboard, traces: Sequence[Trace] = ()) -> Figure:
+def jitter(result: Jitter | Leaderboard, traces: Sequence[Followed] = ()) -> Figure:
     """Networks by measure with their 95 % intervals; below, if there are traces, one photograph on its path.
 
     Parameters
     ----------
     result : Jitter or Leaderboard
     traces : sequence of Trace
-        One photograph followed by each network (:func:`aliasing.jitter.trace_most_jittery`); the first six are drawn.
+        One photograph followed by each network (:func:`aliasing.jitter.trace_most_jittery`); the first six are drawn,
+        and what the first three answer with places.
     """
     summary = result.summary()
     models = summary["models"]
@@ -54,7 +60,8 @@ def jitter(result: Jitter | Leaderboard, traces: Sequence[Trace] = ()) -> Figure
     if not measures and output is not None:  # no output was finite: an empty panel says so
         measures = output.shown_in("plot")[:1]
     top = 1.3 + 0.32 * len(models)
-    bottom = 4.4 if traces else 0
+    drawn = [trace for trace in traces if isinstance(trace, PlaceTrace)][:_MOST_DRAWN]
+    bottom = _CURVE + 2.7 * len(drawn) if drawn else 4.4 if traces else 0
     with style():
         figure = plt.figure(figsize=(10, top + bottom))
         if not traces:
@@ -62,7 +69,10 @@ def jitter(result: Jitter | Leaderboard, traces: Sequence[Trace] = ()) -> Figure
             return figure
         parts = figure.subfigures(2, 1, height_ratios=[top, bottom], squeeze=False)
         _measures(parts[0, 0], models, measures, summary)
-        _path(parts[1, 0], traces, names_in(models))
+        if drawn:
+            _places(parts[1, 0], traces, drawn, names_in(models))
+        else:
+            _path(parts[1, 0], traces, names_in(models))
     return figure
 
 
@@ -117,7 +127,7 @@ def intervals(axes: Axes, rows: Sequence[Row], measure: Measure) -> None:
     axes.set_ylim(len(rows) - 0.5, -0.5)
 
 
-def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) -> None:
+def _path(figure: SubFigure, traces: Sequence[Followed], names: Mapping[str, str]) -> None:
     first, drawn = traces[0], traces[:_MOST_PATHS]
     shown = np.unique(np.linspace(0, len(first.positions) - 1, min(_MOST_THUMBNAILS, len(first.positions))).round())
     columns = len(shown)
@@ -128,10 +138,10 @@ def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) 
     curve = part.add_subplot(grid[0, :])
     for index, trace in enumerate(drawn):
         label = f"{both_ends(names[trace.model], 36)}: P({fit(trace.answers[0], 20)})"
-        answers_along_path(curve, trace.positions, trace.probability, trace.jumps, index, label)
+        answers_along_path(curve, trace.positions, trace.curve, trace.jumps, index, label)
     margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
     curve.set_xlim(first.positions[0] - margin, first.positions[-1] + margin)
-    curve.set_ylabel("probability of the\nfirst view's answer")
+    curve.set_ylabel(first.stays)
     rings = "a ring where the answer changes"
     curve.set_xlabel(f"position on the path ({first.unit}); {rings}" if side is None else f"position ({first.unit})")
     curve.set_xticks(first.positions[shown.astype(int)])
@@ -146,7 +156,7 @@ def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) 
         _thumbnail(axes, first.pictures[view])
         axes.set_xticks([])
         axes.set_yticks([])
-        changed = first.top1[view] != first.top1[0]
+        changed = first.answers[view] != first.answers[0]
         axes.set_xlabel(
             f"{in_two_lines(fit(first.answers[view], 26), 13)}\n{first.positions[view]:g}",
             fontsize=8,
@@ -158,6 +168,47 @@ def _path(figure: SubFigure, traces: Sequence[Trace], names: Mapping[str, str]) 
     figure.suptitle(
         f"The {what} that moves “{network}” most: {plain(both_ends(first.image, 44))}{left_out}\n"
         "under each view that network's answer and the position, bold where it differs from the first",
+        fontsize=10.5,
+    )
+
+
+def _places(
+    figure: SubFigure, traces: Sequence[Followed], drawn: Sequence[PlaceTrace], names: Mapping[str, str]
+) -> None:
+    """How much of each network's answer stays along the path, and of a few: two views, and where it is unstable."""
+    first = drawn[0]
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[_CURVE, 2.7 * len(drawn)])[:, 0]
+    curve = upper.subplots()
+    for index, trace in enumerate(traces[:_MOST_PATHS]):
+        label = both_ends(names[trace.model], 36)
+        answers_along_path(curve, trace.positions, trace.curve, trace.jumps, index, label)
+    limit_shares(curve, [trace.curve for trace in traces[:_MOST_PATHS]])
+    curve.set(xlabel=f"position on the path ({first.unit})", ylabel=first.stays)
+    curve.set_xticks(first.positions[:: -(-len(first.positions) // _MOST_THUMBNAILS)])
+    handles, labels = curve.get_legend_handles_labels()
+    side: Any = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "fontsize": 9}
+    curve.legend(handles, [in_two_lines(label, 24) for label in labels], **side)
+    for row, trace in zip(lower.subplots(len(drawn), 3, squeeze=False), drawn, strict=True):
+        worst = int(np.nanargmin(np.nan_to_num(trace.curve, nan=1.0)))
+        for axes, view in zip(row, (0, worst), strict=False):
+            _thumbnail(axes, trace.pictures[view])
+            overlay.draw(axes, trace.drawings[view], 0.8)
+            place = placed(trace.positions[view], trace.unit)
+            axes.set_title(f"at {place}" if view == 0 else f"at {place}: {trace.curve[view]:.3f} stays", fontsize=9)
+        _thumbnail(row[2], trace.pictures[0])
+        row[2].imshow(overlay.heat(trace.heat), interpolation="nearest")
+        hottest = percent(float(np.nanmax(trace.heat, initial=0)))
+        row[2].set_title(f"unstable, in up to {hottest} of the steps", fontsize=9)
+        for axes in row:
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        row[0].set_ylabel(in_two_lines(names[trace.model], 26), fontsize=9)
+    drawings = [drawing for trace in drawn for drawing in trace.drawings]
+    meanings = overlay.handles(drawings)
+    many = columns_in(9.5, [str(one.get_label()) for one in meanings], 8.5)
+    lower.legend(handles=meanings, loc="outside lower center", ncols=many, fontsize=8.5)
+    figure.suptitle(
+        f"The photograph that moves “{both_ends(names[first.model], 40)}” most: {plain(both_ends(first.image, 44))}",
         fontsize=10.5,
     )
 
@@ -199,6 +250,12 @@ def answers_along_path(
     axes.set_ylim(-0.02, 1.02)
     axes.grid(alpha=0.3)
     return points
+
+
+def limit_shares(axes: Axes, curves: Sequence[Floats]) -> None:
+    """Show shares up to 1 from a little below the least of these curves."""
+    room = max(1 - min(float(np.nanmin(curve, initial=1.0)) for curve in curves), 0.01)
+    axes.set_ylim(1 - 1.15 * room, 1 + 0.1 * room)
 
 
 def mark_jumps(axes: Axes, positions: Floats, probability: Floats, colour: str) -> None:

@@ -1,6 +1,7 @@
 """Films of a moving photograph, with networks' answers or feature maps, one frame per view (Azulay & Weiss 2019)."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,9 +15,10 @@ from matplotlib.lines import Line2D
 
 from aliasing.depth.feature_maps import INPUT, Array, LayerMaps, MovingMaps, drawn_channels
 from aliasing.errors import UsageError
-from aliasing.jitter import Trace
+from aliasing.jitter import Followed, Trace
+from aliasing.plots import overlay
 from aliasing.plots.feature_maps import bare, named, show
-from aliasing.plots.jitter import fit, mark_jumps, names_in
+from aliasing.plots.jitter import fit, limit_shares, mark_jumps, names_in
 from aliasing.plots.style import (
     COLOURS,
     both_ends,
@@ -37,18 +39,18 @@ _BARS_IN_A_ROW = 3
 _CHANGED = "#F0E442"  # Okabe & Ito's yellow, which no line uses
 
 
-def animation(traces: Sequence[Trace]) -> FuncAnimation:
-    """A film of a photograph along its path, with the probabilities of the leading classes and of the first answer.
+def animation(traces: Sequence[Followed]) -> FuncAnimation:
+    """A film of a photograph along its path: the leading classes, or what is drawn over it, and what of it stays.
 
     Parameters
     ----------
-    traces : sequence of Trace
+    traces : sequence of Trace or PlaceTrace
         One photograph followed by each network (:func:`aliasing.jitter.trace`).
 
     Returns
     -------
     matplotlib.animation.FuncAnimation
-        One frame per view; :func:`aliasing.plots.save_film` writes it. When a network's answer changes, its name turns
+        One frame per view; :func:`aliasing.plots.save_film` writes it. When a network's class changes, its name turns
         yellow for a frame; rings mark these places on the curve.
 
     Raises
@@ -60,26 +62,31 @@ def animation(traces: Sequence[Trace]) -> FuncAnimation:
     _require_one_path(traces)
     columns = min(len(traces), _BARS_IN_A_ROW)
     rows = -(-len(traces) // _BARS_IN_A_ROW)
+    high = 2.9
+    if first.drawings:
+        columns, rows = min(columns, 2), -(-len(traces) // 2)
+        size = first.drawings[0].size
+        high = min(_WIDTH / columns, _WIDTH * 0.6) * size[0] / size[1] + 0.7
     with style():
-        figure = plt.figure(figsize=(_WIDTH, 2.9 * rows + 2.1))
-        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.9 * rows, 2.1])[:, 0]
-        left, right = upper.subfigures(1, 2, squeeze=False, width_ratios=[1, 2.1])[0]
-        picture = _Picture(left.subplots(), first)
-        panels = right.subplots(rows, columns, squeeze=False)
+        figure = plt.figure(figsize=(_WIDTH, high * rows + 2.1))
+        upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[high * rows, 2.1])[:, 0]
         names = _names([trace.model for trace in traces])
-        bars = [
-            _Bars(axes, trace, names[k], colour_of(k))
-            for k, (axes, trace) in enumerate(zip(panels.flat, traces, strict=False))
-        ]
+        parts: list[_Picture | _Bars | _Drawn | _Curves] = []
+        right = upper
+        if not first.drawings:
+            left, right = upper.subfigures(1, 2, squeeze=False, width_ratios=[1, 2.1])[0]
+            parts.append(_Picture(left.subplots(), first))
+        panels = right.subplots(rows, columns, squeeze=False)
+        for number, (axes, trace) in enumerate(zip(panels.flat, traces, strict=False)):
+            shown = names[number], colour_of(number)
+            parts.append(_Bars(axes, trace, *shown) if isinstance(trace, Trace) else _Drawn(axes, trace, *shown))
         for axes in panels.flat[len(traces) :]:
             axes.set_axis_off()
-        curves = _Curves(lower.subplots(), traces, names)
+        parts.append(_Curves(lower.subplots(), traces, names))
 
         def draw(view: int) -> None:
-            picture.draw(view)
-            for part in bars:
+            for part in parts:
                 part.draw(view)
-            curves.draw(view)
 
         return _film(figure, draw, len(first.positions))
 
@@ -137,7 +144,7 @@ def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
 class _Picture:
     """The view itself."""
 
-    def __init__(self, axes: Axes, trace: Trace) -> None:
+    def __init__(self, axes: Axes, trace: Followed) -> None:
         self.axes, self.trace = axes, trace
         self.image: AxesImage = axes.imshow(trace.pictures[0].clip(0, 255).astype(np.uint8), interpolation="nearest")
         bare(axes)
@@ -181,23 +188,45 @@ class _Bars:
         self.title.set_bbox({"facecolor": _CHANGED if changed else "none", "edgecolor": "none", "pad": 2})
 
 
-class _Curves:
-    """The probability of the first view's answer along the path, and the current position."""
+class _Drawn:
+    """What one network answers, over the view itself."""
 
-    def __init__(self, axes: Axes, traces: Sequence[Trace], names: Sequence[str]) -> None:
+    def __init__(self, axes: Axes, trace: Followed, network: str, colour: str) -> None:
+        self.axes, self.trace = axes, trace
+        self.title: dict[str, Any] = {"label": in_two_lines(network, 40), "color": colour, "fontsize": 10}
+
+    def draw(self, view: int) -> None:
+        self.axes.clear()
+        self.axes.imshow(self.trace.pictures[view].clip(0, 255).astype(np.uint8), interpolation="nearest")
+        overlay.draw(self.axes, self.trace.drawings[view])
+        bare(self.axes)
+        self.axes.set_title(**self.title)
+        place = placed(self.trace.positions[view], self.trace.unit)
+        self.axes.set_xlabel(f"{place}: {plain(both_ends(self.trace.answers[view], 60))}", fontsize=8)
+
+
+class _Curves:
+    """How much of the first view's answer is left along the path, and the current position."""
+
+    def __init__(self, axes: Axes, traces: Sequence[Followed], names: Sequence[str]) -> None:
         self.traces = traces
         self.points: list[Line2D] = []
         for number, trace in enumerate(traces):
             colour = colour_of(number)
-            axes.plot(trace.positions, trace.probability, "-", color=colour, linewidth=1.2)
-            mark_jumps(axes, trace.positions[trace.jumps], trace.probability[trace.jumps], colour)
-            label = f"{both_ends(names[number], 36)}: P({fit(trace.answers[0], 20)})"
+            axes.plot(trace.positions, trace.curve, "-", color=colour, linewidth=1.2)
+            mark_jumps(axes, trace.positions[trace.jumps], trace.curve[trace.jumps], colour)
+            answer = "" if trace.drawings else f": P({fit(trace.answers[0], 20)})"
+            label = f"{both_ends(names[number], 36)}{answer}"
             self.points += axes.plot([], [], "o", color=colour, markersize=7, label=label)
         self.here = axes.axvline(traces[0].positions[0], color="0.6", linewidth=1, zorder=0)
         axes.set_ylim(-0.04, 1.04)
+        rings = "; a ring where the answer changes"
+        if traces[0].drawings:
+            limit_shares(axes, [trace.curve for trace in traces])
+            rings = ""
         axes.margins(x=0.02)
-        axes.set_ylabel("probability of the\nfirst view's answer", fontsize=9)
-        axes.set_xlabel(f"position on the path ({traces[0].unit}); a ring where the answer changes", fontsize=9)
+        axes.set_ylabel(traces[0].stays, fontsize=9)
+        axes.set_xlabel(f"position on the path ({traces[0].unit}){rings}", fontsize=9)
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
         many = columns_in(_WIDTH - 1, axes.get_legend_handles_labels()[1], 8.5)
@@ -205,7 +234,7 @@ class _Curves:
 
     def draw(self, view: int) -> None:
         for point, trace in zip(self.points, self.traces, strict=True):
-            point.set_data([trace.positions[view]], [trace.probability[view]])
+            point.set_data([trace.positions[view]], [trace.curve[view]])
         position = self.traces[0].positions[view]
         self.here.set_xdata([position, position])
 
@@ -233,7 +262,7 @@ class _Map:
         self.point.set_data([self.positions[view]], [self.relative[view]])
 
 
-def _require_one_path(followed: Sequence[Trace | MovingMaps]) -> None:
+def _require_one_path(followed: Sequence[Followed | MovingMaps]) -> None:
     if any(not np.array_equal(one.positions, followed[0].positions) for one in followed):
         raise UsageError("the networks were followed along different paths; a film has one")
 

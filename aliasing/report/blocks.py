@@ -99,38 +99,47 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Explorer:
-    """A slider that moves a photograph: the view, the answers, and the probability along the path.
+    """A slider that moves a photograph: the view, the answers, and how much of the first is left along the path.
 
-    ``data`` is for the page's script: for each photograph its views (pictures and positions) and every network's
-    answers. Each photograph has its own chart.
+    ``data`` is for the page's script: for each photograph its views (pictures and positions), every network's answers,
+    and what is drawn over the views. Each photograph has its own chart.
     """
 
     kind: ClassVar[str] = "explorer"
     data: dict[str, Any]
     charts: Sequence[Chart]
     first: str  # the picture that is shown before the script runs
+    columns: Sequence[tuple[str, bool]]  # the heads of the answers' table, and whether they are of numbers
+    drawn: Sequence[str] = ()  # the networks whose answers are drawn, each over a view of its own
+    key: Sequence[tuple[str, str]] = ()  # small pictures, and what they mean
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Pictures of one shape on top of one another."""
+
+    layers: Sequence[str]  # from below
+    alternative: str
+    caption: str
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two views of a photograph, their difference, and the networks' answers to both."""
+    """Two views of a photograph, and the networks' answers to both."""
 
     title: str
     description: str
-    first: str
-    second: str
-    difference: str
-    first_where: str
-    second_where: str
+    pictures: Sequence[Shown]
     answers: Table
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Photographs, two views of each side by side."""
+    """Photographs, pictures of each side by side."""
 
     kind: ClassVar[str] = "pairs"
     pairs: Sequence[Pair]
+    key: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)

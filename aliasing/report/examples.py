@@ -11,16 +11,20 @@ from matplotlib.ticker import MaxNLocator
 from aliasing.downsample import spectra as kept_spectra
 from aliasing.errors import InputError
 from aliasing.jitter.examples import FILE, SPECTRA
-from aliasing.plots.jitter import answers_along_path
+from aliasing.plots.jitter import answers_along_path, limit_shares
+from aliasing.plots.overlay import heat_key, key
 from aliasing.plots.spectrum import log_spectrum, profile
 from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import HERE, panel, panels, tell
-from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pairs, Section, Table
+from aliasing.report.answers import CLASSES, Answers, read_answers
+from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pairs, Section, Shown, Table
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Names, Run
 from aliasing.result import read_json
 
 FOLDER = "examples"
+_MOST_DRAWN = 3  # networks whose answers are drawn side by side
+_HEAT = "the share of the pairs of views in which the answer changes there: from few to all"
 _KINDS = {"most": "among the least stable", "least": "among the most stable"}
 
 
@@ -39,19 +43,17 @@ def example_sections(run: Run, number: int, names: Names) -> Iterable[Section]:
         examples = read_json(folder / FILE)
         unit, is_path = examples["unit"], bool(examples["is_path"])
         photographs = [_Photograph(folder, shown, names, unit, is_path) for shown in examples["photographs"]]
+        form, measure = photographs[0].form, str(examples.get("measure", "mean absolute change"))
         slider.lead = (
             "Choose a photograph and move it, view by view, with the slider or the arrow keys"
-            + (", or drag it in both directions." if any(photograph.is_grid for photograph in photographs) else ".")
-            + " The chart shows the"
-            " probability of each network's answer to the first view; a ring marks a view whose answer differs from"
-            + (" that of the view before." if is_path else " that of the first view.")
+            + (", or drag it in both directions. " if any(photograph.is_grid for photograph in photographs) else ". ")
+            + form.lead.format("before" if is_path else "first")
         )
         slider.blocks.append(_explorer(examples, photographs))
-        pairs.lead = (
-            "They are chosen by the mean absolute change of the first network. Each shows the two views between which"
-            " its probability jumps most, and their difference (grey is no difference)."
-        )
-        pairs.blocks.append(Pairs([photograph.pair() for photograph in photographs]))
+        pairs.lead = f"They are chosen by the first network's {measure}. {form.chosen}"
+        keys = [*_key(photographs), (heat_key(), _HEAT)] if photographs[0].drawn else []
+        sign = examples.get("sign", -1)
+        pairs.blocks.append(Pairs([photograph.pair(measure, sign) for photograph in photographs], keys))
     except (InputError, KeyError, IndexError, TypeError, ValueError) as error:
         raise InputError(f"the photographs that {run.folder.name} kept cannot be shown: {error}") from None
     return [slider, pairs]
@@ -107,11 +109,12 @@ class _Photograph:
         self.is_grid = is_grid([view["shift"] for view in self.views])
         self.series = {name: number % len(COLOURS) for name, number in names.numbers.items()}
         self.answers = {
-            names[model]: answers
-            | {"first_answer": _first(answers["first_answer"]), "answer": [_first(text) for text in answers["answer"]]}
-            for model, answers in shown["answers"].items()
+            names[model]: read_answers(names[model], stored, folder, self.ends, is_path)
+            for model, stored in shown["answers"].items()
             if model in names
         }
+        self.form = next((answers.form for answers in self.answers.values()), CLASSES)
+        self.drawn = {name: one for name, one in self.answers.items() if one.layers}
 
     def as_data(self) -> dict[str, Any]:
         """The data for the page's script."""
@@ -121,64 +124,62 @@ class _Photograph:
             "kind": _KINDS.get(self.kind, self.kind),
             "views": self.views,
             "is_grid": self.is_grid,
+            "layers": [one.layers for one in list(self.drawn.values())[:_MOST_DRAWN]],
             "networks": [
-                {key: answers[key] for key in ("first_answer", "probability", "top1", "answer", "confidence")}
-                | {"name": name, "series": self.series[name]}
+                {"name": name, "series": self.series[name]}
+                | {key: getattr(answers, key) for key in ("cells", "told", "changed")}
                 for name, answers in self.answers.items()
             ],
         }
 
     def chart(self, is_path: bool, unit: str) -> Chart:
-        """The probability of the first view's answer, view by view, and an upright line that the script moves."""
+        """What of each network's answer to the first view is left, view by view, and a line that the script moves."""
 
         def draw(axes: Axes) -> None:
             places = np.array([view["position"] if is_path else number for number, view in enumerate(self.views, 1)])
             for name, answers in self.answers.items():
-                top1 = np.array(answers["top1"])
-                jumps = np.append(False, top1[1:] != (top1[:-1] if is_path else top1[0]))
-                probability = np.array(answers["probability"])
-                points = answers_along_path(axes, places, probability, jumps, self.series[name], name, is_path)
-                seen = zip(places, answers["answer"], answers["confidence"], answers["probability"], strict=True)
-                tell(
-                    points,
-                    [
-                        f"{name}, {place:g}: {answer} {confidence:.3f}; the first answer {first:.3f}"
-                        for place, answer, confidence, first in seen
-                    ],
-                )
+                jumps = np.array(answers.jumps)
+                points = answers_along_path(axes, places, answers.curve, jumps, self.series[name], name, is_path)
+                told = zip(places, answers.told, strict=True)
+                tell(points, [f"{name}, {place:g}: {text}" for place, text in told])
+            if self.drawn:
+                limit_shares(axes, [answers.curve for answers in self.answers.values()])
             axes.axvline(places[0], color="black", linewidth=1, gid=HERE)
-            axes.set(xlabel=unit, ylabel="probability")
+            axes.set(xlabel=unit, ylabel=self.form.axis)
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
-        legend = [(self.series[name], f"{name}: P({each['first_answer']})") for name, each in self.answers.items()]
-        caption = "The probability of each network's own answer to the first view; the upright line is the view above."
-        said = "Line chart of the probability view by view. The table beside the picture says the same for each view."
+        legend = [(self.series[name], answers.called) for name, answers in self.answers.items()]
+        caption = f"{self.form.caption}; the upright line is the view above."
+        said = f"Line chart of the {self.form.axis} view by view. The table above says the same for each view."
         return Chart(panels(draw, 4.9, 2.2), caption, said, legend)
 
-    def pair(self) -> Pair:
-        """The two views between which the probability jumps most."""
+    def pair(self, measure: str, sign: int) -> Pair:
+        """The two views between which the answer moves most, chosen by this measure, of this sign."""
         first, second = (self.views[view] for view in self.ends)
-        rows = []
-        for name, answers in self.answers.items():
-            seen = [(answers["answer"][view], answers["confidence"][view]) for view in self.ends]
-            changed = answers["top1"][self.ends[0]] != answers["top1"][self.ends[1]]
-            cells = [Cell(answer, answer, f"{confidence:.3f}") for answer, confidence in seen]
-            rows.append([Cell(name, name), *cells, Cell("changes" if changed else "the same")])
+        pictures = [
+            Shown([first["picture"]], f"the first view, {first['where']}", f"first view: {first['where']}"),
+            Shown([second["picture"]], f"the second view, {second['where']}", f"second view: {second['where']}"),
+            Shown([self.difference], "the second view minus the first, in grey", "their difference"),
+        ]
+        if self.drawn:
+            few = list(self.drawn.items())[:_MOST_DRAWN]
+            pictures = [shown for name, answers in few for shown in self._over(name, answers)]
+        rows = [[Cell(name, name), *map(Cell, answers.step)] for name, answers in self.answers.items()]
         truth = f"It shows: {self.label}. " if self.label else ""
-        return Pair(
-            self.name,
-            f"{truth}{_KINDS.get(self.kind, self.kind).capitalize()}: mean absolute change {_change(self.movement)}.",
-            first["picture"],
-            second["picture"],
-            self.difference,
-            first["where"],
-            second["where"],
-            Table(
-                f"The answers to the two views of {self.name}, and their probability",
-                ["network", "first view", "second view", "answer"],
-                rows,
-            ),
-        )
+        kind = _KINDS.get(self.kind, self.kind).capitalize()
+        heads = ["network", *self.form.step]
+        told = Table(f"The answers to the two views of {self.name}", heads, rows)
+        value = f"{1 - self.movement:.3f}" if sign > 0 else _change(self.movement)
+        return Pair(self.name, f"{truth}{kind}: {measure} {value}.", pictures, told)
+
+    def _over(self, name: str, answers: Answers) -> list[Shown]:
+        """What one network answers to the second view, and where its answer is unstable."""
+        view, first = self.views[self.ends[1]]["picture"], self.views[0]["picture"]
+        said, heading = f"{name}, second view: {answers.step[0]}", f"{name}, second view"
+        return [
+            Shown([view, *answers.layers[-1]], said, heading),
+            Shown([first, answers.heat], f"where the answer of {name} is unstable", f"{name}: where it is unstable"),
+        ]
 
 
 def _explorer(examples: Mapping[str, Any], photographs: Sequence[_Photograph]) -> Explorer:
@@ -186,7 +187,14 @@ def _explorer(examples: Mapping[str, Any], photographs: Sequence[_Photograph]) -
     unit = f"position on the path ({examples['unit']})" if is_path else "view"
     data = {"photographs": [photograph.as_data() for photograph in photographs]}
     charts = [photograph.chart(is_path, unit) for photograph in photographs]
-    return Explorer(data, charts, photographs[0].views[0]["picture"])
+    first = photographs[0]
+    drawn = list(first.drawn)[:_MOST_DRAWN]
+    return Explorer(data, charts, first.views[0]["picture"], first.form.columns, drawn, _key(photographs))
+
+
+def _key(photographs: Sequence[_Photograph]) -> list[tuple[str, str]]:
+    """What the colours and lines over the views mean."""
+    return key([one for shown in photographs for each in shown.drawn.values() for one in each.drawings])
 
 
 def is_grid(shifts: Sequence[Sequence[float]]) -> bool:
@@ -199,11 +207,6 @@ def is_grid(shifts: Sequence[Sequence[float]]) -> bool:
     """
     rows, columns = (len(set(axis)) for axis in zip(*shifts, strict=True))
     return min(rows, columns) > 1 and 2 * len(set(map(tuple, shifts))) > rows * columns
-
-
-def _first(label: Any) -> str:
-    """The first of a label's synonyms."""
-    return str(label).split(", ")[0]
 
 
 def _change(movement: float) -> str:

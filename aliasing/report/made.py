@@ -55,7 +55,7 @@ def _missing(runs: Sequence[Run]) -> Iterable[Block]:
         if run.kind != "networks" or run.output is None:
             continue
         again = str(run.summary.get("command") or "aliasing jitter --models … --images … --out DIR")
-        if run.output.of_classes and not (run.folder / FOLDER / FILE).is_file():
+        if run.output.movement and not (run.folder / FOLDER / FILE).is_file():
             rows.append((f"Photographs: {run.folder.name} holds no folder “{FOLDER}”", again))
         if measures_in(run.summary, "shift") and not (run.folder / "records").is_dir():
             rows.append((f"Jitter by shift: it follows from records, which are not in {run.folder.name}", again))

@@ -61,11 +61,11 @@
   const explore = (box) => {
     const { photographs } = json(box.querySelector(".data"));
     const charts = [...box.querySelectorAll(".of-photograph")];
-    const names = [".view", ".view img", ".where", ".truth"];
-    const [stage, image, where, truth] = names.map((name) => box.querySelector(name));
+    const stages = [...box.querySelectorAll(".view")];
+    const truth = box.querySelector(".truth");
     const [select, slider, play] = ["select", "input", ".play"].map((name) => box.querySelector(name));
     const [rows, announce] = [".answers tbody", ".announce"].map((name) => box.querySelector(name));
-    const heads = [...box.querySelectorAll(".answers thead th")].map((head) => head.textContent);
+    const heads = [...box.querySelectorAll(".answers thead th")];
     let photograph;
 
     const element = (name, text, className) => {
@@ -79,13 +79,21 @@
       const view = Number(slider.value);
       const { picture, called, where: moved } = photograph.views[view];
       const place = `${called}: ${moved}`;
-      image.src = picture;
-      image.alt = `${photograph.name}, ${place}`;
-      where.textContent = place;
+      stages.forEach((stage, number) => {
+        const shown = [picture, ...(photograph.layers[number]?.[view] ?? [])];
+        const pictures = shown.map((source, layer) => {
+          const image = layer ? document.createElement("img") : stage.querySelector("img");
+          image.src = source;
+          image.alt = layer ? "" : `${photograph.name}, ${place}`;
+          return image;
+        });
+        stage.querySelector(".layers").replaceChildren(...pictures);
+        stage.querySelector(".where").textContent = place;
+      });
       const said = [];
       rows.replaceChildren(
         ...photograph.networks.map((network) => {
-          const changed = network.top1[view] !== network.top1[0];
+          const changed = network.changed[view];
           const row = document.createElement("tr");
           const name = element("th", network.name);
           name.scope = "row";
@@ -94,17 +102,17 @@
           name.prepend(swatch);
           row.append(
             name,
-            element("td", network.answer[view], changed ? "changed" : ""),
-            element("td", network.confidence[view].toFixed(3), "numeric"),
-            element("td", network.probability[view].toFixed(3), "numeric"),
+            ...network.cells[view].map((text, column) =>
+              element("td", text, heads[column + 1].className || (changed ? "changed" : "")),
+            ),
           );
           row.role = "row";
           name.role = "rowheader";
           [...row.cells].slice(1).forEach((cell, column) => {
-            cell.dataset.label = heads[column + 1];
+            cell.dataset.label = heads[column + 1].textContent;
             cell.role = "cell";
           });
-          said.push(`${network.name}: ${network.answer[view]}, ${network.confidence[view].toFixed(2)}`);
+          said.push(`${network.name}: ${network.told[view]}`);
           return row;
         }),
       );
@@ -125,10 +133,12 @@
       truth.textContent = photograph.label ? `It shows: ${photograph.label}` : "";
       slider.max = photograph.views.length - 1;
       slider.value = 0;
-      stage.classList.toggle("draggable", photograph.is_grid);
       const moves = { role: "application", tabindex: 0, "aria-label": "Move the photograph by its arrow keys" };
-      for (const [name, value] of Object.entries(moves)) {
-        photograph.is_grid ? stage.setAttribute(name, value) : stage.removeAttribute(name);
+      for (const stage of stages) {
+        stage.classList.toggle("draggable", photograph.is_grid);
+        for (const [name, value] of Object.entries(moves)) {
+          photograph.is_grid ? stage.setAttribute(name, value) : stage.removeAttribute(name);
+        }
       }
       showView(false);
     };
@@ -172,36 +182,39 @@
       return least < Infinity ? distances.indexOf(least) : undefined;
     };
     const arrows = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-    stage.addEventListener("keydown", (event) => {
-      const arrow = arrows[event.key];
-      if (!arrow || !photograph.is_grid) return;
-      event.preventDefault();
-      const [y, x] = shift();
-      show(
-        closest((down, right) => {
-          const [ahead, aside] = arrow[0] ? [(down - y) * arrow[0], right - x] : [(right - x) * arrow[1], down - y];
-          return ahead > 0 && aside === 0 ? ahead : Infinity;
-        }),
-      );
-    });
     let held; // where the photograph was taken hold of, and its shift then
-    image.addEventListener("pointerdown", (event) => {
-      if (!photograph.is_grid) return;
-      event.preventDefault();
-      stage.focus();
-      image.setPointerCapture(event.pointerId);
-      held = { down: event.clientY, right: event.clientX, shift: shift() };
-    });
-    image.addEventListener("pointermove", (event) => {
-      if (!held) return;
-      // Half the picture's width is from one end of the grid to the other: a pixel would be too little to aim at.
-      const places = photograph.views.map((view) => view.shift[1]);
-      const pixel = image.clientWidth / 2 / (Math.max(...places) - Math.min(...places));
-      const y = held.shift[0] + (event.clientY - held.down) / pixel;
-      const x = held.shift[1] + (event.clientX - held.right) / pixel;
-      show(closest((down, right) => Math.hypot(down - y, right - x)));
-    });
-    for (const end of ["pointerup", "pointercancel"]) image.addEventListener(end, () => (held = undefined));
+    for (const stage of stages) {
+      const pictures = stage.querySelector(".layers");
+      stage.addEventListener("keydown", (event) => {
+        const arrow = arrows[event.key];
+        if (!arrow || !photograph.is_grid) return;
+        event.preventDefault();
+        const [y, x] = shift();
+        show(
+          closest((down, right) => {
+            const [ahead, aside] = arrow[0] ? [(down - y) * arrow[0], right - x] : [(right - x) * arrow[1], down - y];
+            return ahead > 0 && aside === 0 ? ahead : Infinity;
+          }),
+        );
+      });
+      pictures.addEventListener("pointerdown", (event) => {
+        if (!photograph.is_grid) return;
+        event.preventDefault();
+        stage.focus();
+        pictures.setPointerCapture(event.pointerId);
+        held = { down: event.clientY, right: event.clientX, shift: shift() };
+      });
+      pictures.addEventListener("pointermove", (event) => {
+        if (!held) return;
+        // Half the picture's width is from one end of the grid to the other: a pixel would be too little to aim at.
+        const places = photograph.views.map((view) => view.shift[1]);
+        const pixel = pictures.clientWidth / 2 / (Math.max(...places) - Math.min(...places));
+        const y = held.shift[0] + (event.clientY - held.down) / pixel;
+        const x = held.shift[1] + (event.clientX - held.right) / pixel;
+        show(closest((down, right) => Math.hypot(down - y, right - x)));
+      });
+      for (const end of ["pointerup", "pointercancel"]) pictures.addEventListener(end, () => (held = undefined));
+    }
 
     showPhotograph();
   };
