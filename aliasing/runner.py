@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -18,11 +18,13 @@ from aliasing.images import BadImage, ImageSource, Signal, choose_images
 from aliasing.memory import keep_freed_memory
 from aliasing.models import ShownNetwork, load_model
 from aliasing.models.changes import GIVEN
-from aliasing.protocols import ViewProtocol, make_protocol
+from aliasing.protocols import ViewProtocol, enlarged_by_crop, make_protocol
 from aliasing.records import Records
 from aliasing.runs import Ranks, Run
 
 __all__ = ["each_network", "load_for", "open_run", "protocol_for"]
+
+Networks: TypeAlias = str | nn.Module | ShownNetwork | Sequence[str | nn.Module | ShownNetwork]
 
 _GLANCED = 8  # entries at the beginning, which tell what the others are
 
@@ -65,13 +67,32 @@ def open_run(
     return run, {**settings, "cautions": run.cautions}
 
 
-def protocol_for(protocol: str | ViewProtocol | None, source: ImageSource, **parameters: Any) -> ViewProtocol:
-    """The protocol given; otherwise `pad` for tensors, which fill the view as they are, `crop` for photographs, and
-    `samples` for signals.
+def protocol_for(
+    protocol: str | ViewProtocol | None,
+    source: ImageSource,
+    models: Networks,
+    usual: str | None = None,
+    **parameters: Any,
+) -> ViewProtocol:
+    """The protocol given; otherwise the usual one, or `pad` for pictures that would be enlarged.
+
+    These are tensors, which fill the view as they are, and the pictures of a network that is itself small: the first
+    one decides (`aliasing.protocols.enlarged_by_crop`). Usual are `crop`, and `samples` for signals.
     """
-    if protocol is None:
-        protocol = "samples" if holds_signals(source) else "crop" if source.preprocessing is None else "pad"
-    return make_protocol(protocol, **parameters)
+    if protocol is not None:
+        return make_protocol(protocol, **parameters)
+    if holds_signals(source):
+        return make_protocol(usual or "samples", **parameters)
+    is_small = source.preprocessing is not None
+    for first in several(models)[:1] if not is_small else ():
+        with suppress(Exception):  # one that cannot be loaded is told of when its turn comes
+            is_small = enlarged_by_crop(load_for(first, source)) is not None
+    return make_protocol("pad" if is_small else usual or "crop", **parameters)
+
+
+def several(models: Networks) -> list[str | nn.Module | ShownNetwork]:
+    """One network or several, as a list."""
+    return [models] if isinstance(models, (str, nn.Module, ShownNetwork)) else list(models)
 
 
 def one_of(images: Any, inputs: Any) -> Any:
@@ -143,12 +164,10 @@ def _noted(network: ShownNetwork, whence: str, more: tuple[str, ...] = ()) -> Sh
     return replace(network, notes=(*notes, *more))
 
 
-def each_network(
-    models: str | nn.Module | ShownNetwork | Sequence[str | nn.Module | ShownNetwork], source: ImageSource
-) -> Iterator[ShownNetwork]:
+def each_network(models: Networks, source: ImageSource) -> Iterator[ShownNetwork]:
     """The networks, each loaded when its turn comes; UsageError if one is given twice, or none is given."""
     names: set[str] = set()
-    for given in [models] if isinstance(models, (str, nn.Module, ShownNetwork)) else models:
+    for given in several(models):
         network = load_for(given, source)
         if network.name in names:
             raise UsageError(

@@ -20,7 +20,7 @@ from aliasing import curing
 from aliasing.cli import main
 from aliasing.curing.candidates import choose
 from aliasing.curing.forecast import _Line
-from aliasing.curing.material import open_material, protocol_for
+from aliasing.curing.material import open_material
 from aliasing.curing.verdict import sentences, succeeded
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import Estimate
@@ -184,11 +184,6 @@ def test_training_images_are_divided_and_none_is_held_out(tmp_path: Path) -> Non
     assert of["attributed"] <= of["compared"]
 
 
-@pytest.mark.parametrize(("side", "protocol"), [(16, "pad"), (12, "pad"), (17, "crop")])
-def test_windows_that_cannot_move_are_padded(side: int, protocol: str) -> None:
-    assert protocol_for(network(), open_images([np.zeros((side, 40, 3), np.uint8)])) == protocol
-
-
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [
@@ -210,6 +205,7 @@ def test_windows_that_cannot_move_are_padded(side: int, protocol: str) -> None:
             "labelled",
         ),
         (lambda out: al.cure(network(), TRAIN, HELD_OUT, out, candidates=[]), UsageError, "no candidate"),
+        (lambda out: al.cure(network(), TRAIN, HELD_OUT, out, device="gpu"), UsageError, "unknown device 'gpu'"),
         (lambda out: al.cure(network(), TRAIN, HELD_OUT, out, al.Recipe(epochs=0)), UsageError, "epochs 0, batch size"),
     ],
 )

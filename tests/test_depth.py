@@ -287,9 +287,9 @@ def test_the_blocks_of_a_residual_network() -> None:
     strides = [layer["cumulative_stride"] for layer in network["layers"]]
     assert strides == [*[[1, 1]] * 4, *[[2, 2]] * 3, *[[4, 4]] * 3, None]
     assert [site["name"] for site in network["sites"]] == [
-        "layer2.0.getitem",
+        "layer2.0.strided_slice",
         "layer2.0.conv1",
-        "layer3.0.getitem",
+        "layer3.0.strided_slice",
         "layer3.0.conv1",
     ]
     assert [site["depth"] for site in network["sites"]] == [4, 4, 7, 7]

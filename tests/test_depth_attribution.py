@@ -64,7 +64,7 @@ def test_the_one_guilty_site_is_ranked_first_and_the_others_do_nothing() -> None
     first, *others = found.ranking("mac")
     jitter = found.summary()["variants"][AS_IT_IS]["mac"]["value"]
     assert jitter > 0.02  # there is something to attribute
-    assert first["name"] == "getitem (2)"
+    assert first["name"] == "strided_slice (2)"
     # Float32 rounding of the energies, some 1e-6 relative, times weights of 30, through a softmax: below 1e-4.
     assert first["only"]["mac"]["all"]["value"] == pytest.approx(-jitter, abs=1e-4)
     assert first["clear"]
@@ -73,7 +73,7 @@ def test_the_one_guilty_site_is_ranked_first_and_the_others_do_nothing() -> None
         assert row["only"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
         assert row["all_but"]["mac"]["all"]["value"] == pytest.approx(0, abs=1e-4)
         assert not row["clear"]
-    assert found.ranking("top1_change")[0]["name"] == "getitem (2)"
+    assert found.ranking("top1_change")[0]["name"] == "strided_slice (2)"
 
 
 def test_guilty_sites_stand_first_in_the_order_of_the_verdict() -> None:
@@ -215,7 +215,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
         ({"operator": "aps"}, "one at a time by 'blur' or 'flc'; got 'aps'"),
         ({"placement": "behind"}, "no placement 'behind'"),
         ({"taps": "binomial99x"}, "binomial99x"),
-        ({"sites": ["nowhere"]}, "has no site 'nowhere' that subsamples; it has layer2.0.getitem"),
+        ({"sites": ["nowhere"]}, "has no site 'nowhere' that subsamples; it has layer2.0.strided_slice"),
         ({"limit": 0}, "limit is a number of images, at least 1; got 0"),
         ({"batch_size": 0}, "batch size is a number of views, at least 1; got 0"),
     ],

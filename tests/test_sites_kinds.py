@@ -90,7 +90,7 @@ def test_what_stands_before_the_first_convolution_may_make_channels() -> None:
         (lambda y: y[:, :, ::2, 0], "slicing", (2, 1), "single positions"),
         (lambda y: y.reshape(1, 4, 32, 2, 32, 2).amax((3, 5)), "amax of cells", (2, 2), "reshape"),
         (lambda y: y.view(1, 4, 32, 2, 32, 2).mean(5).mean(3), "mean of cells", (2, 2), "reshape"),
-        (lambda y: y.view(1, 4, 32, 2, 32, 2)[:, :, :, 0, :, 0], "getitem of cells", (2, 2), "reshape"),
+        (lambda y: y.view(1, 4, 32, 2, 32, 2)[:, :, :, 0, :, 0], "slice of cells", (2, 2), "reshape"),
         (lambda y: F.lp_pool2d(y, 2, 2), "norm pooling", (2, 2), "LPPool"),
         (lambda y: F.lp_pool2d(y, 2, 3, stride=2), "norm pooling", (2, 2), "LPPool"),
         (lambda y: F.max_pool2d(y, 2, return_indices=True)[0], "max pooling", (2, 2), "indices"),

@@ -77,7 +77,7 @@ def test_the_lie_derivative_and_the_film_run_on_the_device(asked: list[Any], tmp
     assert len(asked) == 4  # the profile, the Lie derivative, the film, and the layers that it chooses
 
 
-@pytest.mark.parametrize("measure", [lie_error, follow_maps])
+@pytest.mark.parametrize("measure", [lie_error, follow_maps, al.attribute])
 def test_a_device_that_there_is_not_is_refused(measure: Any) -> None:
     with pytest.raises(UsageError, match="unknown device 'gpu'"):
         measure(classifier(body()), photographs(1)[0], device="gpu")

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--by", choices=("mac", "top1_change"), default="mac", help="the measure that ranks the sites (default mac)"
     )
+    shared.add_device(parser)
     shared.add_run(parser)
 
 
@@ -43,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
             taps=arguments.taps,
             placement=arguments.placement,
             sites=arguments.sites,
+            device=arguments.device,
             **options,
         )
         if options["ranks"].rank > 0:

@@ -53,14 +53,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_images(parser)
     shared.add_protocol(
         parser,
-        "grid:radius=1",
-        "how an image becomes views, for all columns but consistency (pad for images of 32 pixels)",
+        use="how an image becomes views, for all columns but consistency",
+        said="grid:radius=1; pad if the first network's input is below 80 pixels",
     )
     shared.add_protocol(
         parser,
-        "consistency:draws=1",
-        "the same for consistency; if it is the same as --protocol, nothing is measured twice",
-        "--consistency",
+        use="the same for consistency; if it is the same as --protocol, nothing is measured twice",
+        option="--consistency",
+        said="consistency:draws=1; pad likewise",
     )
     shared.add_output(parser)
     shared.add_execution(parser)

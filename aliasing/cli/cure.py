@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--train", required=True, metavar="PATH", help="labelled images to train on")
     parser.add_argument("--train-sample", type=int, metavar="N", help="train on N of them, drawn at random")
     shared.add_images(parser)
-    shared.add_protocol(parser, default=None, said="what suits the images: crop, or pad for small ones")
+    shared.add_protocol(parser)
     parser.add_argument(
         "--candidates",
         nargs="+",
@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " guilty ones)",
     )
     shared.add_recipe(parser)
+    shared.add_device(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the state, the weights and the results")
     parser.add_argument("--dry-run", action="store_true", help="only say how long it will take on this machine")
     shared.add_format(parser)
@@ -61,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         "candidates": arguments.candidates,
         "train_sample": arguments.train_sample,
         "seed": arguments.seed,
+        "device": arguments.device,
     }
     images = shared.source_of(arguments)
     tell = partial(print, file=sys.stderr, flush=True)

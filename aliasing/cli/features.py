@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--filters", metavar="NAME", help="the layer whose filters are drawn (default: the first of the layers)"
     )
     parser.add_argument("--channel", type=int, metavar="N", help="the channel that is drawn (default: a typical one)")
-    shared.add_protocol(parser, use="how the image moves")
+    shared.add_protocol(parser, "crop", "how the image moves")
     shared.add_seed(parser)
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write summary.json, figure.png, layers.png and filters.png here"

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_models(parser, shared.OFFLINE)
     shared.add_labels(parser)
     shared.add_images(parser)
-    shared.add_protocol(parser, None)
+    shared.add_protocol(parser)
     shared.add_resizer(parser)
     shared.add_output(parser)
     shared.add_truth(parser)
@@ -69,8 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
         models, against = shared.named(arguments.models, arguments.labels), arguments.against
         if against and against not in (names := [load_for(model, options["images"]).name for model in models]):
             raise UsageError(f"--against {against}: it is not measured; choose one of {', '.join(names)}")
-        if arguments.protocol is None:
-            protocol = protocol_for(None, options["images"], **resizer)
+        protocol = protocol_for(arguments.protocol, options["images"], models, **resizer)
         if arguments.animate and holds_signals(options["images"]):
             raise UsageError("--animate makes a film of a picture that moves; leave it out for signals")
         truth = {"truth": arguments.truth, "void": arguments.void}

@@ -78,10 +78,10 @@ def add_models(parser: argparse.ArgumentParser, default: Sequence[str], more: st
 
 def add_protocol(
     parser: argparse.ArgumentParser,
-    default: str | None = "crop",
+    default: str | None = None,
     use: str = "how an image becomes views",
     option: str = "--protocol",
-    said: str = "crop; samples for sounds; for images of up to 64 pixels choose pad",
+    said: str = "crop; samples for sounds; pad if the first network's input is below 80 pixels",
 ) -> None:
     """Which views of an image are compared; without a default, those that the help says."""
     parser.add_argument(

@@ -10,9 +10,10 @@ Each stage is a function that can be called alone (`aliasing.measure_jitter`, `a
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,23 @@ from aliasing.curing.candidates import (
     make_candidates,
 )
 from aliasing.curing.forecast import Stage, forecast
-from aliasing.curing.material import Material, doubts, open_material, protocol_for
+from aliasing.curing.material import Material, doubts, open_material
 from aliasing.curing.result import CONTROL, CURED, PARTS, PLAIN, WEIGHTS, Cure
 from aliasing.depth.attribution import attribute
 from aliasing.errors import UsageError
 from aliasing.identity import identify
 from aliasing.images import choose_images
 from aliasing.jitter import measure_jitter
+from aliasing.jitter.network import Execution, device_of
 from aliasing.leaderboard.cost import cost
 from aliasing.models import Classifier, ShownNetwork, load_model, of_pictures
-from aliasing.protocols import ViewProtocol, make_protocol
+from aliasing.protocols import ViewProtocol
 from aliasing.provenance import write_json
 from aliasing.records import folder_name
+from aliasing.runner import protocol_for
 from aliasing.runs import ALONE, hold
+from aliasing.sites import find_sites
+from aliasing.sites.trace import copied
 from aliasing.surgery import recalibrate, save
 from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.finetune import Recipe, check_trainable, finetune, training_labels
@@ -63,6 +68,7 @@ def cure(
     sample: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    device: str | None = None,
     progress: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> tuple[Any, Cure]:
@@ -81,15 +87,14 @@ def cure(
     recipe : Recipe, optional
         How the control and the cured network are fine-tuned; each candidate gets one epoch on up to 1,000 images.
     protocol : str or ViewProtocol, optional
-        By default ``pad`` if the images are not larger than the network's input, so that no window could move in them,
-        otherwise ``crop``.
+        As for `aliasing.measure_jitter`.
     candidates : sequence of str, optional
         Operator, taps, placement and sites of the conversions to compare, as in names of converted networks
         (``"binomial3,before,all"``), by default `CANDIDATES` and the guilty sites alone.
     train_sample : int, optional
         Train on N images drawn at random.
-    limit, sample, batch_size, seed : as in `aliasing.measure_jitter`, for the held-out images
-        The seed also divides the training images.
+    limit, sample, batch_size, seed, device : as in `aliasing.measure_jitter`, for the held-out images
+        The seed also divides the training images, and the networks are trained on the device too.
     progress : bool
         Show progress bars, on a terminal and in a notebook.
     tell : callable, optional
@@ -121,10 +126,7 @@ def cure(
     ...     list(result.jitter.models), result.cured
     (['plain', 'control', 'converted', 'cured'], False)
     """
-    given = _Given.of(
-        model, train, images, out, recipe, protocol, candidates, train_sample, limit, sample, batch_size, seed
-    )
-    given = replace(given, progress=progress, tell=tell or given.tell)
+    given = _Given.of(locals())
     with hold(given.out, ALONE):
         given.claim()
         given.tell_doubts()
@@ -137,18 +139,20 @@ def forecast_cure(
     train: Any,
     images: Any,
     recipe: Recipe | None = None,
-    *,
-    tell: Callable[[str], None] | None = None,
     **options: Any,
 ) -> list[Stage]:
     """How long each stage of a cure will take here: measured on a few images, and scaled; nothing is kept.
 
     The parameters are those of `cure`, without ``out``.
     """
-    given = _Given.of(model, train, images, None, recipe, **options)
-    replace(given, tell=tell or given.tell).tell_doubts()
-    made = make_candidates(given.plain, [], given.candidates)
-    return forecast(given.plain, made, given.material, given.protocol, given.recipe, given.batch_size, given.seed)
+    asked = signature(cure).bind(model, train, images, None, recipe, **options)
+    asked.apply_defaults()
+    given = _Given.of(asked.arguments)
+    given.tell_doubts()
+    # As if one site were found guilty: it makes one candidate more.
+    some = [site.name for site in find_sites(given.plain) if site.status == "subsamples"][:1]
+    made = make_candidates(given.plain, some, given.candidates)
+    return forecast(given.plain, made, given.material, given.recipe, {**given.measuring, "progress": False})
 
 
 @dataclass(frozen=True)
@@ -161,60 +165,44 @@ class _Given:
     out: Path
     recipe: Recipe
     protocol: ViewProtocol
-    candidates: Sequence[str] | None
-    batch_size: int
-    seed: int
-    progress: bool = False
-    tell: Callable[[str], None] = lambda line: None
+    options: Mapping[str, Any]
 
     @classmethod
-    def of(
-        cls,
-        model: Any,
-        train: Any,
-        images: Any,
-        out: str | Path | None,
-        recipe: Recipe | None,
-        protocol: str | ViewProtocol | None = None,
-        candidates: Sequence[str] | None = None,
-        train_sample: int | None = None,
-        limit: int | None = None,
-        sample: int | None = None,
-        batch_size: int = BATCH_SIZE,
-        seed: int = 0,
-    ) -> "_Given":
-        loaded = of_pictures(load_model(model), "a cure")
+    def of(cls, asked: Mapping[str, Any]) -> "_Given":
+        """What `cure` is asked, by the names of its parameters."""
+        out, seed, device = asked["out"], asked["seed"], asked["device"]
+        loaded = of_pictures(load_model(asked["model"]), "a cure")
         if conversion_of(loaded.module) is not None:
             raise UsageError(f"{loaded.name} is already anti-aliased; give the original network")
+        if device not in (None, device_of(loaded)):
+            Execution(device)  # refuses one that there is not
+            loaded = replace(loaded, module=copied(loaded.module).to(device))
         folder = None if out is None else Path(out)
-        training = choose_images(train, sample=train_sample, seed=seed)
-        held_out = choose_images(images, limit=limit, sample=sample, seed=seed)
+        training = choose_images(asked["train"], sample=asked["train_sample"], seed=seed)
+        held_out = choose_images(asked["images"], limit=asked["limit"], sample=asked["sample"], seed=seed)
         material = open_material(training, held_out, folder, seed)
-        recipe = recipe or Recipe()
+        recipe = asked["recipe"] or Recipe()
         check_trainable(loaded, recipe)
-        check_specifications(candidates)
+        check_specifications(asked["candidates"])
         training_labels(loaded, training)
-        chosen = make_protocol(protocol or protocol_for(loaded, held_out))
-        return cls(
-            replace(loaded, name=PLAIN),
-            loaded.name,
-            material,
-            folder or Path(),
-            recipe,
-            chosen,
-            candidates,
-            batch_size,
-            seed,
-        )
+        protocol = protocol_for(asked["protocol"], held_out, loaded)
+        return cls(replace(loaded, name=PLAIN), loaded.name, material, folder or Path(), recipe, protocol, asked)
 
     @property
     def measuring(self) -> dict[str, Any]:
-        return {
-            "protocol": self.protocol,
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "progress": self.progress,
-        }
+        kept = ("batch_size", "seed", "progress")
+        return {"protocol": self.protocol, **{name: self.options[name] for name in kept}}
+
+    @property
+    def candidates(self) -> Sequence[str] | None:
+        """The specifications, if any were given."""
+        found: Sequence[str] | None = self.options["candidates"]
+        return None if found is None else list(found)
+
+    def tell(self, line: str) -> None:
+        """Give the caller a line, if wanted."""
+        if self.options["tell"] is not None:
+            self.options["tell"](line)
 
     def claim(self) -> None:
         """Begin or resume this cure in its folder; UsageError if it holds another."""
@@ -223,9 +211,8 @@ class _Given:
             **self.material.identity,
             "recipe": asdict(self.recipe),
             "protocol": self.protocol.parameters(),
-            "candidates": None if self.candidates is None else list(self.candidates),
-            "batch_size": self.batch_size,
-            "seed": self.seed,
+            "candidates": self.candidates,
+            **{name: self.options[name] for name in ("batch_size", "seed")},
         }
         wanted, file = json.loads(json.dumps(wanted)), self.out / "settings.json"
         if not file.exists():

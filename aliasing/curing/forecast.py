@@ -15,7 +15,6 @@ from aliasing.images import ImageSource
 from aliasing.jitter import measure_jitter
 from aliasing.leaderboard.cost import cost
 from aliasing.models import Classifier
-from aliasing.protocols import ViewProtocol
 from aliasing.surgery.finetune import Recipe, finetune
 
 __all__ = ["Stage", "forecast"]
@@ -36,10 +35,8 @@ def forecast(
     plain: Classifier,
     made: Candidates,
     material: Material,
-    protocol: ViewProtocol,
     recipe: Recipe,
-    batch_size: int,
-    seed: int,
+    options: dict[str, Any],
 ) -> list[Stage]:
     """Time the plain network on few images and on twice as many, which tells what an image takes.
 
@@ -49,7 +46,6 @@ def forecast(
     whole = cost(plain).multiply_adds
     work = [cost(network).multiply_adds / max(whole, 1) for network in made.networks.values()]
     most, each = max(work), sum(work)
-    options: dict[str, Any] = {"protocol": protocol, "batch_size": batch_size, "seed": seed}
 
     def measured(images: int) -> None:
         measure_jitter(plain, _few(material.held_out, images), **options)
@@ -77,10 +73,11 @@ def forecast(
 
     tried, compared = counts["tried"], counts["compared"]
     statistics = step * counts["statistics"] / 3  # without going back
+    trying = each * (training(tried, 1) + measuring(compared) + statistics)
     return [
         Stage("measure the plain network", counts["held_out"], measuring(counts["held_out"])),
         Stage("treat one site at a time", counts["attributed"], attributing(counts["attributed"])),
-        Stage(f"try {len(work)} candidates", tried, each * (training(tried, 1) + measuring(compared) + statistics)),
+        Stage(f"try up to {len(work)} candidates", tried, trying),
         Stage("fine-tune the control", counts["train"], training(counts["train"], epochs)),
         Stage("fine-tune the chosen one", counts["train"], most * training(counts["train"], epochs)),
         Stage("measure the others", counts["held_out"], (1 + 2 * most) * measuring(counts["held_out"])),

@@ -7,14 +7,15 @@ from itertools import islice
 from typing import Any
 
 from aliasing.errors import InputError
-from aliasing.images import BadImage, Entry, Image, ImageSource, choose_images
+from aliasing.images import BadImage, Entry, ImageSource, choose_images
+from aliasing.jitter import notes_on
 from aliasing.models import Classifier
 from aliasing.protocols import ViewProtocol
 from aliasing.protocols.base import ENLARGED, enlarged_cautions, written
 from aliasing.records import InputsDigest, input_of
 from aliasing.runs import keep_apart
 
-__all__ = ["Material", "doubts", "open_material", "protocol_for"]
+__all__ = ["Material", "doubts", "open_material"]
 
 _COMPARED, _TRIED, _STATISTICS, _ATTRIBUTED = 500, 1000, 500, 250
 _GLANCED = 20
@@ -99,19 +100,6 @@ def _kept(source: ImageSource, entries: list[Entry]) -> ImageSource:
     return replace(source, description=described, _entries=lambda: iter(entries))
 
 
-def protocol_for(model: Classifier, source: ImageSource) -> str:
-    """``pad`` if the images are not larger than the network's input, so that no window could move; else ``crop``."""
-    for entry in source:
-        try:
-            image = entry.load()
-        except BadImage:
-            continue
-        if isinstance(image, Image):
-            sides = zip(image.pixels.shape[:2], model.view_size, strict=True)
-            return "pad" if any(side <= view for side, view in sides) else "crop"
-    return "crop"
-
-
 def doubts(model: Classifier, protocol: ViewProtocol, source: ImageSource) -> list[str]:
     """What to know before hours are spent: the network's notes, and whether the first images are enlarged for it."""
     times = []
@@ -120,4 +108,4 @@ def doubts(model: Classifier, protocol: ViewProtocol, source: ImageSource) -> li
             times.append(protocol.views(entry.load(), model).enlarged)
     described = {"geometry": protocol.sizes(model), "resize_size": written(model.resized_size)}
     enlarged = [by for by in times if by > ENLARGED]
-    return [*model.notes, *enlarged_cautions(described, protocol, enlarged, len(times))]
+    return [*notes_on(model, protocol), *enlarged_cautions(described, protocol, enlarged, len(times))]

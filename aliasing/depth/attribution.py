@@ -38,7 +38,7 @@ from aliasing.images import Loaded, open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, dtype_name
 from aliasing.jitter.engine import in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
-from aliasing.jitter.network import Array, class_probabilities, evaluated, rounding_unit
+from aliasing.jitter.network import Array, Execution, class_probabilities, device_of, evaluated, rounding_unit
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import ShownNetwork
 from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, Probabilities, compare_classes
@@ -214,6 +214,7 @@ def attribute(
     sample: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    device: str | None = None,
     out: str | Path | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
@@ -225,7 +226,7 @@ def attribute(
     ----------
     model : str, nn.Module or Classifier
         It stays as it is.
-    images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout
+    images, protocol, limit, sample, batch_size, seed, device, out, progress, ranks, timeout
         As for :func:`aliasing.measure_jitter`.
     operator : str
         As in :func:`aliasing.antialias`; not one whose branches must share a selection ("aps").
@@ -253,14 +254,16 @@ def attribute(
     >>> sorted(row["name"] for row in found.ranking())
     ['0', '2']
     """
+    device = device or device_of(model)
+    Execution(device)
     source = open_images(images)
-    protocol = protocol_for(protocol, source)
+    protocol = protocol_for(protocol, source, model)
     if OPERATORS[operator].shares_choice:
         independent = " or ".join(repr(name) for name in OPERATORS if not OPERATORS[name].shares_choice)
         raise UsageError(f"sites are treated one at a time by {independent}; got {operator!r}")
     treatment = Treatment(operator, taps, placement)
     taps = taps if OPERATORS[operator].takes_taps else None
-    own = {"operator": operator, "taps": taps, "placement": placement, "sites": sites}
+    own = {"operator": operator, "taps": taps, "placement": placement, "sites": sites, "device": device}
     run, settings = open_run(source, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     given = load_for(model, source)
     with at_work(given.name, ["a picture of zeros"], timeout):
@@ -268,7 +271,7 @@ def attribute(
         answers = Probabilities.of(given)
     if answers.of_labels:
         raise UsageError(f"{given.name} gives {answers.model.scale}: sites are attributed by the class of one answer")
-    network = evaluated(answers.model)
+    network = evaluated(answers.model, device)
     if network.module is not given.module:  # a network that cannot be copied keeps its memory format
         laid_out(network.module)
     record, treated_sites, families = make_variants(network, treatment, sites)
@@ -360,11 +363,12 @@ def _measure_blocks(
     names = _names(families)
 
     def network(views: Array) -> Array:
+        shown = torch.from_numpy(views).to(device)
         with torch.no_grad(), in_evaluation(model.module):
-            outputs = run_variants(lambda: class_probabilities(model, views), record, families)
+            outputs = run_variants(lambda: class_probabilities(model, shown), record, families)
         return np.stack([outputs[name] for name in names], axis=1)
 
-    precision = dtype_name(model)
+    precision, device = dtype_name(model), settings["device"]
 
     def tabulate(name: str, image: Loaded, views: Views, outputs: Array) -> pa.Table:
         return pa.concat_tables(
@@ -377,7 +381,7 @@ def _measure_blocks(
     def views_of(image: Loaded) -> Views:
         return protocol.views(image, model, settings["seed"])
 
-    guarded = Guarded(model, network, timeout, rounding_unit(model))
+    guarded = Guarded(model, network, timeout, rounding_unit(model, device))
     show = in_batches(guarded, settings["batch_size"])
     blocks = ((index, in_classes(block, labels)) for index, block in blocks)
     return measure_blocks(blocks, views_of, show, tabulate, PROBABILITIES, seen=seen)

@@ -29,7 +29,8 @@ from aliasing.jitter.trace import Followed, PlaceTrace, Trace, trace
 from aliasing.lineage import describe_lineage
 from aliasing.models import ShownNetwork, of_pictures
 from aliasing.outputs.base import Output, with_third_axis
-from aliasing.protocols import ViewProtocol, Views
+from aliasing.protocols import ViewProtocol, Views, enlarged_by_crop
+from aliasing.protocols.base import written
 from aliasing.records import Part
 from aliasing.runner import each_network, load_for, one_of, open_run, protocol_for
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
@@ -48,7 +49,6 @@ __all__ = [
 ]
 
 BATCH_SIZE = 16
-_SMALL = 64  # pixels of a network's input
 
 
 @surroundings_kept()
@@ -87,8 +87,9 @@ def measure_jitter(
         other signals too (`aliasing.images.Signal`): a bare module sees them at the rate of the first, in the length of
         the longest of the first eight.
     protocol : str or ViewProtocol, optional
-        How an image becomes views (see :mod:`aliasing.protocols`): ``"crop"`` unless something else is given, ``"pad"``
-        for tensors, which are not resized, and ``"samples"`` for signals.
+        How an image becomes views (see :mod:`aliasing.protocols`): by default ``"crop"``; ``"pad"`` for tensors, which
+        are not resized, and for a (first) network of less than 80 pixels, for which ``"crop"`` would enlarge images;
+        ``"samples"`` for signals.
     inputs : Any, optional
         The same as ``images``, where that is not the word.
     output : str
@@ -156,7 +157,7 @@ def measure_jitter(
     Execution(device)
     slow = precision == "verified" and not has_fast_bfloat16(device)
     source = open_images(one_of(images, inputs), mean=mean, std=std)
-    protocol = protocol_for(protocol, source)
+    protocol = protocol_for(protocol, source, model)
     if kind.of_places and not protocol.is_shift:
         raise UsageError(f"output {output} needs a protocol that shifts the content; {protocol.name} does not")
     known = _open_truth(kind, truth, void)
@@ -327,13 +328,29 @@ def dtype_name(model: ShownNetwork) -> str:
 
 def describe_network(model: ShownNetwork, protocol: ViewProtocol, identity: Identity) -> dict[str, Any]:
     """The description of a network in a summary."""
-    geometry, seen = protocol.sizes(model), model.preprocessing()
+    return {
+        "identity": identity.digest,
+        "weights": {**model.origin, "sha256": identity.weights},
+        **describe_lineage(model),
+        **model.preprocessing(),
+        "geometry": protocol.sizes(model),
+        "notes": notes_on(model, protocol),
+    }
+
+
+def notes_on(model: ShownNetwork, protocol: ViewProtocol) -> list[str]:
+    """What to know of a network under a protocol: its own notes, its precision, and the size of its pictures."""
+    geometry, own = protocol.sizes(model), model.preprocessing().get("resize_size")
     notes = list(model.notes)
     if model.dtype != torch.float32:
         notes.append(f"its weights are {dtype_name(model)}, and it ran in that precision")
-    own = seen.get("resize_size")
-    # Some pixels more are a large part of a small input.
-    why = "the protocol needs more" + ("; protocol pad does not" if max(model.view_size) <= _SMALL else "")
+    enlarged = enlarged_by_crop(model)
+    why = "the protocol needs more" + ("; --protocol pad does not" if enlarged else "")
+    if enlarged and protocol.name == "pad":
+        notes.append(
+            "moved within zeros (protocol pad), because its input is small: crop would resize images to"
+            f" {written(enlarged)} pixels instead of the network's own {own}"
+        )
     if geometry.get("shorter_side", own) != own and geometry["shorter_side"] > own:
         notes.append(
             f"evaluated with a shorter side of {geometry['shorter_side']} pixels instead of the network's own"
@@ -344,11 +361,4 @@ def describe_network(model: ShownNetwork, protocol: ViewProtocol, identity: Iden
             f"evaluated with the photograph resized to {geometry['resized']} pixels instead of the network's own"
             f" {own}, because {why}"
         )
-    return {
-        "identity": identity.digest,
-        "weights": {**model.origin, "sha256": identity.weights},
-        **describe_lineage(model),
-        **seen,
-        "geometry": geometry,
-        "notes": notes,
-    }
+    return notes

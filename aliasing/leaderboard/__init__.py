@@ -47,11 +47,11 @@ from aliasing.lineage import Group, Original, group_of, is_plain, original_of, s
 from aliasing.models import ShownNetwork
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Output
-from aliasing.protocols import ViewProtocol, make_protocol
+from aliasing.protocols import ViewProtocol
 from aliasing.provenance import made_with, write_json
 from aliasing.records import Records
 from aliasing.result import Result, protocol_of, read_json, read_summary
-from aliasing.runner import load_for, open_run
+from aliasing.runner import load_for, open_run, protocol_for
 from aliasing.runs import ALONE, Ranks, hold
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.specification import parse
@@ -229,8 +229,8 @@ class Leaderboard(Result):
 def compare_networks(
     models: Given | Sequence[Given],
     images: Any = "sample",
-    protocol: str | ViewProtocol = PROTOCOL,
-    consistency: str | ViewProtocol = CONSISTENCY,
+    protocol: str | ViewProtocol | None = None,
+    consistency: str | ViewProtocol | None = None,
     *,
     output: str = "probabilities",
     antialiased: Sequence[str] = (),
@@ -259,8 +259,9 @@ def compare_networks(
     images, limit, sample, batch_size, seed, precision, device, compiled, progress, ranks, timeout
         As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 if most answers
         come from it.
-    protocol, consistency : str or ViewProtocol
-        The protocols of the columns; see the table in :mod:`aliasing.leaderboard`. The second is for class
+    protocol, consistency : str or ViewProtocol, optional
+        The protocols of the columns; see the table in :mod:`aliasing.leaderboard`. By default both are ``"pad"`` where
+        :func:`aliasing.measure_jitter` chooses it, for small inputs and tensors. The second is for class
         probabilities, and other outputs that have such a measure (:attr:`aliasing.outputs.base.Output.front`).
     output : str
         The output that is compared, as in :func:`aliasing.measure_jitter`; the columns are its measures.
@@ -303,8 +304,9 @@ def compare_networks(
         execution = replace(execution, half=True)
     single = isinstance(models, (str, torch.nn.Module, ShownNetwork))
     chosen = choose([models] if single else models, installed)  # type: ignore[list-item,arg-type]
-    protocol = make_protocol(protocol)
-    consistency = make_protocol(consistency) if kind.front else protocol
+    images = open_images(images)
+    protocol = protocol_for(protocol, images, chosen, PROTOCOL)
+    consistency = protocol_for(consistency, images, chosen, CONSISTENCY) if kind.front else protocol
     conversions = {text: parse(text) for text in antialiased}
     if recalibrate_on is not None and not conversions:
         raise UsageError("--recalibrate needs a conversion to recalibrate: give --antialias too")

@@ -2,8 +2,8 @@
 
 The views differ by a small shift (or scale, angle, moment). A protocol is a frozen dataclass whose fields are its
 parameters. The seed and the image's identity alone determine its views, whatever the order, the batch size or the
-number of processes. `aliasing.kinds.PROTOCOLS` holds them all by name; ``crop`` is the default for pictures, and
-``samples`` for signals.
+number of processes. `aliasing.kinds.PROTOCOLS` holds them all by name; ``crop`` is the default for pictures
+(``pad`` for small ones, see `enlarged_by_crop`), and ``samples`` for signals.
 """
 
 from dataclasses import fields
@@ -11,8 +11,10 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 from aliasing.errors import UsageError
+from aliasing.fitting import Size
 from aliasing.kinds import PROTOCOLS
-from aliasing.protocols.base import View, ViewProtocol, Views
+from aliasing.models import Classifier, ShownNetwork
+from aliasing.protocols.base import ENLARGED, View, ViewProtocol, Views
 from aliasing.protocols.embedded import Black, Embedded, Inpaint, Mean, grow_outward
 from aliasing.protocols.sampled import Samples, Subsample
 from aliasing.protocols.transformed import Circular, Drag, Frames, Rotate, Scale, Subpixel
@@ -44,6 +46,7 @@ __all__ = [
     "View",
     "ViewProtocol",
     "Views",
+    "enlarged_by_crop",
     "grow_outward",
     "make_protocol",
 ]
@@ -78,6 +81,19 @@ def make_protocol(protocol: str | ViewProtocol, **parameters: Any) -> ViewProtoc
         if isinstance(value, str):
             given[key] = _parse(name, key, value, types[key])
     return kind(**given)
+
+
+def enlarged_by_crop(model: ShownNetwork) -> Size | None:
+    """The size to which `crop`, the usual protocol, enlarges pictures for a network of small input; None for others.
+
+    It needs 8 pixels more than the input. If pictures are then more than a tenth larger than at the network's own
+    evaluation, as they are below 80 pixels, it measures something else, and `pad` is chosen.
+    """
+    if not isinstance(model, Classifier):
+        return None
+    size = Crop().resized_size(model)
+    more = size is not None and any(a > ENLARGED * b for a, b in zip(size, model.resized_size, strict=True))
+    return size if more else None
 
 
 def _parse(protocol: str, key: str, text: str, kind: Any) -> Any:

@@ -114,13 +114,19 @@ class ViewProtocol(ABC):
 
     def _of_picture(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         views = replace(self.picture_views(image, model, random), circular=self.is_circular)
-        sizes = self.geometry(model)
-        resized = sizes.get("shorter_side", sizes.get("resized"))
-        if resized is None:
+        size = self.resized_size(model)
+        if size is None:
             return views
         height, width = image.pixels.shape[:2]
-        size = (resized, resized) if isinstance(resized, int) else (resized[0], resized[1])
         return replace(views, enlarged=CROP_MODES[model.crop_mode]((height, width), size)[0] / height)
+
+    def resized_size(self, model: Classifier) -> Size | None:
+        """The size to which all pictures are resized, if there is one."""
+        sizes = self.geometry(model)
+        resized = sizes.get("shorter_side", sizes.get("resized"))
+        if resized is None or not isinstance(resized, int):
+            return resized and (resized[0], resized[1])
+        return resized, resized
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         """The views of a photograph."""
@@ -254,7 +260,7 @@ def enlarged_cautions(
     >>> from aliasing.protocols import Crop
     >>> network = {"geometry": {"shorter_side": 40, "window": 32}, "resize_size": 32}
     >>> enlarged_cautions(network, Crop(), [1.25, 1.25], 2)
-    ['images of 32 pixels are enlarged to 40 by protocol crop: protocol pad shows them as the network sees them']
+    ['images of 32 pixels are enlarged to 40 by protocol crop; --protocol pad shows them as the network sees them']
     """
     if 2 * len(enlarged) <= images:
         return []
@@ -265,10 +271,10 @@ def enlarged_cautions(
     which = "" if len(set(enlarged)) == 1 and len(enlarged) == images else "most "
     told = f"{which}images of {'' if not which else 'about '}{small} pixels are enlarged to {resized}"
     if own < resized and own <= small:
-        return [f"{told} by protocol {protocol.name}: protocol pad shows them as the network sees them"]
+        return [f"{told} by protocol {protocol.name}; --protocol pad shows them as the network sees them"]
     return [
         f"{told}, and a shift of one pixel is {1 / times:.2g} pixels of theirs: for a network that was trained on such"
-        f" images, say so, al.Classifier.of(module, {small}, …), and choose protocol pad"
+        f" images, give al.Classifier.of(module, {small}, mean=…, std=…) with --protocol pad"
     ]
 
 

@@ -515,7 +515,7 @@ class _Reshapes:
         if stride is None:
             return None
         note = "a pooling written as a reshape is not treated; torch's own pooling of the same cells is"
-        kind = f"{call.name.strip('_')} of cells"
+        kind = f"{'slice' if call.name == '__getitem__' else call.name} of cells"
         return Change(kind, stride, stride, Status.UNSUPPORTED, note, origin)
 
     @staticmethod

@@ -1,6 +1,7 @@
 """Finding the downsampling sites in the record of a run."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,8 @@ from aliasing.tables import pair, render
 
 if TYPE_CHECKING:
     from aliasing.models import ShownNetwork
+
+_SLICE = "strided_slice"  # the name of a site such as x[:, :, ::2, ::2]
 
 
 @dataclass(frozen=True)
@@ -123,6 +126,7 @@ def named_sites(
 
     Raises UsageError if there is no site of such a name.
     """
+    names = names and [re.sub(r"(^|\.)getitem\b", rf"\1{_SLICE}", name) for name in names]  # as it was called
     found: list[tuple[LocatedSite, str]] = []
     for place in located:
         if place.site.status == "subsamples":
@@ -200,7 +204,8 @@ def _site(call: Call, change: Change, own_calls: dict[int, int], where: dict[Val
     source, output = unpadded(change.source or call.signals[0]), call.outputs[0]
     is_module = own_calls[id(call.module)] == 1 or call.function is type(call.module.module)
     module = call.module.name
-    name = module if is_module and module else ".".join(filter(None, (module, call.name.strip("_"))))
+    called = _SLICE if call.name == "__getitem__" else call.name.strip("_")
+    name = module if is_module and module else ".".join(filter(None, (module, called)))
     role = ""
     if "convolution" in change.kind and change.status in (Status.SUBSAMPLES, Status.UNSUPPORTED):
         on_image = _is_image(source)
@@ -226,7 +231,7 @@ def _site(call: Call, change: Change, own_calls: dict[int, int], where: dict[Val
         kernel=change.kernel,
         input_shape=source.shape,
         output_shape=output.shape,
-        followed_by=tuple(name.strip("_") for name in followed),
+        followed_by=tuple("slice" if name == "__getitem__" else name.strip("_") for name in followed),
         uses=1,
         status=change.status,
         note=change.note,
