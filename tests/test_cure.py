@@ -219,6 +219,13 @@ def test_what_cannot_be_cured_is_told_in_a_line(
     assert list(tmp_path.iterdir()) == []  # before anything was measured
 
 
+def test_the_dry_run_counts_the_candidate_of_the_guilty_sites(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    monkeypatch.setattr(curing, "forecast", lambda plain, candidates, *given: made.extend(candidates.networks))
+    curing.forecast_cure(network(), TRAIN, HELD_OUT, RECIPE)
+    assert made == [*curing.CANDIDATES, "binomial3,sites=0"]
+
+
 def test_another_cure_in_the_folder_is_refused(whole: tuple[Path, al.Classifier, curing.Cure]) -> None:
     with pytest.raises(UsageError, match=r"holds another cure \(images, seed differ\); choose another --out"):
         al.cure(network(), TRAIN, HELD_OUT[:5], whole[0], RECIPE, seed=1, **OPTIONS)

@@ -243,11 +243,11 @@ def test_summaries_of_before_are_read() -> None:
 
 def test_a_run_is_resumed_under_another_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shown: list[int] = []
-    once = al.measure_jitter(NAME, pictures(40), out=tmp_path)  # two blocks
+    once = al.measure_jitter(NAME, pictures(40), "crop", out=tmp_path)  # two blocks
     (last,) = tmp_path.glob("records/*/00001.parquet")
     last.unlink()
     monkeypatch.setattr("aliasing.jitter.measure_blocks", noted(shown))
-    again = al.measure_jitter([f"mine={NAME}", f"another={NAME}"], pictures(40), out=tmp_path)
+    again = al.measure_jitter([f"mine={NAME}", f"another={NAME}"], pictures(40), "crop", out=tmp_path)
     assert shown == [8]  # of the block that was missing, for both labels
     first, other = (again.summary()["models"][label] for label in ("mine", "another"))
     before = once.summary()["models"][NAME]
@@ -261,7 +261,7 @@ def test_a_run_is_resumed_under_another_label(tmp_path: Path, monkeypatch: pytes
     assert opened.records["model"].to_pylist() == ["mine"] * 320 + ["another"] * 320
     again.write(tmp_path / "copy")
     assert {*al.open(tmp_path / "copy").records["model"].to_pylist()} == {"mine", "another"}
-    assert al.measure_jitter(NAME, pictures(40), out=tmp_path).records.equals(once.records)
+    assert al.measure_jitter(NAME, pictures(40), "crop", out=tmp_path).records.equals(once.records)
 
 
 def noted(shown: list[int]) -> Any:

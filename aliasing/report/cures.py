@@ -41,8 +41,8 @@ def cure_section(run: Run, number: int, names: Names) -> Section:
     )
     how = (
         f"Plain is the network as it is; the control is the same network after {epochs} of training. Recalibrated (or"
-        f" converted) is the conversion {cure['chosen']} before training, and cured after the control's training."
-        f" The conversion was chosen on {images['compared']:,} training images, and training used all"
+        f" converted) is the conversion {cure['chosen']} before training, and cured the same conversion after as much"
+        f" training. It was chosen on {images['compared']:,} training images, and training used all"
         f" {images['train']:,}; the {images['held_out']:,} held-out images played no part in either."
     )
     attributed = (
