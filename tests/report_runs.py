@@ -27,7 +27,7 @@ def measure_everything(root: Path) -> Path:
     network = f"file:{root}/resnet20.safetensors@module:tests.cifar_resnet:resnet20"
     both, shown = ("--models", network, f"antialiased:binomial3:{network}"), ("--images", str(images))
     for folder, arguments in {
-        "crop": ("jitter", *both, *shown),
+        "crop": ("jitter", *both, *shown, "--protocol", "crop"),
         "grid": ("jitter", *both, *shown, "--protocol", "grid:radius=1"),
         "depth": ("depth", *both, *shown, "--limit", "3"),
         "attribution": ("attribute", network, *shown, "--limit", "3", "--protocol", "crop:span=1"),

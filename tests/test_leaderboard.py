@@ -33,6 +33,7 @@ from aliasing.surgery import antialias
 
 HALF = (0.5, 0.5, 0.5)
 SIZE = 16
+USUAL: dict[str, Any] = {"protocol": "grid:radius=1", "consistency": "consistency:draws=1"}  # these networks are small
 
 
 def classifier(module: nn.Module, name: str, size: int = SIZE) -> Classifier:
@@ -57,7 +58,7 @@ def images() -> list[tuple[Any, int]]:
 @pytest.fixture(scope="module")
 def board(images: list[Any]) -> Any:
     networks = [small("own:a"), small("own:b", 1), small("own:c", classes=7), classifier(nn.Identity(), "own:broken")]
-    return compare_networks(networks, images, antialiased=["binomial3,all"], recalibrate_on=images)
+    return compare_networks(networks, images, **USUAL, antialiased=["binomial3,all"], recalibrate_on=images)
 
 
 # --- what each column is ------------------------------------------------------------------------------------------
@@ -285,7 +286,7 @@ def test_wrong_options_are_told_before_anything_is_measured(options: Any, messag
 
 
 def test_a_run_goes_on_and_takes_in_more_networks(images: list[Any], tmp_path: Path) -> None:
-    options: dict[str, Any] = {"antialiased": ["binomial3,all"], "out": tmp_path}
+    options: dict[str, Any] = {**USUAL, "antialiased": ["binomial3,all"], "out": tmp_path}
     first = compare_networks([small("own:a")], images, **options)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.parquet")}
     assert len(written) == 4  # two networks, two protocols
@@ -303,7 +304,7 @@ def test_a_run_goes_on_and_takes_in_more_networks(images: list[Any], tmp_path: P
 def test_a_verified_board_has_the_answers_of_float32(images: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aliasing.jitter.has_fast_bfloat16", lambda device: True)
     monkeypatch.setattr("aliasing.leaderboard.has_fast_bfloat16", lambda device: True)
-    exact, found = (compare_networks(small("own:a"), images, precision=p) for p in ("float32", "verified"))
+    exact, found = (compare_networks(small("own:a"), images, **USUAL, precision=p) for p in ("float32", "verified"))
     assert found.settings["precision"] == "verified"
     assert (exact.speed["precision"], found.speed["precision"]) == ("float32", "bfloat16")
     models = [board.summary()["models"]["own:a"] for board in (exact, found)]

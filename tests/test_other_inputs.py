@@ -80,7 +80,7 @@ def test_the_command_and_its_page(tmp_path: Path) -> None:
         Pillow.fromarray(picture).save(tmp_path / "images" / f"{number}.png")
     names = [f"module:tests.test_other_inputs:{name}" for name in ("wide", "grey")]
     images, out = ["--images", str(tmp_path / "images")], ["--out", str(tmp_path / "out")]
-    assert main(["jitter", "--models", *names, *images, *out]) == 0
+    assert main(["jitter", "--models", *names, *images, *out, "--protocol", "crop"]) == 0
     assert main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "page.html")]) == 0
     summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
     assert [model["input_size"] for model in summary["models"].values()] == [[32, 48], 32]

@@ -61,6 +61,11 @@ def test_marked_frequencies_are_where_they_fold_to() -> None:
     marks = figure.axes[0].lines[3:]
     assert [line.get_xydata()[1].tolist() for line in marks] == [[1000, 1000], [5000, 1000], [8000, 0]]
     plt.close(figure)
+    stays, folds, nyquist, *marks = al.plots.folding(1, 8000, [7000, 12000]).axes[0].lines  # above Nyquist, as recorded
+    assert [line.get_xydata()[1].tolist() for line in marks] == [[7000, 1000], [12000, 4000]]
+    assert folds.get_data()[0][-1] >= 12000
+    assert {*nyquist.get_xdata()} == {stays.get_data()[0][-1]} == {4000}
+    plt.close()
 
 
 def test_the_response_is_the_gain_of_each_filter_at_the_stride() -> None:
@@ -98,8 +103,8 @@ def test_what_is_no_filter_or_stride_is_refused() -> None:
         al.plots.folding(0)
     with pytest.raises(UsageError, match="rate"):
         al.plots.folding(2, -1.0)
-    with pytest.raises(UsageError, match=r"frequency 0.6 cannot be marked; expected 0 … 0.5"):
-        al.plots.folding(2, frequencies=[0.1, 0.6])
+    with pytest.raises(UsageError, match=r"frequency -0.6 cannot be marked; expected a number of at least 0"):
+        al.plots.folding(2, frequencies=[0.1, -0.6])
     for wrong in (-0.1, np.nan):
         with pytest.raises(UsageError, match="expected a number of at least 0, in Hz"):
             al.plots.alias(wrong, 2, 1000)

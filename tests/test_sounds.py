@@ -162,11 +162,21 @@ def test_filters_differ_for_a_tone_of_which_all_folds() -> None:
     plt.close(figure)
 
 
-def test_a_slow_and_short_sound_and_a_bare_array() -> None:
+def test_a_slow_and_short_sound_and_a_bare_array(tmp_path: Path) -> None:
     cosine = np.cos(2 * np.pi * 3 / 8 * np.arange(64))
     assert al.compare_operators(Sound(cosine, rate=8), 2, ["subsample"]).images[0]["samples"] == 64
-    with pytest.raises(UsageError, match=r"shape \(64,\) has no rate; give aliasing.sounds.Sound"):
-        al.compare_operators(cosine, 2)
+    noise = np.random.default_rng(0).normal(size=512)
+    result, timed = al.compare_operators(noise, 2, ["max", "blur"]), al.compare_operators(Sound(noise, 1.0), 2, ["max"])
+    assert result.images[0]["operators"]["max"] == timed.images[0]["operators"]["max"]
+    assert "below 0.25 cycles per sample" in result.remarks()[1]
+    figures = result.plot(), timed.plot(), al.compare_operators(Sound(noise, 1e-4), 2, ["max"]).plot()
+    assert [one.axes[0].get_ylabel() for one in figures] == ["cycles per sample", "Hz", "µHz"]
+    assert [one.axes[0].get_ylim()[1] for one in figures] == pytest.approx([0.5, 0.5, 50])
+    assert [complaints(one) for one in figures] == [[]] * 3
+    for figure in figures:
+        plt.close(figure)
+    result.write(tmp_path)
+    assert al.open(tmp_path).summary() == result.summary()
 
 
 def test_channels_are_not_mixed() -> None:

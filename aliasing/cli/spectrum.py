@@ -28,7 +28,6 @@ from aliasing.kinds import OPERATORS
 
 if TYPE_CHECKING:
     from aliasing.downsample.survey import OperatorSurvey
-from aliasing.tables import above_one
 
 SUMMARY = "draw what downsampling aliases on photographs, sounds or volumes, and measure how much"
 
@@ -115,9 +114,7 @@ def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
     images = summary["images"]
     yield repr(result)
     yield shared.mean_line("shares of energy", images, summary["settings"]["inputs"])
-    yield from above_one(summary["operators"].values())
     yield ""
-    yield from summary["reading"]
     for name, reason in list(images["skipped"].items())[:10]:
         yield f"skipped {name}: {reason}"
     if len(images["skipped"]) > 10:

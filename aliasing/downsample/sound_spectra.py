@@ -24,6 +24,8 @@ from aliasing.provenance import write_json
 FILE = "sound.json"
 FLOOR = -80.0  # decibels
 _FRAME = 0.032  # seconds: some periods of a voice, and short beside a syllable
+_SHORTEST = 8  # samples of a frame
+_UNITS = ((2000, "kHz", 1e3), (1, "Hz", 1.0), (1e-3, "mHz", 1e-3), (0, "µHz", 1e-6))  # from this rate on
 _LARGEST = 1024  # frames and frequencies of a spectrogram in a folder
 
 
@@ -46,22 +48,26 @@ class SoundSpectra:
     """One sound before and after each downsampling operator."""
 
     sound: str
-    rate: float  #: samples per second of the original
+    rate: float | None  #: samples per second of the original; None if they are not known
     seconds: float
     stride: int
     looks: list[SoundLook]  #: the first is the original
 
     @classmethod
-    def of(cls, sound: Picture, results: Sequence[Comparison], stride: int, rate: float, name: str) -> "SoundSpectra":
+    def of(
+        cls, sound: Picture, results: Sequence[Comparison], stride: int, rate: float | None, name: str
+    ) -> "SoundSpectra":
         """The spectra of a sound (channels, N), and of each operator's result."""
-        reference = float(_cells(sound, rate).max()) or 1.0
-        slow = rate / stride
+        per_second = 1.0 if rate is None else rate
+        reference = float(_cells(sound, per_second).max()) or 1.0
+        slow = per_second / stride
 
         def decibels(samples: Picture, rate: float) -> NDArray[Any]:
             cells = _cells(samples, rate) / reference
             return np.asarray(10 * np.log10(np.maximum(cells, 10 ** (FLOOR / 10)))).clip(FLOOR, 0)
 
-        original = SoundLook("original", "original", decibels(sound, rate), None, {"power": _welch(sound, rate)})
+        power = {"power": _welch(sound, per_second)}
+        original = SoundLook("original", "original", decibels(sound, per_second), None, power)
         looks = [
             SoundLook(
                 result.operator,
@@ -75,12 +81,24 @@ class SoundSpectra:
             )
             for result in results
         ]
-        return cls(name, rate, sound.shape[-1] / rate, stride, [original, *looks])
+        return cls(name, rate, sound.shape[-1] / per_second, stride, [original, *looks])
+
+    @property
+    def highest(self) -> float:
+        """The Nyquist frequency of the original, in hertz, or cycles per sample."""
+        return float(sampling.nyquist(1, 1.0 if self.rate is None else self.rate))
+
+    @property
+    def unit(self) -> tuple[str, float]:
+        """The unit in which its frequencies are numbers of a few digits, and how many hertz that is."""
+        if self.rate is None:
+            return "cycles per sample", 1.0
+        return next((unit, hertz) for least, unit, hertz in _UNITS if self.rate >= least)
 
     @property
     def nyquist(self) -> float:
-        """The Nyquist frequency of the samples, in hertz."""
-        return float(sampling.nyquist(self.stride, self.rate))
+        """The Nyquist frequency of the samples, in hertz, or cycles per sample of the original."""
+        return self.highest / self.stride
 
     def write(self, folder: Path) -> None:
         """Write the spectra to a folder."""
@@ -120,20 +138,23 @@ class SoundSpectra:
             )
             for look in content["looks"]
         ]
-        numbers = float(content["rate"]), float(content["seconds"]), int(content["stride"])
+        rate = None if content["rate"] is None else float(content["rate"])
+        numbers = rate, float(content["seconds"]), int(content["stride"])
         return cls(str(content["sound"]), *numbers, looks)
 
 
 def frame_length(size: int, rate: float) -> int:
-    """Samples of a frame: about 32 ms, a power of two, and at most a quarter of the sound.
+    """Samples of a frame: about 32 ms of a sound, a 16th of a slower signal; a power of two, and at most a quarter.
 
     Examples
     --------
-    >>> frame_length(16000, 16000), frame_length(16000, 8000), frame_length(40, 8000)
-    (512, 256, 8)
+    >>> frame_length(16000, 16000), frame_length(16000, 8000), frame_length(40, 8000), frame_length(1024, 1)
+    (512, 256, 8, 64)
     """
-    longest = max(size // 4, 8)
-    return int(2 ** max(min(round(np.log2(_FRAME * rate)), np.floor(np.log2(longest))), 3))
+    longest, wanted = max(size // 4, _SHORTEST), _FRAME * rate
+    if wanted < _SHORTEST:  # so slow a signal is no sound
+        wanted = max(size / 16, _SHORTEST)
+    return max(int(2 ** min(round(np.log2(wanted)), np.floor(np.log2(longest)))), _SHORTEST)
 
 
 def known(share: float) -> float | None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -26,9 +26,9 @@ from aliasing.images import BadImage, Clip, Entry, Image, Loaded, Signal, open_i
 from aliasing.images.volume import Volume
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
-from aliasing.sounds import write_sound
+from aliasing.sounds import Sound, write_sound
 from aliasing.spectrum import periodic
-from aliasing.tables import Format, cell, counted, flat, pair, render
+from aliasing.tables import Format, above_one, cell, counted, flat, pair, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,6 +94,11 @@ class OperatorSurvey(Result):
                 return plots.volume(self.spectra)
         return plots.spectrum(self.spectra)
 
+    def remarks(self) -> list[str]:
+        """What a ratio above 1 means, and what the numbers say."""
+        summary = self.summary()
+        return [*above_one(summary["operators"].values()), *summary["reading"]]
+
     def readable(self, form: Format) -> list[str]:
         """The shares of each operator as text."""
         rows = [
@@ -124,7 +129,7 @@ class OperatorSurvey(Result):
         if rates[0] is not None and all(rate == rates[0] for rate in rates):
             unit = "cycles per mm" if are_several(rates[0]) else "Hz"
             return f"{pair(sampling.nyquist(stride, rates[0]))} {unit}"
-        return f"{pair(sampling.nyquist(stride))} cycles per {'pixel' if rates[0] is None else 'sample'}"
+        return f"{pair(sampling.nyquist(stride))} cycles per {'pixel' if 'height' in self.images[0] else 'sample'}"
 
     def _assumed(self) -> Iterator[str]:
         """What volumes do not say of their grid, and how many of them."""
@@ -161,10 +166,10 @@ def compare_operators(
 
     Parameters
     ----------
-    images : array (H, W, 3), or as in :func:`aliasing.images.open_images`, or sounds or volumes
+    images : array (H, W, 3) or (N,), or as in :func:`aliasing.images.open_images`, or sounds or volumes
         One photograph, or many; the first is drawn. Or sounds or volumes, in files or as a `aliasing.sounds.Sound` or
         a `aliasing.volumes.Volume`: their channels are taken one by one, at their own rate. What can be read first says
-        of which kind all are; others are skipped.
+        of which kind all are; others are skipped. The frequencies of an array (N,) are in cycles per sample.
     stride : int, or of a volume one int per axis
         Distance between samples kept, at least 2. Of a volume that is (D, H, W), where 1 leaves an axis as it is.
     operators : sequence of str
@@ -205,16 +210,14 @@ def compare_operators(
     skipped: dict[str, str] = {}
     labels: dict[str, str] = {}
     spectra: AnySpectra | None = None
-    if getattr(images, "ndim", 0) == 1:
-        raise UsageError(
-            f"an array of shape {tuple(images.shape)} has no rate; give aliasing.sounds.Sound(array, rate)"
-        )
     kind: _Kind | None = None
+    if getattr(images, "ndim", 0) == 1:
+        images, kind = Sound(images, 1.0, name="signal"), _ARRAY
     for entry in open_images(images):
         try:
             loaded = entry.load()
             kind = kind or _kind_of(loaded)
-            if _kind_of(loaded) is not kind:
+            if kind is not _ARRAY and _kind_of(loaded) is not kind:
                 raise BadImage(f"{loaded.what}; what can be read first is {kind.what}")
             step = kind.step(stride)
             signal = kind.ready(loaded, step, channels)
@@ -342,9 +345,18 @@ def _volume(volume: Signal, steps: Steps, channels: str) -> _Signal:
     return _Signal(samples, described, spectra)
 
 
+def _array(signal: Signal, stride: int, channels: str) -> _Signal:
+    """A sound of unknown rate."""
+    found = _sound(signal, stride, channels)
+    spectra = partial(SoundSpectra.of, rate=None, name=signal.name)
+    return replace(found, described={**found.described, "rate": None}, spectra=spectra)
+
+
 _PICTURE = _Kind("image", "the periodic part of each image (Moisan 2011)", _photograph)
+_FADED = "each sound without its mean, faded in and out"
+_ARRAY = _Kind("signal", _FADED.replace("sound", "signal"), _array)
 _OF_AXES = {
-    1: _Kind("sound", "each sound without its mean, faded in and out", _sound),
+    1: _Kind("sound", _FADED, _sound),
     3: _Kind("volume", "the periodic part of each volume (Moisan 2011)", _volume, axes=3),
 }
 
@@ -372,10 +384,11 @@ def _reading(operators: Mapping[str, Any], edge: str) -> Iterable[str]:
     kept, alias = operators["max"]["baseband_kept"]["value"], operators["max"]["alias_fraction"]["value"]
     if kept is None:
         return
-    verb = "does not drop" if kept > 0.9 else "loses part of"
+    verb = "adds to" if kept > 1 else "does not drop" if kept > 0.9 else "loses part of"
+    much = f"{kept:.3g} times" if kept > 1 else f"{percent('max', 'baseband_kept')} of"
     yield (
-        f"Max-pooling {verb} the low frequencies: below {edge}, the new Nyquist frequency, their energy is"
-        f" {percent('max', 'baseband_kept')} of the original's."
+        f"Max-pooling {verb} the low frequencies: below {edge}, the new Nyquist frequency, their energy is {much} the"
+        " original's."
     )
     yield (
         f"Nor does it keep high ones: nothing above {edge} survives the subsampling."

@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 
 from aliasing.depth.feature_maps import INPUT, Array, AverageChange, LayerMaps, MovingMaps
 from aliasing.plots.jitter import short_name
-from aliasing.plots.style import COLOURS, both_ends, high_and_wide, placed, plain, same_spread, style
+from aliasing.plots.style import COLOURS, both_ends, high_and_wide, input_name, placed, plain, same_spread, style
 from aliasing.tables import cell
 
 _MOST_VIEWS = 5
@@ -68,7 +68,7 @@ def moving_maps(result: MovingMaps, change: AverageChange | None = None, channel
         grid[0, -1].set_title(f"global averages ÷ their mean,\nthe {_MOST_AVERAGES} strongest channels", fontsize=9)
         grid[-1, -1].set_xlabel(f"position ({result.unit})")
         where = " " if len(shown) == _MOST_VIEWS else "\n"
-        network, image = both_ends(short_name(result.model), 40), plain(both_ends(result.image, 36))
+        network, image = both_ends(short_name(result.model), 40), input_name(result.image, length=36)
         figure.suptitle(
             f"{network}: feature maps{where}while {image} moves (maps: height × width)",
             fontsize=11,

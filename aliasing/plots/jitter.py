@@ -23,6 +23,7 @@ from aliasing.plots.style import (
     colour_of,
     columns_in,
     in_two_lines,
+    input_name,
     line_of,
     percent,
     placed,
@@ -166,7 +167,7 @@ def _path(figure: SubFigure, traces: Sequence[Followed], names: Mapping[str, str
     left_out = "" if len(drawn) == len(traces) else f"; the first {len(drawn)} of {len(traces)} networks"
     network, what = both_ends(names[first.model], 40), "photograph" if _is_picture(first.pictures[0]) else "signal"
     figure.suptitle(
-        f"The {what} that moves “{network}” most: {plain(both_ends(first.image, 44))}{left_out}\n"
+        f"The {what} that moves “{network}” most: {input_name(first.image, length=44)}{left_out}\n"
         "under each view that network's answer and the position, bold where it differs from the first",
         fontsize=10.5,
     )

@@ -26,6 +26,7 @@ from aliasing.plots.style import (
     columns_in,
     high_and_wide,
     in_two_lines,
+    input_name,
     placed,
     plain,
     same_spread,
@@ -135,7 +136,7 @@ def animated_maps(results: Sequence[MovingMaps]) -> FuncAnimation:
             for part in maps:
                 part.draw(view)
             for title, name, result in zip(titles, names, results, strict=True):
-                place = f"{plain(both_ends(result.image, 30))} at {placed(result.positions[view], result.unit)}"
+                place = f"{input_name(result.image, length=30)} at {placed(result.positions[view], result.unit)}"
                 title.set_text(f"{both_ends(name, 40)}: {place} (maps: height × width)")
 
         return _film(figure, draw, len(results[0].positions))
@@ -149,7 +150,7 @@ class _Picture:
         self.image: AxesImage = axes.imshow(trace.pictures[0].clip(0, 255).astype(np.uint8), interpolation="nearest")
         bare(axes)
         height, width = trace.pictures.shape[1:3]
-        axes.set_xlabel(f"{plain(both_ends(trace.image, 34))}\n{high_and_wide(height, width)} pixels", fontsize=8)
+        axes.set_xlabel(f"{input_name(trace.image, length=34)}\n{high_and_wide(height, width)} pixels", fontsize=8)
 
     def draw(self, view: int) -> None:
         self.image.set_data(self.trace.pictures[view].clip(0, 255).astype(np.uint8))

@@ -1,5 +1,6 @@
 """Figures of what subsampling does to a wave and to its frequency, and of filters in front of it: all closed forms."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -124,7 +125,8 @@ def folding(stride: int, rate: float | None = None, frequencies: ArrayLike = ())
     rate : float, optional
         Samples of the original per second; frequencies are then in hertz.
     frequencies : float or array_like of float
-        Frequencies to mark, from 0 to the Nyquist frequency of the original; the legend says where each is found.
+        Frequencies to mark, at least 0; the legend says where each is found. One above the original's Nyquist frequency
+        has folded already when the original was sampled.
 
     Returns
     -------
@@ -135,7 +137,7 @@ def folding(stride: int, rate: float | None = None, frequencies: ArrayLike = ())
     ------
     UsageError
         If ``stride`` is not a whole number of at least 1, ``rate`` is not a positive number, or one of ``frequencies``
-        is above the Nyquist frequency.
+        is negative or not finite.
 
     See Also
     --------
@@ -148,39 +150,45 @@ def folding(stride: int, rate: float | None = None, frequencies: ArrayLike = ())
     ([0.125, 0.25, 0.375, 0.5], [0.125, 0.0, 0.125, 0.0])
     >>> folding(2, frequencies=0.375).axes[0].lines[-1].get_label()
     '0.375 is found at 0.125'
+    >>> folding(1, 8000, 7000).axes[0].lines[-1].get_label()
+    '7000 is found at 1000'
     """
     of_original = 1.0 if rate is None else rate
     nyquist = sampling.nyquist(stride, of_original)
-    highest = sampling.nyquist(1, of_original)
+    before_it = sampling.nyquist(1, of_original)
     marked = np.atleast_1d(np.asarray(frequencies, dtype=np.float64))
-    for wrong in marked[~((marked >= 0) & (marked <= highest))]:
-        raise UsageError(
-            f"frequency {wrong:g} cannot be marked; expected 0 … {highest:g}, the original's Nyquist frequency"
-        )
+    for wrong in marked[~(np.isfinite(marked) & (marked >= 0))]:
+        raise UsageError(f"frequency {wrong:g} cannot be marked; expected a number of at least 0")
+    highest = max([before_it, *(1.05 * marked[marked > before_it])])
     unit = "cycles per sample of the original" if rate is None else "Hz"
     with style():
         figure, axes = plt.subplots(figsize=_SIZE)
-        zigzag(axes, stride, of_original)
-        axes.axvline(nyquist, color="0.5", linestyle=":", label=f"new Nyquist frequency, {nyquist:g}")
+        zigzag(axes, stride, of_original, highest)
+        if stride > 1:
+            axes.axvline(nyquist, color="0.5", linestyle=":", label=f"new Nyquist frequency, {nyquist:g}")
+        if stride == 1 or highest > before_it:
+            axes.axvline(before_it, color="0.5", label=f"Nyquist frequency of the original, {before_it:g}")
         found = abs(sampling.fold(marked, stride, of_original))
         for number, (before, after) in enumerate(zip(marked, found, strict=True)):
             look: Any = {"color": colour_of(number + 2), "label": f"{before:g} is found at {after:g}"}
             axes.plot([before, before, 0], [0, after, after], "o--", markevery=[1], clip_on=False, zorder=4, **look)
         axes.set(ylim=(0, 1.1 * nyquist), xlabel=f"frequency before, {unit}")
         axes.set_ylabel(f"frequency after,\n{unit}")
-        axes.set_title(f"where each frequency is after subsampling by {stride}")
+        axes.set_title(f"where each frequency is after {f'subsampling by {stride}' if stride > 1 else 'sampling'}")
         axes.grid(alpha=0.3)
         legend_below(figure, *axes.get_legend_handles_labels())
     return figure
 
 
-def zigzag(axes: Axes, stride: int, rate: float) -> None:
-    """Draw at which frequency each is found after subsampling, from 0 to the Nyquist frequency."""
-    corners = sampling.nyquist(stride, rate) * np.arange(stride + 1)
+def zigzag(axes: Axes, stride: int, rate: float, highest: float | None = None) -> None:
+    """Draw at which frequency each is found after subsampling, from 0 to ``highest``, or the Nyquist frequency."""
+    nyquist = float(sampling.nyquist(stride, rate))
+    end = stride if highest is None else highest / nyquist
+    corners = nyquist * np.array([*range(math.ceil(end - 1e-9)), end])
     found = abs(sampling.fold(corners, stride, rate))
     axes.plot(corners[:2], found[:2], color=COLOURS[0], linewidth=2, label="stays")
-    axes.plot(corners[1:], found[1:], color=COLOURS[1], linewidth=2, label="folds")
-    axes.set_xlim(0, sampling.nyquist(1, rate))
+    axes.plot(corners[1:], found[1:], color=COLOURS[1], linewidth=2, label="folds" if len(corners) > 2 else "_")
+    axes.set_xlim(0, corners[-1])
 
 
 def response(taps: str | ArrayLike | Sequence[str] | Mapping[str, str | ArrayLike], stride: int = 2) -> Figure:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aliasing.downsample.sound_spectra import FLOOR, SoundLook, SoundSpectra
 from aliasing.downsample.spectra import Profile
 from aliasing.plots.responses import zigzag
-from aliasing.plots.style import COLOURS, both_ends, percent, plain, style
+from aliasing.plots.style import COLOURS, input_name, kept, percent, style
 
 LEAST = 1e-9  # of the largest power that is drawn
 
@@ -42,9 +42,12 @@ def sound(spectra: SoundSpectra) -> Figure:
             squeeze=False,
             width_ratios=[1.25, 1.25, 1],
         )
-        image = _spectrogram(grid[0][0], original.spectrogram, spectra, spectra.rate / 2)
-        grid[0][0].axhline(spectra.nyquist / 1000, color="white", linewidth=1.2, linestyle="--")
-        grid[0][0].set_title(f"{plain(both_ends(spectra.sound, 40))}, {spectra.rate / 1000:g} kHz")
+        image = _spectrogram(grid[0][0], original.spectrogram, spectra, spectra.highest)
+        unit, hertz = spectra.unit
+        rate = "" if spectra.rate is None else f", {spectra.rate / hertz:g} {unit}"
+        time = "samples" if spectra.rate is None else "seconds"
+        grid[0][0].axhline(spectra.nyquist / hertz, color="white", linewidth=1.2, linestyle="--")
+        grid[0][0].set_title(f"{input_name(spectra.sound, 'sound')}{rate}")
         _folding(grid[0][1], spectra)
         _power(grid[0][2], original, spectra)
         for panels, look in zip(grid[1:], others, strict=True):
@@ -56,10 +59,10 @@ def sound(spectra: SoundSpectra) -> Figure:
             panels[1].set_title(f"of it, folded: {100 * (look.alias_fraction or 0):.2f} % of its energy{above}")
             _power(panels[2], look, spectra)
         for panels in grid:
-            panels[0].set_ylabel("kHz")
+            panels[0].set_ylabel(unit)
         for axes in grid[-1][:2]:
-            axes.set_xlabel("seconds")
-        grid[-1][2].set_xlabel("kHz")
+            axes.set_xlabel(time)
+        grid[-1][2].set_xlabel(unit)
         highest = max(axes.get_ylim()[1] for axes in grid[:, 2])
         for axes in grid[:, 2]:
             axes.set_ylim(LEAST * highest, highest)
@@ -74,7 +77,8 @@ def sound(spectra: SoundSpectra) -> Figure:
 
 def _spectrogram(axes: Axes, decibels: NDArray[np.float64], spectra: SoundSpectra, highest: float) -> AxesImage:
     """A spectrogram on axes that all rows share, so that a band that is gone is seen to be gone."""
-    extent = (0.0, spectra.seconds, 0.0, highest / 1000)
+    highest /= spectra.unit[1]
+    extent = (0.0, spectra.seconds, 0.0, highest)
     shown = axes.imshow(
         decibels,
         norm=Normalize(FLOOR, 0),
@@ -84,27 +88,27 @@ def _spectrogram(axes: Axes, decibels: NDArray[np.float64], spectra: SoundSpectr
         aspect="auto",
         interpolation="antialiased",
     )
-    axes.set_ylim(0, highest / 1000)
+    axes.set_ylim(0, highest)
     return shown
 
 
 def _folding(axes: Axes, spectra: SoundSpectra) -> None:
     """Where each frequency goes."""
-    edge, highest = spectra.nyquist / 1000, spectra.rate / 2000
-    zigzag(axes, spectra.stride, spectra.rate / 1000)
-    axes.set(title="where each frequency goes", xlabel="kHz before", ylabel="kHz after", ylim=(0, 1.25 * edge))
+    unit, hertz = spectra.unit
+    edge, highest = spectra.nyquist / hertz, spectra.highest / hertz
+    zigzag(axes, spectra.stride, 2 * highest)
+    axes.set(title="where each frequency goes", xlabel=f"{unit} before", ylabel=f"{unit} after", ylim=(0, 1.25 * edge))
     axes.text(edge / 2, 1.08 * edge, "stays", color=COLOURS[0], ha="center")
     axes.text((edge + highest) / 2, 1.08 * edge, "folds", color=COLOURS[1], ha="center")
 
 
 def _power(axes: Axes, look: SoundLook, spectra: SoundSpectra) -> None:
     """Welch's averaged power: of the sound, with what folds shaded; or of an operator's baseband and alias."""
-    parts_of_power(axes, look.power, spectra.nyquist, spectra.rate / 2, unit=1000)
+    parts_of_power(axes, look.power, spectra.nyquist, spectra.highest, unit=spectra.unit[1])
     if look.folded is None:
-        axes.set_title("power per hertz; shaded: folds")
+        axes.set_title(f"power{'' if spectra.rate is None else ' per hertz'}; shaded: folds")
     else:
-        kept = look.baseband_kept
-        axes.set_title("no baseband to keep" if kept is None else f"baseband kept: {100 * kept:.1f} %")
+        axes.set_title("no baseband to keep" if look.baseband_kept is None else kept(look.baseband_kept))
 
 
 def parts_of_power(axes: Axes, power: Mapping[str, Profile], edge: float, highest: float, unit: float = 1) -> None:

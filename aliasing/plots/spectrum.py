@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aliasing.downsample.comparison import Comparison
 from aliasing.downsample.spectra import FLOOR, Look, Spectra
-from aliasing.plots.style import COLOURS, both_ends, high_and_wide, plain, style
+from aliasing.plots.style import COLOURS, high_and_wide, input_name, kept, style
 
 # White and black on a picture, in the dark too: a page would take the pure ones for its paper and ink.
 _ON_PICTURE = "#fffffe"
@@ -68,8 +68,7 @@ def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = ()
         grid[2][0].set_ylabel("mean power")
         bar = figure.colorbar(image, ax=grid[1].tolist(), shrink=0.85, pad=0.01)
         bar.set_label("dB below the original's\nstrongest frequency")
-        picture = plain(both_ends(spectra.photograph, 40)) or "a picture"
-        figure.suptitle(f"{picture}, and its samples at stride {spectra.stride}", fontsize=11)
+        figure.suptitle(f"{input_name(spectra.photograph)}, and its samples at stride {spectra.stride}", fontsize=11)
         return figure
 
 
@@ -101,7 +100,7 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
     if look.alias_fraction is not None and look.baseband_kept is not None:
         axes.set_title(
-            f"aliased {100 * look.alias_fraction:.2f} % of its energy\nbaseband kept {100 * look.baseband_kept:.1f} %",
+            f"aliased {100 * look.alias_fraction:.2f} % of its energy\n{kept(look.baseband_kept)}",
             fontsize=9.5,
         )
     return image

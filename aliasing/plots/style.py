@@ -120,6 +120,28 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g} %" if 100 * share < 99.5 else f"{100 * share:.0f} %"
 
 
+def kept(ratio: float) -> str:
+    """How much of the baseband an operator keeps; a maximum, which is no filter, may add to it.
+
+    Examples
+    --------
+    >>> kept(0.9805), kept(981.33)
+    ('baseband kept 98.0 %', 'baseband: 981 times the original’s')
+    """
+    return f"baseband kept {100 * ratio:.1f} %" if ratio <= 1 else f"baseband: {ratio:.3g} times the original’s"
+
+
+def input_name(name: str, what: str = "image", length: int = 40) -> str:
+    """What a photograph or another input is called in a title; a number, in a data set without names, says of what.
+
+    Examples
+    --------
+    >>> input_name("holiday.jpg"), input_name("00007"), input_name("", "volume")
+    ('holiday.jpg', 'image 7', 'a volume')
+    """
+    return f"{what} {int(name)}" if name.isdecimal() else plain(both_ends(name, length)) or f"a {what}"
+
+
 def both_ends(text: str, length: int) -> str:
     """A name that fits: what tells two of them apart stands at either end, so the middle goes.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from aliasing.downsample.volume_spectra import AXES, VolumeSpectra
 from aliasing.plots.responses import zigzag
 from aliasing.plots.sound import LEAST, parts_of_power
-from aliasing.plots.style import both_ends, line_of, percent, plain, style
+from aliasing.plots.style import input_name, line_of, percent, style
 from aliasing.tables import pair
 
 _TOWARDS = {"S": "up", "I": "down", "A": "front", "P": "back", "L": "left", "R": "right"}
@@ -78,7 +78,7 @@ def volume(spectra: VolumeSpectra) -> Figure:
                 axes.tick_params(labelleft=False)
         if others:
             grid[1][-1].legend(fontsize=8.5, loc="lower right")
-        name = plain(both_ends(spectra.volume, 40)) or "a volume"
+        name = input_name(spectra.volume, "volume")
         size = "×".join(map(str, spectra.size))
         figure.suptitle(
             f"{name}, {size} voxels, and its samples at stride {pair(spectra.stride)}\n"
