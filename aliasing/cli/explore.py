@@ -7,9 +7,13 @@ examples:
   aliasing explore
       the installed networks, beginning with a photograph on which one pixel changes the first one's answer
   aliasing explore --models resnet50 timm:convnext_tiny --image photo.jpg --recalibrate PHOTOGRAPHS --port 8123
+  aliasing explore --models torchvision:fcn_resnet50 --image street.jpg --output masks
+      label maps (or boxes, keypoints) over the photograph, and what of them changes
 """
 
 import argparse
+
+from aliasing.cli import shared
 
 SUMMARY = "drag a photograph in the browser and watch two networks answer"
 
@@ -36,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="re-estimate the batch-norm statistics of anti-aliased networks from these images, at most 128 of them"
         " (default: the photographs that scikit-image bundles)",
     )
+    shared.add_output(parser)
     parser.add_argument("--port", type=int, default=8080, metavar="N", help="the port of the page (default 8080)")
     parser.add_argument("--no-browser", action="store_true", help="do not open the page")
 
@@ -53,4 +58,4 @@ def run(arguments: argparse.Namespace) -> None:
     image = next(iter(open_images(arguments.image))).load() if arguments.image else None
     if not isinstance(image, Image | None):
         raise UsageError(f"{arguments.image} is a video; give a photograph")
-    serve(models, image, arguments.recalibrate, port=arguments.port, browser=not arguments.no_browser)
+    serve(models, image, arguments.recalibrate, arguments.output, port=arguments.port, browser=not arguments.no_browser)

@@ -24,6 +24,7 @@ from aliasing.explorer.walk import (
     HOME,
     WHOLE,
     Answer,
+    DrawnWatch,
     Place,
     Start,
     Walk,
@@ -36,7 +37,10 @@ from aliasing.explorer.walk import (
 from aliasing.images import BadImage, Image, decode
 from aliasing.images.entries import hash_bytes, shown
 from aliasing.models import Classifier
-from aliasing.plots.svg import data_address
+from aliasing.outputs import OUTPUTS
+from aliasing.outputs.drawn import Drawing
+from aliasing.plots.overlay import key, layers
+from aliasing.plots.svg import data_address, webp
 from aliasing.protocols import Drag
 from aliasing.protocols.base import Array
 from aliasing.tables import counted
@@ -70,13 +74,18 @@ _REJECTED = "([rejected]) => emit(rejected.file.name, rejected.failedPropValidat
 _MOTION = "() => emit(matchMedia('(prefers-reduced-motion: reduce)').matches)"
 
 
-def serve(models: Sequence[str], image: Image | None, recalibrate: str, *, port: int, browser: bool) -> None:
+def serve(
+    models: Sequence[str], image: Image | None, recalibrate: str, output: str, *, port: int, browser: bool
+) -> None:
     """Serve the page on this machine until interrupted.
 
     The page begins with ``image``, or else with a photograph on which one pixel changes the first network's answer. It
-    offers ``models``, and recalibrates conversions on the images ``recalibrate``. Raises InputError if NiceGUI is
-    missing or the port is taken.
+    offers ``models``, shows their ``output``, and recalibrates conversions on the images ``recalibrate``. Raises
+    UsageError if it cannot show such an output, InputError if NiceGUI is missing or the port is taken.
     """
+    if not OUTPUTS[output].movement:
+        shown = ", ".join(name for name, kind in OUTPUTS.items() if kind.movement)
+        raise UsageError(f"the explorer cannot show output {output}; choose one of {shown}")
     try:
         from nicegui import app, ui
         from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -84,7 +93,7 @@ def serve(models: Sequence[str], image: Image | None, recalibrate: str, *, port:
         raise InputError('the explorer is a NiceGUI page; pip install "aliasing[explore]"') from None
     _check_port(port)
     first = load(models[0])  # reports a wrong name here, not in the page
-    start = Start(image) if image else find_start(first)
+    start = Start(image) if image else find_start(first, not OUTPUTS[output].of_classes)
     if start and start.why:
         print(start.why)
     # Do not answer a foreign page whose host name points here (DNS rebinding).
@@ -93,7 +102,7 @@ def serve(models: Sequence[str], image: Image | None, recalibrate: str, *, port:
     quiet: dict[str, Any] = {"dark": None, "reload": False, "show_welcome_message": False}
 
     def build() -> None:
-        _Page(models, start, recalibrate).build()
+        _Page(models, start, recalibrate, output).build()
 
     with suppress(KeyboardInterrupt):  # the way to stop a server
         ui.run(build, host=HOST, port=port, title="aliasing explore", show=browser, **quiet)
@@ -111,6 +120,11 @@ def _check_port(port: int) -> None:
 @lru_cache(maxsize=16)
 def _watch(model: Classifier, image: Image) -> Watch:
     return Watch(model, image)
+
+
+@lru_cache(maxsize=4)
+def _drawn_watch(model: Classifier, image: Image, output: str) -> DrawnWatch:
+    return DrawnWatch(model, image, output)
 
 
 class _Latest:
@@ -142,8 +156,10 @@ class _Latest:
 class _Page:
     """The page of one visitor."""
 
-    def __init__(self, models: Sequence[str], start: Start | None, recalibrate: str) -> None:
-        self.models, self.recalibrate = list(models), recalibrate
+    def __init__(
+        self, models: Sequence[str], start: Start | None, recalibrate: str, output: str = "probabilities"
+    ) -> None:
+        self.models, self.recalibrate, self.output = list(models), recalibrate, output
         self.image = start.image if start else None
         self.why = start.why if start else ""
         self.walk = Walk()
@@ -164,8 +180,9 @@ class _Page:
         with ui.element().classes("stage"):
             self._build_photograph()
             self._build_controls()
+            kind = _Card if OUTPUTS[self.output].of_classes else _DrawnCard
             with ui.element().classes("cards"):
-                self.cards = [_Card(which) for which in ("first", "second")]
+                self.cards = [kind(which, self.output) for which in ("first", "second")]
                 self.what = _text("", "p").classes("done")
             self._build_settings()
         with _Section() as self.depth_section:
@@ -351,9 +368,9 @@ class _Page:
             view = await asyncio.to_thread(picture, image, first, places[-1])
             self.picture.props["src"] = _picture_url(view)
             self.place.text = f"{image.name}: {told(places[-1])}{_END if _is_at_end(places[-1]) else ''}"
-            self.cards[0].show(first.name, *await asyncio.to_thread(_look, first, image, places))
+            await self.cards[0].look(first, image, places)
             second, self.what.content = await asyncio.to_thread(self._second)
-            self.cards[1].show(second.name, *await asyncio.to_thread(_look, second, image, places))
+            await self.cards[1].look(second, image, places)
             self._complain("")
         except (InputError, UsageError) as error:
             self._complain(str(error))
@@ -434,7 +451,7 @@ class _Section:
 class _Card:
     """One network's answer, how often it changed, and its leading classes at home and now."""
 
-    def __init__(self, which: str) -> None:
+    def __init__(self, which: str, output: str) -> None:
         from nicegui import ui
 
         self.rows = []
@@ -452,6 +469,10 @@ class _Card:
         """Say that an answer is on its way."""
         self.answer.text = "…"
 
+    async def look(self, model: Classifier, image: Image, places: tuple[Place, ...]) -> None:
+        """Show what a network answers at the last place, and which steps changed it."""
+        self.show(model.name, *await asyncio.to_thread(_look, model, image, places))
+
     def show(self, model: str, answer: Answer, changes: Sequence[bool]) -> None:
         """Fill it."""
         self.network.text = short_names([model])[model]
@@ -465,6 +486,43 @@ class _Card:
             name.text = _short(known)
             value.text = "" if last is None else f"{first:.2f} → {last:.2f}"
             bar.value = last or 0.0
+
+
+class _DrawnCard:
+    """What one network answers, drawn over the photograph, and what of it differs from its answer at home."""
+
+    def __init__(self, which: str, output: str) -> None:
+        from nicegui import ui
+
+        self.output = output
+        with ui.element().classes(f"card {which}"):
+            self.network = ui.label("…").classes("network")
+            self.answer = ui.label("…").classes("answer").props("aria-live=polite")
+            self.count = ui.label().classes("count")
+            self.picture = ui.html(sanitize=False).classes("layers")
+            self.key = ui.html(sanitize=False).classes("key")
+
+    def wait(self) -> None:
+        """Say that an answer is on its way."""
+        self.answer.text = "…"
+
+    async def look(self, model: Classifier, image: Image, places: tuple[Place, ...]) -> None:
+        """Show what a network answers at the last place."""
+        drawing, pictures, meanings = await asyncio.to_thread(_drawn, model, image, places[-1], self.output)
+        self.network.text = short_names([model.name])[model.name]
+        self.answer.text = drawing.said
+        self.answer.classes(**{"add" if drawing.kept < 1 else "remove": "changed"})
+        self.count.text = "" if np.isnan(drawing.kept) else f"{drawing.kept:.3f} of the answer at home stays"
+        self.picture.content, self.key.content = pictures, meanings
+
+
+def _drawn(model: Classifier, image: Image, place: Place, output: str) -> tuple[Drawing, str, str]:
+    """The answer at a place, the picture of it as HTML, and what its colours and lines mean."""
+    drawing = _drawn_watch(model, image, output).drawing(place)
+    view = PIL.Image.fromarray(picture(image, model, place).clip(0, 255).round().astype(np.uint8))
+    pictures = "".join(f'<img src="{source}" alt="">' for source in (webp(view), *layers(drawing)))
+    meanings = [f'<span><img src="{source}" alt="">{html.escape(text)}</span>' for source, text in key([drawing])]
+    return drawing, pictures, "".join(meanings)
 
 
 def _text(text: str, tag: str) -> Any:

@@ -1,11 +1,11 @@
-"""The walk of a photograph: its places, a network's answers there, and which steps change them."""
+"""The walk of a photograph: its places, a network's answers there, which steps change them, how they are drawn."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil
 from threading import Lock
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,11 +13,12 @@ from aliasing.called import short_names
 from aliasing.errors import InputError
 from aliasing.images import Image, open_images
 from aliasing.jitter.engine import predict
-from aliasing.jitter.network import ON_CPU, Array, prepare, probabilities_of
+from aliasing.jitter.network import ON_CPU, Array, prepare
 from aliasing.jitter.trace import answer_in_words
 from aliasing.models import Classifier
+from aliasing.outputs import OUTPUTS
+from aliasing.outputs.drawn import Drawing, PlacedOutput
 from aliasing.protocols import Drag
-from aliasing.scales import find_scale
 from aliasing.undisturbed import surroundings_kept
 
 Place: TypeAlias = tuple[float, float]
@@ -31,6 +32,7 @@ ALONG = 8  # pixels of the diagonal that the page plays
 _NEIGHBOURS: tuple[Place, ...] = (FIRST, (0, 1), (1, 0), (-1, -1), (0, -1), (-1, 0), (1, -1), (-1, 1))
 _ELSE = "coffee.png"
 CLASSES, _BATCH = 5, 16
+_MOST_KNOWN = 8  # label maps are large
 # Hooks on a network that cannot be copied would see what another page shows it.
 TURN = Lock()
 
@@ -111,28 +113,55 @@ class Answer:
     leading: tuple[tuple[str, float, float], ...]
 
 
-class Watch:
+class _Shown:
+    """One network's outputs for one photograph.
+
+    Raises UsageError or InputError if the network does not give them.
+    """
+
+    @surroundings_kept()
+    def __init__(self, model: Classifier, image: Image, output: str) -> None:
+        self.output = OUTPUTS[output].of(model)
+        running = prepare(self.output.model)
+        self.model, self.image = model, image
+        self._turn = TURN if running.module is model.module else nullcontext()
+        self._network = self.output.network(running, ON_CPU)
+        self._known: dict[Place, Any] = {}
+
+    def outputs(self, places: Sequence[Place]) -> list[Any]:
+        """The output at each place; what is known is not computed again."""
+        missing = [place for place in dict.fromkeys(places) if place not in self._known]
+        pictures = (picture(self.image, self.model, place) for place in missing)
+        with self._turn, surroundings_kept():
+            self._known.update(zip(missing, predict(self._network, pictures, _BATCH), strict=True))
+        return [self._known[place] for place in places]
+
+
+class DrawnWatch(_Shown):
+    """How one network's answers to one photograph are drawn over it."""
+
+    def drawing(self, place: Place) -> Drawing:
+        """The answer at a place, and what of it differs from that at home."""
+        assert isinstance(self.output, PlacedOutput)
+        views = Drag(down=place[0], right=place[1]).views(self.image, self.model)
+        found = self.output.drawing(self.outputs([HOME, place]), (0, 1), views)
+        for old in [known for known in self._known if known != HOME][:-_MOST_KNOWN]:
+            del self._known[old]
+        return found
+
+
+class Watch(_Shown):
     """One network's answers to one photograph; each place is computed once.
 
     Raises UsageError or InputError if the network gives no probabilities.
     """
 
-    @surroundings_kept()
     def __init__(self, model: Classifier, image: Image) -> None:
-        known = model if model.scale is not None else replace(model, scale=find_scale(model).name)
-        running = prepare(known)
-        self.model, self.image = model, image
-        self._turn = TURN if running.module is model.module else nullcontext()
-        self._network = probabilities_of(running, ON_CPU)
-        self._known: dict[Place, Array] = {}
+        super().__init__(model, image, "probabilities")
 
     def probabilities(self, places: Sequence[Place]) -> Array:
         """The probability of each class at each place, (places, classes)."""
-        missing = [place for place in dict.fromkeys(places) if place not in self._known]
-        pictures = (picture(self.image, self.model, place) for place in missing)
-        with self._turn, surroundings_kept():
-            self._known.update(zip(missing, predict(self._network, pictures, _BATCH), strict=True))
-        return np.stack([self._known[place] for place in places])
+        return np.stack(self.outputs(places))
 
     def answer(self, place: Place) -> Answer:
         """The answer at a place, and that at home."""
@@ -162,10 +191,10 @@ class Start:
     why: str = ""
 
 
-def find_start(model: Classifier) -> Start | None:
-    """The first of scikit-image's photographs on which one pixel changes the network's answer.
+def find_start(model: Classifier, is_drawn: bool = False) -> Start | None:
+    """The first of scikit-image's photographs on which one pixel changes the network's class.
 
-    If there is none it is the coffee; if scikit-image is absent, None.
+    If there is none, or the answer is drawn, it is the coffee; if scikit-image is absent, None.
     """
     try:
         entries = list(open_images("sample"))
@@ -177,6 +206,10 @@ def find_start(model: Classifier) -> Start | None:
     for entry in entries:
         image = entry.load()
         assert isinstance(image, Image)
+        if is_drawn:
+            if image.name == _ELSE:
+                return Start(image)
+            continue
         home, *moved = Watch(model, image).probabilities([HOME, *_NEIGHBOURS]).argmax(1)
         changed = [place for place, found in zip(_NEIGHBOURS, moved, strict=True) if found != home]
         if changed:
