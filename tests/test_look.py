@@ -24,8 +24,10 @@ from aliasing.jitter import trace
 from aliasing.jitter.drawings import read_drawing, read_heat, write_drawing, write_heat
 from aliasing.jitter.examples import write_examples
 from aliasing.outputs import OUTPUTS
-from aliasing.outputs.drawn import CHANGED, FATES, UNSEEN, Drawing, Mark, heat_map
+from aliasing.outputs.drawn import CHANGED, FATES, SAME, UNSEEN, Drawing, Mark, heat_map
+from aliasing.outputs.masks import Masks
 from aliasing.plots import overlay
+from aliasing.protocols import View, Views
 from aliasing.provenance import write_json
 from aliasing.report import write_report
 from tests.browser import chromium, unreadable
@@ -99,6 +101,23 @@ def test_what_is_drawn_is_what_is_counted(output: str, protocol: str) -> None:
     assert [1 - step.kept for step in followed.steps] == pytest.approx([rows[k] for k in range(len(table))], abs=1e-6)
     assert followed.drawings[0].kept == 1
     assert min(followed.curve) < 1
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_a_pixel_is_compared_with_where_its_content_was(circular: bool) -> None:
+    """By a loop over the pixels."""
+    maps, (down, right) = np.random.default_rng(0).integers(0, 3, (2, 6, 8)), (2, -1)
+    outputs = np.moveaxis(np.eye(3, dtype=np.float32)[maps], -1, 1)
+    shown = (View((0.0, 0.0), 0.0, scenes), View((float(down), float(right)), 2.0, scenes))
+    drawing = Masks(network()).drawing(outputs, (0, 1), Views(shown, ((0, 1),), circular=circular, size=(6, 8)))
+    for y in range(6):
+        for x in range(8):
+            place = y - down, x - right
+            seen = circular or (0 <= place[0] < 6 and 0 <= place[1] < 8)
+            differs = maps[0, place[0] % 6, place[1] % 8] != maps[1, y, x]
+            assert drawing.changed[y, x] == (UNSEEN if not seen else CHANGED if differs else SAME)
+    assert np.array_equal(drawing.labels, maps[1])
+    assert set(drawing.names.values()) == set(LABELS)
 
 
 def test_boxes_that_are_moved_by_hand_have_the_fates_that_are_counted() -> None:
