@@ -488,7 +488,7 @@ def attribution_table(summary: Mapping[str, Any], form: Format) -> str:
     titles = {}
     for way in _WAYS:
         for number, measure in enumerate(_attributed(summary)):
-            said_already = number > 0 and measure.sign < 0
+            said_already = number > 0 and not measure.flatters
             titles[f"{way}_{measure.name}"] = (
                 measure.title if said_already else f"{way.replace('_', ' ')}: {measure.title}"
             )
@@ -501,15 +501,16 @@ def attribution_remarks(summary: Mapping[str, Any]) -> list[str]:
     whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
     for name, variant in whole.items():
         shown = [(m.title, variant[m.name]["value"]) for m in _attributed(summary) if m.name in variant]
-        said.append(f"{name}: {', '.join(f'{title} {value:.4f}' for title, value in shown)}")
+        numbers = ", ".join(f"{title} –" if value is None else f"{title} {value:.4f}" for title, value in shown)
+        said.append(f"{name}: {numbers}")
     return [*said, verdict(summary), *(f"caution: {text}" for text in whole["as it is"]["cautions"])]
 
 
 def verdict(summary: Mapping[str, Any]) -> str:
     """Which sites of an attribution are guilty, in one sentence, or that none can be told.
 
-    A site is guilty if treating it alone clearly lowers the measure that ranks the sites, or if all others are treated
-    and it clearly keeps the measure up: the interval of the paired difference does not contain 0.
+    A site is guilty if treating it alone clearly improves the measure that ranks the sites, or if all others are
+    treated and it clearly keeps the measure worse: the interval of the paired difference does not contain 0.
     """
     by = next((one.title for one in _attributed(summary) if one.name == summary["ranked_by"]), summary["ranked_by"])
     said: list[str] = []
@@ -529,20 +530,20 @@ def verdict(summary: Mapping[str, Any]) -> str:
         return f"The jitter, by {by}, comes {' and '.join(said)}"
     images = (summary["variants"].get("as it is") or {}).get("images", 0)
     return (
-        f"No site can be told guilty by {by} on {counted(images)}: treating one alone does not clearly lower it, and"
-        " leaving one out does not clearly raise it"
+        f"No site can be told guilty by {by} on {counted(images)}: treating one alone does not clearly improve it, and"
+        " leaving one out does not clearly worsen it"
     )
 
 
 def attribution_rows(summary: Mapping[str, Any]) -> list[Row]:
-    """One row per site, from the summary of an attribution: paired differences; the accuracy has only one."""
+    """One row per site, from the summary of an attribution: paired differences; one of right answers stands once."""
     measures = _attributed(summary)
     return [
         {
             "rank": site["rank"],
             "site": site["name"],
-            **{f"{way}_{m.name}": over_all(site[way].get(m.name)) for way in _WAYS for m in measures if m.sign < 0},
-            **{f"only_{m.name}": over_all(site["only"].get(m.name)) for m in measures if m.sign > 0},
+            **{f"{way}_{m.name}": over_all(site[way].get(m.name)) for way in _WAYS for m in measures if not m.flatters},
+            **{f"only_{m.name}": over_all(site["only"].get(m.name)) for m in measures if m.flatters},
         }
         for site in summary["sites"]
     ]
@@ -552,8 +553,7 @@ _WAYS = ("only", "all_but")
 
 
 def _attributed(summary: Mapping[str, Any]) -> list["Measure"]:
-    output = output_of(summary["settings"])
-    return [] if output is None else output.shown_in("attribution")
+    return measures_in(summary, "attribution")
 
 
 def over_all(estimate: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from aliasing.depth.attribution import attribute
 from aliasing.images import open_images
 from aliasing.jitter import Jitter, measure_jitter
 from aliasing.jitter.network import ON_CPU, class_maps_of, prepare
@@ -58,10 +59,7 @@ def run(run: Run) -> dict[str, Any]:
         tuned = replace(recalibrate(converted, others, batch_size=8), name="recalibrated")
         result = measure([plain, converted, tuned], measured, maps)
         numbers[name] = numbers_of(result) | {"published": PUBLISHED[name]}
-        sites = [site for site in find_sites(plain) if site.status == "subsamples"]
-        chosen = sites[:1] if run.quick else sites
-        few = measured[:: 1 if run.quick else 3]
-        numbers[name]["one site converted"] = by_site(plain, [s.name for s in chosen], few, maps)
+        numbers[name]["one site converted"] = by_site(plain, measured, maps, run.quick)
         drawn = drawn or [scene_of(network, measured[0]) for network in (plain, converted)]
     assert drawn is not None
     save(draw(numbers, drawn), run.out / "figure.png")
@@ -89,11 +87,12 @@ def numbers_of(result: Jitter) -> dict[str, Any]:
     }
 
 
-def by_site(plain: Classifier, sites: list[str], scenes: Any, maps: Any) -> dict[str, Any]:
+def by_site(plain: Classifier, scenes: Any, maps: Any, quick: bool) -> dict[str, Any]:
     """What it changes to treat one site alone."""
-    alone = [replace(antialias(plain, taps=TAPS, scheme=[site]), name=site) for site in sites]
-    found = measure([plain, *alone], scenes, maps).summary()["differences"]
-    return {row["second"]: {key: row[key] for key in ("pixel_agreement", "miou")} for row in found}
+    sites = [site.name for site in find_sites(plain) if site.status == "subsamples"][: 1 if quick else None]
+    how: dict[str, Any] = {"output": "masks", "truth": maps, "void": VOID, "batch_size": 4}
+    found = attribute(plain, scenes, PROTOCOL, taps=TAPS, sites=sites, **how)
+    return {row["name"]: {key: row["only"][key] for key in ("pixel_agreement", "miou")} for row in found.ranking()}
 
 
 def scene_of(network: Classifier, scene: Any) -> dict[str, Any]:

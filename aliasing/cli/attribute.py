@@ -7,11 +7,14 @@ examples:
       torchvision's resnet50 on your own photographs
   aliasing attribute resnet50 --operator flc --sites maxpool layer2.0.conv2 --by top1_change --json
       two sites (`aliasing sites resnet50` lists their names), another operator, the summary on standard output
+  aliasing attribute torchvision:fcn_resnet50 --images DIR --output masks --batch-size 4 --out attribution
+      which sites make a segmentation network's label maps jitter
 """
 
 import argparse
 
 from aliasing.cli import shared
+from aliasing.kinds import OUTPUTS
 
 SUMMARY = "find out which downsampling site causes the jitter"
 
@@ -21,10 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="MODEL", help="a network (see `aliasing models`)")
     shared.add_images(parser)
     shared.add_protocol(parser)
+    shared.add_output(parser)
+    shared.add_truth(parser)
     shared.add_operator(parser, taps="binomial3")
     parser.add_argument("--sites", nargs="+", metavar="NAME", help="only these sites (default: all that subsample)")
     parser.add_argument(
-        "--by", choices=("mac", "top1_change"), default="mac", help="the measure that ranks the sites (default mac)"
+        "--by", metavar="MEASURE", help="the measure that ranks the sites (default: the output's first, mac of classes)"
     )
     shared.add_device(parser)
     shared.add_run(parser)
@@ -34,8 +39,12 @@ def run(arguments: argparse.Namespace) -> None:
     """Measure, draw, print."""
     from aliasing import plots, tables
     from aliasing.depth.attribution import attribute
+    from aliasing.errors import UsageError
     from aliasing.provenance import write_json
 
+    known = [measure.name for measure in OUTPUTS[arguments.output].shown_in("attribution") if not measure.flatters]
+    if arguments.by not in (None, *known):
+        raise UsageError(f"--by {arguments.by}: sites are ranked by {' or '.join(known)}")
     with shared.measuring(arguments) as options:
         result = attribute(
             arguments.model,
@@ -45,6 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
             placement=arguments.placement,
             sites=arguments.sites,
             device=arguments.device,
+            output=arguments.output,
+            truth=arguments.truth,
+            void=arguments.void,
             **options,
         )
         if options["ranks"].rank > 0:

@@ -397,9 +397,10 @@ def some(images: Sequence[str]) -> str:
 
 
 def flattery(summary: dict[str, Any], place: str) -> Iterable[str]:
-    """The remark on measures that come with a caution, if the networks have any in this place; and an empty line."""
-    if any(measure.caution for measure in measures_in(summary, place)):
-        yield "(an accuracy flatters a network that was trained on these images)"
+    """The remark on measures of right answers, if the networks have any in this place; and an empty line."""
+    flattering = [measure.called for measure in measures_in(summary, place) if measure.flatters]
+    if flattering:
+        yield f"({flattering[0]} flatters a network that was trained on these images)"
     yield ""
 
 

@@ -7,41 +7,53 @@ the effect of the site:
 * *all but*: jitter with all sites but this one treated − jitter with all treated. Positive: it causes jitter that the
   others' treatment does not remove.
 
+Jitter is what the output's measures say (`aliasing.outputs`): class probabilities, label maps, boxes and the others.
+Where more is better, as for the agreement of label maps, the signs are the other way round.
+
 Both are paired differences over the images. The two need not agree: what one site folds, another may fold again.
 
 A filter also disturbs weights that were trained with aliases: accuracy may fall, and an unsure network changes its
-answer more easily, however much it aliases. So the accuracy is given beside each difference, and the jitter also for
-pairs answered correctly and matched on the margin (see `aliasing.depth.matching`).
+answer more easily, however much it aliases. So the accuracy is given beside each difference, and for class
+probabilities also the jitter of pairs answered correctly and matched on the margin (see `aliasing.depth.matching`).
 
 The network as it is and the network with all sites treated run once on a batch; the variants run from their own site on
 (see `aliasing.depth.replay`).
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
-import numpy as np
 import pyarrow as pa
-import torch
 from torch import nn
 
 from aliasing import tables
-from aliasing.classes import MatchedLabels, in_classes, match_labels
+from aliasing.classes import in_classes
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter
 from aliasing.depth.replay import Variant, run_variants, shared_calls
 from aliasing.errors import InputError, UsageError
-from aliasing.identity import identify
+from aliasing.estimates import Estimate
 from aliasing.images import Loaded, open_images
-from aliasing.jitter import BATCH_SIZE, Jitter, describe_network, dtype_name
-from aliasing.jitter.engine import in_batches, measure_blocks, table_of
-from aliasing.jitter.faults import Guarded, at_work
-from aliasing.jitter.network import Array, Execution, class_probabilities, device_of, evaluated, rounding_unit
+from aliasing.jitter import (
+    BATCH_SIZE,
+    Jitter,
+    Subject,
+    describe_network,
+    dtype_name,
+    labels_of,
+    output_of_network,
+    truth_for,
+)
+from aliasing.jitter.engine import in_batches, measure_blocks, stacked, table_of
+from aliasing.jitter.faults import Guarded
+from aliasing.jitter.network import Array, Execution, device_of, evaluated, rounding_unit
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import ShownNetwork
-from aliasing.outputs.probabilities import ACCURACY, PROBABILITIES, Probabilities, compare_classes
+from aliasing.outputs import OUTPUTS, output_of
+from aliasing.outputs.base import Measure
 from aliasing.protocols import ViewProtocol, Views
 from aliasing.provenance import command_line, versions
 from aliasing.records import Part, Records
@@ -53,7 +65,7 @@ from aliasing.sites.find import LocatedSite, locate, named_sites, probe_of
 from aliasing.sites.trace import Recording, laid_out, record_calls
 from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.plan import Plan, Treatment, check_treatment, make_plan
-from aliasing.undisturbed import in_evaluation, surroundings_kept
+from aliasing.undisturbed import surroundings_kept
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +97,15 @@ class Attribution(Result):
     jitter: Jitter
     _kept: dict[str, Any] | None = None  # the summary that a folder holds
 
-    def ranking(self, by: str = "mac") -> list[dict[str, Any]]:
+    @cached_property
+    def measures(self) -> list[Measure]:
+        """The measures that were attributed: those that the output shows for it, and that have a value."""
+        output = output_of(self.jitter.settings)
+        found = self.jitter.difference(AS_IT_IS, TREATED).estimates()
+        shown = [] if output is None else [one for one in output.shown_in("attribution") if one.name in found]
+        return [one for one in shown if not math.isnan(found[one.name].value)] or shown
+
+    def ranking(self, by: str | None = None) -> list[dict[str, Any]]:
         """The sites, the guiltiest first.
 
         First stand those whose treatment alone clearly takes jitter away, then those that clearly keep it up while all
@@ -93,22 +113,22 @@ class Attribution(Result):
 
         Parameters
         ----------
-        by : {"mac", "top1_change"}
-            The measure; over all pairs.
+        by : str, optional
+            The measure of jitter; by default the first that was attributed, "mac" for class probabilities.
 
         Returns
         -------
         list of dict
-            ``name``, ``kind``, ``stride``, …; ``only`` and ``all_but``, each with the paired differences of
-            ``top1_change`` and ``mac`` over ``all``, ``right`` and ``matched`` pairs, and of ``accuracy``; ``rank``;
+            ``name``, ``kind``, ``stride``, …; ``only`` and ``all_but``, each with the paired difference of every
+            measure, for ``top1_change`` and ``mac`` over ``all``, ``right`` and ``matched`` pairs; ``rank``;
             ``rank_all_but``, by the jitter that sparing leaves; ``clear`` and ``clear_all_but``: does the
-            interval of ``only`` lie below 0, that of ``all_but`` above? The four also have their names of before,
-            ``alone``, ``spared``, ``rank_spared`` and ``clear_spared``, for one release.
+            interval of ``only`` lie on the side of less jitter, that of ``all_but`` on that of more? The four also have
+            their names of before, ``alone``, ``spared``, ``rank_spared`` and ``clear_spared``, for one release.
         """
-        if by not in MEASURES:
-            raise UsageError(f"sites are ranked by {' or '.join(MEASURES)}; got {by!r}")
-        matched = MatchedJitter({name: partial(self.jitter.tables, name) for name in self.jitter.models})
-        rows = [
+        measure = self._measure_of_rank(by)
+        by, better = measure.name, 1 if measure.sign > 0 else -1
+        matched = self._matched()
+        rows: list[dict[str, Any]] = [
             {
                 **{key: getattr(site, key) for key in _OF_SITE},
                 "treatment": site.note,
@@ -117,39 +137,58 @@ class Attribution(Result):
             }
             for site in self.sites
         ]
-        for rank, row in enumerate(sorted(rows, key=lambda row: -row["all_but"][by]["all"]["value"]), 1):
-            low = row["all_but"][by]["all"]["low"]  # None with a single image
-            row["rank_all_but"], row["clear_all_but"] = rank, low is not None and low > 0
         for row in rows:
-            high = row["only"][by]["all"]["high"]
-            row["clear"] = high is not None and high < 0
-        rows.sort(key=lambda row: _guilt(row, by))
+            row["clear"] = _is_clear(row["only"][by], better)
+            row["clear_all_but"] = _is_clear(row["all_but"][by], -better)
+        for rank, row in enumerate(sorted(rows, key=lambda row: _value(row["all_but"][by], better)), 1):
+            row["rank_all_but"] = rank
+        rows.sort(key=lambda row: _guilt(row, by, better))
         for rank, row in enumerate(rows, 1):
             row["rank"] = rank
         return [row | {before: row[now] for before, now in FORMER_NAMES.items()} for row in rows]
 
-    def _difference(self, matched: MatchedJitter, before: str, after: str) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            measure: {s: matched.contrast({before: -1, after: 1}, measure, s).as_dict() for s in SELECTIONS}
-            for measure in MEASURES
-        }
-        accuracy = self.jitter.difference(before, after).estimates().get(ACCURACY.name)
-        return found if accuracy is None else {**found, ACCURACY.name: accuracy.as_dict()}
+    def _measure_of_rank(self, by: str | None) -> Measure:
+        """The measure that ranks the sites; UsageError if it was not attributed, or says how right the answers are."""
+        usual = "" if self.jitter.output is None else self.jitter.output.movement
+        known = {one.name: one for one in self.measures if not one.flatters}
+        if by is None:
+            return known.get(usual) or next(iter(known.values()))
+        if by not in known:
+            raise UsageError(f"sites are ranked by {' or '.join(known)}; got {by!r}")
+        return known[by]
 
-    def summary(self, by: str = "mac") -> dict[str, Any]:
+    def _matched(self) -> MatchedJitter | None:
+        """The jitter among pairs with the same margin, for class probabilities."""
+        if not any(one in MEASURES.values() for one in self.measures):
+            return None
+        return MatchedJitter({name: partial(self.jitter.tables, name) for name in self.jitter.models})
+
+    def _difference(self, matched: MatchedJitter | None, before: str, after: str) -> dict[str, Any]:
+        whole = self.jitter.difference(before, after).estimates([one.name for one in self.measures])
+        found: dict[str, Any] = {}
+        for one in self.measures:
+            if matched is not None and one in MEASURES.values():
+                pairs = {s: matched.contrast({before: -1, after: 1}, one.name, s) for s in SELECTIONS}
+                found[one.name] = {selection: estimate.as_dict() for selection, estimate in pairs.items()}
+            else:
+                found[one.name] = whole.get(one.name, _UNKNOWN).as_dict()
+        return found
+
+    def summary(self, by: str | None = None) -> dict[str, Any]:
         """The numbers, as in ``summary.json``; ``verdict`` says in a sentence which sites are guilty."""
-        found = self._kept or self._found(by)
-        if found["ranked_by"] != by:
+        found = self._kept or self._found
+        if by not in (None, found["ranked_by"]):
             found = {**found, "ranked_by": by, "sites": self.ranking(by)}
         return {**found, "verdict": tables.verdict(found)}
 
-    def _found(self, by: str) -> dict[str, Any]:
+    @cached_property
+    def _found(self) -> dict[str, Any]:
         whole = self.jitter.summary()
         return {
             "model": self.model,
             "treatment": self.treatment,
-            "ranked_by": by,
-            "sites": self.ranking(by),
+            "ranked_by": self._measure_of_rank(None).name,
+            "sites": self.ranking(),
             "variants": whole["models"],
             "images": whole["images"],
             "settings": whole["settings"],
@@ -161,7 +200,7 @@ class Attribution(Result):
         """One row per site, ranked: the paired differences over all pairs, with the ends of their intervals."""
         return pa.Table.from_pylist(tables.flat(tables.attribution_rows(self.summary())))
 
-    def plot(self, by: str = "mac") -> "Figure":
+    def plot(self, by: str | None = None) -> "Figure":
         """The sites by rank (:func:`aliasing.plots.attribution`)."""
         from aliasing import plots
 
@@ -171,7 +210,7 @@ class Attribution(Result):
         """The sites, ranked."""
         return [tables.attribution_table(self.summary(), form)]
 
-    def remarks(self, by: str = "mac") -> list[str]:
+    def remarks(self, by: str | None = None) -> list[str]:
         """What the differences are, the network untreated and wholly treated, the verdict, and the cautions."""
         return tables.attribution_remarks(self.summary(by))
 
@@ -193,11 +232,29 @@ class Attribution(Result):
         self.jitter._write_records(folder)
 
 
-def _guilt(row: dict[str, Any], by: str) -> tuple[int, float]:
-    """What sorts a site among others: the kind of evidence against it, then how strong it is."""
+_UNKNOWN = Estimate(math.nan, math.nan, math.nan)
+
+
+def _guilt(row: dict[str, Any], by: str, better: int) -> tuple[int, float]:
+    """What sorts a site among others: the kind of evidence against it, then how strong it is.
+
+    ``better`` is 1 if more of the measure is better, otherwise −1.
+    """
     if row["clear"] or not row["clear_all_but"]:
-        return 0 if row["clear"] else 2, row["only"][by]["all"]["value"]
+        return 0 if row["clear"] else 2, _value(row["only"][by], -better)
     return 1, row["rank_all_but"]
+
+
+def _value(estimate: dict[str, Any], sign: int) -> float:
+    """The estimate over all pairs with this sign, infinite if there is none."""
+    value = estimate.get("all", estimate)["value"]
+    return math.inf if value is None else sign * value
+
+
+def _is_clear(estimate: dict[str, Any], sign: int) -> bool:
+    """Whether the interval over all pairs lies wholly on the side of 0 that has this sign."""
+    end = estimate.get("all", estimate)["low" if sign > 0 else "high"]  # None with a single image
+    return end is not None and sign * end > 0
 
 
 @surroundings_kept()
@@ -206,6 +263,7 @@ def attribute(
     images: Any = "sample",
     protocol: str | ViewProtocol | None = None,
     *,
+    output: str = "probabilities",
     operator: str = DEFAULT_OPERATOR,
     taps: Any = "binomial3",
     placement: Literal["after", "before"] = "after",
@@ -215,19 +273,22 @@ def attribute(
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     device: str | None = None,
+    truth: Any = None,
+    void: int | None = None,
     out: str | Path | None = None,
     progress: bool = False,
     ranks: Ranks = ALONE,
     timeout: float | None = None,
 ) -> Attribution:
-    """Treat one downsampling site at a time, and all but one, and measure the jitter of the output.
+    """Treat one downsampling site at a time, and all but one, and measure the jitter of an output.
 
     Parameters
     ----------
     model : str, nn.Module or Classifier
         It stays as it is.
-    images, protocol, limit, sample, batch_size, seed, device, out, progress, ranks, timeout
-        As for :func:`aliasing.measure_jitter`.
+    images, protocol, output, limit, sample, batch_size, seed, device, truth, void, out, progress, ranks, timeout
+        As for :func:`aliasing.measure_jitter`. The answers of all variants to a batch are in memory together; for large
+        label maps a batch of 2 or 4 views needs less.
     operator : str
         As in :func:`aliasing.antialias`; not one whose branches must share a selection ("aps").
     taps : str or sequence of float
@@ -240,7 +301,8 @@ def attribute(
     Raises
     ------
     UsageError
-        An operator, filter, placement or site is unknown, or the network never downsamples or is already converted.
+        An operator, filter, placement, site or output is unknown, or the network never downsamples or is already
+        converted.
     InputError
         No image is usable, the model cannot be loaded, or the folder holds another run.
 
@@ -258,31 +320,39 @@ def attribute(
     Execution(device)
     source = open_images(images)
     protocol = protocol_for(protocol, source, model)
+    kind = OUTPUTS[output]
+    known = truth_for(kind, protocol, truth, void)
     if OPERATORS[operator].shares_choice:
         independent = " or ".join(repr(name) for name in OPERATORS if not OPERATORS[name].shares_choice)
         raise UsageError(f"sites are treated one at a time by {independent}; got {operator!r}")
     treatment = Treatment(operator, taps, placement)
     taps = taps if OPERATORS[operator].takes_taps else None
-    own = {"operator": operator, "taps": taps, "placement": placement, "sites": sites, "device": device}
+    own = {
+        "output": output,
+        "operator": operator,
+        "taps": taps,
+        "placement": placement,
+        "sites": sites,
+        "device": device,
+    }
+    own |= {} if known is None else {"truth": known.settings()}
     run, settings = open_run(source, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
     given = load_for(model, source)
-    with at_work(given.name, ["a picture of zeros"], timeout):
-        identity = identify(given)
-        answers = Probabilities.of(given)
-    if answers.of_labels:
-        raise UsageError(f"{given.name} gives {answers.model.scale}: sites are attributed by the class of one answer")
-    network = evaluated(answers.model, device)
+    identity, compared = output_of_network(kind, given, timeout)
+    protocol.require(compared.model)
+    network = evaluated(compared.model, device)
     if network.module is not given.module:  # a network that cannot be copied keeps its memory format
         laid_out(network.module)
     record, treated_sites, families = make_variants(network, treatment, sites)
     names = _names(families)
     with hold(run.records.directory, ranks):
-        labels = match_labels(network, run.labels, defined=run.source.class_names, source=run.source.description)
-        work = partial(_measure_blocks, network, record, families, protocol, settings, timeout, labels)
-        run.measure(network.name, names, {**settings, **asdict(identity)}, work)
+        labels = labels_of(network, run, timeout) if kind.of_classes else None
+        subject = Subject(compared, protocol, {**settings, **asdict(identity)}, timeout, labels, known)
+        run.measure(network.name, names, subject.settings, partial(_measure_blocks, subject, network, record, families))
     if not any(len(part.table) for part in run.records.parts(AS_IT_IS)):
         raise InputError(f"no usable image in {run.source.description}")
-    described = describe_network(network, protocol, identity) | answers.describe() | {"labels": labels.summary()}
+    described = describe_network(network, protocol, identity) | compared.describe()
+    described |= {} if labels is None else {"labels": labels.summary()}
     result = Jitter(dict.fromkeys(names, described), protocol, settings, run.records)
     return Attribution(network.name, treated_sites, {k: settings[k] for k in ("operator", "taps", "placement")}, result)
 
@@ -349,39 +419,36 @@ def _first_difference(record: Recording, place: LocatedSite, plan: Plan) -> int:
 
 
 def _measure_blocks(
-    model: ShownNetwork,
+    subject: Subject,
+    running: ShownNetwork,
     record: Recording,
     families: Families,
-    protocol: ViewProtocol,
-    settings: dict[str, Any],
-    timeout: float | None,
-    labels: MatchedLabels,
     blocks: Blocks,
     seen: Callable[..., Any],
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images, all variants of a block together."""
-    names = _names(families)
+    names, output, precision = _names(families), subject.output, dtype_name(running)
+    device = subject.settings["device"]
+    answer = output.network(running, Execution(device, counts_writes=True))
 
-    def network(views: Array) -> Array:
-        shown = torch.from_numpy(views).to(device)
-        with torch.no_grad(), in_evaluation(model.module):
-            outputs = run_variants(lambda: class_probabilities(model, shown), record, families)
-        return np.stack([outputs[name] for name in names], axis=1)
+    def network(views: Array) -> list[tuple[Any, ...]]:
+        """The outputs of all variants, for each view."""
+        outputs = run_variants(lambda: answer(views), record, families)
+        return list(zip(*(outputs[name] for name in names), strict=True))
 
-    precision, device = dtype_name(model), settings["device"]
+    def seen_again(outputs: list[tuple[Any, ...]]) -> Any:
+        """The check is of the network as it is, which the others are but for their filters."""
+        return output.seen_again(stacked([of_variants[0] for of_variants in outputs]))
 
-    def tabulate(name: str, image: Loaded, views: Views, outputs: Array) -> pa.Table:
+    def tabulate(name: str, image: Loaded, views: Views, outputs: list[tuple[Any, ...]]) -> pa.Table:
+        each = (stacked([of_variants[k] for of_variants in outputs]) for k in range(len(names)))
+        compared = (output.compare(found, views, image, precision) for found in each)
         return pa.concat_tables(
-            table_of(
-                variant, name, image, views, compare_classes(outputs[:, k], views, image, precision), PROBABILITIES
-            )
-            for k, variant in enumerate(names)
+            table_of(variant, name, image, views, columns, subject.schema)
+            for variant, columns in zip(names, compared, strict=True)
         )
 
-    def views_of(image: Loaded) -> Views:
-        return protocol.views(image, model, settings["seed"])
-
-    guarded = Guarded(model, network, timeout, rounding_unit(model, device))
-    show = in_batches(guarded, settings["batch_size"])
-    blocks = ((index, in_classes(block, labels)) for index, block in blocks)
-    return measure_blocks(blocks, views_of, show, tabulate, PROBABILITIES, seen=seen)
+    guarded = Guarded(running, network, subject.timeout, rounding_unit(running, device), seen_again)
+    show = in_batches(guarded, subject.settings["batch_size"])
+    blocks = ((index, in_classes(block, subject.labels)) for index, block in blocks)
+    return measure_blocks(blocks, subject.views_of, show, tabulate, subject.schema, seen=seen)

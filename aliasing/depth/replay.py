@@ -143,7 +143,7 @@ class _Watched:
     memory: dict[int, _Kept]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        key = id(next(self.calls))
+        key = id(next(self.calls, None))  # none for a call that the record does not have: it is made
         if key in self.replayed:
             return self.memory[key].again(args)
         if key not in self.kept:

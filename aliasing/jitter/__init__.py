@@ -158,11 +158,7 @@ def measure_jitter(
     slow = precision == "verified" and not has_fast_bfloat16(device)
     source = open_images(one_of(images, inputs), mean=mean, std=std)
     protocol = protocol_for(protocol, source, model)
-    if kind.of_places and not protocol.is_shift:
-        raise UsageError(f"output {output} needs a protocol that shifts the content; {protocol.name} does not")
-    known = _open_truth(kind, truth, void)
-    if known is not None and protocol.invents:
-        raise UsageError(f"protocol {protocol.name} invents pixels, which have no ground truth; choose black or mean")
+    known = truth_for(kind, protocol, truth, void)
     own = {
         "output": output,
         "precision": "float32" if slow else precision,
@@ -175,11 +171,7 @@ def measure_jitter(
     described: dict[str, dict[str, Any]] = {}
     with hold(run.records.directory, ranks):
         for network in each_network(model, source):
-            if kind.of_places:
-                of_pictures(network, f"output {output}")
-            with at_work(network.name, ["a picture of zeros"], timeout):
-                identity = identify(network)
-                compared = kind.of(network)
+            identity, compared = output_of_network(kind, network, timeout)
             network = compared.model
             protocol.require(network)
             described[network.name] = describe_network(network, protocol, identity) | compared.describe()
@@ -196,16 +188,16 @@ def measure_jitter(
                 described[network.name]["notes"].append(f"float32 throughout: {device} is not fast at bfloat16 here")
             labels = None
             if kind.of_classes:
-                with at_work(network.name, ["a picture of zeros"], timeout):
-                    told = run.source.class_names, run.source.description
-                    labels = match_labels(network, run.labels, defined=told[0], source=told[1])
+                labels = labels_of(network, run, timeout)
                 described[network.name]["labels"] = labels.summary()
-            _measure(_Subject(compared, protocol, {**settings, **asdict(identity)}, timeout, labels, known), run)
+            _measure(Subject(compared, protocol, {**settings, **asdict(identity)}, timeout, labels, known), run)
     return Jitter(described, protocol, settings, run.records)
 
 
-def _open_truth(kind: type[Output], truth: Any, void: int | None) -> Any:
-    """The ground truth of an output, if any is given."""
+def truth_for(kind: type[Output], protocol: ViewProtocol, truth: Any, void: int | None) -> Any:
+    """The ground truth of an output, if any is given; UsageError if they do not go with the protocol."""
+    if kind.of_places and not protocol.is_shift:
+        raise UsageError(f"output {kind.name} needs a protocol that shifts the content; {protocol.name} does not")
     if truth is None and void is None:
         return None
     if kind.truth is None or truth is None:
@@ -214,7 +206,25 @@ def _open_truth(kind: type[Output], truth: Any, void: int | None) -> Any:
             if kind.truth is None
             else f"void {void} is a number in label maps; say where they are: truth"
         )
-    return kind.truth(truth, void)
+    known = kind.truth(truth, void)
+    if protocol.invents:
+        raise UsageError(f"protocol {protocol.name} invents pixels, which have no ground truth; choose black or mean")
+    return known
+
+
+def output_of_network(kind: type[Output], network: ShownNetwork, timeout: float | None) -> tuple[Identity, Output]:
+    """A network's identity and output; UsageError if it takes no pictures and the output has places."""
+    if kind.of_places:
+        of_pictures(network, f"output {kind.name}")
+    with at_work(network.name, ["a picture of zeros"], timeout):
+        return identify(network), kind.of(network)
+
+
+def labels_of(network: ShownNetwork, run: Run, timeout: float | None) -> MatchedLabels:
+    """The labels of a run's images as classes of a network."""
+    with at_work(network.name, ["a picture of zeros"], timeout):
+        told = run.source.class_names, run.source.description
+        return match_labels(network, run.labels, defined=told[0], source=told[1])
 
 
 def trace_most_jittery(
@@ -245,7 +255,7 @@ def trace_most_jittery(
 
 
 @dataclass(frozen=True)
-class _Subject:
+class Subject:
     """An output of a network, and how the network sees images."""
 
     output: Output
@@ -271,6 +281,11 @@ class _Subject:
         with at_work(self.model.name, ["a picture of zeros"], self.timeout):
             return prepare(self.model, self.execution)
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of its records."""
+        return self.output.schema if len(self.model.view_size) < 3 else with_third_axis(self.output.schema)
+
     def views_of(self, image: Loaded) -> Views:
         views = self.protocol.views(image, self.model, self.settings["seed"])
         if self.truth is None:
@@ -283,7 +298,7 @@ class _Subject:
         return Guarded(self.running, network, self.timeout, unit, self.output.seen_again)
 
 
-def _measure(subject: _Subject, run: Run) -> None:
+def _measure(subject: Subject, run: Run) -> None:
     """Measure what is missing for one network."""
     name, settings = subject.model.name, subject.settings
     if subject.output.gallery:
@@ -291,23 +306,24 @@ def _measure(subject: _Subject, run: Run) -> None:
         within, first = run.within("gallery", settings["gallery"]), partial(subject.network, subject.execution)
         gallery = embed_gallery(name, subject.views_of, first, settings, within)
         subject = replace(subject, output=subject.output.beside(*gallery))
-    schema = subject.output.schema if len(subject.model.view_size) < 3 else with_third_axis(subject.output.schema)
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
         show, compare, bound = _way_of(subject, run)
         numbered = ((index, in_classes(block, subject.labels)) for index, block in blocks)
 
         def tabulate(image_name: str, image: Loaded, views: Views, outputs: Array) -> pa.Table:
-            return table_of(name, image_name, image, views, compare(outputs, views, image), schema)
+            return table_of(name, image_name, image, views, compare(outputs, views, image), subject.schema)
 
         device = settings["device"]
-        for index, part in measure_blocks(numbered, subject.views_of, show, tabulate, schema, seen=seen, device=device):
+        for index, part in measure_blocks(
+            numbered, subject.views_of, show, tabulate, subject.schema, seen=seen, device=device
+        ):
             yield index, replace(part, bound=bound)
 
     run.measure(name, [name], settings, work)
 
 
-def _way_of(subject: _Subject, run: Run) -> tuple[Show, Compare, float | None]:
+def _way_of(subject: Subject, run: Run) -> tuple[Show, Compare, float | None]:
     """The functions that show views and compare outputs, and the bound of a verified run."""
     precision, seed, batch_size = (subject.settings[name] for name in ("precision", "seed", "batch_size"))
     if precision != "verified":

@@ -29,7 +29,8 @@ Compare: TypeAlias = Callable[[Any, Views, Loaded], Columns]
 Usable: TypeAlias = tuple[str, Loaded, Views]
 """An image that can be shown: its name, itself, and its views."""
 ViewsOf: TypeAlias = Callable[[Loaded], Views]
-# The last argument holds the outputs of an image's views: an array, or a list of arrays of different lengths.
+# The last argument holds the outputs of an image's views: an array, or a list of arrays of different lengths, or of
+# tuples of arrays, one for each of several networks.
 Tabulate: TypeAlias = Callable[[str, Loaded, Views, Any], pa.Table]
 T = TypeVar("T")
 R = TypeVar("R")
@@ -149,14 +150,20 @@ def _measure_block(
         if len(collected) < len(views.views):
             continue
         shown.popleft()
-        same = len({row.shape for row in collected}) == 1
-        outputs, collected = np.stack(collected) if same else collected, []
-        if all(np.isfinite(row).all() for row in outputs):
-            rows.append(tabulate(name, image, views, outputs))
+        arrays = (array for row in collected for array in (row if isinstance(row, tuple) else (row,)))
+        if all(np.isfinite(array).all() for array in arrays):
+            rows.append(tabulate(name, image, views, stacked(collected)))
         else:
             part.not_finite.append(name)
+        collected = []
         seen()
     return replace(part, table=pa.concat_tables(rows))
+
+
+def stacked(rows: list[Any]) -> Any:
+    """Arrays of one shape as one array; anything else stays a list."""
+    shapes = {getattr(row, "shape", None) for row in rows}
+    return np.stack(rows) if len(shapes) == 1 and None not in shapes else rows
 
 
 def in_batches(network: Guarded, batch_size: int) -> Show:

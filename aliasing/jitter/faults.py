@@ -84,7 +84,7 @@ class Guarded:
     def __init__(
         self,
         model: ShownNetwork,
-        network: Callable[[Array], Array],
+        network: Callable[[Array], Any],
         timeout: float | None = None,
         unit: float = float(np.finfo(np.float32).eps),
         seen_again: Callable[[Any], Any] = lambda outputs: outputs,
@@ -104,14 +104,15 @@ class Guarded:
         """
         name = self._model.name
         with at_work(name, images, self._timeout):
-            outputs = self._network(views)
+            outputs: Array = self._network(views)
         if len(outputs) != len(views):
             raise InputError(f"{name} gives {len(outputs)} answers to {len(views)} views of {_one_of(images)}")
-        ragged = not isinstance(outputs, np.ndarray)
-        if not ragged and self._shape is not None and outputs.shape[1:] != self._shape:
-            before, now = ("×".join(map(str, shape)) for shape in (self._shape, outputs.shape[1:]))
+        seen = self._seen_again(outputs)
+        shape = seen.shape[1:] if isinstance(seen, np.ndarray) else None
+        if self._shape is not None and shape is not None and shape != self._shape:
+            before, now = ("×".join(map(str, sizes)) for sizes in (self._shape, shape))
             raise InputError(f"{name} gives {now} numbers per view for {_one_of(images)}, and gave {before} before")
-        self._shape = None if ragged else outputs.shape[1:]
+        self._shape = shape
         changed = [key for key, writes in self._tensors.writes().items() if self._state.get(key) != writes]
         if changed:
             raise InputError(
@@ -119,7 +120,7 @@ class Guarded:
                 " it saw before; a network must not change while it is measured"
             )
         with at_work(name, images, self._timeout):
-            self._independence.look(views, self._seen_again(outputs))
+            self._independence.look(views, seen)
         return outputs
 
 

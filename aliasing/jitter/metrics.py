@@ -4,6 +4,7 @@ A metric accumulates tables of records, merges with others, and can be computed 
 what is measured and how it is pooled (`aliasing.outputs`).
 """
 
+from collections.abc import Collection
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -200,12 +201,11 @@ class PairedMetrics:
         self.images += other.images
         _merge(self.differences, other.differences)
 
-    def estimates(self) -> dict[str, Estimate]:
-        """Second minus first, with the paired interval, for every measure."""
+    def estimates(self, names: Collection[str] | None = None) -> dict[str, Estimate]:
+        """Second minus first, with the paired interval, for every measure, or for those of these names."""
         measures = () if self.output is None else self.output.measures
-        found = {
-            m.name: m.estimated_difference(self.differences[m.name]) for m in measures if m.name in self.differences
-        }
+        wanted = self.differences.keys() if names is None else self.differences.keys() & names
+        found = {m.name: m.estimated_difference(self.differences[m.name]) for m in measures if m.name in wanted}
         return found | {
             m.name: found[name].scaled(m.factor) for m in measures if not m.along_path for name in m.of if name in found
         }

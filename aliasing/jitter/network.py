@@ -43,11 +43,14 @@ class Execution:
         Compile it with torch.compile.
     half : bool
         Run it in bfloat16 wherever torch's autocast considers that safe.
+    counts_writes : bool
+        Let torch count the writes to each tensor, which it does not do in inference mode.
     """
 
     device: str = "cpu"
     compiled: bool = False
     half: bool = False
+    counts_writes: bool = False
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"cpu|cuda(:\d+)?|mps", self.device):
@@ -349,8 +352,9 @@ def rounding_unit(model: ShownNetwork, device: str = "cpu", half: bool = False) 
 def running_on(execution: Execution) -> Iterator[None]:
     """Run without gradients, in the given precision; InputError if the network cannot be compiled here."""
     kind = execution.device.partition(":")[0]
+    without_gradients = torch.no_grad if execution.counts_writes else torch.inference_mode
     try:
-        with torch.inference_mode(), torch.autocast(kind, torch.bfloat16, enabled=execution.half):
+        with torch.autocast(kind, torch.bfloat16, enabled=execution.half), without_gradients():
             yield
     except Exception as error:
         if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):

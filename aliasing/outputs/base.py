@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aliasing.protocols import Views
 
 __all__ = [
+    "FLATTERS",
     "Columns",
     "ImageTotals",
     "Measure",
@@ -29,6 +30,9 @@ __all__ = [
     "image_starts",
     "pair_schema",
 ]
+
+FLATTERS: dict[str, Any] = {"caution": "flattering if trained on these", "flatters": True}
+"""What a measure of right answers says to readers."""
 
 Column: TypeAlias = npt.NDArray[Any]
 Columns: TypeAlias = dict[str, Any]
@@ -106,7 +110,7 @@ class Measure:
     caution, spoken : str
         A remark for readers, in brackets on an axis; the words after a percentage, which say what it is the share of.
     flatters : bool
-        True if the caution is that it flatters a network that was trained on the images.
+        True if it says how right the answers are, and so flatters a network that was trained on the images.
     """
 
     name: str

@@ -22,6 +22,7 @@ from scipy.optimize import linear_sum_assignment
 
 from aliasing.outputs.average_precision import AP_COLUMNS, ApMeasure, hits
 from aliasing.outputs.base import (
+    FLATTERS,
     Columns,
     ImageMeasure,
     ImageTotals,
@@ -151,7 +152,9 @@ class Boxes(PlacedOutput):
         _kept("centre_distance", "distance", label="distance of centres", range=(0.0, np.inf), unit="pixels"),
         _kept("scale_error", "scale", label="|log| of the scale", range=(0.0, np.inf)),
         *(
-            ApMeasure(f"{name}{end}", f"{title}{told}", AP_COLUMNS, thresholds=thresholds, view=view, sign=1)
+            ApMeasure(
+                f"{name}{end}", f"{title}{told}", AP_COLUMNS, thresholds=thresholds, view=view, sign=1, **FLATTERS
+            )
             for name, title, thresholds in (("ap", "AP", 10), ("ap50", "AP50", 1))
             for end, told, view in _VIEWS
         ),

@@ -59,7 +59,7 @@ class Embedding(Output):
 
     name: ClassVar[str] = "embedding"
     gallery: ClassVar[int] = GALLERY_SIZE
-    shown: ClassVar[Mapping[str, tuple[str, ...]]] = {"shift": (), "attribution": ()}
+    shown: ClassVar[Mapping[str, tuple[str, ...]]] = {"shift": ()}
     measures: ClassVar[tuple[Measure, ...]] = (
         Measure(
             "cosine_distance",

@@ -65,6 +65,7 @@ class Keypoints(PlacedOutput):
     shown: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "plot": ("repeatability", "descriptor_similarity", "score_change"),
         "shift": (),
+        "attribution": ("repeatability", "repeatability_1", "descriptor_similarity"),
     }
     measures: ClassVar[tuple[Measure, ...]] = (
         *(

@@ -22,6 +22,7 @@ import pyarrow as pa
 
 from aliasing.errors import InputError
 from aliasing.outputs.base import (
+    FLATTERS,
     Columns,
     ImageTotals,
     Measure,
@@ -70,9 +71,11 @@ def _mean_of(name: str, title: str, **more: Any) -> Measure:
     return Measure(name, title, (source,), lambda table: column(table, source), **more)
 
 
-def _ratio(name: str, title: str, views: tuple[str, ...], of: "Callable[[pa.Table], ImageTotals | None]") -> Measure:
+def _ratio(
+    name: str, title: str, views: tuple[str, ...], of: "Callable[[pa.Table], ImageTotals | None]", **more: Any
+) -> Measure:
     columns = tuple(f"{view}_{what}" for view in views for what in ("intersection", "union"))
-    return RatioMeasure(name, title, columns, of_images=of, sign=1, label=title.replace("mIoU", "mean IoU"))
+    return RatioMeasure(name, title, columns, of_images=of, sign=1, label=title.replace("mIoU", "mean IoU"), **more)
 
 
 def _counts(table: pa.Table, view: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -144,9 +147,9 @@ class Masks(PlacedOutput):
         _mean_of("interior_agreement", "inside", label="agreement away from boundaries", sign=1),
         _mean_of("total_variation", "total variation", source="soft_change"),
         _ratio("miou_between", "mIoU between views", ("between",), partial(_summed, "between")),
-        _ratio("miou", "mIoU", ("first",), partial(_summed, "first")),
-        _ratio("miou_worst", "mIoU at the worst shift", ("first", "second"), partial(_chosen, np.argmin)),
-        _ratio("miou_best", "mIoU at the best shift", ("first", "second"), partial(_chosen, np.argmax)),
+        _ratio("miou", "mIoU", ("first",), partial(_summed, "first"), **FLATTERS),
+        _ratio("miou_worst", "mIoU at the worst shift", ("first", "second"), partial(_chosen, np.argmin), **FLATTERS),
+        _ratio("miou_best", "mIoU at the best shift", ("first", "second"), partial(_chosen, np.argmax), **FLATTERS),
     )
 
     @property

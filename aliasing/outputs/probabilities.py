@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from aliasing.errors import InputError
-from aliasing.outputs.base import Column, Columns, Measure, Output, column, first_and_second, pair_schema
+from aliasing.outputs.base import FLATTERS, Column, Columns, Measure, Output, column, first_and_second, pair_schema
 
 if TYPE_CHECKING:
     from aliasing.images import Loaded
@@ -111,7 +111,6 @@ def _any_changed(table: pa.Table) -> Column:
 
 
 _TOP1, _LABELS_CHANGED = ("first_top1", "second_top1"), ("labels_changed",)
-_FLATTERS: dict[str, Any] = {"caution": "flattering if trained on these", "flatters": True}
 _CONSISTENT = "share of pairs that keep the answer"
 _SPOKEN = "of the pairs of views change the answer"
 _RATES = ("top1_change", "any_change")
@@ -119,7 +118,7 @@ _WORST: dict[str, Any] = {"within": "max", "binary": True}
 
 TOP1_CHANGE = Measure("top1_change", "P(top-1 change)", _TOP1, _changed, binary=True, is_change=True, spoken=_SPOKEN)
 MAC = Measure("mac", "MAC", ("first_probability", "second_probability"), _moved, label="mean absolute change")
-ACCURACY = Measure("accuracy", "accuracy", ("label", "first_top1"), _right, binary=True, sign=1, **_FLATTERS)
+ACCURACY = Measure("accuracy", "accuracy", ("label", "first_top1"), _right, binary=True, sign=1, **FLATTERS)
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,7 @@ class Probabilities(Output):
             within="min",
             binary=True,
             sign=1,
-            **_FLATTERS,
+            **FLATTERS,
         ),
         Measure(
             "consistency",
@@ -193,7 +192,7 @@ class Probabilities(Output):
             *("worst_accuracy", "worst_change", "total_variation"),
         ),
         "shift": ("top1_change", "mac"),
-        "attribution": ("top1_change", "mac", "accuracy"),
+        "attribution": ("top1_change", "mac", "any_change", "label_mac", "accuracy"),
     }
 
     scale: "Found | None" = None

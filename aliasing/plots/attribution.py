@@ -1,6 +1,7 @@
 """The figure of an attribution: for each site the jitter that its treatment removes, and that sparing it leaves."""
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -15,19 +16,20 @@ from aliasing.plots.style import COLOURS, both_ends, legend_below, plain, spans,
 from aliasing.tables import counted, decimals, over_all, pair
 
 WAYS = {
-    "only": ("this site treated, minus none", "guilty: below 0", "o"),
-    "all_but": ("all but this site treated, minus all", "guilty: above 0", "s"),
+    "only": ("this site treated, minus none", 1, "o"),
+    "all_but": ("all but this site treated, minus all", -1, "s"),
 }
+"""What is subtracted from what; 1 if a guilty site's difference is an improvement, −1 if not; and its mark."""
 
 
-def attribution(result: Attribution, by: str = "mac") -> Figure:
-    """The sites, the guiltiest on top, with the paired differences of jitter and accuracy, and their 95 % intervals.
+def attribution(result: Attribution, by: str | None = None) -> Figure:
+    """The sites, the guiltiest on top, with the paired differences of the measures, and their 95 % intervals.
 
     Parameters
     ----------
     result : Attribution
-    by : {"mac", "top1_change"}
-        The measure that ranks the sites.
+    by : str, optional
+        The measure that ranks the sites, as in :meth:`Attribution.ranking`.
 
     Returns
     -------
@@ -40,29 +42,36 @@ def attribution(result: Attribution, by: str = "mac") -> Figure:
     measures = [measure for measure in measures_in(summary, "attribution") if measure.name in sites[0]["only"]]
     with style():
         figure, panels = plt.subplots(
-            1, len(measures), figsize=(10.5, 2.5 + 0.55 * len(sites)), sharey=True, squeeze=False
+            1,
+            len(measures),
+            figsize=(max(10.5, 3.5 * len(measures)), 2.5 + 0.55 * len(sites)),
+            sharey=True,
+            squeeze=False,
         )
         for axes, measure in zip(panels[0], measures, strict=True):
             differences(axes, sites, measure)
-            guilty = "\nguilty: ● below 0, ■ above 0" if measure.sign < 0 else ""
-            axes.set_xlabel(f"difference of {measure.called}{guilty}")
+            sides = [_guilty(way, measure) for way in WAYS]
+            guilty = "" if measure.flatters else f"\nguilty: ● {sides[0]} 0, ■ {sides[1]} 0"
+            axes.set_xlabel(f"{fill(f'difference of {measure.called}', 34)}{guilty}")
             variants = (summary["variants"][name][measure.name] for name in (AS_IT_IS, TREATED))
             before, after = (f"{variant['value']:.{decimals(variant)}f}" for variant in variants)
-            axes.set_title(f"{measure.called}:\nno site treated {before}, all {after}", fontsize=9.5)
+            axes.set_title(f"{fill(measure.called, 38)}:\nno site treated {before}, all {after}", fontsize=9.5)
         strides = [f"{site['kind']}, cumulative stride {pair(site['cumulative_stride'])}" for site in sites]
         labels = [
             f"{site['rank']}. {plain(both_ends(site['name'], 34))}\n{stride}"
             for site, stride in zip(sites, strides, strict=True)
         ]
         panels[0][0].set_yticks(range(len(sites)), labels)
-        handles, names = panels[0][0].get_legend_handles_labels()
+        # Of the panel that tells most: the first, unless only another has matched pairs.
+        whole = max(panels[0], key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+        handles, names = whole.get_legend_handles_labels()
         legend_below(figure, handles, names, size=8.5)
-        whole, hollow = summary["variants"][AS_IT_IS], ""
+        as_it_is, hollow = summary["variants"][AS_IT_IS], ""
         if any("matched" in site["only"][measure.name] for site in sites for measure in measures):
             hollow = "\nhollow: matched on the margin, as if the network were equally sure however it is treated"
-        images = whole["images"]
+        images = as_it_is["images"]
         figure.suptitle(
-            f"{both_ends(short_name(result.model, whole), 40)}: which site causes the jitter? {counted(images)},"
+            f"{both_ends(short_name(result.model, as_it_is), 40)}: which site causes the jitter? {counted(images)},"
             f" protocol {summary['settings']['protocol']['name']}, {treatment(summary)}, paired 95 % intervals{hollow}",
             fontsize=10.5,
         )
@@ -95,7 +104,7 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
                 capsize=2,
                 markersize=5,
                 linewidth=1.2,
-                label=f"{text}: {label}" if label else None,
+                label=f"{text}: {label}" if label else text,
             )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)
@@ -128,8 +137,13 @@ def _go_on(axes: Axes, row: float, estimate: dict[str, Any], colour: str) -> Non
 
 def called(way: str, measure: Measure) -> str:
     """What is subtracted from what; and for a measure of jitter, on which side of 0 a site is guilty."""
-    text, guilty, _ = WAYS[way]
-    return f"{text} ({guilty})" if measure.sign < 0 else text
+    text = WAYS[way][0]
+    return text if measure.flatters else f"{text} (guilty: {_guilty(way, measure)} 0)"
+
+
+def _guilty(way: str, measure: Measure) -> str:
+    """On which side of 0 a guilty site's difference is."""
+    return "above" if WAYS[way][1] * measure.sign > 0 else "below"
 
 
 def treatment(summary: dict[str, Any]) -> str:

@@ -154,7 +154,8 @@ def attribution_section(run: Run, number: int, names: Names) -> Section:
         f"Which site causes the jitter? {name}{run.title}",
         f"{counted(as_it_is.get('images', 0), 'photograph')} under “{run.protocol}”; each site treated alone"
         f" ({treatment(summary)}), and each left out while all the others are treated; paired differences with their"
-        " 95 % intervals. A site is guilty if treating it alone lies left of 0, or leaving it out lies right of 0.",
+        " 95 % intervals. A site is guilty if treating it alone clearly improves a measure of jitter, or leaving it"
+        " out clearly worsens it.",
     )
     shown = [f"The images: {run.shown['source']}."] if run.shown.get("source") else []
     section.blocks.append(Text([" ".join([*shown, *names.also_called(summary["model"])])], "note"))

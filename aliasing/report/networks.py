@@ -79,7 +79,7 @@ def networks_section(run: Run, number: int, names: Names) -> Section:
     section.blocks += _told_apart(run, measures, names)
     section.blocks += cautions(run, names)
     section.blocks += _tiles(models, measures, names)
-    flattered = any(measure.flatters for measure in measures)
+    flattered = next((measure.called for measure in measures if measure.flatters), "")
     section.blocks.append(_table(models, titles, names, flattered))
     section.blocks += _scatter(run, names)
     section.blocks += _interval_charts(models, _measures_in(run, "plot"), names)
@@ -178,7 +178,7 @@ def _tiles(models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], na
         yield Tiles(tiles)
 
 
-def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], names: Names, flattered: bool) -> Block:
+def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], names: Names, flattered: str) -> Block:
     counts = {
         key: title for key, title in _COUNTS.items() if len({model.get(key) for model in models.values()} - {None}) > 1
     }
@@ -192,7 +192,7 @@ def _table(models: Mapping[str, dict[str, Any]], titles: Mapping[str, str], name
         ]
         for name, model in models.items()
     ]
-    flattery = " An accuracy flatters a network that was trained on these images." if flattered else ""
+    flattery = f" {flattered.capitalize()} flatters a network that was trained on these images." if flattered else ""
     return Table(
         f"The networks, with 95 % intervals in brackets.{flattery}",
         ["network", *(["group"] if groups else []), *titles.values(), *counts.values()],
