@@ -83,12 +83,13 @@ def overlap(
     return first[..., seen[0], seen[1]], second
 
 
-def _cells(values: npt.NDArray[Any], start: int, stop: int, axis: int) -> npt.NDArray[Any]:
+def _cells(values: npt.NDArray[T], start: int, stop: int, axis: int) -> npt.NDArray[T]:
     """The cells from ``start`` to ``stop`` along an axis: a view of them, or a copy where they wrap round its ends."""
     size = values.shape[axis]
     if start >= 0 and stop <= size:
         return values[..., start:stop, :] if axis == -2 else values[..., start:stop]
-    return np.take(values, np.arange(start, stop) % size, axis)
+    wrapped: npt.NDArray[T] = np.take(values, np.arange(start, stop) % size, axis)
+    return wrapped
 
 
 def seen_by_both(size: int, by: float, circular: bool = False) -> tuple[float, float]:
