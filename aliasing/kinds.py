@@ -114,5 +114,6 @@ PROTOCOLS: Registry["type[ViewProtocol]"] = Registry(
         "scale": "aliasing.protocols.transformed:Scale",
         "rotate": "aliasing.protocols.transformed:Rotate",
         "frames": "aliasing.protocols.transformed:Frames",
+        "resamplers": "aliasing.protocols.resampled:Resamplers",
     },
 )

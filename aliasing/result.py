@@ -221,12 +221,11 @@ def read_json(path: Path) -> Any:
 
 def protocol_of(settings: dict[str, Any], key: str = "protocol") -> "ViewProtocol":
     """The protocol that a summary's settings describe."""
-    from aliasing.protocols import make_protocol
+    from aliasing.protocols import PROTOCOLS, make_protocol
 
     try:
         given = dict(settings[key])
-        if "resizer" in given:  # those of signals have none
-            given["resizer"] = given["resizer"]["name"]
-        return make_protocol(given.pop("name"), **given)
+        name = given.pop("name")
+        return make_protocol(name, **PROTOCOLS[name].recorded(given))
     except (KeyError, TypeError, UsageError) as error:
         raise InputError(f"the summary's {key} cannot be made again ({error}); measure again") from None

@@ -16,6 +16,7 @@ from aliasing.kinds import PROTOCOLS
 from aliasing.models import Classifier, ShownNetwork
 from aliasing.protocols.base import ENLARGED, View, ViewProtocol, Views
 from aliasing.protocols.embedded import Black, Embedded, Inpaint, Mean, grow_outward
+from aliasing.protocols.resampled import Resamplers
 from aliasing.protocols.sampled import Samples, Subsample
 from aliasing.protocols.transformed import Circular, Drag, Frames, Rotate, Scale, Subpixel
 from aliasing.protocols.windowed import Consistency, ConsistencyCifar, Crop, CropRandom, Grid, Horizontal, Pad, Vertical
@@ -37,6 +38,7 @@ __all__ = [
     "Inpaint",
     "Mean",
     "Pad",
+    "Resamplers",
     "Rotate",
     "Samples",
     "Scale",
@@ -70,6 +72,9 @@ def make_protocol(protocol: str | ViewProtocol, **parameters: Any) -> ViewProtoc
     given = dict(parameters)
     for item in filter(None, listed.split(",")):
         key, equals, text = item.partition("=")
+        if not equals and kind.listed:
+            given[kind.listed] = (*given.get(kind.listed, ()), item.strip())
+            continue
         if not equals:
             raise UsageError(f"protocol {name}: {item!r} is not of the form parameter=value")
         given[key.strip()] = text.strip()

@@ -77,6 +77,8 @@ class ViewProtocol(ABC):
     # Whether it fills the view with pixels of its own making, of which no ground truth is known.
     invents: ClassVar[bool] = False
 
+    # The parameter, if any, that takes what stands without a name in a specification: a,b of ``resamplers:a,b``.
+    listed: ClassVar[str] = ""
     # The smallest value of a parameter that makes sense, where there is one.
     least: ClassVar[Mapping[str, float]] = {}
 
@@ -92,6 +94,12 @@ class ViewProtocol(ABC):
     def parameters(self) -> dict[str, Any]:
         """The name and parameters, for the summary."""
         return {"name": self.name, **asdict(self), "resizer": RESAMPLERS[self.resizer].provenance()}
+
+    @classmethod
+    def recorded(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that make a protocol again of its `parameters` without the name."""
+        resizer = {"resizer": parameters["resizer"]["name"]} if "resizer" in parameters else {}  # signals have none
+        return {**parameters, **resizer}
 
     def views(self, image: Loaded, model: ShownNetwork, seed: int = 0) -> Views:
         """The views of an image or signal, by the sizes and the preprocessing of a network.
