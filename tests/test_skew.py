@@ -12,7 +12,7 @@ from aliasing.cli import main
 from aliasing.errors import UsageError
 from aliasing.images import Image
 from aliasing.protocols import Resamplers, make_protocol
-from aliasing.resamplers.skew import measure_skew
+from aliasing.resamplers import measure_skew
 from aliasing.result import protocol_of
 
 

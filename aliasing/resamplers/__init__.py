@@ -16,8 +16,19 @@ import numpy.typing as npt
 from aliasing.errors import UsageError
 from aliasing.kinds import RESAMPLERS
 from aliasing.resamplers.characteristics import Characteristics, characterise
+from aliasing.resamplers.skew import Skew, measure_skew
 
-__all__ = ["INTERPOLATIONS", "Characteristics", "Pixels", "Resampler", "View", "characterise", "resize"]
+__all__ = [
+    "INTERPOLATIONS",
+    "Characteristics",
+    "Pixels",
+    "Resampler",
+    "Skew",
+    "View",
+    "characterise",
+    "measure_skew",
+    "resize",
+]
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 View: TypeAlias = npt.NDArray[np.float32]

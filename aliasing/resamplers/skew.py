@@ -12,8 +12,6 @@ import numpy as np
 
 from aliasing.errors import UsageError
 from aliasing.estimates import Difference, Estimate, Share, mean
-from aliasing.outputs.base import column
-from aliasing.tables import render
 
 if TYPE_CHECKING:
     from aliasing.jitter import Jitter
@@ -60,6 +58,8 @@ class Skew:
         }
 
     def _accuracies(self, network: str) -> dict[str, Any]:
+        from aliasing.outputs.base import column
+
         accuracy, change = Share(binary=True), Difference(binary=True)
         for table in self.jitter.tables(network):
             labelled = table.filter(table["label"].is_valid())
@@ -86,6 +86,8 @@ class Skew:
         yield "accuracy_change", "change of accuracy"
 
     def __repr__(self) -> str:
+        from aliasing.tables import render
+
         return f"{self.second} in the place of {self.first}\n{render(self.table())}"
 
 
