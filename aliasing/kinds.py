@@ -79,16 +79,45 @@ INPUTS: Registry["Callable[[Any, Path | None], ImageSource | None]"] = Registry(
 IN_MEMORY = frozenset({"tensors"})
 """The inputs that are objects of Python and not paths."""
 
+# By the file of their library, which need not be installed. The first five are the oldest.
+_OF_LIBRARIES = (
+    ("pillow", "pil"),
+    ("pytorch", "torch torch-aliased"),
+    ("opencv", "opencv-linear opencv-area"),
+    ("pillow", "pil-reduce pil-thumbnail pil-draft"),
+    ("pytorch", "torch-area torch-corners torch-linear-1d torch-trilinear torch-area-3d"),
+    ("opencv", "opencv-nearest opencv-nearest-exact opencv-linear-exact opencv-cubic opencv-lanczos4"),
+    ("opencv", "opencv-pyrdown opencv-blob"),
+    ("torchvision", "torchvision torchvision-aliased torchvision-pil torchvision-roi-align"),
+    ("scipy", "scipy-zoom scipy-zoom-1 scipy-zoom-grid scipy-zoom-3d"),
+    ("scipy", "scipy-decimate scipy-decimate-fir scipy-resample scipy-resample-poly"),
+    ("numpy", "numpy-slice numpy-mean numpy-slice-1d"),
+    ("skimage", "skimage-resize skimage-resize-cubic skimage-resize-aliased skimage-local-mean skimage-pyramid"),
+    ("pandas", "pandas-mean pandas-first"),
+    ("polars", "polars-mean"),
+    ("kornia", "kornia kornia-antialias kornia-pyrdown"),
+    ("albumentations", "albumentations albumentations-area"),
+    ("onnxruntime", "onnxruntime-linear onnxruntime-linear-antialias onnxruntime-cubic onnxruntime-cubic-antialias"),
+    ("av", "av-fast-bilinear av-bilinear av-bicubic av-area av-lanczos"),
+    ("resize_right", "resize-right-linear resize-right-cubic resize-right-lanczos3"),
+    ("simpleitk", "simpleitk simpleitk-3d simpleitk-shrink simpleitk-binshrink"),
+    ("pyvips", "pyvips-resize pyvips-resize-linear pyvips-shrink pyvips-thumbnail"),
+    ("wand", "wand-resize wand-scale wand-sample wand-thumbnail"),
+    ("jax", "jax-linear jax-linear-aliased jax-cubic jax-lanczos3"),
+    ("tensorflow", "tensorflow tensorflow-antialias tensorflow-area tensorflow-cubic"),
+    ("monai", "monai-resize monai-resize-trilinear"),
+    ("torchio", "torchio-resize torchio-resample"),
+    ("nilearn", "nilearn"),
+    ("torchaudio", "torchaudio torchaudio-kaiser"),
+    ("julius", "julius"),
+    ("soxr", "soxr-qq soxr-lq soxr-hq soxr-vhq"),
+    ("samplerate", "samplerate-linear samplerate-zero-order-hold samplerate-sinc-fastest samplerate-sinc-best"),
+    ("librosa", "librosa librosa-polyphase librosa-fft"),
+)
 RESAMPLERS: Registry["Resampler"] = Registry(
     "resampler",
     "aliasing.resamplers",
-    {
-        "pil": "aliasing.resamplers.pillow:pil",
-        "torch": "aliasing.resamplers.pytorch:antialiased",
-        "torch-aliased": "aliasing.resamplers.pytorch:aliased",
-        "opencv-linear": "aliasing.resamplers.opencv:linear",
-        "opencv-area": "aliasing.resamplers.opencv:area",
-    },
+    {name: f"aliasing.resamplers.{file}:RESAMPLERS" for file, names in _OF_LIBRARIES for name in names.split()},
 )
 
 PROTOCOLS: Registry["type[ViewProtocol]"] = Registry(

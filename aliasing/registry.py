@@ -19,7 +19,7 @@ from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from aliasing.errors import InputError, UsageError, one_line
+from aliasing.errors import InputError, UsageError, first_line, one_line
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -37,7 +37,8 @@ class Registry(Mapping[str, Kind]):
     """Kinds of one thing, by name.
 
     ``what`` is the word for one of them in messages, ``group`` the entry points through which other packages add kinds,
-    and ``own`` are the package's own: name → ``"module:attribute"``, in the order of listings.
+    and ``own`` are the package's own: name → ``"module:attribute"``, in the order of listings. The attribute is the
+    kind, or a dict of several by name.
 
     Examples
     --------
@@ -84,7 +85,14 @@ class Registry(Mapping[str, Kind]):
         """
         if name in self._own:
             module, _, attribute = self._own[name].partition(":")
-            return cast(Kind, getattr(import_module(module), attribute))
+            try:
+                found = getattr(import_module(module), attribute)
+            except ModuleNotFoundError as error:
+                needed = str(error.name).partition(".")[0]
+                raise InputError(f"{self.what} {name!r} needs {needed}, which is not installed; install it") from error
+            except ImportError as error:  # a library that it loads is missing
+                raise InputError(f"{self.what} {name!r} cannot be imported ({first_line(error)}); fix it") from error
+            return cast(Kind, found[name] if isinstance(found, dict) else found)
         if name in self._added:
             return self._added[name]
         if name in self._entry_points:

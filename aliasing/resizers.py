@@ -1,6 +1,7 @@
 """Old names of what `aliasing.resamplers` and `aliasing.fitting` hold; they go with the next release."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 from aliasing import fitting, resamplers
@@ -25,7 +26,7 @@ def __getattr__(name: str) -> Any:
     moved: dict[str, tuple[str, Any]] = {
         "resize": ("resamplers.resize", _resize),
         "describe": ("kinds.RESAMPLERS[name].provenance", _describe),
-        "RESIZERS": ("kinds.RESAMPLERS", {key: resampler.function for key, resampler in RESAMPLERS.items()}),
+        "RESIZERS": ("kinds.RESAMPLERS", {key: partial(_resize, resizer=key) for key in list(RESAMPLERS)[:5]}),
         "fit": ("fitting.fit", _fit),
         **{key: (f"resamplers.{key}", getattr(resamplers, key)) for key in ("INTERPOLATIONS", "Pixels", "View")},
         **{key: (f"fitting.{key}", getattr(fitting, key)) for key in ("CROP_MODES", "Size", "crop_centre")},

@@ -115,8 +115,8 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     Parameters
     ----------
     folder : str or Path
-        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``cure``, ``spectrum`` or
-        ``features``, or a folder to which `Result.write` wrote.
+        The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``cure``, ``spectrum``,
+        ``features`` or ``resamplers``, or a folder to which `Result.write` wrote.
 
     Returns
     -------
@@ -145,6 +145,7 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     from aliasing.downsample.survey import OperatorSurvey
     from aliasing.jitter import Jitter
     from aliasing.leaderboard import Leaderboard
+    from aliasing.resamplers.survey import ResamplerSurvey
 
     summary = read_summary(Path(folder))
     networks: type[Result] = Leaderboard if "pareto" in summary else Jitter
@@ -155,6 +156,7 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
         "cure": Cure,
         "spectrum": OperatorSurvey,
         "features": Features,
+        "resamplers": ResamplerSurvey,
     }
     return classes[kind_of(summary)].open(folder)
 
@@ -165,15 +167,15 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
     if not path.is_file():
         what = "no such folder" if not folder.exists() else "it holds no summary.json"
         raise InputError(
-            f"{folder}: {what}; give the --out folder of a run of jitter, compare, depth, attribute, cure, spectrum or"
-            " features"
+            f"{folder}: {what}; give the --out folder of a run of jitter, compare, depth, attribute, cure, spectrum,"
+            " features or resamplers"
         )
     summary = read_json(path)
     found = kind_of(summary)
     if found is None:
         raise InputError(
             f"{folder}: its summary.json is not that of a run; there are runs of jitter, depth, attribute, cure,"
-            " spectrum and features"
+            " spectrum, features and resamplers"
         )
     if kind not in (None, found):
         raise InputError(f"{folder}: its summary.json is that of {found}, not of {kind}")
@@ -185,7 +187,10 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
 
 
 def kind_of(summary: Any) -> str | None:
-    """The kind of a summary ("networks", "depth", "attribution", "cure", "spectrum", "features"); None if unknown."""
+    """The kind of a summary, None if unknown.
+
+    "networks", "depth", "attribution", "cure", "spectrum", "features" or "resamplers".
+    """
     if not isinstance(summary, dict):
         return None
     if _mapping(summary, "cure") and _mapping(summary, "models"):
@@ -197,6 +202,8 @@ def kind_of(summary: Any) -> str | None:
         if not all(isinstance(model, dict) for model in models):
             return None
         return "depth" if all("layers" in model and "sites" in model for model in models) else "networks"
+    if isinstance(summary.get("resamplers"), list):
+        return "resamplers"
     if _mapping(summary, "operators"):
         return "spectrum"
     if _mapping(summary, "layers") and "model" in summary:

@@ -143,7 +143,6 @@ def test_help_names_them(command: str, capsys: pytest.CaptureFixture[str]) -> No
     text = "".join(capsys.readouterr().out.split())
     assert "frames,jump" in text
     assert "tar,npy" in text
-    assert ("opencv-area,nearest" in text) == (command in ("jitter", "depth"))
 
 
 def test_completion_names_them(package: Path, request: pytest.FixtureRequest) -> None:

@@ -1,43 +1,129 @@
-"""List the resamplers for --resizer, which resize a photograph before the network sees it.
+"""List the resamplers, or measure what they do: what folds, where samples sit, how they round.
+
+Without an argument it lists all that are installed. With names, patterns or --reduce it measures them, and prints those
+that fold most first. `aliasing jitter --resizer opencv-area` measures a network with one of them.
 
 examples:
-  aliasing resamplers                      each with its library and version, and whether it low-passes
-  aliasing resamplers --format markdown    the same as Markdown
-  aliasing resamplers --json               the same as JSON
-
-`aliasing jitter --resizer opencv-area` then measures with one of them.
+  aliasing resamplers                           each with its library and version, and whether it low-passes
+  aliasing resamplers 'opencv-*' pil            what these do when they reduce by 4
+  aliasing resamplers '*' --reduce 2.5 --out resamplers
+      all that are installed, with a figure and summary.json
+  aliasing resamplers --of mypackage.images:shrink --dtype float32
+      one's own: shrink(array, shape) makes of an array one of that shape
 """
 
 import argparse
 import json
+import sys
+from collections.abc import Callable, Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from aliasing.cli.shared import add_format
+from aliasing.cli import shared
 
-SUMMARY = "list the resamplers, which resize photographs"
+if TYPE_CHECKING:
+    from aliasing.resamplers.characteristics import Characteristics
+
+SUMMARY = "list the resamplers, or measure what they fold and where they put samples"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing resamplers``."""
-    add_format(parser, "print JSON")
+    parser.add_argument("patterns", nargs="*", metavar="PATTERN", help="names or patterns, as in 'torch*'")
+    parser.add_argument("--reduce", type=float, metavar="R", help="measure how they reduce by R (default 4)")
+    parser.add_argument("--size", type=int, metavar="N", help="samples along each axis of what is reduced")
+    parser.add_argument(
+        "--of",
+        metavar="PACKAGE.MODULE:FUNCTION",
+        help="measure a function of an array and the shape that it is to have; of uint8 pictures, H×W, unless",
+    )
+    parser.add_argument("--axes", type=int, default=2, metavar="N", help="--of resamples sounds (1) or volumes (3), or")
+    parser.add_argument("--dtype", default="uint8", metavar="TYPE", help="takes float32 or float64, or")
+    parser.add_argument("--channels", choices=("first", "last"), help="takes three channels, first or last")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, records/ and figure.png here")
+    shared.add_format(parser, "print JSON")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print the list."""
+    """List or measure, and print."""
+    if not (arguments.patterns or arguments.of or arguments.reduce or arguments.size or arguments.out):
+        _list(arguments)
+        return
+    from aliasing.resamplers.survey import chosen, survey
+
+    reduction = arguments.reduce or 4
+    if arguments.of:
+        asked: list[str | Characteristics] = [_own(arguments, reduction), *chosen(arguments.patterns)]
+        asked = asked if arguments.patterns else asked[:1]
+    else:
+        asked = [*chosen(arguments.patterns)]
+    result = survey(asked, reduction, arguments.size, progress=not arguments.json)
+    shared.write_and_print(arguments, result, _report(result, arguments))
+
+
+def _report(result: Any, arguments: argparse.Namespace) -> Iterable[str]:
+    yield from result.readable(arguments.format)
+    if arguments.format != "csv":
+        yield from ["", *result.remarks(), shared.written_line(arguments.out, "summary.json", "records/", "figure.png")]
+
+
+def _own(arguments: argparse.Namespace, reduction: float) -> "Characteristics":
+    from aliasing.resamplers import characterise
+
+    return characterise(
+        _function(arguments.of),
+        reduction,
+        arguments.axes,
+        arguments.dtype,
+        channels=arguments.channels,
+        size=arguments.size,
+        name=arguments.of,
+    )
+
+
+def _function(place: str) -> Callable[..., Any]:
+    """The function of a module, which may lie in the current folder."""
+    from aliasing.errors import UsageError, first_line
+
+    module, _, name = place.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found = getattr(import_module(module), name, None)
+    except (Exception, SystemExit) as error:  # whatever the user's own code raises
+        raise UsageError(
+            f"--of {place}: cannot import {module} ({type(error).__name__}: {first_line(error)})"
+        ) from error
+    finally:
+        sys.path.pop(0)
+    if not callable(found):
+        raise UsageError(f"--of {place}: {module} has no function {name!r}; expected PACKAGE.MODULE:FUNCTION")
+    made: Callable[..., Any] = found
+    return made
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    """What is installed, without measuring it."""
+    from aliasing.errors import InputError
     from aliasing.kinds import RESAMPLERS
     from aliasing.tables import render
 
-    rows = [
-        {
-            **resampler.provenance(),
-            "axes": resampler.axes,
-            "dtypes": resampler.dtypes,
-            "interpolations": resampler.interpolations or ("its own",),
-        }
-        for resampler in RESAMPLERS.values()
-    ]
+    rows: list[dict[str, Any]] = []
+    missing: dict[str, None] = {}
+    for name in RESAMPLERS:
+        try:
+            resampler = RESAMPLERS[name]
+        except InputError as error:
+            missing[str(error).partition("' ")[2]] = None
+            continue
+        kinds = {"axes": resampler.axes, "dtypes": resampler.dtypes}
+        rows.append(resampler.provenance() | kinds | {"interpolations": resampler.interpolations or ("its own",)})
     if arguments.json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
         row |= {key: ", ".join(value) for key, value in row.items() if isinstance(value, tuple)}
     print(render(rows, arguments.format))
+    if arguments.format == "table":
+        for reason in missing:
+            print(f"others: {reason}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aliasing.kinds import DEFAULT_OPERATOR, IN_MEMORY, INPUTS, OPERATORS, OUTPUTS, PROTOCOLS, RESAMPLERS
+from aliasing.kinds import DEFAULT_OPERATOR, IN_MEMORY, INPUTS, OPERATORS, OUTPUTS, PROTOCOLS
 from aliasing.outputs import measures_in
 from aliasing.tables import FORMATS
 
@@ -94,8 +94,8 @@ def add_protocol(
 
 def add_resizer(parser: argparse.ArgumentParser) -> None:
     """Add the option for the resampler."""
-    names = ", ".join(RESAMPLERS)
-    parser.add_argument("--resizer", default="pil", metavar="NAME", help=f"the resampler: {names} (default pil)")
+    text = "the resampler, one of `aliasing resamplers` (default pil)"
+    parser.add_argument("--resizer", default="pil", metavar="NAME", help=text)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from aliasing.plots.film import save_film
 from aliasing.plots.jitter import jitter
 from aliasing.plots.leaderboard import leaderboard
 from aliasing.plots.moving import animated_maps, animation
-from aliasing.plots.resamplers import resampler
+from aliasing.plots.resamplers import resampler, resamplers
 from aliasing.plots.responses import alias, folding, response
 from aliasing.plots.sound import sound
 from aliasing.plots.spectrum import spectrum
@@ -32,6 +32,7 @@ __all__ = [
     "lie",
     "moving_maps",
     "resampler",
+    "resamplers",
     "response",
     "save",
     "save_film",

@@ -1,14 +1,15 @@
-"""Resamplers: ways to resize a photograph, one file per library.
+"""Resamplers: ways to resize a photograph, or resample a sound or a volume, one file per library; and what each does.
 
 Resizing before the network is subsampling too, and libraries differ: Pillow widens its kernel with the reduction (it
 low-passes), torch does so only with ``antialias=True``, OpenCV's linear interpolation never does, and its area
 interpolation averages (Parmar, Zhang & Zhu 2022). So the resampler has a name, and every summary says which one was
-used. `aliasing.kinds.RESAMPLERS` holds them all.
+used. `aliasing.kinds.RESAMPLERS` holds them all, those of libraries that are not installed too; `characterise` finds
+what one of them does, or any other call.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from aliasing.errors import UsageError
 from aliasing.kinds import RESAMPLERS
 from aliasing.resamplers.characteristics import Characteristics, characterise
+from aliasing.resamplers.probing import Places
 from aliasing.resamplers.skew import Skew, measure_skew
 
 __all__ = [
@@ -38,24 +40,47 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 @dataclass(frozen=True, kw_only=True)
 class Resampler:
-    """A way to resize an image.
+    """A way to resize an image, or to resample a sound or a volume.
 
-    ``function(pixels, height, width, interpolation)`` maps uint8 H×W×3 to float32 height×width×3, 0…255.
+    ``function(array, shape, interpolation)`` makes of an array another, of ``shape`` along its axes. Pictures are
+    H×W×3; sounds and volumes have their axes only. Grey levels are of 0 to 255 in pictures to be resized.
     """
 
     name: str  #: under which it is registered: ``"opencv-area"``
     library: str  #: that computes it
     version: str
     antialias: bool  #: whether it low-passes when it reduces
-    function: Callable[[Pixels, int, int, str], View]
+    function: Callable[[Any, tuple[int, ...], str], Any]
     #: The kernels among :data:`INTERPOLATIONS` that it can use; empty if it has its own and ignores the one given.
     interpolations: tuple[str, ...] = ()
-    axes: int = 2  #: the number of axes that it resamples: 2 for pictures
-    dtypes: tuple[str, ...] = ("float32",)  #: of its grey levels: ``"uint8"`` if it rounds them
+    axes: int = 2  #: the number of axes that it resamples: 1 for sounds, 2 for pictures, 3 for volumes
+    dtypes: tuple[str, ...] = ("float32",)  #: that it takes; pictures are resized in the first
+    positions: str | Places = "areas"  #: where its samples belong, as in `characterise`
+    whole: bool = False  #: whether it reduces by whole factors only
+    only: float | None = None  #: the one factor by which it reduces, if it has no other
 
     def provenance(self) -> dict[str, str | bool]:
         """The library, its version and whether it low-passes, for a summary."""
         return {"name": self.name, "library": self.library, "version": self.version, "antialias": self.antialias}
+
+
+def named(*resamplers: Resampler) -> dict[str, Resampler]:
+    """Resamplers by name, as a library's file holds them."""
+    return {resampler.name: resampler for resampler in resamplers}
+
+
+def factors(array: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The whole factors by which an array is reduced; UsageError if it is enlarged.
+
+    Examples
+    --------
+    >>> factors(np.zeros((97, 48, 3)), (24, 24))
+    (4, 2)
+    """
+    found = tuple(round(length / count) for length, count in zip(array.shape, shape, strict=False))
+    if min(found) < 1:
+        raise UsageError(f"an array of shape {array.shape} is reduced by whole factors only, not enlarged to {shape}")
+    return found
 
 
 def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic", resampler: str = "pil") -> View:
@@ -79,7 +104,8 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
     Raises
     ------
     UsageError
-        If there is no such resampler or interpolation, or the resampler does not have that interpolation.
+        If there is no such resampler or interpolation, or the resampler does not have that interpolation, or it cannot
+        resize a picture to any size.
 
     Examples
     --------
@@ -92,7 +118,11 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
         raise UsageError(f"unknown interpolation {interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}")
     if pixels.shape[:2] == (height, width):
         return pixels.astype(np.float32)
+    if chosen.axes != 2 or chosen.whole or chosen.only:
+        what = "reduces by its own factors only" if chosen.axes == 2 else "does not resample pictures"
+        raise UsageError(f"{resampler} {what}; choose another resampler")
     if chosen.interpolations and interpolation not in chosen.interpolations:
         kernels = " or ".join(chosen.interpolations)
         raise UsageError(f"{resampler} cannot resize with {interpolation!r}; choose {kernels}, or another resampler")
-    return chosen.function(pixels, height, width, interpolation)
+    resized = chosen.function(pixels.astype(chosen.dtypes[0], copy=False), (height, width), interpolation)
+    return np.asarray(resized, np.float32).clip(0, 255)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONVENTIONS", "FREQUENCIES", "Characteristics", "characterise"]
 
-CONVENTIONS = ("areas", "starts", "steps", "corners")
+CONVENTIONS = ("areas", "blocks", "starts", "steps", "corners")
 """Where an output sample belongs: see `characterise`."""
 FREQUENCIES = (0.0625, 0.125, 0.25, 0.375)
 """Those of the table, in cycles per input sample."""
@@ -32,6 +32,21 @@ TONES = np.linspace(0, 0.5, 34)[1:-1]
 _COUNTS = {1: 100, 2: 24, 3: 12}  # output samples along an axis: a long filter of sounds needs many
 _BESIDE = 8  # output samples along the axes that are not being measured
 _ZONE = 64  # output samples along the sides of a zone plate
+_FAULTS = {  # how a caveat begins, and a table's word for it
+    "not linear": "not linear",
+    "not shift-invariant": "not shift-invariant",
+    "not separable": "not separable",
+    "slides": "slides",
+    "sits": "off its place",
+    "wraps around": "wraps around",
+    "keeps": "changes constants",
+    "darkens the rim": "darkens the rim",
+    "brightens the rim": "brightens the rim",
+    "constants become NaN": "NaN",
+    "truncates": "truncates",
+    "changes a signal": "changes what stays",
+    "of ": "depends on the length",
+}
 _AXES = {1: ("",), 2: (" down", " across"), 3: (" along D", " along H", " along W")}
 
 
@@ -139,6 +154,12 @@ class Characteristics:
         weighed = [*self._of_places(), *self._of_weights()] if self.linear else []
         return [*self._of_kind(), *weighed, *self._of_constants(), *self._of_sizes()]
 
+    @property
+    def faults(self) -> list[str]:
+        """The caveats in a word or two each, for a table."""
+        said = self.caveats
+        return [word for start, word in _FAULTS.items() if any(text.startswith(start) for text in said)]
+
     def row(self) -> dict[str, Any]:
         """The numbers in one row, by the names of a summary."""
         offset = self.offset
@@ -213,7 +234,8 @@ class Characteristics:
             )
 
     def _of_places(self) -> Iterator[str]:
-        for weights, along in zip(self.along, _AXES[len(self.along)], strict=True):
+        axes = zip(self.along, _AXES[len(self.along)], strict=True)
+        for weights, along in [(self.along[0], "")] if self.alike else axes:
             shift, slope = weights.line
             inner = middle(len(weights.offsets))
             beside = (
@@ -225,7 +247,7 @@ class Characteristics:
                     f" {abs(weights.stretch):.2%} too {'long' if slope > 0 else 'short'}"
                 )
             if abs(shift) > self._moved:
-                yield f"sits {shift:+.2g} samples off its place{along}"
+                yield f"sits {shift:+.3g} samples off its place{along}"
             if np.ptp(beside[inner]) > 2 * self._moved:
                 yield f"offsets vary{along} by ±{np.ptp(beside[inner]) / 2:.2g} samples from one output to the next"
             for end, unseen in zip(("beginning", "end"), weights.unseen_ends, strict=True):
@@ -261,7 +283,7 @@ class Characteristics:
             yield f"changes a signal whose size stays, by up to {self.identity:.3g}"
         if self.enlarging is not None and max(map(abs, self.enlarging)) > 0.1:
             shift, drift = self.enlarging
-            yield f"when it enlarges by 2 it sits {shift:+.2g} samples off, and drifts by {drift:.2g}"
+            yield f"when it enlarges by 2 it sits {shift:+.2f} samples off, and drifts by {drift:+.2f}"
         if self.linear:
             yield from self._of_lengths()
 
@@ -271,14 +293,13 @@ class Characteristics:
         off = {row["length"]: row["shift"] - usual["shift"] for row in others}
         slid = {row["length"]: (row["stretch"] - usual["stretch"]) * row["length"] for row in others}
         for length in sorted(off, key=lambda length: -abs(off[length]) - abs(slid[length]))[:1]:
-            if abs(off[length]) > 0.1 or abs(slid[length]) > 0.2:
+            if abs(off[length]) > 0.3 or abs(slid[length]) > 1.5:
                 yield (
-                    f"of {length:g} samples instead of {usual['length']:g} it sits {off[length]:+.2g} further off, and"
-                    f" drifts by {slid[length]:+.2g} more"
+                    f"of {length:g} samples instead of {usual['length']:g} it sits {off[length]:+.2f} further off, and"
+                    f" drifts by {slid[length]:+.1f} more"
                 )
-        for row in others:
-            if row["count"] != row["asked"] and usual["count"] == usual["asked"]:
-                yield f"makes {row['count']:g} of {row['length']:g} samples where {row['asked']:g} were asked for"
+        for row in [row for row in others if row["count"] != row["asked"] and usual["count"] == usual["asked"]][:1]:
+            yield f"makes {row['count']:g} of {row['length']:g} samples where {row['asked']:g} were asked for"
 
 
 def characterise(
@@ -308,11 +329,11 @@ def characterise(
         Of the signals: ``"uint8"``, of 0 to 255, or ``"float32"`` or ``"float64"``, of 0 to 1.
     channels : {None, "first", "last"}
         If given, the signals have three channels, which are equal, before or after the axes.
-    positions : {"areas", "starts", "steps", "corners"} or callable
+    positions : {"areas", "starts", "corners", "blocks", "steps"} or callable
         Where output sample *k* belongs, in input samples. ``"areas"``: samples are areas of equal extent,
         ``r·k + (r − 1)/2`` with *r* the ratio of the lengths. ``"starts"``: the first samples coincide, ``r·k``.
-        ``"steps"``: so, but *r* is the reduction whatever the lengths. ``"corners"``: the first coincide, and the last.
-        Or the library's own places, ``positions(length, count)``.
+        ``"corners"``: the first coincide, and the last. ``"blocks"`` and ``"steps"``: as areas and starts, but *r* is
+        the reduction whatever the lengths. Or the library's own places, ``positions(length, count)``.
     size : int, optional
         Samples of a signal along each axis; by default as many as the reduction divides and a wide kernel needs.
     name : str, optional
@@ -334,7 +355,7 @@ def characterise(
     (array([0.653, 0.   ]), 0.0, True, True)
     >>> found = characterise(lambda x, shape: x[::4, ::4], 4)
     >>> round(found.folded, 2), found.caveats[0]
-    (1.0, 'sits -1.5 samples off its place down')
+    (1.0, 'sits -1.5 samples off its place')
     """
     if axes not in _COUNTS:
         raise UsageError(f"axes is {axes!r}; expected 1, 2 or 3")
@@ -404,6 +425,7 @@ def _convention(positions: str | Places, reduction: float | None = None) -> Plac
     """Where output samples belong, as a function of the numbers of input and output samples."""
     ways: dict[Any, Places] = {
         "areas": lambda length, count: (np.arange(count) + 0.5) * (length / count) - 0.5,
+        "blocks": lambda length, count: (np.arange(count) + 0.5) * (reduction or length / count) - 0.5,
         "starts": lambda length, count: np.arange(count) * (length / count),
         "steps": lambda length, count: np.arange(count) * (reduction or length / count),
         "corners": lambda length, count: np.arange(count) * ((length - 1) / max(count - 1, 1)),

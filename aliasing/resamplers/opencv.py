@@ -1,22 +1,31 @@
-"""OpenCV's resamplers: linear interpolation, which does not filter, and area interpolation, which averages."""
+"""OpenCV: ``resize``, which filters with INTER_AREA only, ``pyrDown``, and the resize of ``dnn.blobFromImage``."""
 
 from functools import partial
+from typing import Any
 
 import cv2
 import numpy as np
 
-from aliasing.resamplers import Pixels, Resampler, View
+from aliasing.resamplers import Resampler, named
+
+_KERNELS = ("linear", "area", "nearest", "nearest-exact", "linear-exact", "cubic", "lanczos4")
 
 
-def _resize(pixels: Pixels, height: int, width: int, interpolation: str, flag: int) -> View:
-    return np.asarray(cv2.resize(pixels.astype(np.float32), (width, height), interpolation=flag), np.float32)
+def _resize(pixels: Any, shape: tuple[int, ...], _: str, kernel: str) -> Any:
+    flag = getattr(cv2, f"INTER_{kernel.replace('-', '_').upper()}")
+    return cv2.resize(pixels, shape[::-1], interpolation=flag)
 
 
-def _resampler(name: str, flag: int, antialias: bool) -> Resampler:
-    return Resampler(
-        name=name, library="opencv", version=cv2.__version__, antialias=antialias, function=partial(_resize, flag=flag)
-    )
+def _blob(pixels: Any, shape: tuple[int, ...], _: str) -> Any:
+    return np.moveaxis(cv2.dnn.blobFromImage(pixels, size=shape[::-1])[0], 0, -1)
 
 
-linear = _resampler("opencv-linear", cv2.INTER_LINEAR, antialias=False)
-area = _resampler("opencv-area", cv2.INTER_AREA, antialias=True)
+_call = partial(Resampler, library="opencv", version=cv2.__version__, dtypes=("float32", "uint8"), antialias=False)
+RESAMPLERS = named(
+    *(
+        _call(name=f"opencv-{kernel}", function=partial(_resize, kernel=kernel), antialias=kernel == "area")
+        for kernel in _KERNELS
+    ),
+    _call(name="opencv-pyrdown", function=lambda pixels, *_: cv2.pyrDown(pixels), only=2, antialias=True),
+    _call(name="opencv-blob", function=_blob, dtypes=("uint8",)),
+)

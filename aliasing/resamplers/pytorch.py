@@ -1,29 +1,38 @@
-"""torch's resamplers: ``interpolate`` with ``antialias=True``, and without."""
+"""torch: ``interpolate`` with ``antialias=True``, and without; of pictures, sounds and volumes."""
 
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from aliasing.resamplers import Pixels, Resampler, View
+from aliasing.resamplers import Resampler, named
 
 
-def _resize(pixels: Pixels, height: int, width: int, interpolation: str, antialias: bool) -> View:
-    image = torch.tensor(pixels, dtype=torch.float32).permute(2, 0, 1)[None]
-    resized = F.interpolate(image, (height, width), mode=interpolation, antialias=antialias, align_corners=False)
-    return resized[0].permute(1, 2, 0).clamp_(0, 255).contiguous().numpy()
+def _interpolate(array: Any, shape: tuple[int, ...], mode: str, **options: Any) -> Any:
+    tensor = torch.tensor(array)
+    tensor = tensor.permute(2, 0, 1) if len(shape) == 2 else tensor[None]
+    resized = F.interpolate(tensor[None], shape, mode=mode, **options)[0]
+    return (resized.permute(1, 2, 0).contiguous() if len(shape) == 2 else resized[0]).numpy()
 
 
-def _resampler(name: str, antialias: bool) -> Resampler:
-    return Resampler(
-        name=name,
-        library="torch",
-        version=torch.__version__,
-        antialias=antialias,
-        function=partial(_resize, antialias=antialias),
+def _fixed(array: Any, shape: tuple[int, ...], _: str, mode: str, **options: Any) -> Any:
+    return _interpolate(array, shape, mode, **options)
+
+
+_call = partial(Resampler, library="torch", version=torch.__version__, antialias=False)
+RESAMPLERS = named(
+    _call(
+        name="torch",
+        function=partial(_interpolate, antialias=True),
+        antialias=True,
         interpolations=("bilinear", "bicubic"),
-    )
-
-
-antialiased = _resampler("torch", antialias=True)
-aliased = _resampler("torch-aliased", antialias=False)
+        dtypes=("float32", "uint8"),
+    ),
+    _call(name="torch-aliased", function=_interpolate, interpolations=("bilinear", "bicubic")),
+    _call(name="torch-area", function=partial(_fixed, mode="area"), antialias=True),
+    _call(name="torch-corners", function=partial(_fixed, mode="bilinear", align_corners=True), positions="corners"),
+    _call(name="torch-linear-1d", function=partial(_fixed, mode="linear"), axes=1),
+    _call(name="torch-trilinear", function=partial(_fixed, mode="trilinear"), axes=3),
+    _call(name="torch-area-3d", function=partial(_fixed, mode="area"), axes=3, antialias=True),
+)

@@ -88,8 +88,9 @@ class Weights:
         """How far each output sample sits from its place, in input samples; NaN where its weights sum to nothing."""
         sums = np.where(abs(self.sums) > 1e-3, self.sums, np.nan)
         inputs = np.arange(self.matrix.shape[1]) - self.places[:, None]  # about the place: less cancels
-        if self.wraps:  # of a circle the centroid is the phase of its slowest tone
-            turn = 2 * np.pi / self.matrix.shape[1]
+        if self.wraps or self._is_long:  # its distant weights would swamp the sum; the phase of a slow tone is as good
+            length = self.matrix.shape[1]
+            turn = 2 * np.pi * max(round(length / (8 * self.reduction)), 1) / length  # a quarter of the new Nyquist's
             return np.asarray(np.angle((self.matrix * np.exp(1j * turn * inputs)).sum(1) / sums) / turn)
         return np.asarray((_without_noise(self.matrix, self.noise) * inputs).sum(1) / sums)
 
@@ -200,6 +201,12 @@ class Weights:
         """Whether the first output sample sees the end of the input, or the last its beginning."""
         far = self.matrix.shape[1] // 8
         return bool(max(abs(self.matrix[0, -far:]).max(), abs(self.matrix[-1, :far]).max()) > 1e-3 + self.tolerance)
+
+    @property
+    def _is_long(self) -> bool:
+        """Whether weights of the middle half reach the ends of the input."""
+        ends = self.matrix[middle(len(self.matrix))][:, [0, 1, -2, -1]]
+        return bool(abs(ends).max() > self.tolerance + 1e-5 * abs(self.matrix).max())
 
     @property
     def _is_unseen(self) -> NDArray[np.bool_]:

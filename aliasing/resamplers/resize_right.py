@@ -1,0 +1,30 @@
+"""ResizeRight (Shocher): kernels that widen with the reduction; zeros, by default, beyond the ends."""
+
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+from resize_right import interp_methods, resize_right
+
+from aliasing.resamplers import Resampler, named
+
+_KERNELS = ("linear", "cubic", "lanczos3")
+
+
+def _resize(array: Any, shape: tuple[int, ...], _: str, kernel: str) -> Any:
+    return resize_right.resize(array, out_shape=shape, interp_method=getattr(interp_methods, kernel))
+
+
+RESAMPLERS = named(
+    *(
+        Resampler(
+            name=f"resize-right-{kernel}",
+            library="resize-right",
+            version=version("resize-right"),
+            function=partial(_resize, kernel=kernel),
+            antialias=True,
+            dtypes=("float32",),
+        )
+        for kernel in _KERNELS
+    )
+)
