@@ -18,16 +18,20 @@ from aliasing.errors import UsageError
 from aliasing.kinds import RESAMPLERS
 from aliasing.resamplers.characteristics import Characteristics, characterise
 from aliasing.resamplers.probing import Places
+from aliasing.resamplers.pyramids import Level, Pyramid, measure_pyramid
 from aliasing.resamplers.skew import Skew, measure_skew
 
 __all__ = [
     "INTERPOLATIONS",
     "Characteristics",
+    "Level",
     "Pixels",
+    "Pyramid",
     "Resampler",
     "Skew",
     "View",
     "characterise",
+    "measure_pyramid",
     "measure_skew",
     "resize",
 ]
