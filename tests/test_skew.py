@@ -1,5 +1,6 @@
 """The same photographs through two resamplers: the numbers are those of a loop, and turn with the order."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,14 @@ def test_the_command_measures_any_number_of_them(tmp_path: Path, capsys: pytest.
     assert opened.summary()["models"]["pypi:efficientnet_lite0"]["pairs"] == 4
     assert main(["report", str(tmp_path / "out"), "--out", str(tmp_path / "page.html")]) == 0
     capsys.readouterr()
+
+
+def test_the_command_for_two_says_what_the_other_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["resamplers", "--against", "pil", "opencv-linear", "--limit", "3"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert "accuracy, opencv-linear" in capsys.readouterr().out or "MAC" in capsys.readouterr().out
+    skew = json.loads((tmp_path / "out" / "skew.json").read_text())
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["models"] == skew["models"]
+    assert main(["resamplers", "--against", "pil", "cairo"]) in (1, 2)
+    assert "cairo" in capsys.readouterr().err

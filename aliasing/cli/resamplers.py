@@ -10,6 +10,8 @@ examples:
       all that are installed, with a figure and summary.json
   aliasing resamplers --of mypackage.images:shrink --dtype float32
       one's own: shrink(array, shape) makes of an array one of that shape
+  aliasing resamplers --against pil opencv-linear --models resnet50 --images FOLDER
+      skew: what it costs a network if photographs are resized by the second, not by the first
 """
 
 import argparse
@@ -41,12 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--axes", type=int, default=2, metavar="N", help="--of resamples sounds (1) or volumes (3), or")
     parser.add_argument("--dtype", default="uint8", metavar="TYPE", help="takes float32 or float64, or")
     parser.add_argument("--channels", choices=("first", "last"), help="takes three channels, first or last")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write summary.json, records/ and figure.png here")
-    shared.add_format(parser, "print JSON")
+    parser.add_argument(
+        "--against", nargs=2, metavar=("FIRST", "SECOND"), help="show --models the same --images through both; with"
+    )
+    shared.add_models(parser, shared.OFFLINE[:1])
+    shared.add_images(parser)
+    shared.add_device(parser)
+    shared.add_run(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """List or measure, and print."""
+    if arguments.against:
+        _skew(arguments)
+        return
     if not (arguments.patterns or arguments.of or arguments.reduce or arguments.size or arguments.out):
         _list(arguments)
         return
@@ -60,6 +70,18 @@ def run(arguments: argparse.Namespace) -> None:
         asked = [*chosen(arguments.patterns)]
     result = survey(asked, reduction, arguments.size, progress=not arguments.json)
     shared.write_and_print(arguments, result, _report(result, arguments))
+
+
+def _skew(arguments: argparse.Namespace) -> None:
+    from aliasing.resamplers import measure_skew
+    from aliasing.tables import render
+
+    first, second = arguments.against
+    with shared.measuring(arguments) as options:
+        skew = measure_skew(arguments.models, resamplers=(first, second), device=arguments.device, **options)
+    written = shared.written_line(arguments.out, "summary.json", "records/", "figure.png")
+    title = f"{second} in the place of {first}, 95 % intervals in brackets"
+    shared.write_and_print(arguments, skew, [render(skew.table(), arguments.format), "", title, written])
 
 
 def _report(result: Any, arguments: argparse.Namespace) -> Iterable[str]:

@@ -6,12 +6,14 @@ A network is trained on photographs that one library has resized and is served t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from aliasing.errors import UsageError
 from aliasing.estimates import Difference, Estimate, Share, mean
+from aliasing.provenance import write_json
 
 if TYPE_CHECKING:
     from aliasing.jitter import Jitter
@@ -84,6 +86,11 @@ class Skew:
         yield "accuracy", f"accuracy, {self.first}"
         yield "second_accuracy", f"accuracy, {self.second}"
         yield "accuracy_change", "change of accuracy"
+
+    def write(self, folder: Path) -> None:
+        """Write the run under the protocol, as `Jitter.write` does, with these numbers in ``skew.json``."""
+        self.jitter.write(folder)
+        write_json(folder / "skew.json", self.summary())
 
     def __repr__(self) -> str:
         from aliasing.tables import render
