@@ -70,7 +70,7 @@ class Characteristics:
     rounding: str  #: of integers: how, and whether after each pass
     mean_error: float  #: in grey levels of integers, otherwise between 0 and 1
     constants: dict[float, tuple[float, float]]  #: the least and greatest output sample for some constants
-    identity: float | None  #: the greatest change of noise where the size stays; None if it cannot stay
+    unresized: float | None  #: the greatest change of noise where the size stays; None if it cannot stay
     enlarging: tuple[float, float] | None  #: shift and drift where the size is doubled, in input samples
     several: tuple[dict[str, float], ...]  #: shift and stretch for several lengths
     zone: Numbers | None = None  #: its picture of a zone plate, or of a rising tone
@@ -203,6 +203,7 @@ class Characteristics:
 
     def __repr__(self) -> str:
         shown = {key: value for key, value in self.row().items() if value is not None}
+        shown |= {key: round(value, 6) + 0.0 for key, value in shown.items() if isinstance(value, float)}
         lines = render([{"": key.replace("_", " "), " ": value} for key, value in shown.items()])
         return "\n".join([lines, *self.caveats])
 
@@ -279,8 +280,8 @@ class Characteristics:
         for weights, asked, along in zip(self.along, self.asked, _AXES[len(self.along)], strict=True):
             if len(weights.matrix) != asked:
                 yield f"makes {len(weights.matrix)} samples{along} where {asked} were asked for"
-        if self.identity is not None and self.identity > (0 if self._is_integer else 1e-4):
-            yield f"changes a signal whose size stays, by up to {self.identity:.3g}"
+        if self.unresized is not None and self.unresized > (0 if self._is_integer else 1e-4):
+            yield f"changes a signal whose size stays, by up to {self.unresized:.3g}"
         if self.enlarging is not None and max(map(abs, self.enlarging)) > 0.1:
             shift, drift = self.enlarging
             yield f"when it enlarges by 2 it sits {shift:+.2f} samples off, and drifts by {drift:+.2f}"
@@ -395,7 +396,7 @@ def characterise(
         rounding=told,
         mean_error=mean_error,
         constants=probing.constants(probe, lengths, counts),
-        identity=_identity(probe, short),
+        unresized=_unresized(probe, short),
         enlarging=_enlarging(probe, positions),
         several=tuple(_several(probe, _at(-1, lengths, short), _at(-1, counts, few), reductions[-1], belongs[-1])),
         zone=_zone(probe, reductions),
@@ -461,7 +462,7 @@ def _transposed(probe: Probe, lengths: Shape, counts: Shape) -> float | None:
     return float((abs(answer - exchanged.swapaxes(-1, -2)) > (0 if probe.is_integer else 1e-5)).mean())
 
 
-def _identity(probe: Probe, lengths: Shape) -> float | None:
+def _unresized(probe: Probe, lengths: Shape) -> float | None:
     """The greatest change of noise where the size stays; None if the resampler cannot be asked that."""
     noise = probe.pedestal + probe.amplitude * np.random.default_rng(5).uniform(-1, 1, lengths)
     noise = np.rint(noise) if probe.is_integer else noise
