@@ -78,7 +78,8 @@ def check(found: Characteristics, kernel: str, tolerance: float) -> None:
     assert found.linear
     assert found.shift_invariant
     assert found.separable in (None, True)
-    assert abs(found.shift) < 3 * tolerance  # of a symmetric kernel; a weight's error counts by its distance
+    # Symmetric kernels sit in their place; a weight's error counts by its distance, up to 22 samples.
+    assert abs(found.shift) < 10 * tolerance
     assert found.constant_error < max(tolerance, 1e-9)
     assert not any(text.startswith("slides") or "rim" in text for text in found.caveats)
 
