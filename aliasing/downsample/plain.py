@@ -115,7 +115,10 @@ def convolve(x: torch.Tensor, weight: torch.Tensor, stride: PerAxis = 1, *, dims
 
 
 def area_resize(x: torch.Tensor, size: PerAxis, *, dims: int = 2) -> torch.Tensor:
-    """Resize to ``size`` pixels per axis: each is the mean of the input pixels under it.
+    """Resize to ``size`` pixels per axis, each the mean of the input pixels that it touches: adaptive average pooling.
+
+    Where the size does not divide, a pixel touched in part counts as much as the others: from 5 to 2 the weights are
+    ⅓ ⅓ ⅓, and not the 0.4 0.4 0.2 of the areas.
 
     Examples
     --------

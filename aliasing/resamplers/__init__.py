@@ -53,7 +53,7 @@ class Resampler:
     name: str  #: under which it is registered: ``"opencv-area"``
     library: str  #: that computes it
     version: str
-    antialias: bool  #: whether it low-passes when it reduces
+    antialias: bool  #: whether it low-passes when it reduces, with a kernel that is not ``nearest``
     function: Callable[[Any, tuple[int, ...], str], Any]
     #: The kernels among :data:`INTERPOLATIONS` that it can use; empty if it has its own and ignores the one given.
     interpolations: tuple[str, ...] = ()
@@ -62,10 +62,13 @@ class Resampler:
     positions: str | Places = "areas"  #: where its samples belong, as in `characterise`
     whole: bool = False  #: whether it reduces by whole factors only
     only: float | None = None  #: the one factor by which it reduces, if it has no other
+    conventions: str = ""  #: what else two versions of it may not have in common
 
     def provenance(self) -> dict[str, str | bool]:
-        """The library, its version and whether it low-passes, for a summary."""
-        return {"name": self.name, "library": self.library, "version": self.version, "antialias": self.antialias}
+        """The library, its version, whether it low-passes, and its conventions if any, for a summary."""
+        told: dict[str, str | bool] = {"name": self.name, "library": self.library, "version": self.version}
+        told |= {"antialias": self.antialias}
+        return told | ({"conventions": self.conventions} if self.conventions else {})
 
 
 def named(*resamplers: Resampler) -> dict[str, Resampler]:

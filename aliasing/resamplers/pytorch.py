@@ -20,13 +20,23 @@ def _fixed(array: Any, shape: tuple[int, ...], _: str, mode: str, **options: Any
     return _interpolate(array, shape, mode, **options)
 
 
+def _kernels() -> tuple[str, ...]:
+    """Those that widen with the reduction; Lanczos came with torch 2.14."""
+    try:
+        F.interpolate(torch.zeros(1, 1, 2, 2), (1, 1), mode="lanczos", antialias=True)
+    except (NotImplementedError, ValueError):
+        return ("bilinear", "bicubic")
+    return ("bilinear", "bicubic", "lanczos")
+
+
+# Without antialias the cubic kernel is another too: Keys's with a = −0.75, and −0.5 with it.
 _call = partial(Resampler, library="torch", version=torch.__version__, antialias=False)
 RESAMPLERS = named(
     _call(
         name="torch",
         function=partial(_interpolate, antialias=True),
         antialias=True,
-        interpolations=("bilinear", "bicubic"),
+        interpolations=_kernels(),
         dtypes=("float32", "uint8"),
     ),
     _call(name="torch-aliased", function=_interpolate, interpolations=("bilinear", "bicubic")),
