@@ -144,6 +144,7 @@ def _list(arguments: argparse.Namespace) -> None:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
+        row.pop("conventions", None)  # of a few: for programs
         row |= {key: ", ".join(value) for key, value in row.items() if isinstance(value, tuple)}
     print(render(rows, arguments.format))
     if arguments.format == "table":
