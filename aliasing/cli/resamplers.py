@@ -38,13 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--of",
         metavar="PACKAGE.MODULE:FUNCTION",
-        help="measure a function of an array and the shape that it is to have; of uint8 pictures, H×W, unless",
+        help="measure a function of an array and the shape to reach",
     )
-    parser.add_argument("--axes", type=int, default=2, metavar="N", help="--of resamples sounds (1) or volumes (3), or")
-    parser.add_argument("--dtype", default="uint8", metavar="TYPE", help="takes float32 or float64, or")
-    parser.add_argument("--channels", choices=("first", "last"), help="takes three channels, first or last")
     parser.add_argument(
-        "--against", nargs=2, metavar=("FIRST", "SECOND"), help="show --models the same --images through both; with"
+        "--axes", type=int, default=2, metavar="N", help="what --of resamples: 1 sounds, 2 pictures, 3 volumes"
+    )
+    parser.add_argument("--dtype", default="uint8", metavar="TYPE", help="what --of takes: uint8, float32, float64")
+    parser.add_argument("--channels", choices=("first", "last"), help="of three channels, where --of has them")
+    parser.add_argument(
+        "--against", nargs=2, metavar=("FIRST", "SECOND"), help="show --models the same --images through both"
     )
     shared.add_models(parser, shared.OFFLINE[:1])
     shared.add_images(parser)
@@ -131,12 +133,12 @@ def _list(arguments: argparse.Namespace) -> None:
     from aliasing.tables import render
 
     rows: list[dict[str, Any]] = []
-    missing: dict[str, None] = {}
+    missing: dict[str, None] = {}  # in order, and each once
     for name in RESAMPLERS:
         try:
             resampler = RESAMPLERS[name]
         except InputError as error:
-            missing[str(error).partition("' ")[2]] = None
+            missing[str(error).partition("' ")[2].partition(",")[0].removeprefix("needs ")] = None
             continue
         kinds = {"axes": resampler.axes, "dtypes": resampler.dtypes}
         rows.append(resampler.provenance() | kinds | {"interpolations": resampler.interpolations or ("its own",)})
@@ -147,6 +149,5 @@ def _list(arguments: argparse.Namespace) -> None:
         row.pop("conventions", None)  # of a few: for programs
         row |= {key: ", ".join(value) for key, value in row.items() if isinstance(value, tuple)}
     print(render(rows, arguments.format))
-    if arguments.format == "table":
-        for reason in missing:
-            print(f"others: {reason}")
+    if arguments.format == "table" and missing:
+        print(f"not installed, or not whole: {', '.join(missing)}")

@@ -96,7 +96,10 @@ def weights_along(probe: Probe, axis: int, lengths: Shape, counts: Shape, reduct
     length = lengths[axis]
     unknown = length + 1  # the weights, and what becomes of mid-grey
     rows = 4 * unknown if probe.is_integer else unknown + unknown // 4  # only integers have noise to average
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], (rows, unknown))
+    random = np.random.default_rng(0)
+    signs = random.choice([-1.0, 1.0], (rows, unknown))
+    if probe.is_integer:  # of several heights, or the sums of a few would be rounded alike in all signals
+        signs = np.rint(probe.amplitude * signs * random.uniform(0.75, 1, signs.shape)) / probe.amplitude
     signs[:, 0] = 1
     answers = np.array(
         [

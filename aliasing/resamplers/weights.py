@@ -81,7 +81,7 @@ class Weights:
     @cached_property
     def sums(self) -> Numbers:
         """What each output sample makes of the constant 1."""
-        return np.asarray(self.matrix.sum(1))
+        return np.asarray(_without_noise(self.matrix, self.noise).sum(1))
 
     @cached_property
     def offsets(self) -> Numbers:
