@@ -253,6 +253,14 @@ def test_enlarging_is_tried() -> None:
 
 
 def test_axes_that_are_not_treated_alike() -> None:
+    slides = characterise(
+        lambda x, shape: weights("box", x.shape[0], shape[0]) @ x @ weights("box", x.shape[1], shape[1], longer=1.05).T,
+        4,
+        dtype="float64",
+    )
+    assert slides.alike is False
+    assert "slides across" in said(slides)
+    assert "slides down" not in said(slides)
     found = characterise(
         lambda x, shape: weights("box", x.shape[0], shape[0]) @ x @ weights("triangle", x.shape[1], shape[1]).T,
         4,

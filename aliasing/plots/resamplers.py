@@ -116,7 +116,7 @@ def resamplers(found: "ResamplerSurvey") -> Figure:
         gain.set(xlim=(0, 0.5), ylim=(len(rows) - 0.4, -0.6), xlabel="cycles per sample", title="gain")
         share.set(xlim=(0, 1), title="folds", xticks=[0, 1], xticklabels=["0", "100 %"])
         widest = max([2.0, *(abs(row[end]) for row in rows for end in ("offset_low", "offset_high"))])
-        offset.set(xlim=(-1.1 * min(widest, 4), 1.1 * min(widest, 4)), title="offset, samples")
+        offset.set(xlim=(-1.1 * widest, 1.1 * widest), title="offset, samples")
         offset.axvline(0, color="0.6", linewidth=0.8, zorder=0)
         zone.set_title("zone plate", fontsize=10)
         zone.set(xlim=(0, 1), xticks=[])

@@ -120,14 +120,14 @@ class Characteristics:
 
     @property
     def alike(self) -> bool | None:
-        """Whether the axes are treated alike; None where they are not asked for alike."""
+        """Whether the axes have the same weights, to a hundredth of the largest; None if they are not asked alike."""
         if len(set(self.reduction)) > 1 or len(self.along) == 1:
             return None
         return all(
             one.matrix.shape == other.matrix.shape
-            and float(abs(one.kernels - other.kernels).max()) < max(one.tolerance, other.tolerance)
+            and float(abs(one.matrix - other.matrix).max())
+            < max(one.tolerance, other.tolerance) + 0.01 * float(abs(one.matrix).max())
             for one, other in pairwise(self.along)
-            if one.kernels.shape == other.kernels.shape
         )
 
     @property
