@@ -21,15 +21,16 @@ __all__ = [
     "Format",
     "Row",
     "above_one",
-    "attribution_remarks",
     "attribution_rows",
     "attribution_table",
+    "attribution_totals",
     "candidate_rows",
     "cell",
     "counted",
     "cure_tables",
     "decimals",
     "depth_rows",
+    "depth_tables",
     "difference_rows",
     "flat",
     "jitter_columns",
@@ -483,6 +484,32 @@ def depth_rows(summary: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def depth_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
+    """The layers of each network and its downsampling sites; for a program, the layers of all in one table."""
+    if form != "table":
+        return [render(depth_rows(summary), form)]
+    word, found = word_for(summary["models"]), []
+    for name, model in summary["models"].items():
+        rows = depth_rows({"models": {name: model}})
+        layers = render([{column: value for column, value in row.items() if column != "network"} for row in rows])
+        found.append(f"{name}: {counted(model['images'], word)}\n{layers}")
+        if model["sites"]:
+            seen = counted(max(site["images"] for site in model["sites"]), word)
+            found.append(f"its downsampling sites, on {seen}:\n{render([_site_row(site) for site in model['sites']])}")
+    return found
+
+
+def _site_row(site: Mapping[str, Any]) -> Row:
+    measures = ("energy_above", "alias_fraction", "baseband_kept", "rise")
+    return {
+        "site": site["name"],
+        "kind": site["kind"],
+        "stride": pair(site["stride"]),
+        **{measure: site[measure] for measure in measures},
+        "status": f"{site['status']}: {site['note']}" if site["note"] else site["status"],
+    }
+
+
 def attribution_table(summary: Mapping[str, Any], form: Format) -> str:
     """The sites of an attribution, ranked, with paired differences."""
     titles = {}
@@ -495,15 +522,15 @@ def attribution_table(summary: Mapping[str, Any], form: Format) -> str:
     return render(attribution_rows(summary), form, "+", titles)
 
 
-def attribution_remarks(summary: Mapping[str, Any]) -> list[str]:
-    """What the differences of an attribution are, its network untreated and treated, the verdict, and the cautions."""
-    said = ["(only: this site treated minus none; all but: all but this one minus all; paired, with 95 % intervals)"]
-    whole = {name: summary["variants"][name] for name in ("as it is", "all treated")}
-    for name, variant in whole.items():
+def attribution_totals(summary: Mapping[str, Any]) -> list[str]:
+    """The measures of an attribution's network, untreated and wholly treated."""
+    said = []
+    for name in ("as it is", "all treated"):
+        variant = summary["variants"][name]
         shown = [(m.title, variant[m.name]["value"]) for m in _attributed(summary) if m.name in variant]
         numbers = ", ".join(f"{title} –" if value is None else f"{title} {value:.4f}" for title, value in shown)
         said.append(f"{name}: {numbers}")
-    return [*said, verdict(summary), *(f"caution: {text}" for text in whole["as it is"]["cautions"])]
+    return said
 
 
 def verdict(summary: Mapping[str, Any]) -> str:

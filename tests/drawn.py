@@ -19,15 +19,18 @@ from aliasing.images import open_images
 from aliasing.jitter import Trace
 from aliasing.leaderboard import compare_networks, pareto_front
 from aliasing.plots.shifts import heat_map
+from aliasing.sounds import Sound
+from aliasing.volumes import Volume
 from tests.small_network import make
 
 VERSIONS = ("plain", "recalibrated", "tuned", "control")
 LONG = (
     "file:mynet.pth@module:classifier",
     "antialiased:binomial3,before,all:file:mynet.pth@module:classifier",
-    "file:runs/2026/cifar-resnet20-cosine-warmup/epoch_0199.safetensors@module:package.networks:resnet20_with_dropout",
-    "my network, trained for two hundred epochs with a cosine schedule and with label smoothing",
+    f"file:{'runs/2026/cifar-resnet20/' * 5}epoch_0199.safetensors@module:package.networks:resnet20_with_dropout",
+    f"my network, trained for two hundred epochs with a cosine schedule, {'and again, ' * 10}with label smoothing",
 )
+FILE = f"{'recordings_of_the_second_day_' * 7}.file"  # of some 200 characters, like the last two
 MANY = tuple(f"timm:resnet{18 + number}d.ra2_in1k" for number in range(40))
 ANSWERS = ("tench, Tinca tinca", "great white shark, white shark, man-eater, man-eating shark", "hen")
 
@@ -80,7 +83,7 @@ def trace(model: str, seed: int, views: int) -> Trace:
     top1 = random.integers(0, len(ANSWERS), views)
     return Trace(
         model=model,
-        image="a photograph from the holidays, taken on the second day, in the evening.jpg",
+        image=FILE,
         unit="pixels",
         positions=np.arange(views) / 2,
         curve=found[:, 0],
@@ -102,8 +105,8 @@ def traces(names: Sequence[str], views: int = 12) -> list[Trace]:
 def cure(names: Sequence[str] = ("plain", "control", "recalibrated", "cured")) -> Figure:
     found = jitter(tuple(names), "pad")
     facts = {
-        "network": "file:runs/2026/cifar-resnet20/epoch_0199.safetensors@module:package.networks:resnet20_with_dropout",
-        "chosen": "binomial3,before,all",
+        "network": LONG[3],
+        "chosen": "binomial3,sites=" + "+".join(f"layer{n}.0.strided_slice" for n in range(9)),
     }
     whole = found.summary()
     rows = [*whole["differences"], *found.summary(against="control")["differences"][-1:]]
@@ -122,10 +125,10 @@ def moving(views: int, model: str, layers: Sequence[str] = (INPUT, "0", "3", "7"
     (network,) = networks([model])
     image = next(iter(open_images(list(pictures())))).load()
     found = follow_maps(network, image, f"horizontal:pixels={views - 1}", list(layers))
-    return replace(found, model=model)
+    return replace(found, model=model, image=FILE)
 
 
-def features(views: int = 9, model: str = LONG[2]) -> Figure:
+def features(views: int = 9, model: str = LONG[3]) -> Figure:
     return plots.moving_maps(moving(views, model))
 
 
@@ -154,6 +157,18 @@ def spectrum(operators: Sequence[str]) -> Figure:
     return al.compare_operators(picture, stride=4, operators=operators).plot()
 
 
+def spectra(given: Any) -> Figure:
+    """Of a picture, a sound or a volume whose file has a long name."""
+    drawn: Any = al.compare_operators(given, stride=2, operators=["max", "blur"])
+    (kind,) = {"photograph", "sound", "volume"} & vars(drawn.spectra).keys()
+    figure: Figure = replace(drawn, spectra=replace(drawn.spectra, **{kind: FILE})).plot()
+    return figure
+
+
+def noise(*shape: int) -> Any:
+    return np.random.default_rng(0).normal(size=shape)
+
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "jitter of versions": lambda: plots.jitter(jitter(VERSIONS)),
     "jitter of versions, every shift": lambda: plots.jitter(jitter(VERSIONS, "grid:radius=1")),
@@ -175,23 +190,27 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "depth of long names": lambda: plots.depth(al.probe_depth(networks(LONG), list(pictures(1)))),
     "across of versions": lambda: across(VERSIONS),
     "across of 40": lambda: across(MANY),
-    "attribution": lambda: plots.attribution(al.attribute(networks(LONG[2:])[0], list(pictures()))),
+    "attribution": lambda: plots.attribution(al.attribute(networks(LONG[3:])[0], list(pictures()))),
     "features": features,
     "features of two views": lambda: features(2, "plain"),
     "features of one layer": lambda: plots.moving_maps(moving(2, LONG[1], ["0"])),
-    "layers": lambda: plots.layers(list(moving(2, "m").layers), LONG[2]),
-    "filters": lambda: plots.filters(moving(2, "m").layers[1], LONG[2]),
-    "filters of a vector": lambda: plots.filters(LayerMaps("a.vector", "vector", np.ones((2, 9, 1, 1), "f4")), LONG[2]),
+    "layers": lambda: plots.layers(list(moving(2, "m").layers), LONG[3]),
+    "filters": lambda: plots.filters(moving(2, "m").layers[1], LONG[3]),
+    "filters of a vector": lambda: plots.filters(LayerMaps("a.vector", "vector", np.ones((2, 9, 1, 1), "f4")), LONG[3]),
     "film of versions": lambda: frame(plots.animation(traces(VERSIONS))),
     "film of long names": lambda: frame(plots.animation(traces(LONG))),
     "film of one": lambda: frame(plots.animation(traces(VERSIONS[:1]))),
-    "film of maps": lambda: frame(plots.animated_maps([moving(6, VERSIONS[0]), moving(6, LONG[2])])),
-    "film of a map": lambda: frame(plots.animated_maps([moving(6, LONG[2], ["0"])])),
+    "film of maps": lambda: frame(plots.animated_maps([moving(6, VERSIONS[0]), moving(6, LONG[3])])),
+    "film of a map": lambda: frame(plots.animated_maps([moving(6, LONG[3], ["0"])])),
     "spectrum of one": lambda: spectrum(["blur"]),
     "spectrum of five": lambda: spectrum(["subsample", "max", "average", "blur", "fourier"]),
+    "spectrum of a long name": lambda: spectra(pictures()[0][0]),
+    "sound of a long name": lambda: spectra(Sound(noise(4000), rate=8000)),
+    "volume of a long name": lambda: spectra(Volume(noise(16, 24, 20))),
+    "folding above Nyquist": lambda: plots.folding(1, 8000, [7000, 12000]),
     "folding": lambda: plots.folding(3, 16000, [440, 5000, 8000]),
     "alias": lambda: plots.alias(7000, 4, 48000, phase=1),
-    "response": lambda: plots.response({"box2": "box2", LONG[2]: (1, 2, 1), "kaiser12": "kaiser12"}, 4),
+    "response": lambda: plots.response({"box2": "box2", LONG[3]: (1, 2, 1), "kaiser12": "kaiser12"}, 4),
     "shifts": lambda: heat(3, 3),
     "shifts of a path": lambda: heat(13, 4, names=True),
     "shifts of many": lambda: heat(17, 17),

@@ -53,6 +53,8 @@ def test_what_is_written_opens_as_what_was_measured(kind: str, tmp_path: Path) -
     assert opened.table().equals(result.table())
     assert opened.table().num_rows >= 1
     assert repr(opened) == repr(result)
+    assert result.remarks()  # below the table, as the command prints them
+    assert repr(result).endswith("\n".join(result.remarks()))
     assert "<table>" in opened._repr_html_()
     assert isinstance(opened.plot(), Figure)
     # Nothing but the records is needed to come to the same numbers.

@@ -66,6 +66,5 @@ def run(arguments: argparse.Namespace) -> None:
             write_json(arguments.out / "summary.json", summary)
             plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
     found = [tables.attribution_table(summary, arguments.format)]
-    remarks = [*result.remarks(arguments.by), *shared.skipped_lines(summary["images"], arguments.out)]
     written = shared.written_line(arguments.out, "summary.json", "records/", "figure.png")
-    shared.print_result(arguments, summary, found, [*remarks, written])
+    shared.print_result(arguments, summary, found, [*result.remarks(arguments.by), written])

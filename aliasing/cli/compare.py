@@ -18,12 +18,8 @@ An --output other than class probabilities has its own measures, which all come 
 """
 
 import argparse
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
 from aliasing.cli import shared
-from aliasing.tables import counted, measured_under
 
 SUMMARY = "compare many networks by accuracy, consistency and cost"
 
@@ -69,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
-    from aliasing import plots, tables
+    from aliasing import plots, remarks, tables
     from aliasing.leaderboard import compare_networks
     from aliasing.models import load_model
     from aliasing.models.source import label_of
@@ -96,52 +92,12 @@ def run(arguments: argparse.Namespace) -> None:
         summary = board.summary()
         if arguments.out:
             write_json(arguments.out / "summary.json", summary)
-            markdown = "\n\n".join([*tables.leaderboard_tables(summary, board.speed, "markdown"), _of_what(summary)])
-            write_bytes(arguments.out / "leaderboard.md", f"{markdown}\n".encode())
+            parts = [*tables.leaderboard_tables(summary, board.speed, "markdown"), remarks.of_what(summary)]
+            write_bytes(arguments.out / "leaderboard.md", ("\n\n".join(parts) + "\n").encode())
             (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
             write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
             plots.save(plots.leaderboard(board), arguments.out / "figure.png")
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
-    shared.print_result(arguments, {**summary, "speed": board.speed}, found, _remarks(summary, arguments.out))
-
-
-def _remarks(summary: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """Remarks on the tables."""
-    models = summary["models"]
-    yield _of_what(summary)
-    yield from shared.flattery(summary, "leaderboard")
-    if summary["pareto"]:
-        front = ", ".join(summary["pareto"])
-        yield f"by these estimates no other is both more accurate and more consistent than: {front}"
-    yield from shared.first_lines(list(_notes(models)), out)
-    unmeasured = summary["unmeasured"]
-    if unmeasured:
-        yield f"{len(unmeasured)} of {len(unmeasured) + len(models)} networks could not be measured:"
-        yield from shared.first_lines([f"  {name}: {reason}" for name, reason in unmeasured.items()], out)
-    yield from shared.skipped_lines(summary["images"], out)
-    tables = "leaderboard.md", "leaderboard.csv"
-    yield shared.written_line(out, *tables, "summary.json", "speed.json", "records/", "gallery/", "figure.png")
-
-
-def _of_what(summary: dict[str, Any]) -> str:
-    """Of how many images the tables are, and under which protocols."""
-    models, settings = summary["models"], summary["settings"]
-    images = max(model["images"] for model in models.values())
-    by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
-    return (
-        f"({counted(images)}; 95 % intervals in brackets; views per second on this machine, {by})\n\n"
-        f"{measured_under(settings)}."
-    )
-
-
-def _notes(models: dict[str, Any]) -> Iterable[str]:
-    """Remarks on networks."""
-    for name, model in models.items():
-        yield from (f"{name}: {text}" for text in model["cautions"])
-        yield from (f"{name}: {text}" for text in model["notes"] if not text.startswith("anti-aliased: "))
-        if model["group"] == "trained anti-aliased" and model["sibling"] is None:
-            yield f"{name}: trained anti-aliased; its plain sibling is not among these networks"
-        if model["not_finite"]:
-            yield f"{name}: NaN or infinite output on {shared.some(model['not_finite'])}"
-        if "verification" in model:
-            yield f"{name}: {shared.verification_line(model['verification'])}"
+    written = ("leaderboard.md", "leaderboard.csv", "summary.json", "speed.json", "records/", "gallery/", "figure.png")
+    lines = [*board.remarks(), shared.written_line(arguments.out, *written)]
+    shared.print_result(arguments, {**summary, "speed": board.speed}, found, lines)

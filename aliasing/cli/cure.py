@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> None:
     _, result = cure(model, arguments.train, images, arguments.out, progress=not arguments.json, tell=tell, **given)
     result.write(arguments.out)
     summary = result.summary()
-    shared.print_result(arguments, summary, result.readable(arguments.format), _remarks(arguments, summary))
+    shared.print_result(arguments, summary, result.readable(arguments.format), [*result.remarks(), *_next(arguments)])
 
 
 def _print_forecast(stages: list[Any]) -> None:
@@ -85,19 +85,8 @@ def _print_forecast(stages: list[Any]) -> None:
     print(f"in all about {duration(sum(stage.seconds for stage in stages))} on this machine; nothing was written")
 
 
-def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
-    """The sentences, and what to do next."""
-    yield "(95 % intervals in brackets; differences are paired on the same held-out images)"
-    yield ""
-    yield from summary["verdict"]
-    yield ""
-    of: dict[str, list[str]] = {}
-    for name, model in summary["models"].items():
-        for text in model["cautions"]:
-            of.setdefault(text, []).append(name)
-    for text, names in sorted(of.items()):
-        yield f"caution: {text}" if len(names) == len(summary["models"]) else f"caution, {', '.join(names)}: {text}"
-    yield from shared.skipped_lines(summary["images"], arguments.out)
+def _next(arguments: argparse.Namespace) -> Iterable[str]:
+    """What there is now, and what to do next."""
     weights = arguments.out / "weights.safetensors"
     yield f"written to {arguments.out}: weights.safetensors, summary.json, figure.png, and the runs on the way"
     yield f"the cured network is {shared.loaded_as(weights, arguments.model)}"

@@ -21,8 +21,9 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from aliasing import remarks
 from aliasing.cli import shared
-from aliasing.tables import above_one, cell, counted, depth_rows, pair, render, word_for
+from aliasing.tables import cell, depth_tables
 
 if TYPE_CHECKING:
     from aliasing.images import ImageSource
@@ -81,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.json:
         shared.print_json(summary)
     elif arguments.format != "table":
-        print(render(depth_rows(summary), arguments.format))
+        print("\n\n".join(depth_tables(summary, arguments.format)))
     else:
         print("\n".join(_report(arguments, summary)))
 
@@ -158,42 +159,11 @@ def _film(
 
 def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
     """The summary for a person."""
-    from tabulate import tabulate
-
-    word = word_for(summary["models"])
-    for name, model in summary["models"].items():
-        yield f"{name}: {counted(model['images'], word)}"
-        layers = depth_rows({"models": {name: model}})
-        yield render([{column: value for column, value in row.items() if column != "network"} for row in layers])
-        if model["sites"]:
-            measures = ("energy_above", "alias_fraction", "baseband_kept", "rise")
-            rows = [
-                [
-                    *(site["name"], site["kind"], pair(site["stride"]), *(cell(site[measure]) for measure in measures)),
-                    f"{site['status']}: {site['note']}" if site["note"] else site["status"],
-                ]
-                for site in model["sites"]
-            ]
-            yield f"\nits downsampling sites, on {counted(max(site['images'] for site in model['sites']), word)}:"
-            heads = [measure.replace("_", " ") for measure in measures]
-            yield tabulate(rows, ["site", "kind", "stride", *heads, "status"])
-        yield "(95 % intervals in brackets)"
-        yield from above_one(model["layers"] + model["sites"])
-        rising = [site for site in model["sites"] if site["rise"] and site["rise"]["value"] is not None]
-        if rising:
-            most = max(rising, key=lambda site: site["rise"]["value"])
-            yield f"the share that the shift does not explain rises most at {most['name']}: {cell(most['rise'])}"
-        yield from (f"{name}: caution: {text}" for text in model["cautions"])
-        yield from (f"{name}: {text}" for text in model["notes"])
-        if any(layer["margin"] for layer in model["layers"]):
-            yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"
-        yield from shared.adapted_lines(name, model)
-        if model["not_finite"]:
-            yield f"{name}: NaN or infinite features on {shared.some(model['not_finite'])}"
-        yield ""
+    yield "\n\n".join(depth_tables(summary, "table"))
+    yield from remarks.of_depth(summary)
+    yield ""
     yield from _lie_report(summary.get("lie", {}))
     yield from _across(summary.get("across", {"groups": []})["groups"])
-    yield from shared.skipped_lines(summary["images"], arguments.out)
     more = ["across.png", "answers/"] if "across" in summary else []
     more += ["animation.mp4, .gif and .json"] if arguments.animate else []
     yield shared.written_line(arguments.out, "summary.json", "records/", "figure.png", *more)

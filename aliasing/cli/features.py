@@ -10,15 +10,11 @@ examples:
 """
 
 import argparse
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aliasing.cli import shared
 
-if TYPE_CHECKING:
-    from aliasing.depth.features import Features
-
+_FILES = ("summary.json", "figure.png", "layers.png", "filters.png")
 SUMMARY = "draw a network's feature maps while the image moves"
 
 
@@ -54,13 +50,4 @@ def run(arguments: argparse.Namespace) -> None:
         channel=arguments.channel,
         seed=arguments.seed,
     )
-    shared.write_and_print(arguments, result, _report(result, arguments.out))
-
-
-def _report(result: "Features", out: Path | None) -> Iterable[str]:
-    """The result for a person."""
-    yield repr(result)
-    images = result.described["images"]
-    yield shared.mean_line("relative to their size", images)
-    yield from (f"skipped {name}: {reason}" for name, reason in list(images["skipped"].items())[:10])
-    yield shared.written_line(out, "summary.json", "figure.png", "layers.png", "filters.png")
+    shared.write_and_print(arguments, result, shared.told(result, arguments.out, *_FILES))

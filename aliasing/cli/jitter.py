@@ -20,8 +20,6 @@ examples:
 """
 
 import argparse
-from collections.abc import Iterable
-from typing import Any
 
 from aliasing.cli import shared
 from aliasing.kinds import OUTPUTS
@@ -50,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
-    from aliasing import plots, tables
+    from aliasing import plots, remarks, tables
     from aliasing.errors import InputError, UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.jitter.examples import write_examples
@@ -87,24 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
                 plots.save_film(plots.animation(traces), arguments.out / "animation", progress=not arguments.json)
                 numbers = [trace.numbers() for trace in traces]
                 write_json(arguments.out / "animation.json", shared.film_numbers(numbers, result.settings))
-    shared.print_result(
-        arguments, summary, tables.jitter_tables(summary, arguments.format), _remarks(arguments, summary)
-    )
-
-
-def _remarks(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[str]:
-    """Remarks on the tables."""
-    models = summary["models"]
-    yield "(95 % intervals in brackets)"
-    yield from shared.flattery(summary, "table")
-    for name, model in models.items():
-        yield from (f"{name}: {text}" for text in (*model["cautions"], *model["notes"]))
-        if "verification" in model:
-            yield f"{name}: {shared.verification_line(model['verification'])}"
-        yield from shared.adapted_lines(name, model)
-        if model["not_finite"]:
-            yield f"{name}: NaN or infinite output on {shared.some(model['not_finite'])}"
-    yield from shared.skipped_lines(summary["images"], arguments.out)
-    folders = "records/", "gallery/", "examples/"
     film = ["animation.mp4, .gif and .json"] if arguments.animate else []
-    yield shared.written_line(arguments.out, "summary.json", *folders, "figure.png", *film)
+    files = ("summary.json", "records/", "gallery/", "examples/", "figure.png", *film)
+    lines = [*remarks.of_jitter(summary), shared.written_line(arguments.out, *files)]
+    shared.print_result(arguments, summary, tables.jitter_tables(summary, arguments.format), lines)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aliasing.kinds import DEFAULT_OPERATOR, IN_MEMORY, INPUTS, OPERATORS, OUTPUTS, PROTOCOLS
-from aliasing.outputs import measures_in
 from aliasing.tables import FORMATS
 
 if TYPE_CHECKING:
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from aliasing.protocols import ViewProtocol
     from aliasing.surgery.finetune import Recipe
 
-_SHOWN = 10  # images that were skipped, or remarks on networks
 OFFLINE = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
 """The networks that pip installs."""
 
@@ -334,6 +332,12 @@ def write_and_print(arguments: argparse.Namespace, result: Any, report: Iterable
         print("\n".join(report))
 
 
+def told(result: Any, out: Path | None, *files: str) -> Iterable[str]:
+    """A result's tables and remarks, and what was written."""
+    yield repr(result)
+    yield written_line(out, *files)
+
+
 def print_result(
     arguments: argparse.Namespace, summary: dict[str, Any], tables: list[str], remarks: Iterable[str]
 ) -> None:
@@ -348,67 +352,6 @@ def print_result(
     where = sys.stdout if arguments.format == "table" else sys.stderr
     for line in remarks:
         print(line, file=where)
-
-
-def verification_line(found: dict[str, Any]) -> str:
-    """The result of a verification, in one line."""
-    bound = "all views" if found["bound"] is None else f"views with a margin below {found['bound']:.3f} in logits"
-    share = "" if found["run_again"] is None else f", {found['run_again']:.1%} of them"
-    return (
-        f"bfloat16, {bound} run again in float32{share}; of {found['audited_pairs']} audited pairs"
-        f" {found['disagreements']} had a wrong answer: at most {found['disagreement_limit']:.2%} of all (95 %)"
-    )
-
-
-def skipped_lines(images: dict[str, Any], out: Path | None) -> Iterable[str]:
-    """What to know about the images, how many were rotated, and those that could not be shown, with the reason."""
-    skipped = images["skipped"]
-    yield from images.get("cautions", ())
-    if images.get("turned"):
-        yield (
-            f"{images['turned']} photographs were rotated upright by their EXIF data; torchvision and timm do not"
-            " (--orientation stored)"
-        )
-    if skipped:
-        yield f"{len(skipped)} of {images['found']} images skipped:"
-        yield from first_lines([f"  {name}: {reason}" for name, reason in skipped.items()], out)
-
-
-def adapted_lines(name: str, model: dict[str, Any]) -> Iterable[str]:
-    """What was done to signals so that a network takes them, a line each."""
-    from aliasing.tables import counted, word_for
-
-    for text, count in model.get("adapted", {}).items():
-        yield f"{name}: {counted(count, word_for({name: model}))} adapted: {text}"
-
-
-def first_lines(lines: Sequence[str], out: Path | None) -> Iterable[str]:
-    """The first lines, and how many more there are."""
-    yield from lines[:_SHOWN]
-    if len(lines) > _SHOWN:
-        yield f"  and {len(lines) - _SHOWN} more" + (", all in summary.json" if out else "")
-
-
-def some(images: Sequence[str]) -> str:
-    """How many images, and the names of the first."""
-    from aliasing.tables import counted
-
-    return f"{counted(len(images))}: {', '.join(images[:3])}{' …' * (len(images) > 3)}"
-
-
-def flattery(summary: dict[str, Any], place: str) -> Iterable[str]:
-    """The remark on measures of right answers, if the networks have any in this place; and an empty line."""
-    flattering = [measure.called for measure in measures_in(summary, place) if measure.flatters]
-    if flattering:
-        yield f"({flattering[0]} flatters a network that was trained on these images)"
-    yield ""
-
-
-def mean_line(measured: str, images: dict[str, Any], what: str = "image") -> str:
-    """What was measured, over how many images, and whether there is an interval."""
-    used = images["used"]
-    of = f"mean of {used} {what}s, 95 % intervals in brackets" if used > 1 else f"of one {what} alone"
-    return f"({measured}, {of})"
 
 
 def written_line(out: Path | None, *files: str) -> str:

@@ -21,14 +21,11 @@ examples:
 import argparse
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aliasing.cli import shared
 from aliasing.kinds import OPERATORS
 
-if TYPE_CHECKING:
-    from aliasing.downsample.survey import OperatorSurvey
-
+_FILES = ("summary.json", "spectra/", "figure.png")
 SUMMARY = "draw what downsampling aliases on photographs, sounds or volumes, and measure how much"
 
 
@@ -93,7 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
         _keep_apart(arguments.listen, arguments.images, operators)
         write_folds(inputs, arguments.listen, arguments.stride, operators, arguments.taps)
     result = compare_operators(inputs, arguments.stride, operators, arguments.taps, channels=arguments.channels)
-    shared.write_and_print(arguments, result, _report(result, arguments.out))
+    shared.write_and_print(arguments, result, shared.told(result, arguments.out, *_FILES))
 
 
 def _keep_apart(listen: Path, given: Iterable[str], operators: Iterable[str]) -> None:
@@ -106,17 +103,3 @@ def _keep_apart(listen: Path, given: Iterable[str], operators: Iterable[str]) ->
     for path in paths:
         if path.resolve().parent == listen.resolve() and path.stem.removesuffix("-folded") in operators:
             raise UsageError(f"--listen {listen} is where {path} is; its files would replace recordings")
-
-
-def _report(result: "OperatorSurvey", out: Path | None) -> Iterable[str]:
-    """The result for a person."""
-    summary = result.summary()
-    images = summary["images"]
-    yield repr(result)
-    yield shared.mean_line("shares of energy", images, summary["settings"]["inputs"])
-    yield ""
-    for name, reason in list(images["skipped"].items())[:10]:
-        yield f"skipped {name}: {reason}"
-    if len(images["skipped"]) > 10:
-        yield f"and {len(images['skipped']) - 10} more"
-    yield shared.written_line(out, "summary.json", "spectra/", "figure.png")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
-from aliasing import tables
+from aliasing import remarks, tables
 from aliasing.curing.verdict import sentences, succeeded
 from aliasing.depth.attribution import Attribution
 from aliasing.jitter import Jitter
@@ -88,8 +88,8 @@ class Cure(Result):
         return tables.cure_tables(self.summary(), form)
 
     def remarks(self) -> list[str]:
-        """The three sentences."""
-        return [*self.summary()["verdict"]]
+        """The three sentences, and the cautions."""
+        return [*remarks.of_cure(self.summary())]
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:

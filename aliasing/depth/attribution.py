@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 import pyarrow as pa
 from torch import nn
 
-from aliasing import tables
+from aliasing import remarks, tables
 from aliasing.classes import in_classes
 from aliasing.depth.matching import MEASURES, SELECTIONS, MatchedJitter
 from aliasing.depth.replay import Variant, run_variants, shared_calls
@@ -212,7 +212,7 @@ class Attribution(Result):
 
     def remarks(self, by: str | None = None) -> list[str]:
         """What the differences are, the network untreated and wholly treated, the verdict, and the cautions."""
-        return tables.attribution_remarks(self.summary(by))
+        return [*remarks.of_attribution(self.summary(by))]
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from torch import nn
 
+from aliasing import remarks
 from aliasing.depth.feature_maps import (
     INPUT,
     AverageChange,
@@ -75,6 +76,10 @@ class Features(Result):
         title = "change of the global averages per step"
         rows = [{"layer": name, title: cell(found.as_dict())} for name, found in self.change.layers.items()]
         return [render(rows, form)]
+
+    def remarks(self) -> list[str]:
+        """What the changes are relative to, and the images that were skipped."""
+        return [*remarks.of_means("relative to their size", self.described["images"])]
 
     def plot(self) -> "Figure":
         """The maps of one image while it moves, and their averages (:func:`aliasing.plots.moving_maps`)."""

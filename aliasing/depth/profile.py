@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from aliasing import tables
+from aliasing import remarks, tables
 from aliasing.depth.folding import BINS
 from aliasing.estimates import Mean, Share
 from aliasing.jitter.metrics import FEW_IMAGES
@@ -155,8 +155,12 @@ class Profile(Recorded):
         return plots.depth(self)
 
     def readable(self, form: "Format") -> list[str]:
-        """The layers."""
-        return [tables.render(tables.depth_rows(self.summary()), form)]
+        """The layers, and the downsampling sites."""
+        return tables.depth_tables(self.summary(), form)
+
+    def remarks(self) -> list[str]:
+        """Where the unexplained change rises most, cautions and notes, and the images that were skipped."""
+        return [*remarks.of_depth(self.summary())]
 
 
 def _cautions(images: int, sites: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:

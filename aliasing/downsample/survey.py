@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.signal import windows
 
-from aliasing import sampling
+from aliasing import remarks, sampling
 from aliasing.axes import PerAxis, are_several, per_axis, whole
 from aliasing.downsample import sound_spectra, volume_spectra
 from aliasing.downsample.comparison import Comparison, Picture, Steps, compare, find_operator, prepare
@@ -28,7 +28,7 @@ from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
 from aliasing.sounds import Sound, write_sound
 from aliasing.spectrum import periodic
-from aliasing.tables import Format, above_one, cell, counted, flat, pair, render
+from aliasing.tables import Format, cell, counted, flat, pair, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -95,9 +95,8 @@ class OperatorSurvey(Result):
         return plots.spectrum(self.spectra)
 
     def remarks(self) -> list[str]:
-        """What a ratio above 1 means, and what the numbers say."""
-        summary = self.summary()
-        return [*above_one(summary["operators"].values()), *summary["reading"]]
+        """What the shares are of, what a ratio above 1 means, and what the numbers say."""
+        return [*remarks.of_operators(self.summary())]
 
     def readable(self, form: Format) -> list[str]:
         """The shares of each operator as text."""
@@ -200,6 +199,8 @@ def compare_operators(
     -----------  ----------------  ---------------  ----------------------------  ------------------------
     subsampled   0.7566            1.0000           0.7566                        1.0000
     2×2 average  0.3434            0.6869           0.4250                        0.1156
+    <BLANKLINE>
+    (shares of energy, of one image alone)
     """
     names = list(dict.fromkeys(operators))
     for name in names:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 
-from aliasing import tables
+from aliasing import remarks, tables
 from aliasing.errors import InputError, UsageError
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.outputs import OUTPUTS, measures_in, output_of_table
@@ -209,6 +209,10 @@ class Jitter(Recorded):
     def readable(self, form: "Format") -> list[str]:
         """The networks, and their paired differences."""
         return tables.jitter_tables(self.summary(), form)
+
+    def remarks(self) -> list[str]:
+        """Cautions and notes, network by network, and the images that were skipped."""
+        return [*remarks.of_jitter(self.summary())]
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import torch
 
-from aliasing import tables
+from aliasing import remarks, tables
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
 from aliasing.images import open_images
@@ -172,6 +172,10 @@ class Leaderboard(Result):
     def readable(self, form: "Format") -> list[str]:
         """The networks, and each minus its plain sibling or the first network."""
         return tables.leaderboard_tables(self.summary(), self.speed, form)
+
+    def remarks(self) -> list[str]:
+        """The protocols, the networks that no other beats, cautions, and what could not be measured."""
+        return [*remarks.of_leaderboard(self.summary())]
 
     @classmethod
     def open(cls, folder: str | Path) -> Self:

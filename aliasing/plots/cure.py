@@ -42,8 +42,8 @@ def cure(result: "Cure") -> Figure:
         images, protocol = models["plain"]["images"], summary["settings"]["protocol"]["name"]
         outcome = "cured" if summary["cure"]["cured"] else "no cure is shown"
         figure.suptitle(
-            f"{both_ends(network, 40)}, {how.replace(',', ', ')}: {outcome}"
-            f" ({counted(images, 'held-out image')}, protocol {protocol}, 95 % intervals)",
+            f"{both_ends(network, 40)}, {both_ends(how.replace(',', ', '), 50)}: {outcome}\n"
+            f"({counted(images, 'held-out image')}, protocol {protocol}, 95 % intervals)",
             fontsize=11,
         )
     return figure

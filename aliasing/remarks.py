@@ -1,0 +1,175 @@
+"""What to know of the numbers in a table, in sentences: cautions, notes, and inputs that were skipped.
+
+The commands print them below their tables, and so does ``repr`` of a result.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from aliasing.outputs import measures_in
+from aliasing.tables import above_one, attribution_totals, cell, counted, measured_under, verdict, word_for
+
+__all__ = [
+    "of_attribution",
+    "of_cure",
+    "of_depth",
+    "of_jitter",
+    "of_leaderboard",
+    "of_means",
+    "of_operators",
+    "of_what",
+]
+
+Summary: TypeAlias = Mapping[str, Any]
+_MOST = 10  # lines of one kind
+
+
+def of_jitter(summary: Summary) -> Iterable[str]:
+    """Remarks on a jitter measurement."""
+    yield "(95 % intervals in brackets)"
+    yield from _flattery(summary, "table")
+    for name, model in summary["models"].items():
+        yield from _of_network(name, model)
+    yield from _of_inputs(summary["images"])
+
+
+def of_leaderboard(summary: Summary) -> Iterable[str]:
+    """Remarks on a comparison of networks."""
+    models, unmeasured = summary["models"], summary["unmeasured"]
+    yield of_what(summary)
+    yield from _flattery(summary, "leaderboard")
+    if summary["pareto"]:
+        front = ", ".join(summary["pareto"])
+        yield f"by these estimates no other is both more accurate and more consistent than: {front}"
+    lines: list[str] = []
+    for name, model in models.items():
+        notes = [text for text in model["notes"] if not text.startswith("anti-aliased: ")]  # its name says so
+        lines += _of_network(name, {**model, "notes": notes})
+        if model["group"] == "trained anti-aliased" and model["sibling"] is None:
+            lines.append(f"{name}: trained anti-aliased; its plain sibling is not among these networks")
+    yield from _first(lines)
+    if unmeasured:
+        yield f"{len(unmeasured)} of {len(unmeasured) + len(models)} networks could not be measured:"
+        yield from _first([f"  {name}: {reason}" for name, reason in unmeasured.items()])
+    yield from _of_inputs(summary["images"])
+
+
+def of_what(summary: Summary) -> str:
+    """Of how many images a leaderboard's tables are, and under which protocols."""
+    models, settings = summary["models"], summary["settings"]
+    images = max(model["images"] for model in models.values())
+    by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
+    return (
+        f"({counted(images, word_for(models))}; 95 % intervals in brackets; views per second on this machine, {by})\n\n"
+        f"{measured_under(settings)}."
+    )
+
+
+def of_depth(summary: Summary) -> Iterable[str]:
+    """Remarks on a depth profile."""
+    yield "(95 % intervals in brackets)"
+    yield from above_one([place for model in summary["models"].values() for place in model["layers"] + model["sites"]])
+    for name, model in summary["models"].items():
+        rising = [site for site in model["sites"] if site["rise"] and site["rise"]["value"] is not None]
+        if rising:
+            most = max(rising, key=lambda site: site["rise"]["value"])
+            yield (
+                f"{name}: the share that the shift does not explain rises most at {most['name']}: {cell(most['rise'])}"
+            )
+        yield from _of_network(name, model, "features")
+        if any(layer["margin"] for layer in model["layers"]):
+            yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"
+    yield from _of_inputs(summary["images"])
+
+
+def of_attribution(summary: Summary) -> Iterable[str]:
+    """What the differences of an attribution are, its network untreated and treated, the verdict, and the cautions."""
+    yield "(only: this site treated minus none; all but: all but this one minus all; paired, with 95 % intervals)"
+    yield from attribution_totals(summary)
+    yield verdict(summary)
+    untreated = summary["variants"]["as it is"]
+    yield from _of_network(summary["model"], {**untreated, "not_finite": []})
+    yield from _of_inputs(summary["images"])
+
+
+def of_cure(summary: Summary) -> Iterable[str]:
+    """The three sentences on a cure; and each caution once, with the networks that it concerns."""
+    yield "(95 % intervals in brackets; differences are paired on the same held-out images)"
+    yield ""
+    yield from summary["verdict"]
+    yield ""
+    of: dict[str, list[str]] = {}
+    for name, model in summary["models"].items():
+        for text in model["cautions"]:
+            of.setdefault(text, []).append(name)
+    for text, names in sorted(of.items()):
+        yield f"caution: {text}" if len(names) == len(summary["models"]) else f"caution, {', '.join(names)}: {text}"
+    yield from _of_inputs(summary["images"])
+
+
+def of_operators(summary: Summary) -> Iterable[str]:
+    """What the numbers of downsampling operators are, and what they say."""
+    yield from of_means("shares of energy", summary["images"], summary["settings"]["inputs"])
+    yield from above_one(summary["operators"].values())
+    yield from summary["reading"]
+
+
+def of_means(measured: str, images: Summary, what: str = "image") -> Iterable[str]:
+    """What was measured, over how many images, whether there is an interval, and which images were skipped."""
+    used = images["used"]
+    of = f"mean of {used} {what}s, 95 % intervals in brackets" if used > 1 else f"of one {what} alone"
+    yield f"({measured}, {of})"
+    yield from _of_inputs({"found": used + len(images["skipped"]), **images})
+
+
+def _of_network(name: str, model: Summary, answer: str = "output") -> Iterable[str]:
+    """What to know of one network."""
+    yield from (f"{name}: caution: {text}" for text in model["cautions"])
+    yield from (f"{name}: {text}" for text in model["notes"])
+    if "verification" in model:
+        yield f"{name}: {_verified(model['verification'])}"
+    for text, count in model.get("adapted", {}).items():
+        yield f"{name}: {counted(count, word_for({name: model}))} adapted: {text}"
+    if model["not_finite"]:
+        images = model["not_finite"]
+        some = f"{counted(len(images))}: {', '.join(images[:3])}{' …' * (len(images) > 3)}"
+        yield f"{name}: NaN or infinite {answer} on {some}"
+
+
+def _verified(found: Summary) -> str:
+    """The result of a verification."""
+    bound = "all views" if found["bound"] is None else f"views with a margin below {found['bound']:.3f} in logits"
+    share = "" if found["run_again"] is None else f", {found['run_again']:.1%} of them"
+    return (
+        f"bfloat16, {bound} run again in float32{share}; of {found['audited_pairs']} audited pairs"
+        f" {found['disagreements']} had a wrong answer: at most {found['disagreement_limit']:.2%} of all (95 %)"
+    )
+
+
+def _of_inputs(images: Summary) -> Iterable[str]:
+    """What to know about the images, how many were rotated, and those that could not be shown, with the reason."""
+    skipped = images["skipped"]
+    yield from images.get("cautions", ())
+    if images.get("turned"):
+        yield (
+            f"{images['turned']} photographs were rotated upright by their EXIF data; torchvision and timm do not"
+            " (--orientation stored)"
+        )
+    if skipped:
+        yield f"{len(skipped)} of {images['found']} images skipped:"
+        yield from _first([f"  {name}: {reason}" for name, reason in skipped.items()])
+
+
+def _flattery(summary: Summary, place: str) -> Iterable[str]:
+    """The remark on measures of right answers, if the networks have any in this place; and an empty line."""
+    flattering = [measure.called for measure in measures_in(summary, place) if measure.flatters]
+    if flattering:
+        yield f"({flattering[0]} flatters a network that was trained on these images)"
+    yield ""
+
+
+def _first(lines: Sequence[str]) -> Iterable[str]:
+    """The first lines, and how many more there are."""
+    yield from lines[:_MOST]
+    if len(lines) > _MOST:
+        yield f"  and {len(lines) - _MOST} more, in the summary"
