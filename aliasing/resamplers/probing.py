@@ -206,8 +206,8 @@ def rounding(probe: Probe, along: Sequence[Weights], lengths: Shape, counts: Sha
     if shares[best] < 0.9:
         return "not told", error
     both = [best.replace("half to even", "half up"), best.replace("half up", "half to even")]
-    first = predicted(noise, along, orders[0][:1])
-    rare = float((_snapped(first) != first).mean() + (first % 1 == 0.5).mean()) < 0.1  # and by chance a twenty-fifth
+    once = predicted(noise, along, orders[0][:1])
+    rare = float((_snapped(once) != once).mean() + (once % 1 == 0.5).mean()) < 0.1  # and by chance a twenty-fifth
     untold = "half" in best and (rare or abs(shares[both[0]] - shares[both[1]]) < 0.005)
     return (both[0].replace(", half up", "") if untold else best), error
 
