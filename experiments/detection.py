@@ -21,12 +21,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from aliasing.estimates import Estimate, share
+from aliasing.estimates import Estimate, Share, share
 from aliasing.images import open_images
 from aliasing.jitter import measure_jitter
 from aliasing.jitter.network import ON_CPU, prepare
 from aliasing.models import Classifier
-from aliasing.outputs.boxes import CONFIDENCE, Boxes, iou
+from aliasing.outputs.boxes import CONFIDENCE, MATCHED, Boxes, iou
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.protocols import make_protocol
 from aliasing.surgery import antialias, recalibrate
@@ -65,6 +65,7 @@ def run(run: Run) -> dict[str, Any]:
     followed = {network.name: follow(network, some) for network in shown}
     for name, paths in followed.items():
         numbers[name]["swing of the confidence along 32 pixels"] = swing(paths)
+    numbers["plain"]["all photographs"] = as_elsewhere(plain, measured if run.quick else photographs, truth)
     save(draw(numbers, followed), run.out / "figure.png")
     return {
         "settings": {"protocol": PROTOCOL, "path": PATH, "taps": TAPS, "photographs": len(measured), "sure": SURE},
@@ -72,6 +73,27 @@ def run(run: Run) -> dict[str, Any]:
         "weights": {"fastestdet": hash_files([weights])},
         "numbers": numbers,
     }
+
+
+def as_elsewhere(plain: Classifier, photographs: Any, truth: Any) -> dict[str, Any]:
+    """Every photograph, by the package's definition and by that of the numbers computed elsewhere.
+
+    There each detection of the first view is kept if any one of its class in the second overlaps it by half: those at
+    the border count, a detection may keep several, and those that are new in the second view do not count.
+    """
+    (found,) = measure_jitter(plain, photographs, PROTOCOL, output="boxes", truth=truth).summary()["models"].values()
+    running = prepare(plain, ON_CPU)
+    answer, one_way = Boxes(running).network(running, ON_CPU), Share()
+    for entry in open_images(list(photographs)):
+        views = make_protocol(PROTOCOL).views(entry.load(), running)
+        first, second = (one[:, one[4] >= CONFIDENCE] for one in answer(np.stack([v.draw() for v in views.views])))
+        second[[0, 2]] -= views.views[1].shift[1]
+        second[[1, 3]] -= views.views[1].shift[0]
+        kept = (iou(first[:4].T, second[:4].T) >= MATCHED) & (first[5][:, None] == second[5])
+        if first.shape[1]:
+            one_way.add((~kept.any(1)).sum(), first.shape[1])
+    measures = ("lost_or_renamed", "matched_iou", "confidence_change", "ap50")
+    return {name: found[name] for name in measures} | {"lost_or_renamed, one way": one_way.estimate()}
 
 
 def follow(network: Classifier, photographs: Any) -> list[list[np.ndarray[Any, Any]]]:

@@ -19,6 +19,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from torch import Tensor, nn
 
 from aliasing.depth.attribution import attribute
 from aliasing.images import open_images
@@ -59,6 +60,7 @@ def run(run: Run) -> dict[str, Any]:
         tuned = replace(recalibrate(converted, others, batch_size=8), name="recalibrated")
         result = measure([plain, converted, tuned], measured, maps)
         numbers[name] = numbers_of(result) | {"published": PUBLISHED[name]}
+        numbers[name]["all scenes"] = as_elsewhere(plain, scenes[: 6 if run.quick else None], maps)
         numbers[name]["one site converted"] = by_site(plain, measured, maps, run.quick)
         drawn = drawn or [scene_of(network, measured[0]) for network in (plain, converted)]
     assert drawn is not None
@@ -74,6 +76,19 @@ def run(run: Run) -> dict[str, Any]:
 def measure(networks: list[Classifier], scenes: Any, maps: Any) -> Jitter:
     """The label maps of networks on these scenes, against the ground truth."""
     return measure_jitter(networks, scenes, PROTOCOL, output="masks", truth=maps, void=VOID, batch_size=8)
+
+
+def as_elsewhere(plain: Classifier, scenes: Any, maps: Any) -> dict[str, Any]:
+    """Every scene, where the network may answer all twelve classes, and where only the eleven that count."""
+    known = replace(plain, name="eleven classes", answer=without_void)
+    found = measure([replace(plain, name="twelve classes"), known], scenes, maps).summary()["models"]
+    return {name: {measure: model[measure] for measure in ("pixel_agreement", "miou")} for name, model in found.items()}
+
+
+def without_void(module: nn.Module, pictures: Tensor) -> Tensor:
+    """The answer among the classes that count."""
+    answer: Tensor = module(pictures)[:, :VOID]
+    return answer
 
 
 def numbers_of(result: Jitter) -> dict[str, Any]:

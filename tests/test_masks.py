@@ -318,3 +318,18 @@ def test_probabilities_are_not_flattened_by_a_second_softmax() -> None:
 def test_a_protocol_that_invents_pixels_has_no_truth(scene_folders: tuple[Path, Path]) -> None:
     with pytest.raises(UsageError, match="protocol inpaint invents pixels"):
         measured(Thresholds(), scene_folders, "inpaint")
+
+
+def test_networks_with_different_numbers_of_classes_differ_by_the_classes_of_both(
+    scene_folders: tuple[Path, Path],
+) -> None:
+    def fourth(module: nn.Module, pictures: Tensor) -> Tensor:
+        """A class more, which is never the answer."""
+        answer = module(pictures)
+        return torch.cat([answer, torch.full_like(answer[:, :1], -99.0)], 1)
+
+    networks = [network(Halved(), "three"), al.Classifier(**{**vars(network(Halved(), "four")), "answer": fourth})]
+    found = al.measure_jitter(networks, scene_folders[0], "crop:span=2", output="masks").summary()
+    assert found["differences"][0]["miou_between"]["value"] == 0
+    three, four = (found["models"][name]["miou_between"] for name in ("three", "four"))
+    assert three == pytest.approx(four, rel=1e-9)  # the same sums in another order

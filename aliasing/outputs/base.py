@@ -251,13 +251,20 @@ class ImageMeasure(Measure):
         return ImageTotals(found.names, (found.totals - low * found.counts) / width, found.counts)
 
     def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Column, Column]:
-        # One class if there are no classes; there may be no image that both have.
-        both = [[x[:, None] if x.ndim == 1 else x for x in (one.totals, one.counts)] for one in (first, second)]
+        # One class if there are no classes; there may be no image that both have. A class that only one has counts 0.
+        most = max(one.totals[0].size if len(one.totals) else 1 for one in (first, second))
+        both = [[_with_classes(x, most) for x in (one.totals, one.counts)] for one in (first, second)]
         totals, counts = (np.hstack(columns) for columns in zip(*both, strict=True))
         return totals, counts
 
     def difference(self) -> MeanRatioDifference:
         return MeanRatioDifference(bound=self.range[1])
+
+
+def _with_classes(values: Column, classes: int) -> Column:
+    """The values of images×classes, with as many classes as another network has."""
+    columns = values.reshape(len(values), -1) if len(values) else np.zeros((0, classes))
+    return np.pad(columns, ((0, 0), (0, classes - columns.shape[1])))
 
 
 @dataclass(frozen=True)
