@@ -373,6 +373,11 @@ class MeanRatio:
         found: npt.NDArray[np.float64] = np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
         return found
 
+    def of_class(self, number: int) -> "MeanRatio":
+        """The ratio of one class alone."""
+        chosen = [number, len(self.sums) // 2 + number]
+        return MeanRatio(self.sums[chosen], self.products[np.ix_(chosen, chosen)], self.images, bound=self.bound)
+
     def estimate(self) -> Estimate:
         """The mean ratio with its interval; NaN if there are no values."""
         ratios = self.ratios()

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 import torch
@@ -214,6 +215,28 @@ def test_what_moves_with_the_content_is_kept_and_right(squares: tuple[Path, Path
     assert found["lost_or_renamed"]["high"] > 0
     assert 0 < found["ap"]["low"] <= 1
     assert "lost or renamed" in str(result)
+
+
+def test_a_truth_that_is_one_pixel_off_costs_what_the_overlap_says(squares: tuple[Path, Path]) -> None:
+    result = al.measure_jitter(network(Bright()), squares[0], "crop:span=2", output="boxes", truth=squares[1])
+    found = result.summary()["models"]["net"]
+    assert found["ap"]["value"] == 1
+    # Of squares of 16 pixels, 15² of 2·16² − 15² overlap, 0.784: enough for 0.5, 0.55 … 0.75, six thresholds of ten.
+    assert found["ap_moved_truth"]["value"] == pytest.approx(0.6)
+
+
+def test_duckdb_makes_a_row_of_each_match(squares: tuple[Path, Path], tmp_path: Path) -> None:
+    """As the documentation says, which needs no second table."""
+    al.measure_jitter(network(Bright()), squares[0], "crop:span=2", output="boxes", truth=squares[1], out=tmp_path)
+    records = f"from '{tmp_path}/records/*/*.parquet'"
+    kept = "unnest(kept_confidence_change) as change, unnest(kept_iou) as overlap, unnest(kept_centre_distance) as off"
+    rows = duckdb.sql(f"select name, pair, {kept} {records} order by name, pair").fetchall()
+    assert rows == [(f"{image}.png", pair, 0.0, 1.0, 0.0) for image in range(4) for pair in range(2)]
+    detections = (
+        "unnest(first_confidences) as confidence, unnest(first_classes) as class, unnest(first_hits) & 1 as hit"
+    )
+    rows = duckdb.sql(f"select count(*), min(class), sum(hit) from (select {detections} {records} where pair = 0)")
+    assert rows.fetchall() == [(4, 1, 4)]
 
 
 def test_boxes_are_placed_like_the_picture(tmp_path: Path) -> None:

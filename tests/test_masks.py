@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import torch
 import torchvision
@@ -333,3 +334,21 @@ def test_networks_with_different_numbers_of_classes_differ_by_the_classes_of_bot
     assert found["differences"][0]["miou_between"]["value"] == 0
     three, four = (found["models"][name]["miou_between"] for name in ("three", "four"))
     assert three == pytest.approx(four, rel=1e-9)  # the same sums in another order
+
+
+def test_each_class_has_its_own_ratio(scene_folders: tuple[Path, Path]) -> None:
+    """Moved by whole pixels of a label map, as counted by hand from the records."""
+    named = al.Classifier(**{**vars(network(Halved())), "labels": ("dark", "grey", "bright")})
+    result = al.measure_jitter(named, scene_folders[0], "crop:span=2", output="masks", truth=scene_folders[1], void=7)
+    found = result.summary()["models"]["net"]
+    for measure, view in (("miou_between", "between"), ("miou", "first")):
+        records = result.records
+        if view == "first":  # of an image's first views
+            records = records.filter(pc.equal(records["pair"], 0))
+        counts = [np.array(records[f"{view}_{what}"].to_pylist()).sum(0) for what in ("intersection", "union")]
+        for name, intersection, union in zip(named.labels or (), *counts, strict=True):
+            estimate = found["by_class"][measure][name]
+            assert estimate["low"] < estimate["value"] < estimate["high"]
+            assert measure == "miou" or estimate["value"] == pytest.approx(intersection / union)
+        mean = np.mean([estimate["value"] for estimate in found["by_class"][measure].values()])
+        assert mean == pytest.approx(found[measure]["value"])

@@ -147,6 +147,11 @@ class PairMetrics:
             m.name: found[name].scaled(m.factor, m.offset) for m in measures for name in m.of if name in found
         }
 
+    def by_class(self) -> dict[str, dict[int, Estimate]]:
+        """The measures that are means over classes, for each class alone."""
+        found = {m.name: m.by_class(self.shares[m.name]) for m in self._measures if m.name in self.shares}
+        return {name: classes for name, classes in found.items() if classes}
+
     def cautions(self, what: str = "image") -> list[str]:
         """What to know before trusting an interval; ``what`` is the word for an input."""
         found = []

@@ -158,6 +158,7 @@ class Jitter(Recorded):
                 ],
                 **({"adapted": dict(found.adapted)} if found.adapted else {}),
                 **({"verification": verification_of(metrics, found.bounds)} if found.bounds else {}),
+                **_by_class(metrics, self.models[name].get("classes", ())),
                 **self.models[name],
             }
         if self._kept is not None:
@@ -242,6 +243,15 @@ def _require_same_inputs(some: Sequence[Part], others: Sequence[Part]) -> None:
 def verification_of(metrics: PairMetrics, bounds: list[float]) -> dict[str, Any]:
     """The summary of a verification; ``bound`` is the margin in logits, null if float32 decided everything."""
     return {"bound": max(bounds) if math.isfinite(max(bounds)) else None, **metrics.audit.summary()}
+
+
+def _by_class(metrics: PairMetrics, called: Sequence[str]) -> dict[str, Any]:
+    """For the summary, the measures that are means over classes, by the name or the number of each class."""
+    found = {
+        measure: {called[k] if k < len(called) else str(k): estimate.as_dict() for k, estimate in classes.items()}
+        for measure, classes in metrics.by_class().items()
+    }
+    return {"by_class": found} if found else {}
 
 
 def _doubts(described: dict[str, Any]) -> list[str]:

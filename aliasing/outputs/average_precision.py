@@ -9,6 +9,9 @@ averaged over the classes that occur and over the thresholds of the IoU from 0.5
 (Lin et al. 2014). At the worst and the best shift, each image takes part with the view whose own average precision is
 the least or the greatest (Manfredi & Wang 2020).
 
+What a pixel of labelling is worth, a ground truth tells whose boxes are one pixel further down and right: on COCO about
+8 % of the average precision (Borji 2022).
+
 The average precision of few images is too high, and a bootstrap over images tells by how much (Efron & Tibshirani 1993,
 chapter 10). With :math:`m` and :math:`s` the mean and the standard deviation of its samples, the interval is
 :math:`2 \mathrm{AP} - m \pm t s`, made to contain the estimate. In simulations of 32, 64 and 200 images it contains the
@@ -26,7 +29,7 @@ from scipy import stats
 from aliasing.estimates import Estimate
 from aliasing.outputs.base import ImageTotals, Measure, column, image_starts
 
-__all__ = ["AP_COLUMNS", "THRESHOLDS", "ApMeasure", "AveragePrecision", "average_precision", "hits"]
+__all__ = ["AP_COLUMNS", "MOVED_HITS", "THRESHOLDS", "ApMeasure", "AveragePrecision", "average_precision", "hits"]
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
 """The thresholds of the IoU."""
@@ -35,6 +38,8 @@ _REPLICATES = 400
 _COLUMNS = ("confidences", "classes", "hits", "truth")
 AP_COLUMNS = tuple(f"{view}_{name}" for view in ("first", "second") for name in _COLUMNS)
 """The columns of the records that it needs."""
+MOVED_HITS = "moved_hits"
+"""The column of the image's first view against a ground truth that is one pixel off; null in its other pairs."""
 
 
 def hits(detections: npt.NDArray[np.float32], truth: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -189,15 +194,17 @@ def _interval(value: float, replicates: npt.NDArray[np.float64], images: int, le
 class ApMeasure(Measure):
     """The average precision of the first views, or of each image's worst or best view.
 
+    Or of the first views against a ground truth that is one pixel off.
+
     Attributes
     ----------
     thresholds : int
         How many of `THRESHOLDS` are averaged.
-    view : {"first", "worst", "best"}
+    view : {"first", "worst", "best", "moved"}
     """
 
     thresholds: int = field(kw_only=True, default=len(THRESHOLDS))
-    view: Literal["first", "worst", "best"] = field(kw_only=True, default="first")
+    view: Literal["first", "worst", "best", "moved"] = field(kw_only=True, default="first")
 
     def is_told_by(self, table: pa.Table) -> bool:
         return {*self.columns} <= {*table.column_names}
@@ -209,26 +216,27 @@ class ApMeasure(Measure):
         if not len(rows):
             return None
         starts = image_starts(rows)
-        seen = {view: self._seen(rows, view) for view in ("first", "second")}
         images = np.empty(len(starts), object)
-        for number, (start, stop) in enumerate(zip(starts, [*starts[1:], len(rows)], strict=True)):
-            views = [seen["first"][start]]
-            if self.view != "first":
-                views = [one for row in range(start, stop) for one in (seen["first"][row], seen["second"][row])]
-            images[number] = self._pick(views)
+        if self.view in ("first", "moved"):
+            found = MOVED_HITS if self.view == "moved" else "first_hits"
+            for number, image in enumerate(self._seen(rows.take(starts), "first", found)):
+                images[number] = image
+        else:
+            first, second = (self._seen(rows, view, f"{view}_hits") for view in ("first", "second"))
+            for number, (start, stop) in enumerate(zip(starts, [*starts[1:], len(rows)], strict=True)):
+                images[number] = self._pick([*first[start:stop], *second[start:stop]])
         return ImageTotals(column(rows, "name")[starts], images, np.ones(len(images)))
 
     def _pick(self, views: list[tuple[npt.NDArray[Any], ...]]) -> tuple[npt.NDArray[Any], ...]:
-        if len(views) == 1:
-            return views[0]
         alone = [average_precision([view], np.ones((1, 1), np.int64), self.thresholds)[0] for view in views]
         if np.isnan(alone).all():
             return views[0]
         return views[int(np.nanargmin(alone) if self.view == "worst" else np.nanargmax(alone))]
 
     @staticmethod
-    def _seen(rows: pa.Table, view: str) -> list[tuple[npt.NDArray[Any], ...]]:
-        columns = [rows[f"{view}_{name}"].to_pylist() for name in _COLUMNS]
+    def _seen(rows: pa.Table, view: str, hits_in: str) -> list[tuple[npt.NDArray[Any], ...]]:
+        names = [hits_in if name == "hits" else f"{view}_{name}" for name in _COLUMNS]
+        columns = [rows[name].to_pylist() for name in names]
         return [tuple(map(np.asarray, one)) for one in zip(*columns, strict=True)]
 
     def pool(self) -> Any:

@@ -217,6 +217,10 @@ class Measure:
             return found
         return Estimate(found.value, max(found.low, self.range[0]), min(found.high, self.range[1]))
 
+    def by_class(self, pool: Pool) -> dict[int, Estimate]:
+        """The estimate of each class alone, if it is a mean over classes."""
+        return {}
+
     def estimated_difference(self, difference: Paired) -> Estimate:
         """The estimate from the differences, with its paired 95 % interval."""
         return difference.estimate().scaled(self._span[1])
@@ -273,6 +277,11 @@ class RatioMeasure(ImageMeasure):
 
     def pool(self) -> MeanRatio:
         return MeanRatio()
+
+    def by_class(self, pool: MeanRatio) -> dict[int, Estimate]:
+        return {
+            number: pool.of_class(number).estimate() for number in np.flatnonzero(~np.isnan(pool.ratios())).tolist()
+        }
 
 
 @dataclass(frozen=True)

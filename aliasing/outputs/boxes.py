@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy.optimize import linear_sum_assignment
 
-from aliasing.outputs.average_precision import AP_COLUMNS, ApMeasure, hits
+from aliasing.outputs.average_precision import AP_COLUMNS, MOVED_HITS, ApMeasure, hits
 from aliasing.outputs.base import (
     FLATTERS,
     Columns,
@@ -84,6 +84,7 @@ BOXES = pair_schema(
             (f"{view}_truth", _NUMBERS),  # the classes of what is there
         )
     ),
+    (MOVED_HITS, _NUMBERS),  # of the image's first view, with the ground truth a pixel further down and right
 )
 """The columns of the records."""
 
@@ -158,6 +159,15 @@ class Boxes(PlacedOutput):
             for name, title, thresholds in (("ap", "AP", 10), ("ap50", "AP50", 1))
             for end, told, view in _VIEWS
         ),
+        ApMeasure(
+            "ap_moved_truth",
+            "AP, truth a pixel off",
+            (*AP_COLUMNS, MOVED_HITS),
+            label="AP against a truth one pixel off",
+            view="moved",
+            sign=1,
+            **FLATTERS,
+        ),
     )
 
     @property
@@ -185,12 +195,16 @@ class Boxes(PlacedOutput):
         columns: Columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
         if not views.truth:
             return columns
+        right = [hits(found, there).tolist() for found, there in zip(outputs, views.truth, strict=True)]
         for view, end in (("first", 0), ("second", 1)):
             shown = [pair[end] for pair in views.pairs]
             columns[f"{view}_confidences"] = [outputs[one][4].tolist() for one in shown]
             columns[f"{view}_classes"] = [outputs[one][5].astype(int).tolist() for one in shown]
-            columns[f"{view}_hits"] = [hits(outputs[one], views.truth[one]).tolist() for one in shown]
+            columns[f"{view}_hits"] = [right[one] for one in shown]
             columns[f"{view}_truth"] = [views.truth[one][:, 4].astype(int).tolist() for one in shown]
+        start = views.pairs[0][0]
+        moved = hits(outputs[start], views.truth[start] + (1, 1, 1, 1, 0)).tolist()
+        columns[MOVED_HITS] = [moved] + [None] * (len(views.pairs) - 1)
         return columns
 
     def drawing(self, outputs: list[Detections], pair: tuple[int, int], views: "Views") -> Drawing:

@@ -156,6 +156,11 @@ class Masks(PlacedOutput):
     def schema(self) -> pa.Schema:
         return MASKS
 
+    def describe(self) -> dict[str, Any]:
+        """The names of the classes, if each has its own."""
+        labels = list(self.model.labels or ())
+        return {"classes": labels} if labels and len({*labels}) == len(labels) else {}
+
     def network(self, running: "ShownNetwork", execution: "Execution") -> "Network":
         """Views N×H×W×3 → class probabilities N×C×H×W."""
         from aliasing.jitter.network import class_maps_of
