@@ -278,7 +278,8 @@ class RatioMeasure(ImageMeasure):
     def pool(self) -> MeanRatio:
         return MeanRatio()
 
-    def by_class(self, pool: MeanRatio) -> dict[int, Estimate]:
+    def by_class(self, pool: Pool) -> dict[int, Estimate]:
+        assert isinstance(pool, MeanRatio)
         return {
             number: pool.of_class(number).estimate() for number in np.flatnonzero(~np.isnan(pool.ratios())).tolist()
         }
