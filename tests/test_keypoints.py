@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import aliasing as al
 from aliasing.errors import InputError
+from aliasing.models import from_torchvision
 from aliasing.outputs.keypoints import Keypoints
 from aliasing.protocols import View, Views
 from experiments import _features
@@ -90,3 +91,20 @@ def test_real_key_points_are_repeated_more_often_nearby_than_exactly(imagenet_sa
     found = result.summary()["models"]["alike-t"]
     assert 0.7 < found["repeatability_1"]["value"] < found["repeatability"]["value"] < 1
     assert found["descriptor_similarity"]["value"] > 0.95
+
+
+def test_the_joints_of_sure_persons_are_key_points() -> None:
+    """As torchvision's keypointrcnn answers: joints n×K×3 of persons with a score."""
+
+    def answer(module: nn.Module, pictures: Tensor) -> list[dict[str, Tensor]]:
+        joints = torch.tensor([[[20.0, 30.0, 1.0], [40.0, 30.0, 1.0]], [[5.0, 5.0, 1.0], [6.0, 6.0, 1.0]]])
+        person = {"boxes": torch.zeros(2, 4), "scores": torch.tensor([0.9, 0.1]), "labels": torch.ones(2)}
+        return [person | {"keypoints": joints, "keypoints_scores": torch.full((2, 2), 7.0)} for _ in pictures]
+
+    found = al.measure_jitter(network(nn.Identity(), answer), "sample", "crop:span=1", output="keypoints", limit=2)
+    measured = found.summary()["models"]["net"]
+    assert found.records["keypoints"].to_pylist() == [4, 4]  # of the sure person alone, in two views
+    # They stay where they are while the picture moves diagonally by a pixel.
+    assert (measured["repeatability_1"]["value"], measured["repeatability_2"]["value"]) == (0, 1)
+    assert measured["descriptor_similarity"]["value"] == 1
+    assert "keypointrcnn_resnet50_fpn" in from_torchvision.architectures()

@@ -229,6 +229,8 @@ def keypoints_of(running: ShownNetwork, execution: Execution) -> Callable[[Array
 
 def _keypoints(answer: Any, name: str) -> Array:
     """One image's key points, (3 + D)×n."""
+    if isinstance(answer, Mapping) and {"boxes", "keypoints", "keypoints_scores"} <= set(answer):
+        answer = _joints(answer)
     if not (isinstance(answer, Mapping) and {"keypoints", "scores", "descriptors"} <= set(answer)):
         raise InputError(
             f"{name} answers an image with a {type(answer).__name__}; expected keypoints n×2, scores n, descriptors n×D"
@@ -237,6 +239,16 @@ def _keypoints(answer: Any, name: str) -> Array:
     unit = nn.functional.normalize(descriptors, dim=1)
     found: Array = torch.cat([places, scores.reshape(-1, 1), unit], 1).T.cpu().numpy()
     return found
+
+
+def _joints(answer: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The joints of the persons that torchvision's network is sure of; which joint it is stands for a descriptor."""
+    from aliasing.outputs.boxes import CONFIDENCE
+
+    sure = answer["scores"] >= CONFIDENCE
+    places, scores = answer["keypoints"][sure][..., :2], answer["keypoints_scores"][sure]
+    kinds = torch.eye(scores.shape[1], device=scores.device).repeat(len(scores), 1)
+    return {"keypoints": places.flatten(0, 1), "scores": scores.flatten(), "descriptors": kinds}
 
 
 def embeddings_of(running: ShownNetwork, execution: Execution) -> Network:

@@ -117,7 +117,8 @@ def describe(module: nn.Module, architecture: str, weights: Any) -> Classifier:
     if architecture in _DETECTION:  # it normalises and resizes by itself
         transform: Any = module.transform
         side, labels = transform.min_size[-1], tuple(categories) if categories else None
-        return Classifier(module, name, side, (0.0,) * 3, (1.0,) * 3, "bilinear", side, 1.0, labels)
+        notes = (f"it resizes a view that is not {side} pixels by itself, bilinearly and without a low-pass",)
+        return Classifier(module, name, side, (0.0,) * 3, (1.0,) * 3, "bilinear", side, 1.0, labels, notes=notes)
     (resize_size,) = preset.resize_size
     (input_size,) = getattr(preset, "crop_size", [resize_size])
     return Classifier(
