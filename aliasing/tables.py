@@ -382,12 +382,13 @@ def measured_under(settings: Mapping[str, Any]) -> str:
     protocol, other = (settings.get(key, settings["protocol"])["name"] for key in ("protocol", "consistency"))
     output = output_of(settings)
     columns, also = "All columns are", ""
+    usual = ", as in `aliasing jitter`," if protocol == "grid" else ""
     if protocol != other and output is not None and output.front:
         second = output.measure(output.front[1]).called
         columns = f"{second.capitalize()} is measured under `{other}`, all other columns are"
     if output is not None and output.of_classes:
         also = ", accuracy over its first views"
-    return f"{columns} measured under `{protocol}`{also}; under another protocol, as in `aliasing jitter`, they differ"
+    return f"{columns} measured under `{protocol}`{also}; under another protocol{usual} they differ"
 
 
 def _rendered(

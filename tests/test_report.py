@@ -5,18 +5,20 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from importlib import resources
 from inspect import getdoc
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
+import aliasing as al
 from aliasing.cli import main
 from aliasing.jitter.examples import VIEWS, _views_shown
 from aliasing.jitter.shifts import by_shift
@@ -30,6 +32,7 @@ from aliasing.report.paths import without_folders
 from aliasing.report.runs import Names, Run, with_titles
 from aliasing.tables import cell
 from tests.report_runs import HOSTILE
+from tests.small_network import make
 
 
 def networks_of(run: Path) -> list[str]:
@@ -421,3 +424,16 @@ def test_what_the_page_is_made_of_is_in_the_package() -> None:
 )
 def test_a_path_is_its_last_part_whatever_its_names(text: str, shown: str) -> None:
     assert without_folders(text) == shown
+
+
+def test_the_eighth_network_looks_unlike_the_first(tmp_path: Path) -> None:
+    """There are seven colours; then lines are dashed, and the legend with them."""
+    networks = [replace(make(seed), name=f"network {seed}") for seed in range(9)]
+    noise = [np.random.default_rng(seed).integers(0, 256, (40, 40, 3), np.uint8) for seed in range(2)]
+    al.write_report(al.probe_depth(networks, noise), tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    swatches = re.findall(r'<span class="swatch ([^"]+)" aria-hidden="true"></span>network (\d)', page)
+    looks = {number: look for look, number in swatches}
+    assert looks["0"] == "series-0"
+    assert looks["7"] == "series-0 lap-1"
+    assert len({*looks.values()}) == len(looks) == 9

@@ -1,5 +1,6 @@
 """What is looked at beside a measurement runs where the measurement runs, and in its precision."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
 
     monkeypatch.setattr("aliasing.jitter.network.prepare", preparing)
     monkeypatch.setattr("aliasing.jitter.prepare", preparing)
+    monkeypatch.setattr(sys.modules["aliasing.jitter.trace"], "prepare", preparing)  # its package has a function trace
     for place in ("depth.lie", "depth.feature_maps", "depth.probe"):
         monkeypatch.setattr(f"aliasing.{place}.evaluated", putting)
     return found

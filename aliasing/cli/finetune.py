@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> None:
         tuned = finetune(model, images, arguments.out, shared.recipe_of(arguments), tell=tell)
         weights = arguments.out / "weights.safetensors"
         save(tuned, weights)
-    print(f"trained on {tuned.notes[-1]}")
+    print(tuned.notes[-1])
     print(f"written to {weights}; measure it on images that it was not trained on:")
     print(
         f"  aliasing jitter --models {arguments.model} {shared.loaded_as(weights, arguments.model)} --images HELD-OUT"

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import intervals, short_name
-from aliasing.plots.style import COLOURS, both_ends, spans, style
+from aliasing.plots.style import both_ends, colour_of, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell, counted
 
@@ -57,7 +57,7 @@ def differences(axes: Axes, rows: Sequence[Mapping[str, Any]], measure: Measure,
             continue
         number = numbers[difference["second"]]
         value, errors = spans([estimate])
-        drawn = axes.errorbar(value, [row], xerr=errors, fmt="s", color=COLOURS[number], capsize=3)
+        drawn = axes.errorbar(value, [row], xerr=errors, fmt="s", color=colour_of(number), capsize=3)
         tell(drawn.lines[0], [f"{named(difference)}: {cell(estimate, sign='+')}"])
     axes.axvline(0, color="black", linewidth=0.8)
     axes.grid(axis="x", alpha=0.3)

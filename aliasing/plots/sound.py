@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from aliasing.downsample.sound_spectra import FLOOR, SoundLook, SoundSpectra
 from aliasing.downsample.spectra import Profile
 from aliasing.plots.responses import zigzag
-from aliasing.plots.style import COLOURS, input_name, kept, percent, style
+from aliasing.plots.style import COLOURS, baseband_kept, input_name, percent, style
 
 LEAST = 1e-9  # of the largest power that is drawn
 
@@ -108,7 +108,7 @@ def _power(axes: Axes, look: SoundLook, spectra: SoundSpectra) -> None:
     if look.folded is None:
         axes.set_title(f"power{'' if spectra.rate is None else ' per hertz'}; shaded: folds")
     else:
-        axes.set_title("no baseband to keep" if look.baseband_kept is None else kept(look.baseband_kept))
+        axes.set_title("no baseband to keep" if look.baseband_kept is None else baseband_kept(look.baseband_kept))
 
 
 def parts_of_power(axes: Axes, power: Mapping[str, Profile], edge: float, highest: float, unit: float = 1) -> None:

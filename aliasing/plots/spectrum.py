@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from aliasing.downsample.comparison import Comparison
 from aliasing.downsample.spectra import FLOOR, Look, Spectra
-from aliasing.plots.style import COLOURS, high_and_wide, input_name, kept, style
+from aliasing.plots.style import COLOURS, baseband_kept, high_and_wide, input_name, style
 
 # White and black on a picture, in the dark too: a page would take the pure ones for its paper and ink.
 _ON_PICTURE = "#fffffe"
@@ -100,7 +100,7 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
     if look.alias_fraction is not None and look.baseband_kept is not None:
         axes.set_title(
-            f"aliased {100 * look.alias_fraction:.2f} % of its energy\n{kept(look.baseband_kept)}",
+            f"aliased {100 * look.alias_fraction:.2f} % of its energy\n{baseband_kept(look.baseband_kept)}",
             fontsize=9.5,
         )
     return image

@@ -120,12 +120,12 @@ def percent(share: float) -> str:
     return f"{100 * share:.2g} %" if 100 * share < 99.5 else f"{100 * share:.0f} %"
 
 
-def kept(ratio: float) -> str:
+def baseband_kept(ratio: float) -> str:
     """How much of the baseband an operator keeps; a maximum, which is no filter, may add to it.
 
     Examples
     --------
-    >>> kept(0.9805), kept(981.33)
+    >>> baseband_kept(0.9805), baseband_kept(981.33)
     ('baseband kept 98.0 %', 'baseband: 981 times the original’s')
     """
     return f"baseband kept {100 * ratio:.1f} %" if ratio <= 1 else f"baseband: {ratio:.3g} times the original’s"

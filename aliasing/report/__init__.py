@@ -87,6 +87,7 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     except ModuleNotFoundError as error:
         raise UsageError(f'a report needs {error.name}: pip install "aliasing[report]"') from None
     from aliasing.plots.svg import own_ids
+    from aliasing.report.blocks import series_of
     from aliasing.report.made import other_pictures, version_differences
     from aliasing.report.paths import shareable
     from aliasing.report.words import Words, breakable
@@ -106,7 +107,7 @@ def make_page(runs: Sequence[Run], title: str = "") -> tuple[str, list[str]]:
     )
     words = Words()
     environment.filters |= {"words": words.linked, "told": words.told}
-    environment.filters |= {"json": json_for_script, "breakable": breakable}
+    environment.filters |= {"json": json_for_script, "breakable": breakable, "series": series_of}
     numbers = count(1)
     environment.filters["own_ids"] = lambda drawing: own_ids(drawing, f"c{next(numbers)}")
     script = _resource("page.js")

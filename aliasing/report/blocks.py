@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
+from aliasing.plots.style import COLOURS
 from aliasing.tables import cell
 
 Number: TypeAlias = float | None
@@ -77,6 +78,18 @@ class Charts:
 
     kind: ClassVar[str] = "charts"
     charts: Sequence[Chart]
+
+
+def series_of(number: int) -> str:
+    """The style sheet's classes for a network's number: its colour, and how often the colours were used before.
+
+    Examples
+    --------
+    >>> series_of(1), series_of(8)
+    ('series-1', 'series-1 lap-1')
+    """
+    lap, colour = divmod(number, len(COLOURS))
+    return f"series-{colour}" + f" lap-{min(lap, 3)}" * (lap > 0)
 
 
 @dataclass(frozen=True)

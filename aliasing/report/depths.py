@@ -10,7 +10,6 @@ from aliasing.jitter.examples import SPECTRA
 from aliasing.outputs import measures_in
 from aliasing.plots.attribution import WAYS, called, differences, treatment
 from aliasing.plots.depth import PANELS
-from aliasing.plots.style import COLOURS
 from aliasing.plots.svg import panels
 from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
 from aliasing.report.networks import cautions, estimate_text
@@ -49,7 +48,7 @@ def depth_section(run: Run, number: int, names: Names) -> Section:
     )
     section.blocks += cautions(run, names)
     networks = [(names[name], names.series(name), model) for name, model in models.items()]
-    legend = [(number % len(COLOURS), name) for name, number, _ in networks] if len(networks) > 1 else []
+    legend = [(number, name) for name, number, _ in networks] if len(networks) > 1 else []
     charts = []
     for title, draw in PANELS.items():
         drawing, caption = panels(partial(draw, networks=networks)), title.format(first=networks[0][0])

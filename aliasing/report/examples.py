@@ -14,10 +14,10 @@ from aliasing.jitter.examples import FILE, SPECTRA
 from aliasing.plots.jitter import answers_along_path, limit_shares
 from aliasing.plots.overlay import heat_key, key
 from aliasing.plots.spectrum import log_spectrum, profile
-from aliasing.plots.style import COLOURS
+from aliasing.plots.style import baseband_kept
 from aliasing.plots.svg import HERE, panel, panels, tell
 from aliasing.report.answers import CLASSES, Answers, read_answers
-from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pairs, Section, Shown, Table
+from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pairs, Section, Shown, Table, series_of
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Names, Run
 from aliasing.result import read_json
@@ -107,7 +107,7 @@ class _Photograph:
             for number, view in enumerate(shown["views"], 1)
         ]
         self.is_grid = is_grid([view["shift"] for view in self.views])
-        self.series = {name: number % len(COLOURS) for name, number in names.numbers.items()}
+        self.series = names.numbers
         self.answers = {
             names[model]: read_answers(names[model], stored, folder, self.ends, is_path)
             for model, stored in shown["answers"].items()
@@ -126,7 +126,7 @@ class _Photograph:
             "is_grid": self.is_grid,
             "layers": [one.layers for one in list(self.drawn.values())[:_MOST_DRAWN]],
             "networks": [
-                {"name": name, "series": self.series[name]}
+                {"name": name, "series": series_of(self.series[name])}
                 | {key: getattr(answers, key) for key in ("cells", "told", "changed")}
                 for name, answers in self.answers.items()
             ],
@@ -230,7 +230,7 @@ def _look(folder: Path, look: kept_spectra.Look, kept: kept_spectra.Spectra) -> 
     if look.alias_fraction is not None and look.baseband_kept is not None:
         numbers = [
             f"{100 * max(look.alias_fraction, 0):.2f} % of its energy is aliased",
-            f"{100 * look.baseband_kept:.1f} % of the baseband is kept",
+            baseband_kept(look.baseband_kept),
         ]
     said = ", ".join(numbers) or "the photograph before any downsampling"
 

@@ -18,7 +18,7 @@ from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import fit, intervals
 from aliasing.plots.leaderboard import against
 from aliasing.plots.shifts import heat_map
-from aliasing.plots.style import COLOURS, MARKERS
+from aliasing.plots.style import COLOURS, MARKERS, colour_of
 from aliasing.plots.svg import panels
 from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
@@ -129,8 +129,8 @@ def _told_apart(run: Run, measures: Sequence[Measure], names: Names) -> Iterable
     if len(rows) > _MOST_SENTENCES:
         yield Text(
             [
-                f"Of {len(rows)} paired differences, {by.called} is clearly lower in {len(lower)} and clearly higher in"
-                f" {len(higher)}; in the other {len(rows) - len(lower) - len(higher)} networks cannot be told apart."
+                f"Of {len(rows)} paired differences of {by.called}, {len(lower)} are clearly below 0 and {len(higher)}"
+                f" clearly above; the other {len(rows) - len(lower) - len(higher)} tell no network from another."
             ]
         )
         return
@@ -232,8 +232,8 @@ def _scatter(run: Run, names: Names) -> Iterable[Block]:
     for point in points.values():
         series.setdefault(str(point["network" if few else "group"]), {})[str(point["network"])] = point
     numbers = names.numbers if few else {name: number for number, name in enumerate(series)}
-    numbers = {name: number % len(COLOURS) for name, number in numbers.items()}
-    looks = {name: (MARKERS[number], COLOURS[number]) for name, number in numbers.items()}
+    laps = {name: number + number // len(COLOURS) for name, number in numbers.items()}  # another mark of one colour
+    looks = {name: (MARKERS[laps[name] % len(MARKERS)], colour_of(number)) for name, number in numbers.items()}
 
     def draw(axes: Axes) -> None:
         against(axes, measures, series, looks, front)
@@ -323,9 +323,9 @@ def _shifts(run: Run, names: Names) -> Iterable[Block]:
         return
     unit = protocol.unit if protocol else "pixels"
     maps = list(_path_maps(found, measures, names, unit) if along_path else _grid_maps(found, measures, names))
-    rest = len(run.networks) - _MOST_MAPS
-    if rest > 0:
-        yield Text([f"Jitter by shift is shown for the first {_MOST_MAPS} networks; {rest} more are in the records."])
+    if len(run.networks) > _MOST_MAPS:
+        of = f"the first {_MOST_MAPS} of {len(run.networks)} networks"
+        yield Text([f"Jitter by shift is shown for {of}; the records have all."])
     yield Charts(maps)
     yield from _shift_tables(found, measures, names, unit if along_path else "")
 

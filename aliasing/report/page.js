@@ -97,7 +97,7 @@
           const row = document.createElement("tr");
           const name = element("th", network.name);
           name.scope = "row";
-          const swatch = element("span", "", `swatch series-${network.series}`);
+          const swatch = element("span", "", `swatch ${network.series}`);
           swatch.setAttribute("aria-hidden", "true");
           name.prepend(swatch);
           row.append(

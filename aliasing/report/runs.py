@@ -7,7 +7,6 @@ from typing import Any
 
 from aliasing.outputs import output_of
 from aliasing.outputs.base import Output
-from aliasing.plots.style import COLOURS
 from aliasing.result import kind_of, read_summary
 
 KINDS = ("networks", "depth", "attribution", "spectrum", "features")
@@ -73,7 +72,7 @@ class Names(dict[str, str]):
 
     def series(self, name: str) -> int:
         """The number of the colour of a network, by the run's name."""
-        return self.numbers[self[name]] % len(COLOURS)
+        return self.numbers[self[name]]
 
     def also_called(self, name: str) -> list[str]:
         """A sentence with what other runs call this network, if they do."""

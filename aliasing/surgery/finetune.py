@@ -161,7 +161,11 @@ def finetune(
             left = (time.monotonic() - begin) * (recipe.epochs - epoch - 1)
             tell(_told(history[-1], epoch, recipe, left))
     module.eval()
-    same_kind: Any = module if isinstance(model, nn.Module) else retrained(given, module, "fine-tuned", training.told)
+    same_kind: Any = (
+        module
+        if isinstance(model, nn.Module)
+        else retrained(given, module, "fine-tuned", f"trained on {training.told}")
+    )
     return same_kind  # type: ignore[no-any-return]
 
 
