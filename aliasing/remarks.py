@@ -30,7 +30,7 @@ def of_jitter(summary: Summary) -> Iterable[str]:
     yield from _flattery(summary, "table")
     for name, model in summary["models"].items():
         yield from _of_network(name, model)
-    yield from _of_inputs(summary["images"])
+    yield from _of_inputs(summary["images"], word_for(summary["models"]))
 
 
 def of_leaderboard(summary: Summary) -> Iterable[str]:
@@ -79,7 +79,7 @@ def of_depth(summary: Summary) -> Iterable[str]:
         yield from _of_network(name, model, "features")
         if any(layer["margin"] for layer in model["layers"]):
             yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"
-    yield from _of_inputs(summary["images"])
+    yield from _of_inputs(summary["images"], word_for(summary["models"]))
 
 
 def of_attribution(summary: Summary) -> Iterable[str]:
@@ -119,7 +119,7 @@ def of_means(measured: str, images: Summary, what: str = "image") -> Iterable[st
     used = images["used"]
     of = f"mean of {used} {what}s, 95 % intervals in brackets" if used > 1 else f"of one {what} alone"
     yield f"({measured}, {of})"
-    yield from _of_inputs({"found": used + len(images["skipped"]), **images})
+    yield from _of_inputs({"found": used + len(images["skipped"]), **images}, what)
 
 
 def _of_network(name: str, model: Summary, answer: str = "output") -> Iterable[str]:
@@ -146,7 +146,7 @@ def _verified(found: Summary) -> str:
     )
 
 
-def _of_inputs(images: Summary) -> Iterable[str]:
+def _of_inputs(images: Summary, what: str = "image") -> Iterable[str]:
     """What to know about the images, how many were rotated, and those that could not be shown, with the reason."""
     skipped = images["skipped"]
     yield from images.get("cautions", ())
@@ -156,7 +156,7 @@ def _of_inputs(images: Summary) -> Iterable[str]:
             " (--orientation stored)"
         )
     if skipped:
-        yield f"{len(skipped)} of {images['found']} images skipped:"
+        yield f"{len(skipped)} of {counted(images['found'], what)} skipped:"
         yield from _first([f"  {name}: {reason}" for name, reason in skipped.items()])
 
 

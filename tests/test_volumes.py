@@ -266,7 +266,7 @@ def test_the_command_on_volumes(tmp_path: Path, capsys: pytest.CaptureFixture[st
     )
     printed = capsys.readouterr().out
     assert "mean of 3 volumes" in printed
-    assert "skipped bad.nii: not a NIfTI file" in printed
+    assert "1 of 4 volumes skipped:\n  bad.nii: not a NIfTI file" in printed
     summary = json.loads((out / "summary.json").read_text())
     assert summary["settings"]["stride"] == [1, 2, 2]
     assert [image["rate"] for image in summary["images"]["each"]] == [[0.25, 0.5, 0.5]] * 3
