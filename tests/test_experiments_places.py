@@ -15,7 +15,8 @@ def test_label_maps_agree_less_at_boundaries(quick: Callable[[str], dict[str, An
         assert plain["boundary_agreement"]["high"] < plain["interior_agreement"]["low"]
         assert found["numbers"][name]["published"]["miou"] > 0.5
         twelve, eleven = found["numbers"][name]["all scenes"].values()
-        assert twelve["pixel_agreement"]["value"] <= eleven["pixel_agreement"]["value"]  # void has boundaries, too
+        differs = abs(twelve["pixel_agreement"]["value"] - eleven["pixel_agreement"]["value"])
+        assert differs < 0.005 if name == "ESPNet" else differs < 1e-6  # ENet never answers void
 
 
 def test_a_detector_s_boxes_come_and_go(quick: Callable[[str], dict[str, Any]]) -> None:
