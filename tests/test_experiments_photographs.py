@@ -28,7 +28,7 @@ NAMES = (
     "table1",
     "location",
     "dataset_bias",
-    "resize",
+    "resamplers",
     "filters",
     "remedies",
     "leaderboard",
@@ -97,11 +97,13 @@ def test_natural_spectra_fall_about_as_the_square(summary: Any) -> None:
 
 
 def test_resizers_that_filter_alias_less(summary: Any) -> None:
-    numbers = summary("resize")["numbers"]
-    alias = {name: row["alias_fraction"]["value"] for name, row in numbers.items()}
+    numbers = summary("resamplers")["numbers"]
+    alias = {name: row["alias_fraction"]["value"] for name, row in numbers["alias"].items()}
     assert max(alias["pil"], alias["torch"]) < alias["opencv-area"] < alias["opencv-linear"]
     # Reduced by 4, both take the same two pixels with the same weights; float32 against float32.
     assert alias["torch-aliased"] == pytest.approx(alias["opencv-linear"], rel=1e-4)
+    (skew,) = numbers["skew"].values()
+    assert skew["torch"]["pixel_difference"]["value"] < skew["opencv-linear"]["pixel_difference"]["value"]
 
 
 def test_filters_pass_less_of_the_stop_band_the_longer_they_are(summary: Any) -> None:

@@ -134,25 +134,26 @@ def measure_skew(
     from aliasing.images import BadImage, Image
     from aliasing.images.chosen import choose_images
     from aliasing.jitter import measure_jitter
-    from aliasing.models import Classifier, load_model
+    from aliasing.models import Classifier
     from aliasing.protocols import Resamplers
+    from aliasing.runner import load_for
 
     if len(resamplers) != 2:
         raise UsageError(f"skew is between two resamplers; got {', '.join(resamplers)}")
     first, second = resamplers
     protocol = Resamplers(names=(first, second))
     given = model if isinstance(model, list | tuple) else [model]
-    networks = [one if isinstance(one, Classifier) else load_model(one) for one in given]
     source = choose_images(
         images, **{key: options.pop(key, None) for key in ("limit", "sample")}, seed=options.get("seed", 0)
     )
+    networks = [load_for(one, source) for one in given]
     jitter = measure_jitter(networks, source, protocol, **options)
     differences: dict[str, list[float]] = {network.name: [] for network in networks}
     for entry in source:
         try:
             image = entry.load()
             for network in networks:
-                if isinstance(image, Image):
+                if isinstance(image, Image) and isinstance(network, Classifier):
                     one, other = (view.draw() for view in protocol.views(image, network).views)
                     differences[network.name].append(float(np.abs(one - other).mean()))
         except BadImage:

@@ -1,0 +1,171 @@
+"""The step before the network: what every resampler folds, and what another one than training's costs a network.
+
+Claim (Parmar, Zhang & Zhu 2022; for this subject Azulay & Weiss 2019, section on sampling): Pillow and torch with
+``antialias=True`` low-pass before they subsample, OpenCV's area interpolation averages, torch without antialias and
+OpenCV's linear interpolation do neither and fold what lies above the new Nyquist frequency.
+
+Published: no number to compare; what folds is a property of the kernels.
+
+Three parts: a table of all resamplers that are installed (``survey.png``, ``survey.md``); how much of photographs,
+whose spectra fall, is alias after five of them; and *skew*, the answers of networks that are shown the same photographs
+through another resampler than Pillow's.
+
+The alias of a linear resampler R is R(x) − R(x₀), with x₀ the photograph without what lies at and above the new Nyquist
+frequency (`aliasing.sampling.ideal_lowpass`). Both are rounded to grey levels, which sets a floor of about 1e-4.
+"""
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from aliasing import sampling
+from aliasing.estimates import mean, share
+from aliasing.images import Image, ImageSource
+from aliasing.plots.style import COLOURS, save, style
+from aliasing.resamplers import measure_skew, resize
+from aliasing.resamplers.survey import chosen, survey
+from experiments._photographs import FLATTERED, LITE, bounds, photographs, title, weights
+from experiments._run import Run
+
+FACTOR = 4
+REFERENCE = "pil"
+WORDS = {
+    "pil": "Pillow",
+    "torch": "torch, antialias",
+    "opencv-area": "OpenCV area",
+    "torch-aliased": "torch, no antialias",
+    "opencv-linear": "OpenCV linear",
+    "opencv-nearest": "OpenCV nearest",
+}
+MEASURES = {"top1_change": "P(top-1 change)", "accuracy_change": "accuracy, minus Pillow's"}
+
+
+def run(run: Run) -> dict[str, Any]:
+    """Survey, reduce every photograph with every resampler, and show them to the networks."""
+    found = survey(chosen(["pil*", "opencv-linear", "opencv-area"] if run.quick else ()), FACTOR)
+    save(found.plot(), run.out / "survey.png")
+    (run.out / "survey.md").write_text("\n".join(found.readable("markdown")) + "\n", encoding="utf-8")
+    source, data = photographs(run, full=200, quick=2)
+    alias = of_photographs(source)
+    squeezenet = run.data / "weights" / "squeezenet1_0.safetensors"
+    networks = [*LITE, f"SqueezeNet=file:{squeezenet}@torchvision:squeezenet1_0"]
+    skew, weighed = of_networks(run, networks[:1] if run.quick or not squeezenet.exists() else networks, source)
+    save(draw(alias, skew, data), run.out / "figure.png")
+    return {
+        "settings": {
+            "factor": FACTOR,
+            "kernel": "bilinear for alias, each network's own for skew",
+            "reference": REFERENCE,
+        },
+        "data": data,
+        "weights": weighed,
+        "numbers": {"alias": alias, "skew": skew, "survey": [told(row) for row in found.rows]},
+    }
+
+
+def told(row: dict[str, Any]) -> dict[str, Any]:
+    """Of the survey what the gallery tells; the rest is in the figure."""
+    return {
+        key: row[key]
+        for key in ("name", "library", "version", "dtype", "folded", "offset_low", "offset_high", "faults")
+    }
+
+
+def of_photographs(source: ImageSource) -> dict[str, Any]:
+    """The share of the energy that is alias, and the baseband that is kept, reduced by 4 with bilinear kernels."""
+    names = [name for name in WORDS if name != "opencv-nearest"]
+    alias: dict[str, list[float]] = {name: [] for name in names}
+    kept: dict[str, list[float]] = {name: [] for name in names}
+    for entry in source:
+        image = entry.load()
+        assert isinstance(image, Image)
+        picture = _contrast_reduced(image.pixels, 256)
+        below = _rounded(sampling.ideal_lowpass(picture.astype(np.float64).transpose(2, 0, 1), FACTOR))
+        ideal = sampling.subsample(below.astype(np.float64).transpose(2, 0, 1), FACTOR)
+        size = picture.shape[0] // FACTOR
+        for name in names:
+            whole = resize(picture, size, size, "bilinear", name).astype(np.float64)
+            folded = whole - resize(below, size, size, "bilinear", name)
+            alias[name].append(_energy(folded) / _energy(whole))
+            kept[name].append(_energy(whole - folded) / _energy(ideal.transpose(1, 2, 0)))
+    return {name: {"alias_fraction": share(alias[name]), "baseband_kept": mean(kept[name])} for name in names}
+
+
+def of_networks(run: Run, networks: list[str], source: ImageSource) -> tuple[dict[str, Any], dict[str, Any]]:
+    """For each network and resampler, what changes against Pillow's; and where the weights come from."""
+    found: dict[str, Any] = {}
+    for name in WORDS:
+        if name == REFERENCE:
+            continue
+        out = None if run.quick else run.out / "records" / name
+        skew = measure_skew(networks, source, (REFERENCE, name), out=out, progress=True)
+        for network, numbers in skew.summary()["models"].items():
+            found.setdefault(network, {})[name] = numbers
+    return found, weights(skew.jitter)
+
+
+def draw(alias: dict[str, Any], skew: dict[str, Any], data: dict[str, Any]) -> Figure:
+    """What aliases, and what another resampler changes in each network's answers."""
+    rows = list(WORDS)
+    with style():
+        figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.1), width_ratios=[0.8, 1, 1])
+        for row, name in enumerate(rows):
+            if name in alias:
+                estimate = alias[name]["alias_fraction"]
+                panels[0].errorbar(estimate.value, row, xerr=bounds([estimate]), fmt="o", capsize=3, color=COLOURS[6])
+        panels[0].set_xscale("log")
+        panels[0].set_xlabel(f"alias in photographs,\nshare of the energy, reduced by {FACTOR}")
+        for axes, (measure, label) in zip(panels[1:], MEASURES.items(), strict=True):
+            _of_networks(axes, skew, measure)
+            axes.set_xlabel(f"{label}\n(same photograph, other resampler)")
+        for axes in panels:
+            axes.set_ylim(len(rows) - 0.5, -0.5)
+            axes.grid(axis="x", alpha=0.3)
+            axes.set_yticks(range(len(rows)), [WORDS[name] for name in rows] if axes is panels[0] else [""] * len(rows))
+        panels[2].axvline(0, color="0.4", linewidth=0.8)
+        panels[1].legend(fontsize=8, loc="best")
+        note = "" if data["name"] == "sample" else f"; {FLATTERED}"
+        figure.suptitle(f"{data['images']} photographs, 95 % intervals{note}", fontsize=10.5)
+    return figure
+
+
+def _of_networks(axes: Axes, skew: dict[str, Any], measure: str) -> None:
+    rows = list(WORDS)
+    for index, (network, found) in enumerate(skew.items()):
+        told = [(rows.index(name), numbers[measure]) for name, numbers in found.items() if measure in numbers]
+        if not told:
+            continue
+        places = np.array([row for row, _ in told]) + 0.16 * (index - (len(skew) - 1) / 2)
+        estimates = [estimate for _, estimate in told]
+        values = [estimate["value"] for estimate in estimates]
+        axes.errorbar(
+            values,
+            places,
+            xerr=bounds(estimates),
+            fmt="o",
+            markersize=4,
+            capsize=2,
+            color=COLOURS[index],
+            label=title(network),
+        )
+
+
+def _contrast_reduced(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The centre square in grey levels from 32 to 223; its sides are multiples of the factor."""
+    size = min(size, *(length // FACTOR * FACTOR for length in pixels.shape[:2]))
+    top, left = (pixels.shape[0] - size) // 2, (pixels.shape[1] - size) // 2
+    return _rounded(32 + 0.75 * pixels[top : top + size, left : left + size].transpose(2, 0, 1))
+
+
+def _rounded(picture: NDArray[np.float64]) -> NDArray[np.uint8]:
+    return np.rint(picture.clip(0, 255)).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _energy(picture: NDArray[Any]) -> float:
+    """The energy without each colour's mean and without a border of two pixels, where the picture is not periodic."""
+    inner = picture[2:-2, 2:-2]
+    return float(((inner - inner.mean((0, 1))) ** 2).sum())
