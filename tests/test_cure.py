@@ -72,7 +72,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, al.Classifier
     """A cure from beginning to end."""
     out = tmp_path_factory.mktemp("cure") / "whole"
     found, result = cured(out)
-    result.write(out)
     return out, found, result
 
 

@@ -70,7 +70,6 @@ def run(arguments: argparse.Namespace) -> None:
         _print_forecast(forecast_cure(model, arguments.train, images, tell=tell, **given))
         return
     _, result = cure(model, arguments.train, images, arguments.out, progress=not arguments.json, tell=tell, **given)
-    result.write(arguments.out)
     summary = result.summary()
     shared.print_result(arguments, summary, result.readable(arguments.format), [*result.remarks(), *_next(arguments)])
 

@@ -285,7 +285,9 @@ def _cure(given: _Given) -> tuple[Classifier, Cure]:
         "training": {name: _history(given.out, name) for name in (CONTROL, CURED)},
         "cost": {network.name: asdict(cost(network)) for network in networks},
     }
-    return replace(cured, name=f"{given.named}, cured"), Cure(jitter, attribution, trials, facts, out / WEIGHTS)
+    result = Cure(jitter, attribution, trials, facts, out / WEIGHTS)
+    result.write(out)
+    return replace(cured, name=f"{given.named}, cured"), result
 
 
 def _recalibrated(network: Classifier, material: Material) -> Classifier:

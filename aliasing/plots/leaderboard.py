@@ -89,7 +89,7 @@ def leaderboard(board: Leaderboard) -> Figure:
             unknown = counted(len(summary["models"]) - len(models), "network")
             said.append(f"not drawn: {unknown} without {measures[0].called}")
         if equal:
-            said.append("side by side: networks of equal value")
+            said.append("drawn side by side: networks of equal value")
         figure.suptitle(_title(summary, len(models)), fontsize=11)
         bold = [name in front for name in named]
         if beside:

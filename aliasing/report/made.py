@@ -56,7 +56,8 @@ def _missing(runs: Sequence[Run]) -> Iterable[Block]:
             continue
         again = str(run.summary.get("command") or "aliasing jitter --models … --images … --out DIR")
         if run.output.movement and not (run.folder / FOLDER / FILE).is_file():
-            rows.append((f"Photographs: {run.folder.name} holds no folder “{FOLDER}”", again))
+            keeps = again if again.startswith("aliasing jitter ") else _COMMANDS["networks"][1]  # the others keep none
+            rows.append((f"Photographs: {run.folder.name} holds no folder “{FOLDER}”", keeps))
         if measures_in(run.summary, "shift") and not (run.folder / "records").is_dir():
             rows.append((f"Jitter by shift: it follows from records, which are not in {run.folder.name}", again))
     if not spectra_places(runs):
