@@ -118,6 +118,8 @@ def draw(alias: dict[str, Any], skew: dict[str, Any], data: dict[str, Any]) -> F
                 estimate = alias[name]["alias_fraction"]
                 panels[0].errorbar(estimate.value, row, xerr=bounds([estimate]), fmt="o", capsize=3, color=COLOURS[6])
         panels[0].set_xscale("log")
+        panels[0].set_xlim(1e-3, 1)
+        panels[0].minorticks_off()
         panels[0].set_xlabel(f"alias in photographs,\nshare of the energy, reduced by {FACTOR}")
         for axes, (measure, label) in zip(panels[1:], MEASURES.items(), strict=True):
             _of_networks(axes, skew, measure)
