@@ -529,7 +529,7 @@ def test_images_that_cannot_be_used_are_told(tmp_path: Path) -> None:
         (images / f"{k:03d}.png").write_bytes(b"no picture")
     with pytest.warns(UserWarning, match=r"trained on 1 of 16 images; 15 could not be used, 000.png first: not an"):
         tuned = finetune(classifier(small()), images, tmp_path / "out", RECIPE)
-    assert tuned.notes[-1].startswith("1 of 16 images; 15 could not be used")
+    assert tuned.notes[-1].startswith("trained on 1 of 16 images; 15 could not be used")
     with pytest.raises(InputError, match=r"at least two images; .*: 1 of 16 images; 15 could not be used"):
         al.recalibrate(classifier(small()), images)
     with pytest.raises(InputError, match="at least two images; 8 items: 1 image"):
