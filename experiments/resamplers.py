@@ -1,4 +1,4 @@
-"""The step before the network: what every resampler folds, and what another one than training's costs a network.
+"""The step before the network: what every resampler folds, and what it costs a network to be served by another one.
 
 Claim (Parmar, Zhang & Zhu 2022; for this subject Azulay & Weiss 2019, section on sampling): Pillow and torch with
 ``antialias=True`` low-pass before they subsample, OpenCV's area interpolation averages, torch without antialias and

@@ -104,7 +104,7 @@ def layers(drawing: Drawing) -> list[str]:
 
 def key(drawings: Sequence[Drawing]) -> list[tuple[str, str]]:
     """What the colours and lines mean, as the address of a small picture, and words."""
-    found = [(_swatch(colour), name) for colour, name in _colours(drawings)]
+    found = [(_swatch(colour, tint), name) for colour, tint, name in _colours(drawings)]
     for mark in _fates(drawings):
         corners = (10.0, 6.0) * 2 if mark.is_point else (1.5, 2.0, 18.5, 10.0)
         sample = Drawing((12, 20), "", 1.0, marks=(replace(mark, corners=corners, text=""),))
@@ -114,7 +114,10 @@ def key(drawings: Sequence[Drawing]) -> list[tuple[str, str]]:
 
 def handles(drawings: Sequence[Drawing]) -> list[Artist]:
     """What the colours and lines mean, for a legend of matplotlib."""
-    found: list[Artist] = [Patch(color=colour, label=plain(name)) for colour, name in _colours(drawings)]
+    found: list[Artist] = [
+        Patch(facecolor=(*matplotlib.colors.to_rgb(colour), tint / 255), label=plain(name))
+        for colour, tint, name in _colours(drawings)
+    ]
     for mark in _fates(drawings):
         colour, dashes, wide, sign, _ = _LOOKS[mark.fate]
         kind: Any = {"marker": sign, "linestyle": "none"} if mark.is_point else {"linestyle": (0, dashes or ())}
@@ -124,11 +127,11 @@ def handles(drawings: Sequence[Drawing]) -> list[Artist]:
     return found
 
 
-def _colours(drawings: Sequence[Drawing]) -> list[tuple[Any, str]]:
-    """The colours of the classes, and of the pixels whose class changes."""
+def _colours(drawings: Sequence[Drawing]) -> list[tuple[Any, int, str]]:
+    """The colours of the classes, and of the pixels whose class changes; each as opaque, of 255, as over the view."""
     names = {label: name for drawing in drawings for label, name in drawing.names.items()}
-    found: list[tuple[Any, str]] = [(_OTHER[label % len(_OTHER)], name) for label, name in names.items()]
-    return [*found[:_MOST_NAMED], (CHANGE, "another class in the view it is compared with")] if found else []
+    found: list[tuple[Any, int, str]] = [(_OTHER[label % len(_OTHER)], _TINT, name) for label, name in names.items()]
+    return [*found[:_MOST_NAMED], (CHANGE, 255, "another class in the view it is compared with")] if found else []
 
 
 def _fates(drawings: Sequence[Drawing]) -> list[Mark]:
@@ -163,9 +166,9 @@ def _png(picture: PIL.Image.Image) -> str:
     return data_address(content.getvalue(), "png")
 
 
-def _swatch(colour: Any) -> str:
-    levels = _bytes([matplotlib.colors.to_rgb(colour)])
-    return _png(PIL.Image.fromarray(np.frombuffer(levels, np.uint8).reshape(1, 1, 3)))
+def _swatch(colour: Any, tint: int) -> str:
+    levels = _bytes([matplotlib.colors.to_rgb(colour)]) + bytes([tint])
+    return _png(PIL.Image.fromarray(np.frombuffer(levels, np.uint8).reshape(1, 1, 4)))
 
 
 def _marks(drawing: Drawing, line: float = 0.0) -> str:

@@ -37,7 +37,7 @@ def _draft(pixels: Any, shape: Any, _: str) -> Any:
     return np.asarray(image)
 
 
-# Each pass rounds, so their order shows: of a photograph's pixels a fifth differ by a grey level.
+# Each pass rounds, so their order shows: some pixels differ by a grey level.
 _PASSES = "horizontal pass first" if int(PIL.__version__.split(".")[0]) < 13 else "order of passes by shape"
 _call = partial(Resampler, library="Pillow", version=PIL.__version__, dtypes=("uint8",), antialias=True)
 RESAMPLERS = named(

@@ -21,7 +21,7 @@ def _fixed(array: Any, shape: tuple[int, ...], _: str, mode: str, **options: Any
 
 
 def _kernels() -> tuple[str, ...]:
-    """Those that widen with the reduction; Lanczos came with torch 2.14."""
+    """Those that widen with the reduction; torch 2.14 has Lanczos too, and older ones may not."""
     try:
         F.interpolate(torch.zeros(1, 1, 2, 2), (1, 1), mode="lanczos", antialias=True)
     except (NotImplementedError, ValueError):
