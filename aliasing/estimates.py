@@ -37,7 +37,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
@@ -134,10 +134,7 @@ class Share(_ImageSums):
             return Estimate(math.nan, math.nan, math.nan)
         value = min(max(self.total / self.count, 0.0), 1.0)
         size = self._effective_size(value)
-        hits, misses = value * size, (1 - value) * size
-        low = float(stats.beta.ppf(_TAIL, hits, misses + 1)) if hits > 0 else 0.0
-        high = float(stats.beta.ppf(1 - _TAIL, hits + 1, misses)) if misses > 0 else 1.0
-        return Estimate(value, low, high)
+        return Estimate(value, *_beta_interval(value * size, (1 - value) * size))
 
     def per_image(self) -> "Share":
         """The same images as if each had the same number of values: for the mean of totals whose counts vary."""
@@ -164,7 +161,7 @@ class Share(_ImageSums):
         missing_squared = self.count_squared - 2 * self.total_count + self.total_squared
         missing = (self.count - self.total) ** 2 / missing_squared
         freedom = max(min(carrying, missing) - 1, 1)
-        size *= float(stats.norm.ppf(_TAIL) / stats.t.ppf(_TAIL, freedom)) ** 2
+        size *= float(special.ndtri(_TAIL) / special.stdtrit(freedom, _TAIL)) ** 2
         return max(min(size, self.count) if self.binary else size, images)
 
 
@@ -230,6 +227,14 @@ def _shifted_powers(step: float) -> npt.NDArray[np.float64]:
     return np.array([[1, 0, 0, 0], [step, 1, 0, 0], [step**2, 2 * step, 1, 0], [step**3, 3 * step**2, 3 * step, 1]])
 
 
+def _beta_interval(hits: float, misses: float) -> tuple[float, float]:
+    """The exact interval of a share (Clopper & Pearson 1934), for numbers that need not be whole."""
+    # The functions behind scipy.stats' beta and t: to import scipy.stats takes half as long as torch.
+    low = float(special.betaincinv(hits, misses + 1, _TAIL)) if hits > 0 else 0.0
+    high = float(special.betaincinv(hits + 1, misses, 1 - _TAIL)) if misses > 0 else 1.0
+    return low, high
+
+
 def _t_interval(value: float, scale: float, images: int, squares: float, cubes: float) -> tuple[float, float]:
     """Student's interval corrected for skewness; the value's standard error is √(m/(m − 1) · squares) · scale."""
     skewness = 0.0
@@ -238,7 +243,7 @@ def _t_interval(value: float, scale: float, images: int, squares: float, cubes: 
         plain = cubes / images / (squares / images) ** 1.5
         skewness = min(max(plain, -largest), largest) * math.sqrt(images * (images - 1)) / (images - 2)
     freedom = max((images - 1) / (1 + 0.75 * skewness**2), 1)
-    quantile = float(stats.t.ppf(1 - _TAIL, freedom))
+    quantile = float(special.stdtrit(freedom, 1 - _TAIL))
     error = math.sqrt(images / (images - 1) * squares) * scale
     slant = skewness / math.sqrt(images)
 
@@ -318,7 +323,7 @@ class Mean(_Moments):
         if self.images < 2 or not self.mean_count:
             return Estimate(-10 * math.log10(value), math.nan, math.nan)
         error = math.sqrt(self.images / (self.images - 1) * self._residuals()[0]) / (self.images * self.mean_count)
-        reach = 10 / math.log(10) * float(stats.t.ppf(1 - _TAIL, self.images - 1)) * error / value
+        reach = 10 / math.log(10) * float(special.stdtrit(self.images - 1, 1 - _TAIL)) * error / value
         level = -10 * math.log10(value)
         return Estimate(level, level - reach, level + reach)
 
@@ -389,11 +394,8 @@ class MeanRatio:
             size = float(self.images)
         else:
             size = value * (1 - value) / variance
-            size *= float(stats.norm.ppf(_TAIL) / stats.t.ppf(_TAIL, freedom)) ** 2
-        hits, misses = value * size, (1 - value) * size
-        low = float(stats.beta.ppf(_TAIL, hits, misses + 1)) if hits > 0 else 0.0
-        high = float(stats.beta.ppf(1 - _TAIL, hits + 1, misses)) if misses > 0 else 1.0
-        return Estimate(value, low, high)
+            size *= float(special.ndtri(_TAIL) / special.stdtrit(freedom, _TAIL)) ** 2
+        return Estimate(value, *_beta_interval(value * size, (1 - value) * size))
 
     def _spread(self, weights: npt.NDArray[np.float64]) -> tuple[float, float]:
         """The variance of a weighted sum of the ratios, and its degrees of freedom."""
@@ -436,7 +438,7 @@ class MeanRatioDifference(MeanRatio):
         variance, freedom = self._spread(np.concatenate([-weights, weights]))
         if not variance:  # as if one image had gone wholly one way, and one the other
             variance, freedom = 2.0 * (self.bound / (self.images + 2)) ** 2, max(self.images - 1.0, 1.0)
-        reach = float(stats.t.ppf(1 - _TAIL, freedom)) * math.sqrt(variance)
+        reach = float(special.stdtrit(freedom, 1 - _TAIL)) * math.sqrt(variance)
         return Estimate(value, max(-self.bound, value - reach), min(self.bound, value + reach))
 
 

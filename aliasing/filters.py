@@ -23,8 +23,8 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeAlias, cast
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import optimize, signal
 
 from aliasing.axes import whole
 from aliasing.errors import UsageError
@@ -131,7 +131,7 @@ def gaussian(length: int = 5, stride: int = 2, sigma: float | None = None) -> Ta
         return np.ones(1)
     if not deviation > 0:
         raise UsageError(f"sigma is a positive number of pixels; got {sigma}")
-    return _normalised(signal.windows.gaussian(count, deviation))
+    return _normalised(scipy.signal.windows.gaussian(count, deviation))
 
 
 @_length_was_taps
@@ -323,7 +323,7 @@ def response(taps: str | ArrayLike, frequency: ArrayLike) -> NDArray[np.complex1
     """
     weights = get_taps(taps)
     frequency = np.asarray(frequency, dtype=np.float64)
-    convolution = signal.freqz(weights, worN=2 * np.pi * frequency.reshape(-1))[1].reshape(frequency.shape)
+    convolution = scipy.signal.freqz(weights, worN=2 * np.pi * frequency.reshape(-1))[1].reshape(frequency.shape)
     answer: NDArray[np.complex128] = convolution.conj() * np.exp(-2j * np.pi * frequency * ((len(weights) - 1) // 2))
     return answer
 
@@ -348,7 +348,7 @@ def half_amplitude(taps: str | ArrayLike) -> float:
     halved = np.flatnonzero(abs(response(weights, grid)) <= 0.5)
     if not halved.size:
         return math.nan
-    return float(optimize.brentq(excess, grid[halved[0] - 1], grid[halved[0]], xtol=1e-14))
+    return float(scipy.optimize.brentq(excess, grid[halved[0] - 1], grid[halved[0]], xtol=1e-14))
 
 
 def stopband_share(taps: str | ArrayLike, stride: int = 2) -> float:
@@ -427,7 +427,7 @@ def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
     (0.5, 0.0)
     """
     weights = get_taps(taps)
-    shift = signal.group_delay((weights, 1), w=[2 * np.pi * frequency])[1][0]
+    shift = scipy.signal.group_delay((weights, 1), w=[2 * np.pi * frequency])[1][0]
     return float(shift) - (len(weights) - 1) // 2
 
 
@@ -435,7 +435,7 @@ def _windowed(length: int, stride: int, window: Any) -> Taps:
     count = _nearest((_length(length) - 1) * _stride(stride), 2) + 1
     # Like `scipy.signal.firwin`, which refuses to cut at the Nyquist frequency itself (stride 1).
     position = np.arange(count) - (count - 1) / 2
-    return _normalised(np.sinc(position / stride) * signal.get_window(window, count, fftbins=False))
+    return _normalised(np.sinc(position / stride) * scipy.signal.get_window(window, count, fftbins=False))
 
 
 def _normalised(taps: NDArray[Any]) -> Taps:

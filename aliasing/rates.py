@@ -67,12 +67,10 @@ def convert_rate(samples: Samples, before: Sequence[float], after: Sequence[floa
     >>> convert_rate(np.ones((1, 441)), (44100,), (8000,)).shape
     (1, 80)
     """
-    from scipy.signal import resample_poly
-
     for axis, (old, new) in enumerate(zip(before, after, strict=True), start=samples.ndim - len(before)):
         ratio = rate_ratio(old, new)
         if ratio != 1:
-            samples = resample_poly(samples, ratio.numerator, ratio.denominator, axis=axis)
+            samples = scipy.signal.resample_poly(samples, ratio.numerator, ratio.denominator, axis=axis)
     return samples
 
 

@@ -14,10 +14,10 @@ from operator import or_
 from typing import Any, NamedTuple, cast
 
 import numpy as np
+import scipy
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.fft import next_fast_len
 from torch import Tensor
 
 from aliasing.axes import PerAxis, per_axis
@@ -409,7 +409,7 @@ def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -
 def _by_spectra(x: Tensor, blur: _Blur) -> Tensor:
     """A long filter along one line by its Fourier transform: torch would copy the line once for each tap."""
     row = torch.as_tensor(blur.kernel, dtype=torch.float64, device=x.device).flip(0)
-    size = next_fast_len(x.shape[-1] + len(row) - 1, real=True)
+    size = scipy.fft.next_fast_len(x.shape[-1] + len(row) - 1, real=True)
     whole = torch.fft.irfft(torch.fft.rfft(x.double(), size) * torch.fft.rfft(row, size), size)
     return cast(Tensor, whole[..., len(row) - 1 : x.shape[-1] : blur.steps[0]].to(x.dtype))
 

@@ -15,10 +15,10 @@ from functools import partial
 from typing import TypeAlias
 
 import numpy as np
+import scipy
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy import optimize
 from torch import Tensor
 
 from aliasing import downsample, sampling, spectrum
@@ -153,7 +153,7 @@ def gaussian_alias_fraction(picture: Picture, stride: PerAxis, baseband_kept: fl
         widest *= 4
     if share_kept(widest) > baseband_kept:
         return math.nan
-    width = optimize.brentq(lambda width: share_kept(width) - baseband_kept, 0.0, widest)
+    width = scipy.optimize.brentq(lambda width: share_kept(width) - baseband_kept, 0.0, widest)
     blurred = power * np.exp(-squared * width)
     return float(1 - blurred[below].sum() / blurred.sum())
 

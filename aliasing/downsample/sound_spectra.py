@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import signal
 
 from aliasing import sampling
 from aliasing.downsample.comparison import Comparison, Picture
@@ -164,7 +164,9 @@ def known(share: float) -> float | None:
 def _cells(samples: Picture, rate: float) -> NDArray[np.float64]:
     """The mean power over the channels of each frequency and frame, frequencies upwards from 0."""
     length = frame_length(samples.shape[-1], rate)
-    transform = signal.ShortTimeFFT(signal.windows.hann(length, sym=False), length // 4, rate, scale_to="magnitude")
+    transform = scipy.signal.ShortTimeFFT(
+        scipy.signal.windows.hann(length, sym=False), length // 4, rate, scale_to="magnitude"
+    )
     cells = transform.spectrogram(samples).mean(0)
     inside = slice(transform.lower_border_end[1], transform.upper_border_begin(samples.shape[-1])[1])
     return np.asarray(cells[:, inside])
@@ -172,5 +174,5 @@ def _cells(samples: Picture, rate: float) -> NDArray[np.float64]:
 
 def _welch(samples: Picture, rate: float) -> Profile:
     """Pairs (hertz, power per hertz): the mean over overlapping frames (Welch 1967) and channels, without the mean."""
-    frequency, power = signal.welch(samples, rate, nperseg=frame_length(samples.shape[-1], rate))
+    frequency, power = scipy.signal.welch(samples, rate, nperseg=frame_length(samples.shape[-1], rate))
     return [[float(f), float(p)] for f, p in zip(frequency[1:], power.mean(0)[1:], strict=True)]

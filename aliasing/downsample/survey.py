@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
-from scipy.signal import windows
+import scipy
 
 from aliasing import remarks, sampling
 from aliasing.axes import PerAxis, are_several, per_axis, whole
@@ -437,5 +437,7 @@ def _faded(sound: Signal, stride: int) -> Picture:
     cropped = cropped - cropped.mean(-1, keepdims=True)  # faded, an offset would be a swell
     if abs(cropped).max() <= 1e-12 * abs(sound.samples).max():  # rounding
         raise InputError("silent: there is nothing that could fold")
-    faded: Picture = cropped * windows.tukey(size, min(2 * max(_FADE * sound.rates[0], _LEAST_FADE) / size, 1))
+    faded: Picture = cropped * scipy.signal.windows.tukey(
+        size, min(2 * max(_FADE * sound.rates[0], _LEAST_FADE) / size, 1)
+    )
     return faded

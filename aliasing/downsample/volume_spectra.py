@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import signal
 
 from aliasing import sampling, spectrum
 from aliasing.axes import PerAxis, per_axis
@@ -188,7 +188,7 @@ def _across(size: Sequence[int], rates: Sequence[float]) -> int:
 
 def _density(samples: Picture, axis: int, rates: Sequence[float]) -> Profile:
     """Pairs (cycles per millimetre, power per cycle per millimetre), without 0: the mean over the lines of an axis."""
-    frequency, power = signal.periodogram(samples, rates[axis], detrend=False, axis=axis + 1)
+    frequency, power = scipy.signal.periodogram(samples, rates[axis], detrend=False, axis=axis + 1)
     power = np.moveaxis(power, axis + 1, -1)
     power = power.reshape(-1, power.shape[-1]).mean(0)
     return [[float(f), float(p)] for f, p in zip(frequency[1:], power[1:], strict=True)]

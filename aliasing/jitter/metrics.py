@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy import stats
+from scipy import special
 
 from aliasing.estimates import Estimate
 from aliasing.outputs import output_of_table
@@ -67,7 +67,7 @@ class Audit:
         holds however similar the pairs of an image are.
         """
         found, pairs = self.disagreements, self.pairs
-        limit = float(stats.beta.ppf(0.95, found + 1, pairs - found)) if found < pairs else 1.0
+        limit = float(special.betaincinv(found + 1, pairs - found, 0.95)) if found < pairs else 1.0
         answers = self.kept + self.run_again
         return {
             "run_again": self.run_again / answers if answers else None,

@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy import stats
+from scipy import special
 
 from aliasing.estimates import Estimate
 from aliasing.outputs.base import ImageTotals, Measure, column, image_starts
@@ -185,7 +185,7 @@ def _interval(value: float, replicates: npt.NDArray[np.float64], images: int, le
     """
     found = replicates[~np.isnan(replicates)]
     centre, spread = 2 * value - found.mean(), found.std() or 1 / (images + 1)
-    reach = float(stats.t.ppf(0.975, images - 1)) * spread
+    reach = float(special.stdtrit(images - 1, 0.975)) * spread
     low, high = max(least, min(value, centre - reach)), min(1.0, max(value, centre + reach))
     return Estimate(value, float(low), float(high))
 
