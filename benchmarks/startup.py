@@ -15,6 +15,9 @@ COMMANDS = {
     "import aliasing": ["-c", "import aliasing"],
     "aliasing --help": ["-m", "aliasing", "--help"],
     "aliasing jitter --help": ["-m", "aliasing", "jitter", "--help"],
+    "import torch": ["-c", "import torch"],
+    "import aliasing.filters": ["-c", "import aliasing.filters"],
+    "import aliasing.layers": ["-c", "import aliasing.layers"],
 }
 
 
