@@ -39,6 +39,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from aliasing.rounding import rounded
+
 CONFIDENCE = 0.95
 _TAIL = (1 - CONFIDENCE) / 2
 _SKEWNESS_FROM = 10  # images
@@ -68,7 +70,7 @@ class Estimate:
         return Estimate(value, *(ends if factor >= 0 else ends[::-1]))
 
     def __str__(self) -> str:
-        return f"{self.value:.4f} [{self.low:.4f}, {self.high:.4f}]"
+        return f"{rounded(self.value, '.4f')} [{rounded(self.low, '.4f')}, {rounded(self.high, '.4f')}]"
 
 
 @dataclass

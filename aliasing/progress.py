@@ -2,6 +2,8 @@
 
 import sys
 
+from aliasing.rounding import rounded
+
 
 def watched() -> bool:
     """Whether a person sees standard error: it is a terminal, or the stream of a Jupyter kernel, which is not one."""
@@ -17,5 +19,5 @@ def duration(seconds: float) -> str:
     ('1 s', '42 s', '2 min', '2.5 h')
     """
     if seconds < 100:
-        return f"{max(round(seconds), 1)} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+        return f"{max(int(rounded(seconds, '.0f')), 1)} s"
+    return f"{rounded(seconds / 60, '.0f')} min" if seconds < 6000 else f"{rounded(seconds / 3600, '.1f')} h"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from aliasing.outputs import measures_in
+from aliasing.rounding import rounded
 from aliasing.tables import above_one, attribution_totals, cell, counted, measured_under, verdict, word_for
 
 __all__ = [
@@ -138,11 +139,16 @@ def _of_network(name: str, model: Summary, answer: str = "output") -> Iterable[s
 
 def _verified(found: Summary) -> str:
     """The result of a verification."""
-    bound = "all views" if found["bound"] is None else f"views with a margin below {found['bound']:.3f} in logits"
-    share = "" if found["run_again"] is None else f", {found['run_again']:.1%} of them"
+    bound = (
+        "all views"
+        if found["bound"] is None
+        else f"views with a margin below {rounded(found['bound'], '.3f')} in logits"
+    )
+    share = "" if found["run_again"] is None else f", {rounded(found['run_again'], '.1%')} of them"
     return (
         f"bfloat16, {bound} run again in float32{share}; of {found['audited_pairs']} audited pairs"
-        f" {found['disagreements']} had a wrong answer: at most {found['disagreement_limit']:.2%} of all (95 %)"
+        f" {found['disagreements']} had a wrong answer: at most"
+        f" {rounded(found['disagreement_limit'], '.2%')} of all (95 %)"
     )
 
 

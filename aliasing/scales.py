@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from aliasing.errors import InputError, UsageError
 from aliasing.models import ShownNetwork
+from aliasing.rounding import rounded
 from aliasing.sites.trace import on_trial, record_calls
 from aliasing.undisturbed import surroundings_kept
 
@@ -104,7 +105,7 @@ def to_probabilities(answer: object, scale: str, model: str) -> Tensor:
     if known.is_bounded:
         beyond = float(torch.maximum(-rows, rows - 1).detach().nan_to_num(0).amax()) if rows.numel() else 0.0
         if beyond > _tolerance(rows):
-            raise _not_on(scale, f"{model} gives numbers outside 0…1 (by {beyond:.3g})")
+            raise _not_on(scale, f"{model} gives numbers outside 0…1 (by {rounded(beyond, '.3g')})")
     return known.convert(rows)
 
 
@@ -193,7 +194,9 @@ def scale_of(rows: Tensor | None, call: str | None, unit: float = 0.0) -> Found:
     if inside and tells and bool(((sums - 1).abs() <= tolerance).all()):
         return Found("probabilities", f"{called}, and its rows sum to 1")
     if inside and tells and kind == "softmax":
-        found = f"its rows sum to {float(sums.min()):.4g}…{float(sums.max()):.4g} after a softmax"
+        found = (
+            f"its rows sum to {rounded(float(sums.min()), '.4g')}…{rounded(float(sums.max()), '.4g')} after a softmax"
+        )
         return Found("probabilities", called, f"{found}; they are taken for probabilities as they are")
     if tells and bool((numbers.logsumexp(1).abs() <= tolerance * max(1.0, float(numbers.abs().max()))).all()):
         return Found("log-probabilities", f"{called}, and the exponentials of its rows sum to 1")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from aliasing.called import short_names
 from aliasing.outputs import measures_in, output_of
+from aliasing.rounding import rounded
 
 if TYPE_CHECKING:
     from aliasing.outputs.base import Measure
@@ -85,12 +86,9 @@ def cell(estimate: Mapping[str, float | None] | None, sign: str = "") -> str:
         return "–"
     digits = decimals(estimate)
     ends = (estimate["low"], estimate["high"])
-    while sign and digits < _MOST_DECIMALS and any(end and not round(end, digits) for end in ends):
+    while sign and digits < _MOST_DECIMALS and any(end and not float(rounded(end, f".{digits}f")) for end in ends):
         digits += 1  # an end that is not 0 does not look like 0
-    value, low, high = (
-        "" if one is None else f"{round(one, digits) + 0.0:{sign}.{digits}f}"  # no minus before zero
-        for one in (estimate["value"], *ends)
-    )
+    value, low, high = ("" if one is None else rounded(one, f"{sign}.{digits}f") for one in (estimate["value"], *ends))
     return f"{value} [{low}, {high}]" if low else value
 
 
@@ -368,7 +366,7 @@ def _rate(number: float | None) -> str:
     >>> _rate(35.62), _rate(1234.5), _rate(0.0412)
     ('36', '1,200', '0.041')
     """
-    return "–" if number is None else f"{float(f'{number:.2g}'):,.6g}"
+    return "–" if number is None else rounded(float(rounded(number, ".2g")), ",.6g")
 
 
 def measured_under(settings: Mapping[str, Any]) -> str:
@@ -529,7 +527,9 @@ def attribution_totals(summary: Mapping[str, Any]) -> list[str]:
     for name in ("as it is", "all treated"):
         variant = summary["variants"][name]
         shown = [(m.title, variant[m.name]["value"]) for m in _attributed(summary) if m.name in variant]
-        numbers = ", ".join(f"{title} –" if value is None else f"{title} {value:.4f}" for title, value in shown)
+        numbers = ", ".join(
+            f"{title} –" if value is None else f"{title} {rounded(value, '.4f')}" for title, value in shown
+        )
         said.append(f"{name}: {numbers}")
     return said
 
@@ -612,9 +612,9 @@ def _text(value: Any, sign: str) -> str:
     if isinstance(value, int) and abs(value) >= 100_000:
         for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
             if abs(value) >= unit:
-                return f"{value / unit:.3g} {name}"
+                return f"{rounded(value / unit, '.3g')} {name}"
     if isinstance(value, float):
-        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+        return rounded(value, ",.0f") if abs(value) >= 1000 else rounded(value, ".3g")
     return str(value)
 
 

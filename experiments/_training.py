@@ -25,6 +25,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.estimates import mean
 from aliasing.models.classifier import fingerprint
 from aliasing.provenance import write_bytes
+from aliasing.rounding import rounded
 from experiments._data import Labelled
 
 # Takes uint8 pixels N×H×W(×3), or samples, and a random generator; gives the network's float32 input.
@@ -108,7 +109,9 @@ def train(
         history.append({"loss": loss, "test_accuracy": float(correct.mean())})
         _save(checkpoint, module, optimizer, settings, history)
         seconds = time.perf_counter() - begin
-        tqdm.write(f"{file.stem}: epoch {epoch + 1} of {recipe.epochs}, {_shown(history[-1])}, {seconds:.0f} s")
+        tqdm.write(
+            f"{file.stem}: epoch {epoch + 1} of {recipe.epochs}, {_shown(history[-1])}, {rounded(seconds, '.0f')} s"
+        )
     module.eval()
     _replace(file, {key: value.contiguous() for key, value in module.state_dict().items()}, {})
     return history
@@ -234,4 +237,4 @@ def _resume(
 
 
 def _shown(row: dict[str, float]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')} {value:.4f}" for key, value in row.items())
+    return ", ".join(f"{key.replace('_', ' ')} {rounded(value, '.4f')}" for key, value in row.items())

@@ -25,6 +25,7 @@ import torch
 import aliasing as al
 from aliasing.jitter import Jitter
 from aliasing.provenance import versions, write_json
+from aliasing.rounding import rounded
 from aliasing.surgery import antialias, recalibrate, save
 from aliasing.surgery.finetune import PRECISIONS, Recipe, finetune
 
@@ -52,7 +53,7 @@ def cifar_variants(name: str, data: Path, work: Path, recipe: Recipe, limit: int
         begin = time.process_time()
         classifier = make()
         made[title] = replace(classifier, name=title), spent + (time.process_time() - begin) / 60
-        print(f"{name}: {title}, {made[title][1]:.2f} core-minutes", flush=True)
+        print(f"{name}: {title}, {rounded(made[title][1], '.2f')} core-minutes", flush=True)
         return classifier
 
     def tune(title: str, network: al.Classifier, folder: Path) -> None:
@@ -86,7 +87,7 @@ def lite0_variants(photographs: list[str]) -> Made:
         title = f"{placement}, recalibrated"
         recalibrated = recalibrate(converted, photographs, batch_size=50)
         made[title] = replace(recalibrated, name=title), (time.process_time() - begin) / 60
-        print(f"lite0: {title}, {made[title][1]:.2f} core-minutes", flush=True)
+        print(f"lite0: {title}, {rounded(made[title][1], '.2f')} core-minutes", flush=True)
     return made
 
 
@@ -120,7 +121,9 @@ def draw(found: dict[str, Any], path: Path) -> None:
 
     colours = dict(zip(("plain", *PLACEMENTS), (COLOURS[6], *COLOURS), strict=False))
     variants = found["variants"]
-    labels = [f"{title} ({found['minutes'][title]:.1f} min)" if "," in title else title for title in variants]
+    labels = [
+        f"{title} ({rounded(found['minutes'][title], '.1f')} min)" if "," in title else title for title in variants
+    ]
     with style():
         figure, axes = plt.subplots(1, 2, figsize=(10, 1.2 + 0.32 * len(variants)), sharey=True)
         for axis, (key, title) in zip(
@@ -210,7 +213,7 @@ def tables(found: list[dict[str, Any]]) -> str:
         }
         add(what, rows, names)
     spent = {
-        variant: [f"{network['minutes'][variant]:.1f}" for network in found]
+        variant: [rounded(network["minutes"][variant], ".1f") for network in found]
         for variant in found[0]["variants"]
         if "," in variant
     }

@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from aliasing.estimates import share
 from aliasing.models.classifier import fingerprint
 from aliasing.plots.style import COLOURS, save, style
+from aliasing.rounding import rounded
+from aliasing.tables import cell
 from experiments._data import CIFAR10_CLASSES, cifar10
 from experiments._run import Run
 from experiments._training import Recipe, crop_and_mirror, normalise, probabilities, train
@@ -130,13 +132,13 @@ def draw_training(history: list[dict[str, float]], confusion: npt.NDArray[np.int
     estimate = share(np.repeat([1.0, 0.0], [confusion.trace(), count - confusion.trace()]), binary=True)
     error = [[estimate.value - estimate.low], [estimate.high - estimate.value]]
     accuracy.errorbar(len(history), estimate.value, yerr=error, color=COLOURS[0], capsize=3)
-    accuracy.set(title=f"test accuracy, {estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]", ylabel="share")
+    accuracy.set(title=f"test accuracy, {cell(estimate.as_dict())}", ylabel="share")
     loss.legend()
     shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     matrix.imshow(shares, cmap="cividis", vmin=0, vmax=1)
     for row, column in np.ndindex(shares.shape):
         colour = "black" if shares[row, column] > 0.5 else "white"
-        text = f"{100 * shares[row, column]:.0f}"
+        text = rounded(100 * shares[row, column], ".0f")
         matrix.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
     matrix.set_xticks(range(10), CIFAR10_CLASSES, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     matrix.set_yticks(range(10), CIFAR10_CLASSES, fontsize=8)
@@ -185,5 +187,7 @@ def draw_kernels(kernels: npt.NDArray[np.float32], path: Path) -> None:
     for axes, kernel in zip(grid.flat, kernels, strict=True):
         axes.imshow(0.5 + kernel.transpose(1, 2, 0) / (2 * bound))
         axes.set_axis_off()
-    figure.suptitle(f"The first layer's 32 kernels, 3×3 RGB (grey is 0, full range ±{bound:.2f})", fontsize=11)
+    figure.suptitle(
+        f"The first layer's 32 kernels, 3×3 RGB (grey is 0, full range ±{rounded(bound, '.2f')})", fontsize=11
+    )
     save(figure, path)

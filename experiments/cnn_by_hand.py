@@ -31,6 +31,7 @@ from torch import nn
 from aliasing.depth import extent, output_sizes, receptive_field
 from aliasing.models.classifier import fingerprint
 from aliasing.plots.style import save, style
+from aliasing.rounding import rounded
 from experiments._run import Run
 
 Array = npt.NDArray[np.float64]
@@ -188,13 +189,14 @@ def layer_table(module: nn.Sequential) -> list[dict[str, Any]]:
 def draw_network(image: Array, module: nn.Sequential, steps: dict[str, Any], path: Path) -> None:
     """The forward pass of one image, every number written."""
     kernel, bias, weight, offset = (parameter.detach().numpy() for parameter in module.parameters())
+    sign = "−" if offset[0] < 0 else "+"
     parts = [
         ("image 1, 4×4 (÷ 8)", image),
-        (f"kernel, 9 + bias {bias[0]:.2f}", kernel[0, 0]),
+        (f"kernel, 9 + bias {rounded(bias[0], '.2f')}", kernel[0, 0]),
         ("convolved, 2×2", steps["convolved"]),
         ("max-pooled", np.array([[steps["pooled"]]])),
         ("ReLU", np.array([[steps["ReLU"]]])),
-        (f"linear: {weight[0, 0]:.2f} x {'−' if offset[0] < 0 else '+'} {abs(offset[0]):.2f}", [[steps["linear"]]]),
+        (f"linear: {rounded(weight[0, 0], '.2f')} x {sign} {rounded(abs(offset[0]), '.2f')}", [[steps["linear"]]]),
         ("sigmoid", [[steps["sigmoid"]]]),
     ]
     figure, panels = plt.subplots(1, len(parts), figsize=(11, 2.3), width_ratios=[4, 3, 2, 1.7, 1.7, 1.7, 1.7])
@@ -204,7 +206,12 @@ def draw_network(image: Array, module: nn.Sequential, steps: dict[str, Any], pat
         axes.imshow(grid, cmap="PuOr_r", vmin=-1.6 * bound, vmax=1.6 * bound)
         for (row, column), value in np.ndenumerate(grid):
             axes.text(
-                column, row, f"{value:.4f}" if grid.size == 1 else f"{value:.2f}", ha="center", va="center", fontsize=8
+                column,
+                row,
+                rounded(value, ".4f") if grid.size == 1 else rounded(value, ".2f"),
+                ha="center",
+                va="center",
+                fontsize=8,
             )
         axes.set(xticks=[], yticks=[])
         axes.set_title(title, fontsize=9)

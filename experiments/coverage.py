@@ -31,6 +31,7 @@ from tqdm.auto import tqdm
 
 import aliasing as al
 from aliasing.plots.style import COLOURS, save, style
+from aliasing.rounding import rounded
 from aliasing.sites.find import locate, probe_of
 from aliasing.sites.trace import Recording, record_calls
 from aliasing.surgery.plan import SCHEMES, Treatment, make_plan
@@ -250,7 +251,9 @@ def peers_table(rows: list[dict[str, Any]]) -> str:
             others += ["a patch embedding alone"] * (sites > 0 and not row["counts"])
             cells += [str(sites), str(row.get("all", {}).get("treated", 0)), "; ".join(others) or "–"]
             cells += (
-                [f"{row['one_tap']:.0g}", "bit for bit" if row["restored"] else "no"] if "one_tap" in row else ["", ""]
+                [rounded(row["one_tap"], ".0g"), "bit for bit" if row["restored"] else "no"]
+                if "one_tap" in row
+                else ["", ""]
             )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -25,6 +25,7 @@ from aliasing.jitter import Jitter
 from aliasing.jitter.trace import answer_in_words
 from aliasing.models import load_model
 from aliasing.plots.style import COLOURS, save, style
+from aliasing.rounding import rounded
 from experiments._photographs import FLATTERED, LITE, measure, photographs, title, weights
 from experiments._places import Places
 from experiments._run import Run
@@ -128,7 +129,14 @@ def draw(
             values = np.array([[estimate.value for estimate in row] for row in estimates])
             half = np.mean([(estimate.high - estimate.low) / 2 for row in estimates for estimate in row])
             limits = max(values.mean() - half, 0), min(values.mean() + half, 1)
-            _heat(figure, axes, values, reach + coarse.step / 2, f"mean ± {half:.3f}, one place's interval", limits)
+            _heat(
+                figure,
+                axes,
+                values,
+                reach + coarse.step / 2,
+                f"mean ± {rounded(half, '.3f')}, one place's interval",
+                limits,
+            )
             axes.set_title(f"{label}, {data['images']} photographs", fontsize=10)
         edge = len(fine["top1"]) / 2
         kind = "label" if labelled else "answer"

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from aliasing.estimates import Difference, Share
 from aliasing.models.classifier import fingerprint
 from aliasing.plots.style import COLOURS, save, style
+from aliasing.rounding import rounded
 from experiments._data import FASHION_CLASSES, Labelled, fashion_mnist
 from experiments._run import Run
 from experiments._training import Recipe, probabilities, train
@@ -176,7 +177,7 @@ def draw_maps(
             axes.imshow(heat, cmap="cividis", vmin=0, vmax=1, aspect="auto")
             for shift, column in np.ndindex(heat.shape):
                 colour = "black" if heat[shift, column] > 0.5 else "white"
-                text = f"{heat[shift, column]:.2f}"
+                text = rounded(heat[shift, column], ".2f")
                 axes.text(column, shift, text, ha="center", va="center", fontsize=7.5, color=colour)
             axes.set_title(f"{name}, {labels[image]}", fontsize=10)
             axes.set_yticks(range(len(SHIFTS)), [f"{shift:+d}" if shift else "0" for shift in SHIFTS])

@@ -34,6 +34,7 @@ from aliasing.models import Classifier
 from aliasing.outputs.overlap import overlap
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.protocols import make_protocol
+from aliasing.rounding import rounded
 from aliasing.sites import find_sites
 from aliasing.surgery import antialias, recalibrate
 from experiments._photographs import bounds
@@ -168,7 +169,9 @@ def draw(numbers: dict[str, Any], scenes: list[dict[str, Any]]) -> Figure:
             grey = scene["picture"].mean(2, keepdims=True).repeat(3, 2) / 255 * 0.6 + 0.3
             grey[scene["changed"]] = (0.84, 0.37, 0)
             axes.imshow(grey)
-            axes.set_title(f"ESPNet, {scene['name']}: {100 * scene['changed'].mean():.1f} % change", fontsize=10)
+            axes.set_title(
+                f"ESPNet, {scene['name']}: {rounded(100 * scene['changed'].mean(), '.1f')} % change", fontsize=10
+            )
         for axes in panels:
             axes.set_axis_off()
         return figure

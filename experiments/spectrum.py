@@ -26,6 +26,7 @@ from aliasing.downsample.spectra import Spectra
 from aliasing.estimates import mean, share
 from aliasing.images import Image
 from aliasing.plots.style import COLOURS, save, style
+from aliasing.rounding import rounded
 from experiments._photographs import bounds, photographs
 from experiments._run import Run
 
@@ -125,7 +126,9 @@ def _spectra(axes: Axes, profiles: NDArray[np.float64], slopes: list[float]) -> 
     axes.loglog(frequency[1:], middle[1:], color=COLOURS[0], label="median")
     slope = float(np.mean(slopes))
     line = middle[8] * (frequency / frequency[8]) ** slope
-    axes.loglog(frequency[1:], line[1:], "--", color=COLOURS[1], label=f"f$^{{{slope:.2f}}}$, mean of the fits")
+    axes.loglog(
+        frequency[1:], line[1:], "--", color=COLOURS[1], label=f"f$^{{{rounded(slope, '.2f')}}}$, mean of the fits"
+    )
     for stride, height in zip(STRIDES, (0.9, 0.82), strict=True):
         axes.axvline(1 / (2 * stride), color="0.6", linewidth=1)
         axes.text(

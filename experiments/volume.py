@@ -28,6 +28,7 @@ from aliasing.downsample.volume_spectra import AXES, VolumeSpectra
 from aliasing.filters import get_taps, response
 from aliasing.images.volume import import_nibabel
 from aliasing.plots.style import COLOURS, save, style
+from aliasing.rounding import rounded
 from aliasing.volumes import read_volume
 from experiments._run import Run, hash_files
 
@@ -117,7 +118,7 @@ def draw(found: dict[str, Any]) -> Figure:
             sizes, edges = numbers["size of a voxel, mm"], numbers["Nyquist frequency at stride 2, cycles per mm"]
             for axis, (size, edge, profile) in enumerate(zip(sizes, edges, numbers["power"], strict=True)):
                 frequency, power = np.array(profile).T
-                left.semilogy(frequency, power, color=COLOURS[axis], label=f"{AXES[axis]}, {size:.3g} mm")
+                left.semilogy(frequency, power, color=COLOURS[axis], label=f"{AXES[axis]}, {rounded(size, '.3g')} mm")
                 left.axvline(edge, 0, 0.92 - 0.04 * axis, color=COLOURS[axis], linestyle="--", linewidth=1)
             left.set(xlabel="cycles per mm", ylabel="power per cycle per mm", xlim=(0, None))
             left.set_title(f"{name}: dashed, the Nyquist frequency at stride 2", fontsize=10)

@@ -15,6 +15,8 @@ examples:
 import argparse
 from pathlib import Path
 
+from aliasing.rounding import rounded
+
 SUMMARY = "write one self-contained HTML page from the results of runs"
 
 
@@ -37,4 +39,4 @@ def run(arguments: argparse.Namespace) -> None:
 
     for caution in write_report(arguments.runs, arguments.out, arguments.title):
         print(f"caution: {caution}")
-    print(f"written to {arguments.out} ({arguments.out.stat().st_size / 1e6:.1f} MB)")
+    print(f"written to {arguments.out} ({rounded(arguments.out.stat().st_size / 1e6, '.1f')} MB)")

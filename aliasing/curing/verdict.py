@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from aliasing.rounding import rounded
 from aliasing.tables import cell, decimals
 
 __all__ = ["sentences", "succeeded"]
@@ -60,7 +61,7 @@ def _gained(cure: Summary, models: Summary, differences: Sequence[Summary]) -> s
 def _cost(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str:
     cost = cure["cost"]
     ratio = cost["cured"]["multiply_adds"] / max(cost["plain"]["multiply_adds"], 1)
-    work = f"an answer takes {ratio:.2f} times the multiply–adds of convolutions and matrix products"
+    work = f"an answer takes {rounded(ratio, '.2f')} times the multiply–adds of convolutions and matrix products"
     plain, control = (_of(differences, first, "cured").get("accuracy") for first in ("plain", "control"))
     if plain is None:
         return f"What it costs in accuracy is unknown, because the held-out images have no labels; {work}."
@@ -97,4 +98,4 @@ def _both(models: Summary, measure: str) -> tuple[str, str]:
     """The estimates of cured and plain, to the decimals of the finer one."""
     cured, plain = (models[name][measure] for name in ("cured", "plain"))
     digits = max(decimals(cured), decimals(plain))
-    return f"{cured['value']:.{digits}f}", f"{plain['value']:.{digits}f}"
+    return rounded(cured["value"], f".{digits}f"), rounded(plain["value"], f".{digits}f")

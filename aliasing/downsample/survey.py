@@ -26,6 +26,7 @@ from aliasing.images import BadImage, Clip, Entry, Image, Loaded, Signal, open_i
 from aliasing.images.volume import Volume
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
+from aliasing.rounding import rounded
 from aliasing.sounds import Sound, write_sound
 from aliasing.spectrum import periodic
 from aliasing.tables import Format, cell, counted, flat, pair, render
@@ -378,7 +379,7 @@ def _reading(operators: Mapping[str, Any], edge: str) -> Iterable[str]:
 
     def percent(name: str, measure: str) -> str:
         value = operators[name][measure]["value"]
-        return "–" if value is None else f"{100 * value:.3g} %"
+        return "–" if value is None else f"{rounded(100 * value, '.3g')} %"
 
     if "max" not in operators:
         return
@@ -386,7 +387,7 @@ def _reading(operators: Mapping[str, Any], edge: str) -> Iterable[str]:
     if kept is None:
         return
     verb = "adds to" if kept > 1 else "does not drop" if kept > 0.9 else "loses part of"
-    much = f"{kept:.3g} times" if kept > 1 else f"{percent('max', 'baseband_kept')} of"
+    much = f"{rounded(kept, '.3g')} times" if kept > 1 else f"{percent('max', 'baseband_kept')} of"
     yield (
         f"Max-pooling {verb} the low frequencies: below {edge}, the new Nyquist frequency, their energy is {much} the"
         " original's."

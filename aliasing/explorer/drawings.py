@@ -21,6 +21,7 @@ from aliasing.plots.spectrum import log_spectrum, profile
 from aliasing.plots.svg import own_ids, panel, panels, webp
 from aliasing.protocols import Drag
 from aliasing.protocols.base import Array
+from aliasing.rounding import rounded
 from aliasing.surgery.specification import parse
 
 STRIDE = 2
@@ -68,7 +69,9 @@ def _look(look: Look, found: Spectra, number: int) -> str:
     numbers = "before any downsampling"
     if look.alias_fraction is not None and look.baseband_kept is not None:
         aliased, kept = 100 * max(look.alias_fraction, 0), 100 * look.baseband_kept
-        numbers = f"{aliased:.2f} % of its energy is aliased, {kept:.1f} % of the baseband is kept"
+        numbers = (
+            f"{rounded(aliased, '.2f')} % of its energy is aliased, {rounded(kept, '.1f')} % of the baseband is kept"
+        )
     samples = webp(PIL.Image.fromarray((255 * look.samples.clip(0, 1)).round().astype(np.uint8)))
     title = f"{look.label}, {found.size[0]}×{found.size[1]}" if number == 0 else look.label
 

@@ -43,6 +43,7 @@ from aliasing.plots.overlay import key, layers
 from aliasing.plots.svg import data_address, webp
 from aliasing.protocols import Drag
 from aliasing.protocols.base import Array
+from aliasing.rounding import rounded
 from aliasing.tables import counted
 
 HOST = "127.0.0.1"
@@ -484,7 +485,7 @@ class _Card:
         empty = [("", None, None)] * CLASSES
         for (name, value, bar), (known, first, last) in zip(self.rows, (*answer.leading, *empty), strict=False):
             name.text = _short(known)
-            value.text = "" if last is None else f"{first:.2f} → {last:.2f}"
+            value.text = "" if last is None else f"{rounded(first, '.2f')} → {rounded(last, '.2f')}"
             bar.value = last or 0.0
 
 
@@ -512,7 +513,9 @@ class _DrawnCard:
         self.network.text = short_names([model.name])[model.name]
         self.answer.text = drawing.said
         self.answer.classes(**{"add" if drawing.kept < 1 else "remove": "changed"})
-        self.count.text = "" if np.isnan(drawing.kept) else f"{drawing.kept:.3f} of the answer at home stays"
+        self.count.text = (
+            "" if np.isnan(drawing.kept) else f"{rounded(drawing.kept, '.3f')} of the answer at home stays"
+        )
         self.picture.content, self.key.content = pictures, meanings
 
 

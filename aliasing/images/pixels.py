@@ -27,6 +27,7 @@ from PIL import ExifTags, ImageChops
 
 from aliasing.errors import InputError, one_line
 from aliasing.images.quiet import pillow_is_quiet
+from aliasing.rounding import rounded
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -120,7 +121,7 @@ def decoding() -> Iterator[None]:
         raise BadImage(f"cannot be decoded: {str(error) or type(error).__name__}") from error
 
 
-_TOO_LARGE = f"more than {MAX_PIXELS / 1e6:.0f} megapixels"
+_TOO_LARGE = f"more than {rounded(MAX_PIXELS / 1e6, '.0f')} megapixels"
 
 
 def lies(content: bytes) -> bool:

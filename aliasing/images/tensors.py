@@ -19,6 +19,7 @@ from aliasing.errors import InputError
 from aliasing.images.entries import Entry, ImageSource, Loaded, bad_entry
 from aliasing.images.opening import Normalised, is_tensor, item_entry, pair_of
 from aliasing.images.pixels import unnormalised
+from aliasing.rounding import rounded
 
 _LOOKED_AT = 8  # items at the beginning, which tell what the others are
 _WHOLE = 0.02  # of a level: float32 is off by 1e-4 of a level, a resized picture by up to a half
@@ -172,7 +173,7 @@ def _looked_at(source: ImageSource, items: Any, indices: Sequence[int], given: N
     levels = [unnormalised(x, given.mean, given.std) for x in floats]
     low, high = min(float(x.min()) for x in levels), max(float(x.max()) for x in levels)
     if not (-0.5 <= low <= high <= 255.5):
-        found = f"the tensors hold numbers from {low / 255:.2g} to {high / 255:.2g}"
+        found = f"the tensors hold numbers from {rounded(low / 255, '.2g')} to {rounded(high / 255, '.2g')}"
         if given.mean is None:
             raise InputError(f"{found}, so they were normalised: say how, mean=(…), std=(…)")
         raise InputError(f"{found}{given.undone}; expected 0…1: are these the mean and std that normalised them?")

@@ -14,6 +14,7 @@ from aliasing.classes import Label
 from aliasing.images.entries import Clip, Entry, Medium, Read, bad_entry, check_regular, shown
 from aliasing.images.pixels import MAX_PIXELS, BadImage, Pixels
 from aliasing.images.quiet import opencv_is_quiet
+from aliasing.rounding import rounded
 
 
 def clip_entry(name: str, label: Label, read: Read, path: Path | None = None) -> Entry:
@@ -48,7 +49,7 @@ def read_frames(path: Path) -> Iterator[Pixels]:
         capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     try:
         if capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT) > MAX_PIXELS:
-            raise BadImage(f"frames of more than {MAX_PIXELS / 1e6:.0f} megapixels")
+            raise BadImage(f"frames of more than {rounded(MAX_PIXELS / 1e6, '.0f')} megapixels")
         while True:
             with opencv_is_quiet():
                 success, frame = capture.read()

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 
 from aliasing.errors import InputError
+from aliasing.rounding import rounded
 from aliasing.undisturbed import devices_in_use
 
 __all__ = ["Independence"]
@@ -122,8 +123,8 @@ class Independence:
 
     def _refuse(self, what: str, why: str, found: float) -> None:
         raise InputError(
-            f"the answer of {self._name} {what}, it changes by {found:.2g} of its size; such an answer has no"
-            f" measure: {_ADVICE[why]}"
+            f"the answer of {self._name} {what}, it changes by {rounded(found, '.2g')} of its size; such an answer has"
+            f" no measure: {_ADVICE[why]}"
         )
 
 

@@ -21,6 +21,7 @@ from aliasing.jitter.dependence import Independence
 from aliasing.models import ShownNetwork, penultimate_features
 from aliasing.models.changes import tensor_of
 from aliasing.models.classifier import AnyNetwork
+from aliasing.rounding import rounded
 from aliasing.scales import find_scale, to_probabilities
 from aliasing.sites.trace import laid_out, twin
 from aliasing.surgery.folding import fold_batch_norms
@@ -210,8 +211,8 @@ def _detections(answer: Any, name: str) -> Array:
     finite = rows[np.isfinite(rows[:, 4]), 4]
     if finite.size and (finite.min() < 0 or finite.max() > 1):
         raise InputError(
-            f"{name} gives confidences of {finite.min():.3g} to {finite.max():.3g}; detections have 0…1 in column 5"
-            " (corners, confidence, class)"
+            f"{name} gives confidences of {rounded(finite.min(), '.3g')} to {rounded(finite.max(), '.3g')}; detections"
+            " have 0…1 in column 5 (corners, confidence, class)"
         )
     return rows.T
 

@@ -36,6 +36,7 @@ from aliasing.outputs.base import (
 from aliasing.outputs.drawn import Drawing, Mark, PlacedOutput, shift_of
 from aliasing.outputs.overlap import seen_by_both
 from aliasing.outputs.truth import BoxFiles
+from aliasing.rounding import rounded
 
 if TYPE_CHECKING:
     from aliasing.images import Loaded
@@ -212,7 +213,7 @@ class Boxes(PlacedOutput):
         from aliasing.jitter.trace import answer_in_words
 
         def called(box: npt.NDArray[np.float32]) -> str:
-            return f"{answer_in_words(self.model.labels, int(box[5]))} {box[4]:.2f}"
+            return f"{answer_in_words(self.model.labels, int(box[5]))} {rounded(box[4], '.2f')}"
 
         found = _Matched.of(outputs, pair, views)
         there, here = found.sure  # in the places of the first view
@@ -222,7 +223,7 @@ class Boxes(PlacedOutput):
             text = called(here[:, j])
             fates[j] = ("renamed", f"{called(there[:, i])} → {text}") if renamed else ("kept", text)
         marks = [(here[:, j], *fates.get(j, ("new", called(here[:, j])))) for j in range(here.shape[1])]
-        fallen = {found.alone[0][i]: f" → {found.unsure[1][4, j]:.2f}" for i, j in found.crossed[0]}
+        fallen = {found.alone[0][i]: f" → {rounded(found.unsure[1][4, j], '.2f')}" for i, j in found.crossed[0]}
         marks += [(there[:, i], "lost", called(there[:, i]) + fallen.get(i, "")) for i in found.alone[0]]
         marks += [(box, "apart", called(box)) for box in found.apart.T]
         down, right = shift_of(pair, views)

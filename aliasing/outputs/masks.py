@@ -34,6 +34,7 @@ from aliasing.outputs.base import (
 from aliasing.outputs.drawn import CHANGED, SAME, UNSEEN, Drawing, PlacedOutput, shift_of
 from aliasing.outputs.overlap import overlap
 from aliasing.outputs.truth import OUTSIDE, LabelMap, LabelMaps
+from aliasing.rounding import rounded
 
 if TYPE_CHECKING:
     from aliasing.images import Loaded
@@ -193,7 +194,7 @@ class Masks(PlacedOutput):
         changed = np.full(labels.shape, UNSEEN, np.uint8)
         changed[seen[0], seen[1]] = np.where(here == moved, SAME, CHANGED)
         share = float((here == moved).mean()) if here.size else np.nan
-        said = f"{100 * (1 - share):.1f} % changed" if share < 1 else "no pixel changed"
+        said = f"{rounded(100 * (1 - share), '.1f')} % changed" if share < 1 else "no pixel changed"
         kinds, counts = np.unique((moved * len(outputs[0]) + here)[here != moved], return_counts=True)
         if len(kinds):
             before_and_now = divmod(int(kinds[counts.argmax()]), len(outputs[0]))

@@ -13,6 +13,7 @@ from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import short_name
 from aliasing.plots.style import COLOURS, both_ends, legend_below, plain, spans, style
+from aliasing.rounding import rounded
 from aliasing.tables import counted, decimals, over_all, pair
 
 WAYS = {
@@ -54,7 +55,7 @@ def attribution(result: Attribution, by: str | None = None) -> Figure:
             guilty = "" if measure.flatters else f"\nguilty: ● {sides[0]} 0, ■ {sides[1]} 0"
             axes.set_xlabel(f"{fill(f'difference of {measure.called}', 34)}{guilty}")
             variants = (summary["variants"][name][measure.name] for name in (AS_IT_IS, TREATED))
-            before, after = (f"{variant['value']:.{decimals(variant)}f}" for variant in variants)
+            before, after = (rounded(variant["value"], f".{decimals(variant)}f") for variant in variants)
             axes.set_title(f"{fill(measure.called, 38)}:\nno site treated {before}, all {after}", fontsize=9.5)
         strides = [f"{site['kind']}, cumulative stride {pair(site['cumulative_stride'])}" for site in sites]
         labels = [
@@ -129,7 +130,7 @@ def _go_on(axes: Axes, row: float, estimate: dict[str, Any], colour: str) -> Non
     """Mark an interval that goes on beyond the axis, and say up to where."""
     for limit, end, sign, side in zip(axes.get_xlim(), ("low", "high"), (-1, 1), ("left", "right"), strict=True):
         if estimate[end] is not None and sign * (estimate[end] - limit) > 0:
-            text = f"{estimate[end]:.{decimals(estimate)}f}".replace("-", "−")
+            text = rounded(estimate[end], f".{decimals(estimate)}f").replace("-", "−")
             axes.plot([limit], [row], marker="<" if sign < 0 else ">", color=colour, markersize=4, clip_on=False)
             look: Any = {"ha": side, "va": "bottom", "fontsize": 7.5, "color": colour}
             axes.annotate(text, (limit, row), (-6 * sign, 1), textcoords="offset points", **look)

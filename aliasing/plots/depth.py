@@ -18,6 +18,7 @@ from aliasing.depth import LieProfile, Profile
 from aliasing.plots.jitter import names_in
 from aliasing.plots.style import band, both_ends, colour_of, legend_below, line_of, nested, plain, spans, style
 from aliasing.plots.svg import tell
+from aliasing.rounding import rounded
 from aliasing.tables import cell, counted, word_for
 
 # The name of each network, its number (for its colour and line), and its part of the summary.
@@ -73,7 +74,7 @@ def lie(profiles: Sequence[LieProfile]) -> Figure:
         for axes, (measure, title) in zip(panels, titles.items(), strict=True):
             for index, (name, summary) in enumerate(summaries):
                 error = summary["error"]["value"]
-                total = "not finite" if error is None else f"{error:.3g} in all"
+                total = "not finite" if error is None else f"{rounded(error, '.3g')} in all"
                 look: Any = {"color": colour_of(index), "linewidth": nested(index, len(summaries))}
                 _lie_line(axes, summary["layers"], measure, f"{both_ends(names[name], 50)}: {total}", look)
             axes.set_title(title, fontsize=10)

@@ -32,6 +32,7 @@ from aliasing.plots.style import (
     style,
 )
 from aliasing.plots.svg import tell
+from aliasing.rounding import rounded
 from aliasing.tables import cell, counted, word_for
 
 _MOST_THUMBNAILS = 9
@@ -195,7 +196,9 @@ def _places(
             _thumbnail(axes, trace.pictures[view])
             overlay.draw(axes, trace.drawings[view], 0.8)
             place = placed(trace.positions[view], trace.unit)
-            axes.set_title(f"at {place}" if view == 0 else f"at {place}: {trace.curve[view]:.3f} stays", fontsize=9)
+            axes.set_title(
+                f"at {place}" if view == 0 else f"at {place}: {rounded(trace.curve[view], '.3f')} stays", fontsize=9
+            )
         _thumbnail(row[2], trace.pictures[0])
         row[2].imshow(overlay.heat(trace.heat), interpolation="nearest")
         hottest = percent(float(np.nanmax(trace.heat, initial=0)))

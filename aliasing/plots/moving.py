@@ -32,6 +32,7 @@ from aliasing.plots.style import (
     same_spread,
     style,
 )
+from aliasing.rounding import rounded
 
 # Slow enough to see each change from one pixel to the next.
 FRAMES_PER_SECOND = 4
@@ -183,7 +184,7 @@ class _Bars:
             probability = float(self.trace.leading_probabilities[view, place])
             bar.set_width(probability)
             bar.set_alpha(0.75 if leading == answer else 0.25)
-            value.set_text(f"{probability:.2f}")
+            value.set_text(rounded(probability, ".2f"))
             name.set_fontweight("bold" if leading == answer else "normal")
         changed = view in self.trace.jumps
         self.title.set_bbox({"facecolor": _CHANGED if changed else "none", "edgecolor": "none", "pad": 2})

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aliasing.plots.style import COLOURS, both_ends, colour_of, legend_below, line_of, percent, plain, style
+from aliasing.rounding import rounded
 from aliasing.tables import counted, pair
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def resampler(found: "Characteristics") -> Figure:
             offset.plot(weights.places, weights.offsets, marker=".", markersize=4, **look)
         gain.axvspan(1 / (2 * max(found.reduction)), 0.5, color="0.5", alpha=0.12, linewidth=0)
         for edge in sorted({1 / (2 * reduction) for reduction in found.reduction}):
-            gain.axvline(edge, color="0.5", linestyle=":", label=f"new Nyquist frequency, {edge:.3g}")
+            gain.axvline(edge, color="0.5", linestyle=":", label=f"new Nyquist frequency, {rounded(edge, '.3g')}")
         gain.set(xlim=(0, 0.5), xlabel="frequency, cycles per sample", ylabel="gain |H(f)|", ylim=(0, None))
         offset.set(xlabel="place in the input, samples", ylabel="offset, samples")
         widest = max(1.2 * max(float(np.nanmax(abs(weights.offsets))) for weights in found.along), 0.05)

@@ -14,6 +14,7 @@ from aliasing import filters, sampling
 from aliasing.axes import whole
 from aliasing.errors import UsageError
 from aliasing.plots.style import COLOURS, colour_of, legend_below, line_of, percent, plain, style
+from aliasing.rounding import rounded
 from aliasing.tables import counted
 
 _FREQUENCIES = 1025  # from 0 to 1/2: finer than the pixels of the figure
@@ -90,7 +91,11 @@ def alias(
         gain = 1.0 + 0j  # complex, because a filter of even length delays by half a sample
         if taps is not None:
             gain = complex(filters.response(filters.get_taps(taps, step), frequency / per_second))
-            left: Any = {"color": "0.4", "linestyle": "--", "label": f"behind the filter, {abs(gain):.2g} of it"}
+            left: Any = {
+                "color": "0.4",
+                "linestyle": "--",
+                "label": f"behind the filter, {rounded(abs(gain), '.2g')} of it",
+            }
             axes.plot(time, _wave(frequency * time, gain), **left)
         if not is_kept:
             turns = folded * (time - kept[0]) + frequency * kept[0]

@@ -8,6 +8,7 @@ from matplotlib.patches import Rectangle
 
 from aliasing.plots.style import COLOURS, in_two_lines, plain
 from aliasing.plots.svg import tell
+from aliasing.rounding import rounded
 from aliasing.tables import cell as written
 from aliasing.tables import decimals
 
@@ -33,7 +34,7 @@ def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> Non
         place = f"{cell['y']}, position" if isinstance(cell["y"], str) else f"dy {cell['y']:g}, dx"
         tell(square, [f"{place} {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
         if has_room:
-            axes.text(x, y, f"{cell['value']:.{digits}f}", ha="center", va="center", fontsize=_WRITTEN)
+            axes.text(x, y, rounded(cell["value"], f".{digits}f"), ha="center", va="center", fontsize=_WRITTEN)
     each = -(-len(columns) // 12)  # so that labels do not overlap
     axes.set_xticks(range(0, len(columns), each), [f"{column:g}" for column in columns[::each]])
     axes.set_yticks(

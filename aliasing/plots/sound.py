@@ -14,6 +14,7 @@ from aliasing.downsample.sound_spectra import FLOOR, SoundLook, SoundSpectra
 from aliasing.downsample.spectra import Profile
 from aliasing.plots.responses import zigzag
 from aliasing.plots.style import COLOURS, baseband_kept, input_name, percent, style
+from aliasing.rounding import rounded
 
 LEAST = 1e-9  # of the largest power that is drawn
 
@@ -56,7 +57,9 @@ def sound(spectra: SoundSpectra) -> Figure:
             _spectrogram(panels[1], look.folded, spectra, spectra.nyquist)
             panels[0].set_title(look.label)
             above = "" if look.above_kept is None else f"\n{percent(look.above_kept)} of what was above"
-            panels[1].set_title(f"of it, folded: {100 * (look.alias_fraction or 0):.2f} % of its energy{above}")
+            panels[1].set_title(
+                f"of it, folded: {rounded(100 * (look.alias_fraction or 0), '.2f')} % of its energy{above}"
+            )
             _power(panels[2], look, spectra)
         for panels in grid:
             panels[0].set_ylabel(unit)

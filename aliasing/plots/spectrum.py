@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from aliasing.downsample.comparison import Comparison
 from aliasing.downsample.spectra import FLOOR, Look, Spectra
 from aliasing.plots.style import COLOURS, baseband_kept, high_and_wide, input_name, style
+from aliasing.rounding import rounded
 
 # White and black on a picture, in the dark too: a page would take the pure ones for its paper and ink.
 _ON_PICTURE = "#fffffe"
@@ -100,7 +101,7 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
     if look.alias_fraction is not None and look.baseband_kept is not None:
         axes.set_title(
-            f"aliased {100 * look.alias_fraction:.2f} % of its energy\n{baseband_kept(look.baseband_kept)}",
+            f"aliased {rounded(100 * look.alias_fraction, '.2f')} % of its energy\n{baseband_kept(look.baseband_kept)}",
             fontsize=9.5,
         )
     return image
@@ -119,7 +120,9 @@ def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
         axes.text(edge * 1.06, max(power), "folds", color=COLOURS[1], va="top", fontsize=9)
         if spectra.power_law:
             slope, error = spectra.power_law
-            axes.set_title(f"power ∝ frequency$^{{{slope:.2f} ± {1.96 * error:.2f}}}$", fontsize=9.5)
+            axes.set_title(
+                f"power ∝ frequency$^{{{rounded(slope, '.2f')} ± {rounded(1.96 * error, '.2f')}}}$", fontsize=9.5
+            )
         axes.set_xlabel("cycles per pixel")
         axes.set_xlim(frequency[0], 0.5)
         axes.set_xticks([0.02, 0.05, edge, 0.5], ["0.02", "0.05", f"{edge:g}", "0.5"], fontsize=8.5)

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aliasing.provenance import write_bytes
+from aliasing.rounding import rounded
 
 # Okabe & Ito (2008), without yellow, which is too pale on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -117,7 +118,7 @@ def percent(share: float) -> str:
     >>> percent(1.0), percent(0.0208), percent(0.000143)
     ('100 %', '2.1 %', '0.014 %')
     """
-    return f"{100 * share:.2g} %" if 100 * share < 99.5 else f"{100 * share:.0f} %"
+    return f"{rounded(100 * share, '.2g')} %" if 100 * share < 99.5 else f"{rounded(100 * share, '.0f')} %"
 
 
 def baseband_kept(ratio: float) -> str:
@@ -126,9 +127,13 @@ def baseband_kept(ratio: float) -> str:
     Examples
     --------
     >>> baseband_kept(0.9805), baseband_kept(981.33)
-    ('baseband kept 98.0 %', 'baseband: 981 times the original’s')
+    ('baseband kept 98.1 %', 'baseband: 981 times the original’s')
     """
-    return f"baseband kept {100 * ratio:.1f} %" if ratio <= 1 else f"baseband: {ratio:.3g} times the original’s"
+    return (
+        f"baseband kept {rounded(100 * ratio, '.1f')} %"
+        if ratio <= 1
+        else f"baseband: {rounded(ratio, '.3g')} times the original’s"
+    )
 
 
 def input_name(name: str, what: str = "image", length: int = 40) -> str:

@@ -11,6 +11,7 @@ from aliasing.downsample.volume_spectra import AXES, VolumeSpectra
 from aliasing.plots.responses import zigzag
 from aliasing.plots.sound import LEAST, parts_of_power
 from aliasing.plots.style import input_name, line_of, percent, style
+from aliasing.rounding import rounded
 from aliasing.tables import pair
 
 _TOWARDS = {"S": "up", "I": "down", "A": "front", "P": "back", "L": "left", "R": "right"}
@@ -49,14 +50,14 @@ def volume(spectra: VolumeSpectra) -> Figure:
             _slice(panels[1], look.folded, spectra, "RdBu_r", -1)
             panels[0].set_title(look.label)
             above = "" if look.above_kept is None else f"\n{percent(look.above_kept)} of what was above"
-            panels[1].set_title(f"folded: {100 * (look.alias_fraction or 0):.2f} % of its energy{above}")
+            panels[1].set_title(f"folded: {rounded(100 * (look.alias_fraction or 0), '.2f')} % of its energy{above}")
         for panels, look in zip(grid, spectra.looks, strict=True):
             panels[0].set_ylabel(f"{AXES[down]}, mm")
             panels[2].set_ylabel("mean power")
             for axis, axes in enumerate(panels[2:]):
                 parts_of_power(axes, look.power[axis], spectra.nyquist[axis], spectra.rates[axis] / 2)
                 edge = spectra.nyquist[axis]
-                folds = f"{percent(look.above[axis])} at or above {edge:.3g}"
+                folds = f"{percent(look.above[axis])} at or above {rounded(edge, '.3g')}"
                 axes.set_title(folds if spectra.stride[axis] > 1 else "nothing folds")
                 ticks = {0, edge / 2, edge, spectra.rates[axis] / 2}
                 axes.set_xticks(sorted(tick for tick in ticks if tick <= axes.get_xlim()[1]))
@@ -64,7 +65,9 @@ def volume(spectra: VolumeSpectra) -> Figure:
                 axes.yaxis.set_minor_locator(NullLocator())  # a third of the time of drawing
         for axis, axes in enumerate(grid[0][2:]):
             towards = _TOWARDS.get(spectra.directions[axis : axis + 1])
-            named = f"along {AXES[axis]}{f' ({towards})' if towards else ''}: {1 / spectra.rates[axis]:.3g} mm"
+            named = (
+                f"along {AXES[axis]}{f' ({towards})' if towards else ''}: {rounded(1 / spectra.rates[axis], '.3g')} mm"
+            )
             axes.set_title(f"{named}, stride {spectra.stride[axis]}\n{axes.get_title()}")
         for axes in grid[-1][: 2 if others else 1]:
             axes.set_xlabel(f"{AXES[along]}, mm")

@@ -16,6 +16,7 @@ from aliasing.images import BadImage, Clip, Image, Loaded, Signal
 from aliasing.kinds import PROTOCOLS, RESAMPLERS
 from aliasing.models import Classifier, ShownNetwork, SignalNetwork
 from aliasing.rates import centred, convert_rate, rate_ratio
+from aliasing.rounding import rounded
 from aliasing.tables import counted
 
 Array = npt.NDArray[np.float32]
@@ -281,8 +282,8 @@ def enlarged_cautions(
     if own < resized and own <= small:
         return [f"{told} by protocol {protocol.name}; --protocol pad shows them as the network sees them"]
     return [
-        f"{told}, and a shift of one pixel is {1 / times:.2g} pixels of theirs: for a network that was trained on such"
-        f" images, give al.Classifier.of(module, {small}, mean=…, std=…) with --protocol pad"
+        f"{told}, and a shift of one pixel is {rounded(1 / times, '.2g')} pixels of theirs: for a network that"
+        f" was trained on such images, give al.Classifier.of(module, {small}, mean=…, std=…) with --protocol pad"
     ]
 
 

@@ -19,6 +19,7 @@ from aliasing.called import short_names
 from aliasing.errors import InputError, UsageError
 from aliasing.provenance import command_line, write_bytes
 from aliasing.report.runs import Names, Run, identity_of, parts_of, read_run, with_titles
+from aliasing.rounding import rounded
 
 if TYPE_CHECKING:
     from aliasing.report.blocks import Section
@@ -64,7 +65,7 @@ def write_report(
         page, cautions = make_page([_read(run, Path(folder) / str(number)) for number, run in enumerate(given)], title)
     content = page.encode()
     if len(content) > LARGEST:
-        cautions.append(f"the page has {len(content) / 1e6:.0f} MB; give it fewer runs")
+        cautions.append(f"the page has {rounded(len(content) / 1e6, '.0f')} MB; give it fewer runs")
     try:
         write_bytes(path, content)
     except OSError as error:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from aliasing.jitter.drawings import read_drawing, read_heat
 from aliasing.outputs.drawn import Drawing
 from aliasing.plots.overlay import heat_layer, layers
+from aliasing.rounding import rounded
 
 __all__ = ["CLASSES", "DRAWN", "Answers", "Form", "read_answers"]
 
@@ -83,7 +84,9 @@ def read_answers(name: str, stored: Mapping[str, Any], folder: Path, ends: Seque
 def _classes(name: str, stored: Mapping[str, Any], ends: Sequence[int], is_path: bool) -> Answers:
     top1, answers = list(stored["top1"]), [_first(answer) for answer in stored["answer"]]
     curve, confidence = (np.array(stored[key], np.float64) for key in ("probability", "confidence"))
-    cells = [(answer, f"{c:.3f}", f"{p:.3f}") for answer, c, p in zip(answers, confidence, curve, strict=True)]
+    cells = [
+        (answer, rounded(c, ".3f"), rounded(p, ".3f")) for answer, c, p in zip(answers, confidence, curve, strict=True)
+    ]
     before = top1[:-1] if is_path else [top1[0]] * (len(top1) - 1)
     same = top1[ends[0]] == top1[ends[1]]
     return Answers(
@@ -94,7 +97,10 @@ def _classes(name: str, stored: Mapping[str, Any], ends: Sequence[int], is_path:
         told=[f"{answer} {sure}; the first answer {first}" for answer, sure, first in cells],
         changed=[one != top1[0] for one in top1],
         jumps=[False, *(one != other for one, other in zip(top1[1:], before, strict=True))],
-        step=[*(f"{answers[view]} {confidence[view]:.3f}" for view in ends), "the same" if same else "changes"],
+        step=[
+            *(f"{answers[view]} {rounded(confidence[view], '.3f')}" for view in ends),
+            "the same" if same else "changes",
+        ],
     )
 
 
@@ -105,7 +111,7 @@ def _drawn(name: str, stored: Mapping[str, Any], folder: Path) -> Answers:
         DRAWN,
         called=name,
         curve=np.nan_to_num([one.kept for one in views], nan=1.0),
-        cells=[(one.said, "–" if np.isnan(one.kept) else f"{one.kept:.3f}") for one in views],
+        cells=[(one.said, "–" if np.isnan(one.kept) else rounded(one.kept, ".3f")) for one in views],
         told=[one.said for one in views],
         changed=[one.kept < 1 for one in views],
         jumps=[False] * len(views),

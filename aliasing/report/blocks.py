@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 from aliasing.plots.style import COLOURS
+from aliasing.rounding import rounded
 from aliasing.tables import cell
 
 Number: TypeAlias = float | None
@@ -222,7 +223,7 @@ def number_cell(number: Any) -> Cell:
     """
     if not isinstance(number, int | float) or isinstance(number, bool):
         return Cell("–")
-    return Cell(f"{number:,}" if isinstance(number, int) else f"{number:,.4g}", number)
+    return Cell(f"{number:,}" if isinstance(number, int) else rounded(number, ",.4g"), number)
 
 
 def ends(estimate: Any) -> tuple[Number, Number, Number]:

@@ -21,6 +21,7 @@ from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pai
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Names, Run
 from aliasing.result import read_json
+from aliasing.rounding import rounded
 
 FOLDER = "examples"
 _MOST_DRAWN = 3  # networks whose answers are drawn side by side
@@ -169,7 +170,7 @@ class _Photograph:
         kind = _KINDS.get(self.kind, self.kind).capitalize()
         heads = ["network", *self.form.step]
         told = Table(f"The answers to the two views of {self.name}", heads, rows)
-        value = f"{1 - self.movement:.3f}" if sign > 0 else _change(self.movement)
+        value = rounded(1 - self.movement, ".3f") if sign > 0 else _change(self.movement)
         return Pair(self.name, f"{truth}{kind}: {measure} {value}.", pictures, told)
 
     def _over(self, name: str, answers: Answers) -> list[Shown]:
@@ -210,7 +211,7 @@ def is_grid(shifts: Sequence[Sequence[float]]) -> bool:
 
 
 def _change(movement: float) -> str:
-    return f"{movement:.2g}" if movement >= 1e-4 else "below 0.0001"
+    return rounded(movement, ".2g") if movement >= 1e-4 else "below 0.0001"
 
 
 def _where(shift: Sequence[float], position: float, unit: str) -> str:
@@ -229,7 +230,7 @@ def _look(folder: Path, look: kept_spectra.Look, kept: kept_spectra.Spectra) -> 
     numbers: list[str] = []
     if look.alias_fraction is not None and look.baseband_kept is not None:
         numbers = [
-            f"{100 * max(look.alias_fraction, 0):.2f} % of its energy is aliased",
+            f"{rounded(100 * max(look.alias_fraction, 0), '.2f')} % of its energy is aliased",
             baseband_kept(look.baseband_kept),
         ]
     said = ", ".join(numbers) or "the photograph before any downsampling"

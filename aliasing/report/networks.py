@@ -37,6 +37,7 @@ from aliasing.report.blocks import (
     number_cell,
 )
 from aliasing.report.runs import Names, Run
+from aliasing.rounding import rounded
 from aliasing.tables import counted, decimals, measured_under, word_for
 
 _COUNTS = {
@@ -166,14 +167,14 @@ def _tiles(models: Mapping[str, dict[str, Any]], measures: Sequence[Measure], na
         value, low, high = ends(model.get(spoken.name))
         if value is None:
             continue
-        digits = max(decimals(model[spoken.name]) - 2, 0)
+        digits = f".{max(decimals(model[spoken.name]) - 2, 0)}f"
         text = spoken.spoken
         if low is not None and high is not None:
-            text += f" [{100 * low:.{digits}f}, {100 * high:.{digits}f}]"
+            text += f" [{rounded(100 * low, digits)}, {rounded(100 * high, digits)}]"
         changed, images = model.get("images_that_change"), model.get("images")
         if changed is not None and images and any(measure.is_change for measure in measures):
             text += f"; on {changed} of {counted(images, word)}"
-        tiles.append(Tile(names.series(name), names[name], f"{100 * value:.{digits}f} %", text))
+        tiles.append(Tile(names.series(name), names[name], f"{rounded(100 * value, digits)} %", text))
     if 0 < len(tiles) <= _MOST_TILES:
         yield Tiles(tiles)
 

@@ -16,6 +16,7 @@ from aliasing.errors import UsageError
 from aliasing.resamplers import probing
 from aliasing.resamplers.probing import Places, Probe, Shape
 from aliasing.resamplers.weights import Numbers, Weights, line_through, middle
+from aliasing.rounding import rounded
 from aliasing.tables import pair, render
 
 if TYPE_CHECKING:
@@ -219,8 +220,8 @@ class Characteristics:
     def _of_kind(self) -> Iterator[str]:
         if not self.linear:
             yield (
-                f"not linear: the answer to a sum is {self.nonlinearity:.1%} off the sum of the answers; its gain is"
-                " that of tones"
+                f"not linear: the answer to a sum is {rounded(self.nonlinearity, '.1%')} off the sum of the answers;"
+                " its gain is that of tones"
             )
         if self.linear and self.shift_invariant is False:
             yield "not shift-invariant: output samples of one phase have different weights; the gain is their mean"
@@ -230,8 +231,8 @@ class Characteristics:
             yield "the axes are not treated alike"
         if self.transposed and "pass" in self.rounding:
             yield (
-                f"{self.rounding}: if the axes are exchanged before and after, {self.transposed:.0%} of the samples"
-                " change"
+                f"{self.rounding}: if the axes are exchanged before and after, {rounded(self.transposed, '.0%')} of the"
+                " samples change"
             )
 
     def _of_places(self) -> Iterator[str]:
@@ -244,13 +245,14 @@ class Characteristics:
             )
             if abs(weights.drift) > 3 * self._moved:
                 yield (
-                    f"slides{along} by {weights.drift:.2g} samples from end to end: the distance of output samples is"
-                    f" {abs(weights.stretch):.2%} too {'long' if slope > 0 else 'short'}"
+                    f"slides{along} by {rounded(weights.drift, '.2g')} samples from end to end: the distance of output"
+                    f" samples is {rounded(abs(weights.stretch), '.2%')} too {'long' if slope > 0 else 'short'}"
                 )
             if abs(shift) > self._moved:
-                yield f"sits {shift:+.3g} samples off its place{along}"
+                yield f"sits {rounded(shift, '+.3g')} samples off its place{along}"
             if np.ptp(beside[inner]) > 2 * self._moved:
-                yield f"offsets vary{along} by ±{np.ptp(beside[inner]) / 2:.2g} samples from one output to the next"
+                half = rounded(np.ptp(beside[inner]) / 2, ".2g")
+                yield f"offsets vary{along} by ±{half} samples from one output to the next"
             for end, unseen in zip(("beginning", "end"), weights.unseen_ends, strict=True):
                 if unseen > weights.reduction:
                     yield f"the {unseen} samples at the {end}{along} are seen by no output"
@@ -259,18 +261,18 @@ class Characteristics:
 
     def _of_weights(self) -> Iterator[str]:
         if abs(self.constant - 1) > 0.004:
-            yield f"keeps {self.constant:.5g} of a constant"
+            yield f"keeps {rounded(self.constant, '.5g')} of a constant"
         rim = min(self.along, key=lambda weights: weights.rim)
         if rim.rim < 0.99:
-            yield f"darkens the rim to {max(rim.rim, 0):.2f} of a constant"
+            yield f"darkens the rim to {rounded(max(rim.rim, 0), '.2f')} of a constant"
         elif max(weights.rim for weights in self.along) > 1.01:
-            yield f"brightens the rim to {max(weights.rim for weights in self.along):.2f} of a constant"
+            yield f"brightens the rim to {rounded(max(weights.rim for weights in self.along), '.2f')} of a constant"
 
     def _of_constants(self) -> Iterator[str]:
         if any(math.isnan(least) for least, _ in self.constants.values()):
             yield "constants become NaN"
         if self.rounding.startswith("truncated") or self.mean_error < -0.3:
-            yield f"truncates: it is darker by {-self.mean_error:.2f} grey levels on average"
+            yield f"truncates: it is darker by {rounded(-self.mean_error, '.2f')} grey levels on average"
         if self._is_integer:
             for value, (least, greatest) in self.constants.items():
                 if (least, greatest) != (value, value) and value <= 5:
@@ -281,10 +283,10 @@ class Characteristics:
             if len(weights.matrix) != asked:
                 yield f"makes {len(weights.matrix)} samples{along} where {asked} were asked for"
         if self.unresized is not None and self.unresized > (0 if self._is_integer else 1e-4):
-            yield f"changes a signal whose size stays, by up to {self.unresized:.3g}"
+            yield f"changes a signal whose size stays, by up to {rounded(self.unresized, '.3g')}"
         if self.enlarging is not None and max(map(abs, self.enlarging)) > 0.1:
-            shift, drift = self.enlarging
-            yield f"when it enlarges by 2 it sits {shift:+.2f} samples off, and drifts by {drift:+.2f}"
+            at, by = (rounded(one, "+.2f") for one in self.enlarging)
+            yield f"when it enlarges by 2 it sits {at} samples off, and drifts by {by}"
         if self.linear:
             yield from self._of_lengths()
 
@@ -296,8 +298,8 @@ class Characteristics:
         for length in sorted(off, key=lambda length: -abs(off[length]) - abs(slid[length]))[:1]:
             if abs(off[length]) > 0.3 or abs(slid[length]) > 1.5:
                 yield (
-                    f"of {length:g} samples instead of {usual['length']:g} it sits {off[length]:+.2f} further off, and"
-                    f" drifts by {slid[length]:+.1f} more"
+                    f"of {length:g} samples instead of {usual['length']:g} it sits {rounded(off[length], '+.2f')}"
+                    f" further off, and drifts by {rounded(slid[length], '+.1f')} more"
                 )
         for row in [row for row in others if row["count"] != row["asked"] and usual["count"] == usual["asked"]][:1]:
             yield f"makes {row['count']:g} of {row['length']:g} samples where {row['asked']:g} were asked for"

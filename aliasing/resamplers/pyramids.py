@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aliasing.errors import UsageError
+from aliasing.rounding import rounded
 
 __all__ = ["Level", "Pyramid", "measure_pyramid"]
 
@@ -64,11 +65,11 @@ class Pyramid:
         rows = []
         for one in self.levels:
             row: dict[str, Any] = {"level": one.level, "size": "×".join(map(str, one.size))}
-            row |= {"offset": f"{one.offset:+.2f}", "drift": f"{one.drift:+.2f}", "unseen": one.unseen}
+            row |= {"offset": rounded(one.offset, "+.2f"), "drift": rounded(one.drift, "+.2f"), "unseen": one.unseen}
             if one.apart is not None:
-                row |= {"labels apart": f"{one.apart:+.2f}"}
-            row |= {"noise": f"{one.noise:+.2f}"}
-            rows.append(row | {f"of {value}": f"{error:+.2f}" for value, error in one.constants.items()})
+                row |= {"labels apart": rounded(one.apart, "+.2f")}
+            row |= {"noise": rounded(one.noise, "+.2f")}
+            rows.append(row | {f"of {value}": rounded(error, "+.2f") for value, error in one.constants.items()})
         return rows
 
     @property
@@ -77,16 +78,16 @@ class Pyramid:
         last, found = self.levels[-1], []
         least = 0.5 if np.issubdtype(self.dtype, np.integer) else _OFF
         if abs(last.offset) > least:
-            found.append(f"level {last.level} lies {last.offset:+.2f} samples of the image from its place")
+            found.append(f"level {last.level} lies {rounded(last.offset, '+.2f')} samples of the image from its place")
         if abs(last.drift) > least:
-            found.append(f"its content slides by {last.drift:+.2f} samples from the first to the last")
+            found.append(f"its content slides by {rounded(last.drift, '+.2f')} samples from the first to the last")
         if last.apart is not None and abs(last.apart) > least:
-            found.append(f"its labels lie {last.apart:+.2f} samples beside the image")
+            found.append(f"its labels lie {rounded(last.apart, '+.2f')} samples beside the image")
         if last.unseen:
             found.append(f"the last {last.unseen} samples of the image are in none of its samples")
         worst = min([last.noise, *last.constants.values()], key=lambda error: -abs(error))
         if abs(worst) > _DARKER:
-            found.append(f"brightness is off by up to {worst:+.2f} grey levels")
+            found.append(f"brightness is off by up to {rounded(worst, '+.2f')} grey levels")
         if last.zeros:
             found.append(f"{last.zeros} of its samples are 0 or NaN where the image is a constant")
         return found

@@ -20,6 +20,7 @@ from aliasing.resamplers.characteristics import FREQUENCIES, Characteristics, ch
 from aliasing.resamplers.probing import Shape
 from aliasing.resamplers.weights import Numbers
 from aliasing.result import Result, read_summary
+from aliasing.rounding import rounded
 from aliasing.tables import Format, render
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class ResamplerSurvey(Result):
                         "dtype": row["dtype"],
                         "by": row["reduction"],
                         "folds": _share(row["folded"]),
-                        **{f"{at:g}": f"{row[f'gain_{at:g}']:.3f}" for at in FREQUENCIES},
+                        **{f"{at:g}": f"{rounded(row[f'gain_{at:g}'], '.3f')}" for at in FREQUENCIES},
                         "offset": _range(row["offset_low"], row["offset_high"]),
                         "faults": ", ".join(row["faults"]),
                     }
@@ -192,10 +193,10 @@ def _row(found: Characteristics) -> dict[str, Any]:
 
 def _share(folded: float) -> str:
     """A share of a hundred; what is less than a ten-thousandth is rounding."""
-    return "< 0.01 %" if folded < 1e-4 else f"{100 * folded:.3g} %"
+    return "< 0.01 %" if folded < 1e-4 else f"{rounded(100 * folded, '.3g')} %"
 
 
 def _range(low: float, high: float) -> str:
     if max(abs(low), abs(high)) < 0.02:
         return "0"
-    return f"{low:+.2f}" if high - low < 0.02 else f"{low:+.2f} … {high:+.2f}"
+    return rounded(low, "+.2f") if high - low < 0.02 else f"{rounded(low, '+.2f')} … {rounded(high, '+.2f')}"

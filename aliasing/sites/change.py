@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import SymInt, Tensor
 
+from aliasing.rounding import rounded
 from aliasing.sites.axes import Axes, index_items, slice_axes, spatial_axes
 from aliasing.sites.flow import ACTIVATIONS, SUMS
 from aliasing.sites.status import Status
@@ -316,7 +317,7 @@ def _short_time_fourier(call: Call) -> Change:
 
 def _frames(window: int, hop: int) -> str:
     """What windows at a hop keep: each frame holds all of its samples, and the frames follow each other at 1 / hop."""
-    share = f"{1 - hop / window:.0%} overlap" if hop < window else "no overlap"
+    share = f"{rounded(1 - hop / window, '.0%')} overlap" if hop < window else "no overlap"
     return (
         f"frames of {window} samples, {share}; what moves between them faster than 1/{2 * hop} cycle per sample folds"
     )

@@ -35,6 +35,7 @@ from aliasing.progress import duration, watched
 from aliasing.protocols.base import adaptation, as_taken
 from aliasing.provenance import whole_file, write_json
 from aliasing.records import InputsDigest, input_of
+from aliasing.rounding import rounded
 from aliasing.runs import keep_apart
 from aliasing.scales import Found, find_scale, to_log_probabilities
 from aliasing.sites.trace import copied, laid_out
@@ -170,7 +171,8 @@ def finetune(
 
 
 def _told(found: dict[str, float], epoch: int, recipe: Recipe, left: float) -> str:
-    text = f"epoch {epoch + 1} of {recipe.epochs}: loss {found['loss']:.3f}, accuracy {found['accuracy']:.3f}"
+    loss, accuracy = (rounded(found[name], ".3f") for name in ("loss", "accuracy"))
+    text = f"epoch {epoch + 1} of {recipe.epochs}: loss {loss}, accuracy {accuracy}"
     return f"{text} on the training images" + (f"; about {duration(left)} left" if epoch + 1 < recipe.epochs else "")
 
 
@@ -257,7 +259,7 @@ def _epoch(
         losses += loss.item()
         right += int((answers.argmax(1) == truth).sum())
         seen += len(truth)
-        progress.set_postfix(loss=f"{losses / (batch + 1):.3f}", accuracy=f"{right / seen:.3f}")
+        progress.set_postfix(loss=rounded(losses / (batch + 1), ".3f"), accuracy=rounded(right / seen, ".3f"))
     return {"loss": losses / batches, "accuracy": right / seen}
 
 
