@@ -18,7 +18,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from aliasing.plots.style import COLOURS, save, style
+from aliasing.plots.style import COLOURS, nested, save, style
 from experiments._photographs import FLATTERED, LITE, bounds, measure, obtainable, photographs, title, weights
 from experiments._run import Run
 
@@ -72,12 +72,13 @@ def draw(curves: dict[str, dict[str, Any]], data: dict[str, Any]) -> Figure:
                 found = [estimates[measure] for estimates in curve.values() if measure in estimates]
                 if found:
                     axes.errorbar(
-                        [size + 0.012 * (index - 1) for size in sizes],  # side by side, not on top of one another
+                        sizes,
                         [estimate.value for estimate in found],
                         yerr=bounds(found),
                         fmt="o-",
                         markersize=4,
-                        capsize=2,
+                        capsize=1 + nested(index, len(curves)),
+                        elinewidth=nested(index, len(curves)),
                         color=COLOURS[index],
                         label=f"{title(network)}, measured",
                     )

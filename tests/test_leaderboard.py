@@ -371,25 +371,32 @@ def test_the_figure_shows_groups_and_names(board: Any) -> None:
     summary = board.summary()["models"]
     # Six networks have an accuracy: those of seven classes have none, and no place.
     named = [text for text in axes.texts if text.get_text()]
-    assert [text.get_text().replace("\n", " ") for text in named].count("own:a, binomial3, all, recalibrated") == 1
-    assert len(named) == 6
+    names = [name.replace("\n", " ") for text in named for name in text.get_text().split("\n= ")]
+    assert names.count("own:a, binomial3, all, recalibrated") == 1
+    assert len(names) == 6
     assert "1 could not be measured" in figure.get_suptitle()
     places = [_values(model) for model in summary.values() if "accuracy" in model]
-    assert sorted(text.xy for text in named) == sorted(places)
+    assert sorted(text.xy for text in named) == sorted({*places})
     explained = {text.get_text() for legend in figure.findobj(Legend) for text in legend.get_texts()}
     assert {"plain", "converted", "recalibrated", "a conversion and its plain network"} <= explained
     assert explained == {*axes.get_legend_handles_labels()[1]}
-    # Each has a mark of its own, also those of equal value.
-    marks = {tuple(line.get_transform().transform(line.get_xydata())[0].round(3)) for line in _marks(axes)}
-    assert len(marks) == len(_marks(axes)) == sum("accuracy" in model for model in summary.values())
-    assert sum("side by side" in legend.get_title().get_text() for legend in figure.findobj(Legend)) == (
-        any(len({*values}) < len(values) for values in zip(*places, strict=True))
+    _check_marks(axes, places)
+    assert sum("within one another" in legend.get_title().get_text() for legend in figure.findobj(Legend)) == (
+        len({*places}) < len(places)
     )
     # What the axes show holds every interval.
     low, high = axes.get_ylim()
     ends = [model["accuracy"][end] for model in summary.values() if "accuracy" in model for end in ("low", "high")]
     assert low <= min(ends) <= max(ends) <= high
     plt.close(figure)
+
+
+def _check_marks(axes: Any, places: list[tuple[float, float]]) -> None:
+    """Each network has a mark at its values, in data's own coordinates, and no other of that size is there."""
+    marks = _marks(axes)
+    assert all(mark.get_transform() == axes.transData for mark in marks)
+    assert sorted(tuple(mark.get_xydata()[0].tolist()) for mark in marks) == sorted(places)
+    assert len({(*mark.get_xydata()[0], mark.get_markersize()) for mark in marks}) == len(marks)
 
 
 def _values(model: Any) -> tuple[float, float]:
@@ -404,16 +411,13 @@ def test_more_networks_than_names_have_room_for_have_numbers_and_a_key(images: l
     numbers = ", ".join(text.get_text() for text in axes.texts).split(", ")
     assert sorted(numbers) == sorted(str(number) for number in range(1, 10))
     assert len({text.xy for text in axes.texts}) == len(axes.texts)  # networks at one point share a label
-    # Bars of equal value are not on one line.
-    lines = [line.get_transform().transform(line.get_xydata())[0] for line in _marks(axes)]
-    for place in (0, 1):
-        values = [_values(model)[place] for model in crowd.summary()["models"].values()]
-        assert len({line[place].round(3) for line in lines}) == len(lines) or len({*values}) == 1
+    assert len({tuple(mark.get_xydata()[0]) for mark in _marks(axes)}) == len(axes.texts)
     plt.close(figure)
 
 
 def _marks(axes: Any) -> list[Any]:
-    return [line for line in axes.lines if line.get_linestyle() == "None" and line.get_marker() in ("o", "s", "D")]
+    marks = [line for line in axes.lines if line.get_linestyle() == "None" and line.get_marker() in ("o", "s", "D")]
+    return [mark for mark in marks if len(mark.get_xydata())]  # the others are of the legend
 
 
 def test_names_beside_points_lie_on_no_name_and_no_point() -> None:
@@ -421,7 +425,7 @@ def test_names_beside_points_lie_on_no_name_and_no_point() -> None:
     axes.set(xlim=(0, 1), ylim=(0, 1))
     points = [(0.5, 0.5), (0.52, 0.5), (0.5, 0.52), (0.99, 0.99), (0.01, 0.01), (0.5, 0.5)]
     ends = [(np.array(point), np.full((2, 2), 0.2)) for point in points]
-    _name(axes, points, [axes.transData] * 6, [f"network {number}" for number in range(6)], [False] * 6, ends)
+    _name(axes, points, [f"network {number}" for number in range(6)], [False] * 6, ends)
     boxes = [text.get_window_extent() for text in axes.texts if text.get_text()]
     assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
     assert not any(box.contains(*axes.transData.transform(point)) for box in boxes for point in points)

@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from aliasing.depth.across import AcrossDepth
 from aliasing.plots.jitter import names_in
-from aliasing.plots.style import COLOURS, both_ends, legend_below, plain, spans, style
+from aliasing.plots.style import COLOURS, both_ends, legend_below, nested, plain, spans, style
 from aliasing.tables import counted
 
 _MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
@@ -24,7 +24,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 def across(result: AcrossDepth, against: str = "layers") -> Figure:
     """Jitter against depth, with 95 % intervals: the columns are all pairs, correctly answered and matched ones.
 
-    Networks of the same depth are drawn side by side.
+    The first family has the widest intervals' bars, so that others of the same depth are seen on them.
 
     Parameters
     ----------
@@ -81,15 +81,16 @@ def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, agai
         members = sorted((n for n in group["networks"] if n["family"] == family), key=lambda n: n[against])
         members = [n for n in members if n[measure][selection]["value"] is not None]
         values, errors = spans(n[measure][selection] for n in members)
-        depth = _side_by_side([n[against] for n in members], index - (len(families) - 1) / 2, against == "layers")
+        width = nested(index, len(families))
         colour, marker = COLOURS[index % len(COLOURS)], _MARKERS[index % len(_MARKERS)]
         axes.errorbar(
-            depth,
+            [n[against] for n in members],
             values,
             yerr=errors,
             fmt=f"{marker}-" if len({n[against] for n in members}) > 1 else marker,
             color=colour,
-            capsize=2.5,
+            elinewidth=width,
+            capsize=1 + width,
             markersize=5,
             linewidth=1.2,
             label=plain(both_ends(family, 40)),
@@ -113,13 +114,3 @@ def _apart(depths: list[float], logarithmic: bool) -> list[float]:
         if not written or place - places[written[-1]] >= 0.16 * (places[-1] - places[0]):
             written.append(number)
     return [depths[number] for number in written]
-
-
-def _side_by_side(depths: list[float], family: float, logarithmic: bool) -> list[float]:
-    """The positions of the points: apart from others of the same depth, in the family and in the others."""
-    found = []
-    for number, depth in enumerate(depths):
-        alike = [other for other, same in enumerate(depths) if same == depth]
-        place = family * (len(alike) + 0.5) + alike.index(number) - (len(alike) - 1) / 2
-        found.append(depth * 2 ** (0.025 * place) if logarithmic else depth * (1 + 0.01 * place))
-    return found

@@ -1,6 +1,5 @@
 """The figure of a leaderboard: accuracy against consistency, with the front that no network beats."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +10,13 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
-from matplotlib.transforms import Bbox, ScaledTranslation, Transform
+from matplotlib.transforms import Bbox
 
 from aliasing.leaderboard import Leaderboard
 from aliasing.lineage import GROUPS
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import jitter, names_in
-from aliasing.plots.style import COLOURS, both_ends, in_two_lines, spans, style
+from aliasing.plots.style import COLOURS, both_ends, in_two_lines, later_alike, spans, style
 from aliasing.plots.svg import tell
 from aliasing.tables import cell, counted
 
@@ -26,9 +25,10 @@ _GROUPS = dict(zip(GROUPS, zip(("o", "s", "D", "^", "P", "v", ">"), COLOURS, str
 # So many have their names beside them, more have numbers and a key, and of still more only the front is named.
 _MOST_BESIDE = 8
 _MOST_NAMED = 16
-_APART = 5.0  # points between networks of equal value, which would hide each other
-_SPREAD = 30.0  # points from the first to the last of them
+WITHIN = "marks within one another: networks of equal values"
 _LINE = 0.235  # inches for a name
+_SIZE = 6.5  # points of a mark
+_MOST_AROUND = 3  # networks within a mark that are told from it by their sizes
 
 
 def leaderboard(board: Leaderboard) -> Figure:
@@ -43,9 +43,9 @@ def leaderboard(board: Leaderboard) -> Figure:
     matplotlib.figure.Figure
         Markers are the groups. The dashed line is the Pareto front of the estimates themselves; networks with
         overlapping intervals may change places. More than 8 networks have numbers, which refer to the list beside;
-        of more than 16 only those on the front. Networks that are equal in a measure are drawn side by side. For an
-        output without an accuracy, and for images without labels, the networks by measure
-        (:func:`aliasing.plots.jitter`).
+        of more than 16 only those on the front. Marks of networks that are equal in both measures lie within one
+        another, at their values. For an output without an accuracy, and for images without labels, the networks by
+        measure (:func:`aliasing.plots.jitter`).
     """
     measures = [board.output.measure(name) for name in board.output.front]
     summary = board.summary()
@@ -77,26 +77,24 @@ def leaderboard(board: Leaderboard) -> Figure:
             group: {names[name]: model for name, model in models.items() if model["group"] == group}
             for group in _GROUPS
         }
-        moved = against(axes, measures, groups, _GROUPS, [models[name] for name in front])
+        against(axes, measures, groups, _GROUPS, [models[name] for name in front])
         points = [_point(models[name], measures) for name in named]
         called, protocol = measures[1].called, summary["settings"]["consistency"]["name"]
         axes.set_xlabel(called if protocol == called else f"{called} (protocol {protocol})")
-        equal = any(len({*values}) < len(values) for values in zip(*points, strict=True))
         said = ["bold: on the Pareto front, where no other\nnetwork is better in both"]
         if len(named) < len(models):
             said.append(f"named: {len(named)} of {len(models)} networks, those on the front")
         if len(models) < len(summary["models"]):
             unknown = counted(len(summary["models"]) - len(models), "network")
             said.append(f"not drawn: {unknown} without {measures[0].called}")
-        if equal:
-            said.append("drawn side by side: networks of equal value")
+        if len({_point(model, measures) for model in models.values()}) < len(models):
+            said.append(WITHIN.replace(": ", ":\n"))
         figure.suptitle(_title(summary, len(models)), fontsize=11)
         bold = [name in front for name in named]
         if beside:
             _legend(figure, axes, [text.replace("\n", " ") for text in said], loc="outside lower center", ncols=3)
             ends = [spans([model[measure.name] for measure in measures[::-1]]) for model in models.values()]
-            places = [_moved(axes, moved[names[name]]) for name in named]
-            _name(axes, points, places, [in_two_lines(text, 24) for text in texts], bold, ends)
+            _name(axes, points, [in_two_lines(text, 24) for text in texts], bold, ends)
         else:
             _number(axes, points)
             _key(right, axes, texts, bold, said)
@@ -109,53 +107,29 @@ def against(
     series: Mapping[str, Mapping[str, dict[str, Any]]],
     looks: Mapping[str, tuple[str, str]],
     front: Sequence[dict[str, Any]],
-) -> dict[str, Any]:
+) -> None:
     """Draw networks by two measures, upright and across, with their intervals, and the front that none of them beats.
 
     ``measures`` are those of an output's front, such as accuracy and consistency. ``series`` holds the networks of each
     series, by name, as in a summary; ``looks`` the marker and colour of each series; ``front`` the networks on the
-    Pareto front. Returns by how many points right and down each network is moved, so that equal ones are apart.
+    Pareto front. All are at their values: of equal ones the first have the largest marks and the widest bars.
     """
     everywhere = [_point(model, measures) for members in series.values() for model in members.values()]
-    moved = dict(
-        zip(
-            [name for members in series.values() for name in members],
-            zip(*(_side_by_side(values) for values in zip(*everywhere, strict=True)), strict=True),
-            strict=True,
-        )
-    )
+    on_one_line = ([point[axis] for point in everywhere] for axis in (1, 0))  # bars across are, of networks of one y
+    sizes = iter(zip(later_alike(everywhere), *map(later_alike, on_one_line), strict=True))
     strength = 1 if len(everywhere) <= _MOST_NAMED else 0.4  # fewer can all be told from the paper (WCAG 2: 3 to 1)
     for label, members in series.items():
-        for number, (name, model) in enumerate(members.items()):
-            _mark(axes, measures, name, model, moved[name], *looks[label], "_" if number else label, strength)
+        marker, colour = looks[label]
+        if members:
+            axes.plot([], [], marker, color=colour, markersize=_SIZE, label=label)
+        for name, model in members.items():
+            _mark(axes, measures, name, model, next(sizes), marker, colour, strength)
     in_order = sorted(front, key=lambda model: _point(model, measures)[0])
     if len({_point(model, measures) for model in in_order}) > 1:  # one point is no line, and its name says so
         _line(axes, measures, in_order, color="0.3", linestyle="--", linewidth=1, zorder=1, label="Pareto front")
     axes.set_xlabel(measures[1].axis)
     axes.set_ylabel(measures[0].axis)
     axes.grid(alpha=0.3)
-    return moved
-
-
-def _moved(axes: Axes, place: Sequence[float]) -> Transform:
-    """Where a network's mark is, by its values and by how many points it is moved right and down."""
-    right, down = place
-    return axes.transData + ScaledTranslation(right / 72, -down / 72, axes.figure.dpi_scale_trans)
-
-
-def _side_by_side(values: Sequence[float]) -> list[float]:
-    """How many points each network is moved along an axis, so that the bars of those of equal value are apart.
-
-    Examples
-    --------
-    >>> _side_by_side([0.5, 0.7, 0.5])
-    [-2.5, 0.0, 2.5]
-    """
-    alike, drawn, moved = Counter(values), Counter[float](), []
-    for value in values:
-        moved.append(min(_APART, _SPREAD / alike[value]) * (drawn[value] - (alike[value] - 1) / 2))
-        drawn[value] += 1
-    return moved
 
 
 def _mark(
@@ -163,33 +137,23 @@ def _mark(
     measures: Sequence[Measure],
     name: str,
     model: dict[str, Any],
-    place: Sequence[float],
+    around: Sequence[int],
     marker: str,
     colour: str,
-    label: str,
     strength: float,
 ) -> None:
-    """One network, moved by some points right and down; ``strength`` is the opacity of its intervals."""
+    """One network; ``around`` are the numbers of later ones that its mark and its bars (across, upright) lie around.
+
+    ``strength`` is the opacity of its intervals.
+    """
     (y, upright), (x, across) = (spans([model[measure.name]]) for measure in measures)
-    ends = np.array([[x - across[0], x + across[1]], [y - upright[0], y + upright[1]]])
-    axes.update_datalim(ends.reshape(2, 2).T)  # which errorbar leaves out, as its marks are moved
-    axes.autoscale_view()
-    drawn = axes.errorbar(
-        x,
-        y,
-        xerr=across,
-        yerr=upright,
-        fmt=marker,
-        color=colour,
-        ecolor=to_rgba(colour, strength),
-        markersize=6,
-        capsize=2,
-        linewidth=1,
-        label=label,
-        zorder=3,
-        transform=_moved(axes, place),
-    )
-    tell(drawn.lines[0], [f"{name}: {', '.join(f'{one.called} {cell(model[one.name])}' for one in measures)}"])
+    of_mark, *of_bars = (min(later, _MOST_AROUND) for later in around)
+    for errors, later in zip(({"xerr": across}, {"yerr": upright}), of_bars, strict=True):
+        bars: Any = {"capsize": 2 + later, "elinewidth": 1 + later, "ecolor": to_rgba(colour, strength)}
+        axes.errorbar(x, y, **errors, fmt="none", zorder=3, **bars)
+    look: Any = {"markersize": _SIZE + 5 * of_mark, "markeredgecolor": "white", "markeredgewidth": 0.8, "zorder": 3}
+    (mark,) = axes.plot(x, y, marker, color=colour, **look)
+    tell(mark, [f"{name}: {', '.join(f'{one.called} {cell(model[one.name])}' for one in measures)}"])
 
 
 def _number(axes: Axes, points: list[tuple[float, float]]) -> None:
@@ -207,16 +171,18 @@ def _number(axes: Axes, points: list[tuple[float, float]]) -> None:
 def _name(
     axes: Axes,
     points: Sequence[tuple[float, float]],
-    places: Sequence[Transform],
     texts: Sequence[str],
     bold: Sequence[bool],
     ends: Sequence[Any],
 ) -> None:
-    """Write the names of the networks beside their points, upon no other name or point and on few lines."""
+    """Write the names of the networks beside their points, upon no other name or point and on few lines.
+
+    Networks at one point share a label, ``a = b``.
+    """
     axes.figure.draw_without_rendering()  # type: ignore[union-attr]
     pixels = axes.figure.dpi / 72
-    marks, bars = [], []
-    for point, at, (values, (below, above)) in zip(points, places, ends, strict=True):
+    at, marks, bars = axes.transData, [], []
+    for point, (values, (below, above)) in zip(points, ends, strict=True):
         x, y = at.transform(point)
         marks.append(Bbox.from_bounds(x - 4 * pixels, y - 4 * pixels, 8 * pixels, 8 * pixels))
         for which in (0, 1):
@@ -224,13 +190,15 @@ def _name(
             bar[:, which] += -below[which], above[which]
             bars.append(Path(at.transform(bar)))
     drawn = (np.asarray(line.get_xydata()) for line in axes.lines)  # the front, and conversions to their plain networks
-    bars += [Path(axes.transData.transform(line)) for line in drawn if len(line) > 1]
+    bars += [Path(at.transform(line)) for line in drawn if len(line) > 1]
     taken: list[Bbox] = []
-    in_turn = sorted(zip(points, places, texts, bold, strict=True), key=lambda one: one[0][::-1])
-    for point, at, text, front in in_turn:
+    labels: dict[tuple[float, float], tuple[list[str], bool]] = {}
+    for point, text, front in zip(points, texts, bold, strict=True):
+        labels.setdefault(point, ([], front))[0].append(text)
+    for point, (lines, front) in sorted(labels.items(), key=lambda one: one[0][::-1]):
         look: Any = {"fontweight": "bold" if front else "normal", "zorder": 5, "fontsize": 9}
         halo = withStroke(linewidth=2.5, foreground="white")
-        label = axes.annotate(text, point, (0, 0), at, "offset points", path_effects=[halo], **look)
+        label = axes.annotate("\n= ".join(lines), point, (0, 0), at, "offset points", path_effects=[halo], **look)
         label.set_in_layout(False)
         mark, size = at.transform(point), label.get_window_extent().size
 

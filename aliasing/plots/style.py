@@ -199,6 +199,17 @@ def nested(number: int, count: int) -> float:
     return 1.4 + 1.1 * min(count - 1 - number, 4)
 
 
+def later_alike(values: Sequence[Any]) -> list[int]:
+    """How many of the values behind each are equal to it: marks at one place, the first the largest, show each.
+
+    Examples
+    --------
+    >>> later_alike([0.5, 0.7, 0.5, 0.5])
+    [2, 0, 1, 0]
+    """
+    return [sum(later == value for later in values[place + 1 :]) for place, value in enumerate(values)]
+
+
 def placed(position: float, unit: str) -> str:
     """A position on a path, with its unit.
 

@@ -16,7 +16,7 @@ from aliasing.leaderboard import pareto_front
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
 from aliasing.plots.jitter import fit, intervals
-from aliasing.plots.leaderboard import against
+from aliasing.plots.leaderboard import WITHIN, against
 from aliasing.plots.shifts import heat_map
 from aliasing.plots.style import COLOURS, MARKERS, colour_of
 from aliasing.plots.svg import panels
@@ -228,6 +228,8 @@ def _scatter(run: Run, names: Names) -> Iterable[Block]:
         f"{y.called.capitalize()} against {x.called}, with 95 % intervals;"
         f" {which} the Pareto front of the points, without regard to the intervals."
     )
+    if len({(point[x.name]["value"], point[y.name]["value"]) for point in points.values()}) < len(points):
+        caption += f" {WITHIN.capitalize()}."
     few = len(points) <= len(COLOURS)
     series: dict[str, dict[str, Any]] = {}
     for point in points.values():
