@@ -17,6 +17,7 @@ from aliasing.images import Image, open_images
 from experiments._run import Run
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PACKAGED_FASHION_MNIST = Path("/usr/share/datasets/fashion-mnist")  # of Debian's dataset-fashion-mnist
 FASHION_CLASSES = (
     "T-shirt/top",
     "Trouser",
@@ -65,14 +66,23 @@ def cifar10(run: Run, split: str, limit: int | None = None) -> Labelled:
 
 
 def fashion_mnist(run: Run, split: str) -> Labelled:
-    """Fashion-MNIST's ``"train"`` or ``"test"`` images: all if present or downloadable, else the sample's."""
+    """Fashion-MNIST's ``"train"`` or ``"test"`` images: all 70,000 if they are there or downloaded, else the sample's.
+
+    All are the four IDX files, packed or not, in ``FashionMNIST/raw`` (torchvision's place) or ``fashion-mnist`` of the
+    data folder, or where Debian's package puts them. A quick run takes the sample first.
+    """
+    if run.download:
+        _torchvision(run, torchvision.datasets.FashionMNIST, split, "FashionMNIST")
+    whole = [run.data / "FashionMNIST" / "raw", run.data / "fashion-mnist", PACKAGED_FASHION_MNIST]
     sample = run.data / "fashion-mnist-sample"
-    if sample.exists() and not run.download and not (run.data / "FashionMNIST" / "raw").exists():
-        prefix = "train" if split == "train" else "t10k"
-        found = _from_entries(f"Fashion-MNIST sample {split}", sample / f"{prefix}-images-idx3-ubyte", None)
-        return Labelled(found.name, found.pixels[..., 0], found.labels)
-    whole = _torchvision(run, torchvision.datasets.FashionMNIST, split, "FashionMNIST or fashion-mnist-sample")
-    return _chosen(f"Fashion-MNIST {split}", whole.data.numpy(), whole.targets.numpy(), None)
+    for folder in [sample, *whole] if run.quick else [*whole, sample]:
+        for file in folder.glob(f"{'train' if split == 'train' else 't10k'}-images-idx3-ubyte*"):
+            found = _from_entries(f"Fashion-MNIST {'sample ' * (folder == sample)}{split}", file, None)
+            return Labelled(found.name, found.pixels[..., 0], found.labels)
+    raise InputError(
+        f"no fashion-mnist or fashion-mnist-sample in {run.data}; set ALIASING_DATA or --data, let --download "
+        "fetch it, or apt-get install dataset-fashion-mnist"
+    )
 
 
 def resized(images: Labelled, size: int) -> Labelled:

@@ -1,5 +1,6 @@
 """The experiments' frame; those that train, in their quick versions; and training that is stopped and goes on."""
 
+import gzip
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from experiments._data import Labelled, cifar10, fashion_mnist
 from experiments._run import Run, plain
 from experiments._training import Recipe, crop_and_mirror, normalise, train
 from tests.conftest import run_quickly
+from tests.image_files import idx
 
 PICTURES = {
     "mlp_vs_cnn": {"figure.png", "heat_maps.png"},
@@ -301,7 +303,7 @@ def test_a_torchvision_data_set_stands_in_where_the_folder_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Whole:
-        """As torchvision's CIFAR10 and FashionMNIST look."""
+        """As torchvision's CIFAR10 looks."""
 
         def __init__(self, root: Path, train: bool, download: bool) -> None:
             if not download:
@@ -317,9 +319,29 @@ def test_a_torchvision_data_set_stands_in_where_the_folder_is_not(
     assert "5 of 10" in found.name
     with pytest.raises(InputError, match="--download"):
         cifar10(Run("name", tmp_path, True, tmp_path), "train")
-    monkeypatch.setattr(_data.torchvision.datasets, "FashionMNIST", Whole)
-    with pytest.raises(InputError, match="FashionMNIST"):
-        fashion_mnist(Run("name", tmp_path, True, tmp_path), "test")
+
+
+def test_fashion_mnist_is_found_packed_in_any_of_its_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packaged = tmp_path / "packaged"
+    monkeypatch.setattr(_data, "PACKAGED_FASHION_MNIST", packaged)
+    quick, full = Run("name", tmp_path, True, tmp_path), Run("name", tmp_path, False, tmp_path)
+    with pytest.raises(InputError, match="apt-get install dataset-fashion-mnist"):
+        fashion_mnist(full, "test")
+
+    def fill(folder: Path, label: int) -> None:
+        folder.mkdir(parents=True)
+        images, labels = idx(0x803, (1, 28, 28), bytes([label]) * 784), idx(0x801, (1,), bytes([label]))
+        (folder / "t10k-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+
+    places = packaged, tmp_path / "fashion-mnist", tmp_path / "FashionMNIST" / "raw"
+    for label, place in enumerate(places):
+        fill(place, label)
+        found = fashion_mnist(full, "test")
+        assert (found.labels.tolist(), found.pixels.shape) == ([label], (1, 28, 28))
+    fill(tmp_path / "fashion-mnist-sample", 9)
+    assert fashion_mnist(quick, "test").labels.tolist() == [9]
+    assert fashion_mnist(full, "test").labels.tolist() == [2]
 
 
 def test_a_run_refuses_missing_folders_and_odd_results(tmp_path: Path) -> None:
