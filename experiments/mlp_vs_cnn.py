@@ -3,10 +3,10 @@
 Seeds 000 and 002: an MLP 784-1000-10 and a CNN (two 3×3 convolutions with max pooling, 3200-256-10) learn Fashion-MNIST
 (Adam 1e-3, batch 32, 5 epochs). A training image (24300, trousers; 24150, a pullover) is rolled by −5 … +5 pixels: the
 ten probabilities at each shift are an 11×10 heat map. Published (seed 000, image 24300, the MLP): shirt at −5 and −4,
-dress at −3, trousers from −2 to 2, ankle boot from 3 to 5; the CNN is said to stay right. Beyond the seeds: each network
-is trained three times, accuracy against shift is over the test set, and a third network is the CNN with blur-pooling.
-Without the whole data set (Debian packages it: ``apt-get install dataset-fashion-mnist``) the sample of 900 images
-replaces it, with 20 epochs instead of 5 and its own first trousers and pullover.
+dress at −3, trousers from −2 to 2, ankle boot from 3 to 5; the CNN is said to stay right. Beyond the seeds: every
+network is trained three times, the accuracy against shift is that of the test set, and a third network is the CNN with
+blur-pooling. Without the whole data set (Debian's package ``dataset-fashion-mnist``) the sample of 900 images replaces
+it, with 20 epochs instead of 5 and its own first trousers and pullover.
 
 Measured here (``figures/mlp_vs_cnn``), on the sample: rolled by two pixels the MLP falls from 0.83 to 0.52 and 0.45,
 the CNN from 0.83 to 0.73 and 0.63; the MLP loses about 0.2 more. The moving trousers stay trousers from −1 to 1 for the
