@@ -74,9 +74,7 @@ def of_depth(summary: Summary) -> Iterable[str]:
         rising = [site for site in model["sites"] if site["rise"] and site["rise"]["value"] is not None]
         if rising:
             most = max(rising, key=lambda site: site["rise"]["value"])
-            yield (
-                f"{name}: the share that the shift does not explain rises most at {most['name']}: {cell(most['rise'])}"
-            )
+            yield f"{name}: the unexplained change rises most at {most['name']}: {cell(most['rise'])}"
         yield from _of_network(name, model, "features")
         if any(layer["margin"] for layer in model["layers"]):
             yield f"{name}: maps are boundary-contaminated; one cell at each side is left out"

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +24,7 @@ import aliasing as al
 from aliasing.cli import main
 from aliasing.errors import UsageError
 from aliasing.explorer import page
-from aliasing.explorer.drawings import depth_profile, spectra
+from aliasing.explorer.drawings import depth_profile, draw_depth, spectra
 from aliasing.explorer.networks import FILTERS, convert
 from aliasing.explorer.walk import (
     FRACTION,
@@ -182,16 +184,24 @@ def test_the_spectrum_of_the_view_with_and_without_the_filter(anti_aliasing: str
     assert all(look.alias_fraction < subsampled.alias_fraction for look in filtered)
 
 
-def test_the_operators_of_a_view_have_one_range_of_power() -> None:
+def test_the_powers_of_a_view_have_one_pair_of_axes_and_one_scale() -> None:
     view = np.random.default_rng(0).uniform(0, 255, (64, 64, 3)).astype(np.float32)
     for shown in (view, np.zeros_like(view)):
         found = spectra(shown, "binomial3")
-        subsampled, filtered = Figure().subplots(1, 2)
-        for axes, look in zip((subsampled, filtered), found.looks[1:], strict=True):
+        panels = Figure().subplots(1, 3)
+        for axes, look in zip(panels, found.looks, strict=True):
             profile(axes, look, found)
-        assert subsampled.get_ylim() == filtered.get_ylim()
-        drawn = np.concatenate([line.get_ydata() for axes in (subsampled, filtered) for line in axes.lines])
-        assert drawn.max() < subsampled.get_ylim()[1]
+        assert len({(axes.get_xscale(), axes.get_xlim(), axes.get_yscale(), axes.get_ylim()) for axes in panels}) == 1
+        assert {axes.get_xlabel() for axes in panels} == {"cycles per pixel of the original"}
+        assert all(axes.get_ylabel() for axes in panels)
+        assert all(line.get_ydata().max() < axes.get_ylim()[1] for axes in panels for line in axes.lines)
+        (before,), (baseband, alias) = panels[0].lines, panels[1].lines
+        assert max(baseband.get_xdata()) < found.nyquist < max(before.get_xdata())
+        # In white noise three other frequencies of equal power fold onto each. Means over at least a hundred bins are
+        # known to a fifth (the spread of an exponential ÷ √100, twice).
+        if shown is view:
+            sums = baseband.get_ydata() + alias.get_ydata()
+            assert np.mean(sums) == pytest.approx(4 * np.mean(before.get_ydata()), rel=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -240,23 +250,36 @@ def test_a_network_without_batch_norms_is_converted_only(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("width", [4.4, 11.2])
-def test_the_names_of_layers_stand_side_by_side(width: float) -> None:
-    layers = [
-        {"name": f"features.denseblock{k}.denselayer{k}", "depth": k, "unexplained_change": None} for k in range(1, 60)
-    ]
-    one = {"layers": layers, "sites": []}
-    other = {"layers": [{**layer, "name": f"stage.{layer['depth']}"} for layer in layers[:20]], "sites": []}
-    figure = Figure((width, 3), layout="constrained")
-    axes = figure.subplots()
-    unexplained(axes, [("one", 0, one), ("other", 1, other)])
-    name_layers(axes, [("one", 0, one), ("other", 1, other)])
-    figure.draw_without_rendering()
-    (above,) = axes.child_axes
-    for axis in (axes.xaxis, above.xaxis):
-        boxes = [label.get_window_extent() for label in axis.get_ticklabels() if label.get_text()]
-        assert len(boxes) >= 2
-        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
-    assert above.xaxis.get_ticklabels()[0].get_text() == "stage.1"
+def test_the_names_of_layers_stand_side_by_side_below_points(width: float) -> None:
+    layers = [{"name": f"features.denseblock{k}.denselayer{k}", "depth": k} for k in range(1, 60)]
+    axes = Figure((width, 3), layout="constrained").subplots()
+    name_layers(axes, layers[:40])
+    axes.figure.draw_without_rendering()
+    labels = [label for label in axes.xaxis.get_ticklabels() if label.get_text()]
+    boxes = [label.get_window_extent() for label in labels]
+    assert len(boxes) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert axes.get_xlim() == (0, 41)  # no layer without a point
+
+
+def test_networks_with_other_layers_have_charts_of_their_own() -> None:
+    def layer(name: str, depth: int, value: float | None) -> dict[str, Any]:
+        change = value and {"value": value, "low": None, "high": None}
+        return {"name": name, "depth": depth, "form": "map" if value else "vector", "unexplained_change": change}
+
+    def drawn(*models: str) -> list[str]:
+        known = {
+            name: {"layers": [layer(f"{name[0]}.conv", 1, 0.5), layer(f"{name[0]}.head", 2, None)], "sites": []}
+            for name in models
+        }
+        found = draw_depth(SimpleNamespace(summary=lambda: {"models": known}))  # type: ignore[arg-type]
+        return re.findall(r"<text[^>]*>([^<]*)</text>", found)
+
+    alike, apart = drawn("a", "another"), drawn("a", "b")
+    assert alike.count("a.conv") == 2  # for wide pages and for phones
+    assert apart.count("a.conv") == apart.count("b.conv") == 2
+    assert "a.head" not in alike
+    assert "layers of b; ▲ downsampling" in apart
 
 
 def test_the_depth_chart_holds_all_that_it_draws() -> None:
@@ -404,6 +427,7 @@ def test_nothing_is_empty_before_the_first_drag(port: int, browser: Any, start: 
     open_page(browser, port)
     assert texts(browser, ".place")[0].startswith(f"{start.image.name}: 1 ")
     assert f"the shift ({told(start.place)}) not explain" in texts(browser, ".depth-title")[0]
+    assert texts(browser, ".legend *") == texts(browser, ".network")
     assert start.why in texts(browser, ".settings p")
     first, second = texts(browser, ".answer")
     assert "→" in first
@@ -413,7 +437,11 @@ def test_nothing_is_empty_before_the_first_drag(port: int, browser: Any, start: 
     assert texts(browser, ".network") == ["efficientnet_lite0", "efficientnet_lite0, binomial3, recalibrated"]
     assert texts(browser, ".done") == [convert("pypi:efficientnet_lite0", "binomial3", "sample")[1]]
     assert "blocks.3.0" in " ".join(texts(browser, ".depth .wide"))
-    assert texts(browser, ".look h3") == ["original, 224×224", "subsampled", "blur-pool, binomial3 for stride 2"]
+    looks = ["original, 224×224", "subsampled, 112×112", "blur-pool, binomial3 for stride 2, 112×112"]
+    assert texts(browser, ".look h3") == looks
+    unnamed = "document.querySelector('.legend .second').textContent = ''"  # as before the first drawing
+    legend = browser.execute_script(f"{unnamed}; return getComputedStyle(document.querySelector('.legend')).display")
+    assert legend == "none"
 
 
 def test_steps_by_key_button_toggle_and_pointer(port: int, browser: Any) -> None:
@@ -575,6 +603,9 @@ def test_it_fits_and_can_be_read(port: int, browser: Any, tmp_path: Path) -> Non
         assert len(seen) == 5
         assert max(seen) < height
         assert browser.execute_script(CUT) == []
+        widths = browser.execute_script("return [...document.querySelectorAll('.look img')].map(e => e.clientWidth)")
+        assert len(widths) == 3
+        assert min(widths) > 100
         for theme in ("light", "dark"):
             features = [{"name": "prefers-color-scheme", "value": theme}]
             browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})

@@ -1,7 +1,7 @@
 """Follow a one-pixel shift through pretrained networks, layer by layer.
 
 For each layer you see how far the averaged features move, how far the feature map is from the moved feature map, and
-which share of its change the shift does not explain. For each downsampling site you see how much energy folds, and how
+how much of its change the shift does not explain. For each downsampling site you see how much energy folds, and how
 much more of the change is unexplained after it. For several networks you also see their jitter against their depth.
 
 examples:

@@ -52,7 +52,7 @@ _TITLE = "Drag a photograph: what does a pixel change?"
 _LARGEST_UPLOAD = 50_000_000  # bytes
 _PAUSE = 0.15  # seconds a place is shown while the page plays
 _REST = 0.3  # seconds after which a photograph rests
-_DEPTH = "Depth: what share of each layer's change does the shift{} not explain?"
+_DEPTH = "Depth: how much of each layer's change does the shift{} not explain?"
 _END = f" ({Drag.reach:g} pixels is the end)"
 _PLAY, _STOP = "▶ play", "■ stop"
 _STEPS = {WHOLE: "1 px", FRACTION: "⅛ px"}
@@ -189,7 +189,8 @@ class _Page:
         with _Section() as self.depth_section:
             self.depth_title = _text(_DEPTH.format(""), "h2").classes("depth-title")
             _text(
-                "1: the layer's map changes as if unrelated to the shift; 0: it moves with the photograph.",
+                "0: the layer's map moves with the photograph. 1: moving the map explains nothing of its change. Above"
+                " 1: the moved map is a worse guess than the map that stayed where it was.",
                 "p",
             )
             with ui.element().classes("legend"):
@@ -197,6 +198,11 @@ class _Page:
             self.depth = ui.html(sanitize=False).classes("depth")
         with _Section() as self.spectrum_section:
             _text(f"The spectrum of the view, and what a stride of {drawings.STRIDE} folds", "h2")
+            _text(
+                "All in cycles per pixel of the original. Its Nyquist frequency is 0.5. If every second pixel is kept,"
+                " the new one is 0.25: what is above folds, and the pixels that are kept have nothing above it.",
+                "p",
+            )
             self.spectrum = ui.html(sanitize=False).classes("spectrum")
         ui.timer(0.05, self.refresh, once=True)
 

@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeAlias
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axes._secondary_axes import SecondaryAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -119,12 +118,12 @@ def _title(summary: dict[str, Any]) -> str:
 
 
 def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> None:
-    for name, index, model in networks:
+    for number, (name, index, model) in enumerate(networks):
         colour = colour_of(index)
         known = [layer for layer in model["layers"] if layer[measure] and layer[measure]["value"] is not None]
         places = [layer["depth"] for layer in known]
         values = [layer[measure]["value"] for layer in known]
-        axes.plot(places, values, line_of(index), color=colour, label=name, linewidth=nested(index, len(networks)))
+        axes.plot(places, values, line_of(index), color=colour, label=name, linewidth=nested(number, len(networks)))
         for is_map, face in ((True, colour), (False, "white")):
             chosen = [layer for layer in known if _is_map(layer) == is_map]
             points = [layer["depth"] for layer in chosen], [layer[measure]["value"] for layer in chosen]
@@ -141,36 +140,30 @@ def _is_map(layer: Mapping[str, Any]) -> bool:
 
 
 def unexplained(axes: Axes, networks: Networks) -> None:
-    """Which share of each layer's change the shift does not explain."""
+    """How much of each layer's change the shift does not explain."""
     axes.axhline(1, color="0.5", linestyle=":", linewidth=1)
-    _against_depth(axes, networks, "unexplained_change", "share not explained\n(dotted line: all of it)")
+    _against_depth(axes, networks, "unexplained_change", "unexplained change\n(dotted line: all of it)")
 
 
-def name_layers(axes: Axes, networks: Networks) -> None:
+def name_layers(axes: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
     """Name the layers on the axis of depth instead of counting them: as many, evenly spaced, as fit side by side.
 
-    The first network's names stand below the axis. Those of another one stand above, if it has other layers.
+    The axis ends behind the last of ``layers``.
     """
-    below, *others = [{layer["depth"]: layer["name"] for layer in model["layers"]} for _, _, model in networks]
-    layers = axes.get_xlim()[1]
-    _label_places(axes, below, layers)
+    axes.set_xlim(0, layers[-1]["depth"] + 1 if layers else 1)
+    _label_places(axes, {layer["depth"]: layer["name"] for layer in layers})
     axes.set_xlabel("observed layers; ▲ downsampling")
-    for (name, index, _), above in zip(networks[1:], others, strict=True):
-        if above != below:
-            axis = axes.secondary_xaxis("top", color=colour_of(index))
-            _label_places(axis, above, layers)
-            axis.set_xlabel(f"layers of {plain(name)}", color=colour_of(index))
 
 
-def _label_places(axes: Axes | SecondaryAxis, names: Mapping[int, str], layers: float) -> None:
-    """Name every n-th place of an axis that is ``layers`` long."""
+def _label_places(axes: Axes, names: Mapping[int, str]) -> None:
+    """Name every n-th place of an axis."""
     texts = {place: both_ends(name, _LONGEST_NAME) for place, name in sorted(names.items())}
     size = plt.rcParams["font.size"]
     figure = axes.get_figure(root=True)
     assert figure is not None
     widest = 0.66 * size * max(map(len, texts.values()), default=1)  # points
-    room = 0.85 * 72 * figure.get_figwidth() - widest  # names reach half beyond both ends of the axis
-    every = max(1, ceil(layers * widest / room))
+    room = 0.85 * 72 * figure.get_figwidth() - widest  # the first and the last name reach half beyond their places
+    every = max(1, ceil((max(texts, default=0) - min(texts, default=0)) * widest / room))
     axes.set_xticks([*texts][::every], [plain(text) for text in texts.values()][::every], fontsize=size)
 
 
@@ -283,7 +276,7 @@ PANELS: dict[str, Panel] = {
     "Equivariance: how far is the map from the moved map?": partial(
         _against_depth, measure="equivariance_error", title="equivariance error (2: unrelated)"
     ),
-    "Which share of the map's change does the shift not explain?": unexplained,
+    "How much of the map's change does the shift not explain?": unexplained,
     "Aliasing: energy at and above the new Nyquist\nfrequency, □ in front of a site, ● of what is subsampled": (
         _aliasing
     ),

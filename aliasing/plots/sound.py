@@ -1,6 +1,7 @@
 """The figure of `aliasing spectrum` on a sound: spectrograms of what is kept and what has folded, and their power."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -63,6 +64,7 @@ def sound(spectra: SoundSpectra) -> Figure:
             _power(panels[2], look, spectra)
         for panels in grid:
             panels[0].set_ylabel(unit)
+            panels[2].set_ylabel("power" if spectra.rate is None else "power per hertz")
         for axes in grid[-1][:2]:
             axes.set_xlabel(time)
         grid[-1][2].set_xlabel(unit)
@@ -79,7 +81,7 @@ def sound(spectra: SoundSpectra) -> Figure:
 
 
 def _spectrogram(axes: Axes, decibels: NDArray[np.float64], spectra: SoundSpectra, highest: float) -> AxesImage:
-    """A spectrogram on axes that all rows share, so that a band that is gone is seen to be gone."""
+    """A spectrogram of decibels that all rows share, so that a band that is gone is seen to be gone."""
     highest /= spectra.unit[1]
     extent = (0.0, spectra.seconds, 0.0, highest)
     shown = axes.imshow(
@@ -109,19 +111,22 @@ def _power(axes: Axes, look: SoundLook, spectra: SoundSpectra) -> None:
     """Welch's averaged power: of the sound, with what folds shaded; or of an operator's baseband and alias."""
     parts_of_power(axes, look.power, spectra.nyquist, spectra.highest, unit=spectra.unit[1])
     if look.folded is None:
-        axes.set_title(f"power{'' if spectra.rate is None else ' per hertz'}; shaded: folds")
+        axes.set_title("power of the original")
     else:
         axes.set_title("no baseband to keep" if look.baseband_kept is None else baseband_kept(look.baseband_kept))
 
 
 def parts_of_power(axes: Axes, power: Mapping[str, Profile], edge: float, highest: float, unit: float = 1) -> None:
-    """Draw power by frequency up to ``highest``, with what folds shaded; or baseband and alias up to ``edge``."""
+    """Draw power by frequency, with what folds shaded; or baseband and alias, with nothing above ``edge``."""
     strongest = max(mean for profile in power.values() for _, mean in profile)
     for part, colour in (("power", COLOURS[6]), ("baseband", COLOURS[0]), ("alias", COLOURS[1])):
         if part in power:
             frequency, mean = zip(*power[part], strict=True)
             seen = np.where(np.array(mean) > LEAST * strongest, mean, np.nan)  # the rest is rounding
             axes.semilogy(np.array(frequency) / unit, seen, color=colour, label=part)
-    if "power" in power:
-        axes.axvspan(edge / unit, highest / unit, color=COLOURS[1], alpha=0.12, linewidth=0)
-    axes.set_xlim(0, (highest if "power" in power else edge) / unit)
+    if edge < highest:
+        said, shade = ("folds", COLOURS[1]) if "power" in power else ("nothing above", "0.35")
+        axes.axvspan(edge / unit, highest / unit, color=shade, alpha=0.12, linewidth=0)
+        middle: Any = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "center", "fontsize": 8.5}
+        axes.text((edge + highest) / 2 / unit, 0.4, said, color=shade, **middle)
+    axes.set_xlim(0, highest / unit)  # of all rows, so that one sees where the samples' frequencies end

@@ -39,7 +39,7 @@ def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = ()
     -------
     matplotlib.figure.Figure
         Top: the pictures. Middle: log spectra before subsampling, in cycles per pixel of the original; outside the
-        square folds. Bottom: power of the samples by frequency, split into baseband and alias.
+        square folds. Bottom: power of the samples by frequency, in the same unit, split into baseband and alias.
     """
     if not isinstance(spectra, Spectra):
         warnings.warn(
@@ -63,22 +63,32 @@ def spectrum(spectra: Spectra | NDArray[Any], results: Sequence[Comparison] = ()
         grid[1][0].set_title("spectrum of the original", fontsize=9.5)
         for axes in grid[1][1:]:
             axes.set_yticklabels([])
-        for axes in grid[2][2:]:
+        for axes in grid[2][1:]:
             axes.tick_params(labelleft=False)
+            axes.set_ylabel("")
         grid[1][0].set_ylabel("cycles per pixel of the original")
-        grid[2][0].set_ylabel("mean power")
         bar = figure.colorbar(image, ax=grid[1].tolist(), shrink=0.85, pad=0.01)
         bar.set_label("dB below the original's\nstrongest frequency")
         figure.suptitle(f"{input_name(spectra.photograph)}, and its samples at stride {spectra.stride}", fontsize=11)
         return figure
 
 
-def _range(spectra: Spectra) -> tuple[float, float]:
-    """The power of all operators' samples, without what is rounding alone."""
-    parts = [look.power[part] for look in spectra.looks if "power" not in look.power for part in ("baseband", "alias")]
-    powers = np.array([power for part in parts for _, power in part])
-    highest = powers.max() or 1.0  # a black picture has none
-    return powers.min(initial=highest, where=powers > _LEAST * highest) / 2, 2 * highest
+def _profiles(look: Look, stride: int) -> dict[str, NDArray[np.float64]]:
+    """Frequency and power of the picture, or of baseband and alias on the picture's scale, without the lowest bin.
+
+    Of s² times fewer samples each frequency has an s²-th of the power (`aliasing.spectrum.power`); times s², what the
+    operator leaves as it was has the power that it had.
+    """
+    scale = 1 if "power" in look.power else stride**2
+    return {part: np.array(pairs).T[:, 1:] * [[1], [scale]] for part, pairs in look.power.items()}
+
+
+def _limits(spectra: Spectra) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The frequencies and powers of all profiles, without what is rounding alone."""
+    drawn = np.concatenate([one for look in spectra.looks for one in _profiles(look, spectra.stride).values()], axis=1)
+    frequency, power = drawn
+    highest = power.max() or 1.0  # a black picture has none
+    return (frequency.min(), 0.5), (power.min(initial=highest, where=power > _LEAST * highest) / 2, 2 * highest)
 
 
 def _show(axes: Axes, look: Look, title: str) -> None:
@@ -97,11 +107,15 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
     axes.text(0, edge + 0.03, "stays", va="top", **said)
     axes.text(0, 0.46, "outside the square: folds", va="bottom", **said)
     ticks = [-0.5, -edge, *([0.0] if edge > 0.2 else []), edge, 0.5]  # labels nearer to 0 would touch its own
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8.5)
+    labels = [f"{tick:g}".replace("-", "−") for tick in ticks]
+    axes.set_yticks(ticks, labels, fontsize=8.5)
+    if edge < 0.1:  # side by side the two of a small square would touch
+        labels[1] = ""
+    axes.set_xticks(ticks, labels, fontsize=8.5)
     if look.alias_fraction is not None and look.baseband_kept is not None:
         axes.set_title(
-            f"aliased {rounded(100 * look.alias_fraction, '.2f')} % of its energy\n{baseband_kept(look.baseband_kept)}",
+            f"spectrum before subsampling\n{rounded(100 * look.alias_fraction, '.2f')} % of its energy folds\n"
+            + baseband_kept(look.baseband_kept),
             fontsize=9.5,
         )
     return image
@@ -110,31 +124,31 @@ def log_spectrum(axes: Axes, look: Look, spectra: Spectra) -> AxesImage:
 def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
     """Draw power by frequency: of the picture, with what folds shaded; or of an operator's baseband and alias.
 
-    All operators have one range of power.
+    All have the same two axes, so that one sees where the samples' frequencies end, and what the operator changed.
     """
-    edge = spectra.nyquist
-    if "power" in look.power:
-        frequency, power = zip(*look.power["power"][1:], strict=True)
+    edge, drawn = spectra.nyquist, _profiles(look, spectra.stride)
+    frequencies, powers = _limits(spectra)
+    axes.set(xscale="log", yscale="log", xlim=frequencies, ylim=powers)
+    strongest = max(power.max() for _, power in drawn.values())
+    for part, colour in (("power", COLOURS[6]), ("baseband", COLOURS[0]), ("alias", COLOURS[1])):
+        if part in drawn:
+            frequency, power = drawn[part]
+            label = f"{part}: none" if power.max() < _LEAST * strongest else part
+            axes.plot(frequency, power, color=colour, label=label)
+    if "power" in drawn:
         axes.axvspan(edge, 0.5, color=COLOURS[1], alpha=0.12, linewidth=0)
-        axes.loglog(frequency, power, color=COLOURS[6])
-        axes.text(edge * 1.06, max(power), "folds", color=COLOURS[1], va="top", fontsize=9)
+        axes.text(edge * 1.06, powers[1] / 1.3, "folds", color=COLOURS[1], va="top", fontsize=9)
         if spectra.power_law:
             slope, error = spectra.power_law
-            axes.set_title(
-                f"power ∝ frequency$^{{{rounded(slope, '.2f')} ± {rounded(1.96 * error, '.2f')}}}$", fontsize=9.5
-            )
-        axes.set_xlabel("cycles per pixel")
-        axes.set_xlim(frequency[0], 0.5)
-        axes.set_xticks([0.02, 0.05, edge, 0.5], ["0.02", "0.05", f"{edge:g}", "0.5"], fontsize=8.5)
-        axes.xaxis.set_minor_locator(NullLocator())
-        return
-    axes.set_ylim(_range(spectra))
-    for part, colour in (("baseband", COLOURS[0]), ("alias", COLOURS[1])):
-        frequency, power = zip(*look.power[part], strict=True)
-        rounding = max(power) < _LEAST * max(value for _, value in look.power["baseband"])
-        axes.semilogy(frequency, power, color=colour, label=f"{part}: none" if rounding else part)
-    axes.set_xlim(0, edge)
-    axes.set_xticks([0, edge / 2, edge], ["0", f"{edge / 2:g}", f"{edge:g}"], fontsize=8.5)
-    axes.set_xlabel("cycles per pixel of the original")
-    axes.set_title(f"its samples, at stride {spectra.stride}", fontsize=9.5)
-    axes.legend(loc="best", fontsize=8.5)
+            power_law = f"{rounded(slope, '.2f')} ± {rounded(1.96 * error, '.2f')}"
+            axes.set_title(f"power ∝ frequency$^{{{power_law}}}$", fontsize=9.5)
+    else:
+        axes.axvspan(edge, 0.5, color="0.5", alpha=0.12, linewidth=0)
+        axes.text(edge * 1.06, powers[1] / 1.3, "nothing\nabove", color="0.35", va="top", fontsize=9)
+        axes.set_title(f"its samples, at stride {spectra.stride}", fontsize=9.5)
+        axes.legend(loc="best", fontsize=8.5)
+    ticks = [tick for tick in (0.02, 0.05, 0.1) if tick * 1.7 < edge]
+    axes.set_xticks([*ticks, edge, 0.5], [f"{tick:g}" for tick in (*ticks, edge, 0.5)], fontsize=8.5)
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.set(xlabel="cycles per pixel of the original", ylabel="mean power")

@@ -246,13 +246,14 @@ def _look(folder: Path, look: kept_spectra.Look, kept: kept_spectra.Spectra) -> 
         return panel(bare, width=3.2, height=height)
 
     caption = "power of its samples, by frequency" if numbers else "power by frequency"
+    spectrum = f"its spectrum{' before it is subsampled' if numbers else ''}, in cycles per pixel of the original"
     legend = [(0, "baseband"), (1, "alias")] if numbers else [(6, "power")]
     return Look(
         look.label,
         numbers,
         embed(folder, f"{look.operator}.webp"),
         [
-            Chart(drawn(log_spectrum, 2.9), "its spectrum, in cycles per pixel", f"Log spectrum, {look.label}: {said}"),
+            Chart(drawn(log_spectrum, 2.9), spectrum, f"Log spectrum, {look.label}: {said}"),
             Chart(drawn(profile, 2.2), caption, f"Power by frequency, {look.label}: {said}", legend),
         ],
     )
