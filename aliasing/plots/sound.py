@@ -42,7 +42,7 @@ def sound(spectra: SoundSpectra) -> Figure:
             3,
             figsize=(11, 0.9 + 2.3 * len(spectra.looks)),
             squeeze=False,
-            width_ratios=[1.25, 1.25, 1],
+            width_ratios=[1.2, 1.2, 1.15],
         )
         image = _spectrogram(grid[0][0], original.spectrogram, spectra, spectra.highest)
         unit, hertz = spectra.unit
