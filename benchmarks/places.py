@@ -1,9 +1,10 @@
 """Processor time of a jitter measurement of label maps and boxes, beside that of the bare network.
 
-``python benchmarks/places.py DATA [--few N] [--many N]``, with DATA the folder that holds ``weights``, ``camvid`` and
-``coco``. Whole measurements of few and of many images under ``crop``, nine views an image; *steady* is the bare network
-on the views of those that the second has more, over the difference of the two: what a start-up costs is not in it.
-Processor time, so that other work on the machine does not count.
+``python benchmarks/places.py DATA [--few N] [--many N] [--rounds N]``, with DATA the folder that holds ``weights``,
+``camvid`` and ``coco``. Whole measurements of few and of many images under ``crop``, nine views an image; *steady* is
+the bare network on the views of those that the second has more, over the difference of the two: what a start-up costs
+is not in it.
+Processor time, in turns, and the median of several rounds, as other work on the machine slows memory.
 """
 
 import argparse
@@ -43,25 +44,34 @@ def bare(model: Classifier, views: int) -> float:
         return (time.process_time() - start) * views / (batches * BATCH_SIZE)
 
 
+def ours(model: Classifier, files: list[Path], output: str) -> float:
+    """Seconds of a whole measurement."""
+    start = time.process_time()
+    al.measure_jitter(model, files, "crop", output=output).summary()
+    return time.process_time() - start
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--few", type=int, default=10)
     parser.add_argument("--many", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     print("| network | output | bare, ms a view | steady: bare ÷ ours | whole: bare ÷ ours |\n" + "|---" * 5 + "|")
     for name, (make, output, folder) in NETWORKS.items():
         model = make(arguments.data / f"weights/{name}.safetensors")
         files = sorted(path for path in (arguments.data / folder).iterdir() if path.suffix in (".png", ".jpg"))
-        seconds = []
-        for number in (2, arguments.few, arguments.many):  # the first warms up
-            start = time.process_time()
-            al.measure_jitter(model, files[:number], "crop", output=output).summary()
-            seconds.append(time.process_time() - start)
         more = 9 * (arguments.many - arguments.few)
-        alone = bare(model, more) / more
-        steady, whole = alone * more / (seconds[2] - seconds[1]), alone * 9 * arguments.many / seconds[2]
-        print(f"| {name} | {output} | {1000 * alone:.1f} | {steady:.2f} | {whole:.2f} |", flush=True)
+        ours(model, files[:2], output)  # warms up
+        rounds = []
+        for _ in range(arguments.rounds):
+            few, before = ours(model, files[: arguments.few], output), bare(model, more)
+            many, after = ours(model, files[: arguments.many], output), bare(model, more)
+            alone = (before + after) / 2
+            rounds.append((1000 * alone / more, alone / (many - few), alone / more * 9 * arguments.many / many))
+        each, steady, whole = np.median(rounds, axis=0)
+        print(f"| {name} | {output} | {each:.1f} | {steady:.2f} | {whole:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def scene_of(network: Classifier, scene: Any) -> dict[str, Any]:
     running = prepare(network, ON_CPU)
     views = make_protocol(PROTOCOL).views(next(iter(open_images(scene))).load(), running)
     pictures = np.stack([view.draw() for view in views.views])
-    first, second = class_maps_of(running, ON_CPU)(pictures).argmax(1)
+    first, second = (found.labels for found in class_maps_of(running, ON_CPU)(pictures))
     (a, b), shift = (view.shift for view in views.views), None
     shift = (b[0] - a[0], b[1] - a[1])
     seen, moved = overlap(first, second, shift)

@@ -23,6 +23,7 @@ from aliasing.images.video import read_frames
 from aliasing.jitter import trace
 from aliasing.jitter.drawings import read_drawing, read_heat, write_drawing, write_heat
 from aliasing.jitter.examples import write_examples
+from aliasing.jitter.network import ClassMap
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.drawn import CHANGED, FATES, SAME, UNSEEN, Drawing, Mark, heat_map
 from aliasing.outputs.masks import Masks
@@ -107,7 +108,7 @@ def test_what_is_drawn_is_what_is_counted(output: str, protocol: str) -> None:
 def test_a_pixel_is_compared_with_where_its_content_was(circular: bool) -> None:
     """By a loop over the pixels."""
     maps, (down, right) = np.random.default_rng(0).integers(0, 3, (2, 6, 8)), (2, -1)
-    outputs = np.moveaxis(np.eye(3, dtype=np.float32)[maps], -1, 1)
+    outputs = [ClassMap.of(one) for one in np.moveaxis(np.eye(3, dtype=np.float32)[maps], -1, 1)]
     shown = (View((0.0, 0.0), 0.0, scenes), View((float(down), float(right)), 2.0, scenes))
     drawing = Masks(network()).drawing(outputs, (0, 1), Views(shown, ((0, 1),), circular=circular, size=(6, 8)))
     for y in range(6):

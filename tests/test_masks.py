@@ -17,6 +17,7 @@ from torch import Tensor, nn
 import aliasing as al
 from aliasing.errors import InputError, UsageError
 from aliasing.estimates import MeanRatio, MeanRatioDifference
+from aliasing.jitter.network import ClassMap
 from aliasing.outputs.masks import boundary_band
 from aliasing.outputs.overlap import overlap
 from aliasing.outputs.truth import LabelMaps
@@ -220,8 +221,8 @@ def test_swapping_the_views_changes_nothing() -> None:
 
     random = np.random.default_rng(0)
     coarse = random.dirichlet(np.ones(4), (2, 3, 4)).transpose(0, 3, 1, 2).astype(np.float32)
-    outputs = coarse.repeat(9, 2).repeat(9, 3)
-    views = (View((0.0, 0.0), 0.0, lambda: outputs), View((2.0, -1.0), 2.0, lambda: outputs))
+    outputs = [ClassMap.of(one) for one in coarse.repeat(9, 2).repeat(9, 3)]
+    views = (View((0.0, 0.0), 0.0, lambda: coarse), View((2.0, -1.0), 2.0, lambda: coarse))
     masks = Masks(network(Constant()))
     there = masks.compare(outputs, Views(views, ((0, 1),)), None)  # type: ignore[arg-type]
     back = masks.compare(outputs, Views(views, ((1, 0),)), None)  # type: ignore[arg-type]
@@ -305,15 +306,38 @@ def test_a_network_of_torchvision_loads_by_name(tmp_path: Path) -> None:
 
 
 def test_probabilities_are_not_flattened_by_a_second_softmax() -> None:
-    from aliasing.jitter.network import _class_probabilities
+    from aliasing.jitter.network import _class_map, _scale_of
+
+    def probable(answer: Tensor) -> np.ndarray:
+        return np.stack([_class_map(one, _scale_of(answer), (6, 7)).probable for one in answer])
 
     logits = torch.randn(2, 5, 6, 7) * 3
-    torch.testing.assert_close(_class_probabilities(logits), logits.softmax(1), rtol=0, atol=0)
-    torch.testing.assert_close(_class_probabilities(logits.softmax(1)), logits.softmax(1), rtol=0, atol=0)
+    rows = logits.contiguous(memory_format=torch.channels_last)
+    for answer in (logits, rows, logits.softmax(1)):
+        # OpenCV's exponential is right to 1.2e-7 of its value, as are five terms of a sum in float32.
+        np.testing.assert_allclose(probable(answer), logits.softmax(1), rtol=1e-6)
     one = logits[:, :1]
     both = torch.cat([(-one).sigmoid(), one.sigmoid()], 1)
     for single in (one, one.sigmoid()):
-        torch.testing.assert_close(_class_probabilities(single), both)  # 1 − σ(x) is σ(−x) but for float32's rounding
+        # 1 − σ(x) is σ(−x) but for float32's rounding.
+        np.testing.assert_allclose(probable(single), both, rtol=1e-5, atol=1e-6)
+
+
+@given(st.integers(1, 300), st.integers(0, 2**32 - 1))
+def test_the_most_probable_class_is_the_first_of_the_greatest(classes: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, 4, (classes, 3, 5)).astype(np.float32)  # with ties
+    for made in (ClassMap.of, ClassMap.of_logits):
+        assert np.array_equal(made(scores.copy()).labels, scores.argmax(0))
+
+
+def test_logits_that_are_not_numbers_give_no_probabilities() -> None:
+    for bad in (np.nan, np.inf):
+        logits = np.zeros((3, 2, 2), np.float32)
+        logits[1, 0, 0] = bad
+        assert np.isnan(ClassMap.of_logits(logits).probable).sum() == 3  # of this pixel alone
+    logits = np.zeros((3, 2, 2), np.float32)
+    logits[1, 0, 0] = -np.inf
+    assert ClassMap.of_logits(logits).probable[:, 0, 0].tolist() == [0.5, 0, 0.5]
 
 
 def test_a_protocol_that_invents_pixels_has_no_truth(scene_folders: tuple[Path, Path]) -> None:

@@ -38,7 +38,7 @@ from aliasing.rounding import rounded
 
 if TYPE_CHECKING:
     from aliasing.images import Loaded
-    from aliasing.jitter.network import Execution, Network
+    from aliasing.jitter.network import ClassMap, Execution
     from aliasing.models import ShownNetwork
     from aliasing.protocols import Views
 
@@ -46,6 +46,7 @@ __all__ = ["BAND", "MASKS", "Masks", "boundary_band"]
 
 Array = npt.NDArray[np.float32]
 Classes = npt.NDArray[Any]
+_SEEN_AGAIN = 4  # pixels from one to the next
 
 BAND = 3
 """How far the band of a boundary between two classes reaches, in pixels."""
@@ -162,45 +163,54 @@ class Masks(PlacedOutput):
         labels = list(self.model.labels or ())
         return {"classes": labels} if labels and len({*labels}) == len(labels) else {}
 
-    def network(self, running: "ShownNetwork", execution: "Execution") -> "Network":
-        """Views N×H×W×3 → class probabilities N×C×H×W."""
+    def network(
+        self, running: "ShownNetwork", execution: "Execution"
+    ) -> "Callable[[npt.NDArray[np.float32]], list[ClassMap]]":
+        """Views N×H×W×3 → class probabilities and label maps."""
         from aliasing.jitter.network import class_maps_of
 
         return class_maps_of(running, execution)
 
-    def compare(self, outputs: Array, views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
+    def seen_again(self, outputs: "list[ClassMap]") -> Array:
+        """The probabilities of some of the pixels."""
+        return np.stack([one.probable[:, ::_SEEN_AGAIN, ::_SEEN_AGAIN] for one in outputs])
+
+    def compare(
+        self, outputs: "list[ClassMap]", views: "Views", image: "Loaded", precision: str = "float32"
+    ) -> Columns:
         """How much of the label map moves with the content: the columns of `MASKS`."""
-        maps = _label_maps(outputs)
-        rows = [_compare(outputs, maps, pair, views) for pair in views.pairs]
+        rows = [_compare(outputs, pair, views) for pair in views.pairs]
         columns: Columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
         if not views.truth:
             return columns
-        right = [_against(image.name, maps[view], views.truth[view], outputs.shape[1]) for view in range(len(maps))]
+        right = [
+            _against(image.name, one.labels, truth, len(one.probable))
+            for one, truth in zip(outputs, views.truth, strict=True)
+        ]
         for view, end in (("first", 0), ("second", 1)):
             for place, what in enumerate(("intersection", "union")):
                 found = [right[pair[end]] for pair in views.pairs]
                 columns[f"{view}_{what}"] = [None if one is None else one[place] for one in found]
         return columns
 
-    def drawing(self, outputs: Array, pair: tuple[int, int], views: "Views") -> Drawing:
+    def drawing(self, outputs: "list[ClassMap]", pair: tuple[int, int], views: "Views") -> Drawing:
         """The label map of the second view, and which of its pixels have another class in the first."""
         before, shown = pair
-        maps: dict[int, Classes] = {view: outputs[view].argmax(0) for view in pair}
         # In the places of the second view, which is the first of what both show.
-        *_, here, moved = _both(outputs, maps, (shown, before), views)
-        labels = maps[shown]
+        *_, here, moved = _both(outputs, (shown, before), views)
+        labels, classes = outputs[shown].labels, len(outputs[shown].probable)
         shift = shift_of((shown, before), views)
         seen, _ = overlap(np.indices(labels.shape), np.indices(labels.shape), shift, views.circular)
         changed = np.full(labels.shape, UNSEEN, np.uint8)
         changed[seen[0], seen[1]] = np.where(here == moved, SAME, CHANGED)
         share = float((here == moved).mean()) if here.size else np.nan
         said = f"{rounded(100 * (1 - share), '.1f')} % changed" if share < 1 else "no pixel changed"
-        kinds, counts = np.unique((moved * len(outputs[0]) + here)[here != moved], return_counts=True)
-        if len(kinds):
-            before_and_now = divmod(int(kinds[counts.argmax()]), len(outputs[0]))
+        counts = _confusion(moved, here, classes) * (1 - np.eye(classes, dtype=np.int64))
+        if counts.any():
+            before_and_now = divmod(int(counts.argmax()), classes)
             said += f", most from {' to '.join(map(self._called, before_and_now))}"
-        classes, counts = np.unique(labels, return_counts=True)
-        names = {int(label): self._called(int(label)) for label in classes[np.argsort(-counts, kind="stable")]}
+        found, counts = np.unique(labels, return_counts=True)
+        names = {int(label): self._called(int(label)) for label in found[np.argsort(-counts, kind="stable")]}
         return Drawing(labels.shape, said, share, labels.astype(np.uint8), changed, names)
 
     def _called(self, label: int) -> str:
@@ -209,38 +219,31 @@ class Masks(PlacedOutput):
         return answer_in_words(self.model.labels, label)
 
 
-def _both(
-    outputs: Array, maps: Mapping[int, Classes] | Classes, pair: tuple[int, int], views: "Views"
-) -> tuple[Array, Array, Classes, Classes]:
+def _both(outputs: "list[ClassMap]", pair: tuple[int, int], views: "Views") -> tuple[Array, Array, Classes, Classes]:
     """What both views of a pair show, in the places of the first: probabilities of both, and label maps of both."""
-    a, b = pair
+    from aliasing.jitter.network import ClassMap
+
+    a, b = (outputs[view] for view in pair)
     shift = shift_of(pair, views)
-    probable, moved = overlap(outputs[a], outputs[b], shift, views.circular)
-    first, second = overlap(maps[a], maps[b], shift, views.circular)
+    probable, moved = overlap(a.probable, b.probable, shift, views.circular)
+    first, second = overlap(a.labels, b.labels, shift, views.circular)
     if not all(float(step).is_integer() for step in shift):
-        second = moved.argmax(0)
+        second = ClassMap.of(moved).labels
     return probable, moved, first, second
 
 
-def _label_maps(probable: Array) -> Classes:
-    """The most probable class of each pixel: N×C×H×W → N×H×W, by torch, which is three times as fast as NumPy."""
-    import torch
-
-    classes: Classes = torch.from_numpy(probable).max(1).indices.numpy()
-    return classes
-
-
-def _compare(outputs: Array, maps: Classes, pair: tuple[int, int], views: "Views") -> dict[str, Any]:
+def _compare(outputs: "list[ClassMap]", pair: tuple[int, int], views: "Views") -> dict[str, Any]:
     """The columns of one pair that need no ground truth."""
-    probable, moved, first, second = _both(outputs, maps, pair, views)
+    probable, moved, first, second = _both(outputs, pair, views)
     if not first.size:
         return dict.fromkeys(MASKS.names[MASKS.get_field_index("pixel_agreement") :])
     agrees, near = first == second, boundary_band(first) | boundary_band(second)
+    agreeing, close, both = (int(np.count_nonzero(where)) for where in (agrees, near, agrees & near))
     intersection, union = _overlaps(first, second, len(probable))
     return {
-        "pixel_agreement": agrees.mean(),
-        "boundary_agreement": agrees[near].mean() if near.any() else None,
-        "interior_agreement": agrees[~near].mean() if not near.all() else None,
+        "pixel_agreement": agreeing / first.size,
+        "boundary_agreement": both / close if close else None,
+        "interior_agreement": (agreeing - both) / (first.size - close) if close < first.size else None,
         "soft_change": _distance(probable, moved) / first.size / 2,
         "between_intersection": intersection,
         "between_union": union,
@@ -261,28 +264,35 @@ def boundary_band(labels: Classes, reach: int = BAND) -> npt.NDArray[np.bool_]:
     >>> boundary_band(np.array([[0, 0, 0, 1, 1, 1]]), 1).astype(int).tolist()
     [[0, 0, 1, 1, 0, 0]]
     """
-    edge = np.zeros(labels.shape, np.uint8)
+    edge = np.zeros(labels.shape, np.bool_)
     below, right = labels[1:] != labels[:-1], labels[:, 1:] != labels[:, :-1]
     for part, differs in ((edge[1:], below), (edge[:-1], below), (edge[:, 1:], right), (edge[:, :-1], right)):
-        part |= differs
+        np.logical_or(part, differs, out=part)
     kernel = np.ones((2 * reach - 1, 2 * reach - 1), np.uint8)
-    return np.asarray(cv2.dilate(edge, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0), bool)
+    grown = cv2.dilate(edge.view(np.uint8), kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return np.asarray(grown).view(np.bool_)
+
+
+def _confusion(first: Classes, second: Classes, classes: int) -> npt.NDArray[np.int64]:
+    """The pixels of each class of the first map that have each class in the second, classes×classes."""
+    codes = first.astype(np.min_scalar_type(classes**2 - 1)) * classes + second
+    return np.bincount(codes.ravel(), minlength=classes**2).reshape(classes, classes)
 
 
 def _overlaps(first: Classes, second: Classes, classes: int) -> tuple[list[int], list[int]]:
     """The pixels of each class in both maps, and in at least one."""
-    both = np.bincount(first[first == second], minlength=classes)
-    either = np.bincount(first.ravel(), minlength=classes) + np.bincount(second.ravel(), minlength=classes) - both
-    return both.tolist(), either.tolist()
+    counts = _confusion(first, second, classes)
+    both = counts.diagonal()
+    return both.tolist(), (counts.sum(0) + counts.sum(1) - both).tolist()
 
 
 def _against(name: str, found: Classes, right: LabelMap | None, classes: int) -> tuple[list[int], list[int]] | None:
     """The counts of what a network found in a view and the ground truth, where there is one."""
     if right is None:
         return None
-    drawn = right.draw()[..., 0].astype(np.int64)
+    drawn = right.draw()[..., 0]
     known = drawn != OUTSIDE
-    truth = drawn[known] - OUTSIDE - 1
+    truth = drawn[known].astype(np.uint8) - np.uint8(OUTSIDE + 1)  # at most 255 classes (see `LabelMap`)
     if truth.size and truth.max() >= classes:
         raise InputError(
             f"the label map of {name} has class {truth.max()}, and the network has {classes} classes; say which number"
