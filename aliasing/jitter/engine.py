@@ -30,7 +30,7 @@ Usable: TypeAlias = tuple[str, Loaded, Views]
 """An image that can be shown: its name, itself, and its views."""
 ViewsOf: TypeAlias = Callable[[Loaded], Views]
 # The last argument holds the outputs of an image's views: an array, or a list of arrays of different lengths, or of
-# tuples of arrays, one for each of several networks.
+# tuples: of the arrays of an output that has several, or of the outputs of several networks.
 Tabulate: TypeAlias = Callable[[str, Loaded, Views, Any], pa.Table]
 T = TypeVar("T")
 R = TypeVar("R")
@@ -150,14 +150,22 @@ def _measure_block(
         if len(collected) < len(views.views):
             continue
         shown.popleft()
-        arrays = (array for row in collected for array in (row if isinstance(row, tuple) else (row,)))
-        if all(np.isfinite(array).all() for array in arrays):
+        if all(np.isfinite(array).all() for array in _arrays(collected)):
             rows.append(tabulate(name, image, views, stacked(collected)))
         else:
             part.not_finite.append(name)
         collected = []
         seen()
     return replace(part, table=pa.concat_tables(rows))
+
+
+def _arrays(outputs: Any) -> Iterator[Array]:
+    """The arrays of outputs, each an array or a tuple of outputs."""
+    if isinstance(outputs, (list, tuple)):
+        for output in outputs:
+            yield from _arrays(output)
+    else:
+        yield outputs
 
 
 def stacked(rows: list[Any]) -> Any:
