@@ -61,7 +61,8 @@ def of_what(summary: Summary) -> str:
     images = max(model["images"] for model in models.values())
     by = f"on {settings['threads']} of its cores" if settings["device"] == "cpu" else f"by its {settings['device']}"
     return (
-        f"({counted(images, word_for(models))}; 95 % intervals in brackets; views per second on this machine, {by})\n\n"
+        f"({counted(images, word_for(models))}; 95 % intervals in brackets; views per second on this machine, {by}: the"
+        " median of five timed batches, the slowest and the fastest in parentheses)\n\n"
         f"{measured_under(settings)}."
     )
 

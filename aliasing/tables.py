@@ -25,6 +25,7 @@ __all__ = [
     "attribution_rows",
     "attribution_table",
     "attribution_totals",
+    "by_network",
     "candidate_rows",
     "cell",
     "counted",
@@ -254,6 +255,14 @@ def difference_rows(summary: Mapping[str, Any], place: str = "table") -> list[Ro
     ]
 
 
+def by_network(differences: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Each network's difference from its plain sibling or the first network, among all that a summary holds."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for row in differences:
+        found.setdefault(row["second"], row)  # the others come later
+    return found
+
+
 def jitter_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
     """The networks, and their paired differences if there are several; as CSV, all in one table."""
     if form == "csv":
@@ -307,7 +316,9 @@ def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], for
         return [render(leaderboard_columns(summary, speed), form)]
     networks = leaderboard_rows(summary, speed)
     for row in networks if speed else ():
-        row["views_per_second"] = _rate(row["views_per_second"])
+        low, high = speed.get("range", {}).get(row["network"], (None, None))
+        between = "" if low is None else f" ({_rate(low)}–{_rate(high)})"
+        row["views_per_second"] = f"{_rate(row['views_per_second'])}{between}"
     if len({row["group"] for row in networks}) == 1:
         networks = [{column: value for column, value in row.items() if column != "group"} for row in networks]
     tables = _rendered([(networks, ""), (leaderboard_differences(summary), "+")], form, summary, "leaderboard")
@@ -332,30 +343,23 @@ def _slide_line(summary: Mapping[str, Any]) -> str:
 
 
 def slide_rows(summary: Mapping[str, Any]) -> list[Row]:
-    """A leaderboard in few columns: short names, the first three measures, and which of them differ clearly."""
+    """A leaderboard in few columns: short names, the first three measures, and the paired differences of two of them.
+
+    Each difference is from the network in the column ``minus``: the plain sibling, or the first network.
+    """
     models, measures = summary["models"], measures_in(summary, "leaderboard")[:3]
-    names = short_names(models, models)
-    differences = {row["second"]: row for row in summary["differences"]}
-    return [
-        {
-            "network": names[name],
-            **{measure.name: models[name].get(measure.name) for measure in measures},
-            "paired difference": _clearly(differences[name], measures, names) if name in differences else "–",
-        }
-        for name in _by_family(summary)
-    ]
-
-
-def _clearly(difference: Mapping[str, Any], measures: Iterable["Measure"], names: Mapping[str, str]) -> str:
-    """In which measures a network is better or worse than another: the paired interval does not contain 0."""
-    found: dict[str, list[str]] = {"better": [], "worse": []}
-    for measure in measures:
-        low, high = (measure.sign * ((difference.get(measure.name) or {}).get(end) or 0) for end in ("low", "high"))
-        if low * high > 0:
-            found["better" if low > 0 else "worse"].append(measure.title)
-    said = [f"{how} {', '.join(titles)}" for how, titles in found.items() if titles]
-    other = names[difference["first"]]
-    return f"{'; '.join(said)} than {other}" if said else f"no clear difference from {other}"
+    names, differences = short_names(models, models), by_network(summary["differences"])
+    output = output_of(summary["settings"])
+    compared = [measure for measure in measures if output is None or measure.name not in output.front[1:]][:2]
+    rows = []
+    for name in _by_family(summary):
+        row = {"network": names[name], **{measure.name: models[name].get(measure.name) for measure in measures}}
+        if differences:
+            found = differences.get(name, {})
+            row["minus"] = names[found["first"]] if found else "–"
+            row |= {f"{measure.name}_minus": cell(found.get(measure.name), "+") for measure in compared}
+        rows.append(row)
+    return rows
 
 
 def _rate(number: float | None) -> str:
@@ -393,6 +397,7 @@ def _rendered(
     tables: Sequence[tuple[Sequence[Row], str]], form: Format, summary: Mapping[str, Any], place: str
 ) -> list[str]:
     titles = {measure.name: measure.title for measure in measures_in(summary, place)}
+    titles |= {f"{name}_minus": f"difference of {title}" for name, title in titles.items()}
     return [render(rows, form, sign, titles) for rows, sign in tables if rows]
 
 
@@ -420,7 +425,7 @@ def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) ->
 
     Networks without one have the measures minus those of the first, which the column ``minus`` names.
     """
-    differences = {difference["second"]: difference for difference in summary["differences"]}
+    differences = by_network(summary["differences"])
     models = summary["models"]
     has_classes = any(model["classes"] is not None for model in models.values())
     columns = ("sibling", *(("classes",) if has_classes else ()), "images")

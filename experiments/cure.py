@@ -16,7 +16,7 @@ from aliasing.curing import Cure
 from aliasing.images import ImageSource, choose_images
 from aliasing.models import Classifier, load_model
 from aliasing.outputs.probabilities import Probabilities
-from aliasing.plots.cure import differences
+from aliasing.plots.differences import paired
 from aliasing.plots.style import save, style
 from aliasing.surgery.finetune import Recipe
 from aliasing.tables import counted
@@ -87,7 +87,7 @@ def draw(found: dict[str, Any]) -> Figure:
         for panels, (name, cure) in zip(rows, numbers.items(), strict=True):
             settings = found["settings"][name]
             for axes, measure in zip(panels, SHOWN, strict=True):
-                differences(axes, cure["differences"], Probabilities.measure(measure), list(cure["networks"]))
+                paired(axes, cure["differences"], Probabilities.measure(measure), list(cure["networks"]))
             outcome = "cured" if cure["cured"] else "no cure is shown"
             chosen = settings["chosen"].replace(",", ", ")
             panels[0].set_title(f"{name}, {chosen}: {outcome}", loc="left", fontsize=10)

@@ -38,6 +38,7 @@ from aliasing.outputs.boxes import CONFIDENCE, MATCHED, Boxes, iou
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.protocols import make_protocol
 from aliasing.surgery import antialias, recalibrate
+from aliasing.tables import by_network
 from experiments._detectors import fastestdet
 from experiments._photographs import bounds
 from experiments._run import Run, hash_files
@@ -63,7 +64,7 @@ def run(run: Run) -> dict[str, Any]:
     networks = [plain, converted, tuned]
     truth = run.folder("coco") / "boxes"
     summary = measure_jitter(networks, measured, PROTOCOL, output="boxes", truth=truth).summary()
-    differences = {row["second"]: row for row in summary["differences"]}
+    differences = by_network(summary["differences"])
     numbers = {
         name: {measure: model[measure] for measure in MEASURES}
         | {f"{measure}, minus plain": differences[name][measure] for measure in MEASURES if name in differences}

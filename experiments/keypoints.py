@@ -27,6 +27,7 @@ from aliasing.outputs.keypoints import REACHES, Keypoints
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.protocols import make_protocol
 from aliasing.surgery import antialias
+from aliasing.tables import by_network
 from experiments._features import alike
 from experiments._photographs import bounds
 from experiments._run import Run, hash_files
@@ -47,7 +48,7 @@ def run(run: Run) -> dict[str, Any]:
     networks = [plain, replace(antialias(plain, taps=TAPS), name="converted")]
     networks += [replace(antialias(plain, taps=TAPS, scheme=[site]), name=f"only {site}") for site in SITES]
     summary = measure_jitter(networks, photographs, PROTOCOL, output="keypoints", batch_size=8).summary()
-    differences = {row["second"]: row for row in summary["differences"]}
+    differences = by_network(summary["differences"])
     numbers = {
         name: {measure: model[measure] for measure in MEASURES}
         | {f"{measure}, minus plain": differences[name][measure] for measure in MEASURES if name in differences}

@@ -37,6 +37,7 @@ from aliasing.protocols import make_protocol
 from aliasing.rounding import rounded
 from aliasing.sites import find_sites
 from aliasing.surgery import antialias, recalibrate
+from aliasing.tables import by_network
 from experiments._photographs import bounds
 from experiments._run import Run, hash_files
 from experiments._scenes import VOID, enet, espnet
@@ -100,7 +101,7 @@ def without_void(module: nn.Module, pictures: Tensor) -> Tensor:
 def numbers_of(result: Jitter) -> dict[str, Any]:
     """Each variant's measures, and its differences from the plain network."""
     summary = result.summary()
-    differences = {row["second"]: row for row in summary["differences"]}
+    differences = by_network(summary["differences"])
     return {
         name: {measure: model[measure] for measure in MEASURES}
         | {f"{measure}, minus plain": differences[name][measure] for measure in MEASURES if name in differences}

@@ -109,7 +109,7 @@ def cure(names: Sequence[str] = ("plain", "control", "recalibrated", "cured")) -
         "chosen": "binomial3,sites=" + "+".join(f"layer{n}.0.strided_slice" for n in range(9)),
     }
     whole = found.summary()
-    rows = [*whole["differences"], *found.summary(against="control")["differences"][-1:]]
+    rows = [row for row in whole["differences"] if row["first"] == names[0] or row["second"] == names[-1]]
     summary = {**whole, "cure": {**facts, "cured": False}, "differences": rows}
     return plots.cure(Cure(found, None, None, facts, None, summary))  # type: ignore[arg-type]
 
@@ -182,6 +182,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "leaderboard of versions": lambda: plots.leaderboard(board(VERSIONS)),
     "leaderboard of long names": lambda: plots.leaderboard(board(LONG)),
     "leaderboard of 40": crowd,
+    "differences of versions": lambda: plots.differences(jitter(VERSIONS)),
+    "differences of long names": lambda: plots.differences(board(LONG)),
     "leaderboard of one": lambda: plots.leaderboard(board(VERSIONS[:1])),
     "cure": cure,
     "lie of versions": lambda: plots.lie([lie_error(one, list(pictures())) for one in networks(VERSIONS)]),

@@ -24,6 +24,7 @@ from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
 from aliasing.leaderboard import compare_networks, cost, pareto_front, views_per_second
+from aliasing.leaderboard.cost import TIMED
 from aliasing.leaderboard.entrants import choose
 from aliasing.lineage import group_of, plain_sibling
 from aliasing.plots.leaderboard import _name
@@ -106,7 +107,7 @@ def test_the_first_view_is_the_networks_own_evaluation_view() -> None:
 
 def test_differences_are_to_the_plain_sibling_or_the_first_and_paired(board: Any) -> None:
     summary = board.summary()
-    models, differences = summary["models"], {d["second"]: d for d in summary["differences"]}
+    models, differences = summary["models"], tables.by_network(summary["differences"])
     assert {name: d["first"] for name, d in differences.items()} == {
         name: model["sibling"] or "own:a" for name, model in models.items() if name != "own:a"
     }
@@ -165,6 +166,13 @@ def test_speed_is_positive_and_no_part_of_the_summary(board: Any) -> None:
     assert views_per_second(small("own:a"), 2) > 0
     assert set(board.speed["views_per_second"]) == set(board.networks)
     assert "views_per_second" not in json.dumps(board.summary())
+    for name, (low, high) in board.speed["range"].items():
+        assert 0 < low <= board.speed["views_per_second"][name] <= high
+    speed = {"views_per_second": {"own:a": 1000.0}, "range": {"own:a": [955.0, 1234.0]}}
+    whole = tables.leaderboard_tables(board.summary(), speed, "table")[0]
+    assert next(line for line in whole.splitlines() if line.startswith("own:a ")).endswith("1,000 (960–1,200)")
+    assert TIMED == 5
+    assert "the median of five timed batches, the slowest and the fastest in parentheses" in board.remarks()[0]
 
 
 # --- who stands where ---------------------------------------------------------------------------------------------
@@ -346,21 +354,20 @@ def test_the_table_has_every_number_in_a_column_of_its_own(board: Any) -> None:
     assert frame.loc["own:b", "mac_minus_first"] == pytest.approx(frame.loc["own:b", "mac"] - frame.loc["own:a", "mac"])
 
 
-def test_a_slide_says_who_is_better_where_the_paired_interval_excludes_0(board: Any) -> None:
+def test_a_slide_has_the_paired_differences_in_numbers(board: Any) -> None:
     summary = board.summary()
-    down, up = ({"value": 0, "low": low, "high": high} for low, high in ((-0.3, -0.1), (0.1, 0.3)))
-    changed = {"accuracy": down, "consistency": {**up, "low": -0.1}, "top1_change": down}
-    differences = [{"first": "own:a", "second": "own:b", **changed}]
-    rows = {row["network"]: row for row in tables.slide_rows({**summary, "differences": differences})}
-    assert rows["own:b"]["paired difference"] == "better P(top-1 change); worse accuracy than own:a"
-    assert rows["own:a"]["paired difference"] == "–"
+    rows = {row["network"]: row for row in tables.slide_rows(summary)}
+    difference = next(row for row in summary["differences"] if (row["first"], row["second"]) == ("own:a", "own:b"))
     assert [*rows["own:a"]][1:4] == ["accuracy", "consistency", "top1_change"]
-    undecided = [{"first": "own:a", "second": "own:b", "consistency": {**up, "low": None}}]
-    (row,) = (r for r in tables.slide_rows({**summary, "differences": undecided}) if r["network"] == "own:b")
-    assert row["paired difference"] == "no clear difference from own:a"
+    assert rows["own:b"]["minus"] == "own:a"
+    assert rows["own:a, binomial3, all"]["minus"] == "own:a"
+    for measure in ("accuracy", "top1_change"):
+        assert rows["own:b"][f"{measure}_minus"] == tables.cell(difference[measure], "+")
+        assert rows["own:a"][f"{measure}_minus"] == "–"
     first, said, whole, _ = tables.leaderboard_tables(summary, board.speed, "markdown")
     assert "95 % intervals in brackets; protocol `" in said
     assert "; sorted by consistency" in said
+    assert "| difference of P(top-1 change)" in first
     assert "antialiased:" not in first
     assert "antialiased:" in whole
 
@@ -452,7 +459,8 @@ def test_the_command(imagenet_sample: Path, tmp_path: Path, capsys: pytest.Captu
     assert "1 of 3 networks could not be measured" in printed
     assert "nowhere.pth: no such file" in printed
     assert {path.name for path in out.iterdir() if path.name != ".lock"} == {
-        *("summary.json", "speed.json", "records", "consistency", "figure.png", "leaderboard.md", "leaderboard.csv")
+        *("summary.json", "speed.json", "records", "consistency", "leaderboard.md", "leaderboard.csv"),
+        *("figure.png", "differences.png"),
     }
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["models"]["pypi:efficientnet_lite0"]["multiply_adds"] > 380e6

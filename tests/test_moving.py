@@ -336,7 +336,7 @@ def test_the_command_leaves_a_film_of_the_networks_side_by_side(
     networks = ["pypi:efficientnet_lite0", "antialiased:binomial3:pypi:efficientnet_lite0"]
     arguments = ["--images", str(photograph), "--protocol", "horizontal:pixels=4", "--animate", "--out", str(tmp_path)]
     assert main(["jitter", "--models", *networks, *arguments]) == 0
-    assert "figure.png, animation.mp4, .gif and .json" in capsys.readouterr().out
+    assert "figure.png, differences.png, animation.mp4, .gif and .json" in capsys.readouterr().out
     numbers = json.loads((tmp_path / "animation.json").read_text(encoding="utf-8"))
     assert [network["model"] for network in numbers["networks"]] == networks
     assert numbers["settings"]["protocol"]["pixels"] == 4

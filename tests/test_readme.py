@@ -62,6 +62,7 @@ def test_the_main_job_leaves_all_that_it_promises(tmp_path: Path) -> None:
         "records",
         "examples",
         "figure.png",
+        "differences.png",
     }
 
 

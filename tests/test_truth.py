@@ -7,6 +7,7 @@ streams, one row after the other.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from itertools import combinations
 from typing import Any
 
 import pyarrow as pa
@@ -270,12 +271,12 @@ def test_a_jitter_summary_is_what_plain_python_makes_of_its_records(
         assert measured["images_that_change"] == sum(changed)
         assert bool(measured["cautions"]) == (sum(changed) < 10)
 
-    assert len(summary["differences"]) == len(names) - 1
-    for found, of_image in zip(summary["differences"], shown[1:], strict=True):
-        both = [name for name in shown[0] if name in of_image]
+    assert len(summary["differences"]) == len(names) * (len(names) - 1) // 2
+    for found, (of_first, of_image) in zip(summary["differences"], combinations(shown, 2), strict=True):
+        both = [name for name in of_first if name in of_image]
         assert found["images"] == len(both)
         for measure, (values_of, binary) in measures.items():
-            pairs = [(values_of(shown[0][name]), values_of(of_image[name])) for name in both]
+            pairs = [(values_of(of_first[name]), values_of(of_image[name])) for name in both]
             known = [(before, after) for before, after in pairs if before is not None and after is not None]
             if not known:
                 assert measure not in found or found[measure]["value"] is None

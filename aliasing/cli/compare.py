@@ -97,7 +97,11 @@ def run(arguments: argparse.Namespace) -> None:
             (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
             write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
             plots.save(plots.leaderboard(board), arguments.out / "figure.png")
+            if len(board.networks) > 1:
+                plots.save(plots.differences(board), arguments.out / "differences.png")
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
-    written = ("leaderboard.md", "leaderboard.csv", "summary.json", "speed.json", "records/", "gallery/", "figure.png")
+    folders = ("records/", "gallery/")
+    pictures = ("figure.png", *(["differences.png"] if len(board.networks) > 1 else []))
+    written = ("leaderboard.md", "leaderboard.csv", "summary.json", "speed.json", *folders, *pictures)
     lines = [*board.remarks(), shared.written_line(arguments.out, *written)]
     shared.print_result(arguments, {**summary, "speed": board.speed}, found, lines)

@@ -38,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_truth(parser)
     shared.add_execution(parser)
     parser.add_argument(
-        "--against", metavar="NAME", help="print each network minus this one, instead of minus the first"
+        "--against",
+        metavar="NAME",
+        help="print each network minus this one (default: every two of up to five networks)",
     )
     shared.add_run(parser)
     shared.add_animate(
@@ -79,6 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
             write_json(arguments.out / "summary.json", summary)
             traces = write_examples(result, models, options["images"], arguments.out / "examples")
             plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
+            if len(result.models) > 1:
+                plots.save(plots.differences(result), arguments.out / "differences.png")
             if arguments.animate:
                 if not traces:
                     raise InputError("--animate: no answer changed at all, so there is nothing to show")
@@ -86,6 +90,7 @@ def run(arguments: argparse.Namespace) -> None:
                 numbers = [trace.numbers() for trace in traces]
                 write_json(arguments.out / "animation.json", shared.film_numbers(numbers, result.settings))
     film = ["animation.mp4, .gif and .json"] if arguments.animate else []
-    files = ("summary.json", "records/", "gallery/", "examples/", "figure.png", *film)
+    pictures = ["figure.png", *(["differences.png"] if len(result.models) > 1 else []), *film]
+    files = ("summary.json", "records/", "gallery/", "examples/", *pictures)
     lines = [*remarks.of_jitter(summary), shared.written_line(arguments.out, *files)]
     shared.print_result(arguments, summary, tables.jitter_tables(summary, arguments.format), lines)

@@ -22,6 +22,7 @@ __all__ = ["CONTROL", "CURED", "PLAIN", "Cure"]
 
 PLAIN, CONTROL, CURED = "plain", "control", "cured"
 WEIGHTS = "weights.safetensors"
+_PROOF = (CONTROL, CURED)  # the difference that shows what the filter is worth
 PARTS = {"jitter": "held-out", "attribution": "attribution", "trials": "candidates"}
 """The folders of the runs that a cure consists of."""
 
@@ -67,8 +68,9 @@ class Cure(Result):
         if self._kept is not None:
             return self._kept
         whole = self.jitter.summary()
-        against = self.jitter.summary(against=CONTROL)["differences"]
-        differences = [*whole["differences"], *(row for row in against if row["second"] == CURED)]
+        differences = [
+            row for row in whole["differences"] if row["first"] == PLAIN or (row["first"], row["second"]) == _PROOF
+        ]
         found = {**self.facts, "cured": succeeded(differences)}
         verdict = sentences(found, whole["models"], differences)
         return {"cure": found, "verdict": verdict, **whole, "differences": differences}

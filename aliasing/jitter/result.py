@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Jitter", "paired"]
 
+MOST_PAIRED = 5
+"""Up to so many networks have a paired difference for each two of them; of more, each has one from the reference."""
 # The blocks of records that are summarised at a time; 16 blocks of 32 images with 8 pairs are 4096 rows.
 _BLOCKS_AT_ONCE = 16
 
@@ -37,7 +39,6 @@ class _Measured:
     """The measures from the records of one network."""
 
     metrics: PairMetrics
-    minus_reference: PairedMetrics
     images: int = 0
     skipped: dict[str, str] = field(default_factory=dict)
     not_finite: list[str] = field(default_factory=list)
@@ -64,7 +65,7 @@ class Jitter(Recorded):
 
     def tables(self, model: str) -> Iterator[pa.Table]:
         """The records of a network, a few blocks at a time."""
-        return (pa.concat_tables([part.table for part in parts]) for parts in self._parts(model))
+        return map(_table, self._parts(model))
 
     def _parts(self, model: str) -> Iterator[list[Part]]:
         parts = self._records.parts(model, None if self.output is None else self.output.needed())
@@ -81,19 +82,30 @@ class Jitter(Recorded):
         """Second minus first on the same images, accumulated a few blocks at a time."""
         return paired(self, first, self, second)
 
-    @cached_property
-    def _measured(self) -> dict[str, _Measured]:
-        return self._measured_against(next(iter(self.models)))
+    def pairs(self, against: str | None = None) -> list[tuple[str, str]]:
+        """Which networks are compared: each with the first (or ``against``), and up to five each with each other."""
+        reference, *others = self.models if against is None else [against, *(n for n in self.models if n != against)]
+        among = combinations(others, 2) if against is None and len(self.models) <= MOST_PAIRED else ()
+        return [*((reference, name) for name in others), *among]
 
-    def _measured_against(self, reference: str) -> dict[str, _Measured]:
-        """The measures of each network, from one pass over the records of all of them side by side."""
-        output, place = self.output, list(self.models).index(reference)
-        measured = {name: _Measured(PairMetrics(output=output), PairedMetrics(output=output)) for name in self.models}
+    @cached_property
+    def _measured(self) -> tuple[dict[str, _Measured], dict[tuple[str, str], PairedMetrics]]:
+        return self._measured_by(self.pairs())
+
+    def _measured_by(
+        self, pairs: Sequence[tuple[str, str]]
+    ) -> tuple[dict[str, _Measured], dict[tuple[str, str], PairedMetrics]]:
+        """The measures of each network and of each pair, from one pass over the records of all of them side by side."""
+        measured = {name: _Measured(PairMetrics(output=self.output)) for name in self.models}
+        differences = {pair: PairedMetrics(output=self.output) for pair in pairs}
+        firsts = {first for first, _ in pairs}
         for parts_of_all in zip(*(self._parts(name) for name in self.models), strict=True):
-            first = pa.concat_tables([part.table for part in parts_of_all[place]])
-            for (name, found), parts in zip(measured.items(), parts_of_all, strict=True):
+            side_by_side = dict(zip(self.models, parts_of_all, strict=True))
+            held = {first: _table(side_by_side[first]) for first in firsts}
+            for name, parts in side_by_side.items():
+                found = measured[name]
                 _require_same_inputs(parts_of_all[0], parts)
-                table = first if name == reference else pa.concat_tables([part.table for part in parts])
+                table = held.get(name) or _table(parts)
                 found.metrics.add(table)
                 for part in parts:
                     found.images += len(part.images)
@@ -104,9 +116,10 @@ class Jitter(Recorded):
                     found.adapted.update(part.adapted.values())
                     found.bounds += [] if part.bound is None else [part.bound]
                     found.inputs.add(part.inputs)
-                if name != reference:
-                    found.minus_reference.add(first, table)
-        return measured
+                for first, second in pairs:
+                    if second == name:
+                        differences[first, second].add(held[first], table)
+        return measured, differences
 
     def most_jittery(self, model: str) -> str | None:
         """The name of the image on which the output moves most; None if it never moves, or has no such measure."""
@@ -122,27 +135,29 @@ class Jitter(Recorded):
     def summary(self, against: str | None = None) -> dict[str, Any]:
         """Every estimate as ``{"value", "low", "high"}`` with its 95 % interval, from the records alone.
 
-        The keys are ``models`` (each network's measures), ``differences`` (each network minus the first, or minus
-        ``against``, on the same images, with the paired interval), ``images`` (how many, which were skipped and why),
-        ``settings`` and ``versions``. UsageError if ``against`` was not measured.
+        The keys are ``models`` (each network's measures), ``differences`` (each network minus the first, then all other
+        pairs of up to five networks; or each minus ``against``; on the same images, with the paired interval),
+        ``images`` (how many, which were skipped and why), ``settings`` and ``versions``. UsageError if ``against`` was
+        not measured.
         """
         if against is not None and against not in self.models:
             raise UsageError(f"differences against {against!r}: it was not measured, but {', '.join(self.models)}")
         if self._kept is not None and against is None:
             return self._kept
-        reference = against or next(iter(self.models))
-        measured = self._measured if against is None else self._measured_against(against)
+        measured, minus = self._measured if against is None else self._measured_by(self.pairs(against))
+        differences = [
+            {
+                **{"first": first, "second": second, "images": found.images},
+                **{key: value.as_dict() for key, value in found.estimates().items()},
+            }
+            for (first, second), found in minus.items()
+        ]
         networks: dict[str, Any] = {}
-        differences: list[dict[str, Any]] = []
         skipped: dict[str, str] = {}
         images, turned, inputs = 0, 0, ""
         for name, found in measured.items():
             metrics, images, turned, inputs = found.metrics, found.images, found.turned, str(found.inputs)
             skipped |= found.skipped
-            if name != reference:
-                names = {"first": reference, "second": name, "images": found.minus_reference.images}
-                estimates = {key: value.as_dict() for key, value in found.minus_reference.estimates().items()}
-                differences.append({**names, **estimates})
             estimates = {key: value.as_dict() for key, value in metrics.estimates(self.protocol.is_path).items()}
             networks[name] = {
                 **estimates,
@@ -224,12 +239,16 @@ class Jitter(Recorded):
         return opened
 
 
+def _table(parts: Sequence[Part]) -> pa.Table:
+    return pa.concat_tables([part.table for part in parts])
+
+
 def paired(before: Jitter, first: str, after: Jitter, second: str) -> PairedMetrics:
     """Second minus first on the same images; InputError if they were shown different ones."""
     metrics = PairedMetrics(output=before.output)
     for a, b in zip(before._parts(first), after._parts(second), strict=True):
         _require_same_inputs(a, b)
-        metrics.add(*(pa.concat_tables([part.table for part in parts]) for parts in (a, b)))
+        metrics.add(_table(a), _table(b))
     return metrics
 
 

@@ -22,10 +22,12 @@ probabilities has its own measures (`aliasing.outputs`).
 
 import json
 import os
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
+from itertools import combinations
 from operator import ge
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -40,8 +42,8 @@ from aliasing.images import open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, PairMetrics, measure_jitter
 from aliasing.jitter.network import Execution, has_fast_bfloat16
 from aliasing.jitter.precision import output_in
-from aliasing.jitter.result import paired
-from aliasing.leaderboard.cost import Cost, cost, views_per_second
+from aliasing.jitter.result import MOST_PAIRED, paired
+from aliasing.leaderboard.cost import Cost, cost, speeds, views_per_second
 from aliasing.leaderboard.entrants import Given, choose
 from aliasing.lineage import Group, Original, group_of, is_plain, original_of, sibling_of
 from aliasing.models import ShownNetwork
@@ -105,7 +107,8 @@ class Leaderboard(Result):
     settings : dict
         What was asked for.
     speed : dict
-        ``views_per_second`` of each network, and the machine; it differs from run to run, so it is not in the summary.
+        ``views_per_second`` of each network (the median of five batches), its ``range`` (the slowest and the fastest),
+        and the machine; it differs from run to run, so it is not in the summary.
     """
 
     networks: Mapping[str, Measured]
@@ -124,7 +127,8 @@ class Leaderboard(Result):
 
         ``models`` has for each network its measures (see the table above), ``group``, ``sibling``, ``parameters``,
         ``multiply_adds`` and ``classes``; ``differences`` has each network minus its plain sibling, or without one
-        minus the first network, on the same images, with the paired interval; ``pareto`` lists the networks that no
+        minus the first network, on the same images, with the paired interval, then the other pairs of up to five
+        variants of a network and of up to five networks that are no variants; ``pareto`` lists the networks that no
         other beats in both accuracy and consistency; ``unmeasured`` those that could not be measured, and why; then
         follow ``images``, ``settings``, ``versions``.
         """
@@ -170,7 +174,7 @@ class Leaderboard(Result):
         return plots.leaderboard(self)
 
     def readable(self, form: "Format") -> list[str]:
-        """The networks, and each minus its plain sibling or the first network."""
+        """The networks, and their paired differences."""
         return tables.leaderboard_tables(self.summary(), self.speed, form)
 
     def remarks(self) -> list[str]:
@@ -203,17 +207,26 @@ class Leaderboard(Result):
         write_json(folder / "speed.json", self.speed)
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """Each network with the one that it is compared with: its plain sibling, or else the first network.
+        """Each network with the one that it is compared with, its plain sibling or else the first network; then others.
 
-        The best network would be chosen by the numbers that are compared, which no interval takes into account.
+        Others are all of up to five variants of one network, and all of up to five networks that are none. The best
+        network would be chosen by the numbers that are compared, which no interval takes into account.
         """
         reference = next(iter(self.networks))
         no_second_time = reference, self.networks[reference].sibling
-        return [
+        pairs = [
             (measured.sibling or reference, name)
             for name, measured in self.networks.items()
             if measured.sibling is not None or name not in no_second_time
         ]
+        heads = [name for name, measured in self.networks.items() if measured.sibling is None]
+        families = ([head, *self._variants(head)] for head in heads)
+        among = [pair for names in (heads, *families) if len(names) <= MOST_PAIRED for pair in combinations(names, 2)]
+        known = {frozenset(pair) for pair in pairs}
+        return [*pairs, *(pair for pair in among if frozenset(pair) not in known)]
+
+    def _variants(self, head: str) -> list[str]:
+        return [name for name, measured in self.networks.items() if measured.sibling == head]
 
     def _difference(self, first: str, second: str, models: Mapping[str, Any]) -> dict[str, Any]:
         """Second minus first on the same images, each measure that both have, from its own protocol."""
@@ -427,11 +440,12 @@ class _Speed:
             "processors": os.cpu_count(),
             "identities": {},
             "views_per_second": {},
+            "range": {},
         }
         if self.path is not None and self.path.exists():
             try:
                 kept = json.loads(self.path.read_text(encoding="utf-8"))
-                self.found |= {key: dict(kept[key]) for key in ("identities", "views_per_second")}
+                self.found |= {key: dict(kept[key]) for key in ("identities", "views_per_second", "range")}
             except (OSError, ValueError, KeyError, TypeError):  # it is measured again
                 self.path.unlink()
 
@@ -440,9 +454,9 @@ class _Speed:
         if self.found["identities"].get(model.name) == identity:
             return
         self.found["identities"][model.name] = identity
-        self.found["views_per_second"][model.name] = round(
-            views_per_second(model, self.found["batch_size"], self.execution, self.output), 2
-        )
+        found = speeds(model, self.found["batch_size"], self.execution, self.output)
+        self.found["views_per_second"][model.name] = round(statistics.median(found), 2)
+        self.found["range"][model.name] = [round(end, 2) for end in (min(found), max(found))]
         if self.path is not None:
             write_json(self.path, self.found)
 

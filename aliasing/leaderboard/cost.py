@@ -20,9 +20,10 @@ from aliasing.outputs import OUTPUTS
 from aliasing.scales import SCALES, find_scale, rows_of
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
-__all__ = ["Cost", "cost", "views_per_second"]
+__all__ = ["TIMED", "Cost", "cost", "speeds", "views_per_second"]
 
-_TIMED = 3
+TIMED = 5
+"""How many batches are timed."""
 _WARM_UP = 0.3  # seconds
 
 
@@ -77,13 +78,20 @@ def cost(model: ShownNetwork, of_classes: bool = True) -> Cost:
     return Cost(parameters, counter.get_total_flops() // 2, classes)  # the counter counts both operations
 
 
-@surroundings_kept()
 def views_per_second(
     model: ShownNetwork, batch_size: int, execution: Execution = ON_CPU, output: str = "probabilities"
 ) -> float:
-    """The number of views per second on this machine, in batches of this size: the median of three after a warm-up.
+    """The number of views per second on this machine: the median of `speeds`."""
+    return statistics.median(speeds(model, batch_size, execution, output))
 
-    Decoding and resizing are not included. Unlike everything else, this number differs from run to run.
+
+@surroundings_kept()
+def speeds(
+    model: ShownNetwork, batch_size: int, execution: Execution = ON_CPU, output: str = "probabilities"
+) -> list[float]:
+    """The views per second of five batches of this size on this machine, one after the other, after a warm-up.
+
+    Decoding and resizing are not included. Unlike everything else, these numbers differ from run to run.
     """
     measured = OUTPUTS[output].of(model)
     network = measured.network(prepare(measured.model, execution), execution)
@@ -92,9 +100,9 @@ def views_per_second(
     network(pictures)  # allocates
     while time.perf_counter() < warm:  # caches fill and the processor's clock settles
         network(pictures)
-    seconds = []
-    for _ in range(_TIMED):
+    found = []
+    for _ in range(TIMED):
         begin = time.perf_counter()
         network(pictures)
-        seconds.append(time.perf_counter() - begin)
-    return batch_size / statistics.median(seconds)
+        found.append(batch_size / (time.perf_counter() - begin))
+    return found

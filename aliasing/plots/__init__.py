@@ -4,6 +4,7 @@ from aliasing.plots.across import across
 from aliasing.plots.attribution import attribution
 from aliasing.plots.cure import cure
 from aliasing.plots.depth import depth, lie
+from aliasing.plots.differences import differences
 from aliasing.plots.feature_maps import filters, layers, moving_maps
 from aliasing.plots.film import save_film
 from aliasing.plots.jitter import jitter
@@ -24,6 +25,7 @@ __all__ = [
     "attribution",
     "cure",
     "depth",
+    "differences",
     "filters",
     "folding",
     "jitter",

@@ -148,9 +148,14 @@ def _mark(
     """
     (y, upright), (x, across) = (spans([model[measure.name]]) for measure in measures)
     of_mark, *of_bars = (min(later, _MOST_AROUND) for later in around)
-    for errors, later in zip(({"xerr": across}, {"yerr": upright}), of_bars, strict=True):
-        bars: Any = {"capsize": 2 + later, "elinewidth": 1 + later, "ecolor": to_rgba(colour, strength)}
-        axes.errorbar(x, y, **errors, fmt="none", zorder=3, **bars)
+    for direction, errors, later in zip(("xerr", "yerr"), (across, upright), of_bars, strict=True):
+        bars: Any = {
+            direction: errors,
+            "capsize": 2 + later,
+            "elinewidth": 1 + later,
+            "ecolor": to_rgba(colour, strength),
+        }
+        axes.errorbar(x, y, fmt="none", zorder=3, **bars)
     look: Any = {"markersize": _SIZE + 5 * of_mark, "markeredgecolor": "white", "markeredgewidth": 0.8, "zorder": 3}
     (mark,) = axes.plot(x, y, marker, color=colour, **look)
     tell(mark, [f"{name}: {', '.join(f'{one.called} {cell(model[one.name])}' for one in measures)}"])

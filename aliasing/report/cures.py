@@ -1,12 +1,10 @@
 """The section on a cure: three sentences, the differences that prove it or do not, and the candidates."""
 
-from functools import partial
-
 from aliasing.called import short_names
 from aliasing.outputs import measures_in
-from aliasing.plots.cure import differences, named
-from aliasing.plots.svg import panels
-from aliasing.report.blocks import Cell, Chart, Charts, Section, Table, Text, estimate_cell
+from aliasing.plots.differences import measured, named
+from aliasing.report.blocks import Cell, Section, Table, Text, estimate_cell
+from aliasing.report.networks import difference_charts
 from aliasing.report.runs import Names, Run
 
 
@@ -23,22 +21,8 @@ def cure_section(run: Run, number: int, names: Names) -> Section:
     epochs = f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] > 1)}"
     section = Section(f"cure-{number}", f"{called(run)}{run.title}")
     section.blocks.append(Text(summary["verdict"]))
-    measures = [m for m in measures_in(summary, "plot") if any(m.name in row for row in summary["differences"])]
-    draw = partial(
-        differences, rows=summary["differences"], numbers={name: names.series(name) for name in summary["models"]}
-    )
-    section.blocks.append(
-        Charts(
-            [
-                Chart(
-                    panels(partial(draw, measure=measure), height=0.8 + 0.34 * len(summary["differences"])),
-                    f"Difference of {measure.called} on the held-out images, paired, 95 % intervals",
-                    f"Difference of {measure.called}; the numbers are in the table below.",
-                )
-                for measure in measures
-            ]
-        )
-    )
+    measures = measured(summary, "plot")
+    section.blocks += difference_charts(summary["differences"], measures, names, "on the held-out images")
     how = (
         f"Plain is the network as it is; the control is the same network after {epochs} of training. Recalibrated (or"
         f" converted) is the conversion {cure['chosen']} before training, and cured the same conversion after as much"
@@ -56,7 +40,10 @@ def cure_section(run: Run, number: int, names: Names) -> Section:
             "Paired differences on the held-out images: an interval without 0 is a clear difference",
             ["difference", *(measure.called for measure in shown)],
             [
-                [Cell(named(row), named(row)), *(estimate_cell(row.get(measure.name), sign=True) for measure in shown)]
+                [
+                    Cell(named(row, names), named(row, names)),
+                    *(estimate_cell(row.get(measure.name), sign=True) for measure in shown),
+                ]
                 for row in summary["differences"]
             ],
             words=1,

@@ -15,6 +15,7 @@ from aliasing.jitter.shifts import by_shift
 from aliasing.leaderboard import pareto_front
 from aliasing.outputs import measures_in
 from aliasing.outputs.base import Measure
+from aliasing.plots.differences import MOST_DRAWN, paired
 from aliasing.plots.jitter import fit, intervals
 from aliasing.plots.leaderboard import WITHIN, against
 from aliasing.plots.shifts import heat_map
@@ -294,6 +295,8 @@ def _differences(run: Run, titles: Mapping[str, str], names: Names) -> Iterable[
             label += f" minus {names[difference['first']]}"
         rows.append([Cell(label, label), *(estimate_cell(difference.get(m), sign=True) for m in shown)])
     word = word_for(run.networks, "photograph")
+    drawn = [measure for measure in _measures_in(run, "plot") if measure.name in shown]
+    yield from difference_charts(differences, drawn, names, f"on the same {word}s")
     yield Table(
         f"Minus {first or 'the plain one, or the first'}, paired on the same {word}s: an interval without 0 is a"
         " clear difference.",
@@ -301,6 +304,25 @@ def _differences(run: Run, titles: Mapping[str, str], names: Names) -> Iterable[
         rows,
         words=1,
     )
+
+
+def difference_charts(
+    rows: Sequence[Mapping[str, Any]], measures: Sequence[Measure], names: Names, where: str
+) -> Iterable[Charts]:
+    """The paired differences of each measure, with the line of no difference."""
+    rows = rows[:MOST_DRAWN]
+    numbers, height = {name: names.series(name) for name in names}, 1 + 0.34 * len(rows)
+    draw = partial(paired, rows=rows, numbers=numbers, names=names)
+    charts = [
+        Chart(
+            panels(partial(draw, measure=measure), height=height),
+            f"Difference of {measure.called} {where}, paired, 95 % intervals",
+            f"Difference of {measure.called}; the numbers are in the table below.",
+        )
+        for measure in measures
+    ]
+    if charts:
+        yield Charts(charts)
 
 
 def _shifts(run: Run, names: Names) -> Iterable[Block]:
