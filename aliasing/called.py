@@ -5,18 +5,32 @@ architecture, followed by what was done to it. If that does not tell two network
 weights' file, the folder, at last the whole name. So short names are as unique as names.
 """
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import comb
 from pathlib import PurePath
 from typing import Any
 
-from aliasing.kinds import SOURCES
+from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS, SOURCES
 
-__all__ = ["group_in", "short_names", "spec_of"]
+__all__ = ["conversions_of", "explained", "group_in", "short_names", "spec_of"]
 
 _STEPS = ("recalibrated", "fine-tuned")
 _NOTHING: Mapping[str, Any] = {}
+# The words of a conversion beside its operator or filter.
+_WORDS = {
+    "after": "behind the layer that subsamples, at stride 1 now",
+    "before": "in front of the layer that subsamples",
+    "all": "at every downsampling site",
+    "pool": "at the poolings alone",
+    "zhang2019": "at the sites that Zhang (2019) treats",
+    "circular": "as if the map were periodic",
+    "reflect": "with the map reflected at its border",
+    "replicate": "with the map's border repeated",
+    "zero": "with zeros around the map",
+}
 
 
 def short_names(names: Iterable[str], described: Mapping[str, Mapping[str, Any]] = _NOTHING) -> dict[str, str]:
@@ -48,6 +62,43 @@ def short_names(names: Iterable[str], described: Mapping[str, Mapping[str, Any]]
             return texts
         for name in longer:
             levels[name] += 1
+
+
+def explained(conversions: Iterable[str]) -> str:
+    """What the short words of conversions mean, each once, in one line; empty if there is none to explain.
+
+    Parameters
+    ----------
+    conversions : iterable of str
+        As in the names of converted networks: ``"binomial3,before,all"``.
+
+    Examples
+    --------
+    >>> explained(["binomial3,all", "flc,all"])[:97]
+    'binomial3: low-pass filter, then subsample (blur-pool, Zhang 2019), taps 1-2-1; all: at every dow'
+    """
+    words = dict.fromkeys(word for text in conversions for word in text.split(",") if word)
+    found = {word: _meaning(word) for word in words}
+    return "; ".join(f"{word}: {meaning}" for word, meaning in found.items() if meaning)
+
+
+def conversions_of(models: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The conversions of the networks of a summary, as in their names, each once."""
+    found = (str(one.get("conversion") or "") or _read(name, one).conversion for name, one in models.items())
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def _meaning(word: str) -> str:
+    if word in OPERATORS:
+        return OPERATORS[word].meaning
+    if word in _WORDS:
+        return _WORDS[word]
+    if word == "1":
+        return "a filter of one tap, which changes nothing"
+    blur, binomial = OPERATORS[DEFAULT_OPERATOR].meaning, re.fullmatch(r"binomial(\d)", word)
+    if binomial:
+        return f"{blur}, taps {'-'.join(str(comb(int(binomial[1]) - 1, k)) for k in range(int(binomial[1])))}"
+    return blur if re.fullmatch(r"[a-z]+\d+", word) else ""
 
 
 def group_in(name: str, described: Mapping[str, Any]) -> str:

@@ -6,6 +6,8 @@ The commands print them below their tables, and so does ``repr`` of a result.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from aliasing.called import conversions_of, explained
+from aliasing.kinds import DEFAULT_OPERATOR
 from aliasing.outputs import measures_in
 from aliasing.rounding import rounded
 from aliasing.tables import above_one, attribution_totals, cell, counted, measured_under, verdict, word_for
@@ -28,6 +30,7 @@ _MOST = 10  # lines of one kind
 def of_jitter(summary: Summary) -> Iterable[str]:
     """Remarks on a jitter measurement."""
     yield "(95 % intervals in brackets)"
+    yield from _words(conversions_of(summary["models"]))
     yield from _flattery(summary, "table")
     for name, model in summary["models"].items():
         yield from _of_network(name, model)
@@ -38,10 +41,11 @@ def of_leaderboard(summary: Summary) -> Iterable[str]:
     """Remarks on a comparison of networks."""
     models, unmeasured = summary["models"], summary["unmeasured"]
     yield of_what(summary)
+    yield from _words(conversions_of(models))
     yield from _flattery(summary, "leaderboard")
     if summary["pareto"]:
         front = ", ".join(summary["pareto"])
-        yield f"by these estimates no other is both more accurate and more consistent than: {front}"
+        yield f"on the Pareto front of the estimates, whose intervals may overlap: {front}"
     lines: list[str] = []
     for name, model in models.items():
         notes = [text for text in model["notes"] if not text.startswith("anti-aliased: ")]  # its name says so
@@ -70,6 +74,7 @@ def of_what(summary: Summary) -> str:
 def of_depth(summary: Summary) -> Iterable[str]:
     """Remarks on a depth profile."""
     yield "(95 % intervals in brackets)"
+    yield from _words(conversions_of(summary["models"]))
     yield from above_one([place for model in summary["models"].values() for place in model["layers"] + model["sites"]])
     for name, model in summary["models"].items():
         rising = [site for site in model["sites"] if site["rise"] and site["rise"]["value"] is not None]
@@ -84,7 +89,13 @@ def of_depth(summary: Summary) -> Iterable[str]:
 
 def of_attribution(summary: Summary) -> Iterable[str]:
     """What the differences of an attribution are, its network untreated and treated, the verdict, and the cautions."""
-    yield "(only: this site treated minus none; all but: all but this one minus all; paired, with 95 % intervals)"
+    yield (
+        "(only: this site treated, minus none treated; all but: all sites but this one treated, minus all treated;"
+        " paired, with 95 % intervals)"
+    )
+    settings = summary["settings"]
+    filtered = settings["taps"] if settings["operator"] == DEFAULT_OPERATOR else settings["operator"]
+    yield from _words([f"{filtered},{settings['placement']}"])
     yield from attribution_totals(summary)
     yield verdict(summary)
     untreated = summary["variants"]["as it is"]
@@ -95,6 +106,7 @@ def of_attribution(summary: Summary) -> Iterable[str]:
 def of_cure(summary: Summary) -> Iterable[str]:
     """The three sentences on a cure; and each caution once, with the networks that it concerns."""
     yield "(95 % intervals in brackets; differences are paired on the same held-out images)"
+    yield from _words(row["candidate"] for row in summary["cure"]["candidates"])
     yield ""
     yield from summary["verdict"]
     yield ""
@@ -120,6 +132,13 @@ def of_means(measured: str, images: Summary, what: str = "image") -> Iterable[st
     of = f"mean of {used} {what}s, 95 % intervals in brackets" if used > 1 else f"of one {what} alone"
     yield f"({measured}, {of})"
     yield from _of_inputs({"found": used + len(images["skipped"]), **images}, what)
+
+
+def _words(conversions: Iterable[str]) -> Iterable[str]:
+    """What the short words of conversions mean, if there are some."""
+    meanings = explained(conversions)
+    if meanings:
+        yield f"({meanings})"
 
 
 def _of_network(name: str, model: Summary, answer: str = "output") -> Iterable[str]:

@@ -547,25 +547,38 @@ def verdict(summary: Mapping[str, Any]) -> str:
     """
     by = next((one.title for one in _attributed(summary) if one.name == summary["ranked_by"]), summary["ranked_by"])
     said: list[str] = []
-    named: set[str] = set()
+    guilty: list[str] = []
     for way, rank, clear in (("only", "rank", "clear"), ("all_but", "rank_all_but", "clear_all_but")):
-        found = [site for site in summary["sites"] if site.get(clear) and site["name"] not in named]
+        found = [site for site in summary["sites"] if site.get(clear) and site["name"] not in guilty]
         if not found:
             continue
-        names = [str(site["name"]) for site in sorted(found, key=lambda site: int(site.get(rank) or 0))]
-        first = next(site for site in found if site["name"] == names[0])
-        how = (
-            f"treating {way.replace('_', ' ')} {names[0]}: {cell(over_all(first[way][summary['ranked_by']]), sign='+')}"
-        )
-        said.append(f"from {', '.join(names)} ({how})")
-        named |= {*names}
+        found.sort(key=lambda site: int(site.get(rank) or 0))
+        first = str(found[0]["name"])
+        by_how_much = _moved(over_all(found[0][way][summary["ranked_by"]]) or UNKNOWN, by)
+        if way == "only":
+            said.append(f"filtering {first} alone {by_how_much}")
+        else:
+            said.append(f"with every other site filtered, leaving {first} as it is {by_how_much}")
+        guilty += [str(site["name"]) for site in found]
     if said:
-        return f"The jitter, by {by}, comes {' and '.join(said)}"
+        return f"The jitter comes from {_listed(guilty)}: {'; '.join(said)}"
     images = (summary["variants"].get("as it is") or {}).get("images", 0)
     return (
-        f"No site can be told guilty by {by} on {counted(images)}: treating one alone does not clearly improve it, and"
-        " leaving one out does not clearly worsen it"
+        f"No site can be told guilty by {by} on {counted(images)}: filtering one alone does not clearly improve it, and"
+        " leaving one as it is, with every other filtered, does not clearly worsen it"
     )
+
+
+def _moved(difference: Mapping[str, Any], what: str) -> str:
+    """A difference in words: it raises or lowers a measure by so much, without a sign."""
+    verb = "lowers" if difference["value"] < 0 else "raises"
+    ends = sorted(abs(difference[end]) for end in ("low", "high"))
+    return f"{verb} {what} by {cell({'value': abs(difference['value']), 'low': ends[0], 'high': ends[1]})}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def attribution_rows(summary: Mapping[str, Any]) -> list[Row]:

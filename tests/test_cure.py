@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -323,12 +324,20 @@ def test_the_steadiest_of_the_accurate_is_chosen() -> None:
         for name in accuracy
     }
 
-    def difference(best: str, name: str) -> Any:
-        value = accuracy[name] - accuracy[best]
-        return SimpleNamespace(estimates=lambda: {"accuracy": Estimate(value, value - 0.02, value + 0.02)})
+    def difference(half: float, best: str, name: str) -> Any:
+        gap, more = accuracy[name] - accuracy[best], change[name] - change[best]
+        wide = Estimate(more, more - half, more + half)
+        found = {"accuracy": Estimate(gap, gap - 0.02, gap + 0.02), "top1_change": wide}
+        return SimpleNamespace(estimates=lambda: found)
 
-    trials: Any = SimpleNamespace(summary=lambda: {"models": models}, difference=difference)
-    assert choose(trials) == ("b", {"c": "clearly less accurate than a", "a": "jitters more than b"})
+    said = {
+        0.03: "clearly jitters more than b: P(top-1 change) +0.040 [+0.010, +0.070], paired",
+        0.05: "not clearly steadier or less steady than b: P(top-1 change) +0.04 [−0.01, +0.09], paired",
+    }
+    for half, expected in said.items():
+        reasons = {"c": "clearly less accurate than a: −0.200 [−0.220, −0.180], paired", "a": expected}
+        trials: Any = SimpleNamespace(summary=lambda: {"models": models}, difference=partial(difference, half))
+        assert choose(trials) == ("b", reasons)
 
 
 def test_a_network_without_batch_norm_is_converted_and_not_recalibrated(tmp_path: Path) -> None:

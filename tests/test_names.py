@@ -16,11 +16,13 @@ from PIL import Image
 from torch import nn
 
 import aliasing as al
-from aliasing.called import group_in, short_names
+from aliasing.called import explained, group_in, short_names
 from aliasing.cli import main
 from aliasing.cli.completion import networks
 from aliasing.depth.attribution import attribute
+from aliasing.downsample import PADDINGS
 from aliasing.errors import InputError, UsageError
+from aliasing.kinds import OPERATORS
 from aliasing.lineage import GROUPS, Original, group_of, original_of, sibling_of
 from aliasing.models import Classifier
 from aliasing.models.source import label_of
@@ -28,7 +30,9 @@ from aliasing.outputs.probabilities import Probabilities
 from aliasing.report.words import glossary
 from aliasing.surgery import save
 from aliasing.surgery.finetune import Recipe, finetune
+from aliasing.surgery.plan import SCHEMES
 from aliasing.tables import verdict
+from tests.small_network import make
 
 NAME = "module:tests.test_names:net"
 HALF = (0.5, 0.5, 0.5)
@@ -338,18 +342,34 @@ def test_every_number_of_a_depth_profile_knows_its_count(tmp_path: Path) -> None
 
 def _attribution(**clear: tuple[bool, bool]) -> dict[str, Any]:
     estimate = {"mac": {"all": {"value": -0.5, "low": -0.75, "high": -0.25}}}
+    opposite = {"mac": {"all": {"value": 0.5, "low": 0.25, "high": 0.75}}}
     sites = [
-        {"name": name, "only": estimate, "all_but": estimate, "rank": rank, "rank_all_but": -rank}
+        {"name": name, "only": estimate, "all_but": opposite, "rank": rank, "rank_all_but": -rank}
         | {"clear": only, "clear_all_but": all_but}
         for rank, (name, (only, all_but)) in enumerate(clear.items(), 1)
     ]
     return {"sites": sites, "ranked_by": "mac", "variants": {"as it is": {"images": 1, "mac": {}}}, "settings": {}}
 
 
+def test_short_words_of_conversions_are_explained_once_in_the_remarks() -> None:
+    """Whatever stands in a name of a conversion: every operator, scheme, padding and placement has a meaning."""
+    for word in (*OPERATORS, *SCHEMES, *PADDINGS, "binomial3", "after", "before", "1"):
+        assert explained([word]).startswith(f"{word}: "), word
+    assert explained(["sites=a+b", "1-2-1"]) == explained([]) == ""
+    noise = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    plain = make()
+    two = [al.antialias(plain, scheme="all", operator=operator) for operator in ("blur", "flc")]
+    for result in (al.measure_jitter([plain, *two], list(noise)), al.probe_depth([plain, *two], list(noise))):
+        (said,) = [line for line in result.remarks() if "flc: " in line]
+        assert said.startswith("(binomial4: low-pass filter")
+        assert said.count("at every downsampling site") == 1
+    assert not [line for line in al.measure_jitter(plain, list(noise)).remarks() if "low-pass" in line]
+
+
 def test_the_verdict_is_one_sentence() -> None:
     found = verdict(_attribution(a=(True, True), b=(True, False), c=(False, True), d=(False, True), e=(False, False)))
     assert found == (
-        "The jitter, by MAC, comes from a, b (treating only a: -0.50 [-0.75, -0.25])"
-        " and from d, c (treating all but d: -0.50 [-0.75, -0.25])"
+        "The jitter comes from a, b, d and c: filtering a alone lowers MAC by 0.50 [0.25, 0.75]; with every other site"
+        " filtered, leaving d as it is raises MAC by 0.50 [0.25, 0.75]"
     )
     assert verdict(_attribution(a=(False, False))).startswith("No site can be told guilty by MAC on 1 image: ")

@@ -7,12 +7,14 @@ from typing import Any
 
 from aliasing.depth.attribution import Attribution
 from aliasing.errors import UsageError
+from aliasing.estimates import Estimate
 from aliasing.identity import identify
 from aliasing.jitter import Jitter
 from aliasing.models import Classifier
 from aliasing.surgery import antialias
 from aliasing.surgery.convert import SITES
 from aliasing.surgery.specification import parse
+from aliasing.tables import cell
 
 __all__ = ["CANDIDATES", "Candidates", "choose", "guilty_sites", "make_candidates"]
 
@@ -72,16 +74,25 @@ def choose(trials: Jitter) -> tuple[str, dict[str, str]]:
     """The candidate that jitters least among those as accurate as the best; and why each other was not chosen.
 
     One whose accuracy is clearly below that of the most accurate (the paired interval lies below 0) is out. Of the rest
-    the one with the lowest P(top-1 change) is taken, or of equals the one with the lowest mean absolute change.
+    the one with the lowest estimate of P(top-1 change) is taken, or of equals the one with the lowest mean absolute
+    change; the paired difference says whether it is clearly lower.
     """
     models: dict[str, Any] = trials.summary()["models"]
     best = max(models, key=lambda name: models[name]["accuracy"]["value"])
     reasons = {}
     for name in models:
-        high = trials.difference(best, name).estimates()["accuracy"].high if name != best else None
-        if high is not None and high < 0:
-            reasons[name] = f"clearly less accurate than {best}"
+        found = trials.difference(best, name).estimates()["accuracy"] if name != best else None
+        if found is not None and found.high < 0:
+            reasons[name] = f"clearly less accurate than {best}: {_written(found)}"
     rest = [name for name in models if name not in reasons]
     chosen = min(rest, key=lambda name: [models[name][measure]["value"] for measure in ("top1_change", "mac")])
-    reasons |= {name: f"jitters more than {chosen}" for name in rest if name != chosen}
+    for name in rest:
+        if name != chosen:
+            found = trials.difference(chosen, name).estimates()["top1_change"]
+            how = "clearly jitters more than" if found.low > 0 else "not clearly steadier or less steady than"
+            reasons[name] = f"{how} {chosen}: P(top-1 change) {_written(found)}"
     return chosen, reasons
+
+
+def _written(difference: Estimate) -> str:
+    return f"{cell(difference.as_dict(), '+')}, paired".replace("-", "−")

@@ -188,6 +188,7 @@ class BlurPool(_WithTaps):
     """
 
     title = "blur-pool"
+    meaning = "low-pass filter, then subsample (blur-pool, Zhang 2019)"
     guarantees = frozenset(("linear", "constant kept"))
 
     @property

@@ -67,6 +67,7 @@ class FourierPool(Operator):
     """
 
     title = "ideal low-pass"
+    meaning = "ideal low-pass by a Fourier transform, then subsample (frequency low-cut, Grabinski et al. 2022)"
     guarantees = frozenset(GUARANTEES)
 
     def low_pass(self, x: Tensor) -> Tensor:

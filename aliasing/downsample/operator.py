@@ -56,6 +56,8 @@ class Operator(nn.Module):
 
     #: Its name in a figure; by default that of its class.
     title: ClassVar[str] = ""
+    #: What it does, in a few words for who meets its short name in a table.
+    meaning: ClassVar[str] = ""
     #: Where it can be in a network: "after" the dense map, or "before" a strided call, as a low-pass at stride 1.
     placements: ClassVar[tuple[str, ...]] = ("after", "before")
     #: Whether it selects samples according to its input, so that branches which meet again must share the selection.

@@ -72,6 +72,9 @@ class PolyphasePool(Operator):
     PolyphasePool2d(stride=2)
     """
 
+    meaning = (
+        "keep the phase of the samples whose norm is largest (adaptive polyphase sampling, Chaman & Dokmanić 2021)"
+    )
     placements = ("after",)
     shares_choice = True
     guarantees = frozenset(("circular integer", "constant kept"))

@@ -1,11 +1,13 @@
 """The figure of a cure: the four networks on held-out images, and the paired differences that prove it or do not."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from aliasing.called import explained
 from aliasing.outputs import measures_in
 from aliasing.plots.differences import paired
 from aliasing.plots.jitter import intervals, short_name
@@ -28,7 +30,7 @@ def cure(result: "Cure") -> Figure:
     measures = [measure for measure in measures_in(summary, "plot") if measure.name in next(iter(models.values()))]
     with style():
         numbers = {name: number for number, name in enumerate(models)}
-        figure, rows = plt.subplots(2, len(measures), figsize=(10, 4.6), squeeze=False, sharey="row")
+        figure, rows = plt.subplots(2, len(measures), figsize=(10, 5.0), squeeze=False, sharey="row")
         for upper, lower, measure in zip(*rows, measures, strict=True):
             found = [(name, number, model.get(measure.name)) for number, (name, model) in enumerate(models.items())]
             intervals(upper, found, measure)
@@ -38,9 +40,10 @@ def cure(result: "Cure") -> Figure:
         network, how = short_name(summary["cure"]["network"], models["plain"]), summary["cure"]["chosen"]
         images, protocol = models["plain"]["images"], summary["settings"]["protocol"]["name"]
         outcome = "cured" if summary["cure"]["cured"] else "no cure is shown"
-        figure.suptitle(
-            f"{both_ends(network, 40)}, {both_ends(how.replace(',', ', '), 50)}: {outcome}\n"
+        lines = [
+            f"{both_ends(network, 40)}, {both_ends(how.replace(',', ', '), 50)}: {outcome}",
             f"({counted(images, 'held-out image')}, protocol {protocol}, 95 % intervals)",
-            fontsize=11,
-        )
+            fill(explained([how]), 120),
+        ]
+        figure.suptitle("\n".join(filter(None, lines)), fontsize=11)
     return figure

@@ -1,6 +1,6 @@
 """The section on a cure: three sentences, the differences that prove it or do not, and the candidates."""
 
-from aliasing.called import short_names
+from aliasing.called import explained, short_names
 from aliasing.outputs import measures_in
 from aliasing.plots.differences import measured, named
 from aliasing.report.blocks import Cell, Section, Table, Text, estimate_cell
@@ -65,4 +65,5 @@ def cure_section(run: Run, number: int, names: Names) -> Section:
             words=2,
         )
     )
+    section.blocks.append(Text([f"{explained(row['candidate'] for row in cure['candidates'])}."], "note"))
     return section

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from aliasing.called import group_in
+from aliasing.called import conversions_of, explained, group_in
 from aliasing.errors import InputError
 from aliasing.jitter.shifts import by_shift
 from aliasing.leaderboard import pareto_front
@@ -83,6 +83,9 @@ def networks_section(run: Run, number: int, names: Names) -> Section:
     section.blocks += _tiles(models, measures, names)
     flattered = next((measure.called for measure in measures if measure.flatters), "")
     section.blocks.append(_table(models, titles, names, flattered))
+    meanings = explained(conversions_of(models))
+    if meanings:
+        section.blocks.append(Text([f"{meanings}."], "note"))
     section.blocks += _scatter(run, names)
     section.blocks += _interval_charts(models, _measures_in(run, "plot"), names)
     section.blocks += _differences(run, titles, names)
