@@ -6,8 +6,11 @@ A filter is a row of taps *h*, applied along every axis before a signal is subsa
           H(f) = \sum_k h_k e^{2 \pi i f (k - k_0)}, \qquad k_0 = \lfloor (n - 1) / 2 \rfloor,
 
 *f* in cycles per pixel (Oppenheim & Schafer 2010, §5.7, with the sign of a correlation, as in networks). Tap
-:math:`k_0` is on the pixel that is kept, so a filter of even length looks half a pixel to the right of it. All taps
-here sum to one, so a constant stays that constant.
+:math:`k_0` is on the pixel that is kept. All taps here sum to one, so a constant stays that constant.
+
+An *odd* number of taps has its middle on that pixel. An *even* number, such as 4, has it half a pixel further down and
+to the right, so the result lies half a pixel further up and to the left (`delay`). The gain :math:`|H(f)|` does not
+depend on that. Where a network adds two maps, both need filters with an odd number of taps, or both with an even one.
 
 A *name* ("binomial4") is a filter for stride 2, the most common, and is stretched to other strides, so that its effect
 relative to the new Nyquist frequency 1/(2·stride) is the same at every stride. Taps given as *numbers* are taken as
@@ -419,7 +422,8 @@ def delay(taps: str | ArrayLike, frequency: float = 0.0) -> float:
     """The group delay: how far to the right of the kept pixel the filter looks, at a frequency.
 
     ``taps`` is as for `get_taps`, and ``frequency`` in cycles per pixel, which matters only for asymmetric taps. The
-    delay is in pixels: 0 for symmetric taps of odd length, 0.5 for even length (the half-pixel offset).
+    delay is in pixels of the original: 0 for symmetric taps of odd length, 0.5 for even length, whose middle is between
+    two pixels.
 
     Examples
     --------

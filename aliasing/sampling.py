@@ -54,26 +54,37 @@ def nyquist(stride: PerAxis, rate: Rate = 1.0) -> float | tuple[float, ...]:
 
 
 def fold(frequency: ArrayLike, stride: int, rate: float | None = None) -> NDArray[np.float64]:
-    """The frequencies that frequencies become after subsampling, along one axis.
+    r"""The frequencies that frequencies become after subsampling, along one axis.
+
+    .. math:: f' = f - \frac{r}{s} \left\lfloor \frac{s f}{r} + \tfrac12 \right\rfloor,
+              \qquad -\tfrac{r}{2s} \le f' < \tfrac{r}{2s}
+
+    with *s* the stride and *r* the rate. The same wave has another number after subsampling if it is counted per sample
+    of the *result*, of which there are fewer; without a rate, :math:`s f'` is returned.
 
     Parameters
     ----------
     frequency : array_like of float
-        In hertz with a rate, otherwise in cycles per sample of the original.
-    stride, rate
-        As for `nyquist`, along one axis.
+        In hertz with a rate in samples per second, otherwise in cycles per sample of the original.
+    stride : int
+        Distance between the samples kept, along the axis.
+    rate : float, optional
+        Samples of the original per second, or per whatever else ``frequency`` counts cycles in; 1 keeps the unit cycles
+        per sample of the original.
 
     Returns
     -------
     numpy.ndarray
-        The shape of ``frequency``. In hertz with a rate, −rate / (2·stride) ≤ f' < rate / (2·stride); otherwise in
-        cycles per sample of the *result*, −1/2 ≤ f' < 1/2.
+        The shape of ``frequency``. With a rate in the unit of ``frequency``; without, in cycles per sample of the
+        *result*, −1/2 ≤ f' < 1/2. A wave of negative frequency turns the other way round; a cosine is the same at both.
 
     Examples
     --------
-    >>> fold([0.1, 0.3, 0.5], stride=2).round(6)
-    array([ 0.2, -0.4,  0. ])
-    >>> float(fold(7000, stride=4, rate=48000))
+    >>> float(fold(0.375, stride=2, rate=1))  # cycles per sample of the original
+    -0.125
+    >>> float(fold(0.375, stride=2))  # the same wave, in cycles per sample of the result
+    -0.25
+    >>> float(fold(7000, stride=4, rate=48000))  # hertz
     -5000.0
     """
     step, cycles = whole(stride, "stride, along one axis,"), np.asarray(frequency, dtype=np.float64)

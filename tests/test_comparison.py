@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -156,7 +157,7 @@ def test_the_figure_has_its_numbers_written_on_it(pixels, channels):
     results = [compare(picture, name) for name in ("max", "fourier")]
     figure = plots.spectrum(Spectra.of(picture, results, 4))
     written = [axes.get_title() for axes in figure.axes]
-    assert f"aliased {100 * results[0].alias_fraction:.2f} %" in "\n".join(written)
+    assert f"{100 * results[0].alias_fraction:.2f} % of its energy folds" in "\n".join(written)
     assert f"baseband kept {100 * results[0].baseband_kept:.1f} %" in "\n".join(written)
     with pytest.warns(DeprecationWarning, match=r"Spectra\.of"):
         before = plots.spectrum(picture, results, 4)
@@ -193,7 +194,7 @@ def test_operators_are_compared_by_one_call(pixels, tmp_path):
     assert (row["operator"], row["alias_fraction"]) == ("blur", estimate["value"])
     assert cell(estimate) in repr(result)
     written = "\n".join(axes.get_title() for axes in result.plot().axes)
-    assert f"aliased {100 * each[0].alias_fraction:.2f} %" in written
+    assert f"{100 * each[0].alias_fraction:.2f} % of its energy folds" in written
     result.write(tmp_path)
     again = al.open(tmp_path)
     assert again.summary()["operators"] == result.summary()["operators"]
@@ -257,3 +258,18 @@ def test_no_picture_at_all_is_one_line(tmp_path, capsys):
     assert main(["spectrum", str(tmp_path / "bad.jpg")]) == 1
     assert main(["spectrum", str(tmp_path / "missing.jpg")]) == 1
     assert capsys.readouterr().err.count("\n") == 2
+
+
+@pytest.mark.parametrize("taps", ["binomial3", "binomial4", "binomial5", (1, 2, 3, 2, 1), (1, 1)])
+def test_an_even_number_of_taps_is_said_to_lie_between_two_pixels(taps: Any) -> None:
+    """It is where a ramp of brightness says that it is: the blur of a ramp is the ramp, moved."""
+    for stride in (2, 3):
+        row = al.filters.get_taps(taps, stride)
+        picture = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+        told = [text for text in al.compare_operators(picture, stride, ["blur"], taps).remarks() if "taps" in text]
+        ramp = torch.arange(30.0, dtype=torch.float64)[None]
+        # Behind the border, to rounding of numbers up to 30.
+        beside = (al.downsample.blur_pool(ramp, stride, taps, dims=1) - ramp[:, ::stride])[0, 4:-4]
+        assert beside == pytest.approx(al.filters.delay(row), abs=1e-9)
+        assert len(told) == (al.filters.delay(row) == pytest.approx(0.5))
+        assert all(f"an even number of taps ({len(row)})" in text and "up and to the left" in text for text in told)

@@ -121,3 +121,22 @@ def test_a_filtered_alias_has_the_samples_of_the_filtered_wave(taps: str) -> Non
     *_, samples = al.plots.alias(0.35, 2, taps=taps).axes[0].lines
     places = samples.get_xdata().astype(int)
     np.testing.assert_allclose(samples.get_ydata(), filtered[places], atol=1e-12)
+
+
+def test_one_filter_has_an_amplitude_and_an_energy_and_each_says_which_it_is() -> None:
+    """The wave keeps |H(f)| of its amplitude; of the energy of white noise above, the mean of |H|² passes."""
+    wave = al.plots.alias(0.375, stride=2, taps="binomial4").axes[0].lines[1].get_label()
+    noise = al.plots.response("binomial4").axes[0].lines[0].get_label()
+    gain = abs(al.filters.response("binomial4", np.linspace(0.25, 0.5, 100_001)))
+    assert f"{gain[50_000]:.3f} of its amplitude" in wave
+    assert f"{100 * np.mean(gain**2):.1f} % of the energy above" in noise
+    plt.close("all")
+
+
+def test_an_alias_has_the_unit_of_its_wave() -> None:
+    for rate, unit in ((None, "cycles per original sample"), (8.0, "Hz")):
+        (axes,) = al.plots.alias(0.375 * (rate or 1), 2, rate).axes
+        found = abs(float(al.sampling.fold(0.375 * (rate or 1), 2, rate or 1)))
+        assert f" to {found:g} {unit}" in axes.get_title()
+        assert [line.get_label().endswith(unit) for line in axes.lines] == [True, True, False]
+    plt.close("all")

@@ -40,6 +40,10 @@ def blur_pool(
 ) -> Tensor:
     """Low-pass, then subsample (Zhang 2019), along every axis.
 
+    An odd number of taps has its middle on the sample that is kept. An even number, such as the 4 of ``"binomial4"``,
+    has it half a sample behind, so the result lies half a sample of ``x`` further up and to the left, which is
+    1 / (2·stride) of a sample of the result. The gain at each frequency does not depend on that.
+
     Parameters
     ----------
     x, stride, dims
@@ -65,6 +69,8 @@ def blur_pool(
     --------
     >>> blur_pool(torch.arange(6.0)[None], taps="binomial3", dims=1)
     tensor([[0.5000, 2.0000, 4.0000]])
+    >>> blur_pool(torch.arange(8.0)[None], taps="binomial4", dims=1)[:, 1:-1]  # of places 2 and 4, half a sample on
+    tensor([[2.5000, 4.5000]])
     """
     return _apply(x, _blur(_hashable(stride), _hashable(taps), padding, dims), padding)
 

@@ -32,6 +32,8 @@ from aliasing.tables import pair
 # Rec. 709 luma, from the stored values.
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 
+DEFAULT_TAPS = "binomial4"
+
 # A share of what is not there says nothing: of so little of the signal's energy, none is given.
 _LEAST = 1e-4
 
@@ -170,7 +172,7 @@ def find_operator(name: str) -> "Densely":
 
 def _cure(kind: type[Operator], picture: Tensor, steps: Steps, taps: TapsLike | None) -> tuple[Tensor, str]:
     """The low-pass of an anti-aliased operator."""
-    chosen = "binomial4" if taps is None else taps
+    chosen = DEFAULT_TAPS if taps is None else taps
     title = kind.title or kind.__name__
     if kind.takes_taps and isinstance(chosen, str):
         title += f", {chosen} for stride {pair(steps)}"

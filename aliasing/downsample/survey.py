@@ -15,7 +15,7 @@ import scipy
 from aliasing import remarks, sampling
 from aliasing.axes import PerAxis, are_several, per_axis, whole
 from aliasing.downsample import sound_spectra, volume_spectra
-from aliasing.downsample.comparison import Comparison, Picture, Steps, compare, find_operator, prepare
+from aliasing.downsample.comparison import DEFAULT_TAPS, Comparison, Picture, Steps, compare, find_operator, prepare
 from aliasing.downsample.sound_spectra import SoundSpectra
 from aliasing.downsample.spectra import FILE, Spectra
 from aliasing.downsample.volume_spectra import VolumeSpectra
@@ -24,6 +24,7 @@ from aliasing.estimates import mean, share
 from aliasing.filters import TapsLike, get_taps
 from aliasing.images import BadImage, Clip, Entry, Image, Loaded, Signal, open_images
 from aliasing.images.volume import Volume
+from aliasing.kinds import OPERATORS
 from aliasing.provenance import command_line, versions
 from aliasing.result import Result, read_summary
 from aliasing.rounding import rounded
@@ -43,6 +44,13 @@ _SPECTRA: dict[str, type[AnySpectra]] = {
     volume_spectra.FILE: VolumeSpectra,
 }
 DEFAULT_OPERATORS = ("max", "convolution", "blur")
+# What the samples of an input are called, and where those are that come first.
+_PLACES = {
+    "image": ("pixel", "further up and to the left"),
+    "sound": ("sample", "earlier"),
+    "signal": ("sample", "earlier"),
+    "volume": ("voxel", "nearer to its first voxel"),
+}
 _FADE, _LEAST_FADE = 0.005, 16  # seconds and samples, at each end of a sound
 MEASURES = {
     "alias_fraction": "aliased energy",
@@ -71,7 +79,7 @@ class OperatorSurvey(Result):
             "operators": operators,
             "images": {"used": len(self.images), "skipped": self.skipped, "each": self.images},
             "versions": versions(),
-            "reading": [*_reading(operators, self._edge()), *self._assumed()],
+            "reading": [*_reading(operators, self._edge()), *self._delays(), *self._assumed()],
         }
 
     def table(self) -> pa.Table:
@@ -130,6 +138,20 @@ class OperatorSurvey(Result):
             unit = "cycles per mm" if are_several(rates[0]) else "Hz"
             return f"{pair(sampling.nyquist(stride, rates[0]))} {unit}"
         return f"{pair(sampling.nyquist(stride))} cycles per {'pixel' if 'height' in self.images[0] else 'sample'}"
+
+    def _delays(self) -> Iterator[str]:
+        """Which filters have their middle between two samples, and where that puts the result."""
+        what, where = _PLACES[self.settings["inputs"]]
+        steps = [step for step in np.atleast_1d(self.settings["stride"]).tolist() if step > 1]
+        for name, label in self.labels.items():
+            if name in OPERATORS and OPERATORS[name].takes_taps:
+                counts = {len(get_taps(self.settings["taps"] or DEFAULT_TAPS, step)) for step in steps}
+                even = " or ".join(str(count) for count in sorted(counts) if count % 2 == 0)
+                if even:
+                    yield (
+                        f"{label.capitalize()}: an even number of taps ({even}) has its middle between two {what}s, so"
+                        f" the result lies half a {what} of the original {where}. None of the shares depends on that."
+                    )
 
     def _assumed(self) -> Iterator[str]:
         """What volumes do not say of their grid, and how many of them."""

@@ -32,8 +32,9 @@ def alias(
 
     .. math:: \cos(2\pi f n) = \cos(2\pi f' (n - k) + 2\pi f k) \quad\text{at}\quad n = k, k + s, k + 2s, \dots
 
-    with *f* the frequency, *s* the stride, *k* the phase and *f'* the frequency to which *f* folds
-    (`aliasing.sampling.fold`), both in cycles per sample of the original.
+    with *n* a sample of the original, *s* the stride, *k* the phase and *f'* the frequency to which *f* folds
+    (`aliasing.sampling.fold`). Both are in cycles per sample of the original, as ``fold`` has them with ``rate=1``;
+    with a rate they are in hertz, and *n* is a time in seconds.
 
     Parameters
     ----------
@@ -46,13 +47,15 @@ def alias(
     phase : int
         The first sample that is kept, 0 … stride − 1, as in `aliasing.sampling.subsample`.
     taps : str or array_like, optional
-        A low-pass filter before the subsampling, as in `aliasing.filters.get_taps`: what it leaves of the cosine, the
-        gain :math:`|H(f)|`, is drawn, sampled and folded.
+        A low-pass filter before the subsampling, as in `aliasing.filters.get_taps`: the cosine behind it is drawn,
+        sampled and folded. Its amplitude is the gain :math:`|H(f)|` at this one frequency, and an even number of taps
+        moves it by half a sample (`aliasing.filters.delay`).
 
     Returns
     -------
     matplotlib.figure.Figure
-        A line for the cosine, one for what a filter leaves of it, one for its alias if it has one, and the samples.
+        A line for the cosine, one for what a filter leaves of it, one for its alias if it has one, and the samples. The
+        legend and the title give each frequency with its unit.
 
     Raises
     ------
@@ -67,12 +70,12 @@ def alias(
     --------
     >>> wave, alias_of_it, samples = alias(0.375, stride=2).axes[0].lines
     >>> alias_of_it.get_label(), samples.get_xdata()[:3].tolist()
-    ('its alias, 0.125 cycles per sample', [0.0, 2.0, 4.0])
+    ('its alias, 0.125 cycles per original sample', [0.0, 2.0, 4.0])
     >>> alias(0.375, stride=2, taps="binomial4").axes[0].lines[1].get_label()
-    'behind the filter, 0.056 of it'
+    'behind the filter, 0.056 of its amplitude'
     """
     per_second = 1.0 if rate is None else rate
-    unit = "cycles per sample" if rate is None else "Hz"
+    unit = "cycles per original sample" if rate is None else "Hz"
     step = whole(stride, "stride, along one axis,")
     if not (np.isfinite(frequency) and frequency >= 0):
         raise UsageError(f"frequency is {frequency!r}; expected a number of at least 0, in {unit}")
@@ -94,7 +97,7 @@ def alias(
             left: Any = {
                 "color": "0.4",
                 "linestyle": "--",
-                "label": f"behind the filter, {rounded(abs(gain), '.2g')} of it",
+                "label": f"behind the filter, {rounded(abs(gain), '.2g')} of its amplitude",
             }
             axes.plot(time, _wave(frequency * time, gain), **left)
         if not is_kept:
@@ -103,8 +106,8 @@ def alias(
         look: Any = {"color": COLOURS[0], "zorder": 3, "clip_on": False, "label": "samples kept"}
         axes.plot(kept, _wave(frequency * kept, gain), "o", **look)
         axes.set(xlabel="samples of the original" if rate is None else "seconds", ylabel="value", xlim=time[[0, -1]])
-        what = "is kept" if is_kept else f"folds to {abs(folded):g} {unit}"
-        axes.set_title(f"{frequency:g} {unit} {what} with stride {step}")
+        what = f"{frequency:g} {unit} is kept" if is_kept else f"{frequency:g} folds to {abs(folded):g} {unit}"
+        axes.set_title(f"{what} with stride {step}")
         axes.grid(alpha=0.3)
         legend_below(figure, *axes.get_legend_handles_labels())
     return figure
@@ -209,9 +212,9 @@ def response(taps: str | ArrayLike | Sequence[str] | Mapping[str, str | ArrayLik
     Returns
     -------
     matplotlib.figure.Figure
-        A line for each filter (`aliasing.filters.response`), from 0 to 1/2 cycles per sample; what passes in the shaded
-        part folds. The legend says how much of white noise above the new Nyquist frequency does
-        (`aliasing.filters.stopband_share`).
+        A line for each filter (`aliasing.filters.response`), from 0 to 1/2 cycles per sample of the original; what
+        passes in the shaded part folds. The gain is what is left of a wave's amplitude. The legend says how much of the
+        energy of white noise above the new Nyquist frequency passes (`aliasing.filters.stopband_share`).
 
     Raises
     ------
@@ -225,7 +228,7 @@ def response(taps: str | ArrayLike | Sequence[str] | Mapping[str, str | ArrayLik
     >>> bool(np.allclose(gain, np.cos(np.pi * frequency) ** 2))
     True
     >>> second.get_label()
-    'binomial4, 4 taps: 2.1 % of what is above folds'
+    'binomial4, 4 taps: 2.1 % of the energy above passes'
     """
     nyquist, frequency = sampling.nyquist(stride), np.linspace(0, 0.5, _FREQUENCIES)
     with style():
@@ -235,14 +238,16 @@ def response(taps: str | ArrayLike | Sequence[str] | Mapping[str, str | ArrayLik
             label = f"{plain(name)}, {counted(len(found), 'tap')}"
             if stride > 1:
                 share = filters.stopband_share(found, stride) / (1 - 1 / stride)
-                label += f": {percent(share)} of what is above folds"
+                label += f": {percent(share)} of the energy above passes"
             look: Any = {"color": colour_of(number), "linestyle": line_of(number), "label": label}
             axes.plot(frequency, abs(filters.response(found, frequency)), **look)
         axes.axvspan(nyquist, 0.5, color="0.5", alpha=0.12, linewidth=0)
         axes.axvline(nyquist, color="0.5", linestyle=":", label=f"new Nyquist frequency, {nyquist:g}")
-        axes.set(xlim=(0, 0.5), xlabel="frequency, cycles per sample", ylabel="gain |H(f)|")
+        axes.set(
+            xlim=(0, 0.5), xlabel="frequency, cycles per sample of the original", ylabel="gain of the amplitude, |H(f)|"
+        )
         axes.set_ylim(bottom=0)
-        axes.set_title(f"filters in front of stride {stride}")
+        axes.set_title(f"low-pass filters before subsampling by {stride}")
         axes.grid(alpha=0.3)
         legend_below(figure, *axes.get_legend_handles_labels())
     return figure
