@@ -18,6 +18,8 @@ they are. A stretched length is rounded to the nearest whole number, and halfway
 never give fewer taps. A single tap, which does not filter, stays one.
 """
 
+from __future__ import annotations  # signatures in help() are as short as here
+
 import math
 import re
 import warnings

@@ -14,6 +14,8 @@ phases and shifts are one number for all axes or one per axis. With a ``rate`` i
 hertz. Signals are periodic.
 """
 
+from __future__ import annotations  # signatures in help() are as short as here
+
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -241,6 +243,11 @@ class Decomposition:
     alias_fraction: Array
     #: Energy below the new Nyquist frequency ÷ that of the signal before an operator, without the means.
     baseband_kept: Array
+
+    def __repr__(self) -> str:
+        """The fractions; of the samples only how many."""
+        fractions = f"alias_fraction={self.alias_fraction}, baseband_kept={self.baseband_kept}"
+        return f"Decomposition({fractions}, baseband and alias of shape {tuple(self.baseband.shape)})"
 
 
 def decompose(

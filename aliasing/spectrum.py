@@ -14,6 +14,8 @@ are a batch. Frequencies are in cycles per sample, or in hertz with a ``rate`` i
 cycles per millimetre with a rate in samples per millimetre).
 """
 
+from __future__ import annotations  # signatures in help() are as short as here
+
 from collections.abc import Sequence
 from functools import lru_cache, reduce
 from typing import Any, NamedTuple, TypeAlias

@@ -170,9 +170,9 @@ def test_a_slow_and_short_sound_and_a_bare_array(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(size=512)
     result, timed = al.compare_operators(noise, 2, ["max", "blur"]), al.compare_operators(Sound(noise, 1.0), 2, ["max"])
     assert result.images[0]["operators"]["max"] == timed.images[0]["operators"]["max"]
-    assert "below 0.25 cycles per sample" in repr(result)
+    assert "below 0.25 cycles per sample of the original" in repr(result)
     figures = result.plot(), timed.plot(), al.compare_operators(Sound(noise, 1e-4), 2, ["max"]).plot()
-    assert [one.axes[0].get_ylabel() for one in figures] == ["cycles per sample", "Hz", "µHz"]
+    assert [one.axes[0].get_ylabel() for one in figures] == ["cycles per\noriginal sample", "Hz", "µHz"]
     assert [one.axes[0].get_ylim()[1] for one in figures] == pytest.approx([0.5, 0.5, 50])
     assert [complaints(one) for one in figures] == [[]] * 3
     for figure in figures:

@@ -85,14 +85,14 @@ class SoundSpectra:
 
     @property
     def highest(self) -> float:
-        """The Nyquist frequency of the original, in hertz, or cycles per sample."""
+        """The Nyquist frequency of the original, in hertz, or cycles per sample of the original."""
         return float(sampling.nyquist(1, 1.0 if self.rate is None else self.rate))
 
     @property
     def unit(self) -> tuple[str, float]:
         """The unit in which its frequencies are numbers of a few digits, and how many hertz that is."""
         if self.rate is None:
-            return "cycles per sample", 1.0
+            return "cycles per original sample", 1.0
         return next((unit, hertz) for least, unit, hertz in _UNITS if self.rate >= least)
 
     @property

@@ -137,7 +137,8 @@ class OperatorSurvey(Result):
         if rates[0] is not None and all(rate == rates[0] for rate in rates):
             unit = "cycles per mm" if are_several(rates[0]) else "Hz"
             return f"{pair(sampling.nyquist(stride, rates[0]))} {unit}"
-        return f"{pair(sampling.nyquist(stride))} cycles per {'pixel' if 'height' in self.images[0] else 'sample'}"
+        what, _ = _PLACES[self.settings["inputs"]]
+        return f"{pair(sampling.nyquist(stride))} cycles per {what} of the original"
 
     def _delays(self) -> Iterator[str]:
         """Which filters have their middle between two samples, and where that puts the result."""
@@ -191,7 +192,7 @@ def compare_operators(
     images : array (H, W, 3) or (N,), or as in :func:`aliasing.images.open_images`, or sounds or volumes
         One photograph, or many; the first is drawn. Or sounds or volumes, in files or as a `aliasing.sounds.Sound` or
         a `aliasing.volumes.Volume`: their channels are taken one by one, at their own rate. What can be read first says
-        of which kind all are; others are skipped. The frequencies of an array (N,) are in cycles per sample.
+        of which kind all are; others are skipped. The frequencies of an array (N,) are in cycles per sample of it.
     stride : int, or of a volume one int per axis
         Distance between samples kept, at least 2. Of a volume that is (D, H, W), where 1 leaves an axis as it is.
     operators : sequence of str

@@ -39,7 +39,7 @@ def resampler(found: "Characteristics") -> Figure:
     >>> from aliasing.resamplers import characterise
     >>> figure = resampler(characterise(lambda x, shape: x[::2, ::2], 2))
     >>> figure.axes[0].get_xlabel()
-    'frequency, cycles per sample'
+    'frequency, cycles per input sample'
     """
     with style():
         figure, panels = plt.subplots(1, 2 if found.zone is None else 3, figsize=(10.5, 3.7))
@@ -54,7 +54,7 @@ def resampler(found: "Characteristics") -> Figure:
         gain.axvspan(1 / (2 * max(found.reduction)), 0.5, color="0.5", alpha=0.12, linewidth=0)
         for edge in sorted({1 / (2 * reduction) for reduction in found.reduction}):
             gain.axvline(edge, color="0.5", linestyle=":", label=f"new Nyquist frequency, {rounded(edge, '.3g')}")
-        gain.set(xlim=(0, 0.5), xlabel="frequency, cycles per sample", ylabel="gain |H(f)|", ylim=(0, None))
+        gain.set(xlim=(0, 0.5), xlabel="frequency, cycles per input sample", ylabel="gain |H(f)|", ylim=(0, None))
         offset.set(xlabel="place in the input, samples", ylabel="offset, samples")
         widest = max(1.2 * max(float(np.nanmax(abs(weights.offsets))) for weights in found.along), 0.05)
         offset.set_ylim(-widest, widest)
@@ -114,7 +114,7 @@ def resamplers(found: "ResamplerSurvey") -> Figure:
         share.barh(range(len(rows)), [row["folded"] for row in rows], height=0.6, color=COLOURS[1])
         names = [both_ends(plain(f"{row['name']}  {_DTYPES[row['dtype']]}"), 44) for row in rows]
         gain.set_yticks(range(len(rows)), names, fontsize=8)
-        gain.set(xlim=(0, 0.5), ylim=(len(rows) - 0.4, -0.6), xlabel="cycles per sample", title="gain")
+        gain.set(xlim=(0, 0.5), ylim=(len(rows) - 0.4, -0.6), xlabel="cycles per input sample", title="gain")
         share.set(xlim=(0, 1), title="folds", xticks=[0, 1], xticklabels=["0", "100 %"])
         widest = max([2.0, *(abs(row[end]) for row in rows for end in ("offset_low", "offset_high"))])
         offset.set(xlim=(-1.1 * widest, 1.1 * widest), title="offset, samples")

@@ -1,5 +1,7 @@
 """Figures of what subsampling does to a wave and to its frequency, and of filters in front of it: all closed forms."""
 
+from __future__ import annotations  # signatures in help() are as short as here
+
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any

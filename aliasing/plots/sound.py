@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from aliasing.downsample.sound_spectra import FLOOR, SoundLook, SoundSpectra
 from aliasing.downsample.spectra import Profile
 from aliasing.plots.responses import zigzag
-from aliasing.plots.style import COLOURS, baseband_kept, input_name, percent, style
+from aliasing.plots.style import COLOURS, baseband_kept, in_two_lines, input_name, percent, style
 from aliasing.rounding import rounded
 
 LEAST = 1e-9  # of the largest power that is drawn
@@ -63,7 +63,7 @@ def sound(spectra: SoundSpectra) -> Figure:
             )
             _power(panels[2], look, spectra)
         for panels in grid:
-            panels[0].set_ylabel(unit)
+            panels[0].set_ylabel(in_two_lines(unit, 18))
             panels[2].set_ylabel("power" if spectra.rate is None else "power per hertz")
         for axes in grid[-1][:2]:
             axes.set_xlabel(time)
@@ -102,7 +102,8 @@ def _folding(axes: Axes, spectra: SoundSpectra) -> None:
     unit, hertz = spectra.unit
     edge, highest = spectra.nyquist / hertz, spectra.highest / hertz
     zigzag(axes, spectra.stride, 2 * highest)
-    axes.set(title="where each frequency goes", xlabel=f"{unit} before", ylabel=f"{unit} after", ylim=(0, 1.25 * edge))
+    axes.set(title="where each frequency goes", xlabel=f"before, {unit}", ylim=(0, 1.25 * edge))
+    axes.set_ylabel(in_two_lines(f"after, {unit}", 20))
     axes.text(edge / 2, 1.08 * edge, "stays", color=COLOURS[0], ha="center")
     axes.text((edge + highest) / 2, 1.08 * edge, "folds", color=COLOURS[1], ha="center")
 
