@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import pytest
 import timm
@@ -143,6 +144,17 @@ def test_ours_hold_where_the_user_has_none(tmp_path: Path) -> None:
         save(Figure(figsize=(2, 1)), tmp_path / "ours.png")
     with Pillow.open(tmp_path / "ours.png") as picture:
         assert picture.size == (320, 160)
+
+
+def test_a_notebook_shows_every_figure_and_not_the_first_alone() -> None:
+    """A notebook's backend is loaded with the first figure, within our style, and turns interactive drawing on."""
+    was = matplotlib.is_interactive()
+    try:
+        with style():
+            matplotlib.interactive(True)
+        assert matplotlib.is_interactive()
+    finally:
+        matplotlib.interactive(was)
 
 
 # --- help ---------------------------------------------------------------------------------------------------------

@@ -95,7 +95,12 @@ def style() -> Iterator[None]:
     always ours (:data:`COLOURS`), because they mean the same in every figure.
     """
     with plt.rc_context({**_unset(), **_ARRANGEMENT}):
-        yield
+        try:
+            yield
+        finally:
+            # A notebook turns this on with its first figure; turned off again, it would not show the later ones.
+            is_interactive = matplotlib.is_interactive()
+    matplotlib.interactive(is_interactive)
 
 
 def plain(text: str) -> str:
