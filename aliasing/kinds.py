@@ -29,6 +29,15 @@ OPERATORS: Registry[type["Operator"]] = Registry(
         "blur": "aliasing.downsample.blur:Blur",
         "flc": "aliasing.downsample.fourier:FourierPool",
         "aps": "aliasing.downsample.polyphase:Polyphase",
+        "asap": "aliasing.downsample.asap:AsapPool",
+        "ideal": "aliasing.downsample.rolloff:RolloffPool",
+        "kaiser": "aliasing.downsample.designed:KaiserPool",
+        "wavelet": "aliasing.downsample.designed:WaveletPool",
+        "lps": "aliasing.downsample.learnable:LearnablePolyphasePool",
+        "adaptive": "aliasing.downsample.adaptive:AdaptivePool",
+        "spectral": "aliasing.downsample.spectral:SpectralPool",
+        "tips": "aliasing.downsample.tips:TipsPool",
+        "tips-anchored": "aliasing.downsample.tips:AnchoredTipsPool",
     },
 )
 DEFAULT_OPERATOR = "blur"

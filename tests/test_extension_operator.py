@@ -189,7 +189,7 @@ def test_help_and_completion_name_it(capsys: pytest.CaptureFixture[str]) -> None
     for command in ("antialias", "attribute"):
         with pytest.raises(SystemExit):
             main([command, "--help"])
-        assert "aps, learned" in " ".join(capsys.readouterr().out.split())
+        assert "tips-anchored, learned" in " ".join(capsys.readouterr().out.split())
     assert list(completion.networks("antialiased:lea")) == ["antialiased:learned:"]
     (commands,) = [a.choices for a in make_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     (operator,) = [action for action in commands["antialias"]._actions if action.dest == "operator"]

@@ -8,14 +8,17 @@ exported. Sizes are those of the plain operator: size L becomes ⌈L / s⌉, and
 An axis of stride 1 is not filtered.
 """
 
+from aliasing.downsample.asap import asap_pool
 from aliasing.downsample.blur import PADDINGS, blur_pool, blur_upsample, low_pass, max_blur_pool
 from aliasing.downsample.fourier import fourier_low_pass, fourier_pool
 from aliasing.downsample.plain import area_resize, average_pool, convolve, linear_resize, max_pool, subsample
 from aliasing.downsample.polyphase import largest_phase, polyphase_pool
+from aliasing.downsample.polyphase_up import polyphase_upsample
 
 __all__ = [
     "PADDINGS",
     "area_resize",
+    "asap_pool",
     "average_pool",
     "blur_pool",
     "blur_upsample",
@@ -28,5 +31,6 @@ __all__ = [
     "max_blur_pool",
     "max_pool",
     "polyphase_pool",
+    "polyphase_upsample",
     "subsample",
 ]

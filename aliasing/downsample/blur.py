@@ -289,12 +289,31 @@ class Blur(BlurPool):
     def low_pass(self, x: Tensor) -> Tensor:
         if self._needs_any_size():
             return self._at_any_size(x, (1,) * self.dims)
+        if self.padding == "circular":
+            return self._around(x)
         return low_pass(x, self.stride, self.taps, self._padding_for(x), dims=self.dims)
 
     def forward(self, x: Tensor) -> Tensor:
         if self._needs_any_size():
             return self._at_any_size(x, self.stride)
+        if self.padding == "circular" and self._goes_around(x):
+            return subsample(self._around(x), self.stride, dims=self.dims)
         return blur_pool(x, self.stride, self.taps, self._padding_for(x), dims=self.dims)
+
+    def _goes_around(self, x: Tensor) -> bool:
+        """Whether taps reach around a periodic map more than once, as a padding does not."""
+        return any(len(row) > 2 * size for size, row in zip(x.shape[-self.dims :], self.taps, strict=True))
+
+    def _around(self, x: Tensor) -> Tensor:
+        """The low-pass of a periodic map: of as many of its periods as the taps reach over."""
+        sizes = x.shape[-self.dims :]
+        periods = [-(-len(row) // (2 * size)) for size, row in zip(sizes, self.taps, strict=True)]
+        if max(periods) > 1:
+            x = x.repeat(*(1,) * (x.ndim - self.dims), *periods)
+        y = low_pass(x, self.stride, self.taps, self.padding, dims=self.dims)
+        for axis, size in zip(range(-self.dims, 0), sizes, strict=True):
+            y = y.narrow(axis, 0, size)
+        return laid_out_like(y, x)
 
     def _needs_any_size(self) -> bool:
         """Whether a program is recorded that may run at other sizes, with the choice of a padding frozen."""

@@ -6,7 +6,8 @@ J. Grabinski, S. Jung, J. Keuper, M. Keuper: FrequencyLowCut Pooling – Plug & 
 ECCV 2022.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from aliasing.axes import PerAxis, per_axis
 from aliasing.downsample.operator import GUARANTEES, Operator
 from aliasing.downsample.recording import is_recorded_for_elsewhere
 from aliasing.downsample.tensors import checked, every, full_precision, laid_out_like
+
+Gain: TypeAlias = Callable[[Tensor, int, int], Tensor]
+"""(frequencies in cycles per sample, stride, the axis from the end) → the factor of each, for `filtered`."""
 
 
 def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
@@ -41,7 +45,7 @@ def fourier_pool(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     >>> torch.allclose(fourier_pool(wave[None], dims=1), wave[None, ::2], atol=1e-6)
     True
     """
-    return _ideal(x, per_axis(stride, dims, "stride"), subsampled=True)
+    return filtered(x, per_axis(stride, dims, "stride"), subsampled=True)
 
 
 def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
@@ -54,7 +58,7 @@ def fourier_low_pass(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor
     >>> fourier_low_pass(torch.tensor([[1.0, -1.0, 1.0, -1.0]]), dims=1).abs().max() < 1e-6
     tensor(True)
     """
-    return _ideal(x, per_axis(stride, dims, "stride"), subsampled=False)
+    return filtered(x, per_axis(stride, dims, "stride"), subsampled=False)
 
 
 class FourierPool(Operator):
@@ -69,6 +73,7 @@ class FourierPool(Operator):
     title = "ideal low-pass"
     meaning = "ideal low-pass by a Fourier transform, then subsample (frequency low-cut, Grabinski et al. 2022)"
     guarantees = frozenset(GUARANTEES)
+    claims: ClassVar[Mapping[str, str]] = {"alias free": "free of aliases"}
 
     def low_pass(self, x: Tensor) -> Tensor:
         return fourier_low_pass(x, self.stride, dims=self.dims)
@@ -89,8 +94,11 @@ class FourierPool3d(FourierPool):
     dims = 3
 
 
-def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:
-    """The ideal low-pass along every axis that is (to be) subsampled, and its samples."""
+def filtered(x: Tensor, steps: Sequence[int], gain: Gain | None = None, *, subsampled: bool) -> Tensor:
+    """The ideal low-pass times a gain, along every axis that is (to be) subsampled, and its samples.
+
+    Nothing at or above the new Nyquist frequency is left, whatever the gain.
+    """
     dims = len(steps)
     checked(x, dims)
     with full_precision(x):
@@ -99,23 +107,26 @@ def _ideal(x: Tensor, steps: Sequence[int], *, subsampled: bool) -> Tensor:
             if step == 1:
                 continue  # an axis that is not subsampled is not filtered
             if is_recorded_for_elsewhere():
-                y = _low_passed_by_matrix(y, axis, step, step if subsampled else 1)
+                y = _low_passed_by_matrix(y, axis, step, step if subsampled else 1, gain)
             else:
-                y = _low_passed(y, axis, step)
+                y = _low_passed(y, axis, step, gain)
                 y = every(y, axis, step) if subsampled else y
         return laid_out_like(y.to(x.dtype), x)
 
 
-def _low_passed(x: Tensor, axis: int, step: int) -> Tensor:
+def _low_passed(x: Tensor, axis: int, step: int, gain: Gain | None) -> Tensor:
     """The frequencies strictly below 1 / (2 step) cycles per pixel, along one axis."""
     x = x.movedim(axis, -1)
     size = x.shape[-1]
-    below = 2 * step * torch.arange(size // 2 + 1, device=x.device) < size  # k / size < 1 / (2 step)
+    waves = torch.arange(size // 2 + 1, device=x.device)
+    below = 2 * step * waves < size  # k / size < 1 / (2 step)
+    if gain is not None:
+        below = below * gain(waves.to(x.dtype) / size, step, axis)
     y: Tensor = torch.fft.irfft(torch.fft.rfft(x) * below, n=size)
     return y.movedim(-1, axis)
 
 
-def _low_passed_by_matrix(x: Tensor, axis: int, step: int, every: int) -> Tensor:
+def _low_passed_by_matrix(x: Tensor, axis: int, step: int, every: int, gain: Gain | None) -> Tensor:
     """The same at every n-th sample, as a product with a matrix, for ONNX and Core ML.
 
     The cosines and sines below the limit are an orthonormal basis *B*, so the low-pass is BᵀB, and its samples need
@@ -131,5 +142,9 @@ def _low_passed_by_matrix(x: Tensor, axis: int, step: int, every: int) -> Tensor
     energy = torch.where(waves == 0, 1.0, 2.0) * (2 * step * waves < size)  # k / size < 1 / (2 step)
     amplitude = energy.to(x.dtype).div(size).sqrt()
     basis = torch.cat([amplitude * angle.cos(), amplitude * angle.sin()])
-    y = x.transpose(axis, -1) @ (basis.transpose(0, 1) @ basis[:, ::every])
+    weighted = basis
+    if gain is not None:
+        factor = gain(waves.to(x.dtype) / size, step, axis)
+        weighted = torch.cat([factor, factor]) * basis
+    y = x.transpose(axis, -1) @ (weighted.transpose(0, 1) @ basis[:, ::every])
     return y.transpose(axis, -1)

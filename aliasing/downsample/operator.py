@@ -23,6 +23,7 @@ GUARANTEES: Mapping[str, str] = {
     "circular fractional": "so does a shift by a fraction of a sample",
     "linear": "the output of a sum is the sum of the outputs",
     "constant kept": "a constant stays that constant",
+    "alias free": "nothing is left at or above the new Nyquist frequency",
 }
 
 #: The prefix of the names under which a converted network registers operators with parameters.
@@ -70,6 +71,8 @@ class Operator(nn.Module):
     axes: ClassVar[tuple[int, ...]] = (1, 2, 3)
     #: The `GUARANTEES` that hold.
     guarantees: ClassVar[frozenset[str]] = frozenset()
+    #: What its publication claims of it: a `GUARANTEES`, and in what words.
+    claims: ClassVar[Mapping[str, str]] = {}
     #: Its number of spatial axes; a subclass may fix it, otherwise the stride has one number per axis.
     dims: int = 0
 

@@ -5,9 +5,9 @@ r"""The polyphase pool, APS: the polyphase component with the largest norm (Cham
 A. Chaman, I. Dokmanić: Truly Shift-Invariant Convolutional Neural Networks. CVPR 2021.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -29,7 +29,8 @@ def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = Non
     x, stride, dims
         As for `aliasing.downsample.subsample`.
     phase : Tensor, optional
-        The phase to use, from `largest_phase`: a shortcut must follow the branch to which it is added.
+        The phase to use, from `largest_phase`: a shortcut must follow the branch to which it is added. Or the weight
+        of every phase (N, phases), floating point, for their weighted sum.
 
     Returns
     -------
@@ -41,9 +42,12 @@ def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = Non
     >>> polyphase_pool(torch.tensor([[0.0, 3.0, 1.0, 2.0]]), dims=1)
     tensor([[3., 2.]])
     """
-    components = _components(x, per_axis(stride, dims, "stride"), dims)
+    components = polyphase_components(x, per_axis(stride, dims, "stride"), dims)
     if phase is None:
         phase = _largest(components)
+    if phase.is_floating_point():
+        y = (components * phase.to(x.dtype).reshape(len(components), -1, *(1,) * (dims + 1))).sum(1)
+        return laid_out_like(y, x) if x.ndim == dims + 2 else y[0]
     index = phase.reshape(-1, *(1,) * (dims + 2)).expand(-1, 1, *components.shape[2:])
     y = components.gather(1, index).squeeze(1)
     return laid_out_like(y, x) if x.ndim == dims + 2 else y[0]
@@ -59,7 +63,7 @@ def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     >>> largest_phase(torch.tensor([[0.0, 3.0, 1.0, 2.0]]), dims=1)
     tensor(1)
     """
-    phase = _largest(_components(x, per_axis(stride, dims, "stride"), dims))
+    phase = _largest(polyphase_components(x, per_axis(stride, dims, "stride"), dims))
     return phase if x.ndim == dims + 2 else phase[0]
 
 
@@ -78,13 +82,18 @@ class PolyphasePool(Operator):
     placements = ("after",)
     shares_choice = True
     guarantees = frozenset(("circular integer", "constant kept"))
+    claims: ClassVar[Mapping[str, str]] = {"circular integer": "100 % consistent"}
 
     @property
     def filters(self) -> bool:
         return False
 
+    def choose(self, x: Tensor) -> Tensor:
+        """The phase of `polyphase_pool` for this signal, for a branch that must follow and for `polyphase_upsample`."""
+        return largest_phase(x, self.stride, dims=self.dims)
+
     def forward(self, x: Tensor, phase: Tensor | None = None) -> Tensor:
-        return polyphase_pool(x, self.stride, phase=phase, dims=self.dims)
+        return polyphase_pool(x, self.stride, phase=self.choose(x) if phase is None else phase, dims=self.dims)
 
 
 class PolyphasePool1d(PolyphasePool):
@@ -124,12 +133,14 @@ class Polyphase(PolyphasePool):
         self.choice, self.leads = leader.choice, False
 
     def forward(self, x: Tensor, phase: Tensor | None = None) -> Tensor:
-        if self.leads:
-            self.choice.phase = largest_phase(x, self.stride, dims=self.dims)
-        return super().forward(x, self.choice.phase)
+        if phase is None:
+            if self.leads:
+                self.choice.phase = self.choose(x)
+            phase = self.choice.phase
+        return super().forward(x, phase)
 
 
-def _components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
+def polyphase_components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
     """Polyphase components (N, phases, C, ...) of ⌈L / s⌉ samples each, the phase of the last axis fastest."""
     checked(x, dims)
     components = [x if x.ndim == dims + 2 else x[None]]

@@ -74,9 +74,11 @@ def antialias(
     model : Classifier or nn.Module
         It is copied; see `antialias_` for the network itself.
     operator : str
-        One of `aliasing.kinds.OPERATORS`: "blur", blur-pool (Zhang 2019); "flc", the ideal low-pass (Grabinski et
-        al. 2022); "aps", adaptive polyphase sampling (Chaman & Dokmanić 2021), whose branches use the same phase if
-        they meet again; or another package's. Its parameters, if any, become parameters of the new network.
+        One of `aliasing.kinds.OPERATORS`: "blur", blur-pool (Zhang 2019); "kaiser", designed from an attenuation;
+        "wavelet", a wavelet's low band; "adaptive", predicted for every place (DDAC); "flc", "asap", "ideal" and
+        "spectral", alias-free low-passes in the Fourier domain; "aps", "lps" and "tips-anchored", which choose a phase,
+        the same in branches that meet again; "tips", a mixture of the phases; or another package's. `aliasing
+        guarantees` shows what each keeps. Its parameters, if any, become parameters of the new network.
     taps : str or sequence of float, or one of these per axis
         The filter of "blur" (or another operator that takes one), for all axes, or one each. A name such as
         "binomial4" is a filter for stride 2 and is stretched to other strides; numbers are taken as they are. An axis
