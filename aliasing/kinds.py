@@ -65,6 +65,7 @@ OUTPUTS: Registry[type["Output"]] = Registry(
         "embedding": "aliasing.outputs.embedding:Embedding",
         "masks": "aliasing.outputs.masks:Masks",
         "boxes": "aliasing.outputs.boxes:Boxes",
+        "instances": "aliasing.outputs.instances:Instances",
         "keypoints": "aliasing.outputs.keypoints:Keypoints",
         "images": "aliasing.outputs.images:Images",
         "values": "aliasing.outputs.values:Values",

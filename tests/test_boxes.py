@@ -84,13 +84,17 @@ def test_swapping_the_views_changes_nothing(seed: int) -> None:
     assert sorted(there["kept_iou"]) == pytest.approx(sorted(back["kept_iou"]), abs=1e-5)  # corners in float32
 
 
+def matched(first: np.ndarray, second: np.ndarray) -> list[tuple[int, int]]:
+    return match(first, second, iou(first[:4].T, second[:4].T))
+
+
 def test_matches_add_up_to_the_most_and_empty_lists_have_none() -> None:
     # The first overlaps both; to take its best would leave the second alone.
     first = np.array([[0, 0, 10, 10, 1, 0], [0, 0, 10, 5, 1, 0]], np.float32).T
     second = np.array([[0, 0, 10, 8, 1, 0], [0, 0, 10, 15, 1, 0]], np.float32).T
-    assert sorted(match(first, second)) == [(0, 1), (1, 0)]
+    assert sorted(matched(first, second)) == [(0, 1), (1, 0)]
     nothing = np.zeros((6, 0), np.float32)
-    assert match(nothing, second) == match(first, nothing) == []
+    assert matched(nothing, second) == matched(first, nothing) == []
     assert two_views([], [])["detections"] == 0
     assert iou(np.array([[0, 0, 0, 0]]), np.array([[0, 0, 0, 0]])).tolist() == [[0.0]]
     found = two_views([[-20, -20, 30, 30, 0.9, 1]], [[-18, -19, 32, 31, 0.9, 1]])  # outside the picture
@@ -151,6 +155,12 @@ def by_coco(truth: list[np.ndarray], found: list[np.ndarray]) -> tuple[float, fl
     return tuple(float(p[p > -1].mean()) for p in (precision, precision[0]))  # type: ignore[return-value]
 
 
+def judged(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, ...]:
+    """An image for `average_precision`."""
+    labels = truth[:, 4].astype(int)
+    return found[4], found[5].astype(int), hits(found, labels, iou(found[:4].T, truth[:, :4])), labels
+
+
 def test_average_precision_is_coco_s() -> None:
     random = np.random.default_rng(0)
     compared = 0
@@ -158,7 +168,7 @@ def test_average_precision_is_coco_s() -> None:
         truth, found = random_scene(random)
         if not sum(map(len, truth)):
             continue
-        images = [(f[4], f[5].astype(int), hits(f, t), t[:, 4].astype(int)) for t, f in zip(truth, found, strict=True)]
+        images = [judged(t, f) for t, f in zip(truth, found, strict=True)]
         mine = [average_precision(images, np.ones((1, len(images)), int), thresholds)[0] for thresholds in (10, 1)]
         assert mine == pytest.approx(by_coco(truth, found), abs=1e-6)
         compared += 1
@@ -166,7 +176,7 @@ def test_average_precision_is_coco_s() -> None:
 
 def test_a_sample_of_images_is_that_many_copies() -> None:
     truth, found = random_scene(np.random.default_rng(3))
-    images = [(f[4], f[5].astype(int), hits(f, t), t[:, 4].astype(int)) for t, f in zip(truth, found, strict=True)]
+    images = [judged(t, f) for t, f in zip(truth, found, strict=True)]
     weights = np.array([[2, 0, 1, 3][: len(images)]])
     copies = [one for one, times in zip(images, weights[0], strict=True) for _ in range(times)]
     assert average_precision(images, weights)[0] == pytest.approx(

@@ -74,7 +74,19 @@ def corners(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
     return found
 
 
-ANSWERS: dict[str, Any] = {"masks": None, "boxes": squares, "keypoints": corners}
+def patches(module: nn.Module, batch: Tensor) -> list[dict[str, Tensor]]:
+    """The pixels of two of the classes, of which the second crosses the threshold."""
+    found = []
+    for answer, picture in zip(nn.functional.interpolate(module(batch), batch.shape[2:]), batch, strict=True):
+        masks = torch.stack([answer.argmax(0) == 1, answer.argmax(0) == 2])
+        masks[:, :4] = masks[:, -4:] = masks[..., :4] = masks[..., -4:] = False
+        boxes, labels = torch.tensor([[4.0, 4, 60, 44]] * 2), torch.tensor([1, 2])
+        sure = torch.tensor([0.9, 0.3 + 0.2 * (int((picture[0, ::7, ::7] > 0.3).sum()) % 2)])
+        found.append({"boxes": boxes, "scores": sure, "labels": labels, "masks": masks})
+    return found
+
+
+ANSWERS: dict[str, Any] = {"masks": None, "boxes": squares, "keypoints": corners, "instances": patches}
 
 
 def network(output: str = "masks", stride: int = 2, name: str = "halved") -> al.Classifier:

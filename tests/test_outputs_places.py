@@ -35,7 +35,18 @@ def points(x: Tensor) -> list[dict[str, Tensor]]:
     ]
 
 
-ANSWERS: dict[str, Any] = {"masks": maps, "images": maps, "boxes": boxes, "keypoints": points}
+def instances(x: Tensor) -> list[dict[str, Tensor]]:
+    """The bright part of each picture, in its box."""
+    found = []
+    for row, picture in zip(boxes(x), x.mean(1), strict=True):
+        of = {"boxes": row[:, :4], "scores": row[:, 4], "labels": row[:, 5]}
+        found.append({**of, "masks": (picture > picture.max() - 0.2)[None]})
+    return found
+
+
+ANSWERS: dict[str, Any] = {
+    "masks": maps, "images": maps, "boxes": boxes, "keypoints": points, "instances": instances,
+}  # fmt: skip
 
 
 class Answering(nn.Module):

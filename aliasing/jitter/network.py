@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
@@ -28,6 +28,9 @@ from aliasing.sites.trace import laid_out, twin
 from aliasing.surgery.folding import fold_batch_norms
 from aliasing.surgery.fusing import fuse_convolutions
 from aliasing.undisturbed import in_evaluation
+
+if TYPE_CHECKING:
+    from aliasing.outputs.instances import Masked
 
 Array: TypeAlias = npt.NDArray[np.float32]
 Network: TypeAlias = Callable[[Array], Array]
@@ -68,6 +71,7 @@ class Execution:
 
 ON_CPU = Execution()
 _SUMS_TO_ONE = 1e-2  # bfloat16 has eight bits
+_COVERED = 0.5  # the share from which a pixel belongs to a mask
 
 
 def execution_of(settings: dict[str, Any]) -> Execution:
@@ -253,14 +257,55 @@ def detections_of(
     def network(views: Array) -> list[Array]:
         with running_on(execution), in_evaluation(running.module):
             answers = running.ask(running.normalize(torch.from_numpy(views).to(execution.device)))
-        found = []
-        for answer in answers:
-            rows = _detections(answer, running.name)
-            rows = rows[:, rows[4] >= least]
-            found.append(rows[:, np.argsort(-rows[4], kind="stable")[:most]])
-        return found
+        return [rows[:, _surest(rows, most, least)] for rows in (_detections(one, running.name) for one in answers)]
 
     return network
+
+
+def _surest(rows: Array, most: int, least: float) -> npt.NDArray[np.intp]:
+    """The detections 6×n with the highest confidence, of at least ``least``; those that are not numbers are kept."""
+    order = np.argsort(-np.nan_to_num(rows[4], nan=np.inf), kind="stable")
+    found: npt.NDArray[np.intp] = order[~(rows[4, order] < least)][:most]
+    return found
+
+
+def instances_of(
+    running: ShownNetwork, execution: Execution, most: int, least: float
+) -> "Callable[[Array], list[Masked]]":
+    """Views N×H×W×3 → the detections of each with their masks, as `detections_of` gives those without."""
+
+    def network(views: Array) -> "list[Masked]":
+        with running_on(execution), in_evaluation(running.module):
+            answers = running.ask(running.normalize(torch.from_numpy(views).to(execution.device)))
+        return [_instances(answer, running.name, views.shape[1:3], most, least) for answer in answers]
+
+    return network
+
+
+def _instances(answer: Any, name: str, size: tuple[int, ...], most: int, least: float) -> "Masked":
+    """One image's instances."""
+    from aliasing.outputs.instances import Mask, Masked
+
+    if not (isinstance(answer, Mapping) and {"boxes", "scores", "labels", "masks"} <= set(answer)):
+        raise InputError(
+            f"{name} answers an image with a {type(answer).__name__}; expected a mapping with boxes, scores, labels and"
+            " masks n×H×W"
+        )
+    rows, masks = _detections(answer, name), torch.as_tensor(answer["masks"])
+    if masks.ndim == 4 and masks.shape[1] == 1:
+        masks = masks[:, 0]
+    if masks.shape != (rows.shape[1], *size):
+        given, expected = ("×".join(map(str, shape)) for shape in (masks.shape, (rows.shape[1], *size)))
+        raise InputError(f"{name} answers a view with masks of {given}; expected {expected}, one for each box")
+    chosen = _surest(rows, most, least)
+    found = rows[:, chosen]
+    packed = []
+    for place, number in enumerate(chosen.tolist()):
+        mask = masks[number].float().cpu().numpy()
+        if not np.isfinite(mask).all():
+            found[:4, place] = np.nan  # no place, so that the image is counted as one without an answer
+        packed.append(Mask.of(mask >= _COVERED))
+    return Masked.of(found, packed)
 
 
 def _detections(answer: Any, name: str) -> Array:

@@ -42,23 +42,24 @@ MOVED_HITS = "moved_hits"
 """The column of the image's first view against a ground truth that is one pixel off; null in its other pairs."""
 
 
-def hits(detections: npt.NDArray[np.float32], truth: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+def hits(
+    detections: npt.NDArray[np.float32], truth: npt.NDArray[Any], overlaps: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
     """At which thresholds each detection is right, as bits.
 
-    In the order of confidence, each takes the box of its class with the greatest IoU among those that are still free.
+    In the order of confidence, each takes the object of its class with the greatest IoU among those still free.
 
     Parameters
     ----------
     detections : array 6×n
         Corners, confidence, class.
-    truth : array m×5
-        Corners, class.
+    truth : array m
+        The classes of what is there.
+    overlaps : array n×m
+        The IoU of each detection with each of these.
     """
-    from aliasing.outputs.boxes import iou
-
     found = np.zeros(detections.shape[1], np.int64)
-    overlaps = iou(detections[:4].T, truth[:, :4])
-    overlaps[detections[5][:, None] != truth[:, 4][None]] = -1
+    overlaps = np.where(detections[5][:, None] == truth[None], overlaps, -1)
     order = np.argsort(-detections[4], kind="stable")
     for bit, threshold in enumerate(THRESHOLDS):
         free = np.ones(len(truth), bool)
@@ -75,42 +76,51 @@ def hits(detections: npt.NDArray[np.float32], truth: npt.NDArray[np.float64]) ->
 
 @dataclass
 class AveragePrecision:
-    """Detections and their ground truth, image by image; accumulates and merges.
+    """Detections and their ground truth, image by image, of one or several answers; accumulates and merges.
 
     Attributes
     ----------
-    images : list of (confidences, classes, hits, classes of the truth)
     thresholds : int
         How many of `THRESHOLDS` are averaged.
+    signs : tuple of int
+        What is estimated is the sum of the answers' average precisions with these signs: (1,) is that of one answer,
+        (-1, 1) the second minus the first.
+    images : list of tuples
+        Of each image its answers, each (confidences, classes, hits, classes of the truth).
     """
 
     thresholds: int = len(THRESHOLDS)
-    images: list[tuple[npt.NDArray[Any], ...]] = field(default_factory=list)
+    signs: tuple[int, ...] = (1,)
+    images: list[Any] = field(default_factory=list)
 
     def add(self, totals: npt.NDArray[Any], counts: npt.ArrayLike) -> None:
-        """Add images, each an object of four arrays."""
-        self.images += list(totals)
+        """Add images, each one object, or a row of them."""
+        self.images += list(totals.reshape(len(totals), -1))
 
     def merge(self, other: "AveragePrecision") -> None:
         """Add what another process has accumulated."""
         self.images += other.images
 
     def estimate(self) -> Estimate:
-        """The average precision with its interval; NaN if there is no ground truth."""
+        """The average precision or difference with its interval; NaN if there is no ground truth."""
         value, replicates = self.replicates()
         if len(self.images) < 2 or np.isnan(value):
             return Estimate(value, np.nan, np.nan)
-        return _interval(value, replicates, len(self.images), 0.0)
+        return _interval(value, replicates, len(self.images), 0.0 if self.signs == (1,) else -1.0)
 
     def replicates(self) -> tuple[float, npt.NDArray[np.float64]]:
-        """The average precision, and those of the bootstrap's samples of images."""
+        """The number, and those of the bootstrap's samples of images; the same samples for every answer."""
         if not self.images:
             return np.nan, np.full(1, np.nan)
         random = np.random.default_rng(0)
         drawn = random.multinomial(len(self.images), [1 / len(self.images)] * len(self.images), _REPLICATES)
         weights = np.vstack([np.ones(len(self.images), np.int64), drawn])
-        found = average_precision(self.images, weights, self.thresholds)
-        return float(found[0]), found[1:]
+        found = sum(
+            sign * average_precision([image[answer] for image in self.images], weights, self.thresholds)
+            for answer, sign in enumerate(self.signs)
+        )
+        values = np.asarray(found, np.float64)
+        return float(values[0]), values[1:]
 
 
 def average_precision(
@@ -153,31 +163,6 @@ def _interpolated(
     return means
 
 
-@dataclass
-class PairedPrecision:
-    """The difference of two networks' average precision on the same images; accumulates and merges."""
-
-    first: AveragePrecision
-    second: AveragePrecision
-
-    def add(self, totals: npt.NDArray[Any], counts: npt.ArrayLike) -> None:
-        """Add images, each a pair of objects."""
-        for mine, images in zip((self.first, self.second), totals.T, strict=True):
-            mine.add(images, 1)
-
-    def merge(self, other: "PairedPrecision") -> None:
-        """Add what another process has accumulated."""
-        self.first.merge(other.first)
-        self.second.merge(other.second)
-
-    def estimate(self) -> Estimate:
-        """The second minus the first, with the percentile interval of samples of the same images."""
-        (before, some), (after, others) = self.first.replicates(), self.second.replicates()
-        if len(self.first.images) < 2 or np.isnan(after - before):
-            return Estimate(after - before, np.nan, np.nan)
-        return _interval(after - before, others - some, len(self.first.images), -1.0)
-
-
 def _interval(value: float, replicates: npt.NDArray[np.float64], images: int, least: float) -> Estimate:
     """Student's interval about the estimate without its bias, between ``least`` and 1.
 
@@ -194,17 +179,17 @@ def _interval(value: float, replicates: npt.NDArray[np.float64], images: int, le
 class ApMeasure(Measure):
     """The average precision of the first views, or of each image's worst or best view.
 
-    Or of the first views against a ground truth that is one pixel off.
+    Or of the first views against a ground truth that is one pixel off, or how much that is less.
 
     Attributes
     ----------
     thresholds : int
         How many of `THRESHOLDS` are averaged.
-    view : {"first", "worst", "best", "moved"}
+    view : {"first", "worst", "best", "moved", "moved minus first"}
     """
 
     thresholds: int = field(kw_only=True, default=len(THRESHOLDS))
-    view: Literal["first", "worst", "best", "moved"] = field(kw_only=True, default="first")
+    view: Literal["first", "worst", "best", "moved", "moved minus first"] = field(kw_only=True, default="first")
 
     def is_told_by(self, table: pa.Table) -> bool:
         return {*self.columns} <= {*table.column_names}
@@ -216,16 +201,20 @@ class ApMeasure(Measure):
         if not len(rows):
             return None
         starts = image_starts(rows)
-        images = np.empty(len(starts), object)
-        if self.view in ("first", "moved"):
-            found = MOVED_HITS if self.view == "moved" else "first_hits"
-            for number, image in enumerate(self._seen(rows.take(starts), "first", found)):
-                images[number] = image
-        else:
+        hit = {"first": "first_hits", "moved": MOVED_HITS}
+        answers = [hit[view] for view in self.view.split(" minus ")[::-1] if view in hit]
+        images = np.empty((len(starts), len(self._signs)), object)
+        for place, found in enumerate(answers):
+            images[:, place] = _objects(self._seen(rows.take(starts), "first", found))
+        if not answers:
             first, second = (self._seen(rows, view, f"{view}_hits") for view in ("first", "second"))
-            for number, (start, stop) in enumerate(zip(starts, [*starts[1:], len(rows)], strict=True)):
-                images[number] = self._pick([*first[start:stop], *second[start:stop]])
+            ends = zip(starts, [*starts[1:], len(rows)], strict=True)
+            images[:, 0] = _objects([self._pick([*first[start:stop], *second[start:stop]]) for start, stop in ends])
         return ImageTotals(column(rows, "name")[starts], images, np.ones(len(images)))
+
+    @property
+    def _signs(self) -> tuple[int, ...]:
+        return (-1, 1) if " minus " in self.view else (1,)
 
     def _pick(self, views: list[tuple[npt.NDArray[Any], ...]]) -> tuple[npt.NDArray[Any], ...]:
         alone = [average_precision([view], np.ones((1, 1), np.int64), self.thresholds)[0] for view in views]
@@ -240,12 +229,17 @@ class ApMeasure(Measure):
         return [tuple(map(np.asarray, one)) for one in zip(*columns, strict=True)]
 
     def pool(self) -> Any:
-        return AveragePrecision(self.thresholds)
+        return AveragePrecision(self.thresholds, self._signs)
 
     def paired(self, first: ImageTotals, second: ImageTotals) -> tuple[Any, Any]:
-        both = np.empty((len(first.totals), 2), object)
-        both[:, 0], both[:, 1] = first.totals, second.totals
-        return both, first.counts
+        return np.hstack([first.totals, second.totals]), first.counts
 
     def difference(self) -> Any:
-        return PairedPrecision(AveragePrecision(self.thresholds), AveragePrecision(self.thresholds))
+        return AveragePrecision(self.thresholds, (*(-sign for sign in self._signs), *self._signs))
+
+
+def _objects(values: list[Any]) -> npt.NDArray[Any]:
+    """An array of these objects, whatever they are."""
+    found = np.empty(len(values), object)
+    found[:] = values
+    return found

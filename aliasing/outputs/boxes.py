@@ -33,7 +33,7 @@ from aliasing.outputs.base import (
     share_of,
     totals_of,
 )
-from aliasing.outputs.drawn import Drawing, Mark, PlacedOutput, shift_of
+from aliasing.outputs.drawn import Drawing, Mark, Outline, PlacedOutput, moved_outline, shift_of
 from aliasing.outputs.overlap import seen_by_both
 from aliasing.outputs.truth import BoxFiles
 from aliasing.rounding import rounded
@@ -53,14 +53,14 @@ CONFIDENCE = 0.4
 """The confidence from which a detection counts."""
 MATCHED = 0.5
 """The least IoU of a match."""
-MOST = 100
-"""The detections of a view that are kept, those with the highest confidence (as in COCO's evaluation)."""
+MOST, LEAST = 100, 0.001
+"""The detections of a view that are kept, those with the highest confidence, and the least of it, as in COCO's
+evaluation."""
 _VIEWS: tuple[tuple[str, str, Literal["first", "worst", "best"]], ...] = (
     ("", "", "first"),
     ("_worst", " at the worst shift", "worst"),
     ("_best", " at the best shift", "best"),
 )
-_LEAST = 0.001  # confidence, as in COCO's evaluations
 
 _LIST, _NUMBERS = pa.list_(pa.float32()), pa.list_(pa.int32())
 BOXES = pair_schema(
@@ -112,6 +112,28 @@ def _shares(name: str, title: str, kinds: tuple[str, ...], **more: Any) -> Measu
 def _kept(name: str, title: str, **more: Any) -> Measure:
     source = more.pop("source", f"kept_{name}")
     return ImageMeasure(name, title, (source,), of_images=partial(_mean_of, source), **more)
+
+
+class Shapes:
+    """The shapes of detections in the places of a pair's first view; here their boxes."""
+
+    def overlaps(self, first: Detections, second: Detections) -> npt.NDArray[np.float64]:
+        """The intersections over unions, n×m."""
+        return iou(first[:4].T, second[:4].T)
+
+    def centres(self, found: Detections) -> npt.NDArray[np.float64]:
+        """Their x and y, 2×n."""
+        middle: npt.NDArray[np.float64] = (found[:2].astype(np.float64) + found[2:4]) / 2
+        return middle
+
+    def areas(self, found: Detections) -> npt.NDArray[np.float64]:
+        """In pixels."""
+        area: npt.NDArray[np.float64] = ((found[2] - found[0]) * (found[3] - found[1])).astype(np.float64)
+        return area
+
+    def outline(self, found: npt.NDArray[np.float32]) -> Outline:
+        """The lines round one of them, beside its box: none."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -169,6 +191,15 @@ class Boxes(PlacedOutput):
             sign=1,
             **FLATTERS,
         ),
+        ApMeasure(
+            "ap_moved_truth_change",
+            "AP change, truth a pixel off",
+            (*AP_COLUMNS, MOVED_HITS),
+            label="change of AP if the truth is one pixel off",
+            view="moved minus first",
+            range=(-np.inf, np.inf),
+            sign=0,
+        ),
     )
 
     @property
@@ -181,41 +212,62 @@ class Boxes(PlacedOutput):
         """Views N×H×W×3 → the detections of each, 6×n."""
         from aliasing.jitter.network import detections_of
 
-        return detections_of(running, execution, MOST, _LEAST)
+        return detections_of(running, execution, MOST, LEAST)
 
-    def seen_again(self, outputs: list[Detections]) -> npt.NDArray[np.float32]:
+    def seen_again(self, outputs: list[Any]) -> npt.NDArray[np.float32]:
         """The detections of each view as five sums, in which one at the least confidence does not count."""
         weights = [(one[4] ** 4, one[:4]) for one in outputs]  # the order of equals and the threshold are chance
         return np.stack([np.append((weight * corners).sum(1), weight.sum()) for weight, corners in weights])
 
-    def compare(
-        self, outputs: list[Detections], views: "Views", image: "Loaded", precision: str = "float32"
-    ) -> Columns:
+    def compare(self, outputs: list[Any], views: "Views", image: "Loaded", precision: str = "float32") -> Columns:
         """Which detections are kept from the first to the second view of each pair: the columns of `BOXES`."""
-        rows = [_compare(outputs, pair, views) for pair in views.pairs]
+        rows = [_changes(self._matched(outputs, pair, views)) for pair in views.pairs]
         columns: Columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
         if not views.truth:
             return columns
-        right = [hits(found, there).tolist() for found, there in zip(outputs, views.truth, strict=True)]
+        found = [self.detections(one) for one in outputs]
+        right = [
+            hits(one, self.classes(there), self.against(output, there, 0)).tolist()
+            for one, output, there in zip(found, outputs, views.truth, strict=True)
+        ]
         for view, end in (("first", 0), ("second", 1)):
             shown = [pair[end] for pair in views.pairs]
-            columns[f"{view}_confidences"] = [outputs[one][4].tolist() for one in shown]
-            columns[f"{view}_classes"] = [outputs[one][5].astype(int).tolist() for one in shown]
+            columns[f"{view}_confidences"] = [found[one][4].tolist() for one in shown]
+            columns[f"{view}_classes"] = [found[one][5].astype(int).tolist() for one in shown]
             columns[f"{view}_hits"] = [right[one] for one in shown]
-            columns[f"{view}_truth"] = [views.truth[one][:, 4].astype(int).tolist() for one in shown]
+            columns[f"{view}_truth"] = [self.classes(views.truth[one]).tolist() for one in shown]
         start = views.pairs[0][0]
-        moved = hits(outputs[start], views.truth[start] + (1, 1, 1, 1, 0)).tolist()
+        there = views.truth[start]
+        moved = hits(found[start], self.classes(there), self.against(outputs[start], there, 1)).tolist()
         columns[MOVED_HITS] = [moved] + [None] * (len(views.pairs) - 1)
         return columns
 
-    def drawing(self, outputs: list[Detections], pair: tuple[int, int], views: "Views") -> Drawing:
+    def detections(self, output: Any) -> Detections:
+        """The detections in the answer to a view."""
+        found: Detections = output
+        return found
+
+    def classes(self, truth: Any) -> npt.NDArray[np.int64]:
+        """The classes of what is there in a view."""
+        found: npt.NDArray[np.int64] = truth[:, 4].astype(np.int64)
+        return found
+
+    def against(self, output: Any, truth: Any, moved: int) -> npt.NDArray[np.float64]:
+        """The IoU of each detection with what is there, if that were so many pixels further down and right."""
+        return iou(output[:4].T, truth[:, :4] + moved)
+
+    def _matched(self, outputs: list[Any], pair: tuple[int, int], views: "Views") -> "Matched":
+        first, second = (outputs[view] for view in pair)
+        return Matched.of(first, moved_back(second, shift_of(pair, views)), Shapes(), pair, views)
+
+    def drawing(self, outputs: list[Any], pair: tuple[int, int], views: "Views") -> Drawing:
         """The detections of the second view, and those of the first that it has no more."""
         from aliasing.jitter.trace import answer_in_words
 
         def called(box: npt.NDArray[np.float32]) -> str:
             return f"{answer_in_words(self.model.labels, int(box[5]))} {rounded(box[4], '.2f')}"
 
-        found = _Matched.of(outputs, pair, views)
+        found = self._matched(outputs, pair, views)
         there, here = found.sure  # in the places of the first view
         fates = {}
         for i, j in found.matches:
@@ -228,7 +280,10 @@ class Boxes(PlacedOutput):
         marks += [(box, "apart", called(box)) for box in found.apart.T]
         down, right = shift_of(pair, views)
         by = (right, down) * 2
-        drawn = (Mark(tuple((box[:4] + by).tolist()), text, fate) for box, fate, text in marks)
+        drawn = (
+            Mark(tuple((box[:4] + by).tolist()), text, fate, moved_outline(found.shapes.outline(box), down, right))
+            for box, fate, text in marks
+        )
         return Drawing.of_marks(views.size, drawn, "detection")
 
 
@@ -249,28 +304,40 @@ def iou(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.flo
     return shares
 
 
-def match(first: Detections, second: Detections, same_class: bool = False) -> list[tuple[int, int]]:
+def match(
+    first: Detections, second: Detections, overlaps: npt.NDArray[np.float64], same_class: bool = False
+) -> list[tuple[int, int]]:
     """The one-to-one matches of detections 6×n and 6×m, of which each has an IoU of at least `MATCHED`.
 
     Between equal matches, one of the same class is preferred; with ``same_class`` there are no others.
     """
-    overlaps = iou(first[:4].T, second[:4].T)
     same = first[5][:, None] == second[5][None]
     possible = (overlaps >= MATCHED) & (same | (not same_class))
     rows, columns = linear_sum_assignment(np.where(possible, overlaps + 1e-3 * same, 0), maximize=True)
     return [(int(a), int(b)) for a, b in zip(rows, columns, strict=True) if possible[a, b]]
 
 
+def moved_back(found: Detections, shift: tuple[float, float]) -> Detections:
+    """The detections in the places of a view whose content moves by this to theirs."""
+    down, right = shift
+    moved = found.copy()
+    moved[[0, 2]] -= right
+    moved[[1, 3]] -= down
+    return moved
+
+
 @dataclass(frozen=True)
-class _Matched:
+class Matched:
     """The detections of two views in the places of the first, and which of them match.
 
-    Those that reach into what only one view shows are left out; ``apart`` are the sure ones of the second view.
-    ``alone`` holds the sure ones of either view without a match, and ``crossed`` which of these match an unsure one of
-    the other view.
+    Those that reach into what only one view shows are left out; ``apart`` are the sure ones of the second view, and
+    ``left_out`` is the number in both. ``alone`` holds the sure ones of either view without a match, and ``crossed``
+    which of these match an unsure one of the other view.
     """
 
+    shapes: Shapes
     apart: Detections
+    left_out: int
     sure: tuple[Detections, Detections]
     unsure: tuple[Detections, Detections]
     matches: list[tuple[int, int]]
@@ -278,42 +345,51 @@ class _Matched:
     crossed: tuple[list[tuple[int, int]], list[tuple[int, int]]]
 
     @classmethod
-    def of(cls, outputs: list[Detections], pair: tuple[int, int], views: "Views") -> "_Matched":
-        a, b = pair
-        down, right = shift_of(pair, views)
-        moved = outputs[b].copy()
-        moved[[0, 2]] -= right
-        moved[[1, 3]] -= down
-        height, width = views.size
-        sides = [seen_by_both(size, by, views.circular) for size, by in ((width, right), (height, down))]
-        first, second = (one[:, _inside(one, *sides)] for one in (outputs[a], moved))
-        apart = moved[:, (moved[4] >= CONFIDENCE) & ~_inside(moved, *sides)]
-        x, y = (one[:, one[4] >= CONFIDENCE] for one in (first, second))
-        unsure = [one[:, one[4] < CONFIDENCE] for one in (first, second)]
-        matches = match(x, y)
+    def of(
+        cls, first: Detections, second: Detections, shapes: Shapes, pair: tuple[int, int], views: "Views"
+    ) -> "Matched":
+        """Match the detections of a pair, whose second view's are moved back."""
+        sides = seen_sides(pair, views)
+        inside = [_inside(one, *sides) for one in (first, second)]
+        apart = second[:, (second[4] >= CONFIDENCE) & ~inside[1]]
+        left_out = sum(
+            int((one[4, ~within] >= CONFIDENCE).sum()) for one, within in zip((first, second), inside, strict=True)
+        )
+        kept = [one[:, within] for one, within in zip((first, second), inside, strict=True)]
+        x, y = (one[:, one[4] >= CONFIDENCE] for one in kept)
+        unsure = [one[:, one[4] < CONFIDENCE] for one in kept]
+        matches = match(x, y, shapes.overlaps(x, y))
         alone = [np.setdiff1d(np.arange(one.shape[1]), [m[end] for m in matches]) for end, one in enumerate((x, y))]
-        crossed = match(x[:, alone[0]], unsure[1], True), match(y[:, alone[1]], unsure[0], True)
-        return cls(apart, (x, y), (unsure[0], unsure[1]), matches, (alone[0], alone[1]), crossed)
+        fallen = [(x[:, alone[0]], unsure[1]), (y[:, alone[1]], unsure[0])]
+        crossed = [match(one, others, shapes.overlaps(one, others), True) for one, others in fallen]
+        return cls(
+            shapes, apart, left_out, (x, y), (unsure[0], unsure[1]), matches, (alone[0], alone[1]),
+            (crossed[0], crossed[1]),
+        )  # fmt: skip
 
 
-def _compare(outputs: list[Detections], pair: tuple[int, int], views: "Views") -> dict[str, Any]:
+def seen_sides(pair: tuple[int, int], views: "Views") -> tuple[tuple[float, float], tuple[float, float]]:
+    """Between which columns and rows of the first view something is seen by both."""
+    down, right = shift_of(pair, views)
+    height, width = views.size
+    return seen_by_both(width, right, views.circular), seen_by_both(height, down, views.circular)
+
+
+def _changes(found: Matched) -> dict[str, Any]:
     """The columns of one pair that need no ground truth."""
-    found = _Matched.of(outputs, pair, views)
-    sure, matches = found.sure, found.matches
+    sure, matches, shapes = found.sure, found.matches, found.shapes
     kept = [(i, j) for i, j in matches if sure[0][5, i] == sure[1][5, j]]
-    left_out = sum(int((outputs[view][4] >= CONFIDENCE).sum()) for view in pair)
-    detections = sum(one.shape[1] for one in sure)
     x, y = (sure[end][:, [m[end] for m in kept]] for end in (0, 1))
-    sizes = [np.log(np.maximum((one[2] - one[0]) * (one[3] - one[1]), 1e-12)) / 2 for one in (x, y)]
+    sizes = [np.log(np.maximum(shapes.areas(one), 1e-12)) / 2 for one in (x, y)]
     return {
-        "detections": detections,
+        "detections": sum(one.shape[1] for one in sure),
         "lost": sum(map(len, found.alone)),
         "renamed": 2 * (len(matches) - len(kept)),
         "crossed": sum(map(len, found.crossed)),
-        "at_border": left_out - detections,
+        "at_border": found.left_out,
         "kept_confidence_change": np.abs(x[4] - y[4]).tolist(),
-        "kept_iou": [float(iou(x[:4, [k]].T, y[:4, [k]].T)[0, 0]) for k in range(len(kept))],
-        "kept_centre_distance": (np.hypot(x[0] + x[2] - y[0] - y[2], x[1] + x[3] - y[1] - y[3]) / 2).tolist(),
+        "kept_iou": [float(shapes.overlaps(x[:, [k]], y[:, [k]])[0, 0]) for k in range(len(kept))],
+        "kept_centre_distance": np.hypot(*(shapes.centres(x) - shapes.centres(y))).tolist(),
         "kept_scale_error": np.abs(sizes[0] - sizes[1]).tolist(),
     }
 

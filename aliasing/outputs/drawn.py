@@ -6,8 +6,9 @@ A `Drawing` holds numbers and no colours; `aliasing.plots.overlay` draws it, for
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -19,13 +20,16 @@ if TYPE_CHECKING:
     from aliasing.jitter.trace import PlaceTrace
     from aliasing.protocols import Views
 
-__all__ = ["FATES", "Drawing", "Mark", "PlacedOutput", "heat_map"]
+__all__ = ["FATES", "Drawing", "Mark", "Outline", "PlacedOutput", "heat_map", "moved_outline"]
 
 FATES = ("kept", "new", "lost", "renamed", "apart")
 """What becomes of a mark from one view to another; ``"apart"`` is where only one of the views looks."""
 SAME, CHANGED, UNSEEN = range(3)
 """What becomes of a pixel; unseen are those that only one of the views shows."""
 _AROUND = 4  # pixels: how far a point reaches in a heat map
+
+
+Outline: TypeAlias = tuple[tuple[tuple[float, float], ...], ...]
 
 
 @dataclass(frozen=True)
@@ -40,11 +44,15 @@ class Mark:
         What stands beside it, such as its class and confidence.
     fate : str
         One of `FATES`. One that is lost is where it would be in this view.
+    outline : tuple of lines
+        Closed lines that are drawn instead of the box, each a tuple of x and y; by the even-odd rule they enclose a
+        mask.
     """
 
     corners: tuple[float, ...]
     text: str
     fate: str
+    outline: Outline = ()
 
     @property
     def is_point(self) -> bool:
@@ -110,6 +118,11 @@ class Drawing:
         found[0] = True
         for mark in self.marks:
             if mark.fate in ("new", "lost", "renamed"):
+                if mark.outline:
+                    lines = [np.rint(np.array(line) - 0.5).astype(np.int32) for line in mark.outline]
+                    mask = np.zeros(self.size, np.uint8)
+                    found[1] |= cv2.fillPoly(mask, lines, 1).astype(np.bool_)
+                    continue
                 margin = _AROUND if mark.is_point else 0
                 left, top, right, bottom = np.add(mark.corners, (-margin, -margin, margin, margin)).clip(0).round()
                 found[1, int(top) : int(bottom), int(left) : int(right)] = True
@@ -175,6 +188,11 @@ class PlacedOutput(Output):
             steps=steps,
             heat=heat_map(steps, shifts, views.circular),
         )
+
+
+def moved_outline(outline: Outline, down: float, right: float) -> Outline:
+    """The same lines, moved."""
+    return tuple(tuple((x + right, y + down) for x, y in line) for line in outline)
 
 
 def shift_of(pair: tuple[int, int], views: "Views") -> tuple[float, float]:

@@ -1,7 +1,8 @@
-"""Ground truth for the places of an image: label maps and boxes, read beside the images and moved with them."""
+"""Ground truth for the places of an image: label maps, boxes and outlines that lie beside it and move with it."""
 
 import csv
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from aliasing.models import Classifier
     from aliasing.protocols import ViewProtocol, Views
 
-__all__ = ["COLOURS", "OUTSIDE", "BoxFiles", "LabelMap", "LabelMaps"]
+__all__ = ["COLOURS", "OUTSIDE", "BoxFiles", "LabelMap", "LabelMaps", "OutlineFiles", "filled"]
 
 OUTSIDE = 0
 """What stands in a drawn label map where nothing is known; a class is drawn as its number + 1."""
@@ -178,15 +179,100 @@ class BoxFiles:
         return tuple(seen)
 
 
+@dataclass(frozen=True)
+class OutlineFiles(BoxFiles):
+    """A folder of text files with the outlines of each image, one a line: class, x, y, x, y, … (YOLO's).
+
+    The numbers are shares of the picture's width and height. A pixel belongs to what its centre lies in, by the
+    even-odd rule: an outline of several parts goes from one to the next and back on the same line, which adds nothing.
+    """
+
+    def of(self, image: Image, protocol: "ViewProtocol", model: "Classifier", seed: int) -> tuple[Any, ...]:
+        """The instances in each of the image's views, `aliasing.outputs.instances.Masked`, sure and with their class.
+
+        They are cut to the view; one of which less than a quarter is left is not there. Raises BadImage if there is no
+        file, or it cannot be read.
+        """
+        from aliasing.outputs.instances import Mask, Masked
+
+        path = _of_image(
+            self.files, image.name, f"no outlines in {self.folder} (an empty file says that nothing is there)"
+        )
+        outlines = _read_outlines(path)
+        scale, offset, shifts = _placed(image, protocol, model, seed)
+        size = np.array(image.pixels.shape[1::-1])
+        high, wide = model.view_size
+        seen = []
+        for down, right in shifts:
+            rows, masks = [], []
+            for label, points in outlines:
+                top, left, pixels = filled(points * size * scale + offset + (right, down))
+                whole = Mask.of(pixels, top, left)
+                mask = whole.cut((0, high), (0, wide))
+                if mask.area > _LEAST_LEFT * whole.area:
+                    height, width = mask.pixels.shape
+                    corners = (mask.left, mask.top, mask.left + width, mask.top + height)
+                    rows.append((*corners, 1.0, label))
+                    masks.append(mask)
+            seen.append(Masked.of(np.array(rows, np.float32).reshape(-1, 6).T, masks))
+        return tuple(seen)
+
+
+def filled(points: npt.NDArray[np.float64]) -> tuple[int, int, npt.NDArray[np.bool_]]:
+    """The pixels whose centre lies in an outline n×2 of x and y, and the place of the first row and column of them.
+
+    By the even-odd rule: a pixel is inside if there is an odd number of crossings to its left.
+
+    Examples
+    --------
+    >>> top, left, pixels = filled(np.array([[1, 1], [4, 1], [1, 4]], float))
+    >>> top, left, pixels.astype(int).tolist()
+    (1, 1, [[1, 1, 0], [1, 0, 0], [0, 0, 0]])
+    """
+    left, top = (int(np.floor(ends)) for ends in points.min(0))
+    right, bottom = (int(np.ceil(ends)) for ends in points.max(0))
+    crossings = np.zeros((max(bottom - top, 1), max(right - left, 1) + 1), np.int64)
+    starts, ends = points, np.roll(points, -1, 0)
+    for (x, y), (other_x, other_y) in zip(starts.tolist(), ends.tolist(), strict=True):
+        first, last = (math.ceil(end - 0.5) for end in sorted((y, other_y)))  # rows whose centre it passes
+        rows = np.arange(first, last)
+        if len(rows):
+            at = x + (rows + 0.5 - y) * (other_x - x) / (other_y - y)
+            columns = np.ceil(at - 0.5).astype(int) - left
+            np.add.at(crossings, (rows - top, columns.clip(0, crossings.shape[1] - 1)), 1)
+    return top, left, (crossings.cumsum(1)[:, :-1] % 2).astype(np.bool_)
+
+
 _LEAST_LEFT = 0.25
 
 
-def _read_boxes(path: Path) -> npt.NDArray[np.float64]:
+def _read_outlines(path: Path) -> list[tuple[int, npt.NDArray[np.float64]]]:
+    """The class and the points n×2 of each line."""
+    found = []
+    for label, *numbers in _read_lines(path, "outlines"):
+        points = np.array(numbers, np.float64)
+        outside = not np.isfinite(points).all() or (points < 0).any() or (points > 1).any()
+        if len(points) < 6 or len(points) % 2 or outside:
+            raise BadImage(
+                f"{path.name} must have lines of a class and the shares of the picture x, y of three points or more"
+            )
+        found.append((int(label), points.reshape(-1, 2)))
+    return found
+
+
+def _read_lines(path: Path, what: str) -> list[list[float]]:
+    """The numbers of each line that has any."""
     try:
-        rows = [line.split() for line in read_file(path).decode("utf-8").splitlines() if line.strip()]
-        boxes = np.array(rows, np.float64).reshape(len(rows), -1) if rows else np.zeros((0, 5))
+        lines = read_file(path).decode("utf-8").splitlines()
+        return [[float(number) for number in line.split()] for line in lines if line.strip()]
     except (UnicodeDecodeError, ValueError) as error:
-        raise BadImage(f"its boxes cannot be read from {path.name}: {first_line(error)}") from error
+        raise BadImage(f"its {what} cannot be read from {path.name}: {first_line(error)}") from error
+
+
+def _read_boxes(path: Path) -> npt.NDArray[np.float64]:
+    rows = _read_lines(path, "boxes")
+    boxes = np.array(rows if len({*map(len, rows)}) == 1 else [[]] * len(rows), np.float64)
+    boxes = boxes.reshape(len(rows), -1) if rows else np.zeros((0, 5))
     if boxes.shape[1] != 5 or not np.isfinite(boxes).all() or (boxes[:, 1:] < 0).any() or (boxes[:, 1:] > 1).any():
         raise BadImage(
             f"{path.name} must have lines of a class and four shares of the picture: centre x, y, width, height"

@@ -1,4 +1,4 @@
-"""What a network answers, drawn over its view: label maps, boxes and key points, and what of them differs.
+"""What a network answers, drawn over its view: label maps, boxes, masks and key points, and what of them differs.
 
 A figure and a film draw it by matplotlib, a page as pictures on top of one another (`layers`).
 """
@@ -16,7 +16,8 @@ import PIL.Image
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
+from matplotlib.patches import Patch, PathPatch, Rectangle
+from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
 
 from aliasing.outputs.drawn import CHANGED, Drawing, Mark
@@ -31,6 +32,7 @@ _OTHER = [matplotlib.colormaps["tab20"](k)[:3] for k in (*range(0, 16, 2), 18, *
 _MOST_NAMED = 20  # classes
 _TINT = 120  # of 255: how much of a class's colour is over the photograph
 _DARK = "#111111"
+_FILL = 0.25  # how opaque a mask is
 # Of each fate the colour, the dashes in units of the line's width, the width, the sign of a point, and the word before
 # the text: nothing is told by colour alone.
 # Those that are drawn last are on top.
@@ -64,13 +66,15 @@ def draw(axes: Axes, drawing: Drawing, scale: float = 1.0) -> None:
         if mark.is_point:
             axes.plot(left, top, sign, color=colour, markersize=4 * scale, markerfacecolor="none", **around)
             continue
-        style: Any = (0, dashes) if dashes else "-"
-        axes.add_patch(
-            Rectangle(
-                (left, top), right - left, bottom - top, fill=False, edgecolor=colour, linewidth=scale * wide,
-                linestyle=style, **around,
+        style: Any = {"linestyle": (0, dashes) if dashes else "-", "edgecolor": colour, "linewidth": scale * wide}
+        if mark.outline:
+            shape = Path.make_compound_path(
+                *(Path(np.array([*line, line[0]]) - 0.5, closed=True) for line in mark.outline)
             )
-        )  # fmt: skip
+            axes.add_patch(PathPatch(shape, facecolor="none", **style, **around))
+            axes.add_patch(PathPatch(shape, facecolor=colour, edgecolor="none", alpha=_FILL))
+        else:
+            axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **style, **around))
         x, side = (right, "right") if 3 * left > 2 * width else (max(left, 0), "left")
         text = {"color": colour, "fontsize": 6.5 * scale, "va": "bottom", "ha": side, "clip_on": True, **around}
         axes.text(x, max(top, 0), plain(word + mark.text), **text)
@@ -183,6 +187,7 @@ def _marks(drawing: Drawing, line: float = 0.0) -> str:
         points = "".join(_point(mark, sign, 2.5 * line) for mark in marks if mark.is_point)
         shapes = [points] if points else []
         shapes += [_box(mark) for mark in marks if not mark.is_point]
+        filled = {_box(mark) for mark in marks if mark.outline}
         for shape in shapes:
             below = {"fill": "none", "stroke": _DARK, "stroke-linecap": "round"}
             above = below | {"stroke": colour, "stroke-width": f"{line * wide:.2f}"}
@@ -190,6 +195,8 @@ def _marks(drawing: Drawing, line: float = 0.0) -> str:
             if dashes and shape != points:
                 above["stroke-linecap"] = "butt"
                 above["stroke-dasharray"] = " ".join(f"{line * wide * part:.2f}" for part in dashes)
+            if shape in filled:
+                above |= {"fill": colour, "fill-opacity": str(_FILL), "fill-rule": "evenodd"}
             for look in (below, above):  # a dark line below, so that it is seen on any photograph
                 ElementTree.SubElement(root, "path", look, d=shape)
         root.extend(_text(mark, line, width) for mark in marks if mark.text)
@@ -197,6 +204,9 @@ def _marks(drawing: Drawing, line: float = 0.0) -> str:
 
 
 def _box(mark: Mark) -> str:
+    """A box as a path, or the outline that stands in its place."""
+    if mark.outline:
+        return "".join(f"M{'L'.join(f'{x:.1f} {y:.1f}' for x, y in line)}z" for line in mark.outline)
     left, top, right, bottom = mark.corners
     return f"M{left:.1f} {top:.1f}H{right:.1f}V{bottom:.1f}H{left:.1f}z"
 
