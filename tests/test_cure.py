@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,7 +21,7 @@ import aliasing as al
 from aliasing import curing
 from aliasing.cli import main
 from aliasing.curing.candidates import choose
-from aliasing.curing.forecast import _Line
+from aliasing.curing.forecast import Pace, Stage, _Line, assumed
 from aliasing.curing.material import open_material
 from aliasing.curing.verdict import sentences, succeeded
 from aliasing.errors import InputError, UsageError
@@ -252,7 +253,7 @@ def test_what_was_assumed_is_told_before_it_begins(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(curing, "measure_jitter", interrupted)
     with pytest.raises(KeyboardInterrupt):
         al.cure(bare, TRAIN, HELD_OUT, tmp_path, RECIPE, tell=told.append, **OPTIONS)
-    assert told[len(before) : -1] == before
+    assert told[len(before) : 2 * len(before)] == before
     assert told[-1].startswith("1/6")
 
 
@@ -363,6 +364,24 @@ def test_a_line_through_two_timings() -> None:
     assert line(100) >= line(10) >= 0
 
 
+def test_what_is_left_follows_the_real_rate_and_not_what_was_done_before() -> None:
+    pace = Pace([Stage(name, 1, seconds) for name, seconds in (("a", 10.0), ("b", 30.0), ("c", 20.0), ("d", 40.0))])
+    assert pace.left == 100
+    pace.finish(None)  # resumed: it took no time, which says nothing of the rate
+    assert pace.left == 90
+    pace.finish(90.0)
+    assert pace.left == 3 * 60
+    pace.finish(20.0)  # 110 seconds for what should have taken 50
+    assert pace.left == pytest.approx(88)
+
+
+def test_a_busy_machine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    for load, busy in ((1.9, False), (5.25, True)):
+        monkeypatch.setattr("os.getloadavg", lambda load=load: (load, 0.0, 0.0), raising=False)
+        assert ("(it is busy now: 5.3 tasks on 2 processors)" in assumed()) == busy
+
+
 def write_images(root: Path) -> tuple[str, str]:
     """Training and held-out images in class folders."""
     for name, images in (("train", TRAIN), ("held-out", HELD_OUT)):
@@ -388,6 +407,7 @@ def test_the_command_goes_the_whole_way(
     assert main([*command, "--dry-run"]) == 0
     printed = capsys.readouterr().out
     assert "fine-tune the control" in printed
+    assert ", by the rate of the last few seconds on this machine" in printed
     assert "nothing was written" in printed
     assert not out.exists()
     assert main(command) == 2
@@ -395,6 +415,7 @@ def test_the_command_goes_the_whole_way(
     assert main([*command, "--out", str(out)]) == 0
     printed, said = capsys.readouterr()
     assert "control: epoch 1 of 1: loss" in said
+    assert len(re.findall(r"  took .+; about .+ left at the rate so far\n", said)) == 5  # of six, the last leaves none
     result: Any = al.open(out)
     assert all(sentence in printed for sentence in result.summary()["verdict"])
     weights = f"file:{out}/weights.safetensors@{NAME}"

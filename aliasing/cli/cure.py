@@ -77,11 +77,13 @@ def run(arguments: argparse.Namespace) -> None:
 def _print_forecast(stages: list[Any]) -> None:
     from tabulate import tabulate
 
+    from aliasing.curing.forecast import assumed
     from aliasing.progress import duration
 
     rows = [[stage.stage, stage.images, duration(stage.seconds)] for stage in stages]
     print(tabulate(rows, headers=["stage", "images", "about"], colalign=("left", "right", "right")))
-    print(f"in all about {duration(sum(stage.seconds for stage in stages))} on this machine; nothing was written")
+    print(f"in all about {duration(sum(stage.seconds for stage in stages))}, {assumed()}")
+    print("nothing was written; while it runs, the command corrects the time that is left by the real rate")
 
 
 def _next(arguments: argparse.Namespace) -> Iterable[str]:

@@ -10,7 +10,9 @@ Each stage is a function that can be called alone (`aliasing.measure_jitter`, `a
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from inspect import signature
@@ -27,7 +29,7 @@ from aliasing.curing.candidates import (
     guilty_sites,
     make_candidates,
 )
-from aliasing.curing.forecast import Stage, forecast
+from aliasing.curing.forecast import Pace, Stage, assumed, forecast
 from aliasing.curing.material import Material, doubts, open_material
 from aliasing.curing.result import CONTROL, CURED, PARTS, PLAIN, WEIGHTS, Cure
 from aliasing.depth.attribution import attribute
@@ -38,6 +40,7 @@ from aliasing.jitter import measure_jitter
 from aliasing.jitter.network import Execution, device_of
 from aliasing.leaderboard.cost import cost
 from aliasing.models import Classifier, ShownNetwork, load_model, of_pictures
+from aliasing.progress import duration
 from aliasing.protocols import ViewProtocol
 from aliasing.provenance import write_json
 from aliasing.records import folder_name
@@ -98,7 +101,8 @@ def cure(
     progress : bool
         Show progress bars, on a terminal and in a notebook.
     tell : callable, optional
-        Is given a line at each stage.
+        Is given a line at each stage, and the time that is left: a forecast from a few images, corrected by the real
+        rate.
 
     Returns
     -------
@@ -149,10 +153,7 @@ def forecast_cure(
     asked.apply_defaults()
     given = _Given.of(asked.arguments)
     given.tell_doubts()
-    # As if one site were found guilty: it makes one candidate more.
-    some = [site.name for site in find_sites(given.plain) if site.status == "subsamples"][:1]
-    made = make_candidates(given.plain, some, given.candidates)
-    return forecast(given.plain, made, given.material, given.recipe, {**given.measuring, "progress": False})
+    return given.forecast()
 
 
 @dataclass(frozen=True)
@@ -223,6 +224,24 @@ class _Given:
         if differing:
             raise UsageError(f"{self.out} holds another cure ({', '.join(differing)} differ); choose another --out")
 
+    def forecast(self) -> list[Stage]:
+        """How long each stage should take, as if one site were found guilty: it makes one candidate more."""
+        some = [site.name for site in find_sites(self.plain) if site.status == "subsamples"][:1]
+        made = make_candidates(self.plain, some, self.candidates)
+        return forecast(self.plain, made, self.material, self.recipe, {**self.measuring, "progress": False})
+
+    def pace(self) -> Pace | None:
+        """The forecast of this cure, made when it begins and kept; None if nobody is told."""
+        if self.options["tell"] is None:
+            return None
+        file = self.out / "forecast.json"
+        if not file.exists():
+            self.tell("0/6 timing a few images")
+            write_json(file, [asdict(stage) for stage in self.forecast()])
+        pace = Pace([Stage(**stage) for stage in json.loads(file.read_text("utf-8"))])
+        self.tell(f"  in all about {duration(pace.left)}, {assumed()}")
+        return pace
+
     def tell_doubts(self) -> None:
         """What to know before it begins."""
         for text in doubts(self.plain, self.protocol, self.material.held_out):
@@ -231,9 +250,11 @@ class _Given:
     def tuned(self, network: Classifier, name: str, images: Any, recipe: Recipe) -> Classifier:
         """The network, fine-tuned, under another name."""
         tell = partial(self._told, name)
-        return replace(
-            finetune(network, images, self.out / "training" / folder_name(name), recipe, tell=tell), name=name
-        )
+        return replace(finetune(network, images, self.training(name), recipe, tell=tell), name=name)
+
+    def training(self, name: str) -> Path:
+        """The folder in which a network is fine-tuned."""
+        return self.out / "training" / folder_name(name)
 
     def _told(self, name: str, line: str) -> None:
         self.tell(f"  {name}: {line}")
@@ -244,30 +265,36 @@ def _cure(given: _Given) -> tuple[Classifier, Cure]:
     plain, material, out, tell = given.plain, given.material, given.out, given.tell
     counts = material.counts
     held_out = out / PARTS["jitter"]
+    stage = partial(_timed, given.pace(), tell)
 
     tell(f"1/6 measuring {given.named} on {counts['held_out']} held-out images (protocol {given.protocol.name})")
-    before = measure_jitter(plain, material.held_out, out=held_out, **given.measuring)
+    with stage(held_out):
+        before = measure_jitter(plain, material.held_out, out=held_out, **given.measuring)
     tell(f"  P(top-1 change) {before.metrics(PLAIN).estimates()['top1_change']}")
 
     tell(f"2/6 treating its sites one at a time on {counts['attributed']} training images")
-    attribution = attribute(plain, material.attributed, out=out / PARTS["attribution"], **given.measuring)
+    with stage(out / PARTS["attribution"]):
+        attribution = attribute(plain, material.attributed, out=out / PARTS["attribution"], **given.measuring)
     guilty = guilty_sites(attribution)
     tell(f"  guilty: {', '.join(guilty) or 'none that can be named'}")
 
     made = make_candidates(plain, guilty, given.candidates)
     tell(f"3/6 fine-tuning {len(made.networks)} candidates for one epoch on {counts['tried']} training images")
-    converted = {text: _recalibrated(network, material) for text, network in made.networks.items()}
-    short = replace(given.recipe, epochs=1)
-    tried = [given.tuned(network, text, material.tried, short) for text, network in converted.items()]
-    trials = measure_jitter(tried, material.compared, out=out / PARTS["trials"], **given.measuring)
+    with stage(given.training(next(iter(made.networks)))):
+        converted = {text: _recalibrated(network, material) for text, network in made.networks.items()}
+        short = replace(given.recipe, epochs=1)
+        tried = [given.tuned(network, text, material.tried, short) for text, network in converted.items()]
+        trials = measure_jitter(tried, material.compared, out=out / PARTS["trials"], **given.measuring)
     chosen, reasons = choose(trials)
     tell(f"  chosen on {counts['compared']} other training images: {chosen}")
 
     epochs = f"{given.recipe.epochs} epoch{'s' * (given.recipe.epochs > 1)} on {counts['train']} images"
     tell(f"4/6 fine-tuning the control, {epochs}")
-    control = given.tuned(plain, CONTROL, material.train, given.recipe)
+    with stage(given.training(CONTROL)):
+        control = given.tuned(plain, CONTROL, material.train, given.recipe)
     tell(f"5/6 fine-tuning {chosen}, {epochs}")
-    cured = given.tuned(converted[chosen], CURED, material.train, given.recipe)
+    with stage(given.training(CURED)):
+        cured = given.tuned(converted[chosen], CURED, material.train, given.recipe)
 
     tell(f"6/6 measuring all on {counts['held_out']} held-out images")
     before_training = replace(converted[chosen], name=_name_of(made.networks[chosen], converted[chosen]))
@@ -288,6 +315,18 @@ def _cure(given: _Given) -> tuple[Classifier, Cure]:
     result = Cure(jitter, attribution, trials, facts, out / WEIGHTS)
     result.write(out)
     return replace(cured, name=f"{given.named}, cured"), result
+
+
+@contextmanager
+def _timed(pace: Pace | None, tell: Callable[[str], None], folder: Path) -> Iterator[None]:
+    """Tell after a stage what it took and what is left; a stage whose folder is there already was begun before."""
+    begun, begin = folder.exists(), time.perf_counter()
+    yield
+    if pace is None:
+        return
+    seconds = time.perf_counter() - begin
+    pace.finish(None if begun else seconds)
+    tell(f"  took {duration(seconds)}; about {duration(pace.left)} left at the rate so far")
 
 
 def _recalibrated(network: Classifier, material: Material) -> Classifier:

@@ -1,5 +1,6 @@
-"""How long a cure will take: each stage timed on a few images, and scaled to all."""
+"""How long a cure will take: each stage timed on a few images, and scaled to all; and then corrected as it goes on."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,9 +16,10 @@ from aliasing.images import ImageSource
 from aliasing.jitter import measure_jitter
 from aliasing.leaderboard.cost import cost
 from aliasing.models import Classifier
+from aliasing.rounding import rounded
 from aliasing.surgery.finetune import Recipe, finetune
 
-__all__ = ["Stage", "forecast"]
+__all__ = ["Pace", "Stage", "assumed", "forecast"]
 
 _LONG = 3.0  # seconds
 
@@ -108,6 +110,49 @@ class _Line:
 
     def __call__(self, images: int) -> float:
         return self.fixed + self.each * images
+
+
+@dataclass
+class Pace:
+    """How long the stages of a cure take, beside their forecast: what is left follows from the real rate so far.
+
+    Examples
+    --------
+    >>> pace = Pace([Stage("measure", 10, 20.0), Stage("train", 10, 60.0), Stage("compare", 10, 40.0)])
+    >>> pace.left
+    120.0
+    >>> pace.finish(50.0)  # two and a half times as long as the forecast
+    >>> pace.left
+    250.0
+    """
+
+    stages: list[Stage]
+    finished: int = 0
+    forecast: float = 0.0
+    taken: float = 0.0
+
+    def finish(self, seconds: float | None) -> None:
+        """Count a stage that took so many seconds; None if a part of it was done before, which says nothing."""
+        if seconds is not None:
+            self.forecast += self.stages[self.finished].seconds
+            self.taken += seconds
+        self.finished += 1
+
+    @property
+    def left(self) -> float:
+        """The seconds that the other stages should take."""
+        rate = self.taken / self.forecast if self.forecast else 1.0
+        return rate * sum(stage.seconds for stage in self.stages[self.finished :])
+
+
+def assumed() -> str:
+    """What a forecast rests on, and how busy the machine is, where the system tells it."""
+    text = "by the rate of the last few seconds on this machine; if other work slows it down, it takes longer"
+    processors = os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if load <= processors:
+        return text
+    return f"{text} (it is busy now: {rounded(load, '.1f')} tasks on {processors} processors)"
 
 
 def _few(source: ImageSource, count: int) -> ImageSource:
