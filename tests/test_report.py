@@ -27,6 +27,8 @@ from aliasing.plots.attribution import called
 from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
 from aliasing.report import json_for_script, make_page, read_run
+from aliasing.report.blocks import Table, Text
+from aliasing.report.made import made_section
 from aliasing.report.networks import networks_section
 from aliasing.report.paths import without_folders
 from aliasing.report.runs import Names, Run, with_titles
@@ -341,6 +343,27 @@ def test_an_older_run_says_what_is_missing_and_how_to_make_it(measured: Path, tm
     assert "Spectra before" not in text
     assert "aliasing depth --models" in text
     assert "aliasing spectrum PHOTOGRAPH.jpg" in text
+
+
+def test_what_was_noted_of_all_networks_is_said_once_and_hashes_are_folded() -> None:
+    """The first table of how a page was made has few and wide columns."""
+    weights = {"source": "a.pth", "sha256": "0" * 64}
+    models = {
+        name: {"weights": weights | {"version": version}, "identity": name * 32, "notes": [*own, "moved within zeros"]}
+        for name, version, own in (("a", "unversioned", []), ("b", "0.2", ["trained on 40 images"]))
+    }
+    run = Run(Path("run"), "networks", {"models": models, "settings": {}, "versions": {}})
+    table, noted, hashes, *_ = made_section([(run, {"a": "a", "b": "b"})]).blocks
+    assert isinstance(table, Table)
+    assert isinstance(hashes, Table)
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["a", "a.pth", "–"],
+        ["b", "a.pth", "trained on 40 images"],
+    ]
+    assert [row[1].detail for row in table.rows] == ["", "0.2"]
+    assert noted == Text(["Each of them: moved within zeros."])
+    assert hashes.folded
+    assert [[cell.text for cell in row[1:]] for row in hashes.rows] == [["0" * 64, name * 32] for name in "ab"]
 
 
 def test_runs_of_one_kind_are_told_apart(measured: Path, tmp_path: Path) -> None:

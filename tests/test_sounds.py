@@ -225,7 +225,7 @@ def test_the_command_on_real_speech(spoken_digits: Path, tmp_path: Path, capsys:
     assert "mean of 3 sounds" in page
     assert "the part of it that has folded" in page
     assert page.count("data:image/webp") == 1
-    assert "The networks: the hash" not in page  # there are none
+    assert "Hashes of the weights" not in page  # there are none
     for figure in (again.plot(), al.compare_operators(files[0], 2).plot()):
         assert complaints(figure) == []
         plt.close(figure)

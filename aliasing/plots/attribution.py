@@ -111,7 +111,7 @@ def differences(axes: Axes, sites: Sequence[dict[str, Any]], measure: Measure) -
     axes.grid(axis="x", alpha=0.3)
     axes.locator_params(axis="x", nbins=4)  # three panels side by side
     axes.set_yticks(range(len(sites)), [f"{site['rank']}. {plain(site['name'])}" for site in sites])
-    axes.tick_params(axis="y", labelsize=8.5)
+    axes.tick_params(axis="y", labelsize=9)
     axes.set_ylim(len(sites) - 0.5, -0.5)
 
 

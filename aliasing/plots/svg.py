@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from math import ceil
+from textwrap import wrap
 from typing import Any
 from xml.etree import ElementTree
 
@@ -20,7 +22,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
-from aliasing.plots.style import COLOURS, any_script, in_two_lines, style
+from aliasing.plots.style import COLOURS, any_script, style
 
 __all__ = ["HERE", "PHONE", "own_ids", "panel", "panels", "svg", "tell"]
 
@@ -92,11 +94,14 @@ def _space_ticks(axes: Axes) -> None:
 
 
 def _break_label(axes: Axes) -> None:
-    """Write the label along x in two lines if it is longer than its axis."""
+    """Break the lines of the label along x that are longer than its axis, into parts of about one length."""
     label = axes.xaxis.label
-    text = label.get_text()
-    if label.get_window_extent().width > axes.bbox.width and "\n" not in text:
-        label.set_text(in_two_lines(text, max(len(text) * 3 // 5, 1)))
+    lines = label.get_text().split("\n")
+    longest = max(map(len, lines))
+    room = longest * axes.bbox.width / max(label.get_window_extent().width, 1)
+    if room < longest:
+        parts = (wrap(line, max(ceil(len(line) / ceil(len(line) / room) * 1.2), 1)) for line in lines if line)
+        label.set_text("\n".join(part for of_line in parts for part in of_line))
 
 
 def tell(artist: Artist, texts: Sequence[str]) -> None:

@@ -72,7 +72,7 @@ def made_section(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Section:
     """The settings, versions, networks and skipped images of every run, given with its networks' display names."""
     section = Section("made", "How this was made")
     if any(run.networks for run, _ in called):
-        section.blocks.append(_networks(called))
+        section.blocks += _networks(called)
     for run, names in called:
         section.blocks += _run(run, names)
     runs = [run for run, _ in called]
@@ -81,28 +81,28 @@ def made_section(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Section:
     return section
 
 
-def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Table:
-    rows: list[list[Cell]] = []
-    seen: set[str] = set()
+def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Iterable[Block]:
+    """Where each network comes from and what was noted of it; what was noted of all, once; and the hashes, folded."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
     for run, names in called:
         for name, model in run.networks.items():
-            weights, loaded = model.get("weights") or {}, spec_of(name, model)
-            if names[name] in seen:
-                continue
-            seen.add(names[name])
-            rows.append(
-                [
-                    Cell(names[name], names[name], loaded if loaded != names[name] else ""),
-                    *(Cell(str(weights.get(key) or "–")) for key in ("source", "version")),
-                    *(Cell(str(value or "–"), code=True) for value in (weights.get("sha256"), model.get("identity"))),
-                    Cell("; ".join(map(str, model.get("notes") or [])) or "–"),
-                ]
-            )
-    return Table(
-        "The networks: the hash of their weights, and their identity, which includes what is computed with them",
-        ["network", "source", "version", "SHA-256", "identity", "notes"],
-        rows,
-    )
+            found.setdefault(names[name], (name, model))
+    noted = {text: [str(note) for note in model.get("notes") or []] for text, (_, model) in found.items()}
+    of_all = [note for note in next(iter(noted.values())) if all(note in notes for notes in noted.values())]
+    of_all = of_all if len(found) > 1 else []
+    rows, hashes = [], []
+    for text, (name, model) in found.items():
+        weights, loaded = model.get("weights") or {}, spec_of(name, model)
+        network, version = Cell(text, text, loaded if loaded != text else ""), str(weights.get("version") or "")
+        source = Cell(str(weights.get("source") or "–"), None, version if version != "unversioned" else "")
+        rows.append([network, source, Cell("; ".join(n for n in noted[text] if n not in of_all) or "–")])
+        hashed = (weights.get("sha256"), model.get("identity"))
+        hashes.append([network, *(Cell(str(value or "–"), code=True) for value in hashed)])
+    yield Table("The networks", ["network", "source of the weights", "notes"], rows)
+    if of_all:
+        yield Text([f"Each of them: {'; '.join(of_all)}."])
+    title = "Hashes of the weights, and identities, which include what is computed with them"
+    yield Table(title, ["network", "SHA-256", "identity"], hashes, folded=title)
 
 
 def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
