@@ -301,7 +301,7 @@ def _differences(run: Run, titles: Mapping[str, str], names: Names) -> Iterable[
     drawn = [measure for measure in _measures_in(run, "plot") if measure.name in shown]
     yield from difference_charts(differences, drawn, names, f"on the same {word}s")
     yield Table(
-        f"Minus {first or 'the plain one, or the first'}, paired on the same {word}s: an interval without 0 is a"
+        f"{f'Minus {first}, paired' if first else 'Paired differences'} on the same {word}s: an interval without 0 is a"
         " clear difference.",
         ["network", *(titles[measure] for measure in shown)],
         rows,
