@@ -177,6 +177,8 @@ def test_zero_padding_darkens_the_rim() -> None:
         # The first triangle reaches half an output beyond the end: an eighth of its area.
         assert found.along[0].rim == pytest.approx(7 / 8, abs=0.01)
         assert "darkens the rim" in said(found)
+    sound = characterise(resampler("triangle", padded=True), 4, axes=1, dtype="float64")
+    assert "fades at the ends to 0.87" in said(sound)  # which has no rim, and is not dark
 
 
 def test_a_floor_truncates() -> None:
@@ -185,6 +187,16 @@ def test_a_floor_truncates() -> None:
     assert found.mean_error == pytest.approx(-0.5, abs=0.05)
     assert "truncates" in said(found)
     assert "truncates" not in said(characterise(resampler("triangle", rounded=lambda x: np.floor(x + 0.5)), 4))
+
+
+def test_halves_that_go_up_twice_are_brighter() -> None:
+    def twice(array: Any, shape: tuple[int, ...]) -> Any:
+        first = np.floor(array.reshape(shape[0], 2, -1).mean(1) + 0.5)
+        return np.floor(first.reshape(shape[0], shape[1], 2).mean(2) + 0.5)
+
+    found = characterise(twice, 2)
+    assert found.mean_error == pytest.approx(0.5, abs=0.02)  # a half of the sums is odd, in either pass
+    assert "rounds up: it is brighter by 0." in said(found)
 
 
 def test_rounding_after_each_pass_is_told_from_rounding_once() -> None:
@@ -235,6 +247,58 @@ def test_places_that_depend_on_the_length() -> None:
     found = characterise(cut, 4, axes=1, dtype="float64")
     assert abs(found.shift) < 1e-6
     assert "of 403 samples instead of 400 it sits -1.50 further off" in said(found)
+
+
+def test_a_causal_filter_delays_and_more_so_what_is_fast() -> None:
+    """The phase of what it makes is that of the filter's own frequency response."""
+    taps = signal.cheby1(8, 0.05, 0.2, output="sos")
+    found = characterise(lambda x, shape: signal.sosfilt(taps, x)[::4], 4, axes=1, dtype="float64", positions="steps")
+    for frequency in (0.03, 0.09):
+        phase = np.unwrap(np.angle(signal.freqz_sos(taps, np.linspace(0, frequency, 99), fs=1)[1]))[-1]
+        # 400 samples in, the filter still rings from their beginning by some 1e-4.
+        assert found.along[0].offset_at(frequency) == pytest.approx(phase / (2 * np.pi * frequency), abs=1e-3)
+    assert "sits -9.67 samples off its place" in said(found)
+    assert "delays fast content otherwise than slow" in said(found)
+    twice = characterise(
+        lambda x, shape: signal.sosfiltfilt(taps, x)[::4], 4, axes=1, dtype="float64", positions="steps"
+    )
+    assert "delays" not in said(twice)
+
+
+def test_slices_of_chunks_that_each_begin_anew() -> None:
+    """Every fourth sample of chunks of 37, as of a file that is read lazily, and of the whole."""
+
+    def lazily(array: Any, shape: tuple[int, ...]) -> Any:
+        return np.concatenate([array[first : first + 37][::4] for first in range(0, len(array), 37)])
+
+    found = characterise(lazily, 4, axes=1, dtype="float64", positions="steps")
+    assert "makes 108 samples where 100 were asked for" in said(found)
+    assert "slides" in said(found)
+    whole = characterise(lambda x, shape: x[::4], 4, axes=1, dtype="float64", positions="steps")
+    assert "slides" not in said(whole)
+
+
+def test_pickers_for_drawings_are_not_linear_and_fold() -> None:
+    def extremes(array: Any, shape: tuple[int, ...]) -> Any:
+        blocks = array.reshape(shape[0] // 2, -1)
+        return np.stack([blocks.min(1), blocks.max(1)], 1).ravel()
+
+    found = characterise(extremes, 4, axes=1, dtype="float64", positions="starts")
+    assert "not linear" in said(found)
+    # The least and the greatest of eight samples of a tone are about ±1 by turns, whatever its frequency, so that they
+    # make a wave at the new Nyquist frequency with twice the tone's energy.
+    assert 1.5 < found.folded < 2
+
+
+def test_channels_that_are_mixed() -> None:
+    def through_luma(array: Any, shape: tuple[int, ...]) -> Any:
+        found = array.reshape(shape[0], 4, shape[1], 4, 3).mean((1, 3))
+        return (found + found.mean(-1, keepdims=True)) / 2
+
+    mixed = characterise(through_luma, 4, dtype="float64", channels="last")
+    assert "mixes the channels" in said(mixed)
+    grey = characterise(lambda x, shape: through_luma(np.stack([x] * 3, -1), shape)[..., 0], 4, dtype="float64")
+    np.testing.assert_allclose(mixed.gain(FREQUENCIES), grey.gain(FREQUENCIES), atol=1e-12)  # of equal channels
 
 
 def test_a_signal_that_changes_though_its_size_stays() -> None:

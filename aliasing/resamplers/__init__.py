@@ -60,8 +60,6 @@ class Resampler:
     axes: int = 2  #: the number of axes that it resamples: 1 for sounds, 2 for pictures, 3 for volumes
     dtypes: tuple[str, ...] = ("float32",)  #: that it takes; pictures are resized in the first
     positions: str | Places = "areas"  #: where its samples belong, as in `characterise`
-    whole: bool = False  #: whether it reduces by whole factors only
-    only: float | None = None  #: the one factor by which it reduces, if it has no other
     conventions: str = ""  #: what else two versions of it may not have in common
 
     def provenance(self) -> dict[str, str | bool]:
@@ -77,7 +75,7 @@ def named(*resamplers: Resampler) -> dict[str, Resampler]:
 
 
 def factors(array: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The whole factors by which an array is reduced; UsageError if it is enlarged.
+    """The whole factors by which an array is reduced; UsageError if they are not whole, or it is enlarged.
 
     Examples
     --------
@@ -85,9 +83,24 @@ def factors(array: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     (4, 2)
     """
     found = tuple(round(length / count) for length, count in zip(array.shape, shape, strict=False))
-    if min(found) < 1:
-        raise UsageError(f"an array of shape {array.shape} is reduced by whole factors only, not enlarged to {shape}")
+    for factor, length, count in zip(found, array.shape, shape, strict=False):
+        if factor < 1 or abs(length - factor * count) > factor / 2:
+            raise UsageError(f"it reduces by whole factors only, and not an array of shape {array.shape} to {shape}")
     return found
+
+
+def halvings(array: Any, shape: tuple[int, ...]) -> int:
+    """How many times an array is halved; UsageError if that does not lead to the shape.
+
+    Examples
+    --------
+    >>> halvings(np.zeros((97, 97, 3)), (24, 24))
+    2
+    """
+    factor, *others = factors(array, shape)
+    if factor & (factor - 1) or {factor} != {factor, *others}:
+        raise UsageError(f"it halves only, and makes no array of shape {shape} of one of shape {array.shape}")
+    return factor.bit_length() - 1
 
 
 def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic", resampler: str = "pil") -> View:
@@ -125,11 +138,16 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
         raise UsageError(f"unknown interpolation {interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}")
     if pixels.shape[:2] == (height, width):
         return pixels.astype(np.float32)
-    if chosen.axes != 2 or chosen.whole or chosen.only:
-        what = "reduces by its own factors only" if chosen.axes == 2 else "does not resample pictures"
-        raise UsageError(f"{resampler} {what}; choose another resampler")
+    if chosen.axes != 2:
+        raise UsageError(f"{resampler} does not resample pictures; choose another resampler")
     if chosen.interpolations and interpolation not in chosen.interpolations:
         kernels = " or ".join(chosen.interpolations)
         raise UsageError(f"{resampler} cannot resize with {interpolation!r}; choose {kernels}, or another resampler")
-    resized = chosen.function(pixels.astype(chosen.dtypes[0], copy=False), (height, width), interpolation)
+    try:
+        resized = chosen.function(pixels.astype(chosen.dtypes[0], copy=False), (height, width), interpolation)
+    except UsageError as error:  # whole factors only, and these are not
+        raise UsageError(f"{resampler}: {error}; choose another resampler") from error
+    if resized.shape[:2] != (height, width):
+        made = "×".join(map(str, resized.shape[:2]))
+        raise UsageError(f"{resampler} makes {made} pixels of the {height}×{width} asked for; choose another resampler")
     return np.asarray(resized, np.float32).clip(0, 255)

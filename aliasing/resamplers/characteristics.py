@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -31,20 +31,28 @@ FREQUENCIES = (0.0625, 0.125, 0.25, 0.375)
 """Those of the table, in cycles per input sample."""
 TONES = np.linspace(0, 0.5, 34)[1:-1]
 _COUNTS = {1: 100, 2: 24, 3: 12}  # output samples along an axis: a long filter of sounds needs many
-_BESIDE = 8  # output samples along the axes that are not being measured
+_BESIDE = {1: 0, 2: 12, 3: 8}  # output samples along the axes that are not being measured
+_ENLARGED = 32  # input samples
+_DISPERSED = 0.25  # input samples
+_BIAS = 0.2  # grey levels; halves that go up are an eighth where quarters occur
 _ZONE = 64  # output samples along the sides of a zone plate
 _FAULTS = {  # how a caveat begins, and a table's word for it
     "not linear": "not linear",
     "not shift-invariant": "not shift-invariant",
     "not separable": "not separable",
+    "mixes the channels": "mixes channels",
     "slides": "slides",
     "sits": "off its place",
+    "delays": "delay depends on the frequency",
     "wraps around": "wraps around",
     "keeps": "changes constants",
     "darkens the rim": "darkens the rim",
+    "fades at the ends": "fades at the ends",
     "brightens the rim": "brightens the rim",
+    "swells at the ends": "swells at the ends",
     "constants become NaN": "NaN",
     "truncates": "truncates",
+    "rounds up": "brightens",
     "changes a signal": "changes what stays",
     "of ": "depends on the length",
 }
@@ -67,6 +75,7 @@ class Characteristics:
     linear: bool
     separable: bool | None  #: None along one axis, and where it is not linear
     nonlinearity: float  #: how far the answer to a sum is from the sum of the answers, as a share of it
+    mixed: float | None  #: how far a channel changes with what is in the others; None if it does not, or has none
     transposed: float | None  #: the share of output samples that change if the axes are exchanged before and after
     rounding: str  #: of integers: how, and whether after each pass
     mean_error: float  #: in grey levels of integers, otherwise between 0 and 1
@@ -227,6 +236,8 @@ class Characteristics:
             yield "not shift-invariant: output samples of one phase have different weights; the gain is their mean"
         if self.separable is False:
             yield "not separable: a picture is not what the weights along each axis make of it"
+        if self.mixed:
+            yield f"mixes the channels: one changes by up to {rounded(self.mixed, '.3g')} with what is in the others"
         if self.alike is False:
             yield "the axes are not treated alike"
         if self.transposed and "pass" in self.rounding:
@@ -256,6 +267,13 @@ class Characteristics:
             for end, unseen in zip(("beginning", "end"), weights.unseen_ends, strict=True):
                 if unseen > weights.reduction:
                     yield f"the {unseen} samples at the {end}{along} are seen by no output"
+            slow, fast = (share / (2 * weights.reduction) for share in (0.25, 0.75))
+            late = weights.offset_at(fast) - weights.offset_at(slow)
+            if abs(late) > _DISPERSED and weights.gain(fast) > 0.1:
+                yield (
+                    f"delays{along} fast content otherwise than slow: what has 3/4 of the new Nyquist frequency sits"
+                    f" {rounded(late, '+.2g')} samples from what has 1/4 of it"
+                )
             if weights.wraps:
                 yield f"wraps around{along}: output samples at one end see the other"
 
@@ -264,15 +282,19 @@ class Characteristics:
             yield f"keeps {rounded(self.constant, '.5g')} of a constant"
         rim = min(self.along, key=lambda weights: weights.rim)
         if rim.rim < 0.99:
-            yield f"darkens the rim to {rounded(max(rim.rim, 0), '.2f')} of a constant"
+            fades = "darkens the rim" if len(self.along) > 1 else "fades at the ends"
+            yield f"{fades} to {rounded(max(rim.rim, 0), '.2f')} of a constant"
         elif max(weights.rim for weights in self.along) > 1.01:
-            yield f"brightens the rim to {rounded(max(weights.rim for weights in self.along), '.2f')} of a constant"
+            grows = "brightens the rim" if len(self.along) > 1 else "swells at the ends"
+            yield f"{grows} to {rounded(max(weights.rim for weights in self.along), '.2f')} of a constant"
 
     def _of_constants(self) -> Iterator[str]:
         if any(math.isnan(least) for least, _ in self.constants.values()):
             yield "constants become NaN"
-        if self.rounding.startswith("truncated") or self.mean_error < -0.3:
+        if self.rounding.startswith("truncated") or self.mean_error < -_BIAS:
             yield f"truncates: it is darker by {rounded(-self.mean_error, '.2f')} grey levels on average"
+        elif self.mean_error > _BIAS:
+            yield f"rounds up: it is brighter by {rounded(self.mean_error, '.2f')} grey levels on average"
         if self._is_integer:
             for value, (least, greatest) in self.constants.items():
                 if (least, greatest) != (value, value) and value <= 5:
@@ -374,7 +396,9 @@ def characterise(
     reductions = tuple(float(one) for one in several)
     belongs = [_convention(positions, one) for one in reductions]
     counts, lengths = _sizes(reductions, _COUNTS[axes], size)
-    few, short = _sizes(reductions, _BESIDE, None)
+    mixed = probing.mixing(probe, lengths, counts)
+    probe = replace(probe, apart=mixed is not None and mixed <= (0 if probe.is_integer else 1e-5))
+    few, short = (_BESIDE[axes],) * axes, tuple(round(_BESIDE[axes] * one) for one in reductions)
     along = [
         probing.weights_along(probe, axis, _at(axis, lengths, short), _at(axis, counts, few), reductions[axis], places)
         for axis, places in enumerate(belongs)
@@ -394,11 +418,12 @@ def characterise(
         linear=linear,
         separable=_is_separable(probe, along, lengths, counts) if linear and axes > 1 else None,
         nonlinearity=share,
+        mixed=None if mixed is None or probe.apart else mixed,
         transposed=_transposed(probe, lengths, counts),
         rounding=told,
         mean_error=mean_error,
         constants=probing.constants(probe, lengths, counts),
-        unresized=_unresized(probe, short),
+        unresized=_unresized(probe, _at(-1, lengths, short)),
         enlarging=_enlarging(probe, positions),
         several=tuple(_several(probe, _at(-1, lengths, short), _at(-1, counts, few), reductions[-1], belongs[-1])),
         zone=_zone(probe, reductions),
@@ -476,7 +501,7 @@ def _unresized(probe: Probe, lengths: Shape) -> float | None:
 
 def _enlarging(probe: Probe, positions: str | Places) -> tuple[float, float] | None:
     """The shift and the drift where the size is doubled, in input samples; None if it cannot be."""
-    lengths = (4 * _BESIDE,) * probe.axes if probe.axes < 3 else (_BESIDE, _BESIDE, 4 * _BESIDE)
+    lengths = (*(_BESIDE[probe.axes],) * (probe.axes - 1), _ENLARGED)
     counts = tuple(2 * one for one in lengths)
     with suppress(UsageError):
         if probe(np.full(lengths, probe.pedestal), counts).shape != counts:

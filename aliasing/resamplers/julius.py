@@ -1,5 +1,6 @@
 """julius: ``resample_frac`` by a whole factor: a sinc of 24 zeros under a Hann window."""
 
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -13,15 +14,5 @@ def _resample(samples: Any, shape: tuple[int, ...], _: str) -> Any:
     return resample_frac(torch.tensor(samples), factors(samples, shape)[0], 1).numpy()
 
 
-RESAMPLERS = named(
-    Resampler(
-        name="julius",
-        library="julius",
-        version=version("julius"),
-        function=_resample,
-        antialias=True,
-        axes=1,
-        whole=True,
-        positions="steps",
-    )
-)
+_call = partial(Resampler, library="julius", version=version("julius"), antialias=True)
+RESAMPLERS = named(_call(name="julius", function=_resample, axes=1, positions="steps"))

@@ -1,6 +1,5 @@
 """kornia: ``geometry.resize``, which filters only if asked, with a Gaussian, and ``geometry.pyrdown``."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,22 +7,31 @@ import kornia
 import torch
 from kornia.geometry import pyrdown, resize
 
-from aliasing.resamplers import Resampler, named
+from aliasing.resamplers import Resampler, halvings, named
 
 
-def _of_tensor(pixels: Any, shape: tuple[int, ...], _: str, call: Callable[..., Any]) -> Any:
-    resized = call(torch.tensor(pixels).permute(2, 0, 1)[None], shape)[0]
-    return resized.permute(1, 2, 0).contiguous().numpy()
+def _planes(pixels: Any) -> Any:
+    return torch.tensor(pixels).permute(2, 0, 1)[None]
+
+
+def _pixels(planes: Any) -> Any:
+    return planes[0].permute(1, 2, 0).contiguous().numpy()
+
+
+def _resize(pixels: Any, shape: Any, _: str, **options: Any) -> Any:
+    return _pixels(resize(_planes(pixels), shape, **options))
+
+
+def _pyrdown(pixels: Any, shape: tuple[int, ...], _: str) -> Any:
+    planes = _planes(pixels)
+    for _step in range(halvings(pixels, shape)):
+        planes = pyrdown(planes)
+    return _pixels(planes)
 
 
 _call = partial(Resampler, library="kornia", version=kornia.__version__)
 RESAMPLERS = named(
-    _call(name="kornia", function=partial(_of_tensor, call=resize), antialias=False),
-    _call(name="kornia-antialias", function=partial(_of_tensor, call=partial(resize, antialias=True)), antialias=True),
-    _call(
-        name="kornia-pyrdown",
-        function=partial(_of_tensor, call=lambda tensor, _: pyrdown(tensor)),
-        antialias=True,
-        only=2,
-    ),
+    _call(name="kornia", function=_resize, antialias=False),
+    _call(name="kornia-antialias", function=partial(_resize, antialias=True), antialias=True),
+    _call(name="kornia-pyrdown", function=_pyrdown, antialias=True),
 )

@@ -18,7 +18,7 @@ def _mean(array: Any, shape: tuple[int, ...], _: str) -> Any:
     return array[: height * down, : width * across].reshape(height, down, width, across, -1).mean((1, 3))
 
 
-_call = partial(Resampler, library="numpy", version=np.__version__, dtypes=("float32", "uint8"), whole=True)
+_call = partial(Resampler, library="numpy", version=np.__version__, dtypes=("float32", "uint8"))
 RESAMPLERS = named(
     _call(name="numpy-slice", function=_slice, antialias=False, positions="blocks"),
     _call(name="numpy-mean", function=_mean, antialias=True, positions="blocks"),

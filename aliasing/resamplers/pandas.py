@@ -13,9 +13,7 @@ def _windows(samples: Any, shape: tuple[int, ...], _: str, kept: str) -> Any:
     return series.resample(f"{factors(samples, shape)[0]}s").agg(kept).to_numpy()
 
 
-_call = partial(
-    Resampler, library="pandas", version=pd.__version__, dtypes=("float64",), axes=1, whole=True, positions="steps"
-)
+_call = partial(Resampler, library="pandas", version=pd.__version__, dtypes=("float64",), axes=1, positions="steps")
 RESAMPLERS = named(
     _call(name="pandas-mean", function=partial(_windows, kept="mean"), antialias=True),
     _call(name="pandas-first", function=partial(_windows, kept="first"), antialias=False),

@@ -42,7 +42,7 @@ _PASSES = "horizontal pass first" if int(PIL.__version__.split(".")[0]) < 13 els
 _call = partial(Resampler, library="Pillow", version=PIL.__version__, dtypes=("uint8",), antialias=True)
 RESAMPLERS = named(
     _call(name="pil", function=_resize, interpolations=INTERPOLATIONS, conventions=_PASSES),
-    _call(name="pil-reduce", function=_reduce, whole=True, positions="blocks"),
-    _call(name="pil-thumbnail", function=_thumbnail, whole=True),
-    _call(name="pil-draft", function=_draft, whole=True, positions="blocks"),
+    _call(name="pil-reduce", function=_reduce, positions="blocks"),
+    _call(name="pil-thumbnail", function=_thumbnail),
+    _call(name="pil-draft", function=_draft, positions="blocks"),
 )

@@ -1,5 +1,6 @@
 """Polars: windows of time, whose mean bears the time of their beginning."""
 
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -13,16 +14,5 @@ def _windows(samples: Any, shape: tuple[int, ...], _: str) -> Any:
     return means["sample"].to_numpy()
 
 
-RESAMPLERS = named(
-    Resampler(
-        name="polars-mean",
-        library="polars",
-        version=pl.__version__,
-        function=_windows,
-        antialias=True,
-        dtypes=("float64",),
-        axes=1,
-        whole=True,
-        positions="steps",
-    )
-)
+_call = partial(Resampler, library="polars", version=pl.__version__, antialias=True, dtypes=("float64",))
+RESAMPLERS = named(_call(name="polars-mean", function=_windows, axes=1, positions="steps"))

@@ -2,19 +2,20 @@
 
 The weights along an axis are the least-squares solution for signals of random signs about a mid-grey, constant along
 the other axes. Every weight is at work in every signal, so the rounding of integers averages out by the square root of
-their number, as it would not with impulses; and whatever is far away is found too.
+their number, as it would not with impulses; and whatever is far away is found too. Integers are dithered, by the same
+noise in every signal: what is rounded then differs from line to line, and the mean of several lines is known better.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import permutations
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice, permutations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aliasing.errors import UsageError, first_line
-from aliasing.resamplers.weights import Numbers, Weights, middle
+from aliasing.resamplers.weights import REACH, Numbers, Weights, middle
 
 __all__ = [
     "Places",
@@ -22,6 +23,7 @@ __all__ = [
     "Shape",
     "constants",
     "lengths_apart",
+    "mixing",
     "nonlinearity",
     "places",
     "predicted",
@@ -34,6 +36,7 @@ Shape = tuple[int, ...]
 Places = Callable[[int, int], Numbers]
 
 _CHANNELS = 3
+_DITHER = 8  # grey levels
 _MODES: dict[str, Callable[[Numbers], Numbers]] = {
     "to the nearest, half to even": np.rint,
     "to the nearest, half up": lambda values: np.floor(values + 0.5),
@@ -50,6 +53,7 @@ class Probe:
     axes: int
     dtype: np.dtype[Any]
     channels: str | None = None  #: "first" or "last"; None if it takes none
+    apart: bool = False  #: whether no channel depends on the others, so that each may hold a signal of its own
 
     @property
     def is_integer(self) -> bool:
@@ -68,11 +72,22 @@ class Probe:
 
     def __call__(self, signal: NDArray[Any], shape: Shape) -> Numbers:
         """What the resampler makes of a signal, as float64 and without channels; UsageError if it is none."""
-        given = (np.rint(signal) if self.is_integer else signal).astype(self.dtype)
-        if self.channels:
-            given = np.stack([given] * _CHANNELS, 0 if self.channels == "first" else -1)
+        return self._made([signal] * _CHANNELS, shape)[0] if self.channels else self._made([signal], shape)[0]
+
+    def each(self, signals: Iterable[NDArray[Any]], shape: Shape) -> Iterator[Numbers]:
+        """What it makes of several signals: three at once if channels are apart, since a call may take long."""
+        left = iter(signals)
+        while several := tuple(islice(left, _CHANNELS if self.apart else 1)):
+            whole = (several * _CHANNELS)[:_CHANNELS] if self.channels else several
+            yield from self._made(whole, shape)[: len(several)]
+
+    def _made(self, signals: Sequence[NDArray[Any]], shape: Shape) -> list[Numbers]:
+        """What it makes of as many signals as there are channels, or of one."""
+        place = 0 if self.channels == "first" else -1
+        given = np.stack(signals, place) if self.channels else signals[0]
+        given = np.ascontiguousarray((np.rint(given) if self.is_integer else given).astype(self.dtype))
         try:
-            answer = np.asarray(self.function(np.ascontiguousarray(given), shape))
+            answer = np.asarray(self.function(given, shape))
         except UsageError:
             raise
         except Exception as error:  # whatever the caller's function raises
@@ -86,30 +101,38 @@ class Probe:
                 f"the resampler made an array of shape {answer.shape} of one of shape {given.shape}; expected"
                 f" {self.axes} axes{layout}"
             )
-        if self.channels:
-            answer = answer[0] if self.channels == "first" else answer[..., 0]
-        return answer.astype(np.float64)
+        return [*np.moveaxis(answer.astype(np.float64), place, 0)] if self.channels else [answer.astype(np.float64)]
+
+
+def mixing(probe: Probe, lengths: Shape, counts: Shape) -> float | None:
+    """How far a channel is changed by what is in the others, at most; None if there are no channels."""
+    if not probe.channels:
+        return None
+    random = np.random.default_rng(6)
+    several = [probe.pedestal + probe.amplitude * random.uniform(-1, 1, lengths) for _ in range(_CHANNELS)]
+    together, alone = (list(one.each(several, counts)) for one in (replace(probe, apart=True), probe))
+    return float(np.abs(np.subtract(together, alone)).max())
 
 
 def weights_along(probe: Probe, axis: int, lengths: Shape, counts: Shape, reduction: float, belongs: Places) -> Weights:
-    """The weights along an axis, from signals that are constant along the others."""
+    """The weights along an axis, from signals that differ along it only."""
     length = lengths[axis]
     unknown = length + 1  # the weights, and what becomes of mid-grey
-    rows = 4 * unknown if probe.is_integer else unknown + unknown // 4  # only integers have noise to average
     random = np.random.default_rng(0)
+    grey, rows = np.full(lengths, probe.pedestal), unknown + unknown // 4
+    if probe.is_integer:  # only integers have noise to average
+        rows = 4 * unknown if probe.axes == 1 else 2 * unknown
+        grey = grey + (probe.axes > 1) * random.integers(-_DITHER, _DITHER + 1, lengths)
     signs = random.choice([-1.0, 1.0], (rows, unknown))
     if probe.is_integer:  # of several heights, or the sums of a few would be rounded alike in all signals
         signs = np.rint(probe.amplitude * signs * random.uniform(0.75, 1, signs.shape)) / probe.amplitude
     signs[:, 0] = 1
-    answers = np.array(
-        [
-            _centre(probe(_along(probe.pedestal + probe.amplitude * row, axis, lengths), counts), axis)
-            for row in signs[:, 1:]
-        ]
-    )
+    signals = (grey + _along(probe.amplitude * row, axis, lengths) for row in signs[:, 1:])
+    answers = np.array([_central(answer, axis) for answer in probe.each(signals, counts)])
     if not np.isfinite(answers).all():
         raise UsageError("the resampler makes numbers that are not finite of a signal that is")
-    fitted = np.linalg.lstsq(signs, answers)[0]
+    # The normal equations: of random signs they are as good, and an order faster than a singular value decomposition.
+    fitted = np.linalg.solve(signs.T @ signs, signs.T @ answers)
     left = float(np.sqrt(((answers - signs @ fitted) ** 2).sum(0).mean())) / (rows - unknown)
     matrix = fitted[1:].T / probe.amplitude
     return Weights(matrix, reduction, belongs(length, len(matrix)), left / probe.amplitude)
@@ -230,7 +253,7 @@ def tone_gains(probe: Probe, lengths: Shape, counts: Shape, frequencies: Numbers
 def _snapped(values: Numbers) -> Numbers:
     """Values at a half, which the noise of the weights would move to either side of it."""
     halves = np.round(2 * values) / 2
-    return np.where(abs(values - halves) < 0.02, halves, values)
+    return np.where(abs(values - halves) < 0.01, halves, values)
 
 
 def _along(signal: Numbers, axis: int, lengths: Shape) -> Numbers:
@@ -242,6 +265,15 @@ def _along(signal: Numbers, axis: int, lengths: Shape) -> Numbers:
 def _centre(answer: Numbers, axis: int) -> Numbers:
     """The samples along an axis, in the middle of the others."""
     return answer[tuple(slice(None) if index == axis else size // 2 for index, size in enumerate(answer.shape))]
+
+
+def _central(answer: Numbers, axis: int) -> Numbers:
+    """The samples along an axis, their mean over the lines from which a kernel of six outputs sees no end."""
+    inner = tuple(
+        slice(None) if index == axis else slice(min(REACH, size // 2), max(size - REACH, size // 2 + 1))
+        for index, size in enumerate(answer.shape)
+    )
+    return np.asarray(answer[inner].mean(tuple(index for index in range(answer.ndim) if index != axis)))
 
 
 def _rms(values: Numbers) -> float:

@@ -29,6 +29,6 @@ _call = partial(Resampler, library="libvips", version=_release, antialias=True, 
 RESAMPLERS = named(
     _call(name="pyvips-resize", function=_resize, dtypes=("uint8", "float32")),
     _call(name="pyvips-resize-linear", function=partial(_resize, kernel="linear")),
-    _call(name="pyvips-shrink", function=_shrink, whole=True, positions="blocks"),
+    _call(name="pyvips-shrink", function=_shrink, positions="blocks"),
     _call(name="pyvips-thumbnail", function=_thumbnail),
 )

@@ -8,23 +8,15 @@ from resize_right import interp_methods, resize_right
 
 from aliasing.resamplers import Resampler, named
 
-_KERNELS = ("linear", "cubic", "lanczos3")
-
 
 def _resize(array: Any, shape: tuple[int, ...], _: str, kernel: str) -> Any:
     return resize_right.resize(array, out_shape=shape, interp_method=getattr(interp_methods, kernel))
 
 
+_call = partial(Resampler, library="resize-right", version=version("resize-right"), antialias=True)
 RESAMPLERS = named(
     *(
-        Resampler(
-            name=f"resize-right-{kernel}",
-            library="resize-right",
-            version=version("resize-right"),
-            function=partial(_resize, kernel=kernel),
-            antialias=True,
-            dtypes=("float32",),
-        )
-        for kernel in _KERNELS
+        _call(name=f"resize-right-{kernel}", function=partial(_resize, kernel=kernel))
+        for kernel in ("linear", "cubic", "lanczos3")
     )
 )

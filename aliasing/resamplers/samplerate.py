@@ -7,29 +7,15 @@ import samplerate
 
 from aliasing.resamplers import Resampler, named
 
-_CONVERTERS = {
-    "linear": "linear",
-    "zero-order-hold": "zero_order_hold",
-    "sinc-fastest": "sinc_fastest",
-    "sinc-best": "sinc_best",
-}
-
 
 def _resample(samples: Any, shape: tuple[int, ...], _: str, converter: str) -> Any:
-    return samplerate.resample(samples, shape[0] / len(samples), converter)
+    return samplerate.resample(samples, shape[0] / len(samples), converter.replace("-", "_"))
 
 
+_call = partial(Resampler, library="libsamplerate", version=samplerate.__version__, axes=1, positions="starts")
 RESAMPLERS = named(
     *(
-        Resampler(
-            name=f"samplerate-{name}",
-            library="libsamplerate",
-            version=samplerate.__version__,
-            function=partial(_resample, converter=converter),
-            antialias=name.startswith("sinc"),
-            axes=1,
-            positions="starts",
-        )
-        for name, converter in _CONVERTERS.items()
+        _call(name=f"samplerate-{name}", function=partial(_resample, converter=name), antialias=name[:4] == "sinc")
+        for name in ("linear", "zero-order-hold", "sinc-fastest", "sinc-best")
     )
 )

@@ -25,13 +25,12 @@ RESAMPLERS = named(
     _call(name="scipy-zoom-1", function=partial(_zoom, order=1), positions="corners"),
     _call(name="scipy-zoom-grid", function=partial(_zoom, order=1, grid_mode=True, mode="grid-constant")),
     _call(name="scipy-zoom-3d", function=partial(_zoom, order=1), positions="corners", axes=3),
-    _sound(name="scipy-decimate", function=partial(_decimate, ftype="iir"), positions="steps", whole=True),
-    _sound(name="scipy-decimate-fir", function=partial(_decimate, ftype="fir"), positions="steps", whole=True),
+    _sound(name="scipy-decimate", function=partial(_decimate, ftype="iir"), positions="steps"),
+    _sound(name="scipy-decimate-fir", function=partial(_decimate, ftype="fir"), positions="steps"),
     _sound(name="scipy-resample", function=lambda x, shape, _: signal.resample(x, shape[0]), positions="starts"),
     _sound(
         name="scipy-resample-poly",
         function=lambda x, shape, _: signal.resample_poly(x, 1, factors(x, shape)[0]),
         positions="steps",
-        whole=True,
     ),
 )

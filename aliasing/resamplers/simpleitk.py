@@ -37,8 +37,6 @@ _call = partial(
 RESAMPLERS = named(
     _call(name="simpleitk", function=_resample),
     _call(name="simpleitk-3d", function=_resample, axes=3, dtypes=("float32",)),
-    _call(name="simpleitk-shrink", function=partial(_by_factors, call=SimpleITK.Shrink), whole=True),
-    _call(
-        name="simpleitk-binshrink", function=partial(_by_factors, call=SimpleITK.BinShrink), whole=True, antialias=True
-    ),
+    _call(name="simpleitk-shrink", function=partial(_by_factors, call=SimpleITK.Shrink)),
+    _call(name="simpleitk-binshrink", function=partial(_by_factors, call=SimpleITK.BinShrink), antialias=True),
 )

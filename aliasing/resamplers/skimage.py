@@ -25,8 +25,7 @@ RESAMPLERS = named(
     _call(
         name="skimage-local-mean",
         function=lambda x, shape, _: transform.downscale_local_mean(x, (*factors(x, shape), 1)),
-        whole=True,
         positions="blocks",
     ),
-    _call(name="skimage-pyramid", function=_pyramid, whole=True),
+    _call(name="skimage-pyramid", function=_pyramid),
 )

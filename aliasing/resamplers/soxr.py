@@ -12,17 +12,10 @@ def _resample(samples: Any, shape: tuple[int, ...], _: str, quality: str) -> Any
     return soxr.resample(samples, len(samples), shape[0], quality)
 
 
+_call = partial(Resampler, library="soxr", version=soxr.__version__, axes=1, positions="starts")
 RESAMPLERS = named(
     *(
-        Resampler(
-            name=f"soxr-{quality.lower()}",
-            library="soxr",
-            version=soxr.__version__,
-            function=partial(_resample, quality=quality),
-            antialias=quality != "QQ",
-            axes=1,
-            positions="starts",
-        )
-        for quality in ("QQ", "LQ", "HQ", "VHQ")
+        _call(name=f"soxr-{name}", function=partial(_resample, quality=name.upper()), antialias=name != "qq")
+        for name in ("qq", "lq", "hq", "vhq")
     )
 )

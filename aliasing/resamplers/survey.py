@@ -123,7 +123,7 @@ def survey(
     names : iterable of str or Characteristics
         Names in `aliasing.kinds.RESAMPLERS`, or what `characterise` found in others.
     reduction : float
-        By how much they reduce; one that has only a factor of its own reduces by that.
+        By how much they reduce.
     size : int, optional
         As for `characterise`.
     progress : bool
@@ -159,16 +159,13 @@ def survey(
 
 def _measured(name: str, reduction: float, size: int | None) -> list[tuple[dict[str, Any], Characteristics]]:
     resampler = RESAMPLERS[name]
-    by = resampler.only or reduction
-    if resampler.whole and by != round(by):
-        raise UsageError(f"it reduces by whole factors only, not by {by:g}")
     found = []
     for interpolation in resampler.interpolations or ("",):
         for dtype in resampler.dtypes:
             function = partial(_call, resampler=resampler, interpolation=interpolation)
             one = characterise(
                 function,
-                by,
+                reduction,
                 resampler.axes,
                 dtype,
                 channels="last" if resampler.axes == 2 else None,

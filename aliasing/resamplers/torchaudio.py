@@ -13,16 +13,12 @@ def _resample(samples: Any, shape: tuple[int, ...], _: str, **options: Any) -> A
     return torchaudio.functional.resample(torch.tensor(samples), factors(samples, shape)[0], 1, **options).numpy()
 
 
-_call = partial(
-    Resampler,
-    library="torchaudio",
-    version=torchaudio.__version__,
-    antialias=True,
-    axes=1,
-    whole=True,
-    positions="steps",
-)
+_call = partial(Resampler, library="torchaudio", version=torchaudio.__version__, axes=1, positions="steps")
 RESAMPLERS = named(
-    _call(name="torchaudio", function=_resample),
-    _call(name="torchaudio-kaiser", function=partial(_resample, resampling_method="sinc_interp_kaiser")),
+    _call(name="torchaudio", function=_resample, antialias=True),
+    _call(
+        name="torchaudio-kaiser",
+        function=partial(_resample, resampling_method="sinc_interp_kaiser"),
+        antialias=True,
+    ),
 )

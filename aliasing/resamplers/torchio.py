@@ -19,7 +19,6 @@ RESAMPLERS = named(
     _call(
         name="torchio-resample",
         function=lambda x, shape, _: _apply(x, torchio.Resample(factors(x, shape))),
-        whole=True,
         positions="blocks",
     ),
 )

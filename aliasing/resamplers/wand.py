@@ -16,16 +16,11 @@ def _of_image(pixels: Any, shape: tuple[int, ...], _: str, method: str) -> Any:
         return np.asarray(image.export_pixels(channel_map="RGB"), np.uint8).reshape(image.height, image.width, 3)
 
 
+_release = ".".join(map(str, MAGICK_VERSION_INFO[:3]))
+_call = partial(Resampler, library="ImageMagick", version=_release, dtypes=("uint8",))
 RESAMPLERS = named(
     *(
-        Resampler(
-            name=f"wand-{method}",
-            library="ImageMagick",
-            version=".".join(map(str, MAGICK_VERSION_INFO[:3])),
-            function=partial(_of_image, method=method),
-            antialias=method != "sample",
-            dtypes=("uint8",),
-        )
+        _call(name=f"wand-{method}", function=partial(_of_image, method=method), antialias=method != "sample")
         for method in ("resize", "scale", "sample", "thumbnail")
     )
 )

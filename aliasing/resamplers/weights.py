@@ -19,12 +19,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Weights", "line_through", "middle"]
+__all__ = ["REACH", "Weights", "line_through", "middle"]
 
 Numbers: TypeAlias = NDArray[np.floating[Any]]
 
 _ROUNDING = 2e-6  # of weights in float32
-_REACH = 3  # outputs from either end that a kernel of six outputs, a widened Lanczos-3, does not leave
+REACH = 3  # outputs from either end that a kernel of six outputs, a widened Lanczos-3, does not leave
 
 
 def middle(count: int) -> slice:
@@ -91,13 +91,27 @@ class Weights:
         if self.wraps or self._is_long:  # its distant weights would swamp the sum; the phase of a slow tone is as good
             length = self.matrix.shape[1]
             turn = 2 * np.pi * max(round(length / (8 * self.reduction)), 1) / length  # a quarter of the new Nyquist's
-            return np.asarray(np.angle((self.matrix * np.exp(1j * turn * inputs)).sum(1) / sums) / turn)
+            turned = (self.matrix * np.exp(1j * turn * inputs)).sum(1)
+            return np.asarray(np.where(np.isnan(sums), np.nan, np.angle(turned * np.sign(sums))) / turn)
         return np.asarray((_without_noise(self.matrix, self.noise) * inputs).sum(1) / sums)
 
     @property
     def offset(self) -> Numbers:
         """Those of the middle half."""
         return self.offsets[middle(len(self.offsets))]
+
+    def offset_at(self, frequency: float) -> float:
+        r"""How far off its place what has a frequency, in cycles per input sample, sits: the mean of the middle half.
+
+        .. math:: \frac{1}{2 \pi f} \arg \sum_i w_{ki} e^{2 \\pi i f (i - p_k)}
+
+        The phase is followed from the frequency 0.
+        """
+        inner = middle(len(self.matrix))
+        inputs = np.arange(self.matrix.shape[1]) - self.places[inner, None]
+        turns = 2 * np.pi * frequency * np.linspace(0, 1, 33)[:, None, None] * inputs
+        phase = np.unwrap(np.angle((self.matrix[inner] * np.exp(1j * turns)).sum(-1)), axis=0)[-1]
+        return float((phase / (2 * np.pi * frequency)).mean())
 
     @property
     def line(self) -> tuple[float, float]:
@@ -214,7 +228,7 @@ class Weights:
 
     @property
     def _within_reach(self) -> range:
-        return range(_REACH, len(self.matrix) - _REACH)
+        return range(REACH, len(self.matrix) - REACH)
 
     @property
     def _step(self) -> Fraction:
