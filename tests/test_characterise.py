@@ -178,7 +178,7 @@ def test_zero_padding_darkens_the_rim() -> None:
         assert found.along[0].rim == pytest.approx(7 / 8, abs=0.01)
         assert "darkens the rim" in said(found)
     sound = characterise(resampler("triangle", padded=True), 4, axes=1, dtype="float64")
-    assert "fades at the ends to 0.87" in said(sound)  # which has no rim, and is not dark
+    assert "fades at the ends to 0.88" in said(sound)  # which has no rim, and is not dark
 
 
 def test_a_floor_truncates() -> None:
