@@ -27,8 +27,18 @@ import pyarrow.parquet as pq
 
 from aliasing.errors import InputError
 from aliasing.images import BadImage, Entry
-from aliasing.provenance import cannot_write, write_bytes, write_json
+from aliasing.provenance import cannot_write, write_bytes
 from aliasing.renamed import renamed
+from aliasing.state import (
+    check_fits,
+    is_sealed,
+    parse_json,
+    read_bytes,
+    read_json,
+    seal_parquet,
+    unsealed_parquet,
+    write_json,
+)
 
 # Images per block: the last bits of a network's output depend on what else is in the batch, so blocks are fixed.
 BLOCK_SIZE = 32
@@ -155,6 +165,16 @@ def differing_input(before: Sequence[Input], now: Sequence[Input]) -> str | None
     return None if len(before) == len(now) else f"there were {len(before)} images and now there are {len(now)}"
 
 
+# What a part notes beside its rows, and of which form each is.
+_NOTES: dict[str, Any] = {
+    **{name: [str] for name in ("images", "not_finite", "turned", "identities")},
+    **{name: {str: str} for name in ("skipped", "adapted")},
+    "labels": [(str, None)],
+    "enlarged": {str: float},
+    "bound": (float, None),
+}
+
+
 class InputsDigest:
     """The identity of a run's inputs, from their names, bytes and labels in order; accumulates."""
 
@@ -216,7 +236,9 @@ class Records:
             own = {**settings, "found": asdict(images)} if same is None else {"same as": same}
             write_json(path, {"records of": model, **own})
             return
-        before = _read_settings(path)
+        before = self._settings(path)
+        if not is_sealed(path):
+            write_json(path, before)  # of a version before
         found = before.pop("found", None)
         for name in ("records of", "model"):  # what it was called
             before.pop(name, None)
@@ -242,7 +264,7 @@ class Records:
         assert self.directory is not None
         wanted = {name: value for name, value in wanted.items() if value is not None}
         for path in sorted((self.directory / "records").glob("*/settings.json")):
-            found = _read_settings(path)
+            found = self._settings(path)
             if {name: value for name, value in found.items() if value is not None and name != "records of"} == wanted:
                 return path.parent.name
         return None
@@ -259,15 +281,22 @@ class Records:
 
     def missing(self, model: str) -> list[int]:
         """The numbers of the blocks that have not been measured yet; InputError if the network has no run here."""
+        return sorted({*range(self._listing(model).blocks)} - {*self.blocks(model)})
+
+    def _listing(self, model: str) -> Listing:
         if model not in self._listings:
             path = self._folder(model) / "settings.json" if self.directory else None
             if path is None or not _exists(path):
                 raise InputError(f"{self.directory or 'this run'} has no records of {model}")
             try:
-                self._listings[model] = Listing(**_read_settings(path)["found"])
+                listing = Listing(**self._settings(path)["found"])
+                check_fits([listing.images, listing.block_size], [int], path)
+                if listing.images < 0 or listing.block_size < 1:
+                    raise KeyError
             except (KeyError, TypeError):
                 raise InputError(f"{path} does not say which images it is about; measure again") from None
-        return sorted({*range(self._listings[model].blocks)} - {*self.blocks(model)})
+            self._listings[model] = listing
+        return self._listings[model]
 
     def write(self, model: str, block: int, part: Part) -> None:
         """Store a measured block."""
@@ -281,7 +310,7 @@ class Records:
         table = _called(self._place(model)[1], part.table).replace_schema_metadata({"aliasing": json.dumps(notes)})
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        write_bytes(self._path(model, block), sink.getvalue().to_pybytes())
+        write_bytes(self._path(model, block), seal_parquet(sink.getvalue().to_pybytes()))
 
     def read(self, model: str, block: int, needed: Collection[str] | None = None) -> Part:
         """A block that has been measured, with the columns that are needed, or all."""
@@ -290,11 +319,14 @@ class Records:
             return part if needed is None else replace(part, table=part.table.select(_of(part.table.schema, needed)))
         path = self._path(model, block)
         try:
-            with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            content = pa.BufferReader(unsealed_parquet(read_bytes(path, self.directory)))
+            with pq.ParquetFile(content, page_checksum_verification=True) as file:
                 table = file.read(_of(file.schema_arrow, needed), use_threads=False)
-            notes = json.loads(table.schema.metadata[b"aliasing"])
+            notes = parse_json(table.schema.metadata[b"aliasing"])
             if (notes.pop("run"), notes.pop("block")) != (self._run(model), block):
                 raise ValueError("it belongs to another run or another block")
+            for name, value in notes.items():
+                check_fits(value, _NOTES[name], name)
         except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{path} is not a part of a run ({reason}); delete it and it is measured again") from None
@@ -306,7 +338,7 @@ class Records:
         """The hash of a network's settings, by which its parts name the run that they belong to."""
         if model not in self._runs:
             path = self._folder(model) / "settings.json"
-            settings = _read_settings(path) if _exists(path) else {}
+            settings = self._settings(path) if _exists(path) else {}
             text = json.dumps(settings, sort_keys=True)
             self._runs[model] = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
         return self._runs[model]
@@ -319,12 +351,13 @@ class Records:
         InputError
             Not all of its blocks have been measured, or one is damaged.
         """
-        if missing := self.missing(model):
+        blocks = self._listing(model).blocks  # any number, in a file that was edited
+        if missing := blocks - sum(block < blocks for block in self.blocks(model)):
             raise InputError(
-                f"{self.directory or 'this run'} is not finished: {len(missing)} of {self._listings[model].blocks}"
+                f"{self.directory or 'this run'} is not finished: {missing} of {blocks}"
                 f" blocks of {model} are missing; the same command measures them"
             )
-        return (self.read(model, block, needed) for block in range(self._listings[model].blocks))
+        return (self.read(model, block, needed) for block in range(blocks))
 
     def table(self, models: list[str]) -> pa.Table:
         """All rows of these networks as one table, with null if a network does not have a column."""
@@ -354,12 +387,16 @@ class Records:
         folder = self.directory / "records" / folder_name(model)
         if not _exists(folder / "settings.json"):
             return folder, model
-        settings = _read_settings(folder / "settings.json")
+        settings = self._settings(folder / "settings.json")
         if "same as" in settings:
             folder = folder.parent / Path(str(settings["same as"])).name
-            settings = _read_settings(folder / "settings.json")
+            settings = self._settings(folder / "settings.json")
         self._places[model] = folder, str(settings.get("records of", model))
         return self._places[model]
+
+    def _settings(self, path: Path) -> dict[str, Any]:
+        found: dict[str, Any] = read_json(path, self.directory, mend="choose another --out")
+        return found
 
     def _path(self, model: str, block: int) -> Path:
         return self._folder(model) / f"{block:05d}.parquet"
@@ -382,16 +419,6 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except OSError as error:
         raise cannot_write(path, error) from error
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}); choose another --out") from None
-    if not isinstance(settings, dict):
-        raise InputError(f"{path} does not hold a run's settings; choose another --out")
-    return settings
 
 
 def folder_name(model: str) -> str:

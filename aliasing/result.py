@@ -1,14 +1,15 @@
 """The result of every measurement: a summary, a table and a figure, in memory or read from a folder."""
 
-import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from aliasing.errors import InputError, UsageError
-from aliasing.provenance import write_json
+from aliasing.errors import InputError, UsageError, first_line
+from aliasing.state import check_fits, claim, is_sealed, read_json, write_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     from aliasing.records import Records
     from aliasing.tables import Format
 
-__all__ = ["Recorded", "Result", "kind_of", "open", "read_json", "read_summary"]
+__all__ = ["Recorded", "Result", "kind_of", "open", "read_summary"]
 
 FORMER_NAMES = {"alone": "only", "spared": "all_but", "rank_spared": "rank_all_but", "clear_spared": "clear_all_but"}
 """What the sites of an attribution had before, and what it is called now; a summary has both for one release."""
-_LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
 
 
 class Result(ABC):
@@ -57,10 +57,11 @@ class Result(ABC):
         """Write ``summary.json``, ``records/`` and ``figure.png`` to a folder."""
         from aliasing import plots
 
-        folder = Path(folder)
+        folder, summary = Path(folder), self.summary()
+        claim_folder(folder, command_of(summary))
         self._write_records(folder)
-        write_json(folder / "summary.json", self.summary())
         plots.save(self.plot(), folder / "figure.png")
+        write_json(folder / "summary.json", summary)
 
     @abstractmethod
     def _write_records(self, folder: Path) -> None: ...
@@ -147,7 +148,8 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     from aliasing.leaderboard import Leaderboard
     from aliasing.resamplers.survey import ResamplerSurvey
 
-    summary = read_summary(Path(folder))
+    folder = Path(folder)
+    summary = read_summary(folder)
     networks: type[Result] = Leaderboard if "pareto" in summary else Jitter
     classes: dict[str | None, type[Result]] = {
         "networks": networks,
@@ -158,7 +160,29 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
         "features": Features,
         "resamplers": ResamplerSurvey,
     }
-    return classes[kind_of(summary)].open(folder)
+    with reading([folder]):
+        opened = classes[kind_of(summary)].open(folder)
+        if not is_sealed(folder / "summary.json"):
+            repr(opened), opened.table()
+    return opened
+
+
+@contextmanager
+def reading(folders: Iterable[Path]) -> Iterator[None]:
+    """Tell in one line that one of these folders does not hold what a run writes, if its summary has no digest.
+
+    With one it holds what was written, so that an error is not its fault.
+    """
+    try:
+        yield
+    except (InputError, UsageError):
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        for folder in folders:
+            if not is_sealed(folder / "summary.json"):
+                reason = f"{type(error).__name__}: {first_line(error)}"
+                raise InputError(f"{folder} does not hold what a run writes ({reason}); measure again") from error
+        raise
 
 
 def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
@@ -170,13 +194,15 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
             f"{folder}: {what}; give the --out folder of a run of jitter, compare, depth, attribute, cure, spectrum,"
             " features or resamplers"
         )
-    summary = read_json(path)
+    summary = read_json(path, form=object)
     found = kind_of(summary)
     if found is None:
         raise InputError(
             f"{folder}: its summary.json is not that of a run; there are runs of jitter, depth, attribute, cure,"
             " spectrum, features and resamplers"
         )
+    check_fits([summary.get(name, {}) for name in ("settings", "versions", "images")], [{str: object}], path)
+    check_fits(summary.get("versions", {}), {str: (str, None)}, path)
     if kind not in (None, found):
         raise InputError(f"{folder}: its summary.json is that of {found}, not of {kind}")
     if found == "attribution":
@@ -184,6 +210,23 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
             site |= {now: site[before] for before, now in FORMER_NAMES.items() if before in site and now not in site}
     known: dict[str, Any] = summary
     return known
+
+
+def command_of(summary: Any) -> str | None:
+    """The command that makes such a summary, None if unknown."""
+    kind = kind_of(summary)
+    if kind == "networks":
+        return "compare" if "pareto" in summary else "jitter"
+    return {"depth": "depth", "attribution": "attribute"}.get(kind or "", kind)
+
+
+def claim_folder(folder: Path, command: str | None) -> None:
+    """Say that a folder is this command's; UsageError if it is another's (see `aliasing.state.claim`)."""
+    path, owner = folder / "summary.json", None
+    if path.is_file():
+        with suppress(InputError):
+            owner = command_of(read_json(path))
+    claim(folder, command or "a measurement", owner)
 
 
 def kind_of(summary: Any) -> str | None:
@@ -213,17 +256,6 @@ def kind_of(summary: Any) -> str | None:
 
 def _mapping(summary: dict[str, Any], key: str) -> bool:
     return isinstance(summary.get(key), dict) and bool(summary[key])
-
-
-def read_json(path: Path) -> Any:
-    """A JSON file of a run; InputError if it cannot be read."""
-    try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise InputError(f"{path} has more than {_LARGEST_JSON >> 20} MB; no run leaves that much")
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} cannot be read ({reason}); measure again") from None
 
 
 def protocol_of(settings: dict[str, Any], key: str = "protocol") -> "ViewProtocol":

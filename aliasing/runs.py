@@ -6,7 +6,6 @@ takes every N-th of those, and afterwards they wait for one another. Blocks are 
 so the number of processes, their order and interruptions make no difference.
 """
 
-import json
 import os
 import platform
 import re
@@ -32,6 +31,8 @@ from aliasing.images.chosen import LabelOrder, first
 from aliasing.progress import watched
 from aliasing.provenance import PARTIAL, cannot_write, write_json
 from aliasing.records import BLOCK_SIZE, Listing, Part, Records, differing_input, input_of, list_images, written_label
+from aliasing.result import claim_folder
+from aliasing.state import read_json
 
 T = TypeVar("T")
 Blocks: TypeAlias = Iterator[tuple[int, list[Entry]]]
@@ -135,8 +136,10 @@ def join_ranks() -> Ranks:
 
 
 @contextmanager
-def hold(directory: Path | None, ranks: Ranks) -> Iterator[None]:
+def hold(directory: Path | None, ranks: Ranks, command: str | None = None) -> Iterator[None]:
     """Lock a run's folder for the processes of one run, and remove what a killed one left half written.
+
+    A ``command`` makes the folder its own; UsageError if it is another's (`aliasing.state.claim`).
 
     The lock is the operating system's (``flock``), so that it ends with the process that holds it, however that ends;
     a file system without locks gets a file that names its owner (see the library ``filelock``). A process may lock a
@@ -156,6 +159,8 @@ def hold(directory: Path | None, ranks: Ranks) -> Iterator[None]:
             raise InputError(f"{directory} is in use by {_who(holder)}; wait for it, or choose another --out") from None
         except OSError as error:
             raise cannot_write(directory, error) from error
+        if command is not None:
+            claim_folder(directory, command)
         if lock.lock_counter == 1:
             _clear(directory)
             write_json(
@@ -175,9 +180,9 @@ def hold(directory: Path | None, ranks: Ranks) -> Iterator[None]:
 def _who(holder: Path) -> str:
     """Describe the process that holds a folder."""
     try:
-        found = json.loads(holder.read_text(encoding="utf-8"))
+        found = read_json(holder, form={str: (str, int)})
         return f"process {found['process']} on {found['host']} since {found['since']}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, KeyError):
         return "another run"
 
 

@@ -71,7 +71,7 @@ def test_it_learns_and_goes_on_where_it_stopped(
     said: list[str] = []
     resumed = finetune(model, IMAGES, str(tmp_path / "stopped"), recipe, tell=said.append)
     assert [line.split(":")[0] for line in said] == ["epoch 3 of 4", "epoch 4 of 4"]
-    histories = [json.loads((tmp_path / run / "history.json").read_text()) for run in ("whole", "stopped")]
+    histories = [json.loads((tmp_path / run / "history.json").read_text())["epochs"] for run in ("whole", "stopped")]
     assert histories[0] == histories[1]
     assert [set(epoch) for epoch in histories[0]] == [{"loss", "accuracy"}] * 4
     assert histories[0][-1]["accuracy"] > histories[0][0]["accuracy"]

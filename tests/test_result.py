@@ -127,6 +127,9 @@ def test_what_is_no_finished_result_is_refused(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(InputError, match="not that of a run"):
         al.open(tmp_path)
+    with pytest.raises(UsageError, match=r"summary.json was not made by a run and would be replaced; choose another"):
+        MEASUREMENTS["jitter"]().write(tmp_path)
+    (tmp_path / "summary.json").unlink()
     MEASUREMENTS["jitter"]().write(tmp_path)
     next(tmp_path.glob("records/*/00000.parquet")).unlink()
     with pytest.raises(InputError, match=r"is not finished: records of .* are missing"):

@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing import plots, tables
     from aliasing.depth.attribution import attribute
     from aliasing.errors import UsageError
-    from aliasing.provenance import write_json
+    from aliasing.state import write_json
 
     known = [measure.name for measure in OUTPUTS[arguments.output].shown_in("attribution") if not measure.flatters]
     if arguments.by not in (None, *known):
@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> None:
             return
         summary = result.summary(arguments.by)
         if arguments.out:
-            write_json(arguments.out / "summary.json", summary)
             plots.save(plots.attribution(result, arguments.by), arguments.out / "figure.png")
+            write_json(arguments.out / "summary.json", summary)
     found = [tables.attribution_table(summary, arguments.format)]
     written = shared.written_line(arguments.out, "summary.json", "records/", "figure.png")
     shared.print_result(arguments, summary, found, [*result.remarks(arguments.by), written])

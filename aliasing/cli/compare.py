@@ -69,7 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.leaderboard import compare_networks
     from aliasing.models import load_model
     from aliasing.models.source import label_of
-    from aliasing.provenance import write_bytes, write_json
+    from aliasing.provenance import write_bytes
+    from aliasing.state import write_json
 
     models = arguments.models
     if arguments.against:
@@ -91,7 +92,6 @@ def run(arguments: argparse.Namespace) -> None:
             return
         summary = board.summary()
         if arguments.out:
-            write_json(arguments.out / "summary.json", summary)
             parts = [*tables.leaderboard_tables(summary, board.speed, "markdown"), remarks.of_what(summary)]
             write_bytes(arguments.out / "leaderboard.md", ("\n\n".join(parts) + "\n").encode())
             (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
@@ -99,6 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
             plots.save(plots.leaderboard(board), arguments.out / "figure.png")
             if len(board.networks) > 1:
                 plots.save(plots.differences(board), arguments.out / "differences.png")
+            write_json(arguments.out / "summary.json", summary)
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
     folders = ("records/", "gallery/")
     pictures = ("figure.png", *(["differences.png"] if len(board.networks) > 1 else []))

@@ -96,8 +96,8 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
     from aliasing.errors import UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.protocols import make_protocol
-    from aliasing.provenance import write_json
     from aliasing.runner import holds_signals
+    from aliasing.state import write_json
 
     out = arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
@@ -126,10 +126,11 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
         if out:
             plots.save(plots.across(across), out / "across.png")
     if out:
-        write_json(out / "summary.json", summary)
         plots.save(plots.depth(profile), out / "figure.png")
     if arguments.animate:
         _film(arguments, options["images"], protocol, summary)
+    if out:
+        write_json(out / "summary.json", summary)
     return summary
 
 
@@ -140,7 +141,7 @@ def _film(
     from aliasing import plots
     from aliasing.depth.feature_maps import INPUT, choose_layers, drawn_channels, follow_maps
     from aliasing.models import load_model
-    from aliasing.provenance import write_json
+    from aliasing.state import write_json
 
     networks = [load_model(name) for name in arguments.models]
     image = next(entry for entry in images if entry.name not in summary["images"]["skipped"]).load()

@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     images = open_images(arguments.data)
     keep_apart(images.folders, arguments.out)
     images = choose_images(images, limit=arguments.limit, sample=arguments.sample, seed=arguments.seed)
-    with hold(arguments.out, ALONE):
+    with hold(arguments.out, ALONE, arguments.command):
         tell = partial(print, flush=True)
         tuned = finetune(model, images, arguments.out, shared.recipe_of(arguments), tell=tell)
         weights = arguments.out / "weights.safetensors"

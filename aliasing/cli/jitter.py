@@ -55,8 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.jitter import measure_jitter
     from aliasing.jitter.examples import write_examples
     from aliasing.protocols import make_protocol
-    from aliasing.provenance import write_json
     from aliasing.runner import holds_signals, load_for, protocol_for
+    from aliasing.state import write_json
 
     resizer = {"resizer": arguments.resizer}
     protocol = make_protocol(arguments.protocol or "crop", **resizer)
@@ -78,7 +78,6 @@ def run(arguments: argparse.Namespace) -> None:
             return
         summary = result.summary(against)
         if arguments.out:
-            write_json(arguments.out / "summary.json", summary)
             traces = write_examples(result, models, options["images"], arguments.out / "examples")
             plots.save(plots.jitter(result, traces), arguments.out / "figure.png")
             if len(result.models) > 1:
@@ -89,6 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
                 plots.save_film(plots.animation(traces), arguments.out / "animation", progress=not arguments.json)
                 numbers = [trace.numbers() for trace in traces]
                 write_json(arguments.out / "animation.json", shared.film_numbers(numbers, result.settings))
+            write_json(arguments.out / "summary.json", summary)
     film = ["animation.mp4, .gif and .json"] if arguments.animate else []
     pictures = ["figure.png", *(["differences.png"] if len(result.models) > 1 else []), *film]
     files = ("summary.json", "records/", "gallery/", "examples/", *pictures)

@@ -35,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Read, write, print."""
+    from aliasing.errors import one_line
     from aliasing.report import write_report
 
     for caution in write_report(arguments.runs, arguments.out, arguments.title):
-        print(f"caution: {caution}")
+        print(f"caution: {one_line(caution)}")
     print(f"written to {arguments.out} ({rounded(arguments.out.stat().st_size / 1e6, '.1f')} MB)")

@@ -230,7 +230,7 @@ def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     options |= {"progress": not arguments.json, "ranks": ranks}
     if "compile" in arguments:
         options |= {"precision": arguments.precision, "device": arguments.device, "compiled": arguments.compile}
-    with hold(arguments.out, ranks), redirect_stdout(sys.stderr):
+    with hold(arguments.out, ranks, arguments.command), redirect_stdout(sys.stderr):
         yield options
 
 

@@ -42,12 +42,12 @@ from aliasing.leaderboard.cost import cost
 from aliasing.models import Classifier, ShownNetwork, load_model, of_pictures
 from aliasing.progress import duration
 from aliasing.protocols import ViewProtocol
-from aliasing.provenance import write_json
 from aliasing.records import folder_name
 from aliasing.runner import protocol_for
 from aliasing.runs import ALONE, hold
 from aliasing.sites import find_sites
 from aliasing.sites.trace import copied
+from aliasing.state import read_json, write_json
 from aliasing.surgery import recalibrate, save
 from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.finetune import Recipe, check_trainable, finetune, training_labels
@@ -131,7 +131,7 @@ def cure(
     (['plain', 'control', 'converted', 'cured'], False)
     """
     given = _Given.of(locals())
-    with hold(given.out, ALONE):
+    with hold(given.out, ALONE, "cure"):
         given.claim()
         given.tell_doubts()
         cured, result = _cure(given)
@@ -219,7 +219,7 @@ class _Given:
         if not file.exists():
             write_json(file, wanted)
             return
-        before = json.loads(file.read_text("utf-8"))
+        before = read_json(file, self.out, mend="choose another --out")
         differing = sorted(name for name in {*before, *wanted} if before.get(name) != wanted.get(name))
         if differing:
             raise UsageError(f"{self.out} holds another cure ({', '.join(differing)} differ); choose another --out")
@@ -351,4 +351,5 @@ def _described(made: Candidates, trials: Any, reasons: dict[str, str]) -> list[d
 
 
 def _history(out: Path, name: str) -> Any:
-    return json.loads((out / "training" / folder_name(name) / "history.json").read_text("utf-8"))
+    found = read_json(out / "training" / folder_name(name) / "history.json", out, ({str: list}, list))
+    return found["epochs"] if isinstance(found, dict) else found  # a list in versions before

@@ -5,7 +5,6 @@ the baseband that is kept, and Welch's averaged power by frequency) and the spec
 level 255 is the original's strongest cell, and 0 is `FLOOR` decibels below it.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ from numpy.typing import NDArray
 from aliasing import sampling
 from aliasing.downsample.comparison import Comparison, Picture
 from aliasing.downsample.spectra import Profile
-from aliasing.images.preview import read_preview, write_preview
-from aliasing.provenance import write_json
+from aliasing.images.preview import pictures_in, read_preview, write_preview
+from aliasing.state import read_json, write_json
 
 FILE = "sound.json"
 FLOOR = -80.0  # decibels
@@ -111,8 +110,14 @@ class SoundSpectra:
                 write_preview(folder / files["folded"], 255 * (1 - look.folded / FLOOR), _LARGEST)
             shares = {name: getattr(look, name) for name in ("alias_fraction", "baseband_kept", "above_kept")}
             described.append({"operator": look.operator, "label": look.label, **files, **shares, **look.power})
-        content = {"sound": self.sound, "rate": self.rate, "seconds": self.seconds, "stride": self.stride}
-        write_json(folder / FILE, {**content, "nyquist": self.nyquist, "floor": FLOOR, "looks": described})
+        content: dict[str, Any] = {
+            "sound": self.sound,
+            "rate": self.rate,
+            "seconds": self.seconds,
+            "stride": self.stride,
+        }
+        content |= {"nyquist": self.nyquist, "floor": FLOOR, "looks": described}
+        write_json(folder / FILE, content, pictures_in(described))
 
     @classmethod
     def open(cls, folder: Path) -> "SoundSpectra":
@@ -120,7 +125,7 @@ class SoundSpectra:
 
         Raises ValueError, KeyError or TypeError if the folder holds something else.
         """
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / FILE, folder.parent)
 
         def decibels(name: str | None) -> NDArray[Any] | None:
             return None if name is None else content["floor"] * (1 - read_preview(folder, name) / 255)

@@ -5,7 +5,6 @@ the baseband that is kept, and the power by frequency) and two pictures for each
 spectrum grey level 255 is the original's strongest frequency, and 0 is `FLOOR` decibels below it.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +16,8 @@ from numpy.typing import NDArray
 
 from aliasing import sampling, spectrum
 from aliasing.downsample.comparison import Comparison, Picture
-from aliasing.images.preview import read_preview, write_preview
-from aliasing.provenance import write_json
+from aliasing.images.preview import pictures_in, read_preview, write_preview
+from aliasing.state import read_json, write_json
 
 FILE = "spectra.json"
 OPERATORS = ("subsample", "max", "average", "blur", "fourier")
@@ -104,7 +103,7 @@ class Spectra:
             "floor": FLOOR,
             "looks": described,
         }
-        write_json(folder / FILE, content)
+        write_json(folder / FILE, content, pictures_in(described))
 
     @classmethod
     def open(cls, folder: Path) -> "Spectra":
@@ -112,7 +111,7 @@ class Spectra:
 
         Raises ValueError, KeyError or TypeError if the folder holds something else.
         """
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / FILE, folder.parent)
         looks = [
             Look(
                 str(look["operator"]),

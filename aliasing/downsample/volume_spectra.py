@@ -6,7 +6,6 @@ folded. In a slice grey level 0 is the original's least value and 255 its larges
 and 255 are `reach` of the way from the former to the latter.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,8 @@ from aliasing.axes import PerAxis, per_axis
 from aliasing.downsample.comparison import Comparison, Picture, Steps
 from aliasing.downsample.sound_spectra import known
 from aliasing.downsample.spectra import Profile
-from aliasing.images.preview import read_preview, write_preview
-from aliasing.provenance import write_json
+from aliasing.images.preview import pictures_in, read_preview, write_preview
+from aliasing.state import read_json, write_json
 
 FILE = "volume.json"
 AXES = "DHW"
@@ -139,7 +138,7 @@ class VolumeSpectra:
             "nyquist": list(self.nyquist),
             "looks": described,
         }
-        write_json(folder / FILE, content)
+        write_json(folder / FILE, content, pictures_in(described))
 
     @classmethod
     def open(cls, folder: Path) -> "VolumeSpectra":
@@ -147,7 +146,7 @@ class VolumeSpectra:
 
         Raises ValueError, KeyError or TypeError if the folder holds something else.
         """
-        content = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        content = read_json(folder / FILE, folder.parent)
         looks = [
             VolumeLook(
                 str(look["operator"]),

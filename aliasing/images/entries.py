@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
@@ -17,6 +16,7 @@ from aliasing.axes import rate_per_axis
 from aliasing.classes import Label
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.images.pixels import MAX_BYTES, UPRIGHT, BadImage, Pixels, check_size, decode, lies
+from aliasing.state import irregular
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,17 +319,9 @@ def read_bounded(read: Callable[[int], bytes]) -> bytes:
 
 def check_regular(status: os.stat_result) -> None:
     """Raise BadImage if it is not a regular file, and say what it is."""
-    if not stat.S_ISREG(status.st_mode):
-        raise BadImage(f"{_KINDS.get(stat.S_IFMT(status.st_mode), 'special file')}, not a regular file")
-
-
-_KINDS = {
-    stat.S_IFDIR: "folder",
-    stat.S_IFIFO: "named pipe",
-    stat.S_IFSOCK: "socket",
-    stat.S_IFCHR: "character device",
-    stat.S_IFBLK: "block device",
-}
+    kind = irregular(status)
+    if kind is not None:
+        raise BadImage(f"{kind}, not a regular file")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Small pictures beside a run's numbers, to be looked at and not to be measured."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from aliasing.errors import InputError, first_line
+from aliasing.errors import InputError, first_line, one_line
 from aliasing.provenance import write_bytes
+from aliasing.state import read_bytes
 
 LARGEST = 256  # pixels of the longer side; larger pictures are averaged down
 _FORMATS = ("WEBP", "PNG", "JPEG")
+_KEYS = "picture", "difference", "heat", "labels", "changed", "samples", "spectrum", "slice", "spectrogram", "folded"
 _LOSSLESS = 64  # a picture this small is enlarged when shown, which would make compression artefacts visible
 
 
@@ -49,17 +52,24 @@ def read_preview(folder: Path, name: str) -> npt.NDArray[np.uint8]:
     return np.asarray(picture)
 
 
+def pictures_in(described: Any) -> Iterator[str]:
+    """The files of the pictures that a description for JSON names, at any depth."""
+    if isinstance(described, dict):
+        yield from (described[key] for key in _KEYS if isinstance(described.get(key), str))
+    if isinstance(described, dict | list):
+        for inner in described.values() if isinstance(described, dict) else described:
+            yield from pictures_in(inner)
+
+
 def open_preview(folder: Path, name: str) -> tuple[PIL.Image.Image, bytes]:
     """A picture in a run's folder, and its file's content; InputError if it is missing or outside the folder."""
     path = folder / name
     try:
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"{path} lies outside the run's folder")
-        content = path.read_bytes()
+        content = read_bytes(path, folder)
         picture = PIL.Image.open(io.BytesIO(content), formats=_FORMATS)
         picture.load()
     except InputError:
         raise
     except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is not a picture ({first_line(error)}); measure again") from None
+        raise InputError(f"{one_line(str(path))} is not a picture ({first_line(error)}); measure again") from None
     return picture, content

@@ -10,7 +10,7 @@ holds what is drawn over each view: label maps as PNG, boxes and key points as n
 import heapq
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from torch import nn
 from aliasing.classes import Label
 from aliasing.downsample.comparison import compare, prepare
 from aliasing.downsample.spectra import OPERATORS, Spectra
-from aliasing.errors import one_line
-from aliasing.images import ImageSource, Loaded, open_images
-from aliasing.images.preview import LARGEST, write_preview
+from aliasing.errors import InputError, one_line
+from aliasing.images import BadImage, ImageSource, Loaded, open_images
+from aliasing.images.preview import LARGEST, pictures_in, write_preview
 from aliasing.jitter import Jitter
 from aliasing.jitter.drawings import write_drawing, write_heat
 from aliasing.jitter.network import execution_of
@@ -31,8 +31,8 @@ from aliasing.jitter.trace import Followed, PlaceTrace, Trace, answer_in_words, 
 from aliasing.models import ShownNetwork, SignalNetwork
 from aliasing.outputs import OUTPUTS, output_of_table
 from aliasing.outputs.base import Measure, image_starts
-from aliasing.provenance import write_json
 from aliasing.runner import load_for
+from aliasing.state import write_json
 from aliasing.undisturbed import surroundings_kept
 
 FILE = "examples.json"
@@ -130,13 +130,23 @@ def write_examples(
         output = OUTPUTS[result.settings["output"]]
         measure = output.measure(output.movement)
         kept |= {"protocol": result.protocol.name, "measure": measure.called, "sign": measure.sign}
-        write_json(folder / FILE, kept | {"photographs": list(described.values())})
+        kept |= {"identities": {name: model["identity"] for name, model in result.models.items()}}
+        content = kept | {"photographs": list(described.values())}
+        write_json(folder / FILE, content, pictures_in(content))
     return followed if result.protocol.is_path and chosen[0].kind == "most" else []
 
 
 def _load(names: set[str], source: ImageSource) -> dict[str, Loaded]:
-    found = ((entry.name, entry.load()) for entry in source if entry.name in names)
-    return dict(islice(found, len(names)))
+    found = {entry.name: entry for entry in source if entry.name in names}
+    loaded: dict[str, Loaded] = {}
+    for name in sorted(names):
+        try:
+            loaded[name] = found[name].load()
+        except (KeyError, BadImage):
+            raise InputError(
+                f"{name} is gone since it was measured; put it back, and the same command continues"
+            ) from None
+    return loaded
 
 
 def _label_in_words(model: ShownNetwork, index: int | None, written: Label) -> str | None:

@@ -20,11 +20,10 @@ without neighbours on all sides (``pad`` has one) gives the worst case of its pa
 probabilities has its own measures (`aliasing.outputs`).
 """
 
-import json
 import os
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from itertools import combinations
@@ -50,11 +49,12 @@ from aliasing.models import ShownNetwork
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Output
 from aliasing.protocols import ViewProtocol
-from aliasing.provenance import made_with, write_json
+from aliasing.provenance import made_with
 from aliasing.records import Records
-from aliasing.result import Result, protocol_of, read_json, read_summary
+from aliasing.result import Result, protocol_of, read_summary
 from aliasing.runner import load_for, open_run, protocol_for
 from aliasing.runs import ALONE, Ranks, hold
+from aliasing.state import check_fits, read_json, write_json
 from aliasing.surgery import antialias, recalibrate
 from aliasing.surgery.specification import parse
 from aliasing.undisturbed import surroundings_kept
@@ -443,11 +443,12 @@ class _Speed:
             "range": {},
         }
         if self.path is not None and self.path.exists():
-            try:
-                kept = json.loads(self.path.read_text(encoding="utf-8"))
-                self.found |= {key: dict(kept[key]) for key in ("identities", "views_per_second", "range")}
-            except (OSError, ValueError, KeyError, TypeError):  # it is measured again
-                self.path.unlink()
+            with suppress(InputError, KeyError):  # it is measured again
+                kept = read_json(self.path)
+                forms = {"identities": {str: str}, "views_per_second": {str: float}, "range": {str: [float]}}
+                for key, form in forms.items():
+                    check_fits(kept[key], form, key)
+                self.found |= {key: kept[key] for key in forms}
 
     def measure(self, model: ShownNetwork, identity: str) -> None:
         """Time a network that this run has not timed yet."""

@@ -19,6 +19,7 @@ from aliasing.called import short_names
 from aliasing.errors import InputError, UsageError
 from aliasing.provenance import command_line, write_bytes
 from aliasing.report.runs import Names, Run, identity_of, parts_of, read_run, with_titles
+from aliasing.result import reading
 from aliasing.rounding import rounded
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def write_report(
         raise UsageError("no run was given; give the folder of one or several")
     path = Path(path)
     with TemporaryDirectory() as folder:
-        page, cautions = make_page([_read(run, Path(folder) / str(number)) for number, run in enumerate(given)], title)
+        read = [_read(run, Path(folder) / str(number)) for number, run in enumerate(given)]
+        with reading([run.folder for run in read]):
+            page, cautions = make_page(read, title)
     content = page.encode()
     if len(content) > LARGEST:
         cautions.append(f"the page has {rounded(len(content) / 1e6, '.0f')} MB; give it fewer runs")

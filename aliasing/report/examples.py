@@ -20,8 +20,8 @@ from aliasing.report.answers import CLASSES, Answers, read_answers
 from aliasing.report.blocks import Cell, Chart, Explorer, Look, Looks, Pair, Pairs, Section, Shown, Table, series_of
 from aliasing.report.pictures import embed
 from aliasing.report.runs import Names, Run
-from aliasing.result import read_json
 from aliasing.rounding import rounded
+from aliasing.state import read_json
 
 FOLDER = "examples"
 _MOST_DRAWN = 3  # networks whose answers are drawn side by side
@@ -41,7 +41,10 @@ def example_sections(run: Run, number: int, names: Names) -> Iterable[Section]:
     if not (folder / FILE).is_file():
         return []
     try:
-        examples = read_json(folder / FILE)
+        examples = read_json(folder / FILE, run.folder)
+        known = {name: model.get("identity") for name, model in run.networks.items()}
+        if any(known.get(name) != its for name, its in examples.get("identities", {}).items()):
+            raise InputError("they were kept by a run of other networks; measure again")
         unit, is_path = examples["unit"], bool(examples["is_path"])
         photographs = [_Photograph(folder, shown, names, unit, is_path) for shown in examples["photographs"]]
         form, measure = photographs[0].form, str(examples.get("measure", "mean absolute change"))

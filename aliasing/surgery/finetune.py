@@ -8,11 +8,13 @@ are read once and kept there.
 """
 
 import hashlib
+import io
 import json
 import math
 import time
 import warnings
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,7 +27,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from aliasing.classes import MatchedLabels, count_labels, match_labels
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, first_line
 from aliasing.fitting import crop_centre, fit
 from aliasing.identity import identify
 from aliasing.images import BadImage, Image, ImageSource, Loaded, Signal, choose_images
@@ -33,18 +35,19 @@ from aliasing.models import Classifier, ShownNetwork, SignalNetwork, load_model
 from aliasing.models.classifier import retrained
 from aliasing.progress import duration, watched
 from aliasing.protocols.base import adaptation, as_taken
-from aliasing.provenance import whole_file, write_json
 from aliasing.records import InputsDigest, input_of
 from aliasing.rounding import rounded
 from aliasing.runs import keep_apart
 from aliasing.scales import Found, find_scale, to_log_probabilities
 from aliasing.sites.trace import copied, laid_out
+from aliasing.state import DamagedError, check_fits, check_sealed, read_json, sealed_file, write_json
 from aliasing.surgery.recalibrate import told
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
 
 PRECISIONS = ("float32", "bfloat16")
+BEFORE = "checkpoint.before.pt"  # that of the epoch before the last
 _LABELLING = "give a folder for each class, or a labels.csv"
 Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 
@@ -141,23 +144,18 @@ def finetune(
         _groups(module, recipe.weight_decay), recipe.learning_rate, momentum=recipe.momentum, nesterov=True
     )
     checkpoint = out / "checkpoint.pt"
-    history: list[dict[str, float]] = []
-    if checkpoint.exists():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        if state.get("run") != training.run:
-            raise UsageError(f"{checkpoint} belongs to another run; delete it, or give another folder")
-        module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        history = state.get("history", [{}] * state["epoch"])
+    history = _resume(checkpoint, training.run, module, optimizer, recipe)
     trained = replace(network, module=module)
     for epoch in range(len(history), recipe.epochs):
         module.train()
         begin = time.monotonic()
         history.append(_epoch(trained, optimizer, training.pixels, training.labels, recipe, epoch))
         state = {"module": module.state_dict(), "optimizer": optimizer.state_dict(), "epoch": epoch + 1}
-        with whole_file(checkpoint) as file:
-            torch.save({**state, "history": history, "run": training.run}, file)
-        write_json(out / "history.json", history)
+        content = io.BytesIO()  # torch tells of a full disk as of a fault of its own
+        torch.save({**state, "history": history, "run": training.run}, content)
+        with sealed_file(checkpoint, before=BEFORE) as file:
+            file.write(content.getbuffer())
+        write_json(out / "history.json", {"epochs": history})
         if tell:
             left = (time.monotonic() - begin) * (recipe.epochs - epoch - 1)
             tell(_told(history[-1], epoch, recipe, left))
@@ -170,6 +168,52 @@ def finetune(
     return same_kind  # type: ignore[no-any-return]
 
 
+def _resume(
+    checkpoint: Path, run: str, module: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe
+) -> list[dict[str, float]]:
+    """Load the state after the last epoch, or else after the one before; what each epoch found. Empty: from the start.
+
+    UsageError if the checkpoint belongs to another run.
+    """
+    for path in (checkpoint, checkpoint.with_name(BEFORE)):
+        if not path.is_symlink() and not path.exists():
+            continue
+        try:
+            check_sealed(path)
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            check_fits(sorted(state), [str], path)
+            if state.get("run") != run:
+                raise UsageError(f"{path} belongs to another run; delete it, or give another folder")
+            history: list[dict[str, float]] = state.get("history", [{}] * int(state["epoch"]))
+            check_fits(history, [{str: float}], path)
+            if not 0 < len(history) <= recipe.epochs:
+                raise ValueError(f"it is after epoch {len(history)} of {recipe.epochs}")
+            before = copied(module).state_dict(), deepcopy(optimizer.state_dict())
+            try:
+                module.load_state_dict(state["module"])
+                optimizer.load_state_dict(state["optimizer"])
+                _check_momentum(optimizer)
+            except Exception:
+                module.load_state_dict(before[0])
+                optimizer.load_state_dict(before[1])
+                raise
+        except UsageError:
+            raise
+        except Exception as error:  # torch tells of a damaged file in many ways
+            told = str(error) if isinstance(error, DamagedError) else f"{path} cannot be used ({first_line(error)})"
+            warnings.warn(f"{told}: training goes on from before it", stacklevel=3)
+            continue
+        return history
+    return []
+
+
+def _check_momentum(optimizer: torch.optim.Optimizer) -> None:
+    for parameter, kept in optimizer.state.items():
+        for name, value in kept.items():
+            if isinstance(value, torch.Tensor) and value.shape != parameter.shape:
+                raise ValueError(f"{name} has another shape than its parameter: {tuple(value.shape)}")
+
+
 def _told(found: dict[str, float], epoch: int, recipe: Recipe, left: float) -> str:
     loss, accuracy = (rounded(found[name], ".3f") for name in ("loss", "accuracy"))
     text = f"epoch {epoch + 1} of {recipe.epochs}: loss {loss}, accuracy {accuracy}"
@@ -178,7 +222,7 @@ def _told(found: dict[str, float], epoch: int, recipe: Recipe, left: float) -> s
 
 def check_trainable(network: ShownNetwork, recipe: Recipe) -> Found:
     """The scale of a network's answers; UsageError if it cannot be trained, or the recipe makes no sense."""
-    if recipe.epochs < 1 or recipe.batch_size < 2 or recipe.learning_rate <= 0:
+    if recipe.epochs < 1 or recipe.batch_size < 2 or not 0 < recipe.learning_rate < math.inf:
         raise UsageError(
             f"epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate}; "
             "expected at least 1, at least 2, and a positive number"
@@ -329,14 +373,17 @@ def _training_set(model: ShownNetwork, images: ImageSource, out: Path, settings:
         inputs = InputsDigest()
         inputs.add(map(input_of, images))
         settings = {**settings, "images": str(inputs)}
-        before = json.loads(claim.read_text())
+        before = read_json(claim, out, mend="give another folder")
         differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
         if differing:
             raise UsageError(
                 f"{out} holds another run ({', '.join(sorted(differing))} differ); give another folder, or delete it"
             )
         if file.exists():
-            return _read(file, settings)
+            try:
+                return _read(file, settings)
+            except DamagedError as error:
+                warnings.warn(f"{error}: the images are read again", stacklevel=3)
     matched = training_labels(model, images)
     squares, labels, inputs = [], [], InputsDigest()
     unusable: dict[str, str] = {}
@@ -363,17 +410,22 @@ def _training_set(model: ShownNetwork, images: ImageSource, out: Path, settings:
     settings = {**settings, "images": str(inputs)}
     content: dict[str, Any] = {"pixels": np.stack(squares), "labels": np.array(labels, np.int64)}
     content |= {"run": _digest(settings), "told": told(len(labels), unusable), "unused": len(unusable)}
-    with whole_file(file) as partial_file:
+    with sealed_file(file) as partial_file:
         np.savez(partial_file, **content)
     write_json(claim, settings)
     return _read(file, settings)
 
 
 def _read(file: Path, settings: dict[str, Any]) -> _TrainingSet:
-    content, run = np.load(file), _digest(settings)
-    if "run" not in content or str(content["run"]) != run:
+    check_sealed(file)
+    try:
+        content, run = dict(np.load(file)), _digest(settings)
+        found = content["pixels"], content["labels"], run, str(content["told"]), int(content["unused"])
+    except (KeyError, ValueError, TypeError, MemoryError) as error:
+        raise DamagedError(f"{file} does not hold what a run writes there ({first_line(error)})") from None
+    if str(content.get("run")) != run:
         raise UsageError(f"{file} belongs to another run; delete it, or give another folder")
-    return _TrainingSet(content["pixels"], content["labels"], run, str(content["told"]), int(content["unused"]))
+    return _TrainingSet(*found)
 
 
 def _digest(settings: dict[str, Any]) -> str:
