@@ -82,7 +82,7 @@ def opened(path: Path, root: Path | None = None) -> Iterator[BinaryIO]:
     """
     root = path.parent if root is None else root
     if not path.resolve().is_relative_to(root.resolve()):
-        raise DamagedError(f"{path} is a link that leads out of {root}")
+        raise DamagedError(f"{path} leads out of {root}")
     kind = irregular(path.stat())
     if kind is None:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

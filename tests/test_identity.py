@@ -26,6 +26,8 @@ from aliasing.depth.across import NetworkDepth, compare_depths
 from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
 from aliasing.provenance import write_json
+from aliasing.state import read_json
+from aliasing.state import write_json as write_state
 from aliasing.surgery.finetune import Recipe, finetune
 from tests.small_network import NAME, make
 
@@ -482,13 +484,13 @@ def test_the_page_tells_networks_of_one_name_and_pictures_of_one_path_apart(tmp_
 def test_speed_is_of_the_network_that_was_timed(tmp_path: Path) -> None:
     images = pictures(2)
     al.compare_networks(classifier(small()), images, out=tmp_path)
-    kept = json.loads((tmp_path / "speed.json").read_text())
+    kept = read_json(tmp_path / "speed.json")
     assert kept["identities"] == {"small": classifier(small()).identity}
     kept["views_per_second"]["small"] = 1.0
-    (tmp_path / "speed.json").write_text(json.dumps(kept))
+    write_state(tmp_path / "speed.json", kept)
     assert al.compare_networks(classifier(small()), images, out=tmp_path).speed["views_per_second"] == {"small": 1.0}
     kept["identities"]["small"] = "another"
-    (tmp_path / "speed.json").write_text(json.dumps(kept))
+    write_state(tmp_path / "speed.json", kept)
     assert al.compare_networks(classifier(small()), images, out=tmp_path).speed["views_per_second"]["small"] > 1
 
 

@@ -32,6 +32,7 @@ from aliasing.report.made import made_section
 from aliasing.report.networks import networks_section
 from aliasing.report.paths import without_folders
 from aliasing.report.runs import Names, Run, with_titles
+from aliasing.state import read_json, write_json
 from aliasing.tables import cell
 from tests.report_runs import HOSTILE
 from tests.small_network import make
@@ -248,10 +249,10 @@ def test_one_network_is_said_to_be_better_only_where_the_paired_interval_says_so
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(measured / "crop", run)
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = read_json(run / "summary.json")
     low, high = ends
     summary["differences"][0]["top1_change"] = {"value": (low + high) / 2, "low": low, "high": high}
-    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    write_json(run / "summary.json", summary)
     assert f"cifar_resnet20, binomial3 {says}" in Markup(make_page([read_run(run)])[0]).text
 
 
@@ -279,7 +280,7 @@ def poisoned(run: Path, out: Path) -> Path:
 
     for path in out.rglob("*.json"):
         if path.name in ("summary.json", "examples.json"):
-            path.write_text(json.dumps(poison(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+            write_json(path, poison(read_json(path)))
     return out
 
 
@@ -312,11 +313,11 @@ def test_a_picture_outside_the_run_is_not_shown(measured: Path, tmp_path: Path) 
     shutil.copytree(measured / "crop", run)
     Pillow.new("RGB", (32, 32), "red").save(tmp_path / "secret.png")
     path = run / "examples" / "examples.json"
-    examples = json.loads(path.read_text(encoding="utf-8"))
+    examples = read_json(path)
     examples["photographs"][0]["views"][0]["picture"] = "../../secret.png"
-    path.write_text(json.dumps(examples), encoding="utf-8")
+    write_json(path, examples)
     text = Markup(make_page([read_run(run)])[0]).text
-    assert "lies outside the run's folder" in text
+    assert "secret.png leads out of" in text
 
 
 @pytest.mark.parametrize(
@@ -375,9 +376,9 @@ def test_runs_of_one_kind_are_told_apart(measured: Path, tmp_path: Path) -> None
 def test_versions_that_differ_are_a_caution(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
     shutil.copytree(measured / "grid", run)
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = read_json(run / "summary.json")
     summary["versions"]["torch"] = "1.0.0"
-    (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    write_json(run / "summary.json", summary)
     out = tmp_path / "report.html"
     assert main(["report", str(measured / "crop"), str(run), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
