@@ -28,6 +28,7 @@ from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
 from aliasing.report import json_for_script, make_page, read_run
 from aliasing.report.blocks import Table, Text
+from aliasing.report.commands import command_again
 from aliasing.report.made import made_section
 from aliasing.report.networks import networks_section
 from aliasing.report.paths import without_folders
@@ -146,7 +147,7 @@ def test_the_page_shows_what_the_runs_hold(measured: Path) -> None:
                 assert cell({"value": value, "low": low, "high": high}) in markup.text
                 if measure in ("top1_change", "mac"):  # the chart's point says the same of itself
                     assert re.search(rf"<title>[^<]*: {re.escape(cell(model[measure]))}</title>", page)
-        assert without_folders(run.summary["command"]) in markup.text
+        assert without_folders(command_again(run)) in markup.text
     assert "broken.png" in markup.text
     for layer in next(iter(runs[2].networks.values()))["layers"]:
         assert layer["name"] in markup.text

@@ -18,6 +18,7 @@ from aliasing import __version__
 from aliasing.cli.completion import PrintCompletion, complete
 from aliasing.errors import ElsewhereError, InputError, UsageError, one_line, who_exits
 
+_LONGEST = 4000  # characters of a complaint
 COMMANDS = (
     "spectrum",
     "jitter",
@@ -98,4 +99,6 @@ def _complain(command: str, text: str) -> None:
     speaker = ""
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         speaker = f"rank {os.environ.get('RANK')} on {platform.node()}: "
+    if len(text) > _LONGEST:  # a file or a name of a stranger
+        text = f"{text[: _LONGEST // 2]} … {text[-_LONGEST // 2 :]}"
     print(f"aliasing {command}: {speaker}{one_line(text)}", file=sys.stderr)

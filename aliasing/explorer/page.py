@@ -16,6 +16,7 @@ import PIL.Image
 from aliasing.called import short_names
 from aliasing.errors import InputError, UsageError
 from aliasing.explorer import drawings
+from aliasing.explorer.guard import Guard
 from aliasing.explorer.networks import FILTERS, convert, load
 from aliasing.explorer.walk import (
     CLASSES,
@@ -99,6 +100,8 @@ def serve(
         print(start.why)
     # Do not answer a foreign page whose host name points here (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
+    origins = [f"http://{host}:{port}" for host in (HOST, "localhost")]
+    app.add_middleware(Guard, origins=origins, largest=_LARGEST_UPLOAD + 2**20)  # a form is longer than its file
     print(f"http://{HOST}:{port} (this machine only; Ctrl-C ends it)", flush=True)
     quiet: dict[str, Any] = {"dark": None, "reload": False, "show_welcome_message": False}
 

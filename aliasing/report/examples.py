@@ -65,9 +65,10 @@ def example_sections(run: Run, number: int, names: Names) -> Iterable[Section]:
 
 def spectra_places(runs: Sequence[Run]) -> list[Path]:
     """The folders of the runs that hold the spectra of a photograph."""
-    places = [run.folder / SPECTRA for run in runs if run.kind == "spectrum"]
-    places += [run.folder / FOLDER / SPECTRA for run in runs if run.kind == "networks"]
-    return [place for place in places if (place / kept_spectra.FILE).is_file()]
+    places = [(run, run.folder / SPECTRA) for run in runs if run.kind == "spectrum"]
+    places += [(run, run.folder / FOLDER / SPECTRA) for run in runs if run.kind == "networks"]
+    inside = [place for run, place in places if place.resolve().is_relative_to(run.folder.resolve())]
+    return [place for place in inside if (place / kept_spectra.FILE).is_file()]
 
 
 def spectra_section(runs: Sequence[Run]) -> Iterable[Section]:

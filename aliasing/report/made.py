@@ -7,6 +7,7 @@ from aliasing.called import spec_of
 from aliasing.jitter.examples import FILE
 from aliasing.outputs import measures_in
 from aliasing.report.blocks import Block, Cell, Section, Table, Text
+from aliasing.report.commands import command_again
 from aliasing.report.examples import FOLDER, spectra_places
 from aliasing.report.runs import Run
 from aliasing.tables import counted
@@ -54,7 +55,7 @@ def _missing(runs: Sequence[Run]) -> Iterable[Block]:
     for run in runs:
         if run.kind != "networks" or run.output is None:
             continue
-        again = str(run.summary.get("command") or "aliasing jitter --models … --images … --out DIR")
+        again = command_again(run)
         if run.output.movement and not (run.folder / FOLDER / FILE).is_file():
             keeps = again if again.startswith("aliasing jitter ") else _COMMANDS["networks"][1]  # the others keep none
             rows.append((f"Photographs: {run.folder.name} holds no folder “{FOLDER}”", keeps))
@@ -106,7 +107,7 @@ def _networks(called: Sequence[tuple[Run, Mapping[str, str]]]) -> Iterable[Block
 
 
 def _run(run: Run, names: Mapping[str, str]) -> Iterable[Block]:
-    command = Cell(str(run.summary.get("command") or "(its summary does not name a command)"), code=True)
+    command = Cell(command_again(run), code=True)
     rows = [[Cell(key, code=True), Cell(_setting(value))] for key, value in run.settings.items()]
     title = f"Command and settings of {run.folder.name}"
     yield Table(title, ["setting", "value"], [[Cell("command"), command], *rows], folded=title)

@@ -20,11 +20,12 @@ from torch import nn
 
 from aliasing.downsample import PADDINGS
 from aliasing.downsample.operator import without_operators
-from aliasing.errors import InputError, UsageError
+from aliasing.errors import InputError, UsageError, first_line
 from aliasing.kinds import OPERATORS
 from aliasing.models import ShownNetwork, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.provenance import write_bytes
+from aliasing.state import check_fits, parse_json
 from aliasing.surgery.convert import SITES, Conversion, antialias, conversion_of
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.plan import SCHEMES
@@ -40,6 +41,8 @@ _WORDS = {
     **dict.fromkeys(PADDINGS, "padding"),
 }
 
+MOST_TAPS = 256  # that a name or a file can ask for: their response is computed and convolved
+_LONGEST = 2**16  # characters of a specification, which may name many sites
 _NUMBER = r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?"
 
 
@@ -51,6 +54,8 @@ def parse(text: str) -> dict[str, Any]:
     >>> parse("binomial3,before")
     {'operator': 'blur', 'taps': 'binomial3', 'placement': 'before', 'scheme': 'zhang2019', 'padding': None}
     """
+    if len(text) > _LONGEST:
+        raise UsageError(f"antialiased:{text[:40]}…: {len(text)} characters; expected at most {_LONGEST}")
     given: dict[str, Any] = {}
     for word in text.split(","):
         key = "operator" if word in OPERATORS else "scheme" if word.startswith(SITES) else _WORDS.get(word, "taps")
@@ -127,14 +132,19 @@ def reapply(model: ShownNetwork, path: Path) -> ShownNetwork:
                 f"{path}: holds weights of operators but no conversion; write it with aliasing.surgery.save"
             )
         return model
+    written = metadata[METADATA_KEY]
     try:
-        specification = json.loads(metadata[METADATA_KEY])["specification"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: its metadata says {metadata[METADATA_KEY]!r}, which is not a conversion") from error
-    converted = antialias(model, **parse(specification))
+        found = parse_json(written[: 2 * _LONGEST])
+        check_fits(found, {str: str}, path)
+        conversion = parse(found["specification"])
+    except (ValueError, KeyError, RecursionError) as error:
+        said = f"{written[:80]}{'…' * (len(written) > 80)}"
+        told = f"{path}: its metadata says {said!r}, which is not a conversion"
+        raise InputError(f"{told} ({first_line(error)})") from None
+    converted = antialias(model, **conversion)
     _, unexpected = converted.module.load_state_dict(learned, strict=False)
     if unexpected:
-        raise InputError(f"{path}: {specification} has no operator with {unexpected[0]}")
+        raise InputError(f"{path}: {found['specification']} has no operator with {unexpected[0]}")
     return record_weights(replace(converted, name=model.name), str(path))
 
 
@@ -150,6 +160,10 @@ def read_taps(word: str) -> str | list[float] | list[Any]:
     """
     if "/" in word:
         return [read_taps(part) for part in word.split("/")]
+    numbers: list[float] = []
     if re.fullmatch(f"{_NUMBER}(-{_NUMBER})*", word):
-        return [float(number) for number in re.findall(f"(?:^|-)({_NUMBER})", word)]
-    return word
+        numbers = [float(number) for number in re.findall(f"(?:^|-)({_NUMBER})", word)]
+    length = len(numbers) or int(f"0{re.search('[0-9]*$', word)[0]}"[:9])  # type: ignore[index]
+    if length > MOST_TAPS:
+        raise UsageError(f"a filter of {length} taps; a name or a file can ask for at most {MOST_TAPS}")
+    return numbers or word
