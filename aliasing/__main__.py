@@ -1,6 +1,6 @@
 """``python -m aliasing`` is the command ``aliasing``."""
 
-from aliasing.cli import main
+from aliasing.start import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

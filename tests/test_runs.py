@@ -42,7 +42,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def summary_of(folder: Path) -> dict[str, Any]:
     """What a run says, but for how it was started."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    return {key: value for key, value in summary.items() if key != "command"}
+    return {key: value for key, value in summary.items() if key not in ("command", "digest")}
 
 
 def left_over(folder: Path) -> list[Path]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
+from os import chdir
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -77,7 +78,7 @@ def adopt(module: nn.Module, name: str, changes: Mapping[str, Any] = MappingProx
     first = first_convolution(module)
     of_a_picture = isinstance(first, nn.Conv2d) and isinstance(size, Sequence) and [*size[:1]] == [first.in_channels]
     stated = isinstance(size, Sequence) and len(size) != 2 and not of_a_picture  # (channels, height, width) is refused
-    begins = isinstance(first, nn.Conv1d | nn.Conv3d) and not getattr(module, "pretrained_cfg", None)
+    begins = isinstance(first, nn.Conv1d | nn.Conv3d) and not from_timm.config_of(module)
     if stated or OF_SIGNALS & {*changes} or (begins and size is not None):
         return _of_signals(module, name, changes, first)
     if begins and not runs(module, _assume(module, name, 3).blank()):
@@ -86,7 +87,7 @@ def adopt(module: nn.Module, name: str, changes: Mapping[str, Any] = MappingProx
             f"{name} begins with a {type(first).__name__}, so it takes signals and not pictures: say which,"
             f" al.load_model(network, {like}), or measure it on such inputs, whose size and rate it then gets"
         )
-    describe = from_timm.describe if getattr(module, "pretrained_cfg", None) else _assume
+    describe = from_timm.describe if from_timm.config_of(module) else _assume
     classifier = describe(module, name, channels=3)
     if channels_of(module) == 1 and not runs(module, classifier.blank()):
         return describe(module, name, channels=1)
@@ -136,7 +137,7 @@ def _call_factory(name: str) -> Any:
     module_path, _, attribute = name.partition(":")
     if not module_path or not attribute:
         raise UsageError(f"module:{name}; expected module:package.path:factory")
-    with _current_folder_importable():
+    with _current_folder_importable(), _current_folder_kept():
         try:
             module = import_module(module_path)
         except (Exception, SystemExit) as error:  # whatever the user's own code raises
@@ -164,6 +165,16 @@ def _current_folder_importable() -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
+
+
+@contextmanager
+def _current_folder_kept() -> Iterator[None]:
+    """Return to the current folder, to which paths that were given are relative, whatever a factory did."""
+    folder = Path.cwd()
+    try:
+        yield
+    finally:
+        chdir(folder)
 
 
 SOURCE = Source(load=load, assemble=assemble)

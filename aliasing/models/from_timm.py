@@ -133,6 +133,12 @@ def _convert(full_name: str, initial: nn.Module, checkpoint: Checkpoint, options
     return module
 
 
+def config_of(module: nn.Module) -> dict[str, Any]:
+    """The configuration with which timm built a network; empty if it did not, whatever carries that name."""
+    config = getattr(module, "pretrained_cfg", None)
+    return config if isinstance(config, dict) and isinstance(config.get("architecture"), str) else {}
+
+
 def describe(module: nn.Module, name: str, channels: int | None = None) -> Classifier:
     """Read the preprocessing of a network that timm built from the network's configuration.
 

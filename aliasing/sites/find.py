@@ -146,9 +146,9 @@ def probe_of(model: "ShownNetwork | nn.Module", example_input: Any) -> tuple[nn.
         return module, example_input
     if not isinstance(model, nn.Module):
         return module, model.blank()
-    config = getattr(module, "pretrained_cfg", None) or {}
+    config = getattr(module, "pretrained_cfg", None)
     published = config.get("input_size") if isinstance(config, dict) else None
-    expected, *usual = published or (3, 224, 224)
+    expected, *usual = published if isinstance(published, tuple | list) and len(published) == 3 else (3, 224, 224)
     size = built_for(module) or usual
     parameter = next(module.parameters(), torch.zeros(()))
     probe = torch.zeros(1, channels_of(module), *size, device=parameter.device, dtype=parameter.dtype)
