@@ -332,7 +332,7 @@ _MADE = (
     "summary.json",
     "figure.png",
     *("leaderboard.md", "leaderboard.csv", "speed.json", "skew.json"),
-    *("layers.png", "filters.png", "across.png", "lie.png"),
+    *("layers.png", "filters.png", "across.png", "lie.png", "differences.png"),
     *("animation.mp4", "animation.gif", "animation.json"),
     *("examples", "spectra", "gallery", "consistency", "answers", "training"),
     *("checkpoint.pt", "images.npz", "history.json", "weights.safetensors"),
