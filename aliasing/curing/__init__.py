@@ -12,7 +12,7 @@ Each stage is a function that can be called alone (`aliasing.measure_jitter`, `a
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from inspect import signature
@@ -33,7 +33,7 @@ from aliasing.curing.forecast import Pace, Stage, assumed, forecast
 from aliasing.curing.material import Material, doubts, open_material
 from aliasing.curing.result import CONTROL, CURED, PARTS, PLAIN, WEIGHTS, Cure
 from aliasing.depth.attribution import attribute
-from aliasing.errors import UsageError
+from aliasing.errors import InputError, UsageError
 from aliasing.identity import identify
 from aliasing.images import choose_images
 from aliasing.jitter import measure_jitter
@@ -235,10 +235,14 @@ class _Given:
         if self.options["tell"] is None:
             return None
         file = self.out / "forecast.json"
-        if not file.exists():
+        stages: list[Stage] = []
+        with suppress(InputError, KeyError, TypeError):  # there is none yet, or none that can be used
+            stages = [Stage(**stage) for stage in read_json(file, self.out, {str: list})["stages"]]
+        if not stages:
             self.tell("0/6 timing a few images")
-            write_json(file, [asdict(stage) for stage in self.forecast()])
-        pace = Pace([Stage(**stage) for stage in json.loads(file.read_text("utf-8"))])
+            stages = self.forecast()
+            write_json(file, {"stages": [asdict(stage) for stage in stages]})
+        pace = Pace(stages)
         self.tell(f"  in all about {duration(pace.left)}, {assumed()}")
         return pace
 
