@@ -188,7 +188,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "cure": cure,
     "lie of versions": lambda: plots.lie([lie_error(one, list(pictures())) for one in networks(VERSIONS)]),
     "lie of long names": lambda: plots.lie([lie_error(one, list(pictures(1))) for one in networks(LONG)]),
-    "depth of versions": lambda: plots.depth(al.probe_depth(networks(VERSIONS), list(pictures()))),
+    "depth of versions": lambda: plots.depth(al.probe_depth(networks(VERSIONS), list(pictures()), sites_every=2)),
     "depth of long names": lambda: plots.depth(al.probe_depth(networks(LONG), list(pictures(1)))),
     "across of versions": lambda: across(VERSIONS),
     "across of 40": lambda: across(MANY),

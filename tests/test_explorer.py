@@ -259,7 +259,7 @@ def test_the_names_of_layers_stand_side_by_side_below_points(width: float) -> No
     boxes = [label.get_window_extent() for label in labels]
     assert len(boxes) >= 2
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
-    assert axes.get_xlim() == (0, 41)  # no layer without a point
+    assert 40 < axes.get_xlim()[1] < 41  # no layer without a point
 
 
 def test_networks_with_other_layers_have_charts_of_their_own() -> None:

@@ -155,6 +155,7 @@ def test_a_data_set_that_changes_its_pictures_is_told() -> None:
 
     result = al.measure_jitter(network(), Noisy())
     assert any("another picture each time" in caution for caution in result.summary()["images"]["cautions"])
+    assert "\ncaution: the data set gives another picture each time" in f"{result}"
 
 
 def test_a_data_sets_classes_have_their_names() -> None:

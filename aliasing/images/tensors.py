@@ -162,7 +162,7 @@ def _looked_at(source: ImageSource, items: Any, indices: Sequence[int], given: N
             first.append(pair_of(twice[0])[0])
             if len({item_entry("", item, given).identify() for item in twice}) > 1:
                 cautions = [
-                    "the data set gives another picture each time it is read, so that numbers do not repeat: measure"
+                    "the data set gives another picture each time it is read, so the numbers do not repeat: measure"
                     " with the transforms of evaluation"
                 ]
         except Exception:

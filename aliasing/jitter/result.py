@@ -195,7 +195,7 @@ class Jitter(Recorded):
     def __str__(self) -> str:
         """A line a network: its measures with their intervals, the images and the protocol; below it, its cautions.
 
-        Then a line for each paired difference.
+        Then a line for each paired difference, and for each caution about the images.
         """
         summary = self.summary()
         measures, word = measures_in(summary, "table"), tables.word_for(summary["models"])
@@ -207,6 +207,7 @@ class Jitter(Recorded):
         for row in summary["differences"]:
             found = ", ".join(f"{m.title} {tables.cell(row[m.name], '+')}" for m in measures if m.name in row)
             lines.append(f"{row['second']} minus {row['first']}, paired: {found}")
+        lines += [f"caution: {text}" for text in summary["images"]["cautions"]]
         return "\n".join(lines)
 
     def table(self, against: str | None = None) -> pa.Table:

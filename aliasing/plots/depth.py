@@ -114,7 +114,7 @@ def _title(summary: dict[str, Any]) -> str:
     sites = max((site.get("images", images) for model in models for site in model["sites"]), default=images)
     word = word_for(summary["models"])
     shown = counted(images, word) + (f" ({counted(sites, word)} at the sites)" if sites < images else "")
-    return f"A shift ({protocol}) against depth: {shown}, 95 % intervals, maps {boundary}"
+    return f"A shift ({protocol}) against depth: {shown}\n95 % intervals, maps {boundary}"
 
 
 def _against_depth(axes: Axes, networks: Networks, measure: str, title: str) -> None:
@@ -150,7 +150,7 @@ def name_layers(axes: Axes, layers: Sequence[Mapping[str, Any]]) -> None:
 
     The axis ends behind the last of ``layers``.
     """
-    axes.set_xlim(0, layers[-1]["depth"] + 1 if layers else 1)
+    axes.set_xlim(0.2, (layers[-1]["depth"] if layers else 1) + 0.8)
     _label_places(axes, {layer["depth"]: layer["name"] for layer in layers})
     axes.set_xlabel("observed layers; ▲ downsampling")
 
@@ -185,7 +185,7 @@ def _mark_sites(axes: Axes, networks: Networks) -> None:
         if alike:
             for place in places:
                 axes.axvline(place, color="0.85", linewidth=1, zorder=0)
-    axes.set_xlim(0, max(len(model["layers"]) for _, _, model in networks) + 1)
+    axes.set_xlim(0.2, max(len(model["layers"]) for _, _, model in networks) + 0.8)  # no tick beside the layers
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("depth (observed layers); ▲ downsampling")
     axes.grid(axis="y", alpha=0.3)
