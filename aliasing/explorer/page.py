@@ -187,6 +187,9 @@ class _Page:
             kind = _Card if OUTPUTS[self.output].of_classes else _DrawnCard
             with ui.element().classes("cards"):
                 self.cards = [kind(which, self.output) for which in ("first", "second")]
+                name = load(self.first).name
+                self.cards[0].network.text = short_names([name])[name]
+                self.cards[1].network.text = self._seconds()[self.second]  # until it is loaded or converted
                 self.what = _text("", "p").classes("done")
             self._build_settings()
         with _Section() as self.depth_section:
