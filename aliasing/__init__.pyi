@@ -36,6 +36,7 @@ from aliasing.depth import probe_depth as probe_depth
 from aliasing.depth.attribution import attribute as attribute
 from aliasing.depth.features import probe_features as probe_features
 from aliasing.downsample.survey import compare_operators as compare_operators
+from aliasing.downsample.guarantees import guarantees as guarantees
 from aliasing.curing import cure as cure
 from aliasing.leaderboard import compare_networks as compare_networks
 from aliasing.report import write_report as write_report

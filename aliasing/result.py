@@ -117,7 +117,7 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     ----------
     folder : str or Path
         The ``--out`` of ``aliasing jitter``, ``compare``, ``depth``, ``attribute``, ``cure``, ``spectrum``,
-        ``features`` or ``resamplers``, or a folder to which `Result.write` wrote.
+        ``features``, ``resamplers`` or ``guarantees``, or a folder to which `Result.write` wrote.
 
     Returns
     -------
@@ -143,6 +143,7 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
     from aliasing.depth.attribution import Attribution
     from aliasing.depth.features import Features
     from aliasing.depth.profile import Profile
+    from aliasing.downsample.guarantees import Guarantees
     from aliasing.downsample.survey import OperatorSurvey
     from aliasing.jitter import Jitter
     from aliasing.leaderboard import Leaderboard
@@ -159,6 +160,7 @@ def open(folder: str | Path) -> Result:  # noqa: A001 - al.open
         "spectrum": OperatorSurvey,
         "features": Features,
         "resamplers": ResamplerSurvey,
+        "guarantees": Guarantees,
     }
     with reading([folder]):
         opened = classes[kind_of(summary)].open(folder)
@@ -192,14 +194,14 @@ def read_summary(folder: Path, kind: str | None = None) -> dict[str, Any]:
         what = "no such folder" if not folder.exists() else "it holds no summary.json"
         raise InputError(
             f"{folder}: {what}; give the --out folder of a run of jitter, compare, depth, attribute, cure, spectrum,"
-            " features or resamplers"
+            " features, resamplers or guarantees"
         )
     summary = read_json(path, form=object)
     found = kind_of(summary)
     if found is None:
         raise InputError(
             f"{folder}: its summary.json is not that of a run; there are runs of jitter, depth, attribute, cure,"
-            " spectrum, features and resamplers"
+            " spectrum, features, resamplers and guarantees"
         )
     check_fits([summary.get(name, {}) for name in ("settings", "versions", "images")], [{str: object}], path)
     check_fits(summary.get("versions", {}), {str: (str, None)}, path)
@@ -232,7 +234,7 @@ def claim_folder(folder: Path, command: str | None) -> None:
 def kind_of(summary: Any) -> str | None:
     """The kind of a summary, None if unknown.
 
-    "networks", "depth", "attribution", "cure", "spectrum", "features" or "resamplers".
+    "networks", "depth", "attribution", "cure", "spectrum", "features", "resamplers" or "guarantees".
     """
     if not isinstance(summary, dict):
         return None
@@ -247,6 +249,8 @@ def kind_of(summary: Any) -> str | None:
         return "depth" if all("layers" in model and "sites" in model for model in models) else "networks"
     if isinstance(summary.get("resamplers"), list):
         return "resamplers"
+    if isinstance(summary.get("guarantees"), dict):
+        return "guarantees"
     if _mapping(summary, "operators"):
         return "spectrum"
     if _mapping(summary, "layers") and "model" in summary:

@@ -33,6 +33,7 @@ COMMANDS = (
     "report",
     "models",
     "resamplers",
+    "guarantees",
     "explore",
 )
 

@@ -297,7 +297,7 @@ class Blur(BlurPool):
         if self._needs_any_size():
             return self._at_any_size(x, self.stride)
         if self.padding == "circular" and self._goes_around(x):
-            return subsample(self._around(x), self.stride, dims=self.dims)
+            return laid_out_like(subsample(self._around(x), self.stride, dims=self.dims), x)
         return blur_pool(x, self.stride, self.taps, self._padding_for(x), dims=self.dims)
 
     def _goes_around(self, x: Tensor) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from aliasing.axes import PerAxis, are_several, per_axis
 from aliasing.downsample.plain import subsample
+from aliasing.downsample.tensors import laid_out_like
 from aliasing.errors import UsageError
 
 Value = TypeVar("Value")
@@ -102,7 +103,24 @@ class Operator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Low-pass and subsample."""
-        return subsample(self.low_pass(x), self.stride, dims=self.dims)
+        return laid_out_like(subsample(self.low_pass(x), self.stride, dims=self.dims), x)
+
+    def law(self, *names: str) -> dict[str, Any]:
+        """What is found of these laws, by default of all `GUARANTEES`: a `aliasing.downsample.laws.Cell` for each.
+
+        Parameters that it learns are random, so what is exact holds whatever they are.
+
+        Examples
+        --------
+        >>> import aliasing as al
+        >>> al.layers.FourierPool1d(2).law("linear")["linear"].exact
+        True
+        """
+        from aliasing.downsample.laws import LAWS, Subject, randomised
+
+        operator = randomised(self)
+        subject = Subject(type(self).__name__, self.stride, lambda stride: operator if stride == self.stride else None)
+        return {name: LAWS[name].measure(subject) for name in names or GUARANTEES}
 
     def follow(self, leader: Any) -> None:
         """Use the selection of another operator of this kind in the same pass (``shares_choice``)."""

@@ -7,6 +7,7 @@ from aliasing.plots.depth import depth, lie
 from aliasing.plots.differences import differences
 from aliasing.plots.feature_maps import filters, layers, moving_maps
 from aliasing.plots.film import save_film
+from aliasing.plots.guarantees import guarantees
 from aliasing.plots.jitter import jitter
 from aliasing.plots.leaderboard import leaderboard
 from aliasing.plots.moving import animated_maps, animation
@@ -28,6 +29,7 @@ __all__ = [
     "differences",
     "filters",
     "folding",
+    "guarantees",
     "jitter",
     "layers",
     "leaderboard",
