@@ -168,7 +168,7 @@ def guarantees(
     >>> print(found.readable("table")[0])
     law           aps    tips
     ------------  -----  ------
-    whole shifts  exact  1.07 !
+    whole shifts  exact  1.13 !
     """
     steps = per_axis(stride, dims, "stride")
     names = list(LAWS if laws is None else laws)
