@@ -6,12 +6,14 @@ EfficientNet-Lite0, for which there are a hundred training photographs here and 
 sentences say so.
 """
 
+from textwrap import fill
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 import aliasing as al
+from aliasing.called import explained
 from aliasing.curing import Cure
 from aliasing.images import ImageSource, choose_images
 from aliasing.models import Classifier, load_model
@@ -82,15 +84,16 @@ def draw(found: dict[str, Any]) -> Figure:
     numbers = found["numbers"]
     with style():
         figure, rows = plt.subplots(
-            len(numbers), 2, figsize=(10, 0.4 + 2.6 * len(numbers)), squeeze=False, sharey="row"
+            len(numbers), 2, figsize=(10, 0.9 + 2.7 * len(numbers)), squeeze=False, sharey="row"
         )
         for panels, (name, cure) in zip(rows, numbers.items(), strict=True):
-            settings = found["settings"][name]
+            settings, numbers_of = found["settings"][name], {one: place for place, one in enumerate(cure["networks"])}
             for axes, measure in zip(panels, SHOWN, strict=True):
-                paired(axes, cure["differences"], Probabilities.measure(measure), list(cure["networks"]))
+                paired(axes, cure["differences"], Probabilities.measure(measure), numbers_of)
             outcome = "cured" if cure["cured"] else "no cure is shown"
             chosen = settings["chosen"].replace(",", ", ")
             panels[0].set_title(f"{name}, {chosen}: {outcome}", loc="left", fontsize=10)
             shown = f"{counted(settings['images']['held_out'], 'held-out image')}, 95 % intervals"
             panels[1].set_title(f"{name}: {shown}", loc="left", fontsize=10)
+        figure.suptitle(fill(explained(settings["chosen"] for settings in found["settings"].values()), 130), fontsize=9)
         return figure

@@ -330,7 +330,8 @@ def _timed(pace: Pace | None, tell: Callable[[str], None], folder: Path) -> Iter
         return
     seconds = time.perf_counter() - begin
     pace.finish(None if begun else seconds)
-    tell(f"  took {duration(seconds)}; about {duration(pace.left)} left at the rate so far")
+    rests_on = "at the rate so far" if pace.taken else "by the forecast"
+    tell(f"  took {duration(seconds)}; about {duration(pace.left)} left {rests_on}")
 
 
 def _recalibrated(network: Classifier, material: Material) -> Classifier:
