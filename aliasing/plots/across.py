@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 
 from aliasing.depth.across import AcrossDepth
 from aliasing.plots.jitter import names_in
-from aliasing.plots.style import COLOURS, both_ends, legend_below, nested, plain, spans, style
+from aliasing.plots.style import COLOURS, both_ends, legend_below, plain, spans, style
 from aliasing.tables import counted
 
 _MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
@@ -24,7 +24,7 @@ _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 def across(result: AcrossDepth, against: str = "layers") -> Figure:
     """Jitter against depth, with 95 % intervals: the columns are all pairs, correctly answered and matched ones.
 
-    The first family has the widest intervals' bars, so that others of the same depth are seen on them.
+    Networks of the same depth are drawn side by side, around it, and the axis says so: its ticks are the depths.
 
     Parameters
     ----------
@@ -37,6 +37,8 @@ def across(result: AcrossDepth, against: str = "layers") -> Figure:
         Two rows (P(top-1 change), MAC) for each set of images; a line joins the networks of a family.
     """
     rows = [(group, measure) for group in result.groups for measure in _MEASURES]
+    depths = [[network[against] for network in group["networks"]] for group in result.groups]
+    shared = any(len({*of_group}) < len(of_group) for of_group in depths)
     with style():
         figure, grid = plt.subplots(len(rows), 3, figsize=(10.5, 2.35 * len(rows) + 0.9), squeeze=False, sharey="row")
         for row, (panels, (group, measure)) in enumerate(zip(grid, rows, strict=True)):
@@ -49,7 +51,7 @@ def across(result: AcrossDepth, against: str = "layers") -> Figure:
             panels[0].set_ylabel(f"{_MEASURES[measure]}\n{group['protocol']}")
             panels[0].set_ylim(bottom=0)
         for axes in grid[-1]:
-            axes.set_xlabel(_AXES[against])
+            axes.set_xlabel(f"{_AXES[against]}\n(equal ones side by side)" if shared else _AXES[against])
         families = {
             label: handle
             for axes in grid[:, 0]
@@ -81,16 +83,15 @@ def _panel(axes: Axes, group: dict[str, Any], measure: str, selection: str, agai
         members = sorted((n for n in group["networks"] if n["family"] == family), key=lambda n: n[against])
         members = [n for n in members if n[measure][selection]["value"] is not None]
         values, errors = spans(n[measure][selection] for n in members)
-        width = nested(index, len(families))
+        depth = _side_by_side([n[against] for n in members], index - (len(families) - 1) / 2, against == "layers")
         colour, marker = COLOURS[index % len(COLOURS)], _MARKERS[index % len(_MARKERS)]
         axes.errorbar(
-            [n[against] for n in members],
+            depth,
             values,
             yerr=errors,
             fmt=f"{marker}-" if len({n[against] for n in members}) > 1 else marker,
             color=colour,
-            elinewidth=width,
-            capsize=1 + width,
+            capsize=2.5,
             markersize=5,
             linewidth=1.2,
             label=plain(both_ends(family, 40)),
@@ -114,3 +115,13 @@ def _apart(depths: list[float], logarithmic: bool) -> list[float]:
         if not written or place - places[written[-1]] >= 0.16 * (places[-1] - places[0]):
             written.append(number)
     return [depths[number] for number in written]
+
+
+def _side_by_side(depths: list[float], family: float, logarithmic: bool) -> list[float]:
+    """The positions of the points: apart from others of the same depth, in the family and in the others."""
+    found = []
+    for number, depth in enumerate(depths):
+        alike = [other for other, same in enumerate(depths) if same == depth]
+        place = family * (len(alike) + 0.5) + alike.index(number) - (len(alike) - 1) / 2
+        found.append(depth * 2 ** (0.025 * place) if logarithmic else depth * (1 + 0.01 * place))
+    return found
