@@ -90,7 +90,7 @@ IN_MEMORY = frozenset({"tensors"})
 """The inputs that are objects of Python and not paths."""
 
 # By the file of their library, which need not be installed. The first five are the oldest.
-_OF_LIBRARIES = (
+OF_LIBRARIES = (
     ("pillow", "pil"),
     ("pytorch", "torch torch-aliased"),
     ("opencv", "opencv-linear opencv-area"),
@@ -140,7 +140,7 @@ _OF_LIBRARIES = (
 RESAMPLERS: Registry["Resampler"] = Registry(
     "resampler",
     "aliasing.resamplers",
-    {name: f"aliasing.resamplers.{file}:RESAMPLERS" for file, names in _OF_LIBRARIES for name in names.split()},
+    {name: f"aliasing.resamplers.{file}:RESAMPLERS" for file, names in OF_LIBRARIES for name in names.split()},
 )
 
 PROTOCOLS: Registry["type[ViewProtocol]"] = Registry(

@@ -14,6 +14,9 @@ The alias of a linear resampler R is R(x) − R(x₀), with x₀ the photograph 
 frequency (`aliasing.sampling.ideal_lowpass`). Both are rounded to grey levels, which sets a floor of about 1e-4.
 """
 
+import subprocess
+import sys
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -25,9 +28,10 @@ from numpy.typing import NDArray
 from aliasing import sampling
 from aliasing.estimates import mean, share
 from aliasing.images import Image, ImageSource
+from aliasing.kinds import OF_LIBRARIES
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.resamplers import measure_skew, resize
-from aliasing.resamplers.survey import chosen, survey
+from aliasing.resamplers.survey import ResamplerSurvey, chosen, survey
 from experiments._photographs import FLATTERED, LITE, bounds, photographs, title, weights
 from experiments._run import Run
 
@@ -46,7 +50,7 @@ MEASURES = {"top1_change": "P(top-1 change)", "accuracy_change": "accuracy, minu
 
 def run(run: Run) -> dict[str, Any]:
     """Survey, reduce every photograph with every resampler, and show them to the networks."""
-    found = survey(chosen(["pil*", "opencv-linear", "opencv-area"] if run.quick else ()), FACTOR)
+    found = survey(chosen(["pil*", "opencv-linear", "opencv-area"]), FACTOR) if run.quick else apart()
     save(found.plot(), run.out / "survey.png")
     (run.out / "survey.md").write_text("\n".join(found.readable("markdown")) + "\n", encoding="utf-8")
     source, data = photographs(run, full=200, quick=2)
@@ -65,6 +69,24 @@ def run(run: Run) -> dict[str, Any]:
         "weights": weighed,
         "numbers": {"alias": alias, "skew": skew, "survey": [told(row) for row in found.rows]},
     }
+
+
+def apart() -> ResamplerSurvey:
+    """All that are installed, each library's in a process of its own: TensorFlow and MONAI do not fit into one."""
+    names: dict[str, list[str]] = {}
+    for library, held in OF_LIBRARIES:
+        names.setdefault(library, []).extend(held.split())
+    rows: list[dict[str, Any]] = []
+    zones: dict[str, Any] = {}
+    for held in names.values():
+        with TemporaryDirectory() as folder:
+            command = ["-m", "aliasing", "resamplers", *held, "--reduce", str(FACTOR), "--out", folder]
+            subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, check=True)
+            found = ResamplerSurvey.open(folder)
+        rows += found.rows
+        zones |= found.zones
+    rows.sort(key=lambda row: (-round(row["folded"], 3), row["name"]))
+    return ResamplerSurvey(rows, {}, {"reduction": FACTOR, "size": None}, zones)
 
 
 def told(row: dict[str, Any]) -> dict[str, Any]:
