@@ -1,5 +1,6 @@
 """What answers with places look like: drawings are what was measured, on the page, in the figure and in the film."""
 
+import base64
 import json
 import shutil
 from collections.abc import Iterator
@@ -203,9 +204,13 @@ def drawings() -> list[Drawing]:
     random = np.random.default_rng(0)
     labels, changed = random.integers(0, 200, (9, 12), np.uint8), random.integers(0, 3, (9, 12), np.uint8)
     marks = (Mark((1.5, 2.5, 8.0, 7.25), f"{HOSTILE} 0.50", "lost"), Mark((3.0, 4.0, 3.0, 4.0), "", "new"))
+    triangle = Mark(
+        (1.0, 1.0, 5.0, 5.0), "ring", "kept", (((1.0, 1.0), (5.0, 1.0), (5.0, 5.0)), ((4.0, 2.0), (3.0, 2.0)))
+    )
     return [
         Drawing((9, 12), "3 % changed", 0.97, labels, changed, {3: "car", 199: HOSTILE}),
         Drawing((9, 12), "nothing", np.nan, marks=marks),
+        Drawing((9, 12), "1 instance", 1.0, marks=(triangle, marks[1])),
     ]
 
 
@@ -217,7 +222,7 @@ def test_drawings_are_read_as_they_were_written(tmp_path: Path) -> None:
         assert [(mark.text, mark.fate) for mark in found.marks] == [(mark.text, mark.fate) for mark in drawing.marks]
         for one, other in zip(found.marks, drawing.marks, strict=True):
             assert one.corners == pytest.approx(other.corners, abs=0.05)  # a tenth of a pixel
-            assert one.is_point == other.is_point
+            assert (one.is_point, one.outline) == (other.is_point, other.outline)
         for kind in ("labels", "changed"):
             assert np.array_equal(getattr(found, kind), getattr(drawing, kind))
     heat = np.array([[np.nan, 0, 0.5, 1]], np.float32)
@@ -237,6 +242,10 @@ def test_drawings_are_read_as_they_were_written(tmp_path: Path) -> None:
         {"marks": ["lost nan 0 0 0 a"]},
         {"marks": ["stolen 0 0 0 0 a"]},
         {"marks": [3]},
+        {"marks": ["lost 0 0 1 1 a"], "outlines": [[[1, 2, 3]]]},
+        {"marks": ["lost 0 0 1 1 a"], "outlines": [[[1, float("nan")]]]},
+        {"marks": ["lost 0 0 1 1 a"], "outlines": [[[]]]},
+        {"marks": ["lost 0 0 1 1 a"], "outlines": []},
         {"names": 3},
         {"kept": "much"},
     ],
@@ -286,6 +295,12 @@ def test_what_is_written_beside_a_mark_is_text() -> None:
     (text,) = (element.text for element in root.iter() if element.text)
     assert text == f"lost: {HOSTILE} 0.50"
     assert root.get("viewBox") == "0 0 12 9"
+
+
+def test_a_key_s_sample_is_a_box_and_not_the_outline() -> None:
+    box, point = (base64.b64decode(sample.partition(",")[2]).decode() for sample, _ in overlay.key(drawings()[2:]))
+    assert "M1.5 2.0H18.5V10.0H1.5z" in box
+    assert "M10.0 6.0" in point
 
 
 def test_no_fate_is_told_by_colour_alone() -> None:
@@ -352,6 +367,16 @@ def test_the_slider_moves_what_is_drawn_with_the_photograph(
         slider.send_keys("\ue014")
     assert browser.get_log("browser") == []
     assert browser.execute_script("return document.querySelectorAll('img[src=x], [onerror]').length") == 0
+
+
+def test_a_network_that_is_not_drawn_is_told(tmp_path: Path) -> None:
+    networks = [network(), replace(network(name="smaller"), input_size=(40, 56))]
+    result = al.measure_jitter(networks, scenes(1), "crop:span=2", output="masks", out=tmp_path / "run")
+    write_json(tmp_path / "run" / "summary.json", result.summary())
+    write_examples(result, networks, scenes(1), tmp_path / "run" / "examples")
+    assert write_report(tmp_path / "run", tmp_path / "page.html") == []
+    page = " ".join((tmp_path / "page.html").read_text("utf-8").split())
+    assert "smaller is not shown: its views have 40×56 pixels, and those of the first network 48×64." in page
 
 
 def test_the_command_writes_figure_film_and_examples(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,6 +33,7 @@ from aliasing.outputs import OUTPUTS, output_of_table
 from aliasing.outputs.base import Measure, image_starts
 from aliasing.runner import load_for
 from aliasing.state import write_json
+from aliasing.tables import counted
 from aliasing.undisturbed import surroundings_kept
 
 FILE = "examples.json"
@@ -179,6 +180,7 @@ def _write_pictures(folder: Path, place: str, example: Example, seen: Followed) 
         "difference": f"{place}/difference.webp",
         "views": views,
         "answers": {},
+        "left_out": {},
     }
 
 
@@ -194,14 +196,14 @@ def _views_shown(count: int, first: int, second: int) -> list[int]:
 
 
 def _add_answers(photograph: dict[str, Any], seen: Followed, folder: Path, place: str) -> None:
-    """Add one network's answers to the kept views, unless it sees other views than the first network."""
+    """Add one network's answers to the kept views, or why they are left out."""
     shown = [view["view"] for view in photograph["views"]]
-    if shown[-1] >= len(seen.positions):
-        return
-    same = all(seen.shifts[view["view"]].tolist() == view["shift"] for view in photograph["views"])
-    if isinstance(seen, PlaceTrace) and same and list(seen.pictures.shape[1:3]) == photograph["size"]:
+    why_not = _why_not(photograph, seen, shown)
+    if why_not:
+        photograph["left_out"][seen.model] = why_not
+    elif isinstance(seen, PlaceTrace):
         photograph["answers"][seen.model] = _drawn(seen, shown, photograph["step"], folder, place)
-    if isinstance(seen, Trace) and np.isfinite(seen.confidence).all():
+    elif isinstance(seen, Trace):
         photograph["answers"][seen.model] = {
             "first_answer": seen.answers[0],
             "probability": [float(seen.probability[view]) for view in shown],
@@ -209,6 +211,22 @@ def _add_answers(photograph: dict[str, Any], seen: Followed, folder: Path, place
             "answer": [seen.answers[view] for view in shown],
             "confidence": [float(seen.confidence[view]) for view in shown],
         }
+
+
+def _why_not(photograph: dict[str, Any], seen: Followed, shown: Sequence[int]) -> str:
+    """Why a network's answers cannot stand beside the views of the first network; empty if they can."""
+    if shown[-1] >= len(seen.positions):
+        return f"it is shown {counted(len(seen.positions), 'view')}, fewer than the first network"
+    if isinstance(seen, PlaceTrace):
+        own = list(seen.pictures.shape[1:3])
+        if own != photograph["size"]:
+            sizes = ("×".join(map(str, size)) for size in (own, photograph["size"]))
+            return "its views have {} pixels, and those of the first network {}".format(*sizes)
+        if any(seen.shifts[view["view"]].tolist() != view["shift"] for view in photograph["views"]):
+            return "its views are moved otherwise than those of the first network"
+    if isinstance(seen, Trace) and not np.isfinite(seen.confidence).all():
+        return "its answers are not all numbers"
+    return ""
 
 
 def _drawn(seen: PlaceTrace, shown: Sequence[int], step: int, folder: Path, place: str) -> dict[str, Any]:

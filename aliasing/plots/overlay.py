@@ -111,7 +111,7 @@ def key(drawings: Sequence[Drawing]) -> list[tuple[str, str]]:
     found = [(_swatch(colour, tint), name) for colour, tint, name in _colours(drawings)]
     for mark in _fates(drawings):
         corners = (10.0, 6.0) * 2 if mark.is_point else (1.5, 2.0, 18.5, 10.0)
-        sample = Drawing((12, 20), "", 1.0, marks=(replace(mark, corners=corners, text=""),))
+        sample = Drawing((12, 20), "", 1.0, marks=(replace(mark, corners=corners, text="", outline=()),))
         found.append((data_address(_marks(sample, 1.3).encode(), "svg+xml"), _MEANINGS[mark.fate]))
     return found
 

@@ -52,6 +52,7 @@ def example_sections(run: Run, number: int, names: Names) -> Iterable[Section]:
             "Choose a photograph and move it, view by view, with the slider or the arrow keys"
             + (", or drag it in both directions. " if any(photograph.is_grid for photograph in photographs) else ". ")
             + form.lead.format("before" if is_path else "first")
+            + "".join(f" {name} is not shown: {why}." for name, why in _left_out(photographs).items())
         )
         slider.blocks.append(_explorer(examples, photographs))
         pairs.lead = f"They are chosen by the first network's {measure}. {form.chosen}"
@@ -94,6 +95,11 @@ def spectra_section(runs: Sequence[Run]) -> Iterable[Section]:
     return [section]
 
 
+def _left_out(photographs: "Sequence[_Photograph]") -> dict[str, str]:
+    """The networks whose answers to a photograph are not shown, and why."""
+    return {name: why for one in photographs for name, why in one.left_out.items()}
+
+
 class _Photograph:
     """One photograph of ``examples.json`` with its pictures."""
 
@@ -118,6 +124,7 @@ class _Photograph:
             for model, stored in shown["answers"].items()
             if model in names
         }
+        self.left_out = {names[model]: str(why) for model, why in shown.get("left_out", {}).items() if model in names}
         self.form = next((answers.form for answers in self.answers.values()), CLASSES)
         self.drawn = {name: one for name, one in self.answers.items() if one.layers}
 
