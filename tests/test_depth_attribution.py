@@ -1,6 +1,7 @@
 """Attribution: a network whose guilty site is known, and a cache that changes no bit."""
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,9 +151,9 @@ def test_what_is_shared_changes_no_bit(name: str, placement: str) -> None:
     alone = [(base, [replace(variant, shared=()) for variant in variants]) for base, variants in families]
     with torch.no_grad():
         with FlopCounterMode(display=False) as cached:
-            found = run_variants(lambda: module(x.clone()), record, families)
+            found = dict(run_variants(lambda: module(x.clone()), record, families))
         with FlopCounterMode(display=False) as uncached:
-            expected = run_variants(lambda: module(x.clone()), record, alone)
+            expected = dict(run_variants(lambda: module(x.clone()), record, alone))
     assert len(found) == sum(1 + len(variants) for _, variants in families)
     for variant, output in expected.items():
         assert torch.equal(found[variant], output), variant
@@ -296,6 +297,28 @@ def test_of_label_maps_the_site_that_raises_the_agreement_is_guilty() -> None:
     plt.close("all")
     with pytest.raises(UsageError, match=r"ranked by pixel_agreement or boundary_agreement; got 'mac'"):
         found.ranking("mac")
+
+
+class Halvings(nn.Module):
+    """Many sites, and label maps that are much larger than anything before them."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(8):
+            x = nn.functional.interpolate(x[..., ::2, ::2], scale_factor=2.0)
+        return x.mean(1, keepdim=True) * torch.linspace(-1, 1, 64)[:, None, None]
+
+
+def test_the_answers_of_one_variant_are_in_memory_at_a_time() -> None:
+    peaks, model = [], classifier(Halvings(), 64)
+    for sites, count in ((["strided_slice"], 1), (None, 8)):  # 4 and 18 variants
+        tracemalloc.start()
+        found = attribute(model, photographs(2, 64), "circular:pixels=8", output="masks", batch_size=3, sites=sites)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert len(found.sites) == count
+    # Of each variant a map stays, of the view with which the next batch is compared: 1 MiB of 64 × 64² probabilities.
+    # All answers to a batch would be three times as much, and all to an image nine times.
+    assert peaks[1] - peaks[0] < 14 * 1.25 * 2**20
 
 
 RESNET20 = "module:tests.cifar_resnet:resnet20"  # untrained: for paths and messages, never for numbers

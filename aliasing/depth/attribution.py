@@ -22,11 +22,13 @@ The network as it is and the network with all sites treated run once on a batch;
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
+import numpy as np
 import pyarrow as pa
 from torch import nn
 
@@ -47,13 +49,13 @@ from aliasing.jitter import (
     output_of_network,
     truth_for,
 )
-from aliasing.jitter.engine import in_batches, measure_blocks, stacked, table_of
+from aliasing.jitter.engine import Shown, answers_to, arrays_in, measure_blocks, stacked, table_of
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.network import Array, Execution, device_of, evaluated, rounding_unit
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import ShownNetwork
 from aliasing.outputs import OUTPUTS, output_of
-from aliasing.outputs.base import Measure
+from aliasing.outputs.base import Columns, Measure, Output
 from aliasing.protocols import ViewProtocol, Views
 from aliasing.provenance import command_line, versions
 from aliasing.records import Part, Records
@@ -287,8 +289,7 @@ def attribute(
     model : str, nn.Module or Classifier
         It stays as it is.
     images, protocol, output, limit, sample, batch_size, seed, device, truth, void, out, progress, ranks, timeout
-        As for :func:`aliasing.measure_jitter`. The answers of all variants to a batch are in memory together; for large
-        label maps a batch of 2 or 4 views needs less.
+        As for :func:`aliasing.measure_jitter`.
     operator : str
         As in :func:`aliasing.antialias`; not one whose branches must share a selection ("aps").
     taps : str or sequence of float
@@ -426,29 +427,83 @@ def _measure_blocks(
     blocks: Blocks,
     seen: Callable[..., Any],
 ) -> Iterator[tuple[int, Part]]:
-    """Measure blocks of images, all variants of a block together."""
+    """Measure blocks of images, all variants of a block together; the answers of one are in memory at a time."""
     names, output, precision = _names(families), subject.output, dtype_name(running)
     device = subject.settings["device"]
     answer = output.network(running, Execution(device, counts_writes=True))
+    batch: list[Shown] = []
+    pending: dict[int, dict[str, _Pending]] = {}  # by the views of an image
 
-    def network(views: Array) -> list[tuple[Any, ...]]:
-        """The outputs of all variants, for each view."""
-        outputs = run_variants(lambda: answer(views), record, families)
-        return list(zip(*(outputs[name] for name in names), strict=True))
+    def network(views: Array) -> Any:
+        """The outputs of the network as it is; those of every variant, to a batch, are compared as they come."""
+        shown, batch[:] = [*batch], []
+        if not shown:  # some views again, to check that their answers are the same
+            return answer(views)
+        first = None
+        for name, outputs in run_variants(lambda: answer(views), record, families):
+            first = outputs if first is None else first
+            for one, found in zip(shown, outputs, strict=False):
+                of_variants = pending.setdefault(id(one.views), {})
+                of_variants.setdefault(name, _Pending(output, one.image, one.views)).held[one.number] = found
+            for views_of_image in {id(one.views) for one in shown}:
+                pending[views_of_image][name].settle(precision)
+        return first
 
-    def seen_again(outputs: list[tuple[Any, ...]]) -> Any:
-        """The check is of the network as it is, which the others are but for their filters."""
-        return output.seen_again(stacked([of_variants[0] for of_variants in outputs]))
+    guarded = Guarded(running, network, subject.timeout, rounding_unit(running, device), output.seen_again)
 
-    def tabulate(name: str, image: Loaded, views: Views, outputs: list[tuple[Any, ...]]) -> pa.Table:
-        each = (stacked([of_variants[k] for of_variants in outputs]) for k in range(len(names)))
-        compared = (output.compare(found, views, image, precision) for found in each)
+    def show(pictures: Iterator[Shown]) -> Iterator[Array]:
+        """Whether the answers of all variants are numbers: NaN for the last view of an image if one is not."""
+        while some := list(islice(pictures, subject.settings["batch_size"])):
+            batch[:] = some
+            answers_to(guarded, some)
+            for one in some:
+                is_last = one.number == len(one.views.views) - 1
+                finite = not is_last or all(found.finite for found in pending[id(one.views)].values())
+                if not finite:
+                    del pending[id(one.views)]
+                yield np.array([0.0 if finite else np.nan], np.float32)
+
+    def tabulate(name: str, image: Loaded, views: Views, outputs: Any) -> pa.Table:
+        found = pending.pop(id(views))
         return pa.concat_tables(
-            table_of(variant, name, image, views, columns, subject.schema)
-            for variant, columns in zip(names, compared, strict=True)
+            table_of(variant, name, image, views, found[variant].columns(), subject.schema) for variant in names
         )
 
-    guarded = Guarded(running, network, subject.timeout, rounding_unit(running, device), seen_again)
-    show = in_batches(guarded, subject.settings["batch_size"])
     blocks = ((index, in_classes(block, subject.labels)) for index, block in blocks)
     return measure_blocks(blocks, subject.views_of, show, tabulate, subject.schema, seen=seen)
+
+
+@dataclass
+class _Pending:
+    """The answers of a variant to an image's views, each held until its pairs are compared."""
+
+    output: Output
+    image: Loaded
+    views: Views
+    held: dict[int, Any] = field(default_factory=dict)
+    rows: dict[int, dict[str, Any]] = field(default_factory=dict)
+    finite: bool = True
+
+    def settle(self, precision: str) -> None:
+        """Compare the pairs of which both answers are there, and let go of those that no other pair needs."""
+        self.finite = self.finite and all(np.isfinite(array).all() for array in arrays_in([*self.held.values()]))
+        pairs = dict(enumerate(self.views.pairs)) if self.finite else {}
+        ready = [k for k, pair in pairs.items() if k not in self.rows and self.held.keys() >= {*pair}]
+        if ready:
+            shown = sorted({view for k in ready for view in pairs[k]})
+            place = {view: number for number, view in enumerate(shown)}
+            some = replace(
+                self.views,
+                views=tuple(self.views.views[view] for view in shown),
+                pairs=tuple((place[pairs[k][0]], place[pairs[k][1]]) for k in ready),
+                truth=tuple(self.views.truth[view] for view in shown) if self.views.truth else (),
+            )
+            columns = self.output.compare(stacked([self.held[view] for view in shown]), some, self.image, precision)
+            for number, k in enumerate(ready):
+                self.rows[k] = {name: values[number] for name, values in columns.items()}
+        needed = {view for k, pair in pairs.items() if k not in self.rows for view in pair}
+        self.held = {view: found for view, found in self.held.items() if view in needed}
+
+    def columns(self) -> Columns:
+        """The columns of all pairs."""
+        return {name: [self.rows[k][name] for k in range(len(self.rows))] for name in self.rows[0]} if self.rows else {}

@@ -74,22 +74,22 @@ def treated(modules: Treated) -> Iterator[None]:
 
 def run_variants(
     network: Forward, record: Recording, families: Sequence[tuple[Variant, Sequence[Variant]]]
-) -> dict[str, Any]:
-    """The output of each base and of its variants, which reuse the base's, by name.
+) -> Iterator[tuple[str, Any]]:
+    """The name and output of each base and of its variants, which reuse the base's; one is computed at a time.
 
     ``network`` runs on one batch without gradients, but not in inference mode, which hides in-place changes; ``record``
     is that of the untreated network.
     """
-    outputs: dict[str, Any] = {}
     for base, variants in families:
         memory: dict[int, _Kept] = {}
         wanted = {id(call): call for variant in variants for call in variant.shared}
         with treated(base.modules), _instead(record, [], wanted.keys(), memory):
-            outputs[base.name] = network()
+            output = network()
+        yield base.name, output
         for variant in variants:
             with treated(variant.modules), _instead(record, variant.shared, (), memory):
-                outputs[variant.name] = network()
-    return outputs
+                output = network()
+            yield variant.name, output
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,7 @@ def _measure_block(
         if len(collected) < len(views.views):
             continue
         shown.popleft()
-        if all(np.isfinite(array).all() for array in _arrays(collected)):
+        if all(np.isfinite(array).all() for array in arrays_in(collected)):
             rows.append(tabulate(name, image, views, stacked(collected)))
         else:
             part.not_finite.append(name)
@@ -159,11 +159,11 @@ def _measure_block(
     return replace(part, table=pa.concat_tables(rows))
 
 
-def _arrays(outputs: Any) -> Iterator[Array]:
+def arrays_in(outputs: Any) -> Iterator[Array]:
     """The arrays of outputs, each an array or a tuple of outputs."""
     if isinstance(outputs, (list, tuple)):
         for output in outputs:
-            yield from _arrays(output)
+            yield from arrays_in(output)
     else:
         yield outputs
 

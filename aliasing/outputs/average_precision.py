@@ -39,7 +39,7 @@ _COLUMNS = ("confidences", "classes", "hits", "truth")
 AP_COLUMNS = tuple(f"{view}_{name}" for view in ("first", "second") for name in _COLUMNS)
 """The columns of the records that it needs."""
 MOVED_HITS = "moved_hits"
-"""The column of the image's first view against a ground truth that is one pixel off; null in its other pairs."""
+"""The column of the first view against a ground truth that is one pixel off."""
 
 
 def hits(

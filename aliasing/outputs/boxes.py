@@ -85,7 +85,7 @@ BOXES = pair_schema(
             (f"{view}_truth", _NUMBERS),  # the classes of what is there
         )
     ),
-    (MOVED_HITS, _NUMBERS),  # of the image's first view, with the ground truth a pixel further down and right
+    (MOVED_HITS, _NUMBERS),  # of the first view, with the ground truth a pixel further down and right
 )
 """The columns of the records."""
 
@@ -236,10 +236,13 @@ class Boxes(PlacedOutput):
             columns[f"{view}_classes"] = [found[one][5].astype(int).tolist() for one in shown]
             columns[f"{view}_hits"] = [right[one] for one in shown]
             columns[f"{view}_truth"] = [self.classes(views.truth[one]).tolist() for one in shown]
-        start = views.pairs[0][0]
-        there = views.truth[start]
-        moved = hits(found[start], self.classes(there), self.against(outputs[start], there, 1)).tolist()
-        columns[MOVED_HITS] = [moved] + [None] * (len(views.pairs) - 1)
+        moved = {
+            one: hits(
+                found[one], self.classes(views.truth[one]), self.against(outputs[one], views.truth[one], 1)
+            ).tolist()
+            for one in dict.fromkeys(pair[0] for pair in views.pairs)
+        }
+        columns[MOVED_HITS] = [moved[pair[0]] for pair in views.pairs]
         return columns
 
     def detections(self, output: Any) -> Detections:
