@@ -328,6 +328,17 @@ def claim(folder: Path, command: str, owner: str | None = None) -> None:
         write_json(mark, {"command": command, "version": 1})
 
 
+def may_replace(path: Path, begins: bytes, what: str) -> None:
+    """Raise UsageError if there is a file that does not begin as those do that the package writes there."""
+    if path.is_symlink() or path.exists():
+        try:
+            content = read_bytes(path, path.resolve().parent)[:4096]
+        except InputError as error:
+            raise UsageError(f"{error}; choose another --out") from None
+        if content and begins not in content:
+            raise UsageError(f"{path} is not {what} that was made here and would be replaced; choose another --out")
+
+
 _MADE = (
     "summary.json",
     "figure.png",

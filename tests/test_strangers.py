@@ -2,13 +2,19 @@
 
 import asyncio
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 
+import aliasing as al
+from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
 from aliasing.explorer.guard import Guard
 from aliasing.report.commands import command_again
@@ -133,3 +139,97 @@ def test_a_folder_of_examples_that_leads_out_of_the_run_is_not_shown(tmp_path: P
 
 def test_a_complaint_is_short_whatever_it_is_about(complaint: Any) -> None:
     assert len(complaint(["sites", f"file:{'x' * 20_000}"], 2)) < 4200
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_a_table_of_labels_is_read_in_bounded_time_and_memory(
+    rows: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from aliasing.images import labels
+
+    (tmp_path / "a.png").write_bytes(b"")
+    (tmp_path / "labels.csv").write_text("file,label\n" + "".join(f"{k}.png,1\n" for k in range(20)))
+    monkeypatch.setattr(labels, "MOST_ROWS" if rows else "MOST_BYTES", 10)
+    with pytest.raises(InputError, match=f"labels.csv has more than {'10 rows' if rows else '0 MB'}"):
+        al.images.open_images(tmp_path)
+    monkeypatch.undo()
+    assert len(list(al.images.open_images(tmp_path))) == 21
+
+
+def test_a_page_and_weights_replace_their_like_only(tmp_path: Path, complaint: Any) -> None:
+    for command in (["report", str(tmp_path), "--out"], ["antialias", "module:tests.small_network:make", "--out"]):
+        out = tmp_path / "own.safetensors"
+        out.write_text("{}")
+        complaint([*command, str(out)], 2, f"{out} is not a ", "would be replaced; choose another --out")
+        assert out.read_text() == "{}"
+    out.unlink()
+    for _ in range(2):
+        assert main([*command, str(out)]) == 0
+
+
+# --- networks of one's own ------------------------------------------------------------------------------------------
+
+
+def wandering() -> Any:
+    os.chdir("/")
+    return make()
+
+
+def described_in_words() -> Any:
+    network = make().module
+    network.pretrained_cfg = "resnet50"  # type: ignore[assignment]
+    return network
+
+
+def test_a_factory_may_go_elsewhere_and_carry_any_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    al.load_model("module:tests.test_strangers:wandering")
+    assert Path.cwd() == tmp_path
+    assert al.load_model("module:tests.test_strangers:described_in_words").preprocessing()["input_size"] == 224
+
+
+ODD = """
+import os, sys, threading, time
+import aliasing.cli, aliasing.start
+
+def command():
+    os.write(1, b"written by a network\\n")
+    threading.Thread(target=time.sleep, args=(30,), name="a thread of a network").start()
+    print('{"images": 3}')
+    return 1
+
+aliasing.cli.main, aliasing.start._PATIENCE = command, 0.2
+sys.exit(aliasing.start.main())
+"""
+
+
+def test_a_process_prints_its_own_output_alone_and_ends() -> None:
+    run = subprocess.run([sys.executable, "-c", ODD], capture_output=True, text=True, timeout=25, check=False)
+    assert run.returncode == 1
+    assert run.stdout == '{"images": 3}\n'
+    assert run.stderr == "written by a network\naliasing: ended, although a thread of a network still runs\n"
+
+
+def test_an_interruption_before_the_command_begins_is_one_line() -> None:
+    code = "import sys, builtins, aliasing.start\nsys.modules['aliasing.cli'] = None\n"
+    code += "def interrupted(*_): raise KeyboardInterrupt\naliasing.start._keep_output_apart = interrupted\n"
+    code += "sys.exit(aliasing.start.main())"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (run.returncode, run.stdout, run.stderr) == (130, "", "aliasing: interrupted\n")
+
+
+def test_a_disk_that_is_full_while_training_writes_is_one_line(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    images = [(np.full((32, 32, 3), 40 * label, np.uint8), label) for label in range(2)]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size in (2_000, 9_000):  # the images do not fit; the checkpoint does not
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            with pytest.raises(InputError, match=r"cannot be written \(File too large\); free some space") as error:
+                al.finetune(make(), images, tmp_path, al.Recipe(epochs=1, batch_size=2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert ("images.npz" if size == 2_000 else "checkpoint.pt") in str(error.value)
+    al.finetune(make(), images, tmp_path, al.Recipe(epochs=1, batch_size=2))

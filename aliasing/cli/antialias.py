@@ -46,11 +46,14 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.images import choose_images
     from aliasing.models import load_model
     from aliasing.sites import find_sites, table
+    from aliasing.state import may_replace
     from aliasing.surgery import antialias, recalibrate, save
     from aliasing.surgery.specification import read_taps
 
     if arguments.out and arguments.out.suffix != ".safetensors":
         raise UsageError(f"{arguments.out}: the conversion is kept in a .safetensors file's metadata; use that suffix")
+    if arguments.out:
+        may_replace(arguments.out, b"aliasing.conversion", "a converted network")
     converted = antialias(
         load_model(arguments.model),
         operator=arguments.operator,

@@ -28,7 +28,7 @@ from aliasing.classes import Label, written
 from aliasing.errors import InputError
 from aliasing.images.entries import Entry, ImageSource, UniqueNames, bad_entry, read_bounded, shown
 from aliasing.images.folders import folder_source, is_hidden
-from aliasing.images.labels import TABLES, Labels, find_labels
+from aliasing.images.labels import TABLES, Labels, check_length, find_labels
 from aliasing.images.media import is_media, media_entry
 from aliasing.images.pixels import BadImage, check_expansion, check_size
 from aliasing.images.tables import choose_split
@@ -68,6 +68,7 @@ class Members:
     def note(self, name: str, size: int, read: Callable[[], bytes]) -> None:
         """Keep what a member says about labels."""
         if posixpath.basename(name) in TABLES:
+            check_length(name, size)
             self.tables[name] = read()
         elif name.endswith(_LABEL_ENDING) and size <= _MAX_LABEL_BYTES:
             self.classes[_key(name)] = written(read())

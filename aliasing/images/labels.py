@@ -18,6 +18,8 @@ from aliasing.errors import InputError, one_line
 TABLES = {"labels.csv": "file", "metadata.csv": "file_name", "metadata.jsonl": "file_name"}
 # The split that is measured if a data set holds several: ImageNet's "test" has no labels, so "val" comes first.
 SPLITS = ("val", "valid", "validation", "test", "train")
+# A table of two million rows takes ten seconds to read, and half a gigabyte. More images than that have class folders.
+MOST_BYTES, MOST_ROWS = 2**27, 2**21
 _MAX_WRAPPERS = 8  # folders that hold nothing but one other folder; nobody has more on purpose
 
 
@@ -95,7 +97,9 @@ def read_table(name: str, content: bytes, tree: Tree, prefix: str = "") -> dict[
     file_column = TABLES[name]
     labels: dict[str, Label] = {}
     labelled = False
-    for row in _rows(name, content):
+    for number, row in enumerate(_rows(name, content)):
+        if number == MOST_ROWS:
+            raise InputError(f"{name} has more than {MOST_ROWS:,} rows; give it those of the images that are there")
         if name == "labels.csv" and not {file_column, "label"} <= {*row}:
             raise InputError(f"{name} has the columns {one_line(str(list(row)))}; expected {file_column},label")
         if file_column not in row:
@@ -107,10 +111,17 @@ def read_table(name: str, content: bytes, tree: Tree, prefix: str = "") -> dict[
     return labels if labelled or name == "labels.csv" else None
 
 
+def check_length(name: str, length: int) -> None:
+    """Raise InputError if a table is longer than one can be read in a reasonable time."""
+    if length > MOST_BYTES:
+        raise InputError(f"{name} has more than {MOST_BYTES >> 20} MB; give it the rows of the images that are there")
+
+
 def _rows(name: str, content: bytes) -> Iterator[dict[str, Any]]:
     """The rows of a table; for a CSV table without rows, one empty row with its columns."""
+    check_length(name, len(content))
     try:
-        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        text = io.TextIOWrapper(io.BytesIO(content), "utf-8-sig", newline="")
         if name.endswith(".jsonl"):
             for line in filter(str.strip, text):
                 row = json.loads(line)

@@ -21,6 +21,7 @@ from aliasing.provenance import command_line, write_bytes
 from aliasing.report.runs import Names, Run, identity_of, parts_of, read_run, with_titles
 from aliasing.result import reading
 from aliasing.rounding import rounded
+from aliasing.state import may_replace
 
 if TYPE_CHECKING:
     from aliasing.report.blocks import Section
@@ -42,7 +43,7 @@ def write_report(
         Results of measurements, or the ``--out`` folders of ``jitter``, ``compare``, ``depth``, ``attribute``,
         ``cure``, ``spectrum`` or ``features``.
     path : str or Path
-        The page; an existing file is replaced.
+        The page; an existing page is replaced, and any other file is refused.
     title : str
         Its heading, by default the networks' names.
 
@@ -62,6 +63,7 @@ def write_report(
     if not given:
         raise UsageError("no run was given; give the folder of one or several")
     path = Path(path)
+    may_replace(path, b'name="generator" content="aliasing ', "a page")
     with TemporaryDirectory() as folder:
         read = [_read(run, Path(folder) / str(number)) for number, run in enumerate(given)]
         with reading([run.folder for run in read]):
