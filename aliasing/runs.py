@@ -13,7 +13,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
@@ -173,7 +173,8 @@ def hold(directory: Path | None, ranks: Ranks, command: str | None = None) -> It
     finally:
         if lock.is_locked:
             if lock.lock_counter == 1:
-                holder.unlink(missing_ok=True)
+                with suppress(OSError):
+                    holder.unlink()
             lock.release()
 
 

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 LARGEST_JSON = 2**27  # bytes; a summary has some thousands of numbers
-LARGEST_PART = 2**31
+LARGEST_PART = 2**29  # of the pairs of 32 images
 _DEEPEST = 64  # lists and objects in one another; a summary has eight
 _LONGEST_INTEGER = 20  # digits
 _KEY, _FILES = "digest", "files"
@@ -81,7 +81,11 @@ def opened(path: Path, root: Path | None = None) -> Iterator[BinaryIO]:
     Raises DamagedError if it is something else, or a link leads out of the folder, and OSError if there is none.
     """
     root = path.parent if root is None else root
-    if not path.resolve().is_relative_to(root.resolve()):
+    try:
+        is_inside = path.resolve().is_relative_to(root.resolve())
+    except RuntimeError as error:  # a link to itself
+        raise DamagedError(f"{path} leads nowhere ({first_line(error)})") from None
+    if not is_inside:
         raise DamagedError(f"{path} leads out of {root}")
     kind = irregular(path.stat())
     if kind is None:
@@ -97,8 +101,9 @@ def opened(path: Path, root: Path | None = None) -> Iterator[BinaryIO]:
 def read_bytes(path: Path, root: Path | None = None, largest: int = LARGEST_PART) -> bytes:
     """The content of a file of a run; see `opened`."""
     with opened(path, root) as file:
-        content = file.read(largest + 1)
-    if len(content) > largest:
+        size = os.fstat(file.fileno()).st_size
+        content = file.read(largest + 1) if size <= largest else b""
+    if max(size, len(content)) > largest:
         raise DamagedError(f"{path} has more than {largest >> 20} MB; no run leaves that much")
     return content
 

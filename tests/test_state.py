@@ -429,3 +429,26 @@ def test_a_checkpoint_of_a_version_before_or_of_another_architecture(
         with pytest.raises(UsageError, match=f"learning rate {float(value):g}|learning rate {value}"):
             al.finetune(make(), photographs, tmp_path / "other", al.Recipe(learning_rate=value))
     assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("kind", ["folder", "itself", "large"])
+def test_what_cannot_be_a_file_of_a_run_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "itself":
+        path.symlink_to(path.name)
+    else:
+        with path.open("wb") as file:
+            file.truncate(2**40)  # no block of it is on the disk
+    with pytest.raises(DamagedError, match=r"folder, not|leads nowhere|has more than 128 MB"):
+        read_json(path)
+
+
+def test_a_folder_in_the_place_of_what_a_run_writes_is_one_line(
+    run: Path, photographs: Path, complaint: Callable[..., str]
+) -> None:
+    (run / "examples" / "examples.json").unlink()
+    (run / "examples" / "examples.json").mkdir()
+    (run / ".lock.json").mkdir()
+    complaint(jitter(photographs, run), 1, ".json cannot be written (Is a directory)")

@@ -16,7 +16,7 @@ from importlib import import_module
 
 from aliasing import __version__
 from aliasing.cli.completion import PrintCompletion, complete
-from aliasing.errors import ElsewhereError, InputError, UsageError, one_line, who_exits
+from aliasing.errors import ElsewhereError, InputError, UsageError, first_line, one_line, who_exits
 
 _LONGEST = 4000  # characters of a complaint
 COMMANDS = (
@@ -88,6 +88,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except InputError as error:
         _complain(arguments.command, str(error))
+        return 1
+    except OSError as error:  # of the machine: a folder that is gone, a disk, a link to itself
+        where = f"{error.filename}: " if error.filename else ""
+        _complain(arguments.command, f"{where}{error.strerror or first_line(error)}")
         return 1
     except KeyboardInterrupt:
         _complain(arguments.command, "interrupted; the same command continues where it stopped")

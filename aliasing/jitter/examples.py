@@ -31,6 +31,7 @@ from aliasing.jitter.trace import Followed, PlaceTrace, Trace, answer_in_words, 
 from aliasing.models import ShownNetwork, SignalNetwork
 from aliasing.outputs import OUTPUTS, output_of_table
 from aliasing.outputs.base import Measure, image_starts
+from aliasing.provenance import cannot_write
 from aliasing.runner import load_for
 from aliasing.state import write_json
 from aliasing.tables import counted
@@ -98,7 +99,10 @@ def write_examples(
     the first network. The list is empty if nothing moves, or the protocol's views are not a path.
     """
     chosen = choose_examples(result)
-    (folder / FILE).unlink(missing_ok=True)  # it is written again after everything that it names
+    try:
+        (folder / FILE).unlink(missing_ok=True)  # it is written again after everything that it names
+    except OSError as error:
+        raise cannot_write(folder / FILE, error) from None
     if not chosen:
         return []
     source = open_images(images)
