@@ -225,11 +225,12 @@ def _spectra(axes: Axes, networks: Networks) -> None:
     model = networks[0][2]
     sites = [site for site in model["sites"] if site["spectrum"] is not None]
     colours, each = plt.get_cmap("viridis"), -(-len(sites) // _MOST_SITES_NAMED)
+    longest = 16 if axes.figure.bbox.width < 4 * axes.figure.dpi else 24  # two columns fit a phone
     for index, site in enumerate(sites):
         rings = zip(site["spectrum"]["frequency"], site["spectrum"]["power"], strict=True)
         known = {frequency: power for frequency, power in rings if power is not None and power["value"] > 0}
         colour = colours(0.25 + 0.6 * index / max(len(sites) - 1, 1))  # not too dark or too pale for a page
-        label = None if index % each else plain(both_ends(site["name"], 16))  # two columns fit a phone
+        label = None if index % each else plain(both_ends(site["name"], longest))
         look: Any = {"color": colour, "linewidth": 1.3 if index % 2 else 3.2}  # a block and its shortcut often coincide
         axes.plot([*known], [power["value"] for power in known.values()], "-", label=label, **look)
         bounded = {frequency: power for frequency, power in known.items() if (power["low"] or 0) > 0}
