@@ -355,6 +355,7 @@ def test_short_words_of_conversions_are_explained_once_in_the_remarks() -> None:
     """Whatever stands in a name of a conversion: every operator, scheme, padding and placement has a meaning."""
     for word in (*OPERATORS, *SCHEMES, *PADDINGS, "binomial3", "after", "before", "1"):
         assert explained([word]).startswith(f"{word}: "), word
+    assert len({kind.meaning for kind in OPERATORS.values()}) == len(OPERATORS)  # none has that of its base
     assert explained(["sites=a+b", "1-2-1"]) == explained([]) == ""
     noise = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
     plain = make()

@@ -52,6 +52,8 @@ class AdaptivePool(Operator):
     torch.Size([1, 16, 4, 4])
     """
 
+    meaning = "low-pass predicted for every place, then subsample (DDAC, Zou et al. 2020)"
+
     title = "DDAC"
     guarantees = frozenset(("constant kept",))
     paddings = ("circular", "replicate")

@@ -39,6 +39,8 @@ class AsapPool(FourierPool):
     AsapPool2d(stride=2)
     """
 
+    meaning = "√Hamming window, ideal low-pass by a Fourier transform, then subsample (ASAP, Grabinski et al. 2023)"
+
     title = "ASAP"
 
     def low_pass(self, x: Tensor) -> Tensor:

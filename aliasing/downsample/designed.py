@@ -126,6 +126,8 @@ class KaiserPool(_Designed):
     19
     """
 
+    meaning = "blur-pool whose taps are a Kaiser design"
+
     title = "Kaiser design"
 
     def __init__(
@@ -149,6 +151,8 @@ class WaveletPool(_Designed):
     >>> WaveletPool2d(2, wavelet="haar").taps
     ((0.5, 0.5), (0.5, 0.5))
     """
+
+    meaning = "blur-pool whose taps are a wavelet's low band (WaveCNet, Li et al. 2020)"
 
     title = "wavelet's low band"
 

@@ -47,6 +47,8 @@ class LearnablePolyphasePool(Polyphase):
     tensor([[[[3.]]]])
     """
 
+    meaning = "keep the phase of the samples that a small network prefers (LPS, Rojas-Gomez et al. 2022)"
+
     title = "LPS"
 
     def __init__(

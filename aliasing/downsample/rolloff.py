@@ -41,6 +41,8 @@ class RolloffPool(FourierPool):
     RolloffPool2d(stride=2, rolloff=0.5)
     """
 
+    meaning = "low-pass that falls off before the new Nyquist frequency, by a Fourier transform, then subsample"
+
     title = "ideal low-pass with roll-off"
     claims: ClassVar[Mapping[str, str]] = {}
 

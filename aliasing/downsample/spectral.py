@@ -43,6 +43,8 @@ class SpectralPool(FourierPool):
     tensor([2., 2.], requires_grad=True)
     """
 
+    meaning = "low-pass by a Fourier transform whose band is learned, then subsample (DiffStride, Riad et al. 2022)"
+
     title = "DiffStride"
     claims: ClassVar[Mapping[str, str]] = {"alias free": "free of aliases"}
 

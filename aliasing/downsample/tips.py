@@ -80,6 +80,8 @@ class TipsPool(_Mixture):
     torch.Size([1, 3, 4, 4])
     """
 
+    meaning = "mixture of the phases, weighted by the parts of the map (TIPS, Saha & Gokhale 2025)"
+
     title = "TIPS"
     guarantees = frozenset(("constant kept",))
     claims: ClassVar[Mapping[str, str]] = {"circular integer": "100 % consistent"}
@@ -127,6 +129,8 @@ class AnchoredTipsPool(_Mixture, Polyphase):
     >>> torch.allclose(pool(x.roll(2, -1)), pool(x).roll(1, -1))
     True
     """
+
+    meaning = "mixture of the phases, counted from the largest, that moves with its input (after TIPS)"
 
     title = "TIPS, anchored"
     claims: ClassVar[Mapping[str, str]] = {}
