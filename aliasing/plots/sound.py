@@ -126,8 +126,8 @@ def parts_of_power(axes: Axes, power: Mapping[str, Profile], edge: float, highes
             seen = np.where(np.array(mean) > LEAST * strongest, mean, np.nan)  # the rest is rounding
             axes.semilogy(np.array(frequency) / unit, seen, color=colour, label=part)
     if edge < highest:
-        said, shade = ("folds", COLOURS[1]) if "power" in power else ("nothing above", "0.35")
+        said, shade, high = ("folds", COLOURS[1], 0.08) if "power" in power else ("nothing above", "0.35", 0.4)
         axes.axvspan(edge / unit, highest / unit, color=shade, alpha=0.12, linewidth=0)
         middle: Any = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "center", "fontsize": 8.5}
-        axes.text((edge + highest) / 2 / unit, 0.4, said, color=shade, **middle)
+        axes.text((edge + highest) / 2 / unit, high, said, color=shade, **middle)
     axes.set_xlim(0, highest / unit)  # of all rows, so that one sees where the samples' frequencies end

@@ -257,7 +257,7 @@ def _look(folder: Path, look: kept_spectra.Look, kept: kept_spectra.Spectra) -> 
         return panel(bare, width=3.2, height=height)
 
     caption = "power of its samples, by frequency" if numbers else "power by frequency"
-    spectrum = f"its spectrum{' before it is subsampled' if numbers else ''}, in cycles per pixel of the original"
+    spectrum = f"its spectrum{' before subsampling' if numbers else ''}, cycles per pixel of the original"
     legend = [(0, "baseband"), (1, "alias")] if numbers else [(6, "power")]
     return Look(
         look.label,
