@@ -144,7 +144,7 @@ def profile(axes: Axes, look: Look, spectra: Spectra) -> None:
             axes.set_title(f"power ∝ frequency$^{{{power_law}}}$", fontsize=9.5)
     else:
         axes.axvspan(edge, 0.5, color="0.5", alpha=0.12, linewidth=0)
-        axes.text(edge * 1.06, powers[1] / 1.3, "nothing\nabove", color="0.35", va="top", fontsize=8)
+        axes.text(edge * 1.06, powers[1] / 1.3, "nothing\nabove", color="0.35", va="top", fontsize=8.5)
         axes.set_title(f"its samples, at stride {spectra.stride}", fontsize=9.5)
         axes.legend(loc="best", fontsize=8.5)
     ticks = [tick for tick in (0.02, 0.05, 0.1) if tick * 1.7 < edge]
