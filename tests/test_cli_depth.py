@@ -27,7 +27,7 @@ def test_it_leaves_a_summary_records_and_a_figure(
     printed = capsys.readouterr().out
     assert "layer3.2" in printed
     assert "boundary-contaminated" in printed
-    left = {path.name for path in out.iterdir() if path.name != ".lock"}
+    left = {path.name for path in out.iterdir() if path.name[0] != "."}
     assert left == {"summary.json", "records", "figure.png", "across.png", "answers"}
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     plain, blurred = summary["models"].values()

@@ -149,7 +149,7 @@ def test_the_folder_and_the_records_are_what_the_command_leaves(
     arguments = ["jitter", "--models", "module:tests.small_network:make", "--images", str(images), "--out", str(out)]
     assert main([*arguments, "--output", "embedding", "--limit", "4"]) == 0
     assert capsys.readouterr().out.endswith(f"written to {out}: summary.json, records/, gallery/, figure.png\n")
-    assert sorted(path.name for path in out.iterdir() if path.name != ".lock") == [
+    assert sorted(path.name for path in out.iterdir() if path.name[0] != ".") == [
         "figure.png",
         "gallery",
         "records",

@@ -58,6 +58,7 @@ def test_the_main_job_leaves_all_that_it_promises(tmp_path: Path) -> None:
     assert "too few for a narrow interval" in printed
     assert {path.name for path in (tmp_path / "jitter").iterdir()} == {
         ".lock",
+        ".run.json",
         "summary.json",
         "records",
         "examples",

@@ -299,9 +299,9 @@ def test_a_network_may_be_added_later_but_nothing_else_may_change(
         (["jitter", "--models", NAME, "--seed", "1", *jitter], "seed was 0 and is now 1"),
         (["jitter", "--models", NAME, *jitter, "--limit", "2"], "limit was 3 and is now 2"),
         (["depth", "--models", NAME, "--layers", "leaves", *depth], "layers was 'blocks' and is now 'leaves'"),
-        (["depth", "--models", NAME, *jitter], "layers was None and is now 'blocks'"),
     ]:
         complaint(change, 1, difference)
+    complaint(["depth", "--models", NAME, *jitter], 2, "holds a run of jitter, and this is depth")
 
 
 def test_ranks_that_cannot_be_reached_are_one_line(
