@@ -1,8 +1,8 @@
 """Draw what downsampling aliases on photographs, sounds or volumes, and measure how much.
 
 The figure shows the original, 4×4 max-pooling, a stride-4 convolution with a 5×5 box, and blur-pooling. Under each is
-its spectrum, with the region that folds, the share of energy that is aliased, and the share of the baseband that is
-kept. Of a sound (WAV, FLAC, OGG, AIFF) it shows the spectrograms of what is kept and of what has folded; of a volume
+its spectrum before subsampling, with the region that folds, the share of its energy that does, and how much of the
+baseband is kept; and the power of its samples. All are in cycles per pixel of the original. Of a sound (WAV, FLAC, OGG, AIFF) it shows the spectrograms of what is kept and of what has folded; of a volume
 (NIfTI) the middle slice of both, and the spectrum along each axis in cycles per millimetre.
 
 examples:
