@@ -2,8 +2,9 @@
 
 The figure shows the original, 4×4 max-pooling, a stride-4 convolution with a 5×5 box, and blur-pooling. Under each is
 its spectrum before subsampling, with the region that folds, the share of its energy that does, and how much of the
-baseband is kept; and the power of its samples. All are in cycles per pixel of the original. Of a sound (WAV, FLAC, OGG, AIFF) it shows the spectrograms of what is kept and of what has folded; of a volume
-(NIfTI) the middle slice of both, and the spectrum along each axis in cycles per millimetre.
+baseband is kept; and the power of its samples. All are in cycles per pixel of the original. Of a sound (WAV, FLAC, OGG,
+AIFF) it shows the spectrograms of what is kept and of what has folded; of a volume (NIfTI) the middle slice of both,
+and the spectrum along each axis in cycles per millimetre.
 
 examples:
   aliasing spectrum photo.jpg --out spectrum
