@@ -28,6 +28,12 @@ from aliasing.downsample.designed import (
 )
 from aliasing.downsample.fourier import FourierPool1d, FourierPool2d, FourierPool3d
 from aliasing.downsample.learnable import LearnablePolyphasePool1d, LearnablePolyphasePool2d, LearnablePolyphasePool3d
+from aliasing.downsample.nonlinearity import (
+    AliasFreeActivation1d,
+    AliasFreeActivation2d,
+    AliasFreeActivation3d,
+    Polynomial,
+)
 from aliasing.downsample.operator import Operator
 from aliasing.downsample.polyphase import PolyphasePool1d, PolyphasePool2d, PolyphasePool3d
 from aliasing.downsample.polyphase_up import PolyphaseUpsample1d, PolyphaseUpsample2d, PolyphaseUpsample3d
@@ -46,6 +52,9 @@ __all__ = [
     "AdaptivePool1d",
     "AdaptivePool2d",
     "AdaptivePool3d",
+    "AliasFreeActivation1d",
+    "AliasFreeActivation2d",
+    "AliasFreeActivation3d",
     "AnchoredTipsPool1d",
     "AnchoredTipsPool2d",
     "AnchoredTipsPool3d",
@@ -68,6 +77,7 @@ __all__ = [
     "MaxBlurPool1d",
     "MaxBlurPool2d",
     "MaxBlurPool3d",
+    "Polynomial",
     "PolyphasePool1d",
     "PolyphasePool2d",
     "PolyphasePool3d",

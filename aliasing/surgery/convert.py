@@ -21,6 +21,7 @@ __all__ = ["Conversion", "antialias", "antialias_", "conversion_of", "restore", 
 
 Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 DEFAULT_TAPS = "binomial4"
+NONLINEARITIES = ("afc",)
 SITES = "sites="
 """How a scheme begins that names the sites to treat: ``"sites=maxpool+layer2.0.conv1"``."""
 
@@ -35,6 +36,7 @@ class Conversion:
     placement: str
     padding: str | None
     sites: tuple[Site, ...]
+    nonlinearity: str | None = None
 
     def __str__(self) -> str:
         """As in a model's name; see `aliasing.surgery.specification`."""
@@ -47,7 +49,7 @@ class Conversion:
             words.append(
                 self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme")
             )
-        return ",".join([*words, self.padding] if self.padding else words)
+        return ",".join([*words, *filter(None, (self.padding, self.nonlinearity))])
 
 
 def _written(taps: str | tuple[float, ...]) -> str:
@@ -63,6 +65,7 @@ def antialias(
     placement: Literal["after", "before"] = "after",
     scheme: str | Scheme | Sequence[str] = "zhang2019",
     padding: str | None = None,
+    nonlinearity: str | None = None,
     example_input: Any = None,
 ) -> Network:
     """Return the network with anti-aliased operators at its downsampling sites; the old one stays as it is.
@@ -96,6 +99,10 @@ def antialias(
     padding : {"reflect", "replicate", "circular", "zero"}, optional
         What the blur sees beyond the border, by default "reflect"; "circular" makes every padding of the network
         circular too, for exact experiments.
+    nonlinearity : {"afc"}, optional
+        "afc": every activation of a map is put between an interpolation by two and an ideal low-pass
+        (`aliasing.layers.AliasFreeActivation2d`), where a convolution, a pooling or batch normalisation shows which
+        axes are spatial; those of tokens, and of maps with channels last, stay. It costs a multiple of the activation.
     example_input : Any, optional
         An input of the network, as for `aliasing.find_sites`.
 
@@ -131,7 +138,8 @@ def antialias(
         raise UsageError(f"got a {type(model).__name__}; expected a Classifier or an nn.Module")
     module, example = probe_of(model, example_input)
     _refuse(module)
-    how: Any = {"operator": operator, "taps": taps, "placement": placement, "scheme": scheme, "padding": padding}
+    how: Any = {"operator": operator, "taps": taps, "placement": placement, "scheme": scheme}
+    how |= {"padding": padding, "nonlinearity": nonlinearity}
     converted = antialias_(copied(module), **how, example_input=example)
     same_kind: Any = _rewrap(model, converted) if isinstance(model, ShownNetwork) else converted
     return same_kind  # type: ignore[no-any-return]
@@ -156,6 +164,7 @@ def antialias_(
     placement: Literal["after", "before"] = "after",
     scheme: str | Scheme | Sequence[str] = "zhang2019",
     padding: str | None = None,
+    nonlinearity: str | None = None,
     example_input: Any = None,
 ) -> nn.Module:
     """Convert the network itself, with the parameters of `antialias`, and return it.
@@ -165,6 +174,8 @@ def antialias_(
     _refuse(module)
     if padding not in (None, *PADDINGS):
         raise UsageError(f"no padding {padding!r}; expected {' or '.join(map(repr, PADDINGS))}")
+    if nonlinearity not in (None, *NONLINEARITIES):
+        raise UsageError(f"no nonlinearity {nonlinearity!r}; expected {' or '.join(map(repr, NONLINEARITIES))}")
     treatment = Treatment(operator, taps, placement)
     check_treatment(treatment, padding)
     if isinstance(scheme, Sequence) and not isinstance(scheme, str):
@@ -179,10 +190,10 @@ def antialias_(
     if not any(place.site.status == "subsamples" for place in located):
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
     decide = _decider(type(module).__name__, scheme, treatment, located)
-    plan = make_plan(record, located, decide, padding)
+    plan = make_plan(record, located, decide, padding, nonlinearity)
     for forward in plan.modules.values():
         forward.attach()
-    conversion = Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites))
+    conversion = Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites), nonlinearity)
     module.antialiasing = conversion  # type: ignore[assignment]
     module.antialiased_sites = plan.sites  # type: ignore[assignment]
     return module

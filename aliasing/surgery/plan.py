@@ -27,7 +27,7 @@ from aliasing.errors import UsageError
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.sites.change import axes_of, each
 from aliasing.sites.find import LocatedSite, Site
-from aliasing.sites.flow import ACTIVATIONS, SUMS, follow
+from aliasing.sites.flow import ACTIVATIONS, POINTWISE, SUMS, follow
 from aliasing.sites.status import Status
 from aliasing.sites.trace import Call, ModuleCall, Recording, Value
 from aliasing.surgery import rewrite
@@ -166,7 +166,11 @@ class _Step:
 
 
 def make_plan(
-    record: Recording, located: list[LocatedSite], scheme: Callable[[LocatedSite], Any], padding: str | None
+    record: Recording,
+    located: list[LocatedSite],
+    scheme: Callable[[LocatedSite], Any],
+    padding: str | None,
+    nonlinearity: str | None = None,
 ) -> Plan:
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
@@ -221,11 +225,31 @@ def make_plan(
         rewritten |= dict.fromkeys(step.located.calls, call_rewrite)
     if padding == "circular":
         rewritten = {**_circular(record, rewritten), **rewritten}
+    if nonlinearity is not None:
+        rewritten |= {call: rewrite.AliasFree(axes) for call in record.calls if (axes := _axes_of_map(call))}
     holders = {call: call.module for call in rewritten}
     for call, call_rewrite in rewritten.items():
         number = number_of(record, call, holders)
         _treated(modules, call.module.module).rewrites[call.name, number] = call_rewrite
     return Plan(modules, sites)
+
+
+def _axes_of_map(call: Call) -> int:
+    """The number of spatial axes of the map that an activation changes; 0 for another call, or if it is unknown.
+
+    The call before it that mixes pixels knows them: of tokens, and with channels last, the shape alone does not tell.
+    """
+    if call.name not in rewrite.NONLINEARITIES or not call.signals:
+        return 0
+    value = call.signals[0]
+    while value.producer is not None and value.producer.name in POINTWISE and value.producer.signals:
+        if value.producer.name == "batch_norm":
+            break
+        value = value.producer.signals[0]
+    before, axes = value.producer, len(value.shape) - 2
+    if before is None or axes not in (1, 2, 3):
+        return 0
+    return axes if before.name == "batch_norm" or before.name in _ARGUMENTS else 0
 
 
 def _treated(modules: dict[nn.Module, TreatedForward], module: nn.Module) -> TreatedForward:

@@ -21,14 +21,18 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from aliasing.downsample.nonlinearity import alias_free
 from aliasing.downsample.operator import REGISTERED
 from aliasing.downsample.sliding import dense_maximum
 from aliasing.sites.axes import slice_axes
 from aliasing.sites.change import each
+from aliasing.sites.flow import ACTIVATIONS
 from aliasing.sites.trace import name_of
 from aliasing.surgery.operators import Pooling
 
 __all__ = [
+    "NONLINEARITIES",
+    "AliasFree",
     "CircularCall",
     "CircularPadding",
     "DenseAverage",
@@ -55,9 +59,12 @@ _AVERAGES = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 _ADAPTIVE = tuple(getattr(F, f"adaptive_{kind}_pool{n}d") for kind in ("avg", "max") for n in (1, 2, 3))
 _OTHERS = (F.interpolate, F.pad, Tensor.__getitem__, F.batch_norm, torch.batch_norm)
 _CLAMPS = (F.relu, torch.relu, Tensor.relu, F.relu6, F.hardtanh)
-NAMES: dict[Any, str] = {
-    call: name_of(call) for call in (*_CONVOLUTIONS, *_MAXIMA, *_AVERAGES, *_ADAPTIVE, *_OTHERS, *_CLAMPS)
-}
+NONLINEARITIES = ACTIVATIONS - {"abs", "clamp", "clamp_", "clip", "erf", "exp", "square"}  # which also do other things
+_ACTIVATIONS = tuple(
+    getattr(place, name) for place in (F, torch, Tensor) for name in sorted(NONLINEARITIES) if hasattr(place, name)
+)
+_REWRITTEN = (*_CONVOLUTIONS, *_MAXIMA, *_AVERAGES, *_ADAPTIVE, *_OTHERS, *_CLAMPS, *_ACTIVATIONS)
+NAMES: dict[Any, str] = {call: name_of(call) for call in _REWRITTEN}
 
 
 class _Rewriting(TorchFunctionMode):
@@ -180,6 +187,19 @@ class _Average(NamedTuple):
     ceil_mode: bool = False
     count_include_pad: bool = True
     divisor_override: int | None = None
+
+
+@dataclass(frozen=True)
+class AliasFree:
+    """The non-linearity between an interpolation by two and a low-pass."""
+
+    axes: int
+
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        x, *rest = args if args else (kwargs.pop("input"),)
+        y = alias_free(lambda dense: function(dense, *rest, **kwargs), x, dims=self.axes)
+        in_place = name_of(function).endswith("_") or kwargs.get("inplace", False)
+        return x.copy_(y) if in_place else y
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """The text of a conversion, in a model's name and in the metadata of a file.
 
 ``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, separated by commas,
-change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc:…``, ``antialiased:aps,all,circular:…``. Your own
-taps are written as numbers, ``antialiased:1-2-1:…``; filters of each axis are separated by slashes,
-``antialiased:binomial4/1-2-1:…``. ``sites=maxpool+layer2.0.conv1`` treats these sites alone, by their names in
-``aliasing sites``. Operators have their names in `aliasing.kinds.OPERATORS`.
+change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc,afc:…`` (with alias-free activations),
+``antialiased:aps,all,circular:…``. Your own taps are written as numbers, ``antialiased:1-2-1:…``; filters of each axis
+are separated by slashes, ``antialiased:binomial4/1-2-1:…``. ``sites=maxpool+layer2.0.conv1`` treats these sites alone,
+by their names in ``aliasing sites``. Operators have their names in `aliasing.kinds.OPERATORS`.
 """
 
 import json
@@ -26,7 +26,7 @@ from aliasing.models import ShownNetwork, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.provenance import write_bytes
 from aliasing.state import check_fits, parse_json
-from aliasing.surgery.convert import SITES, Conversion, antialias, conversion_of
+from aliasing.surgery.convert import NONLINEARITIES, SITES, Conversion, antialias, conversion_of
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.plan import SCHEMES
 
@@ -39,6 +39,7 @@ _WORDS = {
     **dict.fromkeys(("after", "before"), "placement"),
     **dict.fromkeys(SCHEMES, "scheme"),
     **dict.fromkeys(PADDINGS, "padding"),
+    **dict.fromkeys(NONLINEARITIES, "nonlinearity"),
 }
 
 MOST_TAPS = 256  # that a name or a file can ask for: their response is computed and convolved
@@ -51,8 +52,9 @@ def parse(text: str) -> dict[str, Any]:
 
     Examples
     --------
-    >>> parse("binomial3,before")
-    {'operator': 'blur', 'taps': 'binomial3', 'placement': 'before', 'scheme': 'zhang2019', 'padding': None}
+    >>> given = parse("binomial3,before")
+    >>> given["operator"], given["taps"], given["placement"], given["scheme"]
+    ('blur', 'binomial3', 'before', 'zhang2019')
     """
     if len(text) > _LONGEST:
         raise UsageError(f"antialiased:{text[:40]}…: {len(text)} characters; expected at most {_LONGEST}")

@@ -1,0 +1,152 @@
+"""The alias-free non-linearity moves with its input by any fraction if it is a polynomial of degree two."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy import signal as scipy_signal
+from torch import Tensor, nn
+
+import aliasing as al
+from aliasing import sampling
+from aliasing.downsample.nonlinearity import Polynomial, alias_free
+from aliasing.layers import AliasFreeActivation1d, AliasFreeActivation2d, AliasFreeActivation3d
+
+# Some transforms of at most a few hundred samples, in float64.
+ROUNDING = 1e-12
+
+
+def noise(*shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("size", [1, 7, 9, 33])
+def test_of_odd_sizes_it_is_scipys_resampling_and_back(size: int) -> None:
+    x = noise(1, 2, size)
+    fine = scipy_signal.resample(x.numpy(), 2 * size, axis=-1)
+    expected = scipy_signal.resample(np.tanh(fine), size, axis=-1)  # both keep every frequency below
+    np.testing.assert_allclose(alias_free(torch.tanh, x, dims=1), expected, rtol=0, atol=ROUNDING)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    ("layer", "sizes"),
+    [(AliasFreeActivation1d, (9,)), (AliasFreeActivation2d, (8, 7)), (AliasFreeActivation3d, (4, 5, 6))],
+)
+def test_a_polynomial_moves_by_fractions_and_relu_does_not(layer: type[nn.Module], sizes: tuple[int, ...]) -> None:
+    x, by, axes = noise(2, 3, *sizes), (0.3, 0.5, 1.7)[: len(sizes)], tuple(range(-len(sizes), 0))
+    x = alias_free(lambda y: y, x, dims=len(sizes))  # without the Nyquist frequency
+    move = lambda y: torch.as_tensor(sampling.shift(y.numpy(), by, axes=axes))  # noqa: E731
+    polynomial, relu = layer(Polynomial(3)).double(), layer(torch.relu)
+    polynomial.function.weight += noise(3, 3)
+    torch.testing.assert_close(polynomial(move(x)), move(polynomial(x)), rtol=0, atol=ROUNDING)
+    assert not torch.allclose(relu(move(x)), move(relu(x)), rtol=0, atol=1e-3)
+    plain = (relu.function(move(x)) - move(relu.function(x))).norm()
+    assert (relu(move(x)) - move(relu(x))).norm() < plain / 2  # but much less than by itself
+
+
+@torch.no_grad()
+def test_half_a_sample_is_a_whole_one_between_so_every_function_moves_by_it() -> None:
+    """Half-pixel consistency of one layer does not tell a polynomial from an upsampled ReLU."""
+    x, relu = noise(1, 2, 9), AliasFreeActivation1d(torch.relu)
+    half = lambda y: torch.as_tensor(sampling.shift(y.numpy(), 0.5, axes=-1))  # noqa: E731
+    torch.testing.assert_close(relu(half(x)), half(relu(x)), rtol=0, atol=ROUNDING)
+
+
+def test_a_network_of_such_parts_answers_the_same_under_every_shift() -> None:
+    """Circular convolutions, the ideal low-pass before every stride, and the mean over space."""
+    torch.manual_seed(0)
+
+    def network(activation: type[nn.Module] | None) -> nn.Module:
+        layers: list[nn.Module] = []
+        for channels, more in ((3, 6), (6, 8)):
+            act = al.layers.AliasFreeActivation2d(None if activation is None else activation())
+            convolution = nn.Conv2d(channels, more, 3, padding=1, padding_mode="circular")
+            layers += [convolution, act, al.layers.FourierPool2d(2)]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+    laws = ["circular integer", "half-pixel", "circular fractional"]
+    found = al.guarantees({"afc": network(None), "relu": network(nn.ReLU)}, laws=laws, size=16)
+    assert all(cell["value"] < 1e-10 for cell in found.rows["afc"].values())
+    assert found.rows["relu"]["half-pixel"]["value"] > 1e-6
+
+
+def test_it_travels() -> None:
+    x = noise(2, 3, 6, 5).float()
+    layer = AliasFreeActivation2d(nn.GELU())
+    expected = layer(x)
+    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer)), torch.export.export(layer, (x,)).module()):
+        torch.testing.assert_close(copied(x), expected)
+    assert layer(x.to(memory_format=torch.channels_last)).is_contiguous(memory_format=torch.channels_last)
+    assert layer(x.bfloat16()).dtype == torch.bfloat16
+    z = x.double().requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda y: alias_free(F.silu, y), z[:1, :1])
+
+
+# --- surgery ----------------------------------------------------------------------------------------------------------
+
+
+class Squared(nn.Module):
+    """A residual network whose activation is called twice, once in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(3, 3, 3, step, padding=1) for step in (1, 2))
+        self.norm, self.relu, self.head = nn.BatchNorm2d(3), nn.ReLU(inplace=True), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.norm(self.first(x)))
+        y = F.silu(self.second(y) + 0.5)
+        return F.gelu(self.head(y.mean((2, 3))))
+
+
+@torch.no_grad()
+def test_surgery_puts_every_activation_of_a_map_between_interpolation_and_low_pass() -> None:
+    torch.manual_seed(0)
+    network, x = Squared().double().eval(), noise(2, 3, 8, 10)
+    options = {"operator": "flc", "scheme": "all", "padding": "circular", "example_input": x}
+    fixed = al.antialias(network, nonlinearity="afc", **options)
+    ring = lambda y: F.pad(y, (1, 1, 1, 1), "circular")  # noqa: E731
+    y = alias_free(torch.relu, network.norm(F.conv2d(ring(x), network.first.weight, network.first.bias)))
+    y = al.downsample.fourier_pool(F.conv2d(ring(y), network.second.weight, network.second.bias))
+    y = alias_free(F.silu, y + 0.5)
+    expected = F.gelu(network.head(y.mean((2, 3))))
+    torch.testing.assert_close(fixed(x), expected, rtol=0, atol=ROUNDING)
+    assert list(fixed.state_dict()) == list(network.state_dict())
+    assert torch.equal(al.restore(fixed)(x), network(x))
+    torch.testing.assert_close(pickle.loads(pickle.dumps(fixed))(x), expected, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(torch.export.export(fixed, (x,)).module()(x), expected, rtol=0, atol=ROUNDING)
+    plain = al.antialias(network, **options)
+    laws = ["circular integer", "circular fractional"]
+    found = al.guarantees({"fixed": fixed, "plain": plain}, laws=laws, size=16).rows
+    assert found["fixed"]["circular fractional"]["value"] < found["plain"]["circular fractional"]["value"] / 2
+
+
+def test_the_name_of_a_network_says_it() -> None:
+    from aliasing.surgery import conversion_of
+    from aliasing.surgery.specification import describe, parse
+
+    fixed = al.antialias(Squared(), operator="flc", nonlinearity="afc", example_input=torch.zeros(1, 3, 8, 8))
+    assert describe(conversion_of(fixed)) == "flc,afc"
+    assert parse("flc,afc")["nonlinearity"] == "afc"
+    with pytest.raises(al.errors.UsageError, match="no nonlinearity 'relu'; expected 'afc'"):
+        al.antialias(Squared(), nonlinearity="relu", example_input=torch.zeros(1, 3, 8, 8))
+
+
+@torch.no_grad()
+def test_activations_of_tokens_and_of_maps_with_channels_last_stay() -> None:
+    class Tokens(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.mix = nn.Conv2d(3, 6, 2, 2), nn.Linear(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.gelu(self.mix(self.embedding(x).flatten(2).transpose(1, 2)))
+
+    network, x = Tokens().double(), noise(1, 3, 8, 8)
+    options = {"scheme": "all", "example_input": x}
+    fixed, plain = al.antialias(network, nonlinearity="afc", **options), al.antialias(network, **options)
+    assert torch.equal(fixed(x), plain(x))
