@@ -8,7 +8,7 @@ examples:
       the installed networks, beginning with a photograph on which one pixel changes the first one's answer
   aliasing explore --models resnet50 timm:convnext_tiny --image photo.jpg --recalibrate PHOTOGRAPHS --port 8123
   aliasing explore --models torchvision:fcn_resnet50 --image street.jpg --output masks
-      label maps (or boxes, keypoints) over the photograph, and what of them changes
+      label maps (or boxes, instances, keypoints) over the photograph, and what of them changes
 """
 
 import argparse

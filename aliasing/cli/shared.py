@@ -112,7 +112,7 @@ def add_truth(parser: argparse.ArgumentParser) -> None:
         "--truth",
         type=Path,
         metavar="DIR",
-        help="ground truth: for masks a PNG label map for each image, for boxes YOLO's text files",
+        help="ground truth: for masks a PNG label map for each image, for boxes and instances YOLO's text files",
     )
     parser.add_argument("--void", type=int, metavar="N", help="the number in label maps that is no class")
 

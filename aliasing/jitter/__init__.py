@@ -114,8 +114,8 @@ def measure_jitter(
         What normalised the tensors of ``images``; they hold (x − mean) / std, with x in 0…1.
     truth : str or Path, optional
         Ground truth that is no label, for outputs that are measured against one: for ``"masks"`` a folder with a PNG
-        label map for each image (:class:`aliasing.outputs.truth.LabelMaps`), for ``"boxes"`` one with YOLO's text files
-        (:class:`aliasing.outputs.truth.BoxFiles`).
+        label map for each image (:class:`aliasing.outputs.truth.LabelMaps`), for ``"boxes"`` and ``"instances"`` one
+        with YOLO's text files (:class:`aliasing.outputs.truth.BoxFiles`, :class:`aliasing.outputs.truth.OutlineFiles`).
     void : int, optional
         The number in these maps that is no class.
     compiled : bool
