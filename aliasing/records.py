@@ -43,6 +43,8 @@ from aliasing.state import (
 # Images per block: the last bits of a network's output depend on what else is in the batch, so blocks are fixed.
 BLOCK_SIZE = 32
 
+_MOST_BLOCKS = 10**6  # that a file may claim: more images than ImageNet has
+
 Input: TypeAlias = tuple[str, str, str | None]
 """The name of a picture, its identity, and its label as it was written."""
 
@@ -291,7 +293,7 @@ class Records:
             try:
                 listing = Listing(**self._settings(path)["found"])
                 check_fits([listing.images, listing.block_size], [int], path)
-                if listing.images < 0 or listing.block_size < 1:
+                if listing.images < 0 or listing.block_size < 1 or listing.blocks > _MOST_BLOCKS:
                     raise KeyError
             except (KeyError, TypeError):
                 raise InputError(f"{path} does not say which images it is about; measure again") from None

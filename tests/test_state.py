@@ -452,3 +452,14 @@ def test_a_folder_in_the_place_of_what_a_run_writes_is_one_line(
     (run / "examples" / "examples.json").mkdir()
     (run / ".lock.json").mkdir()
     complaint(jitter(photographs, run), 1, ".json cannot be written (Is a directory)")
+
+
+@pytest.mark.parametrize(
+    "edit", [{"images": 10**18}, {"images": -1}, {"block_size": 0}, {"images": True}, {"images": "6"}]
+)
+def test_a_listing_that_nobody_can_have_written_is_refused_at_once(edit: dict[str, Any], run: Path) -> None:
+    path = next(run.glob("records/*/settings.json"))
+    settings = read_json(path)
+    write_json(path, {**settings, "found": settings["found"] | edit})
+    with pytest.raises(InputError, match="does not say which images it is about"):
+        al.open(run)
