@@ -233,3 +233,26 @@ def test_a_disk_that_is_full_while_training_writes_is_one_line(tmp_path: Path) -
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert ("images.npz" if size == 2_000 else "checkpoint.pt") in str(error.value)
     al.finetune(make(), images, tmp_path, al.Recipe(epochs=1, batch_size=2))
+
+
+# --- ground truth ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["maps", "boxes", "outlines"])
+def test_ground_truth_is_a_file_that_can_be_read_or_one_line(kind: str, tmp_path: Path) -> None:
+    """Whatever lies there, nobody waits, and the picture is skipped with the reason."""
+    from aliasing.images import BadImage, Image
+    from aliasing.outputs.truth import BoxFiles, LabelMaps, OutlineFiles
+    from aliasing.protocols import make_protocol
+
+    reader = {"maps": LabelMaps, "boxes": BoxFiles, "outlines": OutlineFiles}[kind]
+    path = tmp_path / ("a.png" if kind == "maps" else "a.txt")
+    image = Image(np.zeros((32, 32, 3), np.uint8), "a.png", "0", None)
+    makers: list[Any] = [lambda: os.mkfifo(path), path.mkdir, lambda: path.symlink_to("nowhere")]
+    makers += [lambda text=text: path.write_text(text) for text in ("x", "nan .1 .1 .5 .5 .5 .1", "inf .5 .5 .1 .1")]
+    for make_it in makers:
+        make_it()
+        truth = reader.open(tmp_path)
+        with pytest.raises((BadImage, OSError)):
+            truth.of(image, make_protocol("crop"), make(), 0)
+        path.rmdir() if path.is_dir() else path.unlink()

@@ -305,8 +305,12 @@ def hash_bytes(*contents: bytes) -> str:
 def read_file(path: Path) -> bytes:
     """The bytes of a regular file of acceptable size; never waits for a pipe or a device."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         check_regular(os.fstat(descriptor))
+    except BadImage:
+        os.close(descriptor)
+        raise
+    with os.fdopen(descriptor, "rb") as file:
         return read_bounded(file.read)
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -100,7 +101,7 @@ class LabelMaps:
 
     def _read(self, path: Path) -> npt.NDArray[np.uint8]:
         """`OUTSIDE`, or the class + 1, of each pixel."""
-        with decoding(), PIL.Image.open(path) as opened:
+        with decoding(), PIL.Image.open(io.BytesIO(read_file(path))) as opened:
             numbers = np.asarray(opened if opened.mode in _PLAIN else opened.convert("RGB")).astype(np.int64)
         if numbers.ndim == 3:
             numbers = self._classes_of(path, numbers)
@@ -251,7 +252,7 @@ def _read_outlines(path: Path) -> list[tuple[int, npt.NDArray[np.float64]]]:
     found = []
     for label, *numbers in _read_lines(path, "outlines"):
         points = np.array(numbers, np.float64)
-        outside = not np.isfinite(points).all() or (points < 0).any() or (points > 1).any()
+        outside = not np.isfinite([label, *numbers]).all() or (points < 0).any() or (points > 1).any()
         if len(points) < 6 or len(points) % 2 or outside:
             raise BadImage(
                 f"{path.name} must have lines of a class and the shares of the picture x, y of three points or more"
@@ -265,7 +266,9 @@ def _read_lines(path: Path, what: str) -> list[list[float]]:
     try:
         lines = read_file(path).decode("utf-8").splitlines()
         return [[float(number) for number in line.split()] for line in lines if line.strip()]
-    except (UnicodeDecodeError, ValueError) as error:
+    except BadImage:
+        raise
+    except (OSError, ValueError) as error:
         raise BadImage(f"its {what} cannot be read from {path.name}: {first_line(error)}") from error
 
 
