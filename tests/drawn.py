@@ -197,6 +197,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "features of two views": lambda: features(2, "plain"),
     "features of one layer": lambda: plots.moving_maps(moving(2, LONG[1], ["0"])),
     "layers": lambda: plots.layers(list(moving(2, "m").layers), LONG[3]),
+    "guarantees": lambda: plots.guarantees(al.guarantees(["max", "kaiser", "tips", "tips-anchored"], dims=1)),
+    "guarantees of a long name": lambda: plots.guarantees(al.guarantees({LONG[3]: "aps"}, dims=1, laws=["linear"])),
     "filters": lambda: plots.filters(moving(2, "m").layers[1], LONG[3]),
     "filters of a vector": lambda: plots.filters(LayerMaps("a.vector", "vector", np.ones((2, 9, 1, 1), "f4")), LONG[3]),
     "film of versions": lambda: frame(plots.animation(traces(VERSIONS))),

@@ -74,13 +74,13 @@ class Guarantees(Result):
                 if half
             ]
         turned = [{"law": LAWS[law].title, **{row["operator"]: row[LAWS[law].title] for row in rows}} for law in laws]
-        return [render(turned, form)]
+        return [render(turned, form, titles={name: name for name in self.rows})]
 
     def remarks(self) -> list[str]:
         """What the numbers are, and every claim that was not found to hold."""
         said = [
             "exact: to rounding in float64. Otherwise the worst relative change that was found; of alias and baseband"
-            " the share of the energy. –: does not apply. Learned parts have random weights."
+            " the share of the energy. –: does not apply. Operators that learn have random weights."
         ]
         for name, cells in self.rows.items():
             for law, cell in cells.items():

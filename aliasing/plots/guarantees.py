@@ -1,18 +1,20 @@
 """The figure of guarantees: a table of operators and laws, coloured by what holds."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from aliasing.plots.style import COLOURS, plain, style
+from aliasing.plots.style import COLOURS, in_two_lines, legend_below, plain, style
 from aliasing.tables import pair
 
 if TYPE_CHECKING:
     from aliasing.downsample.guarantees import Guarantees
 
 _HOLDS, _FAILS, _CLAIMED = COLOURS[2], "0.75", COLOURS[1]
+_LETTERS = 11  # that fit side by side above a column
 _MEASURED = ("alias, natural", "baseband kept", "baseband, natural", "cost")  # numbers that are no law
 
 
@@ -43,8 +45,10 @@ def guarantees(found: "Guarantees") -> Figure:
     names = list(found.rows)
     laws = list(next(iter(found.rows.values()), {}))
     with style():
-        height = 1.9 + 0.3 * len(names)
-        figure, axes = plt.subplots(figsize=(2.2 + 0.78 * len(laws), height))
+        labels = [plain(in_two_lines(name)) for name in names]
+        longest = max((len(line) for label in labels for line in label.splitlines()), default=0)
+        width = max(0.1 * longest + 0.4 + 0.8 * len(laws), 5.5)
+        figure, axes = plt.subplots(figsize=(width, 2.1 + 0.3 * sum(label.count("\n") + 1 for label in labels)))
         for row, name in enumerate(names):
             for column, law in enumerate(laws):
                 cell = found.rows[name][law]
@@ -52,10 +56,8 @@ def guarantees(found: "Guarantees") -> Figure:
                 text = shown(law, cell)
                 axes.text(column, row, text, ha="center", va="center", fontsize=8)
         axes.set(xlim=(-0.5, max(len(laws), 1) - 0.5), ylim=(len(names) - 0.5, -0.5))
-        axes.set_yticks(range(len(names)), map(plain, names))
-        axes.set_xticks(
-            range(len(laws)), [LAWS[law].title for law in laws], rotation=35, ha="left", rotation_mode="anchor"
-        )
+        axes.set_yticks(range(len(names)), labels)
+        axes.set_xticks(range(len(laws)), [fill(LAWS[law].title, _LETTERS) for law in laws], fontsize=8)
         axes.xaxis.tick_top()
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -64,7 +66,7 @@ def guarantees(found: "Guarantees") -> Figure:
             Patch(facecolor=_FAILS, alpha=0.6, label="not exact: the worst relative change, or share of the energy"),
             Patch(facecolor=_CLAIMED, alpha=0.6, label="!  published as exact"),
         ]
-        figure.legend(handles=kinds, loc="outside lower center", ncols=3)
+        legend_below(figure, kinds, [str(kind.get_label()) for kind in kinds])
         figure.suptitle(f"What is guaranteed at stride {pair(found.settings['stride'])}, measured in float64")
     return figure
 
