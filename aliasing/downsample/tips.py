@@ -149,18 +149,21 @@ class AnchoredTipsPool(_Mixture, Polyphase):
             self.choice.phase = self.choose(batch)
         anchor = self.choice.phase if phase is None else phase
         assert anchor is not None
-        components, weights = polyphase_components(batch, self.stride, self.dims), self._weights(batch)
-        found = torch.zeros_like(components[:, 0])
-        for number in range(components.shape[1]):
-            # The component that is `number` phases behind the anchor, on every axis; behind the last phase it is the
-            # first of the next sample.
-            source, wrapped = self._counted_from(anchor.reshape(-1), number)
-            rows = torch.arange(len(batch), device=x.device)
-            part, share = components[rows, source], weights[rows, source]
-            for axis, next_one in zip(range(-self.dims, 0), wrapped, strict=True):
-                rolled = torch.cat([part.narrow(axis, 1, part.shape[axis] - 1), part.narrow(axis, 0, 1)], axis)
-                part = torch.where(next_one.reshape(-1, *(1,) * (self.dims + 1)), rolled, part)
-            found = found + share.reshape(*share.shape, *(1,) * self.dims) * part
+        first = self._phases(anchor.reshape(-1))
+        moved = batch
+        for axis, start in zip(range(-self.dims, 0), first, strict=True):  # the anchor's sample comes first
+            places = (torch.arange(batch.shape[axis], device=x.device) + start[:, None]) % batch.shape[axis]
+            shape = [len(batch), *(1,) * (self.dims + 1)]
+            shape[axis] = -1
+            moved = moved.gather(axis, places.reshape(shape).expand_as(moved))
+        components = polyphase_components(moved, self.stride, self.dims)
+        behind = self._phases(torch.arange(components.shape[1], device=x.device))
+        order = torch.zeros_like(anchor.reshape(-1, 1))
+        for start, number, step in zip(first, behind, self.stride, strict=True):
+            order = order * step + (start[:, None] + number) % step
+        weights = self._weights(batch)
+        shares = weights.gather(1, order[:, :, None].expand_as(weights))
+        found = (components * shares.reshape(*shares.shape, *(1,) * self.dims)).sum(1)
         return laid_out_like(found, x) if x.ndim == self.dims + 2 else found[0]
 
     def _weights(self, x: Tensor) -> Tensor:
@@ -168,17 +171,13 @@ class AnchoredTipsPool(_Mixture, Polyphase):
         means = polyphase_components(self._positive(x, "circular"), self.stride, self.dims).flatten(3).mean(3)
         return (self.scale.to(x.dtype) * means).softmax(1)
 
-    def _counted_from(self, anchor: Tensor, number: int) -> tuple[Tensor, list[Tensor]]:
-        """The phase ``number`` behind the anchor, and for every axis whether it is one of the next sample."""
-        phase, unit = torch.zeros_like(anchor), 1
-        wrapped: list[Tensor] = []
+    def _phases(self, number: Tensor) -> list[Tensor]:
+        """The phase of each axis, of phases as one number with the last axis fastest."""
+        found: list[Tensor] = []
         for step in reversed(self.stride):
-            number, behind = divmod(number, step)
-            along = torch.div(anchor, unit, rounding_mode="floor") % step + behind
-            wrapped.insert(0, along >= step)
-            phase = phase + along % step * unit
-            unit *= step
-        return phase, wrapped
+            found.insert(0, number % step)
+            number = torch.div(number, step, rounding_mode="floor")
+        return found
 
 
 class AnchoredTipsPool1d(AnchoredTipsPool):
