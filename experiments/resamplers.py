@@ -77,16 +77,23 @@ def apart() -> ResamplerSurvey:
     for library, held in OF_LIBRARIES:
         names.setdefault(library, []).extend(held.split())
     rows: list[dict[str, Any]] = []
+    skipped: dict[str, str] = {}
     zones: dict[str, Any] = {}
-    for held in names.values():
+    for library, of_library in names.items():
         with TemporaryDirectory() as folder:
-            command = ["-m", "aliasing", "resamplers", *held, "--reduce", str(FACTOR), "--out", folder]
-            subprocess.run([sys.executable, *command], stdout=subprocess.DEVNULL, check=True)
+            command = [sys.executable, "-m", "aliasing", "resamplers", *of_library]
+            run = subprocess.run(
+                [*command, "--reduce", f"{FACTOR}", "--out", folder], stdout=subprocess.DEVNULL, check=False
+            )
+            if run.returncode:  # LiteRT may end with its process
+                skipped[library] = f"its process ended with {run.returncode}"
+                continue
             found = ResamplerSurvey.open(folder)
         rows += found.rows
+        skipped |= found.skipped
         zones |= found.zones
     rows.sort(key=lambda row: (-round(row["folded"], 3), row["name"]))
-    return ResamplerSurvey(rows, {}, {"reduction": FACTOR, "size": None}, zones)
+    return ResamplerSurvey(rows, skipped, {"reduction": FACTOR, "size": None}, zones)
 
 
 def told(row: dict[str, Any]) -> dict[str, Any]:
