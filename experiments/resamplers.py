@@ -82,11 +82,11 @@ def apart() -> ResamplerSurvey:
     for library, of_library in names.items():
         with TemporaryDirectory() as folder:
             command = [sys.executable, "-m", "aliasing", "resamplers", *of_library]
-            run = subprocess.run(
+            ended = subprocess.run(
                 [*command, "--reduce", f"{FACTOR}", "--out", folder], stdout=subprocess.DEVNULL, check=False
             )
-            if run.returncode:  # LiteRT may end with its process
-                skipped[library] = f"its process ended with {run.returncode}"
+            if ended.returncode:  # LiteRT may end with its process
+                skipped[library] = f"its process ended with {ended.returncode}"
                 continue
             found = ResamplerSurvey.open(folder)
         rows += found.rows

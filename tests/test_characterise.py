@@ -13,6 +13,7 @@ from scipy import ndimage, signal
 
 from aliasing.errors import UsageError
 from aliasing.resamplers.characteristics import Characteristics, characterise
+from aliasing.resamplers.survey import survey
 
 FREQUENCIES = np.linspace(0, 0.5, 41)
 
@@ -288,6 +289,9 @@ def test_pickers_for_drawings_are_not_linear_and_fold() -> None:
     # The least and the greatest of eight samples of a tone are about ±1 by turns, whatever its frequency, so that they
     # make a wave at the new Nyquist frequency with twice the tone's energy.
     assert 1.5 < found.folded < 2
+    assert found.row()["offset_low"] is None  # it has no weights, and so no place
+    assert "none" in survey([found]).readable("table")[0]
+    assert survey([found]).plot().axes
 
 
 def test_channels_that_are_mixed() -> None:

@@ -111,12 +111,12 @@ def resamplers(found: "ResamplerSurvey") -> Figure:
             plate = found.zones.get(f"{row['name']}, {row['dtype']}")
             if plate is not None:
                 _small_zone(zone, number, np.asarray(plate))
-        share.barh(range(len(rows)), [row["folded"] for row in rows], height=0.6, color=COLOURS[1])
+        share.barh(range(len(rows)), [min(row["folded"], 1) for row in rows], height=0.6, color=COLOURS[1])
         names = [both_ends(plain(f"{row['name']}  {_DTYPES[row['dtype']]}"), 44) for row in rows]
         gain.set_yticks(range(len(rows)), names, fontsize=8)
         gain.set(xlim=(0, 0.5), ylim=(len(rows) - 0.4, -0.6), xlabel="cycles per input sample", title="gain")
         share.set(xlim=(0, 1), title="folds", xticks=[0, 1], xticklabels=["0", "100 %"])
-        widest = max([2.0, *(abs(row[end]) for row in rows for end in ("offset_low", "offset_high"))])
+        widest = max([2.0, *(abs(row[end] or 0) for row in rows for end in ("offset_low", "offset_high"))])
         offset.set(xlim=(-1.1 * widest, 1.1 * widest), title="offset, samples")
         offset.axvline(0, color="0.6", linewidth=0.8, zorder=0)
         zone.set_title("zone plate", fontsize=10)
@@ -142,8 +142,9 @@ def _row(axes: Axes, number: int, gain: Any, reduction: str) -> None:
 
 def _offsets(axes: Axes, number: int, row: Any) -> None:
     low, high = row["offset_low"], row["offset_high"]
-    axes.plot([low, high], [number, number], color=COLOURS[0], linewidth=2)
-    axes.plot([(low + high) / 2], [number], "o", color=COLOURS[0], markersize=3.5)
+    if low is not None:  # what is not linear may have none
+        axes.plot([low, high], [number, number], color=COLOURS[0], linewidth=2)
+        axes.plot([(low + high) / 2], [number], "o", color=COLOURS[0], markersize=3.5)
     axes.axhline(number + 0.4, color="0.85", linewidth=0.5, zorder=0)
 
 

@@ -193,7 +193,9 @@ def _share(folded: float) -> str:
     return "< 0.01 %" if folded < 1e-4 else f"{rounded(100 * folded, '.3g')} %"
 
 
-def _range(low: float, high: float) -> str:
+def _range(low: float | None, high: float | None) -> str:
+    if low is None or high is None:
+        return "none"
     if max(abs(low), abs(high)) < 0.02:
         return "0"
     return rounded(low, "+.2f") if high - low < 0.02 else f"{rounded(low, '+.2f')} … {rounded(high, '+.2f')}"
