@@ -428,6 +428,9 @@ def test_a_checkpoint_of_a_version_before_or_of_another_architecture(
     for value in (0, math.nan, math.inf, -1):
         with pytest.raises(UsageError, match=f"learning rate {float(value):g}|learning rate {value}"):
             al.finetune(make(), photographs, tmp_path / "other", al.Recipe(learning_rate=value))
+    for wrong in ({"momentum": math.nan}, {"weight_decay": -1.0}, {"epochs": 1.5}, {"seed": -1}, {"seed": 2**70}):
+        with pytest.raises(UsageError, match=r"expected a momentum in 0…1|expected at least 1"):
+            al.finetune(make(), photographs, tmp_path / "other", al.Recipe(**wrong))  # type: ignore[arg-type]
     assert not (tmp_path / "other").exists()
 
 

@@ -31,6 +31,7 @@ __all__ = ["CURVE", "ResamplerSurvey", "chosen", "survey"]
 
 CURVE = np.linspace(0, 0.5, 129)
 """The frequencies of the gains that are kept, in cycles per input sample."""
+_LARGEST = 8192  # samples along an axis
 _FILE = "zones.npz"
 
 
@@ -140,6 +141,8 @@ def survey(
     >>> [(row["name"], row["dtype"], round(row["folded"], 2)) for row in found.rows][1:3]
     [('numpy-slice', 'uint8', 1.0), ('opencv-area', 'float32', 0.07)]
     """
+    if size is not None and size > _LARGEST:
+        raise UsageError(f"size {size} is too large to be measured along two axes; expected at most {_LARGEST}")
     rows: list[dict[str, Any]] = []
     skipped: dict[str, str] = {}
     zones: dict[str, Numbers] = {}

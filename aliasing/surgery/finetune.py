@@ -48,6 +48,7 @@ __all__ = ["PRECISIONS", "Recipe", "finetune"]
 
 PRECISIONS = ("float32", "bfloat16")
 BEFORE = "checkpoint.before.pt"  # that of the epoch before the last
+_SEEDS = 2**32
 _LABELLING = "give a folder for each class, or a labels.csv"
 Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 
@@ -226,6 +227,13 @@ def check_trainable(network: ShownNetwork, recipe: Recipe) -> Found:
         raise UsageError(
             f"epochs {recipe.epochs}, batch size {recipe.batch_size}, learning rate {recipe.learning_rate}; "
             "expected at least 1, at least 2, and a positive number"
+        )
+    sensible = 0 <= recipe.momentum < 1 and 0 <= recipe.weight_decay < math.inf
+    whole = all(type(number) is int for number in (recipe.epochs, recipe.batch_size, recipe.seed))
+    if not (sensible and whole and 0 <= recipe.seed < _SEEDS):
+        raise UsageError(
+            f"momentum {recipe.momentum}, weight decay {recipe.weight_decay}, seed {recipe.seed}; expected a momentum"
+            f" in 0…1, a weight decay of 0 or more, and whole numbers for epochs, batch size and a seed below {_SEEDS}"
         )
     if recipe.precision not in PRECISIONS:
         raise UsageError(f"precision {recipe.precision!r}; expected {' or '.join(PRECISIONS)}")
