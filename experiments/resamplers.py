@@ -85,7 +85,7 @@ def apart() -> ResamplerSurvey:
             ended = subprocess.run(
                 [*command, "--reduce", f"{FACTOR}", "--out", folder], stdout=subprocess.DEVNULL, check=False
             )
-            if ended.returncode:  # LiteRT may end with its process
+            if ended.returncode:  # a library may end its process
                 skipped[library] = f"its process ended with {ended.returncode}"
                 continue
             found = ResamplerSurvey.open(folder)

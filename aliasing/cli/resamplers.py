@@ -62,6 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
     if not (arguments.patterns or arguments.of or arguments.reduce or arguments.size or arguments.out):
         _list(arguments)
         return
+    if arguments.out:  # before TensorFlow: what draws loads Triton, which ends the process if it comes later
+        from aliasing import plots  # noqa: F401
     from aliasing.resamplers.survey import chosen, survey
 
     reduction = arguments.reduce or 4

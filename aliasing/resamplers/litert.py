@@ -8,7 +8,6 @@ from typing import Any
 
 import ai_edge_litert
 import numpy as np
-import pyarrow  # noqa: F401  before TensorFlow: loaded after it, it ends the process
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-import pyarrow  # noqa: F401  before TensorFlow: loaded after it, it ends the process
 import tensorflow as tf
 
 from aliasing.resamplers import Resampler, named
