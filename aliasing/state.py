@@ -335,7 +335,7 @@ def claim(folder: Path, command: str, owner: str | None = None) -> None:
 
 def may_replace(path: Path, begins: bytes, what: str) -> None:
     """Raise UsageError if there is a file that does not begin as those do that the package writes there."""
-    if path.is_symlink() or path.exists():
+    if not path.is_dir() and (path.is_symlink() or path.exists()):  # a folder cannot be written, and is told as such
         try:
             content = read_bytes(path, path.resolve().parent)[:4096]
         except InputError as error:
