@@ -1,5 +1,6 @@
 """What a cure shows, in three sentences: what was guilty, what it gained, what it cost."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -40,40 +41,70 @@ def _guilty(cure: Summary) -> str:
 
 
 def _gained(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str:
-    plain, control = (_of(differences, first, "cured").get("top1_change") for first in ("plain", "control"))
-    value, before = _both(models, "top1_change")
-    how = (
-        f"P(top-1 change) is {value} in the cured network ({cure['chosen']}) and"
-        f" {'' if value == before else f'{before} '}in the plain one"
-    )
+    plain, control = both = _against_both(differences, "top1_change")
+    value, before = _values(models, "top1_change", "cured", "plain")
     numbers = (
         f"{_written(plain)} against plain, {_written(control)} against the control, trained likewise but not filtered"
     )
-    if _below(plain) and _below(control):
-        return f"The cure makes the answer steadier: {how} ({numbers})."
+    how = (
+        f"{value} in the cured network ({cure['chosen']}) and"
+        f" {'' if value == before else f'{before} '}in the plain one ({numbers})."
+    )
+    mac = _against_both(differences, "mac")
+    if all(map(_below, mac)):
+        first, second = map(_written, mac)
+        how += f" The mean absolute change is clearly lower: {first} against plain, {second} against control."
+    if all(map(_below, both)):
+        return f"The cure makes the answer steadier: P(top-1 change) is {how}"
+    how += f" {_next_step(both, cure['images']['held_out'])}"
     if _below(plain):
-        return f"The answer is steadier, but the filter is not shown to be the reason: {how} ({numbers})."
-    if _above(plain) or _above(control):
-        return f"This is no cure: {how} ({numbers})."
-    return f"No gain is shown: {how} ({numbers})."
+        return f"The answer is steadier, but the filter is not shown to be the reason: P(top-1 change) is {how}"
+    if any(map(_above, both)):
+        return f"This is no cure: P(top-1 change) is {how}"
+    return f"No gain in P(top-1 change), by which a cure is judged, is shown: it is {how}"
+
+
+def _next_step(differences: Sequence[Summary | None], images: int) -> str:
+    """What may show a gain: more training, and more held-out images if what was found would be a gain."""
+    training = "more training, by images (--train, --train-sample) or epochs (--epochs)"
+    unclear = [row for row in differences if not _below(row)]
+    needed = [images * ((row["high"] - row["value"]) / row["value"]) ** 2 for row in unclear if row and _negative(row)]
+    if len(needed) < len(unclear):
+        return f"The next step: {training}."
+    unit = 10 ** math.floor(math.log10(max(needed)))  # one digit: the difference that was found is itself uncertain
+    return (
+        f"The next step: more held-out images (--images, --sample; about {math.ceil(max(needed) / unit) * unit:,} would"
+        f" show differences as large as those found), or {training}."
+    )
+
+
+def _negative(estimate: Summary) -> bool:
+    """Whether the estimate has an interval and is below 0 as it is written."""
+    value, high = estimate["value"], estimate["high"]
+    return None not in (value, high) and float(rounded(value, f".{decimals(estimate)}f")) < 0
 
 
 def _cost(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str:
     cost = cure["cost"]
     ratio = cost["cured"]["multiply_adds"] / max(cost["plain"]["multiply_adds"], 1)
     work = f"an answer takes {rounded(ratio, '.2f')} times the multiply–adds of convolutions and matrix products"
-    plain, control = (_of(differences, first, "cured").get("accuracy") for first in ("plain", "control"))
+    plain, control = both = _against_both(differences, "accuracy")
     if plain is None:
         return f"What it costs in accuracy is unknown, because the held-out images have no labels; {work}."
-    value, before = _both(models, "accuracy")
-    against = f"({_written(plain)} against plain, {_written(control)} against control)"
-    numbers = f"{value} instead of {before} {against}"
-    if _below(plain) or _below(control):
-        return f"It costs accuracy, {numbers}, which more epochs or more training images may bring back; {work}."
-    if value == before and not _above(plain):
-        return f"Accuracy stays {value} {against}; {work}."
-    better = "Accuracy rises" if _above(plain) else "No loss of accuracy is shown"
+    value, trained, before = _values(models, "accuracy", "cured", "control", "plain")
+    numbers = (
+        f"{value}; the control, which trained as long, has {trained} (difference {_written(control)}), and plain"
+        f" {before} (difference {_written(plain)})"
+    )
+    if any(map(_below, both)):
+        return f"It costs accuracy, which more epochs or more training images may bring back: {numbers}; {work}."
+    better = "Filtering raises accuracy" if _above(control) else "No loss of accuracy is shown"
     return f"{better}: {numbers}; {work}."
+
+
+def _against_both(differences: Sequence[Summary], measure: str) -> tuple[Summary | None, Summary | None]:
+    """Cured minus plain, and cured minus control."""
+    return _of(differences, "plain", "cured").get(measure), _of(differences, "control", "cured").get(measure)
 
 
 def _of(differences: Sequence[Summary], first: str, second: str) -> Summary:
@@ -94,8 +125,8 @@ def _written(estimate: Summary | None) -> str:
     return cell(estimate, "+").replace("-", "−")
 
 
-def _both(models: Summary, measure: str) -> tuple[str, str]:
-    """The estimates of cured and plain, to the decimals of the finer one."""
-    cured, plain = (models[name][measure] for name in ("cured", "plain"))
-    digits = max(decimals(cured), decimals(plain))
-    return rounded(cured["value"], f".{digits}f"), rounded(plain["value"], f".{digits}f")
+def _values(models: Summary, measure: str, *names: str) -> list[str]:
+    """The estimates of these networks, to the decimals of the finest one."""
+    estimates = [models[name][measure] for name in names]
+    digits = max(map(decimals, estimates))
+    return [rounded(estimate["value"], f".{digits}f") for estimate in estimates]
