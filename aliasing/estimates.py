@@ -269,7 +269,7 @@ class Difference(_Moments):
     >>> difference = Difference(binary=True)
     >>> difference.add([0, 1, 2, 0, 0], 8)
     >>> print(difference.estimate())
-    0.0750 [-0.4881, 0.5952]
+    0.0750 [−0.4881, 0.5952]
     """
 
     binary: bool = field(default=False, kw_only=True)
@@ -473,7 +473,7 @@ def contrast(
     Examples
     --------
     >>> print(contrast([[0, 0, 0, 0, 0], [0, 1, 2, 0, 0]], [[8] * 5] * 2, [-1, 1], binary=True))
-    0.0750 [-0.4881, 0.5952]
+    0.0750 [−0.4881, 0.5952]
     """
     sums, sizes = np.asarray(totals, np.float64), np.asarray(counts, np.float64)
     weights = np.asarray(coefficients, np.float64)

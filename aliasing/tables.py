@@ -7,6 +7,7 @@ A row is a dict of cells by column. A cell is text, a number, or an estimate as 
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -81,16 +82,21 @@ def cell(estimate: Mapping[str, float | None] | None, sign: str = "") -> str:
     >>> cell({"value": 0.25, "low": 0.2, "high": 0.3}), cell({"value": 0.25, "low": 0.248, "high": 0.252})
     ('0.25 [0.20, 0.30]', '0.2500 [0.2480, 0.2520]')
     >>> cell({"value": -0.25, "low": -0.5, "high": -0.001}, "+")
-    '-0.250 [-0.500, -0.001]'
+    '−0.250 [−0.500, −0.001]'
     """
     if estimate is None or estimate["value"] is None:
         return "–"
     digits = decimals(estimate)
     ends = (estimate["low"], estimate["high"])
-    while sign and digits < _MOST_DECIMALS and any(end and not float(rounded(end, f".{digits}f")) for end in ends):
+    while sign and digits < _MOST_DECIMALS and any(end and _is_zero(end, digits) for end in ends):
         digits += 1  # an end that is not 0 does not look like 0
     value, low, high = ("" if one is None else rounded(one, f"{sign}.{digits}f") for one in (estimate["value"], *ends))
     return f"{value} [{low}, {high}]" if low else value
+
+
+def _is_zero(number: float, digits: int) -> bool:
+    """Whether a number looks like 0 with so many decimals."""
+    return rounded(number, f".{digits}f") == rounded(0.0, f".{digits}f")
 
 
 def decimals(estimate: Mapping[str, float | None]) -> int:
@@ -648,4 +654,4 @@ def _csv(rows: Sequence[Row]) -> str:
     writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    return text.getvalue().rstrip("\n")
+    return re.sub(r"−(?=[\d.])", "-", text.getvalue().rstrip("\n"))  # the minus that programs read

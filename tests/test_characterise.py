@@ -317,7 +317,7 @@ def test_enlarging_is_tried() -> None:
         found = resampler("triangle")(array, shape)
         return np.roll(found, 1, -1) if shape[-1] > array.shape[-1] else found
 
-    assert "when it enlarges by 2 it sits -0.50 samples off" in said(characterise(late, 4, dtype="float64"))
+    assert "when it enlarges by 2 it sits −0.50 samples off" in said(characterise(late, 4, dtype="float64"))
 
 
 def test_axes_that_are_not_treated_alike() -> None:

@@ -113,7 +113,7 @@ def test_no_random_state_moves(form: str) -> None:
         (
             NORMALISED,
             {"mean": 0.5, "std": 0.5},
-            "from -0.49 to 1.6 with mean (0.5,) and std (0.5,) undone; expected 0…1",
+            "from −0.49 to 1.6 with mean (0.5,) and std (0.5,) undone; expected 0…1",
         ),
         (NORMALISED[:0], SAID, "without items"),
     ],

@@ -66,8 +66,15 @@ def test_large_counts_are_short_and_nothing_is_no_number() -> None:
     assert re.findall(r"\S+(?: M)?", text.splitlines()[-1]) == ["4.65 M", "500", "39.3", "–"]
 
 
+def test_people_read_a_minus_and_programs_a_hyphen() -> None:
+    rows = [{"network": "a − b", "mac": {"value": -0.25, "low": -0.5, "high": 0.1}, "moved": -0.125, "offset": "−0.50"}]
+    for form in ("table", "markdown", "html"):
+        assert all(text in render(rows, form, "+") for text in ("−0.25 [−0.50, +0.10]", "−0.125", "−0.50"))
+    assert render(rows, "csv").splitlines()[1] == "a − b,-0.25,-0.5,0.1,-0.125,-0.50"
+
+
 def test_no_minus_stands_before_zero() -> None:
-    assert cell({"value": -0.0, "low": -0.1, "high": 0.1}, sign="+") == "+0.00 [-0.10, +0.10]"
+    assert cell({"value": -0.0, "low": -0.1, "high": 0.1}, sign="+") == "+0.00 [−0.10, +0.10]"
 
 
 def _network() -> Classifier:

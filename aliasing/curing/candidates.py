@@ -95,4 +95,4 @@ def choose(trials: Jitter) -> tuple[str, dict[str, str]]:
 
 
 def _written(difference: Estimate) -> str:
-    return f"{cell(difference.as_dict(), '+')}, paired".replace("-", "−")
+    return f"{cell(difference.as_dict(), '+')}, paired"

@@ -81,7 +81,7 @@ def _next_step(differences: Sequence[Summary | None], images: int) -> str:
 def _negative(estimate: Summary) -> bool:
     """Whether the estimate has an interval and is below 0 as it is written."""
     value, high = estimate["value"], estimate["high"]
-    return None not in (value, high) and float(rounded(value, f".{decimals(estimate)}f")) < 0
+    return None not in (value, high) and rounded(value, f".{decimals(estimate)}f").startswith("−")
 
 
 def _cost(cure: Summary, models: Summary, differences: Sequence[Summary]) -> str:
@@ -120,9 +120,7 @@ def _above(estimate: Summary | None) -> bool:
 
 
 def _written(estimate: Summary | None) -> str:
-    if estimate is None or estimate["value"] is None:
-        return "unknown"
-    return cell(estimate, "+").replace("-", "−")
+    return "unknown" if estimate is None or estimate["value"] is None else cell(estimate, "+")
 
 
 def _values(models: Summary, measure: str, *names: str) -> list[str]:

@@ -108,13 +108,13 @@ def shown(law: str, cell: Mapping[str, Any]) -> str:
     if not cell["applies"]:
         return "–"
     if law == "cost":
-        text = f"{cell['value']:.3g}"
+        text = rounded(cell["value"], ".3g")
     elif cell["exact"]:
         text = _EXACT if cell["value"] is not None else "yes"
     elif cell["value"] is None:
         text = "no"
     else:
-        text = f"{cell['value']:#.2g}" if cell["value"] < 0.995 else f"{cell['value']:.2f}"
+        text = rounded(cell["value"], "#.2g" if cell["value"] < 0.995 else ".2f")
     return text + (_MARK if cell["differs"] else "")
 
 

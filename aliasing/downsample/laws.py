@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from aliasing import sampling
 from aliasing.downsample.operator import Operator
 from aliasing.errors import first_line
+from aliasing.rounding import rounded
 
 __all__ = ["LAWS", "Cell", "Law", "Subject", "randomised"]
 
@@ -142,7 +143,7 @@ def _relative(difference: Tensor, of: Tensor) -> float:
 
 
 def _text(numbers: Iterable[float]) -> str:
-    return "(" + ", ".join(f"{number:.3g}" for number in numbers) + ")"
+    return "(" + ", ".join(rounded(number, ".3g") for number in numbers) + ")"
 
 
 def _by(sizes: Steps) -> str:

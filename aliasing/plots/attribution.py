@@ -130,7 +130,7 @@ def _go_on(axes: Axes, row: float, estimate: dict[str, Any], colour: str) -> Non
     """Mark an interval that goes on beyond the axis, and say up to where."""
     for limit, end, sign, side in zip(axes.get_xlim(), ("low", "high"), (-1, 1), ("left", "right"), strict=True):
         if estimate[end] is not None and sign * (estimate[end] - limit) > 0:
-            text = rounded(estimate[end], f".{decimals(estimate)}f").replace("-", "−")
+            text = rounded(estimate[end], f".{decimals(estimate)}f")
             axes.plot([limit], [row], marker="<" if sign < 0 else ">", color=colour, markersize=4, clip_on=False)
             look: Any = {"ha": side, "va": "bottom", "fontsize": 7.5, "color": colour}
             axes.annotate(text, (limit, row), (-6 * sign, 1), textcoords="offset points", **look)

@@ -31,14 +31,15 @@ def heat_map(axes: Axes, cells: Sequence[dict[str, Any]], largest: float) -> Non
         # Never so dark that black on it, or on a dark page white, is hard to read.
         look: Any = {"color": COLOURS[0], "alpha": 0.04 + 0.51 * strength, "linewidth": 0}
         square = axes.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, **look))
-        place = f"{cell['y']}, position" if isinstance(cell["y"], str) else f"dy {cell['y']:g}, dx"
-        tell(square, [f"{place} {cell['x']:g}: {written(cell)}, {cell['pairs']} pairs"])
+        place = f"{cell['y']}, position" if isinstance(cell["y"], str) else f"dy {rounded(cell['y'], '.6g')}, dx"
+        tell(square, [f"{place} {rounded(cell['x'], '.6g')}: {written(cell)}, {cell['pairs']} pairs"])
         if has_room:
             axes.text(x, y, rounded(cell["value"], f".{digits}f"), ha="center", va="center", fontsize=_WRITTEN)
     each = -(-len(columns) // 12)  # so that labels do not overlap
-    axes.set_xticks(range(0, len(columns), each), [f"{column:g}" for column in columns[::each]])
+    axes.set_xticks(range(0, len(columns), each), [rounded(column, ".6g") for column in columns[::each]])
     axes.set_yticks(
-        range(len(rows)), [in_two_lines(plain(row), 24) if isinstance(row, str) else f"{row:g}" for row in rows]
+        range(len(rows)),
+        [in_two_lines(plain(row), 24) if isinstance(row, str) else rounded(row, ".6g") for row in rows],
     )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -210,7 +210,7 @@ def estimate_cell(estimate: Any, sign: bool = False) -> Cell:
     if value is None:
         return Cell("–")
     text, _, interval = cell({"value": value, "low": low, "high": high}, "+" if sign else "").partition(" ")
-    return Cell(text.replace("-", "−"), value, interval.replace("-", "−"))
+    return Cell(text, value, interval)
 
 
 def number_cell(number: Any) -> Cell:

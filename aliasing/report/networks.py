@@ -368,7 +368,7 @@ def _shift_tables(found: Mapping[str, Any], measures: Sequence[Measure], names: 
             [*heads, "pairs", *(measure.called for measure in measures)],
             [
                 [
-                    Cell(f"{row['shift'][1]:g}" if unit else f"{row['shift'][0]:g}, {row['shift'][1]:g}", place),
+                    Cell(", ".join(rounded(along, ".6g") for along in row["shift"][bool(unit) :]), place),
                     number_cell(row["pairs"]),
                     *(estimate_cell(row[measure.name]) for measure in measures),
                 ]
@@ -403,7 +403,8 @@ def _grid_maps(found: Mapping[str, Any], measures: Sequence[Measure], names: Nam
             drawing = _heat_map(cells, largest[measure], "dx (pixels, right)", "dy (pixels, down)")
             caption = f"{names[name]}: {measure.called} by shift of the content{_INTERVALS}"
             most = max(cells, key=lambda cell: cell["value"])
-            said = f"{caption}. The largest estimate is {estimate_text(most)}, at dy {most['y']:g}, dx {most['x']:g}."
+            at = f"dy {rounded(most['y'], '.6g')}, dx {rounded(most['x'], '.6g')}"
+            said = f"{caption}. The largest estimate is {estimate_text(most)}, at {at}."
             yield Chart(drawing, caption, said)
 
 
