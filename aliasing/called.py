@@ -15,7 +15,7 @@ from typing import Any
 
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS, SOURCES
 
-__all__ = ["conversions_of", "explained", "group_in", "short_names", "spec_of"]
+__all__ = ["conversions_of", "explained", "group_in", "meant_by", "short_names", "spec_of"]
 
 _STEPS = ("recalibrated", "fine-tuned")
 _NOTHING: Mapping[str, Any] = {}
@@ -62,6 +62,19 @@ def short_names(names: Iterable[str], described: Mapping[str, Mapping[str, Any]]
             return texts
         for name in longer:
             levels[name] += 1
+
+
+def meant_by(text: str, names: Iterable[str], described: Mapping[str, Mapping[str, Any]] = _NOTHING) -> str | None:
+    """The name that a person means, who gives it whole or short, as tables and figures show it; None if none is so.
+
+    Examples
+    --------
+    >>> meant_by("efficientnet_lite1", ["pypi:efficientnet_lite0", "pypi:efficientnet_lite1"])
+    'pypi:efficientnet_lite1'
+    """
+    names = list(names)
+    short = short_names(names, described)
+    return text if text in names else next((name for name in names if short[name] == text), None)
 
 
 def explained(conversions: Iterable[str]) -> str:

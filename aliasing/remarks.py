@@ -4,13 +4,16 @@ The commands print them below their tables, and so does ``repr`` of a result.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from aliasing.called import conversions_of, explained
+from aliasing.called import conversions_of, explained, short_names
 from aliasing.kinds import DEFAULT_OPERATOR
 from aliasing.outputs import measures_in
 from aliasing.rounding import rounded
 from aliasing.tables import above_one, attribution_totals, cell, counted, measured_under, verdict, word_for
+
+if TYPE_CHECKING:
+    from aliasing.outputs.base import Measure
 
 __all__ = [
     "of_attribution",
@@ -20,11 +23,12 @@ __all__ = [
     "of_leaderboard",
     "of_means",
     "of_operators",
-    "of_what",
+    "told_apart",
 ]
 
 Summary: TypeAlias = Mapping[str, Any]
 _MOST = 10  # lines of one kind
+_MOST_SENTENCES = 3
 
 
 def of_jitter(summary: Summary) -> Iterable[str]:
@@ -40,9 +44,10 @@ def of_jitter(summary: Summary) -> Iterable[str]:
 def of_leaderboard(summary: Summary) -> Iterable[str]:
     """Remarks on a comparison of networks."""
     models, unmeasured = summary["models"], summary["unmeasured"]
-    yield of_what(summary)
+    yield _of_what(summary)
     yield from _words(conversions_of(models))
     yield from _flattery(summary, "leaderboard")
+    yield from told_apart(summary["differences"], measures_in(summary, "leaderboard"), short_names(models, models))
     if summary["pareto"]:
         front = ", ".join(summary["pareto"])
         yield f"on the Pareto front of the estimates, whose intervals may overlap: {front}"
@@ -59,7 +64,7 @@ def of_leaderboard(summary: Summary) -> Iterable[str]:
     yield from _of_inputs(summary["images"])
 
 
-def of_what(summary: Summary) -> str:
+def _of_what(summary: Summary) -> str:
     """Of how many images a leaderboard's tables are, and under which protocols."""
     models, settings = summary["models"], summary["settings"]
     images = max(model["images"] for model in models.values())
@@ -69,6 +74,38 @@ def of_what(summary: Summary) -> str:
         " median of five timed batches, the slowest and the fastest in parentheses)\n\n"
         f"{measured_under(settings)}."
     )
+
+
+def told_apart(
+    differences: Iterable[Summary], measures: Sequence["Measure"], names: Mapping[str, str]
+) -> Iterable[str]:
+    """What the paired differences of the measure that is spoken of say: which networks differ, and which may not."""
+    by = next((one for one in sorted(measures, key=lambda one: not one.spoken) if one.sign), None)
+    rows = [
+        (row["first"], row["second"], row[by.name])
+        for row in differences
+        if by and {row.get("first"), row.get("second")} <= set(names) and _has_interval(row.get(by.name))
+    ]
+    if by is None or not rows:
+        return
+    lower, higher = [row for row in rows if row[2]["high"] < 0], [row for row in rows if row[2]["low"] > 0]
+    if len(rows) > _MOST_SENTENCES:
+        yield (
+            f"Of {len(rows)} paired differences of {by.called}, {len(lower)} are clearly below 0 and {len(higher)}"
+            f" clearly above; the other {len(rows) - len(lower) - len(higher)} tell no network from another."
+        )
+        return
+    for row in rows:
+        first, second, difference = names[row[0]], names[row[1]], cell(row[2], "+")
+        if row in lower or row in higher:
+            which = "lower" if row in lower else "higher"
+            yield f"{second} has a clearly {which} {by.called} than {first}: {difference}, paired."
+        else:
+            yield f"{second} and {first} cannot be told apart by {by.called}: the paired difference is {difference}."
+
+
+def _has_interval(estimate: Any) -> bool:
+    return isinstance(estimate, Mapping) and estimate.get("low") is not None
 
 
 def of_depth(summary: Summary) -> Iterable[str]:

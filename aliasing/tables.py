@@ -47,6 +47,8 @@ __all__ = [
     "over_all",
     "pair",
     "render",
+    "slide",
+    "slide_pairs",
     "slide_rows",
     "verdict",
     "word_for",
@@ -269,6 +271,12 @@ def by_network(differences: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[st
     return found
 
 
+def _other_pairs(differences: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The differences that `by_network` leaves out."""
+    kept = by_network(differences)
+    return [row for row in differences if row is not kept[row["second"]]]
+
+
 def jitter_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
     """The networks, and their paired differences if there are several; as CSV, all in one table."""
     if form == "csv":
@@ -314,10 +322,7 @@ def candidate_rows(summary: Mapping[str, Any]) -> list[Row]:
 
 
 def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], form: Format) -> list[str]:
-    """The networks, and each minus its plain sibling or the first; before them, in Markdown, a short table for a slide.
-
-    As CSV, all in one table.
-    """
+    """The networks, and their paired differences; as CSV, all in one table."""
     if form == "csv":
         return [render(leaderboard_columns(summary, speed), form)]
     networks = leaderboard_rows(summary, speed)
@@ -327,10 +332,15 @@ def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], for
         row["views_per_second"] = f"{_rate(row['views_per_second'])}{between}"
     if len({row["group"] for row in networks}) == 1:
         networks = [{column: value for column, value in row.items() if column != "group"} for row in networks]
-    tables = _rendered([(networks, ""), (leaderboard_differences(summary), "+")], form, summary, "leaderboard")
-    if form != "markdown":
-        return tables
-    return [*_rendered([(slide_rows(summary), "")], form, summary, "leaderboard"), _slide_line(summary), *tables]
+    return _rendered([(networks, ""), (leaderboard_differences(summary), "+")], form, summary, "leaderboard")
+
+
+def slide(summary: Mapping[str, Any]) -> list[str]:
+    """A leaderboard for a slide, in Markdown: a short table, what it is, and the differences that it does not have."""
+    first, *others = _rendered(
+        [(slide_rows(summary), ""), (slide_pairs(summary), "")], "markdown", summary, "leaderboard"
+    )
+    return [first, _slide_line(summary), *others]
 
 
 def _slide_line(summary: Mapping[str, Any]) -> str:
@@ -355,17 +365,30 @@ def slide_rows(summary: Mapping[str, Any]) -> list[Row]:
     """
     models, measures = summary["models"], measures_in(summary, "leaderboard")[:3]
     names, differences = short_names(models, models), by_network(summary["differences"])
-    output = output_of(summary["settings"])
-    compared = [measure for measure in measures if output is None or measure.name not in output.front[1:]][:2]
     rows = []
     for name in _by_family(summary):
         row = {"network": names[name], **{measure.name: models[name].get(measure.name) for measure in measures}}
         if differences:
             found = differences.get(name, {})
             row["minus"] = names[found["first"]] if found else "–"
-            row |= {f"{measure.name}_minus": cell(found.get(measure.name), "+") for measure in compared}
+            row |= _slide_difference(found, summary)
         rows.append(row)
     return rows
+
+
+def slide_pairs(summary: Mapping[str, Any]) -> list[Row]:
+    """The other paired differences of a leaderboard, in the columns of `slide_rows`."""
+    names = short_names(summary["models"], summary["models"])
+    return [
+        {"network": names[row["second"]], "minus": names[row["first"]], **_slide_difference(row, summary)}
+        for row in _other_pairs(summary["differences"])
+    ]
+
+
+def _slide_difference(difference: Mapping[str, Any], summary: Mapping[str, Any]) -> Row:
+    output, measures = output_of(summary["settings"]), measures_in(summary, "leaderboard")[:3]
+    compared = [measure for measure in measures if output is None or measure.name not in output.front[1:]][:2]
+    return {f"{measure.name}_minus": cell(difference.get(measure.name), "+") for measure in compared}
 
 
 def _rate(number: float | None) -> str:
@@ -429,7 +452,8 @@ def leaderboard_rows(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> li
 def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) -> list[Row]:
     """The rows of a leaderboard with everything: the plain sibling, and each measure minus the sibling's.
 
-    Networks without one have the measures minus those of the first, which the column ``minus`` names.
+    Networks without one have the measures minus those of the first, which the column ``minus`` names; the columns of
+    other pairs are called ``…_minus_`` and the name of the network that is subtracted.
     """
     differences = by_network(summary["differences"])
     models = summary["models"]
@@ -444,6 +468,12 @@ def leaderboard_columns(summary: Mapping[str, Any], speed: Mapping[str, Any]) ->
             found = those.get(row["network"], {})
             row |= {} if siblings else {"minus": found.get("first")}
             row |= {f"{m.name}_minus_{end}": found.get(m.name) for m in measures_in(summary, "leaderboard")}
+    others = _other_pairs(summary["differences"])
+    for first in dict.fromkeys(row["first"] for row in others):
+        those = {row["second"]: row for row in others if row["first"] == first}
+        for row in rows:
+            found = those.get(row["network"], {})
+            row |= {f"{m.name}_minus_{first}": found.get(m.name) for m in measures_in(summary, "leaderboard")}
     return rows
 
 

@@ -72,4 +72,5 @@ def _board(
 
 def _markdown(board: Leaderboard) -> str:
     """The table without the speeds, which differ in every run."""
-    return "\n\n".join(tables.leaderboard_tables(board.summary(), {}, "markdown"))
+    summary = board.summary()
+    return "\n\n".join([*tables.slide(summary), *tables.leaderboard_tables(summary, {}, "markdown")])

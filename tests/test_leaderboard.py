@@ -21,6 +21,7 @@ from torch import Tensor, nn
 import aliasing as al
 from aliasing import Classifier, plots, tables
 from aliasing.cli import main
+from aliasing.cli.compare import _reference
 from aliasing.errors import InputError, UsageError
 from aliasing.images import open_images
 from aliasing.leaderboard import compare_networks, cost, pareto_front, views_per_second
@@ -364,12 +365,56 @@ def test_a_slide_has_the_paired_differences_in_numbers(board: Any) -> None:
     for measure in ("accuracy", "top1_change"):
         assert rows["own:b"][f"{measure}_minus"] == tables.cell(difference[measure], "+")
         assert rows["own:a"][f"{measure}_minus"] == "–"
-    first, said, whole, _ = tables.leaderboard_tables(summary, board.speed, "markdown")
+    first, said, pairs = tables.slide(summary)
+    whole, _ = tables.leaderboard_tables(summary, board.speed, "markdown")
     assert "95 % intervals in brackets; protocol `" in said
     assert "; sorted by consistency" in said
     assert "| difference of P(top-1 change)" in first
     assert "antialiased:" not in first
     assert "antialiased:" in whole
+    shown = {(row["first"], row["second"]) for row in tables.by_network(summary["differences"]).values()}
+    others = [row for row in summary["differences"] if (row["first"], row["second"]) not in shown]
+    assert others
+    assert len(others) == len(pairs.splitlines()) - 2
+    assert [row["accuracy_minus"] for row in tables.slide_pairs(summary)] == [
+        tables.cell(row.get("accuracy"), "+") for row in others
+    ]
+    frame = board.table().to_pandas().set_index("network")
+    for row in others:
+        assert frame.loc[row["second"], f"mac_minus_{row['first']}"] == row["mac"]["value"]
+
+
+def test_any_two_networks_can_be_subtracted_by_either_name(board: Any) -> None:
+    for row in board.summary()["differences"]:
+        found = board.difference(row["first"], row["second"])
+        assert {name: estimate.as_dict() for name, estimate in found.items()} == {
+            name: value for name, value in row.items() if name not in ("first", "second", "images")
+        }
+    assert board.difference("own:b", "own:a, binomial3, all") == board.difference(
+        "own:b", "antialiased:binomial3,all:own:a"
+    )
+    with pytest.raises(UsageError, match="'own:z' was not measured; choose one of own:a, "):
+        board.difference("own:a", "own:z")
+
+
+def named() -> Classifier:
+    """A network that its factory names."""
+    return small("mine")
+
+
+def test_the_reference_is_meant_by_any_name_that_is_printed() -> None:
+    given = ["pypi:*lite[01]", "other=pypi:efficientnet_lite2", "module:test_leaderboard:named"]
+    for wanted, found in {
+        "efficientnet_lite1": "pypi:efficientnet_lite1",
+        "pypi:efficientnet_lite1": "pypi:efficientnet_lite1",
+        "other": given[1],
+        "named": given[2],
+        "mine": given[2],
+        "pypi:efficientnet_lite2": "pypi:efficientnet_lite2",
+    }.items():
+        assert _reference(wanted, given, False) == found
+    with pytest.raises((InputError, UsageError)):
+        _reference("efficientnet_lite7", given, False)
 
 
 def test_the_figure_shows_groups_and_names(board: Any) -> None:
@@ -464,6 +509,10 @@ def test_the_command(imagenet_sample: Path, tmp_path: Path, capsys: pytest.Captu
     }
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert summary["models"]["pypi:efficientnet_lite0"]["multiply_adds"] > 380e6
+    file = (out / "leaderboard.md").read_text(encoding="utf-8")
+    said = ("caution: ", "(accuracy flatters", " P(top-1 change)", "could not be measured")
+    assert all(text in file.partition("| views/s")[0] for text in said)  # where a slide is copied from
+    assert "efficientnet_lite0, binomial3 and efficientnet_lite0 cannot be told apart by P(top-1 change)" in file
     frame = pd.read_csv(out / "leaderboard.csv")
     assert list(frame["group"]) == ["plain", "converted"]
     for form, start in (("csv", "network,group,accuracy,accuracy_low"), ("markdown", "| network")):

@@ -18,6 +18,8 @@ An --output other than class probabilities has its own measures, which all come 
 """
 
 import argparse
+from collections.abc import Sequence
+from contextlib import suppress
 
 from aliasing.cli import shared
 
@@ -43,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="NAME",
-        help="measure this network first, and compare those without a plain sibling with it (default: the first)",
+        help="measure this network first, and compare those without a plain sibling with it (default: the first); its"
+        " name, or the short one that the table shows",
     )
     shared.add_labels(parser)
     shared.add_images(parser)
@@ -65,18 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
-    from aliasing import plots, remarks, tables
+    from aliasing import plots, tables
     from aliasing.leaderboard import compare_networks
-    from aliasing.models import load_model
-    from aliasing.models.source import label_of
     from aliasing.provenance import write_bytes
     from aliasing.state import write_json
 
     models = arguments.models
     if arguments.against:
-        first = next((name for name in models if label_of(name)[0] == arguments.against), arguments.against)
-        load_model(first)  # it is told before anything is measured if there is none
-        models = [first, *models]
+        models = [_reference(arguments.against, models, arguments.installed), *models]
     with shared.measuring(arguments) as options:
         board = compare_networks(
             shared.named(models, arguments.labels),
@@ -92,7 +91,9 @@ def run(arguments: argparse.Namespace) -> None:
             return
         summary = board.summary()
         if arguments.out:
-            parts = [*tables.leaderboard_tables(summary, board.speed, "markdown"), remarks.of_what(summary)]
+            what, *said = filter(None, board.remarks())
+            whole = tables.leaderboard_tables(summary, board.speed, "markdown")
+            parts = [*tables.slide(summary), *said, *whole, what]
             write_bytes(arguments.out / "leaderboard.md", ("\n\n".join(parts) + "\n").encode())
             (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
             write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
@@ -101,8 +102,38 @@ def run(arguments: argparse.Namespace) -> None:
                 plots.save(plots.differences(board), arguments.out / "differences.png")
             write_json(arguments.out / "summary.json", summary)
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
+    if arguments.format == "markdown":
+        found = [*tables.slide(summary), *found]
     folders = ("records/", "gallery/")
     pictures = ("figure.png", *(["differences.png"] if len(board.networks) > 1 else []))
     written = ("leaderboard.md", "leaderboard.csv", "summary.json", "speed.json", *folders, *pictures)
     lines = [*board.remarks(), shared.written_line(arguments.out, *written)]
     shared.print_result(arguments, {**summary, "speed": board.speed}, found, lines)
+
+
+def _reference(wanted: str, models: Sequence[str], installed: bool) -> str:
+    """The network of --against: one of those given, by any name that a table shows, or else any that can be loaded.
+
+    It is told before anything is measured if there is none.
+    """
+    from aliasing.called import meant_by
+    from aliasing.errors import InputError, UsageError
+    from aliasing.leaderboard.entrants import choose
+    from aliasing.models import load_model
+    from aliasing.models.source import label_of
+
+    given = {label_of(name)[0] or name: name for name in choose(models, installed) if isinstance(name, str)}
+    found = meant_by(wanted, given)
+    if found is not None:
+        return given[found]
+    try:
+        load_model(wanted)
+    except (InputError, UsageError):
+        # What a network is called may be known only when it is loaded; not all that match a pattern are.
+        for name in models:
+            with suppress(InputError, UsageError):
+                loaded = load_model(name)
+                if meant_by(wanted, [loaded.name], {loaded.name: {"weights": loaded.origin}}):
+                    return name
+        raise
+    return wanted

@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Measure, write, print."""
     from aliasing import plots, remarks, tables
+    from aliasing.called import meant_by
     from aliasing.errors import InputError, UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.jitter.examples import write_examples
@@ -67,8 +68,13 @@ def run(arguments: argparse.Namespace) -> None:
             raise UsageError(f"--animate makes no film of --output {arguments.output}; choose one of {films}")
     with shared.measuring(arguments) as options:
         models, against = shared.named(arguments.models, arguments.labels), arguments.against
-        if against and against not in (names := [load_for(model, options["images"]).name for model in models]):
-            raise UsageError(f"--against {against}: it is not measured; choose one of {', '.join(names)}")
+        if against:
+            loaded = [load_for(model, options["images"]) for model in models]
+            described = {model.name: {"weights": model.origin} for model in loaded}
+            against = meant_by(against, described, described)
+            if against is None:
+                names = ", ".join(described)
+                raise UsageError(f"--against {arguments.against}: it is not measured; choose one of {names}")
         protocol = protocol_for(arguments.protocol, options["images"], models, **resizer)
         if arguments.animate and holds_signals(options["images"]):
             raise UsageError("--animate makes a film of a picture that moves; leave it out for signals")

@@ -35,7 +35,9 @@ import pyarrow as pa
 import torch
 
 from aliasing import remarks, tables
+from aliasing.called import meant_by
 from aliasing.errors import InputError, UsageError
+from aliasing.estimates import Estimate
 from aliasing.identity import identify
 from aliasing.images import open_images
 from aliasing.jitter import BATCH_SIZE, Jitter, PairedMetrics, PairMetrics, measure_jitter
@@ -144,7 +146,7 @@ class Leaderboard(Result):
             skipped |= whole["images"]["skipped"]
             models[name] = {
                 **whole["models"][name],
-                **self._consistency(measured.shifted.metrics(name)),
+                **_as_dicts(self._consistency(measured.shifted.metrics(name))),
                 "group": measured.group,
                 "sibling": measured.sibling,
                 **asdict(measured.cost),
@@ -153,8 +155,9 @@ class Leaderboard(Result):
         return {
             "models": models,
             "differences": [
-                {"first": first, "second": second, **self._difference(first, second, models)}
+                {"first": first, "second": second, "images": images, **_as_dicts(found)}
                 for first, second in self._pairs()
+                for images, found in [self._difference(first, second, models)]
             ],
             "pareto": pareto_front(models, self.output.front),
             "unmeasured": dict(self.unmeasured),
@@ -162,9 +165,23 @@ class Leaderboard(Result):
             **made_with(self.settings),
         }
 
+    def difference(self, first: str, second: str) -> dict[str, Estimate]:
+        """Second minus first on the same images: each measure that both have, under its own protocol, by its name.
+
+        Networks are given by their names or their short names; UsageError for one that was not measured.
+        """
+        models = self.summary()["models"]
+        return self._difference(self._named(first, models), self._named(second, models), models)[1]
+
+    def _named(self, given: str, models: Mapping[str, Any]) -> str:
+        found = meant_by(given, models, models)
+        if found is None:
+            raise UsageError(f"{given!r} was not measured; choose one of {', '.join(models)}")
+        return found
+
     def table(self) -> pa.Table:
         """One row per network: each measure with its interval (``…_low``, ``…_high``), also minus the plain sibling or
-        the first network, and the costs with ``views_per_second`` on this machine."""
+        the first network, and minus others of its pairs; and the costs with ``views_per_second`` on this machine."""
         return pa.Table.from_pylist(tables.flat(tables.leaderboard_columns(self.summary(), self.speed)))
 
     def plot(self) -> "Figure":
@@ -228,18 +245,17 @@ class Leaderboard(Result):
     def _variants(self, head: str) -> list[str]:
         return [name for name, measured in self.networks.items() if measured.sibling == head]
 
-    def _difference(self, first: str, second: str, models: Mapping[str, Any]) -> dict[str, Any]:
-        """Second minus first on the same images, each measure that both have, from its own protocol."""
+    def _difference(self, first: str, second: str, models: Mapping[str, Any]) -> tuple[int, dict[str, Estimate]]:
+        """How many images both saw, and second minus first on them, each measure that both have."""
         a, b = self.networks[first], self.networks[second]
         metrics, shifted = paired(a.jitter, first, b.jitter, second), paired(a.shifted, first, b.shifted, second)
-        estimates = {name: estimate.as_dict() for name, estimate in metrics.estimates().items()}
-        estimates |= self._consistency(shifted)
+        estimates = metrics.estimates() | self._consistency(shifted)
         both = models[first].keys() & models[second].keys()
-        return {"images": metrics.images, **{name: found for name, found in estimates.items() if name in both}}
+        return metrics.images, {name: found for name, found in estimates.items() if name in both}
 
-    def _consistency(self, metrics: PairMetrics | PairedMetrics) -> dict[str, Any]:
+    def _consistency(self, metrics: PairMetrics | PairedMetrics) -> dict[str, Estimate]:
         """The measure of the second protocol, if the output has one and some image has finite answers."""
-        return {key: found.as_dict() for key, found in metrics.estimates().items() if key in self.output.front[1:]}
+        return {key: found for key, found in metrics.estimates().items() if key in self.output.front[1:]}
 
 
 @surroundings_kept()
@@ -460,6 +476,10 @@ class _Speed:
         self.found["range"][model.name] = [round(end, 2) for end in (min(found), max(found))]
         if self.path is not None:
             write_json(self.path, self.found)
+
+
+def _as_dicts(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    return {name: estimate.as_dict() for name, estimate in estimates.items()}
 
 
 def _compare_labels(models: dict[str, Any], output: type[Output]) -> None:

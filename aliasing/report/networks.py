@@ -23,6 +23,7 @@ from aliasing.plots.style import COLOURS, MARKERS, colour_of
 from aliasing.plots.svg import panels
 from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
+from aliasing.remarks import told_apart
 from aliasing.report.blocks import (
     Block,
     Cell,
@@ -50,7 +51,6 @@ _COUNTS = {
     "views_per_second": "views per second",
 }
 _MOST_TILES = 4
-_MOST_SENTENCES = 3
 _INTERVALS = "; 95 % intervals where you point, and in the table below"
 # The most networks whose jitter by shift is drawn; a leaderboard has more.
 _MOST_MAPS = 8
@@ -78,7 +78,7 @@ def networks_section(run: Run, number: int, names: Names) -> Section:
         if key not in known and ends(value)[0] is not None
     }
     titles = {measure.name: measure.called for measure in measures} | others
-    section.blocks += _told_apart(run, measures, names)
+    section.blocks += (Text([text]) for text in told_apart(run.summary.get("differences") or [], measures, names))
     section.blocks += cautions(run, names)
     section.blocks += _tiles(models, measures, names)
     flattered = next((measure.called for measure in measures if measure.flatters), "")
@@ -117,36 +117,6 @@ def _how(run: Run) -> str:
     values = defaults | (given if isinstance(given, dict) else {})
     sentence = (inspect.getdoc(protocol) or "").split("\n")[0]
     return re.sub("``(.+?)``", lambda quoted: str(values.get(quoted[1], quoted[1])), sentence)
-
-
-def _told_apart(run: Run, measures: Sequence[Measure], names: Names) -> Iterable[Block]:
-    """What the paired differences say: which networks differ, and which cannot be told apart."""
-    by = next((m for m in sorted(measures, key=lambda m: not m.spoken) if m.sign), None)
-    rows = [
-        (row["first"], row["second"], row[by.name])
-        for row in run.summary.get("differences") or []
-        if by and {row.get("first"), row.get("second")} <= set(names) and ends(row.get(by.name))[1] is not None
-    ]
-    if by is None or not rows:
-        return
-    lower = [row for row in rows if row[2]["high"] < 0]
-    higher = [row for row in rows if row[2]["low"] > 0]
-    if len(rows) > _MOST_SENTENCES:
-        yield Text(
-            [
-                f"Of {len(rows)} paired differences of {by.called}, {len(lower)} are clearly below 0 and {len(higher)}"
-                f" clearly above; the other {len(rows) - len(lower) - len(higher)} tell no network from another."
-            ]
-        )
-        return
-    for row in rows:
-        first, second, difference = names[row[0]], names[row[1]], estimate_text(row[2], sign=True)
-        if row in lower or row in higher:
-            which = "lower" if row in lower else "higher"
-            text = f"{second} has a clearly {which} {by.called} than {first}: {difference}, paired."
-        else:
-            text = f"{second} and {first} cannot be told apart by {by.called}: the paired difference is {difference}."
-        yield Text([text])
 
 
 def cautions(run: Run, names: Names) -> Iterable[Block]:
