@@ -43,7 +43,7 @@ def cure(result: "Cure") -> Figure:
         lines = [
             f"{both_ends(network, 40)}, {both_ends(how.replace(',', ', '), 50)}: {outcome}",
             f"({counted(images, 'held-out image')}, protocol {protocol}, 95 % intervals)",
-            fill(explained([how]), 120),
+            *(fill(meaning, 120) for meaning in explained([how]).split("; ")),
         ]
         figure.suptitle("\n".join(filter(None, lines)), fontsize=11)
     return figure

@@ -100,8 +100,12 @@ def _measures(
     protocol = summary["settings"]["protocol"]["name"]
     few = any("too few for a narrow interval" in caution for model in models.values() for caution in model["cautions"])
     caution = "; too few change for narrow intervals" if few else ""
+    # Rows that are conversions of one network do not name it.
+    own = {str((model.get("weights") or {}).get("name", "")) for model in models.values()}
+    network = own.pop() if len(own) == 1 else ""
+    of = "" if any(network in name for name in names.values()) else f" of {plain(network)}"
     figure.suptitle(
-        f"Jitter under {protocol}: {counted(images, word_for(models))}, 95 % intervals{caution}", fontsize=11
+        f"Jitter{of} under {protocol}: {counted(images, word_for(models))}, 95 % intervals{caution}", fontsize=11
     )
 
 
@@ -139,7 +143,7 @@ def _path(figure: SubFigure, traces: Sequence[Followed], names: Mapping[str, str
     grid = part.add_gridspec(2, columns, height_ratios=[2.2, 1])
     curve = part.add_subplot(grid[0, :])
     for index, trace in enumerate(drawn):
-        label = f"{both_ends(names[trace.model], 36)}: P({fit(trace.answers[0], 20)})"
+        label = f"{both_ends(names[trace.model], 36)}: P({_said(trace.answers[0], 20)})"
         answers_along_path(curve, trace.positions, trace.curve, trace.jumps, index, label)
     margin = (first.positions[-1] - first.positions[0]) / (2 * max(columns - 1, 1))
     curve.set_xlim(first.positions[0] - margin, first.positions[-1] + margin)
@@ -160,7 +164,7 @@ def _path(figure: SubFigure, traces: Sequence[Followed], names: Mapping[str, str
         axes.set_yticks([])
         changed = first.answers[view] != first.answers[0]
         axes.set_xlabel(
-            f"{in_two_lines(fit(first.answers[view], 26), 13)}\n{first.positions[view]:g}",
+            f"{in_two_lines(_said(first.answers[view], 26), 13)}\nat {rounded(first.positions[view], '.6g')}",
             fontsize=8,
             fontweight="bold" if changed else "normal",
         )
@@ -265,6 +269,11 @@ def limit_shares(axes: Axes, curves: Sequence[Floats]) -> None:
 def mark_jumps(axes: Axes, positions: Floats, probability: Floats, colour: str) -> None:
     """Draw a ring around each point whose answer differs from that of the point before."""
     axes.plot(positions, probability, "o", markersize=11, markerfacecolor="none", color=colour)
+
+
+def _said(answer: str, length: int) -> str:
+    """An answer; of a network whose classes have no names, its number says of what."""
+    return f"class {answer}" if answer.isdecimal() else fit(answer, length)
 
 
 def fit(text: str, length: int = 17) -> str:

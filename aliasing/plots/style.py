@@ -1,7 +1,7 @@
 """The style of every figure: colours for the colour-blind, quiet axes, text that is readable at a README's width."""
 
 import io
-import textwrap
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -165,17 +165,29 @@ def both_ends(text: str, length: int) -> str:
 
 
 def in_two_lines(text: str, width: int = 34) -> str:
-    r"""A name in at most two lines.
+    r"""A name in at most two lines, broken behind a space, a comma, a plus or a slash; what is left out is the middle.
 
     Examples
     --------
-    >>> in_two_lines("resnet20, binomial3, all, recalibrated")
-    'resnet20, binomial3, all,\nrecalibrated'
+    >>> in_two_lines("resnet20, binomial3, all, recalibrated"), in_two_lines("binomial3,sites=layer2.0+layer3.0", 28)
+    ('resnet20, binomial3, all,\nrecalibrated', 'binomial3,sites=layer2.0+\nlayer3.0')
     """
-    lines = textwrap.wrap(text, width)
+    words = [both_ends(word, width) for word in re.findall(r"[^ ,+/]*[ ,+/]+|[^ ,+/]+", text)]
+    lines = _filled(words, width)
     if len(lines) > 2:
-        lines = [f"{text[: width - 1].rstrip()}…", text[-width:].lstrip(" ,")]
-    return "\n".join(lines)
+        last = _filled([word[::-1] for word in reversed(words)], width)[0][::-1]
+        lines = [f"{lines[0][: width - 1].rstrip(' ,')}…", last.lstrip(" ,")]
+    return "\n".join(line.strip() for line in lines)
+
+
+def _filled(words: Sequence[str], width: int) -> list[str]:
+    """The words in lines, each as full as it can be."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and len((lines[-1] + word).strip()) > width:
+            lines.append("")
+        lines[-1] += word
+    return lines
 
 
 def columns_in(width: float, labels: Sequence[str], size: float = 9.0) -> int:
