@@ -247,7 +247,7 @@ def test_places_that_depend_on_the_length() -> None:
 
     found = characterise(cut, 4, axes=1, dtype="float64")
     assert abs(found.shift) < 1e-6
-    assert "of 403 samples instead of 400 it sits -1.50 further off" in said(found)
+    assert "of 403 samples instead of 400 it sits −1.50 further off" in said(found)
 
 
 def test_a_causal_filter_delays_and_more_so_what_is_fast() -> None:
@@ -258,7 +258,7 @@ def test_a_causal_filter_delays_and_more_so_what_is_fast() -> None:
         phase = np.unwrap(np.angle(signal.freqz_sos(taps, np.linspace(0, frequency, 99), fs=1)[1]))[-1]
         # 400 samples in, the filter still rings from their beginning by some 1e-4.
         assert found.along[0].offset_at(frequency) == pytest.approx(phase / (2 * np.pi * frequency), abs=1e-3)
-    assert "sits -9.67 samples off its place" in said(found)
+    assert "sits −9.67 samples off its place" in said(found)
     assert "delays fast content otherwise than slow" in said(found)
     twice = characterise(
         lambda x, shape: signal.sosfiltfilt(taps, x)[::4], 4, axes=1, dtype="float64", positions="steps"

@@ -56,13 +56,13 @@ def test_means_of_blocks_stay_in_place_and_pickers_do_not(axes: int) -> None:
         assert picked.offset == pytest.approx(-(2**level - 1) / 2)
         assert picked.step == pytest.approx(2**level)
     assert means.caveats == []
-    assert "level 4 lies -7.50 samples of the image from its place" in picks.caveats
+    assert "level 4 lies −7.50 samples of the image from its place" in picks.caveats
 
 
 def test_labels_that_are_picked_drift_from_an_image_that_is_averaged() -> None:
     found = measure_pyramid(repeated(mean_of_blocks), 4, 64, dtype="float32", labels=repeated(pick))
     assert [level.apart for level in found.levels] == pytest.approx([-0.5, -1.5, -3.5, -7.5])
-    assert "its labels lie -7.50 samples beside the image" in found.caveats
+    assert "its labels lie −7.50 samples beside the image" in found.caveats
 
 
 def test_integers_that_are_cut_become_darker_at_each_level() -> None:

@@ -449,7 +449,7 @@ def test_the_command_measures_ones_own(
     assert main(["resamplers", "--of", "shrinking:every"]) == 0
     printed = capsys.readouterr().out
     assert "100 %" in printed
-    assert "sits -1.5 samples off its place" in printed
+    assert "sits −1.5 samples off its place" in printed
     for wrong, expected in (
         ("shrinking:none", "shrinking has no function 'none'"),
         ("nowhere:every", "cannot import nowhere"),

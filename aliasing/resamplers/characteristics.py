@@ -380,7 +380,7 @@ def characterise(
     (array([0.653, 0.   ]), 0.0, True, True)
     >>> found = characterise(lambda x, shape: x[::4, ::4], 4)
     >>> round(found.folded, 2), found.caveats[0]
-    (1.0, 'sits -1.5 samples off its place')
+    (1.0, 'sits −1.5 samples off its place')
     """
     if axes not in _COUNTS:
         raise UsageError(f"axes is {axes!r}; expected 1, 2 or 3")
