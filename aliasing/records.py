@@ -164,7 +164,7 @@ def differing_input(before: Sequence[Input], now: Sequence[Input]) -> str | None
             return f"{name} holds other bytes" if identity else f"{name} could not be read then, and now it can"
         if label != label_now:
             return f"{name} had the label {label!r} and now has {label_now!r}"
-    return None if len(before) == len(now) else f"there were {len(before)} images and now there are {len(now)}"
+    return None if len(before) == len(now) else f"the number of images was {len(before)} and is now {len(now)}"
 
 
 # What a part notes beside its rows, and of which form each is.

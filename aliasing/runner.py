@@ -16,7 +16,7 @@ from torch import nn
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, ImageSource, Signal, choose_images
 from aliasing.memory import keep_freed_memory
-from aliasing.models import ShownNetwork, load_model
+from aliasing.models import Classifier, ShownNetwork, load_model
 from aliasing.models.changes import GIVEN
 from aliasing.protocols import ViewProtocol, enlarged_by_crop, make_protocol
 from aliasing.records import Records
@@ -138,14 +138,20 @@ def seen_by(source: ImageSource) -> dict[str, Any] | None:
 def load_for(given: str | nn.Module | ShownNetwork, source: ImageSource) -> ShownNetwork:
     """Load a network; a bare module that is to be shown tensors or signals sees them as they are.
 
-    So does one that a name stands for, if it says nothing about its input and takes no pictures.
+    So does one that a name stands for, if it says nothing about its input and takes no pictures; and any network for
+    whose input size the tensors were made.
     """
     if not isinstance(given, ShownNetwork) and holds_signals(source):
         return _load_for_signals(given, source)
-    if source.preprocessing is None or not isinstance(given, nn.Module):
+    if source.preprocessing is None:
         return load_model(given)
-    network = load_model(given, **source.preprocessing)
-    return _noted(network, "as its tensors have it: ", source.assumed)
+    whence = "as its tensors have it: "
+    if isinstance(given, nn.Module):
+        return _noted(load_model(given, **source.preprocessing), whence, source.assumed)
+    network, size = load_model(given), source.preprocessing["input_size"]
+    if isinstance(network, Classifier) and network.view_size == size != network.resized_size:
+        return _noted(load_model(network, resize_size=size), whence, before=network.notes)
+    return network
 
 
 def _load_for_signals(given: str | nn.Module, source: ImageSource) -> ShownNetwork:
@@ -158,9 +164,12 @@ def _load_for_signals(given: str | nn.Module, source: ImageSource) -> ShownNetwo
     return _noted(load_model(given, **seen), f"as the first {_GLANCED} inputs have it: ")
 
 
-def _noted(network: ShownNetwork, whence: str, more: tuple[str, ...] = ()) -> ShownNetwork:
-    """The network, whose notes say where its preprocessing comes from."""
-    notes = [f"{whence}{note.removeprefix(GIVEN)}" if note.startswith(GIVEN) else note for note in network.notes]
+def _noted(
+    network: ShownNetwork, whence: str, more: tuple[str, ...] = (), before: tuple[str, ...] = ()
+) -> ShownNetwork:
+    """The network, whose notes, but for those that it had before, say where its preprocessing comes from."""
+    fresh = [note for note in network.notes if note.startswith(GIVEN) and note not in before]
+    notes = [f"{whence}{note.removeprefix(GIVEN)}" if note in fresh else note for note in network.notes]
     return replace(network, notes=(*notes, *more))
 
 
@@ -171,7 +180,8 @@ def each_network(models: Networks, source: ImageSource) -> Iterator[ShownNetwork
         network = load_for(given, source)
         if network.name in names:
             raise UsageError(
-                f"{network.name} is given twice; give each network once, and your own under their own names"
+                f"{network.name} is given twice; give each network once, and two states of your own under names of"
+                ' their own: al.Classifier.of(module, input_size, mean=…, std=…, name="epoch 3")'
             )
         names.add(network.name)
         yield network

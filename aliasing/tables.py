@@ -152,6 +152,17 @@ def counted(count: int, what: str = "image") -> str:
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
+def are_different(names: Sequence[str]) -> str:
+    """That settings, sorted, are not what they were, in English.
+
+    Examples
+    --------
+    >>> are_different(["recipe"]), are_different(["recipe", "seed"])
+    ('recipe differs', 'recipe, seed differ')
+    """
+    return f"{', '.join(names)} {'differs' if len(names) == 1 else 'differ'}"
+
+
 def word_for(networks: Mapping[str, Mapping[str, Any]], picture: str = "image") -> str:
     """What the networks of a summary were shown: a sound, a volume or another signal, or a picture by this name.
 

@@ -195,6 +195,22 @@ def test_a_bare_network_sees_its_tensors_as_they_are() -> None:
     assert torch.allclose(classifier.normalize(views), NORMALISED, rtol=0, atol=2e-6)
 
 
+def test_tensors_of_the_size_of_a_network_are_not_resized_for_it() -> None:
+    """Even if it resizes photographs before it crops them; those of another size are."""
+    net = network()
+    plain = al.measure_jitter(al.Classifier.of(net, (16, 20), **SAID), DataLoader(DATA_SET), **SAID)
+    roomy = al.Classifier.of(net, (16, 20), resize_size=(24, 30), **SAID)
+    found = al.measure_jitter(roomy, DataLoader(DATA_SET), **SAID)
+    assert found.records.equals(plain.records)
+    assert roomy.resize_size == (24, 30)
+    notes = found.summary()["models"]["Sequential"]["notes"]
+    assert "as its tensors have it: resize_size (16, 20)" in notes
+    smaller = al.Classifier.of(net, (12, 15), resize_size=(14, 18), **SAID)
+    assert al.measure_jitter(smaller, DataLoader(DATA_SET), **SAID).summary()["models"]["Sequential"][
+        "resize_size"
+    ] == [14, 18]
+
+
 def test_tensors_in_0_to_1_are_taken_as_they_are_with_a_note() -> None:
     found = al.measure_jitter(network(), (PICTURES.float() / 255, LABELS)).summary()["models"]["Sequential"]
     assert (found["mean"], found["std"]) == ([0.0] * 3, [1.0] * 3)

@@ -269,7 +269,11 @@ def test_wrong_calls_are_one_line() -> None:
             UsageError,
             "choose one of probabilities, embedding",
         ),
-        (lambda: al.measure_jitter([net, net], photographs(1)), UsageError, "known is given twice"),
+        (
+            lambda: al.measure_jitter([net, net], photographs(1)),
+            UsageError,
+            r"known is given twice; .*name=\"epoch 3\"",
+        ),
         (lambda: al.measure_jitter([], photographs(1)), UsageError, "no network"),
         (lambda: al.measure_jitter(network(nn.Identity()), photographs(1)), InputError, "gives 9×3×24×24"),
         (lambda: al.measure_jitter(net, "/no/such/folder"), InputError, "/no/such/folder"),

@@ -140,3 +140,24 @@ def test_an_alias_has_the_unit_of_its_wave() -> None:
         assert f" to {found:g} {unit}" in axes.get_title()
         assert [line.get_label().endswith(unit) for line in axes.lines] == [True, True, False]
     plt.close("all")
+
+
+def test_a_wave_on_the_new_nyquist_frequency_is_neither_kept_nor_folded() -> None:
+    """`decompose` counts it as alias; at phase 0 its samples are 1, -1, …, at phase 1 all are zero."""
+    wave = np.cos(2 * np.pi * 0.25 * np.arange(16))
+    assert al.sampling.decompose(wave, 2, axes=-1).alias_fraction == pytest.approx(1)
+    for phase, largest in ((0, 1), (1, 0)):
+        (axes,) = al.plots.alias(0.25, 2, phase=phase).axes
+        assert "lies on the new Nyquist frequency with stride 2:" in axes.get_title()
+        assert np.abs(axes.lines[-1].get_ydata()).max() == pytest.approx(largest, abs=1e-12)
+    assert "folds to 0.25, the new Nyquist" in al.plots.alias(0.75, 2).axes[0].get_title()
+    plt.close("all")
+
+
+def test_a_filter_is_named_and_what_it_removes_is_zero() -> None:
+    """Half of cos(pi f) at f = 1/2 is 3e-17 in floats."""
+    (axes,) = al.plots.alias(0.5, 2, taps="box2").axes
+    assert axes.get_title().endswith("with stride 2, behind box2")
+    assert axes.lines[1].get_label() == "behind the filter, 0 of its amplitude"
+    assert al.plots.alias(0.375, 2, taps=[0.5, 0.5]).axes[0].get_title().endswith(", behind 2 taps")
+    plt.close("all")

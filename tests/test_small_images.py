@@ -35,13 +35,16 @@ def cautions(model: Any, pictures: Any, protocol: str) -> list[str]:
 def test_small_images_are_said_to_be_enlarged_and_how_they_are_not() -> None:
     own, bare = al.Classifier.of(network(), 32, **GREY), network()
     assert cautions(own, images(32), "crop") == [
-        "images of 32 pixels are enlarged to 40 by protocol crop; --protocol pad shows them as the network sees them"
+        "images of 32 pixels are enlarged to 40 by crop;"
+        ' protocol="pad" (--protocol pad) shows them as the network sees them'
     ]
     (caution,) = cautions(bare, images(32), "pad")
     assert caution.startswith(
-        "images of 32 pixels are enlarged to 256, and a shift of one pixel is 0.12 pixels of theirs"  # 32/256 = 0.125
+        "images of 32 pixels are enlarged to 256, and a shift of one pixel is 0.13 pixels of theirs"  # 32/256 = 0.125
     )
-    assert "al.Classifier.of(module, 32, mean=…, std=…) with --protocol pad" in caution
+    assert caution.endswith("give al.Classifier.of(module, 32, mean=…, std=…)")  # it is pad already
+    (caution,) = cautions(bare, images(32), "crop")
+    assert caution.endswith('al.Classifier.of(module, 32, mean=…, std=…) with protocol="pad" (--protocol pad)')
     assert cautions(own, images(32), "pad") == []
     assert cautions(own, images(48), "crop") == []  # large enough
     assert cautions(own, [*images(32, 3), *images(48, 2)], "crop")[0].startswith("most images of about 32 pixels")
@@ -50,7 +53,7 @@ def test_small_images_are_said_to_be_enlarged_and_how_they_are_not() -> None:
 
 def test_every_measurement_says_so(tmp_path: Path) -> None:
     own, pictures = al.Classifier.of(network(), 32, **GREY), images(32)
-    told = "images of 32 pixels are enlarged to 40 by protocol crop"
+    told = "images of 32 pixels are enlarged to 40 by crop"
     profile = al.probe_depth(own, pictures, "crop:span=8").summary()["models"]["Sequential"]
     assert any(told in caution for caution in profile["cautions"])
     variants = al.attribute(own, pictures, "crop").summary()["variants"]
@@ -67,7 +70,9 @@ def test_a_small_input_is_told_which_protocol_keeps_its_size() -> None:
     for side, told in ((32, True), (96, False)):
         own = al.Classifier.of(network(), side, **GREY)
         (note,) = (text for text in note_of(own, "crop") if text.startswith("evaluated with"))
-        assert note.endswith("because the protocol needs more" + ("; --protocol pad does not" if told else ""))
+        assert note.endswith(
+            "because the protocol needs more" + ('; protocol="pad" (--protocol pad) does not' if told else "")
+        )
         assert not any(text.startswith("evaluated with") for text in note_of(own, "pad"))
 
 
@@ -75,7 +80,10 @@ def test_a_small_input_is_padded_unless_a_protocol_is_given(tmp_path: Path) -> N
     """By every command and function alike; and the table says why."""
     own, large = al.Classifier.of(network(), 79, **GREY), al.Classifier.of(network(), 80, **GREY)
     pictures = images(90, 2)
-    for model, expected in ((own, "pad"), (large, "crop")):
+    stated = al.load_model(network(), input_size=79, **GREY)
+    assert stated.preprocessing() == own.preprocessing()  # the same default, below the same size
+    assert al.load_model(network(), input_size=80).preprocessing()["resize_size"] == 91  # ⌊80 / 0.875⌋
+    for model, expected in ((own, "pad"), (stated, "pad"), (large, "crop")):
         found = al.measure_jitter(model, pictures), al.attribute(model, pictures)
         assert [one.summary()["settings"]["protocol"]["name"] for one in found] == [expected] * 2
         settings = al.compare_networks([model], pictures).summary()["settings"]

@@ -39,11 +39,11 @@ from aliasing.images import choose_images
 from aliasing.jitter import measure_jitter
 from aliasing.jitter.network import Execution, device_of
 from aliasing.leaderboard.cost import cost
-from aliasing.models import Classifier, ShownNetwork, load_model, of_pictures
+from aliasing.models import Classifier, ShownNetwork, of_pictures
 from aliasing.progress import duration
 from aliasing.protocols import ViewProtocol
 from aliasing.records import folder_name
-from aliasing.runner import protocol_for
+from aliasing.runner import load_for, protocol_for
 from aliasing.runs import ALONE, hold
 from aliasing.sites import find_sites
 from aliasing.sites.trace import copied
@@ -51,6 +51,7 @@ from aliasing.state import read_json, write_json
 from aliasing.surgery import recalibrate, save
 from aliasing.surgery.convert import conversion_of
 from aliasing.surgery.finetune import Recipe, check_trainable, finetune, training_labels
+from aliasing.tables import are_different, counted
 
 __all__ = ["CANDIDATES", "Cure", "cure", "forecast_cure"]
 
@@ -80,7 +81,9 @@ def cure(
     Parameters
     ----------
     model : str, nn.Module or Classifier
-        It stays as it is.
+        It stays as it is, and sees images as in `aliasing.measure_jitter`: a Classifier, such as
+        ``al.Classifier.of(module, 32, mean=…, std=…)``, in its own way; a bare module tensors as they are, and other
+        images with ImageNet's preprocessing.
     train : Any
         Labelled images, as for `aliasing.finetune`.
     images : Any
@@ -172,7 +175,8 @@ class _Given:
     def of(cls, asked: Mapping[str, Any]) -> "_Given":
         """What `cure` is asked, by the names of its parameters."""
         out, seed, device = asked["out"], asked["seed"], asked["device"]
-        loaded = of_pictures(load_model(asked["model"]), "a cure")
+        held_out = choose_images(asked["images"], limit=asked["limit"], sample=asked["sample"], seed=seed)
+        loaded = of_pictures(load_for(asked["model"], held_out), "a cure")
         if conversion_of(loaded.module) is not None:
             raise UsageError(f"{loaded.name} is already anti-aliased; give the original network")
         if device not in (None, device_of(loaded)):
@@ -180,7 +184,6 @@ class _Given:
             loaded = replace(loaded, module=copied(loaded.module).to(device))
         folder = None if out is None else Path(out)
         training = choose_images(asked["train"], sample=asked["train_sample"], seed=seed)
-        held_out = choose_images(asked["images"], limit=asked["limit"], sample=asked["sample"], seed=seed)
         material = open_material(training, held_out, folder, seed)
         recipe = asked["recipe"] or Recipe()
         check_trainable(loaded, recipe)
@@ -222,7 +225,7 @@ class _Given:
         before = read_json(file, self.out, mend="choose another --out")
         differing = sorted(name for name in {*before, *wanted} if before.get(name) != wanted.get(name))
         if differing:
-            raise UsageError(f"{self.out} holds another cure ({', '.join(differing)} differ); choose another --out")
+            raise UsageError(f"{self.out} holds another cure ({are_different(differing)}); choose another --out")
 
     def forecast(self) -> list[Stage]:
         """How long each stage should take, as if one site were found guilty: it makes one candidate more."""
@@ -271,28 +274,30 @@ def _cure(given: _Given) -> tuple[Classifier, Cure]:
     held_out = out / PARTS["jitter"]
     stage = partial(_timed, given.pace(), tell)
 
-    tell(f"1/6 measuring {given.named} on {counts['held_out']} held-out images (protocol {given.protocol.name})")
+    shown = counted(counts["held_out"], "held-out image")
+    tell(f"1/6 measuring {given.named} on {shown} (protocol {given.protocol.name})")
     with stage(held_out):
         before = measure_jitter(plain, material.held_out, out=held_out, **given.measuring)
     tell(f"  P(top-1 change) {before.metrics(PLAIN).estimates()['top1_change']}")
 
-    tell(f"2/6 treating its sites one at a time on {counts['attributed']} training images")
+    tell(f"2/6 treating its sites one at a time on {counted(counts['attributed'], 'training image')}")
     with stage(out / PARTS["attribution"]):
         attribution = attribute(plain, material.attributed, out=out / PARTS["attribution"], **given.measuring)
     guilty = guilty_sites(attribution)
     tell(f"  guilty: {', '.join(guilty) or 'none that can be named'}")
 
     made = make_candidates(plain, guilty, given.candidates)
-    tell(f"3/6 fine-tuning {len(made.networks)} candidates for one epoch on {counts['tried']} training images")
+    candidates, tried_on = counted(len(made.networks), "candidate"), counted(counts["tried"], "training image")
+    tell(f"3/6 fine-tuning {candidates} for one epoch on {tried_on}")
     with stage(given.training(next(iter(made.networks)))):
         converted = {text: _recalibrated(network, material) for text, network in made.networks.items()}
         short = replace(given.recipe, epochs=1)
         tried = [given.tuned(network, text, material.tried, short) for text, network in converted.items()]
         trials = measure_jitter(tried, material.compared, out=out / PARTS["trials"], **given.measuring)
     chosen, reasons = choose(trials)
-    tell(f"  chosen on {counts['compared']} other training images: {chosen}")
+    tell(f"  chosen on {counted(counts['compared'], 'other training image')}: {chosen}")
 
-    epochs = f"{given.recipe.epochs} epoch{'s' * (given.recipe.epochs > 1)} on {counts['train']} images"
+    epochs = f"{counted(given.recipe.epochs, 'epoch')} on {counted(counts['train'])}"
     tell(f"4/6 fine-tuning the control, {epochs}")
     with stage(given.training(CONTROL)):
         control = given.tuned(plain, CONTROL, material.train, given.recipe)
@@ -300,7 +305,7 @@ def _cure(given: _Given) -> tuple[Classifier, Cure]:
     with stage(given.training(CURED)):
         cured = given.tuned(converted[chosen], CURED, material.train, given.recipe)
 
-    tell(f"6/6 measuring all on {counts['held_out']} held-out images")
+    tell(f"6/6 measuring all on {shown}")
     before_training = replace(converted[chosen], name=_name_of(made.networks[chosen], converted[chosen]))
     networks = [plain, control, before_training, cured]
     jitter = measure_jitter(networks, material.held_out, out=held_out, **given.measuring)

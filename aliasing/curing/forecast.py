@@ -18,6 +18,7 @@ from aliasing.leaderboard.cost import cost
 from aliasing.models import Classifier
 from aliasing.rounding import rounded
 from aliasing.surgery.finetune import Recipe, finetune
+from aliasing.tables import counted
 
 __all__ = ["Pace", "Stage", "assumed", "forecast"]
 
@@ -79,7 +80,7 @@ def forecast(
     return [
         Stage("measure the plain network", counts["held_out"], measuring(counts["held_out"])),
         Stage("treat one site at a time", counts["attributed"], attributing(counts["attributed"])),
-        Stage(f"try up to {len(work)} candidates", tried, trying),
+        Stage(f"try up to {counted(len(work), 'candidate')}", tried, trying),
         Stage("fine-tune the control", counts["train"], training(counts["train"], epochs)),
         Stage("fine-tune the chosen one", counts["train"], most * training(counts["train"], epochs)),
         Stage("measure the others", counts["held_out"], (1 + 2 * most) * measuring(counts["held_out"])),

@@ -14,6 +14,7 @@ from aliasing.protocols import ViewProtocol
 from aliasing.protocols.base import ENLARGED, enlarged_cautions, written
 from aliasing.records import InputsDigest, input_of
 from aliasing.runs import keep_apart
+from aliasing.tables import counted
 
 __all__ = ["Material", "doubts", "open_material"]
 
@@ -75,12 +76,13 @@ def open_material(train: ImageSource, held_out: ImageSource, out: Any, seed: int
             shared[entry.name] = known[one[1]]
     if shared:
         name, there = next(iter(shared.items()))
+        are = "is a training image" if len(shared) == 1 else "are training images"
         raise InputError(
-            f"{len(shared)} of the held-out images are training images too ({name} is {there} in"
-            f" {train.description}); give --images that the network is not trained on"
+            f"{len(shared)} of the held-out images {are} too ({name} is {there} in {train.description}); give --images"
+            " that the network is not trained on"
         )
     if count < 4:
-        raise InputError(f"{train.description} holds {count} images; a cure learns from at least 4, better thousands")
+        raise InputError(f"{train.description} holds {counted(count)}; a cure learns from at least 4, better thousands")
     drawn = list(choose_images(train, sample=_COMPARED + _TRIED, seed=seed))
     compared = _ranked(train, drawn, min(_COMPARED, len(drawn) // 2), seed)
     names = {entry.name for entry in compared}

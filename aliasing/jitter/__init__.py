@@ -30,7 +30,7 @@ from aliasing.lineage import describe_lineage
 from aliasing.models import ShownNetwork, of_pictures
 from aliasing.outputs.base import Output, with_third_axis
 from aliasing.protocols import ViewProtocol, Views, enlarged_by_crop
-from aliasing.protocols.base import written
+from aliasing.protocols.base import USE_PAD, written
 from aliasing.records import Part
 from aliasing.runner import each_network, load_for, one_of, open_run, protocol_for
 from aliasing.runs import ALONE, Blocks, Ranks, Run, hold
@@ -88,7 +88,8 @@ def measure_jitter(
         the longest of the first eight.
     protocol : str or ViewProtocol, optional
         How an image becomes views (see :mod:`aliasing.protocols`): by default ``"crop"``; ``"pad"`` for tensors, which
-        are not resized, and for a (first) network of less than 80 pixels, for which ``"crop"`` would enlarge images;
+        are not resized if they have the network's input size, and for a (first) network of less than 80 pixels, for
+        which ``"crop"`` would enlarge images;
         ``"samples"`` for signals.
     inputs : Any, optional
         The same as ``images``, where that is not the word.
@@ -361,7 +362,7 @@ def notes_on(model: ShownNetwork, protocol: ViewProtocol) -> list[str]:
     if model.dtype != torch.float32:
         notes.append(f"its weights are {dtype_name(model)}, and it ran in that precision")
     enlarged = enlarged_by_crop(model)
-    why = "the protocol needs more" + ("; --protocol pad does not" if enlarged else "")
+    why = "the protocol needs more" + (f"; {USE_PAD} does not" if enlarged else "")
     if enlarged and protocol.name == "pad":
         notes.append(
             "moved within zeros (protocol pad), because its input is small: crop would resize images to"

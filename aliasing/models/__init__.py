@@ -56,8 +56,10 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
         Replacements for the model's own values: ``input_size``, ``mean``, ``std``, ``interpolation``, ``resize_size``,
         ``crop_mode``, ``crop_share``, ``labels``, ``scale`` and ``name``, each as in `Classifier`. ``name`` does the
         same as a label, and replaces one. A timm network with a fixed size is built for the ``input_size`` given.
-        Without ``resize_size``, the share of the photograph that the network sees stays the same. For a network of
-        signals ``input_size``, ``rate``, ``channels``, ``mean`` and ``std``, as in `SignalNetwork`.
+        Without ``resize_size``, the share of the photograph that the network sees stays the same; where no
+        preprocessing is known and ``input_size`` is below 80 pixels it is all of it, so ``resize_size`` is
+        ``input_size``. For a network of signals ``input_size``, ``rate``, ``channels``, ``mean`` and ``std``, as in
+        `SignalNetwork`.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
     >>> own = nn.Sequential(nn.Conv2d(1, 4, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     >>> classifier = load_model(own, input_size=(32, 48), mean=(0.5,), std=(0.5,))
     >>> classifier.input_size, classifier.resize_size, classifier.channels
-    ((32, 48), (36, 54), 1)
+    ((32, 48), (32, 48), 1)
     >>> of_sounds = nn.Sequential(nn.Conv1d(1, 4, 80, stride=4), nn.AdaptiveAvgPool1d(1), nn.Flatten())
     >>> load_model(of_sounds, input_size=(8000,), rate=8000).takes
     'sounds of 8000 Hz'

@@ -31,6 +31,20 @@ BORDER = "the view has a black border: a crop share"
 _GREY = "one channel: the network is shown the luma"
 _STALE = {"input_size": (BUILT, EVALUATED), "resize_size": (BORDER,), "crop_share": (BORDER,), "mean": (_GREY,)}
 _ASSUMABLE = ("input_size", "mean", "std", "interpolation")
+# Below it `crop` would enlarge pictures by more than a tenth (`aliasing.protocols.enlarged_by_crop`). Data sets for
+# such networks hold pictures of the input size, which nobody resizes and crops.
+_SMALL = 80
+
+
+def assumed_share(size: Size) -> float:
+    """The crop share where none is published: ImageNet's, or the whole picture for an input below 80 pixels.
+
+    Examples
+    --------
+    >>> assumed_share((224, 224)), assumed_share((32, 32))
+    (0.875, 1.0)
+    """
+    return 1.0 if min(size) < _SMALL else 224 / 256
 
 
 def require_known(changes: dict[str, Any]) -> None:
@@ -84,11 +98,12 @@ def _of_signals(network: SignalNetwork, changes: dict[str, Any]) -> SignalNetwor
 def _of_pictures(classifier: Classifier, changes: dict[str, Any]) -> Classifier:
     changed = dict(changes)
     size = size_of(changes) or classifier.view_size
-    share = changes.get("crop_share", classifier.crop_share)
+    share = changes.get("crop_share", assumed_share(size) if _is_assumed(classifier) else classifier.crop_share)
     if "resize_size" in changes:
         resized = read_size(classifier.name, "resize_size", changes["resize_size"])
         changed["crop_share"] = size[0] / max(resized[0], 1)
     elif {"input_size", "crop_share"} & set(changes):
+        changed["crop_share"] = share
         changed["resize_size"] = tuple(math.floor(side / share) for side in size)
     if changes.get("labels") is not None:
         changed["labels"] = tuple(map(str, changes["labels"]))
@@ -119,10 +134,14 @@ def for_one_channel(
     return (sum(mean) / len(mean),), (sum(std) / len(std),), note
 
 
+def _is_assumed(classifier: Classifier) -> bool:
+    """Whether ImageNet's preprocessing, or a part of it, was assumed."""
+    return any(note.startswith(ASSUMED) for note in classifier.notes)
+
+
 def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
     """The notes that still hold, with what was given and what is still assumed."""
     stale = tuple(start for name in changes for start in _STALE.get(name, ()))
-    is_assumed = any(note.startswith(ASSUMED) for note in classifier.notes)
     notes = [note for note in classifier.notes if not note.startswith((*stale, ASSUMED))]
     given = [f"{name} {changes[name]}" for name in changes if name not in ("labels", "name", "scale", "answer")]
     if given:
@@ -130,7 +149,7 @@ def _notes(classifier: Classifier, changes: dict[str, Any]) -> tuple[str, ...]:
     if classifier.crop_share > 1 and {"resize_size", "crop_share"} & set(changes):
         notes.append(f"{BORDER} of {classifier.crop_share:g}")
     left = [f"{name} {getattr(classifier, name)}" for name in _ASSUMABLE if name not in changes]
-    if is_assumed and left:
+    if _is_assumed(classifier) and left:
         notes.append(f"{ASSUMED} of {', '.join(left)}: ImageNet's was assumed")
     return tuple(notes)
 

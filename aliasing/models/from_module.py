@@ -18,7 +18,7 @@ from torch import nn
 
 from aliasing.errors import UsageError, first_line
 from aliasing.models import from_timm
-from aliasing.models.changes import ASSUMED, OF_SIGNALS, apply_changes, for_one_channel, try_out
+from aliasing.models.changes import ASSUMED, OF_SIGNALS, apply_changes, assumed_share, for_one_channel, try_out
 from aliasing.models.checkpoints import Checkpoint, load_weights, strip_prefix
 from aliasing.models.classifier import (
     IMAGENET_MEAN,
@@ -35,7 +35,7 @@ from aliasing.models.source import Source
 from aliasing.sites.trace import runs
 from aliasing.tables import pair
 
-_SIDE, _SHARE = 224, 224 / 256
+_SIDE = 224
 
 
 def load(name: str, **changes: Any) -> ShownNetwork:
@@ -114,13 +114,14 @@ def _of_signals(
 def _assume(module: nn.Module, name: str, channels: int) -> Classifier:
     """ImageNet's preprocessing, at the size for which the network says it was built, otherwise at 224 pixels."""
     size = built_for(module) or (_SIDE, _SIDE)
-    resized = math.floor(size[0] / _SHARE), math.floor(size[1] / _SHARE)
+    share = assumed_share(size)
+    resized = math.floor(size[0] / share), math.floor(size[1] / share)
     notes = [f"{ASSUMED}: ImageNet's was assumed ({pair(resized)}, centre {pair(size)}, bilinear)"]
     mean, std = IMAGENET_MEAN, IMAGENET_STD
     if channels == 1:
         mean, std, note = for_one_channel(mean, std)
         notes.append(note)
-    return Classifier(module, name, size, mean, std, "bilinear", resized, _SHARE, notes=tuple(notes))
+    return Classifier(module, name, size, mean, std, "bilinear", resized, share, notes=tuple(notes))
 
 
 def _build(name: str, changes: Mapping[str, Any]) -> ShownNetwork:

@@ -21,6 +21,7 @@ from aliasing.tables import counted
 
 _FREQUENCIES = 1025  # from 0 to 1/2: finer than the pixels of the figure
 _SIZE = (5.6, 3.6)
+_ROUNDING = 1e-12  # of a filter whose taps sum to one: far above the rounding of their sum, far below what is seen
 
 
 def alias(
@@ -57,7 +58,8 @@ def alias(
     -------
     matplotlib.figure.Figure
         A line for the cosine, one for what a filter leaves of it, one for its alias if it has one, and the samples. The
-        legend and the title give each frequency with its unit.
+        legend and the title give each frequency with its unit. On the new Nyquist frequency itself, which
+        `aliasing.sampling.decompose` counts as alias, the samples are the cosine's at one phase and zero at another.
 
     Raises
     ------
@@ -95,7 +97,11 @@ def alias(
         axes.plot(time, np.cos(2 * np.pi * frequency * time), color="0.6", label=f"a cosine of {frequency:g} {unit}")
         gain = 1.0 + 0j  # complex, because a filter of even length delays by half a sample
         if taps is not None:
-            gain = complex(filters.response(filters.get_taps(taps, step), frequency / per_second))
+            numbers = filters.get_taps(taps, step)
+            gain = complex(filters.response(numbers, frequency / per_second))
+            if abs(gain) < _ROUNDING:
+                gain = 0j
+            name = taps if isinstance(taps, str) else counted(len(numbers), "tap")
             left: Any = {
                 "color": "0.4",
                 "linestyle": "--",
@@ -109,7 +115,16 @@ def alias(
         axes.plot(kept, _wave(frequency * kept, gain), "o", **look)
         axes.set(xlabel="samples of the original" if rate is None else "seconds", ylabel="value", xlim=time[[0, -1]])
         what = f"{frequency:g} {unit} is kept" if is_kept else f"{frequency:g} folds to {abs(folded):g} {unit}"
-        axes.set_title(f"{what} with stride {step}")
+        behind = "" if taps is None else f", behind {name}"
+        title = f"{what} with stride {step}{behind}"
+        nyquist = sampling.nyquist(step, per_second)
+        if np.isclose(abs(folded), nyquist):
+            where = "lies on" if is_kept else f"folds to {nyquist:g},"
+            title = (
+                f"{frequency:g} {unit} {where} the new Nyquist frequency with stride {step}{behind}:\n"
+                "what is left depends on the phase"
+            )
+        axes.set_title(title)
         axes.grid(alpha=0.3)
         legend_below(figure, *axes.get_legend_handles_labels())
     return figure

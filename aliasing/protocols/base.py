@@ -26,6 +26,8 @@ LARGEST_CANVAS = 50_000_000
 
 ENLARGED = 1.1  # times; less changes little
 
+USE_PAD = 'protocol="pad" (--protocol pad)'
+
 
 @dataclass(frozen=True)
 class View:
@@ -268,8 +270,8 @@ def enlarged_cautions(
     --------
     >>> from aliasing.protocols import Crop
     >>> network = {"geometry": {"shorter_side": 40, "window": 32}, "resize_size": 32}
-    >>> enlarged_cautions(network, Crop(), [1.25, 1.25], 2)
-    ['images of 32 pixels are enlarged to 40 by protocol crop; --protocol pad shows them as the network sees them']
+    >>> enlarged_cautions(network, Crop(), [1.25, 1.25], 2)[0].partition("; ")[0]
+    'images of 32 pixels are enlarged to 40 by crop'
     """
     if 2 * len(enlarged) <= images:
         return []
@@ -280,10 +282,11 @@ def enlarged_cautions(
     which = "" if len(set(enlarged)) == 1 and len(enlarged) == images else "most "
     told = f"{which}images of {'' if not which else 'about '}{small} pixels are enlarged to {resized}"
     if own < resized and own <= small:
-        return [f"{told} by protocol {protocol.name}; --protocol pad shows them as the network sees them"]
+        return [f"{told} by {protocol.name}; {USE_PAD} shows them as the network sees them"]
+    padded = "" if protocol.name == "pad" else f" with {USE_PAD}"
     return [
         f"{told}, and a shift of one pixel is {rounded(1 / times, '.2g')} pixels of theirs: for a network that"
-        f" was trained on such images, give al.Classifier.of(module, {small}, mean=…, std=…) with --protocol pad"
+        f" was trained on such images, give al.Classifier.of(module, {small}, mean=…, std=…){padded}"
     ]
 
 

@@ -42,6 +42,7 @@ from aliasing.scales import Found, find_scale, to_log_probabilities
 from aliasing.sites.trace import copied, laid_out
 from aliasing.state import DamagedError, check_fits, check_sealed, read_json, sealed_file, write_json
 from aliasing.surgery.recalibrate import told
+from aliasing.tables import are_different
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["PRECISIONS", "Recipe", "finetune"]
@@ -385,7 +386,7 @@ def _training_set(model: ShownNetwork, images: ImageSource, out: Path, settings:
         differing = [name for name in {**before, **settings} if before.get(name) != settings.get(name)]
         if differing:
             raise UsageError(
-                f"{out} holds another run ({', '.join(sorted(differing))} differ); give another folder, or delete it"
+                f"{out} holds another run ({are_different(sorted(differing))}); give another folder, or delete it"
             )
         if file.exists():
             try:
