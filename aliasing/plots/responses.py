@@ -120,9 +120,10 @@ def alias(
         nyquist = sampling.nyquist(step, per_second)
         if np.isclose(abs(folded), nyquist):
             where = "lies on" if is_kept else f"folds to {nyquist:g},"
+            operation = f"stride {step}{behind}," if behind else f"stride {step}"
             title = (
-                f"{frequency:g} {unit} {where} the new Nyquist frequency with stride {step}{behind}:\n"
-                "what is left depends on the phase"
+                f"{frequency:g} {unit} {where} the new Nyquist frequency:\n"
+                f"with {operation} what is left depends on the phase"
             )
         axes.set_title(title)
         axes.grid(alpha=0.3)
