@@ -500,3 +500,20 @@ def test_a_cifar_resnet_is_cured(cifar10: Path, cifar10_resnets: Path, tmp_path:
         train_sample=4000,
     )
     assert result.cured
+
+
+def test_a_bare_network_sees_tensors_as_they_are(tmp_path: Path) -> None:
+    """As in `measure_jitter`; known before anything is trained, so it ends there."""
+    module = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    pixels = torch.randint(0, 256, (20, 3, 16, 16), generator=torch.Generator().manual_seed(0)) / 255
+    train, held_out = ((part, torch.arange(10) % 4) for part in pixels.split(10))
+    told = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        if line.startswith("0/6"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        al.cure(module, train, held_out, tmp_path, tell=tell)
+    assert told[0].startswith("Sequential: as its tensors have it: input_size (16, 16), resize_size (16, 16)")
