@@ -109,7 +109,7 @@ def test_no_random_state_moves(form: str) -> None:
 @pytest.mark.parametrize(
     ("tensors", "said", "says"),
     [
-        (NORMALISED, {}, "hold numbers from -2 to 2.1, so they were normalised: say how, mean=(…), std=(…)"),
+        (NORMALISED, {}, "hold numbers from −2 to 2.1, so they were normalised: say how, mean=(…), std=(…)"),
         (
             NORMALISED,
             {"mean": 0.5, "std": 0.5},
