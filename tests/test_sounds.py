@@ -56,7 +56,7 @@ def test_samples_are_read_as_they_are(tmp_path: Path, form: str, subtype: str, s
         (lambda path: soundfile.write(path, np.array([0.0, np.nan]), RATE, "FLOAT"), "holds NaN"),
         (lambda path: path.write_bytes(b"RIFF"), "not a sound"),
         (lambda path: path.write_text("words"), "not a sound"),
-        (lambda path: path.mkdir(), "is a directory"),
+        (lambda path: path.mkdir(), "folder, not a regular file"),
         (lambda path: None, "no such file"),
     ],
     ids=["empty", "NaN", "cut off", "text", "folder", "missing"],

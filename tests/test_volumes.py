@@ -133,7 +133,7 @@ def test_what_is_no_volume_is_one_line(content: bytes, reason: str, tmp_path: Pa
 def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"a\.nii: unreadable: No such file"):
         read_volume(tmp_path / "a.nii")
-    with pytest.raises(InputError, match="directory"):
+    with pytest.raises(InputError, match="folder, not a regular file"):
         read_volume(tmp_path)
     (tmp_path / "A.NII.GZ").write_bytes(b"")
     (tmp_path / "a.gz").write_bytes(b"")

@@ -81,7 +81,7 @@ def _skew(arguments: argparse.Namespace) -> None:
     from aliasing.tables import render
 
     first, second = arguments.against
-    with shared.measuring(arguments) as options:
+    with shared.measuring(arguments, "jitter") as options:  # what is written is a run of jitter, and skew.json
         skew = measure_skew(arguments.models, resamplers=(first, second), device=arguments.device, **options)
     written = shared.written_line(arguments.out, "summary.json", "records/", "figure.png")
     title = f"{second} in the place of {first}, 95 % intervals in brackets"

@@ -216,11 +216,12 @@ def add_format(parser: argparse.ArgumentParser, json: str = "print the summary i
 
 
 @contextmanager
-def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def measuring(arguments: argparse.Namespace, command: str | None = None) -> Iterator[dict[str, Any]]:
     """Hold the folder of a measurement, and send what networks print to standard error.
 
     Yields the measurement's arguments from the options of `add_images`, `add_run` and, where the command has them,
-    `add_execution`, and its ``ranks``, the processes that share it; only the first of them writes and prints.
+    `add_execution`, and its ``ranks``, the processes that share it; only the first of them writes and prints. The
+    folder becomes that of ``command``, by default this one.
     """
     from aliasing.runs import hold, join_ranks
 
@@ -230,7 +231,7 @@ def measuring(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     options |= {"progress": not arguments.json, "ranks": ranks}
     if "compile" in arguments:
         options |= {"precision": arguments.precision, "device": arguments.device, "compiled": arguments.compile}
-    with hold(arguments.out, ranks, arguments.command), redirect_stdout(sys.stderr):
+    with hold(arguments.out, ranks, command or arguments.command), redirect_stdout(sys.stderr):
         yield options
 
 

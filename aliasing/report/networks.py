@@ -284,7 +284,7 @@ def difference_charts(
 ) -> Iterable[Charts]:
     """The paired differences of each measure, with the line of no difference."""
     rows = rows[:MOST_DRAWN]
-    numbers, height = {name: names.series(name) for name in names}, 1 + 0.34 * len(rows)
+    numbers, height = {name: names.series(name) for name in names}, 1.2 + 0.34 * len(rows)
     draw = partial(paired, rows=rows, numbers=numbers, names=names)
     charts = [
         Chart(
