@@ -157,10 +157,10 @@ def are_different(names: Sequence[str]) -> str:
 
     Examples
     --------
-    >>> are_different(["recipe"]), are_different(["recipe", "seed"])
-    ('recipe differs', 'recipe, seed differ')
+    >>> are_different(["recipe"]), are_different(["images"]), are_different(["recipe", "seed"])
+    ('recipe differs', 'images differ', 'recipe, seed differ')
     """
-    return f"{', '.join(names)} {'differs' if len(names) == 1 else 'differ'}"
+    return f"{', '.join(names)} {'differ' if len(names) > 1 or names[0].endswith('s') else 'differs'}"
 
 
 def word_for(networks: Mapping[str, Mapping[str, Any]], picture: str = "image") -> str:
