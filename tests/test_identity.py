@@ -511,7 +511,7 @@ def test_a_folder_that_was_begun_with_other_images_is_not_gone_on_with(tmp_path:
         finetune(network, labelled(seed=1), tmp_path, RECIPE)
     with pytest.raises(UsageError, match=r"holds another run \(images differ\)"):
         finetune(network, [(image, 4 - label) for image, label in labelled()], tmp_path, RECIPE)
-    with pytest.raises(UsageError, match=r"holds another run \(computation differ\)"):
+    with pytest.raises(UsageError, match=r"holds another run \(computation differs\)"):
         finetune(classifier(small(al.layers.MaxBlurPool2d(2))), labelled(), tmp_path, RECIPE)
 
 
