@@ -97,7 +97,7 @@ def cell(estimate: Mapping[str, float | None] | None, sign: str = "") -> str:
 
 
 def _is_zero(number: float, digits: int) -> bool:
-    """Whether a number looks like 0 with so many decimals."""
+    """Whether a number looks like 0 with this number of decimals."""
     return rounded(number, f".{digits}f") == rounded(0.0, f".{digits}f")
 
 

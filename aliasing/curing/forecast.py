@@ -133,7 +133,7 @@ class Pace:
     taken: float = 0.0
 
     def finish(self, seconds: float | None) -> None:
-        """Count a stage that took so many seconds; None if a part of it was done before, which says nothing."""
+        """Count a finished stage and its seconds; None if a part of it was done before, which tells no rate."""
         if seconds is not None:
             self.forecast += self.stages[self.finished].seconds
             self.taken += seconds

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Jitter", "paired"]
 
 MOST_PAIRED = 5
-"""Up to so many networks have a paired difference for each two of them; of more, each has one from the reference."""
+"""Up to this number of networks every pair has a difference; of more, each network has one from the reference."""
 # The blocks of records that are summarised at a time; 16 blocks of 32 images with 8 pairs are 4096 rows.
 _BLOCKS_AT_ONCE = 16
 

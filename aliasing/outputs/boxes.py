@@ -256,7 +256,7 @@ class Boxes(PlacedOutput):
         return found
 
     def against(self, output: Any, truth: Any, moved: int) -> npt.NDArray[np.float64]:
-        """The IoU of each detection with what is there, if that were so many pixels further down and right."""
+        """The IoU of each detection with what is there, if that lay this many pixels further down and right."""
         return iou(output[:4].T, truth[:, :4] + moved)
 
     def _matched(self, outputs: list[Any], pair: tuple[int, int], views: "Views") -> "Matched":
