@@ -204,6 +204,9 @@ class BlurPool(_WithTaps):
     def low_pass(self, x: Tensor) -> Tensor:
         return low_pass(x, self.stride, self.taps, self.padding, dims=self.dims)
 
+    def upsample(self, x: Tensor) -> Tensor:
+        return blur_upsample(x, self.stride, self.taps, self.padding, dims=self.dims)
+
     def forward(self, x: Tensor) -> Tensor:
         return blur_pool(x, self.stride, self.taps, self.padding, dims=self.dims)
 
@@ -269,8 +272,16 @@ class BlurUpsample(_WithTaps):
         return blur_upsample(x, self.stride, self.taps, self.padding, dims=self.dims)
 
 
+class BlurUpsample1d(BlurUpsample):
+    dims = 1
+
+
 class BlurUpsample2d(BlurUpsample):
     dims = 2
+
+
+class BlurUpsample3d(BlurUpsample):
+    dims = 3
 
 
 class Blur(BlurPool):
@@ -292,6 +303,11 @@ class Blur(BlurPool):
         if self.padding == "circular":
             return self._around(x)
         return low_pass(x, self.stride, self.taps, self._padding_for(x), dims=self.dims)
+
+    def upsample(self, x: Tensor) -> Tensor:
+        if self.padding == "circular":
+            return Operator.upsample(self, x)
+        return blur_upsample(x, self.stride, self.taps, self._padding_for(x), dims=self.dims)
 
     def forward(self, x: Tensor) -> Tensor:
         if self._needs_any_size():
