@@ -384,9 +384,11 @@ def _blur(stride: PerAxis, taps: TapsLike, padding: str, dims: int) -> _Blur:
 
 def _hashable(value: Any) -> Any:
     """Lists, arrays and tensors as tuples."""
+    if isinstance(value, str | int):  # first, because asking for a tensor takes ten times as long
+        return value
     if isinstance(value, np.ndarray | Tensor):
         value = value.tolist()
-    return tuple(map(_hashable, value)) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    return tuple(map(_hashable, value)) if isinstance(value, Sequence) else value
 
 
 def known_padding(padding: str) -> str:
