@@ -14,6 +14,7 @@ from scipy import ndimage, signal
 from aliasing.errors import UsageError
 from aliasing.resamplers.characteristics import Characteristics, characterise
 from aliasing.resamplers.survey import survey
+from aliasing.resamplers.weights import middle
 
 FREQUENCIES = np.linspace(0, 0.5, 41)
 
@@ -104,13 +105,30 @@ def test_known_kernels_along_three_axes(kernel: str, reduction: float) -> None:
 
 @pytest.mark.parametrize("kernel", KERNELS)
 def test_known_kernels_of_whole_grey_levels(kernel: str) -> None:
-    for reduction in (2.5, 4):
+    for reduction in (2.5, 4, 7.3):
         found = characterise(resampler(kernel), reduction)
         # A weight is known to about 0.3 grey levels ÷ 80 ÷ √(3·97 signals), and a gain sums up to 24 of them.
         check(found, kernel, 0.003)
         assert found.rounding.startswith("to the nearest")
         assert "pass" not in found.rounding
         assert abs(found.mean_error) < 0.15  # half up, where there are many halves
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+@pytest.mark.parametrize("kernel", ["box", "Lanczos"])
+def test_the_noise_of_weights_and_of_places_is_what_it_is_said_to_be(kernel: str, axes: int) -> None:
+    found = characterise(resampler(kernel), 7.3, axes=axes)
+    for along in found.along:
+        true = weights(kernel, found.lengths[0], found.asked[0])
+        off = (along.matrix - true) / along.noise[:, None]
+        # 219 weights of 30 outputs and more; that of an output is itself known to a twentieth.
+        assert np.sqrt((off**2).mean()) == pytest.approx(1, abs=0.1)
+        assert abs(off).max() < 6
+        inputs = np.arange(found.lengths[0])
+        apart = along.offset - (true @ inputs / true.sum(1) - along.places)[middle(len(true))]
+        said = along.offsets_noise[middle(len(true))]
+        # 16 outputs: √(1 ± 6/√32); weights below their noise are cut off, and missing in a place.
+        assert 0.4 < np.sqrt(((apart / said) ** 2).mean()) < 2
 
 
 @pytest.mark.slow
@@ -165,11 +183,13 @@ def test_zoom_is_not_shift_invariant() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "uint8"])
-def test_a_step_of_one_per_cent_too_long_slides(dtype: str) -> None:
-    found = characterise(resampler("triangle", longer=1.01), 4, dtype=dtype)
+@pytest.mark.parametrize("reduction", [4, 7.3])
+def test_a_step_of_one_per_cent_too_long_slides(reduction: float, dtype: str) -> None:
+    found = characterise(resampler("triangle", longer=1.01), reduction, dtype=dtype)
     assert "slides by" in said(found)
     assert found.along[0].stretch == pytest.approx(0.01, abs=1e-3)
-    assert found.drift == pytest.approx(0.04 * 23, abs=0.1)  # sums of samples are not integrals
+    # Sums of samples are not integrals.
+    assert found.drift == pytest.approx(0.01 * reduction * (found.asked[0] - 1), abs=0.1)
 
 
 def test_zero_padding_darkens_the_rim() -> None:
@@ -217,6 +237,12 @@ def test_halves_are_told_apart() -> None:
     for expected, rounded in means.items():
         found = characterise(lambda x, shape, r=rounded: r(x.reshape(shape[0], 2, shape[1], 2).mean((1, 3))), 2)
         assert found.rounding == f"to the nearest, {expected}"
+
+
+def test_means_of_two_are_not_rounded_upwards_but_half_up() -> None:
+    """All that is above a whole number is a half, so both are the same."""
+    found = characterise(resampler("box"), 2, axes=1)
+    assert found.rounding == "to the nearest, half up"
 
 
 def test_constants_that_become_nan_and_small_ones_that_vanish() -> None:

@@ -409,6 +409,25 @@ def test_opencv_rounds_halves_up_in_means_of_four_pixels_and_to_even_in_others()
         assert measured("opencv-area", dtype="uint8", reduction=side).rounding == f"to the nearest, {said}"
 
 
+def test_opencvs_linear_by_two_and_a_half_rounds_in_no_one_way() -> None:
+    """Exactly, in sixteenths: halves go down more often than up, and 9/16 as often; the exact one rounds half up."""
+    picture = np.random.default_rng(7).integers(0, 256, (60, 60), np.uint8)
+    quarters = np.zeros((24, 60), int)
+    for output, place in enumerate(2.5 * np.arange(24) + 0.75):
+        first = int(place)
+        quarters[output, first : first + 2] = 4 * (first + 1 - place), 4 * (place - first)
+    whole, sixteenths = np.divmod(quarters @ picture.astype(int) @ quarters.T, 16)
+    for name, halves, more, said in (
+        ("opencv-linear", 0.25, 0.5, r"to the nearest, but for \d%"),
+        ("opencv-linear-exact", 1, 1, "to the nearest, half up"),
+    ):
+        went_up = RESAMPLERS[name].function(picture, (24, 24), "") - whole
+        assert went_up[sixteenths == 8].mean() == pytest.approx(halves, abs=0.25 if halves < 1 else 0)
+        assert went_up[sixteenths == 9].mean() == pytest.approx(more, abs=0.35 if more < 1 else 0)
+        assert went_up[sixteenths == 0].max() == 0
+        assert re.fullmatch(said, measured(name, dtype="uint8", reduction=2.5).rounding)
+
+
 def test_swscale_mixes_the_colours_and_pillow_does_not() -> None:
     assert measured("pil", "bilinear").mixed is None
     if installed("av-bilinear"):

@@ -15,7 +15,7 @@ from aliasing.axes import are_several, is_real
 from aliasing.errors import UsageError
 from aliasing.resamplers import probing
 from aliasing.resamplers.probing import Places, Probe, Shape
-from aliasing.resamplers.weights import Numbers, Weights, line_through, middle
+from aliasing.resamplers.weights import SURE, Numbers, Weights, line_through, middle
 from aliasing.rounding import rounded
 from aliasing.tables import pair, render
 
@@ -223,7 +223,7 @@ class Characteristics:
 
     @property
     def _moved(self) -> float:
-        """The least offset that is worth a word, in input samples: of integers it is not known better."""
+        """The least offset that is worth a word, in input samples, beyond what the noise of the weights explains."""
         return 0.05 if self._is_integer else 0.005
 
     def _of_kind(self) -> Iterator[str]:
@@ -250,19 +250,18 @@ class Characteristics:
         axes = zip(self.along, _AXES[len(self.along)], strict=True)
         for weights, along in [(self.along[0], "")] if self.alike else axes:
             shift, slope = weights.line
-            inner = middle(len(weights.offsets))
-            beside = (
-                weights.offsets - shift - slope * (np.arange(len(weights.offsets)) - (len(weights.offsets) - 1) / 2)
-            )
-            if abs(weights.drift) > 3 * self._moved:
+            of_shift, of_slope = (SURE * noise for noise in weights.line_noise)
+            inner, last = middle(len(weights.offsets)), len(weights.offsets) - 1
+            beside = (weights.offsets - shift - slope * (np.arange(last + 1) - last / 2))[inner]
+            if abs(weights.drift) > 3 * self._moved + of_slope * last:
                 yield (
                     f"slides{along} by {rounded(weights.drift, '.2g')} samples from end to end: the distance of output"
                     f" samples is {rounded(abs(weights.stretch), '.2%')} too {'long' if slope > 0 else 'short'}"
                 )
-            if abs(shift) > self._moved:
+            if abs(shift) > self._moved + of_shift:
                 yield f"sits {rounded(shift, '+.3g')} samples off its place{along}"
-            if np.ptp(beside[inner]) > 2 * self._moved:
-                half = rounded(np.ptp(beside[inner]) / 2, ".2g")
+            if np.ptp(beside) / 2 > self._moved + SURE * weights.offsets_noise[inner].max():
+                half = rounded(np.ptp(beside) / 2, ".2g")
                 yield f"offsets vary{along} by ±{half} samples from one output to the next"
             for end, unseen in zip(("beginning", "end"), weights.unseen_ends, strict=True):
                 if unseen > weights.reduction:

@@ -6,6 +6,7 @@ their number, as it would not with impulses; and whatever is far away is found t
 noise in every signal: what is rounded then differs from line to line, and the mean of several lines is known better.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, permutations
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aliasing.errors import UsageError, first_line
-from aliasing.resamplers.weights import REACH, Numbers, Weights, middle
+from aliasing.resamplers.weights import REACH, Numbers, Weights, middle, rms
 
 __all__ = [
     "Places",
@@ -133,9 +134,10 @@ def weights_along(probe: Probe, axis: int, lengths: Shape, counts: Shape, reduct
         raise UsageError("the resampler makes numbers that are not finite of a signal that is")
     # The normal equations: of random signs they are as good, and an order faster than a singular value decomposition.
     fitted = np.linalg.solve(signs.T @ signs, signs.T @ answers)
-    left = float(np.sqrt(((answers - signs @ fitted) ** 2).sum(0).mean())) / (rows - unknown)
+    left = np.sqrt(((answers - signs @ fitted) ** 2).sum(0) / (rows - unknown))  # of an answer, for each output sample
+    noise = left / np.sqrt(rows - unknown) / rms(signs[:, 1:])
     matrix = fitted[1:].T / probe.amplitude
-    return Weights(matrix, reduction, belongs(length, len(matrix)), left / probe.amplitude)
+    return Weights(matrix, reduction, belongs(length, len(matrix)), noise / probe.amplitude)
 
 
 def places(probe: Probe, axis: int, lengths: Shape, counts: Shape, expected: Places) -> Numbers:
@@ -186,14 +188,14 @@ def nonlinearity(probe: Probe, lengths: Shape, counts: Shape) -> tuple[float, fl
         one, other = np.rint(one), np.rint(other)
     grey = np.full(lengths, probe.pedestal)
     still, first, second, both = (probe(grey + signal, counts) for signal in (0 * one, one, other, one + other))
-    error = _rms(both - first - second + still)
-    return error, error / max(_rms(both - still), 1e-12)
+    error = rms(both - first - second + still)
+    return error, error / max(rms(both - still), 1e-12)
 
 
 def predicted(signal: Numbers, along: Sequence[Weights], order: Sequence[int], each: Any = None) -> Numbers:
     """What separable weights make of a signal, one axis after another; ``each`` is done after every pass."""
     for axis in order:
-        signal = np.moveaxis(np.tensordot(along[axis].matrix, signal, (1, axis)), 0, axis)
+        signal = np.moveaxis(np.tensordot(along[axis].told, signal, (1, axis)), 0, axis)
         signal = signal if each is None else each(signal)
     return signal
 
@@ -209,12 +211,13 @@ def rounding(probe: Probe, along: Sequence[Weights], lengths: Shape, counts: Sha
     """How an integer output is rounded, and its mean error in grey levels.
 
     Noise of eight grey levels is predicted from the weights and rounded in every way: once, or after each pass in each
-    order. At eight levels the weights' own noise moves a prediction by some hundredths.
+    order. At eight levels the weights' own noise moves a prediction by some thousandths.
     """
-    noise = np.random.default_rng(2).integers(0, 8, lengths).astype(np.float64)
+    noise = np.random.default_rng(2).integers(-4, 4, lengths).astype(np.float64)
     answer = probe(probe.pedestal + noise, counts) - probe.pedestal  # which is even, so that halves stay what they are
     orders = list(permutations(range(len(along))))
-    exact = _snapped(predicted(noise, along, orders[0]))
+    unsure = 3 * rms(noise) * math.sqrt(sum(rms(one.sums_noise) ** 2 for one in along))  # standard deviations
+    exact = _snapped(predicted(noise, along, orders[0]), unsure)
     error = float((answer - exact).mean())
     if not np.array_equal(answer, np.rint(answer)):
         return "none", error
@@ -222,17 +225,19 @@ def rounding(probe: Probe, along: Sequence[Weights], lengths: Shape, counts: Sha
     if len(along) > 1:
         for mode, way in _MODES.items():
             for order in orders:
-                guess = predicted(noise, along, order, lambda values, way=way: way(_snapped(values)))
+                guess = predicted(noise, along, order, lambda values, way=way: way(_snapped(values, unsure)))
                 first = f"{mode}, after each pass, axis {order[0]} first"
                 shares[first] = max(shares.get(first, 0.0), float((guess == answer).mean()))
-    best = max(shares, key=lambda name: shares[name])
-    if shares[best] < 0.9:
+    # Of ways that tie but for noise the first: halves go up, and not all that is above a whole number.
+    best = next(name for name in shares if shares[name] > max(shares.values()) - 0.01)
+    if shares[best] < 0.9 or unsure > 0.1:
         return "not told", error
-    both = [best.replace("half to even", "half up"), best.replace("half up", "half to even")]
+    up, even = best.replace("half to even", "half up"), best.replace("half up", "half to even")
     once = predicted(noise, along, orders[0][:1])
-    rare = float((_snapped(once) != once).mean() + (once % 1 == 0.5).mean()) < 0.1  # and by chance a twenty-fifth
-    untold = "half" in best and (rare or abs(shares[both[0]] - shares[both[1]]) < 0.005)
-    return (both[0].replace(", half up", "") if untold else best), error
+    halves = float((abs(once % 1 - 0.5) < unsure).mean()) - 2 * unsure  # more than near any other number
+    told = shares[best] > 0.97 and halves > 0.05 and abs(shares[up] - shares[even]) > 0.005
+    but = f", but for {1 - shares[best]:.0%}" if shares[best] < 0.95 else ""
+    return (best if told else up.replace(", half up", "")) + but, error
 
 
 def tone_gains(probe: Probe, lengths: Shape, counts: Shape, frequencies: Numbers) -> Numbers:
@@ -250,10 +255,10 @@ def tone_gains(probe: Probe, lengths: Shape, counts: Shape, frequencies: Numbers
     return np.sqrt(found)
 
 
-def _snapped(values: Numbers) -> Numbers:
-    """Values at a half, which the noise of the weights would move to either side of it."""
+def _snapped(values: Numbers, unsure: float) -> Numbers:
+    """Values at a half or a whole number, which the noise of the weights would move to either side of it."""
     halves = np.round(2 * values) / 2
-    return np.where(abs(values - halves) < 0.01, halves, values)
+    return np.where(abs(values - halves) < unsure, halves, values)
 
 
 def _along(signal: Numbers, axis: int, lengths: Shape) -> Numbers:
@@ -274,7 +279,3 @@ def _central(answer: Numbers, axis: int) -> Numbers:
         for index, size in enumerate(answer.shape)
     )
     return np.asarray(answer[inner].mean(tuple(index for index in range(answer.ndim) if index != axis)))
-
-
-def _rms(values: Numbers) -> float:
-    return float(np.sqrt((values**2).mean()))

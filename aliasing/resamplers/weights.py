@@ -19,11 +19,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["REACH", "Weights", "line_through", "middle"]
+__all__ = ["REACH", "SURE", "Weights", "line_through", "middle", "rms"]
 
 Numbers: TypeAlias = NDArray[np.floating[Any]]
 
 _ROUNDING = 2e-6  # of weights in float32
+SURE = 6  # standard deviations: by chance one weight in 5e8 is as far out, and a matrix has some 1e5
 REACH = 3  # outputs from either end that a kernel of six outputs, a widened Lanczos-3, does not leave
 
 
@@ -71,29 +72,44 @@ class Weights:
     matrix: Numbers  #: output × input
     reduction: float  #: that was asked for: input samples an output sample
     places: Numbers  #: where each output sample belongs, in input samples
-    noise: float = 0.0  #: the standard deviation of one weight; integer outputs have one because they are rounded
+    #: The standard deviation of a weight, for each output sample; integers have one because they are rounded.
+    noise: Numbers | float = 0.0
 
     @property
     def tolerance(self) -> float:
         """The size of weights that cannot be told from none."""
-        return 6 * self.noise + _ROUNDING
+        return SURE * float(np.max(self.noise)) + _ROUNDING
+
+    @cached_property
+    def told(self) -> Numbers:
+        """The matrix without weights that noise explains, beyond the outermost of those that it does not."""
+        return np.asarray(self.matrix * self._is_told)
 
     @cached_property
     def sums(self) -> Numbers:
         """What each output sample makes of the constant 1."""
-        return np.asarray(_without_noise(self.matrix, self.noise).sum(1))
+        return np.asarray(self.told.sum(1))
+
+    @cached_property
+    def sums_noise(self) -> Numbers:
+        """The standard deviation of those."""
+        return np.asarray(self.noise * np.sqrt(self._is_told.sum(1)))
 
     @cached_property
     def offsets(self) -> Numbers:
         """How far each output sample sits from its place, in input samples; NaN where its weights sum to nothing."""
         sums = np.where(abs(self.sums) > 1e-3, self.sums, np.nan)
-        inputs = np.arange(self.matrix.shape[1]) - self.places[:, None]  # about the place: less cancels
-        if self.wraps or self._is_long:  # its distant weights would swamp the sum; the phase of a slow tone is as good
-            length = self.matrix.shape[1]
-            turn = 2 * np.pi * max(round(length / (8 * self.reduction)), 1) / length  # a quarter of the new Nyquist's
-            turned = (self.matrix * np.exp(1j * turn * inputs)).sum(1)
-            return np.asarray(np.where(np.isnan(sums), np.nan, np.angle(turned * np.sign(sums))) / turn)
-        return np.asarray((_without_noise(self.matrix, self.noise) * inputs).sum(1) / sums)
+        if self._is_far:  # its distant weights would swamp the sum; the phase of a slow tone is as good
+            turned = (self.matrix * np.exp(1j * self._turn * self._distances)).sum(1)
+            return np.asarray(np.where(np.isnan(sums), np.nan, np.angle(turned * np.sign(sums))) / self._turn)
+        return np.asarray((self.told * self._distances).sum(1) / sums)
+
+    @cached_property
+    def offsets_noise(self) -> Numbers:
+        r"""The standard deviation of those: of a weight, times :math:`\sqrt{\sum_i (i - p_k)^2} / \sum_i w_{ki}`."""
+        levers = np.sin(self._turn * self._distances) / self._turn if self._is_far else self._is_told * self._distances
+        sums = np.where(abs(self.sums) > 1e-3, abs(self.sums), np.nan)
+        return np.asarray(self.noise * np.sqrt((levers**2).sum(1)) / sums)
 
     @property
     def offset(self) -> Numbers:
@@ -117,6 +133,14 @@ class Weights:
     def line(self) -> tuple[float, float]:
         """The line through the offsets of the middle half: in the centre, and its slope per output sample."""
         return line_through(self.offsets, self._step.denominator)
+
+    @property
+    def line_noise(self) -> tuple[float, float]:
+        """The standard deviations of the line's two numbers, which are linear in the offsets."""
+        units = np.eye(len(self.offsets))
+        shares = np.array([line_through(unit, self._step.denominator) for unit in units])
+        shift, slope = np.sqrt(np.nansum((shares.T * self.offsets_noise) ** 2, 1))
+        return float(shift), float(slope)
 
     @property
     def shift(self) -> float:
@@ -157,7 +181,9 @@ class Weights:
             return self.matrix[inner.start : inner.stop]
         phases = self._phases(inner)
         means = np.array([rows.mean(0) for rows in phases])
-        return _without_noise(means, self.noise / math.sqrt(min(map(len, phases))))
+        noise = np.broadcast_to(self.noise, len(self.matrix))[inner.start : inner.stop]
+        of_means = [rms(noise[first :: len(phases)]) / math.sqrt(len(rows)) for first, rows in enumerate(phases)]
+        return np.asarray(means * _are_told(means, np.array(of_means)))
 
     def gain(self, frequency: ArrayLike) -> Numbers:
         """The modulus of the weights' Fourier transform, its mean over output samples.
@@ -227,6 +253,25 @@ class Weights:
         return np.asarray(abs(self.matrix).max(0) < self.tolerance)
 
     @property
+    def _is_far(self) -> bool:
+        return bool(self.wraps or self._is_long)
+
+    @property
+    def _turn(self) -> float:
+        """A quarter of the new Nyquist frequency, or near it a whole number of cycles, in radians."""
+        length: int = self.matrix.shape[1]
+        return 2 * math.pi * max(round(length / (8 * self.reduction)), 1) / length
+
+    @property
+    def _distances(self) -> Numbers:
+        """Of the input samples from where each output sample belongs: about that place less cancels in a sum."""
+        return np.asarray(np.arange(self.matrix.shape[1]) - self.places[:, None])
+
+    @cached_property
+    def _is_told(self) -> NDArray[np.bool_]:
+        return _are_told(self.matrix, np.broadcast_to(self.noise, len(self.matrix)))
+
+    @property
     def _within_reach(self) -> range:
         return range(REACH, len(self.matrix) - REACH)
 
@@ -244,13 +289,18 @@ class Weights:
         return found
 
 
-def _without_noise(rows: Numbers, noise: float) -> Numbers:
-    """Rows of weights, zero more than two samples beyond the outermost that noise does not explain."""
-    if noise < _ROUNDING:
-        return rows
-    kept = np.zeros(rows.shape, bool)
-    for row, is_kept in zip(rows, kept, strict=True):
-        sure = np.flatnonzero(abs(row) > 5 * noise)
+def _are_told(rows: Numbers, noise: Numbers) -> NDArray[np.bool_]:
+    """The weights that noise does not explain, with all between the outermost of a row and two beyond."""
+    if np.max(noise) < _ROUNDING:
+        return np.ones(rows.shape, bool)
+    found = np.zeros(rows.shape, bool)
+    for row, told, one in zip(rows, found, noise, strict=True):
+        sure = np.flatnonzero(abs(row) > SURE * one)
         if len(sure):
-            is_kept[max(sure[0] - 2, 0) : sure[-1] + 3] = True
-    return np.where(kept, rows, 0.0)
+            told[max(sure[0] - 2, 0) : sure[-1] + 3] = True
+    return found
+
+
+def rms(values: Numbers) -> float:
+    """The root mean square."""
+    return float(np.sqrt((values**2).mean()))
