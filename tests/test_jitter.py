@@ -83,6 +83,7 @@ def test_accuracy_is_over_first_views_and_the_worst_case_over_all(tmp_path: Path
     right = parity == np.arange(10)[:, None] % 2
     assert summary["accuracy"]["value"] == right[:, :8].mean()
     assert summary["worst_accuracy"]["value"] == right.all(1).mean()
+    assert summary["stability"]["value"] == (right[:, :-1] & right[:, 1:]).mean()
 
 
 @pytest.mark.parametrize("change", ["batch size", "order"])

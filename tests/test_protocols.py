@@ -174,6 +174,17 @@ def test_grid_compares_every_shift_with_the_centre() -> None:
     assert views.pairs == tuple((0, k) for k in range(1, 25))
 
 
+def test_a_fractional_grid_holds_the_whole_one() -> None:
+    """Whole shifts are windows of the canvas to the bit, and a grid of ±1 by ½ has 25 views."""
+    views = make_protocol("grid:step=0.5").views(photograph(300, 300), network())
+    moved = {view.shift: view.draw() for view in views.views}
+    assert {*moved} == {(y / 2, x / 2) for y in range(-2, 3) for x in range(-2, 3)}
+    np.testing.assert_array_equal(moved[0, 1][:, 1:], moved[0, 0][:, :-1])
+    np.testing.assert_array_equal(moved[-1, 0][:-1], moved[0, 0][1:])
+    with pytest.raises(UsageError, match=r"grid: steps of 0\.3 do not make 1; give a step that divides it"):
+        make_protocol("grid:step=0.3")
+
+
 def test_sweeps_move_along_one_axis() -> None:
     for name, axis in (("horizontal", 1), ("vertical", 0)):
         views = make_protocol(name, pixels=10).views(photograph(), network())
@@ -279,6 +290,20 @@ def test_circular_rolls_and_nothing_enters() -> None:
     pictures = drawn(make_protocol("circular").views(photograph(), network()))
     for before, after in pairwise(pictures):
         np.testing.assert_array_equal(np.roll(before, (1, 1), axis=(0, 1)), after)
+
+
+def test_a_circular_fraction_is_the_exact_shift() -> None:
+    """A cosine of the canvas, moved by half a pixel, is the cosine half a pixel further."""
+    y, x = np.mgrid[0:96, 0:96]
+    smooth = 128 + 100 * np.cos(2 * np.pi * (3 * x + 2 * y) / 96)
+    image = Image(np.repeat(np.rint(smooth)[..., None], 3, 2).astype(np.uint8), "smooth", "0", None)
+    views = make_protocol("circular:step=0.5,pixels=1").views(image, network(96, 96))
+    assert [view.shift for view in views.views] == [(0, 0), (0.5, 0.5), (1, 1)]
+    first, half, whole = drawn(views)
+    np.testing.assert_array_equal(np.roll(first, (1, 1), (0, 1)), whole)
+    expected = 128 + 100 * np.cos(2 * np.pi * (3 * (x - 0.5) + 2 * (y - 0.5)) / 96)
+    # Each pixel was rounded to a grey level: ±0.5, which interpolation spreads but does not enlarge on average.
+    assert np.abs(half[..., 0] - expected).max() < 1.5
 
 
 def test_whole_subpixel_steps_are_whole_shifts() -> None:

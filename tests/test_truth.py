@@ -133,6 +133,14 @@ CLASSIFIER: dict[str, tuple[Measure, bool]] = {
         lambda rows: None if rows[0]["label"] is None else [float(row["first_top1"] == row["label"]) for row in rows],
         True,
     ),
+    "stability": (
+        lambda rows: (
+            None
+            if rows[0]["label"] is None
+            else [float(row["label"] == row["first_top1"] == row["second_top1"]) for row in rows]
+        ),
+        True,
+    ),
     "worst_accuracy": (
         lambda rows: (
             None

@@ -80,7 +80,8 @@ class LearnablePolyphasePool(Polyphase):
         images, phases, channels = components.shape[:3]
         maps = components.reshape(-1, channels if self.channels else 1, *components.shape[3:])
         hidden = F.relu(self._circular(maps, self.first, self.bias))
-        preferred = self._circular(hidden, self.second)
+        # Of a circular convolution only the mean is wanted: the sum of its taps times the mean of its input.
+        preferred = hidden.flatten(2).mean(2) @ self.second.flatten(2).sum(2).T
         return preferred.reshape(images, phases, -1).mean(2)
 
     def choose(self, x: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ class LearnablePolyphasePool(Polyphase):
         super().follow(leader)
         del self.first, self.bias, self.second  # it does not choose, so it has nothing to learn
 
-    def _circular(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    def _circular(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         for axis in range(-self.dims, 0):  # F.pad refuses a circular padding of a map with one sample
             x = torch.cat([x.narrow(axis, x.shape[axis] - 1, 1), x, x.narrow(axis, 0, 1)], axis)
         found: Tensor = convolution(self.dims)(x, weight, bias)

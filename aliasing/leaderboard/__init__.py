@@ -9,6 +9,7 @@ accuracy            ``protocol`` (``grid:radius=1``)  the first view, the networ
 P(top-1 change)     ``protocol``                      a neighbour one pixel away gets another answer
 worst-case change   ``protocol``                      *some* neighbour does; share of the images
 worst-case accuracy ``protocol``                      the answers to the view and all its neighbours are right
+stability           ``protocol``                      the answers to a pair are equal and right
 MAC                 ``protocol``                      mean absolute change of the answer's probability
 consistency         ``consistency``                   two random windows, up to 31 pixels apart, agree (Zhang 2019)
                     (``consistency:draws=1``)

@@ -5,8 +5,9 @@ With *k* the top class of a view and *p* its probability (Azulay & Weiss 2019):
 .. math:: P(\\text{top-1 change}) = \\langle k_1 \\ne k_2 \\rangle, \\qquad
           \\mathrm{MAC} = \\langle |p_1(k_1) - p_2(k_1)| \\rangle
 
-Consistency is 1 − P(top-1 change) of two random windows (Zhang 2019). The answer of a multi-label network changes if
-any label crosses a probability of 0.5.
+Consistency is 1 − P(top-1 change) of two random windows (Zhang 2019). Stability is the share of pairs whose two answers
+are equal and right (Saha & Gokhale 2025): S-Stab between windows, C-Stab between circular shifts. The answer of a
+multi-label network changes if any label crosses a probability of 0.5.
 """
 
 from collections.abc import Mapping, Sequence
@@ -167,6 +168,15 @@ class Probabilities(Output):
             sign=1,
             **FLATTERS,
         ),
+        Measure(  # S-Stab of windows, C-Stab of circular shifts (Saha & Gokhale 2025)
+            "stability",
+            "stability",
+            ("label", *_TOP1),
+            lambda table: _right(table, *_TOP1),
+            binary=True,
+            sign=1,
+            **FLATTERS,
+        ),
         Measure(
             "consistency",
             "consistency",
@@ -185,10 +195,10 @@ class Probabilities(Output):
         "plot": ("top1_change", "mac", "any_change", "label_mac", "accuracy"),
         "leaderboard": (
             *("accuracy", "consistency", "top1_change", "any_change"),
-            *("worst_change", "worst_accuracy", "mac", "label_mac"),
+            *("worst_change", "worst_accuracy", "stability", "mac", "label_mac"),
         ),
         "page": (
-            *("accuracy", "consistency", "top1_change", "mac", "any_change", "label_mac"),
+            *("accuracy", "consistency", "stability", "top1_change", "mac", "any_change", "label_mac"),
             *("worst_accuracy", "worst_change", "total_variation"),
         ),
         "shift": ("top1_change", "mac"),

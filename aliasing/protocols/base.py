@@ -346,3 +346,19 @@ def windows(
 def path(view: Callable[[int], View], count: int) -> Views:
     """``count`` views, each compared with the next."""
     return Views(tuple(map(view, range(count))), tuple(pairwise(range(count))))
+
+
+def whole_steps(name: str, distance: float, step: float) -> int:
+    """The number of steps in a distance; UsageError if it is not whole.
+
+    Examples
+    --------
+    >>> whole_steps("circular", 8, 0.5)
+    16
+    """
+    count = round(distance / step) if 0 < step <= distance else 0
+    if count == 0 or abs(count * step - distance) > 1e-9 * distance:
+        raise UsageError(
+            f"{name}: steps of {step:g} do not make {distance:g}; give a step that divides it, such as 0.5"
+        )
+    return count

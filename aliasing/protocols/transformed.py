@@ -14,14 +14,15 @@ from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import BadImage, Clip, Image, Loaded, Signal
 from aliasing.models import Classifier, ShownNetwork, SignalNetwork
-from aliasing.protocols.base import Array, View, ViewProtocol, Views, path
+from aliasing.protocols.base import Array, View, ViewProtocol, Views, path, whole_steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Circular(ViewProtocol):
-    """The evaluation view rolled around its edges along the diagonal, pixel by pixel: nothing enters or leaves.
+    """The evaluation view rolled around its edges along the diagonal, step by step: nothing enters or leaves.
 
-    A signal is rolled along all its axes together, sample by sample.
+    A signal is rolled along all its axes together. Steps are whole pixels or samples; fractions are interpolated by
+    Fourier (`aliasing.sampling.shift`), and values may then leave 0…255.
     """
 
     name: ClassVar[str] = "circular"
@@ -29,6 +30,11 @@ class Circular(ViewProtocol):
     is_path: ClassVar[bool] = True
     least: ClassVar[Mapping[str, float]] = {"pixels": 1}
     pixels: int = 8
+    step: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole_steps(self.name, self.pixels, self.step)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         return self._rolled(self.canvas_of(image, model), (0, 1))
@@ -38,9 +44,10 @@ class Circular(ViewProtocol):
 
     def _rolled(self, canvas: Array, axes: tuple[int, ...]) -> Views:
         def view(k: int) -> View:
-            return View((float(k),) * len(axes), float(k), lambda: np.roll(canvas, (k,) * len(axes), axis=axes))
+            shift = float(k * self.step)
+            return View((shift,) * len(axes), shift, lambda: sampling.shift(canvas, (shift,) * len(axes), axes))
 
-        return path(view, self.pixels + 1)
+        return path(view, whole_steps(self.name, self.pixels, self.step) + 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from aliasing import sampling
 from aliasing.errors import UsageError
 from aliasing.fitting import Size, crop_centre
 from aliasing.images import Image, Signal
 from aliasing.models import Classifier, SignalNetwork
-from aliasing.protocols.base import Array, ViewProtocol, Views, larger, sizes_of, windows, written
+from aliasing.protocols.base import Array, View, ViewProtocol, Views, larger, sizes_of, whole_steps, windows, written
 from aliasing.resamplers import resize
 
 
@@ -41,15 +42,23 @@ class Crop(ViewProtocol):
 class Grid(ViewProtocol):
     """All shifts within ±``radius`` pixels of the centre window, each compared with it: worst case, and heat maps.
 
-    Of a signal they are samples, along all its axes.
+    Of a signal they are samples, along all its axes. With a ``step`` below 1 there are fractions among them,
+    interpolated by Fourier (`aliasing.sampling.shift`) on a canvas that is ``margin`` pixels wider on each side, since
+    the interpolation is periodic.
     """
 
     name: ClassVar[str] = "grid"
+    margin: ClassVar[int] = 16
     least: ClassVar[Mapping[str, float]] = {"radius": 1}
     radius: int = 1
+    step: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole_steps(self.name, self.radius, self.step)
 
     def extra(self) -> int:
-        return 2 * self.radius
+        return 2 * (self.radius if self.step == 1 else self.radius + self.margin)
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         canvas = self.canvas_of(image, model)
@@ -59,9 +68,18 @@ class Grid(ViewProtocol):
         return self._around(self.canvas_of_signal(signal, model), model.view_size, 1)
 
     def _around(self, canvas: Array, size: tuple[int, ...], first_axis: int) -> Views:
-        centre = (self.radius,) * len(size)
-        corners = [corner for corner in product(range(2 * self.radius + 1), repeat=len(size)) if corner != centre]
-        return windows(canvas, size, [(centre, corner) for corner in corners], centre, first_axis)
+        most = whole_steps(self.name, self.radius, self.step)
+        centre = (0,) * len(size)
+        places = [centre, *(place for place in product(range(-most, most + 1), repeat=len(size)) if place != centre)]
+        axes = tuple(range(first_axis, first_axis + len(size)))
+        margin = self.extra() // 2
+        inside = (slice(None),) * first_axis + tuple(slice(margin, margin + length) for length in size)
+
+        def view(place: tuple[int, ...]) -> View:
+            shift = tuple(-steps * self.step for steps in place)
+            return View(shift, max(map(abs, shift)), lambda: sampling.shift(canvas, shift, axes)[inside])
+
+        return Views(tuple(map(view, places)), tuple((0, k) for k in range(1, len(places))))
 
 
 @dataclass(frozen=True, kw_only=True)
