@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from aliasing.blackbox import BlackBox
 from aliasing.models.classifier import ShownNetwork, fingerprint, plain_bytes
 from aliasing.sites.trace import on_trial
 
@@ -83,8 +84,10 @@ def computation(module: nn.Module, example: Tensor) -> str:
 
     A call is identified by its operator, its plain arguments and its tensors: a weight by its name, the output of an
     earlier call by that call, anything else (taps, for example) by its values. The network runs on the CPU, whichever
-    device it is on, and in evaluation mode.
+    device it is on, and in evaluation mode. Of a file that another library runs, the file and the library are hashed.
     """
+    if isinstance(module, BlackBox):
+        return module.computation
     with on_trial(module, _plainly_laid_out) as network:
         device = next((p.device for p in network.parameters()), torch.device("cpu"))
         floating = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)

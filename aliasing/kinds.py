@@ -53,6 +53,9 @@ SOURCES: Registry["Source"] = Registry(
         "timm": "aliasing.models.from_timm:SOURCE",
         "file": "aliasing.models.from_file:SOURCE",
         "module": "aliasing.models.from_module:SOURCE",
+        "onnx": "aliasing.models.from_onnx:SOURCE",
+        "openvino": "aliasing.models.from_openvino:SOURCE",
+        "tflite": "aliasing.models.from_tflite:SOURCE",
         "antialiased": "aliasing.models.from_antialiased:SOURCE",
     },
 )

@@ -310,6 +310,73 @@ def decompose(
     return Decomposition(baseband, samples - baseband, alias_fraction, kept)
 
 
+@dataclass(frozen=True)
+class Imaging:
+    """What upsampling has left at and above the old Nyquist frequency of a signal (..., H, W), as fractions (...)."""
+
+    #: Energy at and above the old Nyquist frequency ÷ the signal's, without the mean.
+    imaging_fraction: Array
+    #: Energy at the images of the mean, the multiples of 1/s other than 0 ÷ the signal's, without the mean.
+    checkerboard: Array
+
+
+def imaging(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> Imaging:
+    r"""The images in a signal that was upsampled by ``stride``, and the checkerboard among them.
+
+    Samples with zeros between them repeat their spectrum at every multiple of 1/s, and what an interpolation leaves of
+    the repetitions are images: at and above the Nyquist frequency 1/(2s) of the samples there should be nothing. The
+    images of the mean, at the multiples of 1/s themselves, are the checkerboard that decoders draw (Odena et al. 2016);
+    at a stride of two they lie at the Nyquist frequency.
+
+    .. math:: \frac{\sum_{f \,:\, \max_a s_a |f_a| \ge 1/2} |X(f)|^2}{\sum_{f \ne 0} |X(f)|^2}, \qquad
+              \frac{\sum_{f \ne 0 \,:\, s_a f_a \in \mathbb{Z}} |X(f)|^2}{\sum_{f \ne 0} |X(f)|^2}
+
+    Of white noise that was repeated s times (nearest neighbours), the expected imaging fraction along one axis is
+    ``aliasing.filters.imaging_fraction([1 / s] * s, s)``, where the gain is
+    :math:`\sin^2(\pi s f) / \sin^2(\pi f) / s^2`; over several axes, what is left of each multiplies.
+
+    Parameters
+    ----------
+    x : array (..., H, W)
+        Real or complex floating-point signal after upsampling.
+    stride : int or one int per axis
+        Samples after upsampling for each sample before, of which the sizes are multiples.
+    axes
+        As for `subsample`.
+
+    Returns
+    -------
+    Imaging
+        A constant has neither.
+
+    Raises
+    ------
+    UsageError
+        If a stride does not divide its axis.
+
+    Examples
+    --------
+    >>> found = imaging(np.array([3.0, 1.0, 3.0, 1.0, 3.0, 1.0]), stride=2)
+    >>> round(float(found.imaging_fraction), 6), round(float(found.checkerboard), 6)
+    (1.0, 1.0)
+    """
+    xp, axes = check_signal(x, axes)
+    steps = per_axis(stride, len(axes), "stride")
+    sizes = tuple(x.shape[axis] for axis in axes)
+    if any(size % step for size, step in zip(sizes, steps, strict=True)):
+        raise UsageError(f"a signal upsampled by {steps} has multiples of that as its sizes; got {sizes}")
+    inside, total = baseband_energy(x, steps, axes)
+    energy, zero = last(spectrum.power(x, axes), axes), tuple(size // 2 for size in sizes)
+    lattice = zip(sizes, zero, steps, strict=True)
+    images = xp.zeros_like(total)
+    for bins in product(*(range(middle % (size // step), size, size // step) for size, middle, step in lattice)):
+        if bins != zero:
+            images = images + energy[(..., *bins)]
+    divisor = xp.where(total > 0, total, xp.zeros_like(total) + 1)
+    share = xp.where(total > 0, 1 - inside / divisor, xp.zeros_like(total))
+    return Imaging(share, xp.where(total > 0, images / divisor, xp.zeros_like(total)))
+
+
 def baseband_energy(x: Array, stride: PerAxis, axes: Axes = LAST_TWO) -> tuple[Array, Array]:
     """The energy of a signal below the Nyquist frequency of a stride, and its total energy; both without the mean.
 

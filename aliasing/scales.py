@@ -28,6 +28,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from aliasing.blackbox import BlackBox
 from aliasing.errors import InputError, UsageError
 from aliasing.models import ShownNetwork
 from aliasing.rounding import rounded
@@ -255,6 +256,8 @@ def last_call(model: ShownNetwork) -> str | None:
     >>> last_call(Classifier(net, "a", 8, half, half, "bilinear", 8, 1.0))
     'sigmoid'
     """
+    if isinstance(model.module, BlackBox):
+        return model.module.program.ends_in
     try:
         record = record_calls(model.module, model.normalize(model.trial_views()[:2]).to(model.device))
     except Exception:  # scripted, or it fails on a picture of zeros

@@ -149,7 +149,7 @@ def test_the_unpadded_blur_of_sounds_and_volumes_is_the_definition(data, dims, t
     x = torch.randn(2, 3, *sizes, dtype=torch.float64)
     one, two = x.clone().requires_grad_(), x.clone().requires_grad_()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(unpadded, "SMALLEST_SOUNDS", 0)
+        patch.setattr(unpadded, "SMALLEST", dict.fromkeys((3, 5), 0))
         patch.setattr(unpadded, "MOST_TAPS_OF_SOUNDS", 99)
         ours = downsample.blur_pool(one, stride, taps, padding, dims=dims)
         (gradient,) = torch.autograd.grad((ours**2).sum(), one, create_graph=True)
@@ -179,7 +179,7 @@ def test_a_volume_is_blurred_by_taps_that_skip_the_kept_plane(taps):
 
 def test_a_long_filter_of_sounds_is_a_convolution_of_a_padded_copy():
     """The number of its taps beyond the border grows with the square of its length, and each is an operation."""
-    x = torch.zeros(1, 1, unpadded.SMALLEST_SOUNDS)
+    x = torch.zeros(1, 1, unpadded.SMALLEST[3])
     short, long = (
         unpadded.Axis((1 / taps,) * taps, 2, "reflect", x.shape[-1])
         for taps in (unpadded.MOST_TAPS_OF_SOUNDS, unpadded.MOST_TAPS_OF_SOUNDS + 1)
@@ -235,6 +235,27 @@ def test_forward_mode_and_per_sample_gradients(size, memory_format):
     downsample.blur_pool(leaf).square().sum().backward()
     torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(x), leaf.grad)
     torch.testing.assert_close(torch.func.vmap(downsample.blur_pool)(x[None]), y[None])
+
+
+@pytest.mark.parametrize("dims", [1, 3])
+@pytest.mark.parametrize("taps", ["binomial3", "binomial4", "binomial5"])
+def test_the_derivatives_of_sounds_and_volumes_in_every_mode(dims, taps, monkeypatch):
+    """The blur is linear: its derivative along x is itself at x; a gradient a sample is that of the batch."""
+    monkeypatch.setattr(unpadded, "SMALLEST", dict.fromkeys((3, 5), 0))
+    x = torch.randn(3, 2, *(9, 8, 7)[:dims], dtype=torch.float64)
+
+    def blurred(x):
+        return downsample.blur_pool(x, 2, taps, dims=dims)
+
+    y, leaf = blurred(x), x.clone().requires_grad_()
+    torch.testing.assert_close(torch.func.jvp(blurred, (x,), (x,))[1], y)
+    torch.testing.assert_close(torch.func.vmap(blurred)(x[None]), y[None])
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, x)
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(blurred(dual)).tangent, y)
+    blurred(leaf).square().sum().backward()
+    each = torch.func.vmap(torch.func.grad(lambda one: blurred(one[None]).square().sum()))(x)
+    torch.testing.assert_close(each, leaf.grad)
 
 
 # Taps and stride -----------------------------------------------------------------------------------------------------

@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " name, or the short one that the table shows",
     )
     shared.add_labels(parser)
+    shared.add_input(parser)
     shared.add_images(parser)
     shared.add_protocol(
         parser,
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
         models = [_reference(arguments.against, models, arguments.installed), *models]
     with shared.measuring(arguments) as options:
         board = compare_networks(
-            shared.named(models, arguments.labels),
+            shared.named(models, arguments),
             protocol=arguments.protocol,
             consistency=arguments.consistency,
             output=arguments.output,

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.out is None and not arguments.dry_run:
         raise UsageError("a cure is kept in a folder, in which it resumes if interrupted: give --out DIR, or --dry-run")
-    (model,) = map(load_model, shared.named([arguments.model], arguments.labels))
+    (model,) = map(load_model, shared.named([arguments.model], arguments))
     given: dict[str, Any] = {
         "recipe": shared.recipe_of(arguments),
         "protocol": arguments.protocol,

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.surgery import save
     from aliasing.surgery.finetune import finetune
 
-    (model,) = map(load_model, shared.named([arguments.model], arguments.labels))
+    (model,) = map(load_model, shared.named([arguments.model], arguments))
     images = open_images(arguments.data)
     keep_apart(images.folders, arguments.out)
     images = choose_images(images, limit=arguments.limit, sample=arguments.sample, seed=arguments.seed)

@@ -15,6 +15,8 @@ examples:
       the label maps of a segmentation network, also against the ground truth
   aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --protocol horizontal --animate --out film
       also a film: the photograph whose answer changes most, with the plain and the anti-aliased network's answers
+  aliasing jitter --models onnx:net.onnx --input-mean 0.485,0.456,0.406 --input-std 0.229,0.224,0.225 --images DIR
+      the network as it is deployed, run by onnxruntime
   aliasing jitter --models module:mine:network --inputs RECORDINGS --out jitter
       your own network of sounds, moved by whole samples (protocols samples, circular, subsample)
 """
@@ -31,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing jitter``."""
     shared.add_models(parser, shared.OFFLINE)
     shared.add_labels(parser)
+    shared.add_input(parser)
     shared.add_images(parser)
     shared.add_protocol(parser)
     shared.add_resizer(parser)
@@ -67,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
             films = ", ".join(name for name, kind in OUTPUTS.items() if kind.movement)
             raise UsageError(f"--animate makes no film of --output {arguments.output}; choose one of {films}")
     with shared.measuring(arguments) as options:
-        models, against = shared.named(arguments.models, arguments.labels), arguments.against
+        models, against = shared.named(arguments.models, arguments), arguments.against
         if against:
             loaded = [load_for(model, options["images"]) for model in models]
             described = {model.name: {"weights": model.origin} for model in loaded}

@@ -7,13 +7,15 @@ examples:
 
 Your own networks are not listed: file:PATH@ARCHITECTURE loads a .pth, .pt or .safetensors file into an architecture of
 torchvision or timm, or into module:package.path:factory, which also loads without a file. With a label, as in
-tuned=file:PATH@ARCHITECTURE, a network goes by that name in every table, figure, page and record.
+tuned=file:PATH@ARCHITECTURE, a network goes by that name in every table, figure, page and record. The last line says
+how the files of deployed networks are named, and which libraries run them.
 """
 
 import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 
 from aliasing.cli.shared import add_format
 
@@ -58,3 +60,18 @@ def run(arguments: argparse.Namespace) -> None:
     for source, count in counted.items():
         where = sys.stdout if arguments.format == "table" else sys.stderr
         print(f"\nand {count} of {source}: aliasing models '{source}:*'", file=where)
+    if is_all:
+        print(
+            f"\nfiles of deployed networks: {'; '.join(_files())}",
+            file=sys.stdout if arguments.format == "table" else sys.stderr,
+        )
+
+
+def _files() -> Iterator[str]:
+    """How each source of files is named, and which library runs them."""
+    from aliasing.kinds import SOURCES
+
+    for source in SOURCES.values():
+        if source.usage:
+            missing = f"needs {source.library}: pip install 'aliasing[{source.extra}]'"
+            yield f"{source.usage} ({f'{source.library} {source.installed}' if source.installed else missing})"

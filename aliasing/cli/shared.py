@@ -291,18 +291,56 @@ def add_labels(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def named(models: Sequence[str], labels: Path | None) -> Sequence[Any]:
-    """The networks, with the names of their classes if a file gives them."""
-    if labels is None:
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add the options for how networks see pictures, where a file does not say it."""
+    said = parser.add_argument_group("how the networks see pictures, where their files do not say it")
+    for name, what in (("mean", "mean"), ("std", "standard deviation")):
+        said.add_argument(
+            f"--input-{name}",
+            type=numbers,
+            metavar="R,G,B",
+            help=f"the {what} of each channel, of pictures in 0…1; one number for a network of one channel",
+        )
+    for name, what in (("input", "of the input"), ("resize", "to which the photograph is brought before the crop")):
+        said.add_argument(f"--{name}-size", type=sizes, metavar="N", help=f"the size {what}: a side, or HEIGHT,WIDTH")
+    said.add_argument("--interpolation", metavar="NAME", help="of that resize: bilinear, bicubic, …")
+    said.add_argument("--layout", metavar="NCHW|NHWC", help="the order of an input's axes")
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them: ``0.5`` or ``0.485,0.456,0.406``."""
+    return tuple(map(float, text.split(",")))
+
+
+def sizes(text: str) -> int | tuple[int, ...]:
+    """One whole number, or several with commas between them."""
+    found = tuple(map(int, text.split(",")))
+    return found if len(found) > 1 else found[0]
+
+
+def named(models: Sequence[str], arguments: argparse.Namespace) -> Sequence[Any]:
+    """The networks; loaded, if options say the names of their classes or how they see pictures."""
+    said = {
+        name.removeprefix("input_") if name in ("input_mean", "input_std") else name: value
+        for name in ("input_mean", "input_std", "input_size", "resize_size", "interpolation", "layout")
+        if (value := getattr(arguments, name, None)) is not None
+    }
+    if arguments.labels is not None:
+        said["labels"] = _lines(arguments.labels)
+    if not said:
         return models
-    from aliasing.errors import InputError
     from aliasing.models import load_model
 
+    return [load_model(model, **said) for model in models]
+
+
+def _lines(labels: Path) -> tuple[str, ...]:
+    from aliasing.errors import InputError
+
     try:
-        names = tuple(labels.read_text(encoding="utf-8-sig").splitlines())
+        return tuple(labels.read_text(encoding="utf-8-sig").splitlines())
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{labels} cannot be read ({error}); expected a class's name on each line") from None
-    return [load_model(model, labels=names) for model in models]
 
 
 def source_of(arguments: argparse.Namespace) -> "ImageSource":

@@ -78,6 +78,9 @@ class FourierPool(Operator):
     def low_pass(self, x: Tensor) -> Tensor:
         return fourier_low_pass(x, self.stride, dims=self.dims)
 
+    def transposed(self, x: Tensor) -> Tensor:
+        return self.low_pass(x)  # its gains are real
+
     def forward(self, x: Tensor) -> Tensor:
         return fourier_pool(x, self.stride, dims=self.dims)
 

@@ -79,8 +79,8 @@ class Guarantees(Result):
     def remarks(self) -> list[str]:
         """What the numbers are, and every claim that was not found to hold."""
         said = [
-            "exact: to rounding in float64. Otherwise the worst relative change that was found; of alias and baseband"
-            " the share of the energy. –: does not apply. Operators that learn have random weights."
+            "exact: to rounding in float64. Otherwise the worst relative change that was found; of alias, baseband and"
+            " images the share of the energy. –: does not apply. Operators that learn have random weights."
         ]
         for name, cells in self.rows.items():
             for law, cell in cells.items():

@@ -373,6 +373,52 @@ def _kept(slope: float) -> Callable[[Subject], Cell]:
     return measure
 
 
+# --- up again ---------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _images(subject: Subject) -> Cell:
+    """Of white noise: of a network, in an answer with more samples than it was shown; of an operator, by its dual."""
+    if subject.is_network:
+        (sizes,) = subject.sizes()
+        y = subject.function(subject.noise(sizes, 9))
+        if not isinstance(y, Tensor) or y.ndim != subject.dims + 2:
+            return NOT_APPLICABLE
+        factors = [found // size for found, size in zip(y.shape[2:], sizes, strict=True)]
+        if max(factors) < 2 or tuple(size * by for size, by in zip(sizes, factors, strict=True)) != y.shape[2:]:
+            return NOT_APPLICABLE
+        images = sampling.imaging(y.numpy(), factors, subject.axes)
+        return Cell(float(images.imaging_fraction.max()), None, f"{_by(sizes)} becomes {_by(tuple(y.shape[2:]))}")
+    operator = subject.function
+    if not isinstance(operator, Operator) or "before" not in operator.placements:
+        return NOT_APPLICABLE
+    y = operator.upsample(subject.noise(((127, 31, 15)[subject.dims - 1],) * subject.dims, 9))  # no bin on the edge
+    share = float(sampling.imaging(y.numpy(), operator.stride, subject.axes).imaging_fraction.max())
+    return Cell(share, share <= tolerance(y.numel()))
+
+
+@torch.no_grad()
+def _checkerboard(subject: Subject) -> Cell:
+    """Of a constant: how far the means of an answer's phases differ, in the middle half, where no border reaches first.
+
+    Their variance is the energy at the multiples of 1/2 other than zero.
+    """
+    if not subject.is_network:
+        return NOT_APPLICABLE
+    (sizes,) = subject.sizes()
+    y = subject.function(torch.full((1, subject.channels, *sizes), 1.0, dtype=torch.float64))
+    if not isinstance(y, Tensor) or y.ndim != subject.dims + 2 or any(size % 2 for size in y.shape[2:]):
+        return NOT_APPLICABLE
+    for axis in subject.axes:
+        border = y.shape[axis] // 8 * 2
+        y = y.narrow(axis, border, y.shape[axis] - 2 * border)
+    phases = torch.as_tensor(sampling.polyphase(y.numpy(), 2, axes=subject.axes)).flatten(-subject.dims).mean(-1)
+    return _worst(
+        [(_relative(phases - phases.flatten(2).mean(2).reshape(*y.shape[:2], *(1,) * subject.dims), phases), "")],
+        y.numel(),
+    )
+
+
 # --- programs ---------------------------------------------------------------------------------------------------------
 
 
@@ -452,6 +498,8 @@ LAWS: dict[str, Law] = {
         Law("alias, natural", "alias, 1/f", _alias(1.0)),
         Law("baseband kept", "baseband, white noise", _kept(0.0)),
         Law("baseband, natural", "baseband, 1/f", _kept(1.0)),
+        Law("image free", "images, white noise", _images),
+        Law("checkerboard", "checkerboard", _checkerboard),
         Law("gradient", "finite gradient", _gradient),
         Law("exported", "exported equal", _exported),
         Law("cost", "multiply-adds a sample", _cost),

@@ -5,6 +5,7 @@ A new operator is a subclass of `Operator` in its own file, with its function, f
 the class attributes that differ. Parameters that it learns are parameters of the converted network.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
@@ -12,7 +13,7 @@ from typing import Any, ClassVar, TypeVar
 from torch import Tensor, nn
 
 from aliasing.axes import PerAxis, are_several, per_axis
-from aliasing.downsample.plain import subsample
+from aliasing.downsample.plain import insert_zeros, subsample
 from aliasing.downsample.tensors import laid_out_like
 from aliasing.errors import UsageError
 
@@ -100,6 +101,16 @@ class Operator(nn.Module):
     def low_pass(self, x: Tensor) -> Tensor:
         """The low-pass alone, at every sample, for the stride to come."""
         raise UsageError(f"{type(self).__name__} is not a low-pass; it can only follow a dense map")
+
+    def transposed(self, x: Tensor) -> Tensor:
+        """The transpose of `low_pass`, which looks as far back as that looks ahead: the filter after an upsampling."""
+        axes = tuple(range(-self.dims, 0))
+        return self.low_pass(x.flip(axes)).flip(axes)
+
+    def upsample(self, x: Tensor) -> Tensor:
+        """Insert zeros, then low-pass, times the stride along every axis: the dual of `forward`, L → L · stride."""
+        zeros = insert_zeros(x, self.stride, dims=self.dims)
+        return laid_out_like(math.prod(self.stride) * self.transposed(zeros), x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Low-pass and subsample."""

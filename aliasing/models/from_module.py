@@ -81,13 +81,13 @@ def adopt(module: nn.Module, name: str, changes: Mapping[str, Any] = MappingProx
     begins = isinstance(first, nn.Conv1d | nn.Conv3d) and not from_timm.config_of(module)
     if stated or OF_SIGNALS & {*changes} or (begins and size is not None):
         return _of_signals(module, name, changes, first)
-    if begins and not runs(module, _assume(module, name, 3).blank()):
+    if begins and not runs(module, assume(module, name, 3).blank()):
         like = "input_size=(8000,), rate=8000" if isinstance(first, nn.Conv1d) else "input_size=(64, 64, 64), rate=1"
         raise UsageError(
             f"{name} begins with a {type(first).__name__}, so it takes signals and not pictures: say which,"
             f" al.load_model(network, {like}), or measure it on such inputs, whose size and rate it then gets"
         )
-    describe = from_timm.describe if from_timm.config_of(module) else _assume
+    describe = from_timm.describe if from_timm.config_of(module) else assume
     classifier = describe(module, name, channels=3)
     if channels_of(module) == 1 and not runs(module, classifier.blank()):
         return describe(module, name, channels=1)
@@ -111,7 +111,7 @@ def _of_signals(
     return SignalNetwork(module, name, sizes, channels, rate)
 
 
-def _assume(module: nn.Module, name: str, channels: int) -> Classifier:
+def assume(module: nn.Module, name: str, channels: int) -> Classifier:
     """ImageNet's preprocessing, at the size for which the network says it was built, otherwise at 224 pixels."""
     size = built_for(module) or (_SIDE, _SIDE)
     share = assumed_share(size)

@@ -6,8 +6,10 @@
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from aliasing.errors import UsageError
+from aliasing.errors import InputError, UsageError
 from aliasing.kinds import SOURCES
 from aliasing.models.classifier import ShownNetwork
 from aliasing.registry import did_you_mean
@@ -47,6 +49,8 @@ class Source:
         first source that knows it gets it.
     assemble : ``assemble(name, checkpoint, **changes)`` returns the architecture with the weights of an
         `aliasing.models.checkpoints.Checkpoint`, for ``file:PATH@SOURCE:name``.
+    usage : how a name is written, for a source of files that cannot be listed.
+    library, extra : the distribution that such a source needs, and the extra of this package that brings it.
     """
 
     load: Callable[..., ShownNetwork]
@@ -54,6 +58,36 @@ class Source:
     architectures: Callable[[], Iterable[str]] | None = None
     knows: Callable[[str], bool] | None = None
     assemble: Callable[..., ShownNetwork] | None = None
+    usage: str = ""
+    library: str = ""
+    extra: str = ""
+
+    @property
+    def installed(self) -> str | None:
+        """The version of its library; None if it is not installed."""
+        try:
+            return version(self.library)
+        except PackageNotFoundError:
+            return None
+
+
+def path_of(source: Source, name: str, suffixes: tuple[str, ...]) -> Path:
+    """The regular file that a name is the path of.
+
+    Raises InputError if the source's library is not installed or there is no such file, UsageError if its name ends
+    otherwise.
+    """
+    path = Path(name).expanduser()
+    if path.suffix not in suffixes:
+        raise UsageError(f"{name!r}; expected {source.usage}")
+    if source.installed is None:
+        raise InputError(
+            f"{name} needs {source.library}, which is not installed; pip install 'aliasing[{source.extra}]'"
+        )
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "not a regular file" if path.exists() else "not there"
+        raise InputError(f"{path} is {what}; expected {source.usage}")
+    return path
 
 
 def label_of(given: str) -> tuple[str, str]:
@@ -93,6 +127,9 @@ def split(name: str) -> tuple[str, str]:
     if colon:
         nearest = did_you_mean(source, SOURCES) or f"; expected one of {', '.join(SOURCES)}"
         raise UsageError(f"{name!r}: no source {source!r}{nearest}")
+    for candidate, kind in SOURCES.items():
+        if kind.usage and Path(name).suffix and Path(name).suffix in kind.usage:
+            raise UsageError(f"{name!r}: run by which library? give {candidate}:{name}")
     if name.endswith(_CHECKPOINT_SUFFIXES):
         raise UsageError(f"{name!r}: of which architecture? give file:{name}@torchvision:resnet50, for instance")
     for candidate, kind in SOURCES.items():

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
+from aliasing.blackbox import BlackBox
 from aliasing.errors import InputError, UsageError, first_line
 from aliasing.renamed import renamed
 from aliasing.undisturbed import in_evaluation, surroundings_kept
@@ -129,6 +130,11 @@ def record_calls(model: nn.Module, example: Any) -> Recording:
     [('conv2d', '0', (1, 8, 4, 4)), ('relu', '1', (1, 8, 4, 4))]
     """
     for name, module in model.named_modules():
+        if isinstance(module, BlackBox):
+            library = module.program.runtime["library"]
+            raise UsageError(
+                f"it is run by {library}, so its layers can't be seen or changed; give the original network"
+            )
         if isinstance(module, torch.jit.ScriptModule):
             where = f"its module {name} is" if name else "it is"
             raise UsageError(f"{where} scripted, so its calls can't be seen or changed; give the original nn.Module")
