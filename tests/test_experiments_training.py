@@ -30,6 +30,7 @@ PICTURES = {
     "cifar_cnn": {"figure.png", "layers.png", "filters.png", "kernels.png"},
     "augmentation": {"figure.png"},
     "antialias_training": {"figure.png"},
+    "cures": {"figure.png"},
     "digits": {"figure.png"},
     "pitch": {"figure.png"},
 }
@@ -155,6 +156,17 @@ def test_every_variant_is_trained_and_fine_tuned(summary: Callable[[str], dict[s
     first, second = (variants[f"{name}, fine-tuned"]["accuracy"]["mean"]["value"] for name in ("blur", "plain"))
     assert minus == pytest.approx(first - second)
     assert len({weights["sha256"] for weights in found["weights"].values()}) == 8
+
+
+def test_every_cure_is_trained_alike_and_keeps_what_it_promises(summary: Callable[[str], dict[str, Any]]) -> None:
+    numbers = summary("cures")["numbers"]
+    laws = {name: rows[0] for name, rows in numbers["laws of the trained networks in float64"].items()}
+    exact = {law: {name for name, row in laws.items() if row[law]["exact"]} for law in laws["plain"]}
+    assert exact["circular integer"] == {"AFC", "APS", "LPS", "TIPS anchored"}
+    assert exact["circular fractional"] == {"AFC"}
+    assert numbers["multiply-adds of plain's"]["plain"] == 1
+    first, second = (numbers["variants"][name]["whole"]["mean"]["value"] for name in ("APS", "plain"))
+    assert numbers["minus plain"]["APS"]["whole"]["value"] == pytest.approx(first - second)
 
 
 def test_every_operator_is_trained_on_sounds(summary: Callable[[str], dict[str, Any]]) -> None:
