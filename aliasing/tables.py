@@ -354,10 +354,24 @@ def slide(summary: Mapping[str, Any]) -> list[str]:
     return [first, _slide_line(summary), *others]
 
 
+def called_protocol(parameters: Mapping[str, Any]) -> str:
+    """A protocol of a summary in words: its name, and the code of its views if they were coded.
+
+    Examples
+    --------
+    >>> called_protocol({"name": "crop", "span": 8, "jpeg": 75}), called_protocol({"name": "pad"})
+    ('crop:jpeg=75', 'pad')
+    """
+    coded = ",".join(
+        f"{key}={parameters[key]}" for key in ("jpeg", "webp", "chroma") if parameters.get(key) is not None
+    )
+    return f"{parameters['name']}:{coded}" if coded else str(parameters["name"])
+
+
 def _slide_line(summary: Mapping[str, Any]) -> str:
     """Of how many images the short table is, under which protocols, and by what it is sorted."""
     models, settings = summary["models"], summary["settings"]
-    protocol, other = (settings.get(key, settings["protocol"])["name"] for key in ("protocol", "consistency"))
+    protocol, other = (called_protocol(settings.get(key, settings["protocol"])) for key in ("protocol", "consistency"))
     by, shown = _sorting(summary), measures_in(summary, "leaderboard")[:3]
     output = output_of(settings)
     second = [m.title for m in shown if protocol != other and output is not None and m.name in output.front[1:]]
@@ -421,7 +435,7 @@ def measured_under(settings: Mapping[str, Any]) -> str:
     >>> measured_under({"protocol": {"name": "pad"}})[:65]
     'All columns are measured under `pad`, accuracy over its first vie'
     """
-    protocol, other = (settings.get(key, settings["protocol"])["name"] for key in ("protocol", "consistency"))
+    protocol, other = (called_protocol(settings.get(key, settings["protocol"])) for key in ("protocol", "consistency"))
     output = output_of(settings)
     columns, also = "All columns are", ""
     usual = ", as in `aliasing jitter`," if protocol == "grid" else ""

@@ -359,6 +359,8 @@ def notes_on(model: ShownNetwork, protocol: ViewProtocol) -> list[str]:
     """What to know of a network under a protocol: its own notes, its precision, and the size of its pictures."""
     geometry, own = protocol.sizes(model), model.preprocessing().get("resize_size")
     notes = list(model.notes)
+    if protocol.coding is not None:
+        notes.append(f"each view was coded as {protocol.coding}, and decoded, before the network saw it")
     if model.dtype != torch.float32:
         notes.append(f"its weights are {dtype_name(model)}, and it ran in that precision")
     enlarged = enlarged_by_crop(model)

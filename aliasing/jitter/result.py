@@ -202,7 +202,8 @@ class Jitter(Recorded):
         lines = []
         for name, model in summary["models"].items():
             found = ", ".join(f"{m.title} {tables.cell(model[m.name])}" for m in measures if m.name in model)
-            lines.append(f"{name}: {found} ({tables.counted(model['images'], word)}, {self.protocol.name})")
+            under = tables.called_protocol(self.settings["protocol"])
+            lines.append(f"{name}: {found} ({tables.counted(model['images'], word)}, {under})")
             lines += [f"  caution: {text}" for text in model["cautions"]]
         for row in summary["differences"]:
             found = ", ".join(f"{m.title} {tables.cell(row[m.name], '+')}" for m in measures if m.name in row)

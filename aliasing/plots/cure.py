@@ -12,7 +12,7 @@ from aliasing.outputs import measures_in
 from aliasing.plots.differences import paired
 from aliasing.plots.jitter import intervals, short_name
 from aliasing.plots.style import both_ends, style
-from aliasing.tables import counted
+from aliasing.tables import called_protocol, counted
 
 if TYPE_CHECKING:
     from aliasing.curing import Cure
@@ -38,7 +38,7 @@ def cure(result: "Cure") -> Figure:
             upper.set_xlabel(measure.called)  # no network was trained on these images
             paired(lower, summary["differences"], measure, numbers)
         network, how = short_name(summary["cure"]["network"], models["plain"]), summary["cure"]["chosen"]
-        images, protocol = models["plain"]["images"], summary["settings"]["protocol"]["name"]
+        images, protocol = models["plain"]["images"], called_protocol(summary["settings"]["protocol"])
         outcome = "cured" if summary["cure"]["cured"] else "no cure is shown"
         lines = [
             f"{both_ends(network, 40)}, {both_ends(how.replace(',', ', '), 50)}: {outcome}",

@@ -18,7 +18,7 @@ from aliasing.plots.jitter import names_in
 from aliasing.plots.style import band, both_ends, colour_of, legend_below, line_of, nested, plain, spans, style
 from aliasing.plots.svg import tell
 from aliasing.rounding import rounded
-from aliasing.tables import cell, counted, word_for
+from aliasing.tables import called_protocol, cell, counted, word_for
 
 # The name of each network, its number (for its colour and line), and its part of the summary.
 Networks: TypeAlias = Sequence[tuple[str, int, dict[str, Any]]]
@@ -110,7 +110,7 @@ def _title(summary: dict[str, Any]) -> str:
     images = max(model["images"] for model in models)
     exact = all(layer["margin"] in (0, None) for model in models for layer in model["layers"])
     boundary = "exact at the boundary" if exact else "boundary-contaminated, one cell at each side left out"
-    protocol = summary["settings"]["protocol"]["name"]
+    protocol = called_protocol(summary["settings"]["protocol"])
     sites = max((site.get("images", images) for model in models for site in model["sites"]), default=images)
     word = word_for(summary["models"])
     shown = counted(images, word) + (f" ({counted(sites, word)} at the sites)" if sites < images else "")

@@ -33,7 +33,7 @@ from aliasing.plots.style import (
 )
 from aliasing.plots.svg import tell
 from aliasing.rounding import rounded
-from aliasing.tables import cell, counted, word_for
+from aliasing.tables import called_protocol, cell, counted, word_for
 
 _MOST_THUMBNAILS = 9
 _MOST_PATHS = 6  # as many as there are colours that a reader can follow
@@ -97,7 +97,7 @@ def _measures(
         rows = [(names[name], row, model.get(measure.name)) for row, (name, model) in enumerate(models.items())]
         intervals(axes, rows, measure)
     images = max(model["images"] for model in models.values())
-    protocol = summary["settings"]["protocol"]["name"]
+    protocol = called_protocol(summary["settings"]["protocol"])
     few = any("too few for a narrow interval" in caution for model in models.values() for caution in model["cautions"])
     caution = "; too few change for narrow intervals" if few else ""
     # Rows that are conversions of one network do not name it.

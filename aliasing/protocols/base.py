@@ -15,6 +15,7 @@ from aliasing.fitting import CROP_MODES, Size, crop_centre, fit
 from aliasing.images import BadImage, Clip, Image, Loaded, Signal
 from aliasing.kinds import PROTOCOLS, RESAMPLERS
 from aliasing.models import Classifier, ShownNetwork, SignalNetwork
+from aliasing.protocols.coding import Coding, coding_of
 from aliasing.rates import centred, convert_rate, rate_ratio
 from aliasing.rounding import rounded
 from aliasing.tables import counted
@@ -26,6 +27,7 @@ LARGEST_CANVAS = 50_000_000
 
 ENLARGED = 1.1  # times; less changes little
 
+_OF_CODING = ("jpeg", "webp", "chroma")
 USE_PAD = 'protocol="pad" (--protocol pad)'
 
 
@@ -66,7 +68,8 @@ class Views:
 class ViewProtocol(ABC):
     """A way to turn an image or a signal into views. Its fields are its parameters, which the summary lists.
 
-    A protocol defines `picture_views`, `signal_views` or both.
+    A protocol defines `picture_views`, `signal_views` or both. ``resizer`` names the resampler; with ``jpeg`` or
+    ``webp``, a quality, each view of a picture is coded and decoded before the network sees it (`Coding`).
     """
 
     name: ClassVar[str]
@@ -86,9 +89,13 @@ class ViewProtocol(ABC):
     least: ClassVar[Mapping[str, float]] = {}
 
     resizer: str = "pil"
+    jpeg: int | None = None
+    webp: int | None = None
+    chroma: str | None = None
 
     def __post_init__(self) -> None:
         RESAMPLERS[self.resizer]  # refuses an unknown one
+        _ = self.coding  # refuses one that makes no sense
         for name, smallest in self.least.items():
             value = getattr(self, name)
             if value is not None and not value >= smallest:
@@ -96,7 +103,13 @@ class ViewProtocol(ABC):
 
     def parameters(self) -> dict[str, Any]:
         """The name and parameters, for the summary."""
-        return {"name": self.name, **asdict(self), "resizer": RESAMPLERS[self.resizer].provenance()}
+        own = {key: value for key, value in asdict(self).items() if key not in _OF_CODING or value is not None}
+        return {"name": self.name, **own, "resizer": RESAMPLERS[self.resizer].provenance()}
+
+    @property
+    def coding(self) -> Coding | None:
+        """How each view of a picture is coded and decoded, if it is."""
+        return coding_of(self.jpeg, self.webp, self.chroma)
 
     @classmethod
     def recorded(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +138,8 @@ class ViewProtocol(ABC):
 
     def _of_picture(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
         views = replace(self.picture_views(image, model, random), circular=self.is_circular)
+        if self.coding is not None:
+            views = replace(views, views=tuple(_coded(view, self.coding) for view in views.views))
         size = self.resized_size(model)
         if size is None:
             return views
@@ -148,7 +163,9 @@ class ViewProtocol(ABC):
         raise BadImage(f"{signal.what}, which the protocol {self.name} cannot show")
 
     def require(self, model: ShownNetwork) -> None:
-        """Raise UsageError if a network takes what this protocol does not move."""
+        """Raise UsageError if a network takes what this protocol does not move, or cannot code."""
+        if self.coding is not None and isinstance(model, SignalNetwork):
+            raise UsageError(f"{model.name} takes {model.takes}, which have no {self.coding.format}; leave it out")
         method = "signal_views" if isinstance(model, SignalNetwork) else "picture_views"
         if not _defines(type(self), method):
             others = [name for name, kind in PROTOCOLS.items() if _defines(kind, method)]
@@ -200,6 +217,10 @@ class ViewProtocol(ABC):
     def canvas_of(self, image: Image, model: Classifier) -> Array:
         """The canvas that the views are cut from; without `extra`, what the network sees at evaluation."""
         return self.centre(image, larger(model.view_size, self.extra()), model)
+
+
+def _coded(view: View, coding: Coding) -> View:
+    return replace(view, draw=lambda: coding.through(view.draw()))
 
 
 def _defines(kind: type[ViewProtocol], method: str) -> bool:
