@@ -1,10 +1,14 @@
 """Upsampling: the duals of the operators, what they leave of the images, and networks whose decoders are treated."""
 
+import copy
 import math
+import pickle
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy import signal as scipy_signal
 from torch import Tensor, nn
 
@@ -13,6 +17,7 @@ from aliasing import sampling
 from aliasing.filters import imaging_fraction
 from aliasing.kinds import OPERATORS
 from aliasing.layers import BlurPool1d, FourierPool1d, FourierPool2d, KaiserPool1d
+from aliasing.surgery import specification
 
 # Sums of some hundred products of order 1, in float64.
 ROUNDING = 1e-12
@@ -103,3 +108,214 @@ def test_guarantees_tell_the_images_of_operators_and_of_networks() -> None:
     share = 1 - (1 - imaging_fraction([0.5, 0.5])) ** 2
     assert math.isclose(networks["nearest"]["image free"]["value"], share, abs_tol=0.1)
     assert not al.guarantees(nn.Conv2d(3, 3, 1), laws=laws).rows["Conv2d"]["image free"]["applies"]
+
+
+# --- surgery ----------------------------------------------------------------------------------------------------------
+
+CONV = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+MAXIMUM = {1: nn.MaxPool1d, 2: nn.MaxPool2d, 3: nn.MaxPool3d}
+LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+class UNet(nn.Module):
+    """Two levels with one maximum and one interpolation for both, as many are written, or with layers of each level."""
+
+    def __init__(self, up: str, *, strided: bool = False, dims: int = 2) -> None:
+        super().__init__()
+        conv, widths = CONV[dims], (4, 6, 8)
+        shapes = {"transposed": (2, 2), "overlapping": (4, 2, 1), "uneven": (3, 2, 1, 1)}
+        pairs = list(pairwise(widths))
+        self.encoder = nn.ModuleList(conv(a, b, 3, padding=1) for a, b in zip((3, 4, 6), widths, strict=True))
+        self.decoder = nn.ModuleList(conv(2 * fine, fine, 3, padding=1) for fine, _ in pairs)
+        self.down = nn.ModuleList(conv(fine, fine, 3, 2, 1) for fine, _ in pairs) if strided else None
+        self.pool, self.head = MAXIMUM[dims](2), conv(4, 2, 1)
+        self.raise_: nn.Module | None = None
+        if up in shapes:
+            self.up = nn.ModuleList(TRANSPOSED[dims](coarse, fine, *shapes[up]) for fine, coarse in pairs)
+        elif up == "shuffle":
+            self.up, self.raise_ = (
+                nn.ModuleList(conv(coarse, 4 * fine, 1) for fine, coarse in pairs),
+                nn.PixelShuffle(2),
+            )
+        else:
+            self.up = nn.ModuleList(conv(coarse, fine, 1) for fine, coarse in pairs)
+            self.raise_ = nn.Upsample(scale_factor=2, mode=LINEAR[dims] if up == "linear" else up)
+
+    def forward(self, x: Tensor) -> Tensor:
+        skips = []
+        for level, layer in enumerate(self.encoder):
+            x = layer(x).relu()
+            if level < 2:
+                skips.append(x)
+                x = self.pool(x) if self.down is None else self.down[level](x).relu()
+        for level in (1, 0):
+            x = self.up[level](x) if self.raise_ is None else self.raise_(self.up[level](x))
+            x = self.decoder[level](torch.cat([x, skips[level]], 1)).relu()
+        return self.head(x)
+
+
+class SegNet(nn.Module):
+    """Maxima whose indices the decoder uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (nn.Conv2d(a, b, 3, padding=1) for a, b in ((3, 4), (4, 4), (4, 2)))
+        self.pool, self.unpool = nn.MaxPool2d(2, return_indices=True), nn.MaxUnpool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x, first = self.pool(self.first(x).relu())
+        x, second = self.pool(self.second(x).relu())
+        return self.third(self.unpool(self.second(self.unpool(x, second)).relu(), first))
+
+
+def made(build: type[nn.Module], *settings: object, **more: object) -> nn.Module:
+    torch.manual_seed(0)
+    return build(*settings, **more).double().eval().requires_grad_(False)
+
+
+def shift_error(network: nn.Module, x: Tensor, by: tuple[int, ...]) -> float:
+    axes = tuple(range(-len(by), 0))
+    return float((network(x.roll(by, axes)) - network(x).roll(by, axes)).abs().max())
+
+
+@pytest.mark.parametrize("operator", [name for name in OPERATORS if OPERATORS[name].shares_choice])
+@pytest.mark.parametrize(
+    ("up", "strided"),
+    [
+        ("transposed", False), ("overlapping", True), ("uneven", False), ("nearest", True), ("linear", False),
+        ("bicubic", True), ("shuffle", False),
+    ],
+)  # fmt: skip
+def test_a_decoder_follows_its_encoder_under_every_whole_shift(up: str, strided: bool, operator: str) -> None:
+    x = noise(2, 3, 12, 16)
+    network = made(UNet, up, strided=strided)
+    options = {"operator": operator, "scheme": "all", "padding": "circular", "example_input": x}
+    fixed = al.antialias(network, upsampling=True, **options)
+    with torch.no_grad():
+        for name, parameter in fixed.named_parameters():
+            if "antialiasing_" in name:
+                parameter.add_(0.3 * noise(*parameter.shape, seed=4))
+    shifts = [(down, across) for down in range(4) for across in range(4)]  # the whole stride is four
+    assert max(shift_error(fixed, x, by) for by in shifts) < ROUNDING
+    plain = al.antialias(network, **options)
+    assert max(shift_error(plain, x, by) for by in shifts) > 1e6 * ROUNDING
+    assert {site.status for site in fixed.antialiased_sites} == {"anti-aliased"}
+    assert torch.equal(al.restore(fixed)(x), network(x))
+    assert set(network.state_dict()) <= set(fixed.state_dict())
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_so_it_does_along_every_number_of_axes_and_with_maxima_and_their_indices(dims: int) -> None:
+    x = noise(2, 3, *(8, 12, 4)[:dims])
+    options = {"scheme": "all", "padding": "circular", "upsampling": True, "example_input": x}
+    for operator in ("aps", "lps"):
+        fixed = al.antialias(made(UNet, "linear", dims=dims), operator=operator, **options)
+        assert max(shift_error(fixed, x, (by, 1, 3)[:dims]) for by in range(4)) < ROUNDING
+        if dims == 2:
+            network = made(SegNet)
+            fixed = al.antialias(network, operator=operator, **options)
+            assert max(shift_error(fixed, x, (by, across)) for by in range(4) for across in range(4)) < ROUNDING
+            assert torch.equal(al.restore(fixed)(x), network(x))
+
+
+@pytest.mark.parametrize("up", ["transposed", "overlapping", "nearest", "linear", "shuffle"])
+@pytest.mark.parametrize("size", [16, 18])
+def test_with_one_tap_a_u_net_is_the_original(up: str, size: int) -> None:
+    x, network = noise(1, 3, size - size % 4, 16), made(UNet, up)
+    fixed = al.antialias(network, taps=[1.0], scheme="all", upsampling=True, example_input=x)
+    torch.testing.assert_close(fixed(x), network(x), rtol=0, atol=ROUNDING)
+    segnet = made(SegNet)
+    fixed = al.antialias(segnet, taps=[1.0], scheme="all", upsampling=True, example_input=x)
+    torch.testing.assert_close(fixed(x), segnet(x), rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("taps", ["binomial3", "binomial4", "binomial5"])
+def test_behind_nearest_neighbours_it_is_scipys_upfirdn_with_both_filters(taps: str) -> None:
+    """Zeros, a box of two with the gain two, and the filter, which looks back as the pool looks ahead."""
+    x, row = noise(1, 1, 20), al.filters.get_taps(taps)
+    fixed = al.antialias(
+        nn.Upsample(scale_factor=2), taps=taps, padding="circular", upsampling=True, scheme="all", example_input=x
+    )
+    both = np.convolve(np.ones(2), row)
+    period = scipy_signal.upfirdn(both, np.tile(x[0, 0], 5), up=2)
+    first = 80 + (len(row) - 1) // 2
+    np.testing.assert_allclose(fixed(x)[0, 0], period[first : first + 40], rtol=0, atol=ROUNDING)
+
+
+def test_the_images_of_a_decoder_are_gone_and_a_constant_has_no_checkerboard() -> None:
+    decoder = nn.Sequential(nn.ConvTranspose2d(3, 4, 3, 2, 1, 1), nn.ConvTranspose2d(4, 2, 4, 2, 1)).double()
+    decoder.requires_grad_(False)
+    x = noise(1, 3, 9, 9)
+    options = {"upsampling": True, "padding": "circular", "example_input": x}
+    plain = sampling.imaging(decoder(x).numpy(), 4).imaging_fraction.max()
+    fixed = al.antialias(decoder, operator="flc", **options)
+    assert sampling.imaging(fixed(x).numpy(), 4).imaging_fraction.max() < ROUNDING < 0.1 < plain
+    laws = ["circular fractional", "image free", "checkerboard"]
+    found = al.guarantees({"flc": fixed, "blur": al.antialias(decoder, **options), "plain": decoder}, laws=laws, size=9)
+    assert all(cell["value"] < 1e-12 for cell in found.rows["flc"].values())
+    assert found.rows["blur"]["image free"]["value"] < found.rows["plain"]["image free"]["value"] / 2
+    assert found.rows["blur"]["checkerboard"]["value"] < 1e-12 < found.rows["plain"]["checkerboard"]["value"]
+
+
+def test_a_filter_of_even_length_goes_back_by_the_half_sample_by_which_its_pool_went_ahead() -> None:
+    """Pooled and raised again, a slow wave stays where it is."""
+    wave = torch.cos(2 * torch.pi * torch.arange(64).double() / 64)[None, None]
+    network = nn.Sequential(nn.MaxPool1d(2), nn.Upsample(scale_factor=2))
+    fixed = al.antialias(network, padding="circular", scheme="all", upsampling=True, example_input=wave)
+    phase = lambda y: float(torch.fft.rfft(y[0, 0])[1].angle())  # noqa: E731
+    assert math.isclose(phase(fixed(wave)), phase(network(wave)), abs_tol=2e-3)
+    assert abs(phase(al.antialias(network, padding="circular", scheme="all", example_input=wave)(wave))) > 2e-2
+
+
+class Mixed(nn.Module):
+    """What is treated, and what is not."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        for size in (12, 20):
+            x = F.interpolate(x, size)
+        x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+        return F.fold(F.unfold(x, 2, stride=2), 40, 2, stride=2)
+
+
+def test_sites_that_are_not_treated_say_why() -> None:
+    fixed = al.antialias(Mixed(), upsampling=True, example_input=torch.zeros(1, 1, 6, 6))
+    first, second, third, *_, last = al.find_sites(fixed)
+    assert [site.status for site in (first, second, third, last)] == ["anti-aliased", *["unsupported"] * 3]
+    assert first.note == "blur behind it"
+    assert second.note == "its factor, 1.67×1.67, is not whole"
+    assert third.note.startswith("with align_corners=True")
+    assert last.note == "upsampling by fold is not treated"
+    assert first.upsamples
+    decoder = nn.Sequential(nn.ReLU(), nn.ConvTranspose1d(1, 1, 4, 4), nn.ConvTranspose1d(1, 1, 3, 2, 1))
+    x = torch.zeros(1, 1, 8)
+    (found, odd) = al.find_sites(al.antialias(decoder, operator="aps", upsampling=True, example_input=x))
+    assert found.note.startswith("aps puts samples back at a phase that was kept, and no pool")
+    assert odd.note.startswith("its sizes are not a whole factor apart")
+    (found, _) = al.find_sites(al.antialias(decoder, operator="tips", upsampling=True, example_input=x))
+    assert found.note.startswith("tips is not a low-pass")
+    (found, left) = al.find_sites(al.antialias(decoder, scheme=["1"], upsampling=True, example_input=x))
+    assert (found.status, left.status) == ("anti-aliased", "upsampling")
+    assert all(site.status == "upsampling" for site in al.find_sites(decoder, x))
+    with pytest.raises(al.errors.UsageError, match="never downsamples unfiltered"):
+        al.antialias(decoder, example_input=x)
+    assert al.find_sites(nn.MaxPool2d(2, return_indices=True), torch.zeros(1, 1, 8, 8))[0].status == "unsupported"
+
+
+@pytest.mark.parametrize("operator", ["blur", "flc", "adaptive", "lps"])
+def test_a_treated_decoder_trains_and_travels(operator: str) -> None:
+    network, x = made(UNet, "overlapping").requires_grad_(True), noise(1, 3, 16, 16)
+    fixed = al.antialias(network, operator=operator, scheme="all", upsampling=True, example_input=x)
+    expected = fixed(x)
+    for copied in (copy.deepcopy(fixed), pickle.loads(pickle.dumps(fixed)), torch.export.export(fixed, (x,)).module()):
+        torch.testing.assert_close(copied(x), expected, rtol=0, atol=ROUNDING)
+    fixed.train()(x).square().sum().backward()
+    assert all(one.grad is not None and bool(one.grad.isfinite().all()) for one in fixed.parameters())
+    fixed.load_state_dict(network.state_dict())
+
+
+def test_the_name_says_it() -> None:
+    fixed = al.antialias(made(SegNet), operator="flc", upsampling=True, example_input=noise(1, 3, 8, 8))
+    assert specification.describe(al.surgery.conversion_of(fixed)) == "flc,upsampling"
+    assert specification.parse("flc,upsampling")["upsampling"] is True
+    assert specification.parse("flc")["upsampling"] is False

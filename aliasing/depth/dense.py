@@ -17,6 +17,7 @@ from aliasing.sites.find import Site, locate
 from aliasing.sites.trace import COUNTED, Recording, name_of
 from aliasing.surgery.operators import Operator, Pooling
 from aliasing.surgery.rewrite import DenseAverage, DenseConvolution, DenseMaximum, DenseSlice, TreatedForward
+from aliasing.surgery.upsampling import Rejection
 
 Note: TypeAlias = Callable[[int, int, Tensor, Tensor, bool], None]
 """Takes the numbers of a place and a view, the map in front, the dense map, with channels last, and whether they
@@ -74,7 +75,7 @@ def places(module: nn.Module, record: Recording) -> list[Place]:
 
 def _site_of(sites: Sequence[Site], name: str, key: Any) -> Site | None:
     """The site that an operator treats: its note says where the operator is."""
-    treated = [site for site in sites if site.status == "anti-aliased" and site.note]
+    treated = [site for site in sites if site.status == "anti-aliased" and site.note and not site.upsamples]
     inside = [site for site in treated if site.module == name]
     if key[0] != "rewrites":
         where = f"{'in front of' if key[0] == 'inputs' else 'behind'} {name or 'the whole'}"
@@ -185,11 +186,12 @@ def _one_map(x: Tensor) -> Tensor:
 
 
 def _operators(module: nn.Module) -> Iterator[tuple[str, Any, Pooling]]:
-    """For each operator, the name of the module, the place in it, and the operator with its stride."""
+    """For each operator that downsamples, the name of the module, the place in it, and the operator with its stride."""
     for name, inside in module.named_modules():
         forward = vars(inside).get("forward")
         if isinstance(forward, TreatedForward):
-            yield from ((name, place, pooling) for place, pooling in forward.poolings())
+            downwards = (one for one in forward.poolings() if not isinstance(one[1], Rejection))
+            yield from ((name, place, pooling) for place, pooling in downwards)
 
 
 def _put(forward: TreatedForward, key: Any, pooling: Pooling) -> None:

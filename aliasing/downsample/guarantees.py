@@ -40,6 +40,12 @@ class Guarantees(Result):
     skipped: dict[str, str]  #: what could not be measured, and why
     settings: dict[str, Any]
 
+    @property
+    def laws(self) -> list[str]:
+        """The laws that apply to something here, in their order."""
+        first = next(iter(self.rows.values()), {})
+        return [law for law in first if any(cells[law]["applies"] for cells in self.rows.values())]
+
     def summary(self) -> dict[str, Any]:
         """Every cell: nothing is sampled from a population, so there are no intervals."""
         return {"guarantees": self.rows, "skipped": self.skipped, **made_with(self.settings)}
@@ -60,7 +66,7 @@ class Guarantees(Result):
 
     def readable(self, form: Format) -> list[str]:
         """The table: a row an operator, a column a law."""
-        laws = list(next(iter(self.rows.values()), {}))
+        laws = self.laws
         rows = [
             {"operator": name, **{LAWS[law].title: shown(law, cells[law]) for law in laws}}
             for name, cells in self.rows.items()

@@ -6,7 +6,7 @@ recorded programs. `LAWS` is the registry; `aliasing.downsample.guarantees` make
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, TypeAlias
@@ -192,7 +192,7 @@ def _moved(x: Tensor, by: Iterable[float]) -> Tensor:
     return torch.as_tensor(sampling.shift(x.numpy(), distances, axes=tuple(range(-len(distances), 0))))
 
 
-def _shift_error(y: Tensor, moved: Tensor, by: Iterable[float], steps: Steps, margin: int = 0) -> float:
+def _shift_error(y: Tensor, moved: Tensor, by: Iterable[float], steps: Sequence[float], margin: int = 0) -> float:
     """The least relative difference of an output from one shift of the other: by d/s or a whole number beside it.
 
     A choice of a phase moves its output by whole samples, and a low-pass by the fraction.
@@ -229,10 +229,18 @@ def _under(
         if wrong:
             found.append((math.inf, wrong))
             continue
+        between = _between(subject, y, sizes, steps)
         for by in shifts:
-            error = _shift_error(y, function(_moved(x, by)), by, steps)
+            error = _shift_error(y, function(_moved(x, by)), by, between)
             found.append((error, f"shift {_text(by)} of {_by(sizes)} samples"))
     return _worst(found, math.prod(subject.sizes(steps)[-1]))
+
+
+def _between(subject: Subject, y: Tensor, sizes: Steps, steps: Steps) -> Sequence[float]:
+    """The samples of the input for each of the output."""
+    if not subject.is_network or y.ndim != len(sizes) + 2:
+        return steps
+    return tuple(size / found for size, found in zip(sizes, y.shape[2:], strict=True))
 
 
 def _whole_shifts(steps: Steps) -> Iterator[tuple[float, ...]]:
@@ -274,7 +282,8 @@ def _crop(subject: Subject) -> Cell:
         if first.ndim > 2 and min(first.shape[2:]) < 5:
             return NOT_APPLICABLE
         for by, moved in enumerate(others, 1):
-            error = _shift_error(first, moved, (by,) * subject.dims, subject.stride, margin=2)
+            between = _between(subject, first, sizes, subject.stride)
+            error = _shift_error(first, moved, (by,) * subject.dims, between, margin=2)
             found.append((error, f"windows {by} sample{'s' * (by > 1)} apart"))
     return _worst(found, math.prod(sizes))
 

@@ -8,13 +8,15 @@ A. Chaman, I. Dokmanić: Truly shift-equivariant convolutional neural networks w
 Asilomar 2021, arXiv 2105.04040.
 """
 
-import math
+from collections.abc import Sequence
+from itertools import product
 
 import torch
 from torch import Tensor, nn
 
 from aliasing.axes import PerAxis, per_axis
 from aliasing.downsample.operator import short
+from aliasing.downsample.plain import insert_zeros
 from aliasing.downsample.tensors import checked, laid_out_like
 from aliasing.errors import UsageError
 
@@ -59,22 +61,42 @@ def polyphase_upsample(
     large = large if size is None else per_axis(size, dims, "size")
     if any(-(-whole // step) != n for whole, step, n in zip(large, steps, small, strict=True)):
         raise UsageError(f"size is that of the pool's input, which {short(steps)} made into {small}; got {large}")
-    weights = phase
-    if not phase.is_floating_point():
-        weights = torch.nn.functional.one_hot(phase.reshape(-1), math.prod(steps))
-    weights = weights.to(x.dtype).reshape(-1, math.prod(steps))
-    y = batch.new_zeros(())
-    for phase_number, weight in enumerate(weights.unbind(1)):
-        number = phase_number
-        placed = batch * weight.reshape(-1, *(1,) * (dims + 1))
-        for axis in reversed(range(dims)):
-            number, first = divmod(number, steps[axis])
-            places = (torch.arange(small[axis], device=x.device) * steps[axis] + first) % large[axis]
-            shape = list(placed.shape)
-            shape[axis - dims] = large[axis]
-            placed = placed.new_zeros(shape).index_copy(axis - dims, places, placed)
-        y = y + placed
-    return laid_out_like(y, x) if x.ndim == dims + 2 else y[0]
+    y = insert_zeros(batch, steps, dims=dims)
+    for axis, whole in zip(range(-dims, 0), large, strict=True):
+        y = y.narrow(axis, 0, whole)
+    y = rolled_to_phase(y, phase, steps)
+    return laid_out_like(y if x.ndim == dims + 2 else y[0], x)
+
+
+def rolled_to_phase(x: Tensor, phase: Tensor, steps: Sequence[int], unit: Sequence[int] | None = None) -> Tensor:
+    """Roll each signal of a batch by its phase: what stands at phase 0 comes to the phase that was kept.
+
+    Parameters
+    ----------
+    x : Tensor (N, C, ...)
+    phase : Tensor (N,), (N, phases) or ()
+        As for `polyphase_upsample`; of weights the weighted sum.
+    steps : sequence of int
+        The stride of the pool that chose, one number per axis.
+    unit : sequence of int, optional
+        The samples of ``x`` between two neighbouring phases, by default one.
+    """
+    dims = len(steps)
+    distances = unit or (1,) * dims
+    if phase.is_floating_point():
+        parts = []
+        for weight, places in zip(phase.to(x.dtype).unbind(1), product(*map(range, steps)), strict=True):
+            by = [place * one for place, one in zip(places, distances, strict=True)]
+            parts.append(weight.reshape(-1, *(1,) * (dims + 1)) * x.roll(by, tuple(range(-dims, 0))))
+        return torch.stack(parts).sum(0)
+    number = phase.reshape(-1)
+    for axis, step, one in zip(range(-1, -dims - 1, -1), reversed(steps), reversed(distances), strict=True):
+        size, shape = x.shape[axis], [1] * x.ndim
+        shape[0], shape[axis] = -1, x.shape[axis]
+        sources = (torch.arange(size, device=x.device) - one * (number % step)[:, None]) % size
+        x = x.gather(axis, sources.reshape(shape).expand_as(x))
+        number = torch.div(number, step, rounding_mode="floor")
+    return x
 
 
 class PolyphaseUpsample(nn.Module):

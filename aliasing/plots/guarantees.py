@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aliasing.downsample.guarantees import Guarantees
 
 _HOLDS, _FAILS, _CLAIMED = COLOURS[2], "0.75", COLOURS[1]
-_LETTERS = 11  # that fit side by side above a column
+_LETTERS = 12  # that fit side by side above a column
 _MEASURED = ("alias, natural", "baseband kept", "baseband, natural", "cost")  # numbers that are no law
 
 
@@ -43,7 +43,7 @@ def guarantees(found: "Guarantees") -> Figure:
     from aliasing.downsample.laws import LAWS
 
     names = list(found.rows)
-    laws = list(next(iter(found.rows.values()), {}))
+    laws = found.laws
     with style():
         labels = [plain(in_two_lines(name)) for name in names]
         longest = max((len(line) for label in labels for line in label.splitlines()), default=0)

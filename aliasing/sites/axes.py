@@ -15,7 +15,7 @@ from aliasing.sites.trace import Call, Recording, Value
 
 Axes = tuple[int, ...]
 
-_DIMENSIONS = re.compile(r"(?:conv|conv_transpose|pool|max_pool|avg_pool)(\d)d")
+_DIMENSIONS = re.compile(r"(?:conv|conv_transpose|pool|max_pool|max_unpool|avg_pool)(\d)d")
 _CHANNELS_FIRST = frozenset(
     ("interpolate", "upsample", "grid_sample", "pixel_shuffle", "pixel_unshuffle", "group_norm", "instance_norm")
 )

@@ -160,9 +160,23 @@ def _upsampling(kind: str, kernel: tuple[int, ...], stride: Any) -> Change | Non
 def _max_pooling(call: Call) -> Change | None:
     given = call.arguments("input kernel_size stride padding dilation ceil_mode return_indices", padding=0, dilation=1)
     change = _pooling(call, "max pooling", given)
-    if change is None or not (given.get("return_indices") or "indices" in call.name):
+    if change is None or not (given.get("return_indices") or "indices" in call.name) or _only_unpools(call):
         return change
     return replace(change, status=Status.UNSUPPORTED, note="it returns indices, and those of a dense map differ")
+
+
+def _only_unpools(call: Call) -> bool:
+    """Whether the indices of a maximum go to unpoolings alone, which put values back where they were."""
+    indices = call.outputs[1:]
+    readers = [reader for value in indices for reader in value.consumers]
+    is_output = any(value.is_output for value in indices)
+    return bool(readers) and not is_output and all(reader.name.startswith("max_unpool") for reader in readers)
+
+
+def _max_unpooling(call: Call) -> Change | None:
+    dims, given = axes_of(call), call.arguments("input indices kernel_size stride")
+    kernel = each(given["kernel_size"], dims)
+    return _upsampling("max unpooling", kernel, given.get("stride") or kernel)
 
 
 def _average_pooling(call: Call) -> Change | None:
@@ -425,6 +439,7 @@ _RULES: dict[str, Any] = {
             ("conv_transpose", "", _transposed_convolution),
             ("max_pool", "", _max_pooling),
             ("max_pool", "_with_indices", _max_pooling),
+            ("max_unpool", "", _max_unpooling),
             ("avg_pool", "", _average_pooling),
             ("lp_pool", "", _norm_pooling),
             ("adaptive_avg_pool", "", _adaptive_pooling),

@@ -60,6 +60,12 @@ class Site:
     status: Status
     note: str = ""
 
+    @property
+    def upsamples(self) -> bool:
+        """Whether its output has more samples along the axes than its input."""
+        axes = len(self.stride)
+        return math.prod(self.output_shape[-axes:]) > math.prod(self.input_shape[-axes:])
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         # A network pickled by an older version has the old words.
         self.__dict__.update(state | {"status": Status.read(state["status"])})
@@ -120,16 +126,21 @@ def find_sites(model: "ShownNetwork | nn.Module", example_input: Any = None) -> 
 
 
 def named_sites(
-    network: str, located: Sequence[LocatedSite], names: Sequence[str] | None = None
+    network: str,
+    located: Sequence[LocatedSite],
+    names: Sequence[str] | None = None,
+    statuses: Sequence[str] = ("subsamples",),
 ) -> list[tuple[LocatedSite, str]]:
     """The sites that subsample, or those with these names, each with a name of its own: a second "pool" is "pool (2)".
+
+    ``statuses`` may add those that upsample.
 
     Raises UsageError if there is no site of such a name.
     """
     names = names and [re.sub(r"(^|\.)getitem\b", rf"\1{_SLICE}", name) for name in names]  # as it was called
     found: list[tuple[LocatedSite, str]] = []
     for place in located:
-        if place.site.status == "subsamples":
+        if place.site.status in statuses:
             before = sum(other.site.name == place.site.name for other, _ in found)
             found.append((place, f"{place.site.name} ({before + 1})" if before else place.site.name))
     known = [name for _, name in found]

@@ -16,7 +16,7 @@ class Status(StrEnum):
     ANTI_ALIASED : "anti-aliased": it has been treated.
     SPACE_TO_DEPTH : "space-to-depth": all phases move into the channels or into overlapping patches; none is lost.
     GLOBAL : "global": no position is left, so nothing can alias.
-    UPSAMPLING : "upsampling": the opposite.
+    UPSAMPLING : "upsampling": the opposite; it can be treated too (``antialias(…, upsampling=True)``).
     UNSUPPORTED : "unsupported": it subsamples but cannot be treated, and the site's note says why.
 
     Examples

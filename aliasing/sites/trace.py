@@ -30,9 +30,12 @@ from aliasing.renamed import renamed
 from aliasing.undisturbed import in_evaluation, surroundings_kept
 
 # Calls of these functions are recorded whether or not they handle the signal, so that each has a number.
-_PER_DIMENSION = ("conv", "max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool")
+_PER_DIMENSION = (
+    "conv", "conv_transpose", "max_pool", "max_unpool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool",
+)  # fmt: skip
 COUNTED = frozenset(f"{name}{axes}d" for name in _PER_DIMENSION for axes in (1, 2, 3)) | frozenset((
-    "interpolate", "__getitem__", "pad", "linear", "batch_norm", "relu", "relu6", "hardtanh",
+    "interpolate", "pixel_shuffle", "__getitem__", "pad", "linear", "batch_norm", "relu", "relu6", "hardtanh",
+    *(f"max_pool{axes}d_with_indices" for axes in (1, 2, 3)),
 ))  # fmt: skip
 
 

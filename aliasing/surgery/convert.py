@@ -37,6 +37,7 @@ class Conversion:
     padding: str | None
     sites: tuple[Site, ...]
     nonlinearity: str | None = None
+    upsampling: bool = False
 
     def __str__(self) -> str:
         """As in a model's name; see `aliasing.surgery.specification`."""
@@ -49,6 +50,7 @@ class Conversion:
             words.append(
                 self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme")
             )
+        words += ["upsampling"] if self.upsampling else []
         return ",".join([*words, *filter(None, (self.padding, self.nonlinearity))])
 
 
@@ -65,6 +67,7 @@ def antialias(
     placement: Literal["after", "before"] = "after",
     scheme: str | Scheme | Sequence[str] = "zhang2019",
     padding: str | None = None,
+    upsampling: bool = False,
     nonlinearity: str | None = None,
     example_input: Any = None,
 ) -> Network:
@@ -99,6 +102,11 @@ def antialias(
     padding : {"reflect", "replicate", "circular", "zero"}, optional
         What the blur sees beyond the border, by default "reflect"; "circular" makes every padding of the network
         circular too, for exact experiments.
+    upsampling : bool
+        Also treat the sites that upsample, by whole factors: transposed convolutions, interpolation, pixel shuffle and
+        the unpooling of maxima, in decoders, U-Nets and generators. Behind each stands the operator's transposed
+        low-pass, which rejects the images; an operator that chooses a phase puts the samples back at the phase that
+        its pool on the way down has kept, and needs ``padding="circular"`` to be exact.
     nonlinearity : {"afc"}, optional
         "afc": every activation of a map is put between an interpolation by two and an ideal low-pass
         (`aliasing.layers.AliasFreeActivation2d`), where a convolution, a pooling or batch normalisation shows which
@@ -139,7 +147,7 @@ def antialias(
     module, example = probe_of(model, example_input)
     _refuse(module)
     how: Any = {"operator": operator, "taps": taps, "placement": placement, "scheme": scheme}
-    how |= {"padding": padding, "nonlinearity": nonlinearity}
+    how |= {"padding": padding, "upsampling": upsampling, "nonlinearity": nonlinearity}
     converted = antialias_(copied(module), **how, example_input=example)
     same_kind: Any = _rewrap(model, converted) if isinstance(model, ShownNetwork) else converted
     return same_kind  # type: ignore[no-any-return]
@@ -164,6 +172,7 @@ def antialias_(
     placement: Literal["after", "before"] = "after",
     scheme: str | Scheme | Sequence[str] = "zhang2019",
     padding: str | None = None,
+    upsampling: bool = False,
     nonlinearity: str | None = None,
     example_input: Any = None,
 ) -> nn.Module:
@@ -187,13 +196,14 @@ def antialias_(
     _, example = probe_of(module, example_input)
     record = record_calls(module, example)
     located = locate(record)
-    if not any(place.site.status == "subsamples" for place in located):
+    treatable = ("subsamples", *["upsampling"] * upsampling)
+    if not any(place.site.status in treatable for place in located):
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
-    decide = _decider(type(module).__name__, scheme, treatment, located)
-    plan = make_plan(record, located, decide, padding, nonlinearity)
+    decide = _decider(type(module).__name__, scheme, treatment, located, treatable)
+    plan = make_plan(record, located, decide, padding, nonlinearity, upsampling)
     for forward in plan.modules.values():
         forward.attach()
-    conversion = Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites), nonlinearity)
+    conversion = Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites), nonlinearity, upsampling)
     module.antialiasing = conversion  # type: ignore[assignment]
     module.antialiased_sites = plan.sites  # type: ignore[assignment]
     return module
@@ -209,14 +219,15 @@ def _nothing_to_treat(module: nn.Module, sites: list[Site]) -> str:
 
 
 def _decider(
-    network: str, scheme: str | Scheme, treatment: Treatment, located: list[LocatedSite]
+    network: str, scheme: str | Scheme, treatment: Treatment, located: list[LocatedSite], treatable: Sequence[str]
 ) -> Callable[[LocatedSite], Treatment | None]:
     if callable(scheme):
         return lambda place: scheme(place.site)
     if scheme.startswith(SITES):
-        chosen = [place for place, _ in named_sites(network, located, scheme.removeprefix(SITES).split("+"))]
+        chosen = [place for place, _ in named_sites(network, located, scheme.removeprefix(SITES).split("+"), treatable)]
         return lambda place: treatment if any(place is one for one in chosen) else None
-    return partial(SCHEMES[scheme], treatment=treatment)
+    downwards = partial(SCHEMES[scheme], treatment=treatment)
+    return lambda place: treatment if place.site.status == "upsampling" else downwards(place)
 
 
 def _refuse(module: nn.Module) -> None:

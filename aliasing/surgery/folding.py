@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from aliasing.sites.trace import Call, ModuleCall, Recording, Value, record_shapes, twin
-from aliasing.surgery.plan import number_of
+from aliasing.surgery.plan import number_of, once
 from aliasing.surgery.rewrite import TreatedForward, register
 
 __all__ = ["Folding", "Nothing", "Step", "fold_batch_norms", "foldings", "rewritten_copy"]
@@ -78,7 +78,7 @@ def rewritten_copy(model: nn.Module, example: Tensor, rewrites: Callable[[Record
     except Exception:  # it cannot be recorded, or its values decide what is called
         return copied
     found = rewrites(record, {**dict(copied.named_parameters()), **dict(copied.named_buffers())})
-    holders = {call: _holder(record, call) for call in found}
+    holders = {call: once(record, call) for call in found}
     chains = list(_chains(record, found))
     for module_call in chains:
         holders |= dict.fromkeys(_calls_in(record, module_call), module_call)
@@ -218,14 +218,6 @@ def _is_once(record: Recording, call: Call) -> bool:
 
 def _is_weight(argument: Any) -> bool:
     return isinstance(argument, Value) and argument.weight is not None
-
-
-def _holder(record: Recording, call: Call) -> ModuleCall:
-    """The innermost module around a call that runs once; one ReLU may serve many layers."""
-    module = call.module
-    while module.parent is not None and len(record.calls_of(module.module)) > 1:
-        module = module.parent
-    return module
 
 
 def _chains(record: Recording, rewrites: Rewrites) -> Iterator[ModuleCall]:

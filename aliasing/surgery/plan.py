@@ -10,6 +10,7 @@ max pooling    at stride 1, then the operator
 average        at stride 1, then the operator (``zhang2019``: the operator alone)
 slicing        the operator
 resampling     to a size (interpolation, adaptive pooling): a low-pass in front at stride 1, by operators that have one
+upsampling     the operator's transposed low-pass behind it, if asked for (`aliasing.surgery.upsampling`)
 =============  ====================================================================================================
 
 With ``placement="before"`` a convolution keeps its stride and its cost, its input is low-passed, and the kernel sees
@@ -25,7 +26,7 @@ from torch import nn
 
 from aliasing.errors import UsageError
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
-from aliasing.sites.change import axes_of, each
+from aliasing.sites.change import axes_of, each, unpadded
 from aliasing.sites.find import LocatedSite, Site
 from aliasing.sites.flow import ACTIVATIONS, POINTWISE, SUMS, follow
 from aliasing.sites.status import Status
@@ -33,8 +34,9 @@ from aliasing.sites.trace import Call, ModuleCall, Recording, Value
 from aliasing.surgery import rewrite
 from aliasing.surgery.operators import Operator, Pooling, make_operator
 from aliasing.surgery.rewrite import TreatedForward
+from aliasing.surgery.upsampling import Following, Rejection, Upsampled, obstacle, reach
 
-__all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "check_treatment", "make_plan", "number_of"]
+__all__ = ["SCHEMES", "Plan", "Scheme", "Treatment", "check_treatment", "make_plan", "number_of", "once"]
 
 
 @dataclass(frozen=True)
@@ -147,6 +149,7 @@ class _Step:
     module: nn.Module
     position: int  # of the argument, for "input"
     when: int  # its place in the order of the run
+    calls: tuple[Call, ...]  # those of the site, or one of them if each has an operator of its own
 
     @property
     def chooses(self) -> bool:
@@ -156,7 +159,8 @@ class _Step:
     @property
     def kept(self) -> tuple[int, ...]:
         """The part of the stride that the convolution keeps, per axis."""
-        kept = self.treatment.kept_stride if "convolution" in self.located.site.kind else 1
+        strided = "convolution" in self.located.site.kind and not self.located.site.upsamples
+        kept = self.treatment.kept_stride if strided else 1
         return tuple(kept if step > 1 else 1 for step in self.located.site.stride)
 
     @property
@@ -171,16 +175,19 @@ def make_plan(
     scheme: Callable[[LocatedSite], Any],
     padding: str | None,
     nonlinearity: str | None = None,
+    upsampling: bool = False,
 ) -> Plan:
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
     steps: list[_Step] = []
+    raised: list[_Step] = []  # those that upsample
     left: list[_Step] = []  # those whose phase stays as it is
     for place in located:
+        call = place.calls[0]
+        as_it_is = _Step(place, Treatment(), "call", call.module.module, 0, call.index, place.calls)
         if place.site.status in ("subsamples", "anti-aliased", "unsupported"):
-            call = place.calls[0]
-            left.append(_Step(place, Treatment(), "call", call.module.module, 0, call.index))
-        if place.site.status != "subsamples":
+            left.append(as_it_is)
+        if place.site.status != "subsamples" and not (upsampling and place.site.status == "upsampling"):
             sites.append(place.site)
             continue
         treatment = scheme(place)
@@ -189,6 +196,14 @@ def make_plan(
             continue
         if not isinstance(treatment, Treatment):
             raise UsageError(f"a scheme returns a Treatment or None; got {treatment!r} for {place.site.name}")
+        if place.site.status == "upsampling":
+            step = replace(as_it_is, treatment=treatment)
+            reason = _why_not_raised(step)
+            raised += [] if reason else [step]
+            note = reason or (f"{treatment.operator} behind it" if not step.chooses else _FOLLOWS)
+            status = Status.UNSUPPORTED if reason else Status.ANTI_ALIASED
+            sites.append(replace(place.site, status=status, note=note))
+            continue
         if treatment.kept_stride < 1 or any(s % treatment.kept_stride for s in place.site.stride if s > 1):
             raise UsageError(
                 f"{place.site.name} has stride {place.site.stride}, and a convolution cannot keep "
@@ -199,14 +214,26 @@ def make_plan(
             sites.append(replace(place.site, status=Status.UNSUPPORTED, note=note))
             continue
         step, note = _place(record, place, treatment)
-        steps.append(step)
+        # A module that runs at several depths chooses at each of them, so that the way up can follow each choice.
+        apart = upsampling and step.chooses and step.where == "call"
+        steps += [replace(step, calls=(one,), when=one.index) for one in place.calls] if apart else [step]
         left.pop()
         sites.append(replace(place.site, status=Status.ANTI_ALIASED, note=note))
     pooled = {call for place in located if place.site.status == "global" for call in place.calls}
-    for step, note in _tied(record, steps, left, pooled).items():
-        steps.remove(step)
+    for tied, note in _tied(record, steps, left, pooled, raised).items():
+        parts = [step for step in steps if step.located is tied.located]
+        steps = [step for step in steps if step not in parts]
+        left += [replace(step, treatment=Treatment()) for step in parts]
+        sites[located.index(tied.located)] = replace(tied.located.site, status=Status.UNSUPPORTED, note=note)
+    ways = _ways(record, [*steps, *left], pooled, raised)
+    for step in [step for step in raised if step.chooses and not all(call in ways.partners for call in step.calls)]:
+        raised.remove(step)
+        note = (
+            f"{step.treatment.operator} puts samples back at a phase that was kept, and no pool of its sizes keeps one"
+        )
         sites[located.index(step.located)] = replace(step.located.site, status=Status.UNSUPPORTED, note=note)
-    operators = _operators(record, steps, padding, pooled)
+    filtering = [step for step in raised if not step.chooses]
+    operators = _operators(record, [*steps, *filtering], padding, ways.groups)
     modules: dict[nn.Module, TreatedForward] = {}
     rewritten: dict[Call, Any] = {}
     for step in steps:
@@ -222,15 +249,25 @@ def make_plan(
         call_rewrite = _rewrite(step, pooling)
         if padding == "circular" and hasattr(call_rewrite, "circular"):
             call_rewrite = replace(call_rewrite, circular=True)
-        rewritten |= dict.fromkeys(step.located.calls, call_rewrite)
+        rewritten |= dict.fromkeys(step.calls, call_rewrite)
+    for step in raised:
+        for call in step.calls:
+            behind: Following | Rejection | None = None
+            if not step.chooses:
+                behind = Rejection(operators[step])
+            elif not _unpools(call):  # the indices of that already know it
+                behind = _following(ways.partners[call], operators)
+            rewritten[call] = Upsampled(behind, step.stride)
     if padding == "circular":
         rewritten = {**_circular(record, rewritten), **rewritten}
+        rewritten |= {call: ring for call in record.calls if (ring := _periodic(call, rewritten))}
     if nonlinearity is not None:
         rewritten |= {call: rewrite.AliasFree(axes) for call in record.calls if (axes := _axes_of_map(call))}
-    holders = {call: call.module for call in rewritten}
+    apart_calls = {call for step in (*steps, *raised) if step.chooses for call in step.calls if upsampling}
+    holders = {call: once(record, call) if call in apart_calls else call.module for call in rewritten}
     for call, call_rewrite in rewritten.items():
         number = number_of(record, call, holders)
-        _treated(modules, call.module.module).rewrites[call.name, number] = call_rewrite
+        _treated(modules, holders[call].module).rewrites[call.name, number] = call_rewrite
     return Plan(modules, sites)
 
 
@@ -266,6 +303,8 @@ def _rewrite(step: _Step, pooling: Pooling) -> Any:
         if treatment.placement == "before":
             return rewrite.SmoothedConvolution(pooling)
         return rewrite.DenseConvolution(here, step.kept)
+    if site.kind == "max pooling" and "indices" in step.calls[0].name:
+        return rewrite.DenseMaximumWithIndices(pooling)
     if site.kind == "max pooling":
         return rewrite.DenseMaximum(pooling, treatment.window)
     if site.kind == "average pooling":
@@ -297,7 +336,7 @@ def _pools_first(located: LocatedSite, treatment: Treatment) -> bool:
 def _place(record: Recording, located: LocatedSite, treatment: Treatment) -> tuple[_Step, str]:
     site, calls = located.site, located.calls
     what = treatment.operator
-    here = _Step(located, treatment, "call", calls[0].module.module, 0, calls[0].index)
+    here = _Step(located, treatment, "call", calls[0].module.module, 0, calls[0].index, calls)
     if "convolution" not in site.kind:
         if treatment.window is not None:
             size = f"the maximum over {treatment.window}×{treatment.window} without padding, as published"
@@ -328,7 +367,8 @@ def _place(record: Recording, located: LocatedSite, treatment: Treatment) -> tup
         )
     where, module_calls, position = place
     first = module_calls[0]
-    step = _Step(located, treatment, where, first.module, position, first.last if where == "output" else first.first)
+    when = first.last if where == "output" else first.first
+    step = _Step(located, treatment, where, first.module, position, when, calls)
     return step, f"{what} {'behind' if where == 'output' else 'in front of'} {first.name or 'the whole'}"
 
 
@@ -405,12 +445,14 @@ def _is_inside(module: ModuleCall, outer: ModuleCall) -> bool:
 # --- one phase for all branches that meet ---------------------------------------------------------------------------
 
 
-def _tied(record: Recording, steps: list[_Step], left: list[_Step], pooled: set[Call]) -> dict[_Step, str]:
+def _tied(
+    record: Recording, steps: list[_Step], left: list[_Step], pooled: set[Call], raised: list[_Step]
+) -> dict[_Step, str]:
     """The sites that select a phase but cannot share it with a branch that they meet, and why."""
     choosing = [step for step in steps if step.chooses]
     if not choosing:
         return {}
-    groups = _phase_groups(record, [*steps, *left], pooled)
+    groups = _ways(record, [*steps, *left], pooled, raised).groups
     fixed = {groups[step]: step.located.site for step in [*steps, *left] if step not in choosing}
     batches: dict[int, set[int]] = {}
     for step in choosing:
@@ -426,14 +468,15 @@ def _tied(record: Recording, steps: list[_Step], left: list[_Step], pooled: set[
     return found
 
 
-def _operators(record: Recording, steps: list[_Step], padding: str | None, pooled: set[Call]) -> dict[_Step, Operator]:
+def _operators(
+    record: Recording, steps: list[_Step], padding: str | None, groups: Mapping[_Step, int]
+) -> dict[_Step, Operator]:
     """The operator of each step, as the network's weights are in type and device; of a group that shares a choice, the
     first to run leads, and the others follow.
     """
     weights = (p for call in record.module_calls[:1] for p in call.module.parameters() if p.is_floating_point())
     like = next(weights, torch.empty(0))
     made: dict[_Step, Operator] = {}
-    groups = _phase_groups(record, steps, pooled) if any(step.chooses for step in steps) else {}
     leaders: dict[int, Operator] = {}
     for step in sorted(steps, key=lambda step: step.when):
         operator = make_operator(step.treatment.operator, step.treatment.taps, padding, step.stride)
@@ -443,13 +486,24 @@ def _operators(record: Recording, steps: list[_Step], padding: str | None, poole
     return made
 
 
-def _phase_groups(record: Recording, steps: list[_Step], pooled: set[Call]) -> dict[_Step, int]:
-    """Group the sites on branches that meet again, which must use the same phase.
+@dataclass(frozen=True)
+class _Ways:
+    """The sites on the ways through a network."""
+
+    groups: dict[_Step, int]  #: those on branches that meet again, which must use the same phase, have one number
+    partners: dict[Call, tuple[_Step, ...]]  #: what an upsampling undoes, the finest first
+
+
+def _ways(record: Recording, steps: list[_Step], pooled: set[Call], raised: list[_Step]) -> _Ways:
+    """Group the sites on branches that meet again, and pair those that upsample with those before.
 
     Every value knows the sites before it. When an addition or a concatenation joins two branches, the sites of one are
-    matched to those of the other in order. A globally pooled map no longer has a phase; a map with one position does.
+    matched to those of the other in order. An upsampling undoes the last of them, if that had its sizes. A globally
+    pooled map no longer has a phase; a map with one position does.
     """
-    of_call = {call: step for step in steps for call in step.located.calls}
+    of_call = {call: step for step in steps for call in step.calls}
+    upwards = {call: step for step in raised for call in step.calls}
+    partners: dict[Call, tuple[_Step, ...]] = {}
     parent = {step: step for step in steps}
 
     def root(step: _Step) -> _Step:
@@ -469,8 +523,88 @@ def _phase_groups(record: Recording, steps: list[_Step], pooled: set[Call]) -> d
         step = of_call.get(call)
         if step is not None:
             way = (*way, step)
+        elif call in upwards:
+            way, undone = _undone(call, way, upwards[call].stride)
+            if undone:
+                partners[call] = undone
         ways.update({output: way for output in call.outputs if len(output.shape) >= 3})
-    return {step: steps.index(root(step)) for step in steps}
+    return _Ways({step: steps.index(root(step)) for step in steps}, partners)
+
+
+def _undone(
+    call: Call, way: tuple[_Step, ...], factors: tuple[int, ...]
+) -> tuple[tuple[_Step, ...], tuple[_Step, ...]]:
+    """The sites still on the way behind an upsampling, and those that it undoes; none if their sizes differ."""
+    count, product = 0, (1,) * len(factors)
+    while product != factors and count < len(way):
+        count += 1
+        stride = way[-count].located.site.stride
+        if len(stride) != len(factors):
+            return way, ()
+        product = tuple(one * step for one, step in zip(product, stride, strict=True))
+    rest, undone = way[: len(way) - count], way[len(way) - count :]
+    if product != factors or not undone:
+        return way, ()
+    before, after = undone[0].calls[0].signals[0], call.outputs[0]
+    same = unpadded(before).shape[-len(factors) :] == after.shape[-len(factors) :]
+    return (rest, undone) if same and before.shape[0] == after.shape[0] else (way, ())
+
+
+# --- upsampling -----------------------------------------------------------------------------------------------------
+
+_FOLLOWS = "its samples at the phase that was kept"
+
+
+def _why_not_raised(step: _Step) -> str:
+    """Why an upsampling is not treated; empty if it is."""
+    name = step.treatment.operator
+    if not step.chooses and "before" not in OPERATORS[name].placements:
+        return f"{name} is not a low-pass, and keeps no phase to which samples could go back"
+    for call in step.calls:
+        reason = obstacle(call)
+        if not reason and step.chooses and not _unpools(call) and reach(call, step.stride) is None:
+            reason = "its sizes are not a whole factor apart, so it does not move with its input"
+        if reason:
+            return reason
+    return ""
+
+
+def _unpools(call: Call) -> bool:
+    return call.name.startswith("max_unpool")
+
+
+def _following(partners: tuple[_Step, ...], operators: Mapping[_Step, Operator]) -> Following | None:
+    """What moves an upsampled map to the phases of the sites that it undoes; an unpooling has their indices."""
+    choices, unit = [], (1,) * len(partners[0].stride)
+    for step in partners:
+        if step.chooses:
+            operator: Any = operators[step]
+            between = tuple(one * kept for one, kept in zip(unit, step.kept, strict=True))
+            choices.append((operator.choice, operator.stride, between))
+        unit = tuple(one * whole for one, whole in zip(unit, step.located.site.stride, strict=True))
+    return Following(tuple(choices)) if choices else None
+
+
+def _periodic(call: Call, rewritten: Mapping[Call, Any]) -> Upsampled | None:
+    """The rewrite of an upsampling that sees beyond the border of its input, if its input is periodic."""
+    if not call.signals or (call.name != "interpolate" and not call.name.startswith("conv_transpose")):
+        return None
+    count = len(call.signals[0].shape) - 2
+    before, after = (value.shape[-count:] for value in (call.signals[0], call.outputs[0]))
+    factors = tuple(new // old for new, old in zip(after, before, strict=True))
+    seen = None if obstacle(call) else reach(call, factors)
+    if not seen or max(factors) == 1:
+        return None
+    known: Upsampled = rewritten.get(call, Upsampled(None, factors))
+    return replace(known, reach=seen, circular=True)
+
+
+def once(record: Recording, call: Call) -> ModuleCall:
+    """The innermost module around a call that runs once; one ReLU may serve many layers."""
+    module = call.module
+    while module.parent is not None and len(record.calls_of(module.module)) > 1:
+        module = module.parent
+    return module
 
 
 # --- every padding circular -----------------------------------------------------------------------------------------

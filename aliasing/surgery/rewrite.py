@@ -10,6 +10,8 @@ torch-function mode. torch.compile, torch.export, deepcopy and pickle know both.
 registered as a submodule as well, so that they are parameters of the network.
 """
 
+import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
@@ -23,6 +25,7 @@ from torch.utils import _pytree as pytree
 
 from aliasing.downsample.nonlinearity import alias_free
 from aliasing.downsample.operator import REGISTERED
+from aliasing.downsample.polyphase import polyphase_pool
 from aliasing.downsample.sliding import dense_maximum
 from aliasing.sites.axes import slice_axes
 from aliasing.sites.change import each
@@ -38,6 +41,7 @@ __all__ = [
     "DenseAverage",
     "DenseConvolution",
     "DenseMaximum",
+    "DenseMaximumWithIndices",
     "DenseSlice",
     "PooledConvolution",
     "ReplacedAverage",
@@ -55,6 +59,12 @@ _Sizes: TypeAlias = tuple[int, ...]
 # The calls that can be rewritten, under the names that the record of a run gives them.
 _CONVOLUTIONS = (torch.conv1d, torch.conv2d, torch.conv3d, F.linear)
 _MAXIMA = (F.max_pool1d, F.max_pool2d, F.max_pool3d, torch.max_pool1d, torch.max_pool2d, torch.max_pool3d)
+_WITH_INDICES = tuple(getattr(F, f"max_pool{n}d_with_indices") for n in (1, 2, 3))
+_UPSAMPLINGS = (
+    *(getattr(torch, f"conv_transpose{n}d") for n in (1, 2, 3)),
+    *(getattr(F, f"max_unpool{n}d") for n in (1, 2, 3)),
+    torch.pixel_shuffle,
+)
 _AVERAGES = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 _ADAPTIVE = tuple(getattr(F, f"adaptive_{kind}_pool{n}d") for kind in ("avg", "max") for n in (1, 2, 3))
 _OTHERS = (F.interpolate, F.pad, Tensor.__getitem__, F.batch_norm, torch.batch_norm)
@@ -63,7 +73,8 @@ NONLINEARITIES = ACTIVATIONS - {"abs", "clamp", "clamp_", "clip", "erf", "exp", 
 _ACTIVATIONS = tuple(
     getattr(place, name) for place in (F, torch, Tensor) for name in sorted(NONLINEARITIES) if hasattr(place, name)
 )
-_REWRITTEN = (*_CONVOLUTIONS, *_MAXIMA, *_AVERAGES, *_ADAPTIVE, *_OTHERS, *_CLAMPS, *_ACTIVATIONS)
+_POOLINGS = (*_MAXIMA, *_WITH_INDICES, *_AVERAGES, *_ADAPTIVE)
+_REWRITTEN = (*_CONVOLUTIONS, *_POOLINGS, *_UPSAMPLINGS, *_OTHERS, *_CLAMPS, *_ACTIVATIONS)
 NAMES: dict[Any, str] = {call: name_of(call) for call in _REWRITTEN}
 
 
@@ -287,6 +298,48 @@ class DenseMaximum:
 
 
 @dataclass(frozen=True)
+class DenseMaximumWithIndices:
+    """The maximum at every position, then ``pool``, and where each value comes from, for an unpooling.
+
+    If ``pool`` chooses a phase, the indices are those of the windows that it keeps, and otherwise the original ones.
+    """
+
+    pool: Pooling
+    circular: bool = False
+
+    def __call__(
+        self,
+        function: Function,
+        input: Tensor,  # noqa: A002
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        given = kernel_size, stride, padding, dilation, ceil_mode
+        values = DenseMaximum(self.pool, circular=self.circular)(function, input, *given)
+        choice = getattr(self.pool.operator, "choice", None)
+        if choice is None or input.is_meta:
+            return values, function(input, *given)[1]
+        axes = _axes(function)
+        kernel, pad, spread = each(kernel_size, axes), each(padding, axes), each(dilation, axes)
+        steps, reach = each(stride, axes) if stride else kernel, span(kernel, spread)
+        if self.circular:
+            wide = _ring(input, reach, steps, pad, ceil_mode)
+        else:
+            wide = F.pad(input, _sides(pad, _beyond(input, reach, steps, pad, ceil_mode)), value=-torch.inf)
+        _, found = function(wide, kernel, 1, 0, spread)
+        places = torch.zeros_like(found)  # in the map, counted row by row
+        for axis, before in zip(range(-axes, 0), pad, strict=True):
+            along = torch.div(found, math.prod(wide.shape[axis:][1:]), rounding_mode="floor") % wide.shape[axis]
+            places = places * input.shape[axis] + (along - before) % input.shape[axis]
+        phase = choice.phase.argmax(1) if choice.phase.is_floating_point() else choice.phase
+        return values, polyphase_pool(places.double(), self.pool.stride, phase=phase, dims=axes).long()
+
+
+@dataclass(frozen=True)
 class DenseAverage:
     """The average at every position, then ``pool``."""
 
@@ -401,7 +454,7 @@ class CircularPadding:
 
 def _axes(function: Function) -> int:
     """The number of axes of a convolution or a pooling."""
-    return int(name_of(function)[-2])  # conv1d, max_pool2d
+    return int(re.findall(r"(\d)d", name_of(function))[0])  # conv1d, max_pool2d_with_indices
 
 
 def span(kernel: Any, dilation: tuple[int, ...]) -> tuple[int, ...]:

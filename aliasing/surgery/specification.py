@@ -2,9 +2,9 @@
 
 ``antialiased:binomial4:torchvision:resnet50`` is a network with the defaults; further words, separated by commas,
 change them: ``antialiased:binomial3,before,all:…``, ``antialiased:flc,afc:…`` (with alias-free activations),
-``antialiased:aps,all,circular:…``. Your own taps are written as numbers, ``antialiased:1-2-1:…``; filters of each axis
-are separated by slashes, ``antialiased:binomial4/1-2-1:…``. ``sites=maxpool+layer2.0.conv1`` treats these sites alone,
-by their names in ``aliasing sites``. Operators have their names in `aliasing.kinds.OPERATORS`.
+``antialiased:aps,all,upsampling,circular:…``. Your own taps are written as numbers, ``antialiased:1-2-1:…``; filters
+of each axis are separated by slashes, ``antialiased:binomial4/1-2-1:…``. ``sites=maxpool+layer2.0.conv1`` treats these
+sites alone, by their names in ``aliasing sites``. Operators have their names in `aliasing.kinds.OPERATORS`.
 """
 
 import json
@@ -40,6 +40,7 @@ _WORDS = {
     **dict.fromkeys(SCHEMES, "scheme"),
     **dict.fromkeys(PADDINGS, "padding"),
     **dict.fromkeys(NONLINEARITIES, "nonlinearity"),
+    "upsampling": "upsampling",
 }
 
 MOST_TAPS = 256  # that a name or a file can ask for: their response is computed and convolved
@@ -63,7 +64,7 @@ def parse(text: str) -> dict[str, Any]:
         key = "operator" if word in OPERATORS else "scheme" if word.startswith(SITES) else _WORDS.get(word, "taps")
         if key in given:
             raise UsageError(f"antialiased:{text}: {key} is given twice; expected, for example, binomial4,before,all")
-        given[key] = read_taps(word) if key == "taps" else word
+        given[key] = read_taps(word) if key == "taps" else key == word or word
     arguments = {**_DEFAULTS, **given}
     make_operator(arguments["operator"], arguments["taps"], arguments["padding"])  # refuses a wrong filter
     if "taps" in given and not OPERATORS[arguments["operator"]].takes_taps:
