@@ -26,10 +26,10 @@ def in_evaluation(module: nn.Module) -> Iterator[None]:
     >>> net.training, net[0].training, net[1].training
     (True, True, False)
     """
-    modes = {inside: inside.training for inside in module.modules()}
-    if not any(modes.values()):
+    if not any(inside.training for inside in _parts(module)):
         yield
         return
+    modes = {inside: inside.training for inside in module.modules()}
     try:
         module.eval()
     except NotImplementedError:  # an exported network: its mode is part of its graph
@@ -41,6 +41,14 @@ def in_evaluation(module: nn.Module) -> Iterator[None]:
         module.train(modes[module])
         for inside, training in modes.items():
             inside.training = training
+
+
+def _parts(module: nn.Module) -> list[nn.Module]:
+    """The same as ``module.modules()``, without their names: that takes a tenth of the time, before each batch."""
+    found = [module]
+    for part in found:
+        found += [inside for inside in part._modules.values() if inside is not None]
+    return found
 
 
 def devices_in_use() -> list[int]:

@@ -23,11 +23,11 @@ from tests.networks import Net
 # How many convolutions are fused, of how many; how many of them clamp, and pad.
 NETWORKS = {
     "torchvision:mobilenet_v2": (52, 52, 35, 0),
-    "torchvision:vgg11_bn": (8, 8, 6, 0),
-    "torchvision:resnet18": (20, 20, 1, 0),
-    "torchvision:shufflenet_v2_x0_5": (56, 56, 2, 0),
-    "torchvision:densenet121": (59, 120, 2, 0),
-    "timm:resnet10t": (14, 14, 3, 0),
+    "torchvision:vgg11_bn": (8, 8, 8, 0),
+    "torchvision:resnet18": (20, 20, 9, 0),
+    "torchvision:shufflenet_v2_x0_5": (56, 56, 37, 0),
+    "torchvision:densenet121": (59, 120, 5, 0),
+    "timm:resnet10t": (14, 14, 5, 0),
     "timm:tf_efficientnet_lite0": (49, 49, 33, 4),  # the stem is dense: its kernel does not grow
     "pypi:efficientnet_lite0": (49, 49, 33, 4),
     "antialiased:binomial4:pypi:efficientnet_lite0": (45, 49, 29, 0),  # a blur stands behind the strided ones
@@ -153,6 +153,18 @@ def padded_otherwise(net: Any, x: Tensor) -> Any:
     return net.relu(net.third(F.pad(x, (-1, -1, -1, -1))))
 
 
+def joined(net: Any, x: Tensor) -> Any:
+    """What is added up, pooled, cut and joined has the bound of its parts."""
+    maps = net.relu(net.first(x))
+    return net.relu(net.third(torch.cat([F.max_pool2d(maps + maps, 2), maps[..., ::2, ::2].flip(1)], 1)))
+
+
+def made_larger(net: Any, x: Tensor) -> Any:
+    """As joined, but what is joined has no bound of its own."""
+    maps = 9 * net.relu(net.first(x))
+    return net.relu(net.third(torch.cat([maps, torch.add(maps, maps, alpha=9)], 1)))
+
+
 def padding_read_twice(net: Any, x: Tensor) -> Any:
     maps = F.pad(net.relu(net.first(x)), (1, 1, 1, 1))
     return net.second(maps)[..., :3, :3] + maps[..., :3, :3]
@@ -165,13 +177,15 @@ CHAINS: dict[str, tuple[Callable[[Any, Tensor], Any], tuple[int, int, int]]] = {
     "six": (six, (1, 1, 0)),
     "clamped": (lambda net, x: F.hardtanh(net.second(F.relu6(net.first(x))), max_val=0.5, min_val=-7.0), (2, 2, 0)),
     "smooth": (lambda net, x: F.silu(net.second(F.leaky_relu(net.first(x)))), (0, 0, 0)),
-    "read before": (read_before, (0, 0, 0)),  # the map between is no known one, and as large as what is written
+    "read before": (read_before, (1, 1, 0)),
     "read in place": (read_in_place, (1, 1, 0)),
     "returned": (returned, (1, 1, 0)),
     "twice": (lambda net, x: net.relu(net.second(net.relu(net.second(net.relu(net.first(x)))))), (1, 1, 0)),
-    "many clamps": (many_clamps, (1, 1, 0)),
+    "many clamps": (many_clamps, (2, 2, 0)),
     "padded": (padded, (2, 1, 1)),
-    "padded otherwise": (padded_otherwise, (1, 1, 0)),  # behind unknown maps of the same size it clamps by itself
+    "padded otherwise": (padded_otherwise, (3, 3, 0)),
+    "joined": (joined, (2, 2, 0)),  # its bound is known, and a look at it would cost more than the clamp
+    "made larger": (made_larger, (1, 1, 0)),
     "padding read twice": (padding_read_twice, (1, 1, 0)),
     "padding in a word": (clamped_twice, (1, 1, 0)),  # left to torch
 }
@@ -187,6 +201,8 @@ def test_only_what_is_provably_the_same_is_fused(kind: str) -> None:
         module.second.weight.data.mul_(30)
     if kind == "padded otherwise":
         module.third = nn.Conv2d(8, 8, 1, bias=False)
+    if kind in ("joined", "made larger"):
+        module.third = nn.Conv2d(16, 4, 1)
     if kind == "padding in a word":
         module.second.padding = "same"  # type: ignore[assignment]
     with torch.inference_mode():

@@ -298,10 +298,12 @@ def iou(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[np.flo
     >>> iou(np.array([[0, 0, 2, 2]]), np.array([[1, 0, 3, 2], [5, 5, 6, 6]])).round(3).tolist()
     [[0.333, 0.0]]
     """
-    a, b = np.asarray(first, np.float64)[:, None], np.asarray(second, np.float64)[None]
-    sides = np.clip(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0, None)
-    both = sides.prod(-1)
-    areas = [np.clip(x[..., 2:] - x[..., :2], 0, None).prod(-1) for x in (a, b)]
+    if not (len(first) and len(second)):
+        return np.zeros((len(first), len(second)))
+    a, b = np.asarray(first, np.float64).T[:, :, None], np.asarray(second, np.float64).T[:, None]
+    wide, high = (np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])).clip(0)
+    both = wide * high
+    areas = [np.multiply(*(x[2:] - x[:2]).clip(0)) for x in (a, b)]
     either = areas[0] + areas[1] - both
     shares: npt.NDArray[np.float64] = np.divide(both, either, out=np.zeros(both.shape), where=either > 0)
     return shares
@@ -314,6 +316,8 @@ def match(
 
     Between equal matches, one of the same class is preferred; with ``same_class`` there are no others.
     """
+    if not overlaps.size:
+        return []
     same = first[5][:, None] == second[5][None]
     possible = (overlaps >= MATCHED) & (same | (not same_class))
     rows, columns = linear_sum_assignment(np.where(possible, overlaps + 1e-3 * same, 0), maximize=True)
@@ -334,8 +338,8 @@ class Matched:
     """The detections of two views in the places of the first, and which of them match.
 
     Those that reach into what only one view shows are left out; ``apart`` are the sure ones of the second view, and
-    ``left_out`` is the number in both. ``alone`` holds the sure ones of either view without a match, and ``crossed``
-    which of these match an unsure one of the other view.
+    ``left_out`` is the number in both. ``overlaps`` are the IoUs of the sure ones. ``alone`` holds those of either view
+    without a match, and ``crossed`` which of these match an unsure one of the other view.
     """
 
     shapes: Shapes
@@ -344,6 +348,7 @@ class Matched:
     sure: tuple[Detections, Detections]
     unsure: tuple[Detections, Detections]
     matches: list[tuple[int, int]]
+    overlaps: npt.NDArray[np.float64]
     alone: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]
     crossed: tuple[list[tuple[int, int]], list[tuple[int, int]]]
 
@@ -361,12 +366,13 @@ class Matched:
         kept = [one[:, within] for one, within in zip((first, second), inside, strict=True)]
         x, y = (one[:, one[4] >= CONFIDENCE] for one in kept)
         unsure = [one[:, one[4] < CONFIDENCE] for one in kept]
-        matches = match(x, y, shapes.overlaps(x, y))
-        alone = [np.setdiff1d(np.arange(one.shape[1]), [m[end] for m in matches]) for end, one in enumerate((x, y))]
+        overlaps = shapes.overlaps(x, y)
+        matches = match(x, y, overlaps)
+        alone = [np.delete(np.arange(one.shape[1]), [m[end] for m in matches]) for end, one in enumerate((x, y))]
         fallen = [(x[:, alone[0]], unsure[1]), (y[:, alone[1]], unsure[0])]
         crossed = [match(one, others, shapes.overlaps(one, others), True) for one, others in fallen]
         return cls(
-            shapes, apart, left_out, (x, y), (unsure[0], unsure[1]), matches, (alone[0], alone[1]),
+            shapes, apart, left_out, (x, y), (unsure[0], unsure[1]), matches, overlaps, (alone[0], alone[1]),
             (crossed[0], crossed[1]),
         )  # fmt: skip
 
@@ -391,7 +397,7 @@ def _changes(found: Matched) -> dict[str, Any]:
         "crossed": sum(map(len, found.crossed)),
         "at_border": found.left_out,
         "kept_confidence_change": np.abs(x[4] - y[4]).tolist(),
-        "kept_iou": [float(shapes.overlaps(x[:, [k]], y[:, [k]])[0, 0]) for k in range(len(kept))],
+        "kept_iou": [float(found.overlaps[match]) for match in kept],
         "kept_centre_distance": np.hypot(*(shapes.centres(x) - shapes.centres(y))).tolist(),
         "kept_scale_error": np.abs(sizes[0] - sizes[1]).tolist(),
     }

@@ -150,4 +150,5 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
     if resized.shape[:2] != (height, width):
         made = "×".join(map(str, resized.shape[:2]))
         raise UsageError(f"{resampler} makes {made} pixels of the {height}×{width} asked for; choose another resampler")
-    return np.asarray(resized, np.float32).clip(0, 255)
+    floats: View = np.asarray(resized, np.float32)
+    return floats if np.asarray(resized).dtype == np.uint8 else floats.clip(0, 255)

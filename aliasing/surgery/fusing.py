@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from aliasing.sites.change import each
+from aliasing.sites.flow import SUMS
 from aliasing.sites.trace import Call, Recording, Value
 from aliasing.surgery.folding import (
     Folding,
@@ -53,6 +54,11 @@ _RELUS = (F.relu, torch.relu, Tensor.relu)
 # bfloat16 (3.4e38).
 _LARGEST_INPUT = 1e6
 _LARGEST_SUM = 1e38
+# What gives numbers that were there before, or means of them.
+_PASSING_ON = frozenset((
+    "max_pool2d", "adaptive_avg_pool2d", "relu", "relu6", "cat", "__getitem__", "chunk", "split", "flip", "view",
+    "reshape", "flatten", "transpose", "permute", "contiguous",
+))  # fmt: skip
 
 Clamp: TypeAlias = tuple[float, float]
 Pair: TypeAlias = tuple[int, int]
@@ -168,7 +174,7 @@ class _Group:
     @property
     def is_cheap_to_look_at(self) -> bool:
         """Whether checking the input costs less than fusing saves at the output."""
-        return 2 * math.prod(self.input.shape) <= math.prod(self.output.shape)
+        return math.prod(self.input.shape) <= math.prod(self.output.shape)
 
     def largest_sum(self, largest_input: float) -> float:
         """A bound on every sum of the convolution for inputs up to this."""
@@ -183,13 +189,13 @@ class _Group:
 def _rewrites(record: Recording, weights: Weights, watch: "_Watch") -> Rewrites:
     """The replacements of calls."""
     found: Rewrites = {}
-    bounds: dict[Value, float] = {}  # of the outputs of fused groups
+    bounds: dict[Value, float | None] = {}  # None where none is known
     for folding in foldings(record, weights):
         found |= folding.rewrites()
         group = _group_around(folding)
         if group is None:
             continue
-        largest, looks = bounds.get(group.input), False
+        largest, looks = _bound_of(group.input, bounds), False
         if group.must_be_finite and not group.is_safe(largest):
             if group.is_safe(_LARGEST_INPUT) and group.is_cheap_to_look_at:
                 largest, looks = _LARGEST_INPUT, True
@@ -204,6 +210,17 @@ def _rewrites(record: Recording, weights: Weights, watch: "_Watch") -> Rewrites:
         found[folding.map] = _FusedConvolution(group, watch, looks)
         found |= {call: Nothing() for call in (group.pad, group.activation) if call is not None}
     return found
+
+
+def _bound_of(value: Value, bounds: dict[Value, float | None]) -> float | None:
+    """A bound on a map that passes on, or adds up, maps that have one; None for another."""
+    call = value.producer
+    if value not in bounds and call is not None:
+        is_sum = call.name in SUMS and len(call.inputs) == len(call.args) and not call.kwargs
+        found = [_bound_of(one, bounds) for one in call.inputs] if is_sum or call.name in _PASSING_ON else []
+        known = [bound for bound in found if bound is not None]
+        bounds[value] = (sum if is_sum else max)(known) if found and len(known) == len(found) else None
+    return bounds.get(value)
 
 
 def _pair(value: Any) -> Pair:
