@@ -134,9 +134,10 @@ class Share(_ImageSums):
         """The ratio of sums with its Korn–Graubard beta interval; NaN if there are no values."""
         if not self.count:
             return Estimate(math.nan, math.nan, math.nan)
-        value = min(max(self.total / self.count, 0.0), 1.0)
-        size = self._effective_size(value)
-        return Estimate(value, *_beta_interval(value * size, (1 - value) * size))
+        value, variance = min(max(self.total / self.count, 0.0), 1.0), self.variance()
+        carrying = self._carrying() if variance else 0.0
+        most = self.count if self.binary else math.inf
+        return beta_estimate(value, variance, carrying, least=self.count**2 / self.count_squared, most=most)
 
     def per_image(self) -> "Share":
         """The same images as if each had the same number of values: for the mean of totals whose counts vary."""
@@ -147,24 +148,25 @@ class Share(_ImageSums):
             self.binary, self.images, self.total, self.count, self.total_squared, self.total * count, self.count * count
         )
 
-    def _effective_size(self, value: float) -> float:
-        """The number of independent values that would have this variance.
-
-        How well the variance is known depends on how many images carry the total (or what is missing to 1, if that is
-        less): their participation ratio gives the degrees of freedom. However dependent the values of an image are, the
-        images are independent, so the size is at least their number (Kish 1965).
-        """
-        images = self.count**2 / self.count_squared
-        variance = self.variance()
-        if not variance:
-            return images
-        size = value * (1 - value) / variance
-        carrying = self.total**2 / self.total_squared
+    def _carrying(self) -> float:
+        """The number of images that carry the total, or what is missing to 1, if that is less (participation ratio)."""
         missing_squared = self.count_squared - 2 * self.total_count + self.total_squared
-        missing = (self.count - self.total) ** 2 / missing_squared
-        freedom = max(min(carrying, missing) - 1, 1)
-        size *= float(special.ndtri(_TAIL) / special.stdtrit(freedom, _TAIL)) ** 2
-        return max(min(size, self.count) if self.binary else size, images)
+        return min(self.total**2 / self.total_squared, (self.count - self.total) ** 2 / missing_squared)
+
+
+def beta_estimate(value: float, variance: float, carrying: float, *, least: float, most: float) -> Estimate:
+    """A share with the beta interval of as many independent values as would have this variance.
+
+    How well the variance is known depends on how many images carry the total, which gives the degrees of freedom.
+    However dependent the values of an image are, the images are independent, so the effective size is at ``least``
+    their number (Kish 1965), and at ``most`` that of the values if these are 0 or 1.
+    """
+    size = least
+    if variance:
+        size = value * (1 - value) / variance
+        size *= float(special.ndtri(_TAIL) / special.stdtrit(max(carrying - 1, 1), _TAIL)) ** 2
+        size = max(min(size, most), least)
+    return Estimate(value, *_beta_interval(value * size, (1 - value) * size))
 
 
 @dataclass
@@ -278,8 +280,11 @@ class Difference(_Moments):
         """Add images: the second's sum of values minus the first's, and the number of values of each."""
         self._add(total, count)
 
-    def estimate(self) -> Estimate:
-        """The difference with its paired interval; NaN if there are no values."""
+    def estimate(self, weight: float = 1.0) -> Estimate:
+        """The difference with its paired interval; NaN if there are no values.
+
+        ``weight`` is that of the two images that are added.
+        """
         if not self.mean_count:
             return Estimate(math.nan, math.nan, math.nan)
         value = self.mean_total / self.mean_count
@@ -287,7 +292,7 @@ class Difference(_Moments):
         used: _Moments = self
         if self.binary or not squares:
             used = _Moments(self.mean_total, self.mean_count, self.about)
-            used._add([-self.mean_count, self.mean_count], self.mean_count)
+            used._add([-self.mean_count * weight, self.mean_count * weight], self.mean_count)
             squares, cubes = used._residuals()[0], 0.0
         centre = used.mean_total / used.mean_count
         low, high = _t_interval(centre, 1 / (used.images * used.mean_count), used.images, squares, cubes)

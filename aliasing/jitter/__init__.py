@@ -6,9 +6,9 @@ pair by pair (Azulay & Weiss 2019).
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import torch
@@ -17,7 +17,8 @@ from torch import nn
 from aliasing.classes import MatchedLabels, in_classes, match_labels
 from aliasing.errors import UsageError
 from aliasing.identity import Identity, identify
-from aliasing.images import Loaded, open_images
+from aliasing.images import Loaded, choose_images, open_images
+from aliasing.jitter.design import PILOT, DrawnViews, Draws, plan_draws, require_design
 from aliasing.jitter.engine import Compare, Show, in_batches, measure_blocks, table_of
 from aliasing.jitter.faults import Guarded, at_work
 from aliasing.jitter.gallery import embed_gallery
@@ -28,7 +29,7 @@ from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Followed, PlaceTrace, Trace, trace
 from aliasing.lineage import describe_lineage
 from aliasing.models import ShownNetwork, of_pictures
-from aliasing.outputs.base import Output, with_third_axis
+from aliasing.outputs.base import Output, with_drawn, with_third_axis
 from aliasing.protocols import ViewProtocol, Views, enlarged_by_crop
 from aliasing.protocols.base import USE_PAD, written
 from aliasing.records import Part
@@ -50,6 +51,8 @@ __all__ = [
 
 BATCH_SIZE = 16
 
+Margins: TypeAlias = Callable[[Any], Array]
+
 
 @surroundings_kept()
 def measure_jitter(
@@ -63,6 +66,7 @@ def measure_jitter(
     sample: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    design: str = "full",
     precision: str = "float32",
     device: str | None = None,
     mean: Any = None,
@@ -104,7 +108,11 @@ def measure_jitter(
     batch_size : int
         Views per batch.
     seed : int
-        For protocols with random views, and for ``sample``.
+        For protocols with random views, for ``sample``, and for what is drawn.
+    design : {"full", "two-phase"}
+        ``two-phase`` shows every image once, draws further views with a chance that falls with the margin of the first,
+        and weights what was drawn (see :mod:`aliasing.jitter.design`): intervals of the same width for a part of the
+        views. It is for class probabilities and protocols with more than one pair.
     precision : {"float32", "bfloat16", "verified"}
         ``verified`` uses bfloat16, repeats in float32 wherever rounding could have changed an answer, audits a random
         part of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`). On
@@ -160,11 +168,13 @@ def measure_jitter(
     source = open_images(one_of(images, inputs), mean=mean, std=std)
     protocol = protocol_for(protocol, source, model)
     known = truth_for(kind, protocol, truth, void)
+    require_design(design, kind, protocol)
     own = {
         "output": output,
         "precision": "float32" if slow else precision,
         "device": device,
         "compile": compiled,
+        **({} if design == "full" else {"design": design}),
         **({"gallery": kind.gallery} if kind.gallery else {}),
         **({} if known is None else {"truth": known.settings()}),
     }
@@ -285,7 +295,13 @@ class Subject:
     @property
     def schema(self) -> pa.Schema:
         """The columns of its records."""
-        return self.output.schema if len(self.model.view_size) < 3 else with_third_axis(self.output.schema)
+        schema = self.output.schema if len(self.model.view_size) < 3 else with_third_axis(self.output.schema)
+        return with_drawn(schema) if self.draws_views else schema
+
+    @property
+    def draws_views(self) -> bool:
+        """Whether not all views are shown."""
+        return self.settings.get("design") == "two-phase"
 
     def views_of(self, image: Loaded) -> Views:
         views = self.protocol.views(image, self.model, self.settings["seed"])
@@ -307,35 +323,46 @@ def _measure(subject: Subject, run: Run) -> None:
         within, first = run.within("gallery", settings["gallery"]), partial(subject.network, subject.execution)
         gallery = embed_gallery(name, subject.views_of, first, settings, within)
         subject = replace(subject, output=subject.output.beside(*gallery))
+    way = cache(partial(_way_of, subject, run))
+    draws = None
+    if subject.draws_views and run.begin([name], settings):
+        draws = run.ranks.from_first(lambda: _draws_of(subject, run, *way()[:2]))
 
     def work(blocks: Blocks, seen: Callable[..., Any]) -> Iterator[tuple[int, Part]]:
-        show, compare, bound = _way_of(subject, run)
+        show, compare, margins, bound = way()
         numbered = ((index, in_classes(block, subject.labels)) for index, block in blocks)
 
         def tabulate(image_name: str, image: Loaded, views: Views, outputs: Array) -> pa.Table:
             return table_of(name, image_name, image, views, compare(outputs, views, image), subject.schema)
 
-        device = settings["device"]
+        device, phases = settings["device"], None if draws is None else DrawnViews(draws, margins)
         for index, part in measure_blocks(
-            numbered, subject.views_of, show, tabulate, subject.schema, seen=seen, device=device
+            numbered, subject.views_of, show, tabulate, subject.schema, seen=seen, device=device, phases=phases
         ):
             yield index, replace(part, bound=bound)
 
     run.measure(name, [name], settings, work)
 
 
-def _way_of(subject: Subject, run: Run) -> tuple[Show, Compare, float | None]:
-    """The functions that show views and compare outputs, and the bound of a verified run."""
+def _draws_of(subject: Subject, run: Run, show: Show, compare: Compare) -> Draws:
+    """The draws of a run, from a pilot on a few of its images, which are drawn at random by their identities."""
+    seed = subject.settings["seed"]
+    pilot = in_classes(list(choose_images(run.source, sample=PILOT, seed=seed)), subject.labels)
+    return plan_draws(pilot, subject.views_of, show, compare, seed, subject.protocol.is_path)
+
+
+def _way_of(subject: Subject, run: Run) -> tuple[Show, Compare, Margins, float | None]:
+    """The functions that show views, compare outputs and tell their margins, and the bound of a verified run."""
     precision, seed, batch_size = (subject.settings[name] for name in ("precision", "seed", "batch_size"))
     if precision != "verified":
         of = "bfloat16" if subject.execution.half else dtype_name(subject.model)
         compare = partial(subject.output.compare, precision=of)
-        return in_batches(subject.network(subject.execution), batch_size), compare, None
+        return in_batches(subject.network(subject.execution), batch_size), compare, subject.output.margins, None
     fast, exact = (subject.network(replace(subject.execution, half=half)) for half in (True, False))
     model, protocol = subject.model, subject.protocol
     bound = calibrate(model, fast, exact, iter(run.source), protocol, seed=seed, batch_size=batch_size)
     verification = Verification(fast, exact, bound, seed, batch_size)
-    return verification.show, verification.compare, bound
+    return verification.show, verification.compare, verification.margins, bound
 
 
 def dtype_name(model: ShownNetwork) -> str:

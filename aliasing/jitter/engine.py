@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from itertools import groupby, islice
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from aliasing.images import BadImage, Entry, Loaded
 from aliasing.jitter.faults import Guarded, staying
 from aliasing.jitter.network import Array, Network
 from aliasing.memory import return_freed_memory
-from aliasing.outputs.base import Columns
+from aliasing.outputs.base import KNOWN_AT_FIRST, Columns, columns_of_draw
 from aliasing.protocols import Views
 from aliasing.protocols.base import ENLARGED
 from aliasing.records import Part
@@ -52,6 +52,18 @@ Show: TypeAlias = Callable[[Iterator[Shown]], Iterator[Array]]
 """A function that yields the output of each picture, in order."""
 
 
+class TwoPhases(Protocol):
+    """Which view of an image is shown first, and which others once its output is known."""
+
+    def first(self, image: Loaded, views: Views) -> Views:
+        """Views of which the first is shown."""
+        ...
+
+    def then(self, image: Loaded, views: Views, output: Array) -> Views:
+        """The same view, and those that are shown after it."""
+        ...
+
+
 def measure_blocks(
     numbered_blocks: Iterable[tuple[int, list[Entry]]],
     views_of: ViewsOf,
@@ -61,16 +73,21 @@ def measure_blocks(
     *,
     seen: Callable[[], Any],
     device: str = "cpu",
+    phases: TwoPhases | None = None,
 ) -> Iterator[tuple[int, Part]]:
     """Measure blocks of images, and yield one numbered part at a time.
 
     ``views_of`` gives an image's views, or raises BadImage; ``show`` gives the outputs of pictures, such as
     ``in_batches(network, batch_size)``; ``tabulate`` makes an image's rows of ``schema`` from its name, itself, its
-    views and their outputs; ``seen`` is called when an image is done; ``device`` is where the network runs.
+    views and their outputs; ``seen`` is called when an image is done; ``device`` is where the network runs;
+    ``phases`` draws the views that are shown, if not all are.
     """
     show = _returning_memory(show)
     for index, part, usable in open_blocks(numbered_blocks, views_of, schema, seen, device):
-        yield index, _measure_block(part, usable, show, tabulate, seen)
+        if phases is None:
+            yield index, _measure_block(part, usable, show, tabulate, seen)
+        else:
+            yield index, _measure_block_twice(part, usable, show, tabulate, seen, phases)
 
 
 def open_blocks(
@@ -150,13 +167,47 @@ def _measure_block(
         if len(collected) < len(views.views):
             continue
         shown.popleft()
-        if all(np.isfinite(array).all() for array in arrays_in(collected)):
-            rows.append(tabulate(name, image, views, stacked(collected)))
-        else:
-            part.not_finite.append(name)
+        rows += _rows_of(part, name, image, views, collected, tabulate)
         collected = []
         seen()
     return replace(part, table=pa.concat_tables(rows))
+
+
+def _measure_block_twice(
+    part: Part,
+    usable: Iterator[Usable],
+    show: Show,
+    tabulate: Tabulate,
+    seen: Callable[[], Any],
+    phases: TwoPhases,
+) -> Part:
+    """Show one view of every image, and then those that are drawn by its output."""
+    held = list(usable)
+    before = [phases.first(image, views) for _, image, views in held]
+    firsts = [*show(Shown(one.views[0].draw(), image, one, 0) for one, (_, image, _) in zip(before, held, strict=True))]
+    drawn = [phases.then(image, views, output) for (_, image, views), output in zip(held, firsts, strict=True)]
+    others = show(
+        Shown(view.draw(), image, some, number)
+        for some, (_, image, _) in zip(drawn, held, strict=True)
+        for number, view in enumerate(some.views)
+        if number > 0
+    )
+    rows = [part.table]
+    for (name, image, _), some, first in zip(held, drawn, firsts, strict=True):
+        outputs = [first, *islice(others, len(some.views) - 1)]
+        rows += _rows_of(part, name, image, some, outputs, tabulate)
+        seen()
+    return replace(part, table=pa.concat_tables(rows))
+
+
+def _rows_of(
+    part: Part, name: str, image: Loaded, views: Views, outputs: list[Array], tabulate: Tabulate
+) -> list[pa.Table]:
+    """The rows of an image; none, and a note, if an output is not finite."""
+    if all(np.isfinite(array).all() for array in arrays_in(outputs)):
+        return [tabulate(name, image, views, stacked(outputs))]
+    part.not_finite.append(name)
+    return []
 
 
 def arrays_in(outputs: Any) -> Iterator[Array]:
@@ -241,7 +292,7 @@ def table_of(model: str, name: str, image: Loaded, views: Views, columns: Column
         "image": [image.identity] * count,
         "name": [name] * count,
         "label": [image.label] * count,
-        "pair": np.arange(count),
+        "pair": np.arange(count) if views.drawn is None else views.drawn.pairs,
         **columns,
     }
     for which, end in (("first", 0), ("second", 1)):
@@ -249,5 +300,10 @@ def table_of(model: str, name: str, image: Loaded, views: Views, columns: Column
         for axis, place in zip(("dx", "dy", "dz"), range(3), strict=True):  # from the last axis
             columns[f"{which}_{axis}"] = [view.shift[-1 - place] if place < len(view.shift) else 0 for view in shown]
         columns[f"{which}_position"] = [view.position for view in shown]
+    if views.drawn is not None:
+        drawn = columns_of_draw(views.drawn)
+        if not views.drawn.weight:  # there is no second view
+            columns = {name: values for name, values in columns.items() if name in KNOWN_AT_FIRST or "first_" in name}
+        columns |= {name: [value] * count for name, value in drawn.items()}
     arrays = [pa.array(columns.get(field.name, [None] * count), field.type) for field in schema]
     return pa.Table.from_arrays(arrays, schema=schema)

@@ -14,10 +14,22 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import special
 
+from aliasing.errors import InputError
 from aliasing.estimates import Estimate
 from aliasing.outputs import output_of_table
-from aliasing.outputs.base import ImageTotals, Measure, Output, Paired, Pool, column, image_starts
+from aliasing.outputs.base import (
+    ImageTotals,
+    Measure,
+    Output,
+    Paired,
+    Pool,
+    column,
+    image_starts,
+    is_drawn,
+    pairs_shown,
+)
 from aliasing.outputs.probabilities import audited
+from aliasing.phases import Drawn, DrawnDifference, DrawnTotals
 
 # With fewer changing images, the interval says little more than a bound.
 FEW_IMAGES = 10
@@ -84,7 +96,10 @@ class PairMetrics:
     Attributes
     ----------
     images, pairs : int
-        How many were added.
+        How many were added; of a two-phase design the pairs that were shown.
+    drawn, whole, pairs_of_drawn : int
+        In a two-phase design the images that were drawn, those of which all pairs were shown, and all pairs of the
+        drawn ones.
     changed_images : int
         Images whose answer (or nearest neighbour) changes in at least one pair.
     near_ties : int
@@ -93,6 +108,8 @@ class PairMetrics:
         The audit of a verified run.
     shares : dict
         The accumulated measures (of :mod:`aliasing.estimates`), by name.
+    samples : dict
+        Those of a two-phase design of which not all images were drawn (of :mod:`aliasing.phases`).
     output : type of Output, optional
         The output of the measures; by default the first output that has a measure for the records.
     """
@@ -103,22 +120,39 @@ class PairMetrics:
     near_ties: int = 0
     audit: Audit = field(default_factory=Audit)
     shares: dict[str, Pool] = field(default_factory=dict)
+    samples: dict[str, Drawn] = field(default_factory=dict)
     output: type[Output] | None = None
+    drawn: int = 0
+    whole: int = 0
+    pairs_of_drawn: int = 0
 
     def add(self, table: pa.Table) -> None:
         """Add records in which the rows of an image are consecutive."""
         if not len(table):
             return
         self.output = self.output or output_of_table(table)
-        self.pairs += len(table)
+        shown = pairs_shown(table)
+        self.pairs += len(shown)
         self.images += len(image_starts(table))
-        for name, found in self.output.totals(table).items():
-            measure = self.output.measure(name)
-            self.shares.setdefault(name, measure.pool()).add(found.totals, found.counts)
-            if measure.is_change:
-                self.changed_images += int((found.totals > 0).sum())
-        self.near_ties += self.output.near_ties(table)
-        self.audit.add(table)
+        if is_drawn(table):
+            self._note_drawn(shown)
+        totals, drawn = totals_of(self.output, table)
+        for name, found in totals.items():
+            self.shares.setdefault(name, self.output.measure(name).pool()).add(found.totals, found.counts)
+        for name, sample in drawn.items():
+            self.samples.setdefault(name, Drawn(self.output.measure(name).pool())).add(sample)
+        counted = {name: found.totals for name, found in totals.items()}
+        counted |= {name: sample.totals for name, sample in drawn.items()}
+        changes = [values > 0 for name, values in counted.items() if self.output.measure(name).is_change]
+        self.changed_images += sum(int(changed.sum()) for changed in changes)
+        self.near_ties += self.output.near_ties(shown)
+        self.audit.add(shown)
+
+    def _note_drawn(self, shown: pa.Table) -> None:
+        whole = column(shown, "whole")[image_starts(shown)]
+        self.drawn += len(whole)
+        self.whole += int(whole.sum())
+        self.pairs_of_drawn += round(float(_stood_for(shown).sum()))
 
     def merge(self, other: Self) -> None:
         """Take in what another has taken in."""
@@ -127,8 +161,12 @@ class PairMetrics:
         self.pairs += other.pairs
         self.changed_images += other.changed_images
         self.near_ties += other.near_ties
+        self.drawn += other.drawn
+        self.whole += other.whole
+        self.pairs_of_drawn += other.pairs_of_drawn
         self.audit.merge(other.audit)
         _merge(self.shares, other.shares)
+        _merge(self.samples, other.samples)
 
     def estimates(self, is_path: bool = False) -> dict[str, Estimate]:
         """Every measure with its interval.
@@ -141,8 +179,10 @@ class PairMetrics:
             class probabilities along the whole path, mean over images).
         """
         measures = [measure for measure in self._measures if is_path or not measure.along_path]
-        per_image = self.pairs / self.images if self.images else 0.0
-        found = {m.name: m.estimate(self.shares[m.name], per_image) for m in measures if m.name in self.shares}
+        pairs, images = (self.pairs_of_drawn, self.drawn) if self.drawn else (self.pairs, self.images)
+        per_image = pairs / images if images else 0.0
+        pools = {**self.shares, **self.samples}
+        found = {m.name: m.estimate(pools[m.name], per_image) for m in measures if m.name in pools}
         return found | {
             m.name: found[name].scaled(m.factor, m.offset) for m in measures for name in m.of if name in found
         }
@@ -155,7 +195,8 @@ class PairMetrics:
     def cautions(self, what: str = "image") -> list[str]:
         """What to know before trusting an interval; ``what`` is the word for an input."""
         found = []
-        tells_changes = any(measure.is_change for measure in self._measures if measure.name in self.shares)
+        measured = {*self.shares, *self.samples}
+        tells_changes = any(measure.is_change for measure in self._measures if measure.name in measured)
         if self.images and self.changed_images < FEW_IMAGES and tells_changes:
             found.append(
                 f"{_how_many(self.changed_images, self.images, what)}: too few for a narrow interval;"
@@ -179,6 +220,7 @@ class PairedMetrics:
 
     images: int = 0
     differences: dict[str, Paired] = field(default_factory=dict)
+    samples: dict[str, DrawnDifference] = field(default_factory=dict)
     output: type[Output] | None = None
 
     def add(self, first: pa.Table, second: pa.Table) -> None:
@@ -187,8 +229,16 @@ class PairedMetrics:
             return
         self.output = self.output or output_of_table(first)
         shown = [column(table, "name")[image_starts(table)] for table in (first, second)]
-        self.images += len(np.intersect1d(shown[0], shown[1]))
-        before, after = self.output.totals(first), self.output.totals(second)
+        _, *both = np.intersect1d(shown[0], shown[1], return_indices=True)
+        self.images += len(both[0])
+        if is_drawn(first) != is_drawn(second):
+            raise InputError("one of these networks was measured in two phases, the other in full; measure both alike")
+        (before, before_drawn), (after, after_drawn) = (totals_of(self.output, table) for table in (first, second))
+        for name in before_drawn.keys() & after_drawn.keys():
+            measure = self.output.measure(name)
+            if not measure.along_path:
+                chosen = (one[name].of(where) for one, where in zip((before_drawn, after_drawn), both, strict=True))
+                self.samples.setdefault(name, DrawnDifference(measure.difference())).add(*chosen)
         for name, a in before.items():
             measure = self.output.measure(name)
             if measure.along_path or name not in after:
@@ -205,15 +255,58 @@ class PairedMetrics:
         self.output = self.output or other.output
         self.images += other.images
         _merge(self.differences, other.differences)
+        _merge(self.samples, other.samples)
 
     def estimates(self, names: Collection[str] | None = None) -> dict[str, Estimate]:
         """Second minus first, with the paired interval, for every measure, or for those of these names."""
         measures = () if self.output is None else self.output.measures
-        wanted = self.differences.keys() if names is None else self.differences.keys() & names
-        found = {m.name: m.estimated_difference(self.differences[m.name]) for m in measures if m.name in wanted}
+        pools = {**self.differences, **self.samples}
+        wanted = pools.keys() if names is None else pools.keys() & names
+        found = {m.name: m.estimated_difference(pools[m.name]) for m in measures if m.name in wanted}
         return found | {
             m.name: found[name].scaled(m.factor) for m in measures if not m.along_path for name in m.of if name in found
         }
+
+
+def totals_of(output: type[Output], table: pa.Table) -> tuple[dict[str, ImageTotals], dict[str, DrawnTotals]]:
+    """The measures of records by name: those that are known of all images, and those of the images that were drawn.
+
+    In a two-phase design all images have what the first view tells. A measure over all pairs of an image, such as the
+    worst case, is known of those that were shown all.
+    """
+    if not is_drawn(table):
+        return output.totals(table), {}
+    of_images, shown = table.take(image_starts(table)), pairs_shown(table)
+    names, strata = column(of_images, "name"), column(of_images, "stratum").astype(np.int64)
+    known: dict[str, ImageTotals] = {}
+    found: dict[str, DrawnTotals] = {}
+    for measure in output.measures:
+        if measure.of_first:
+            of_first = measure.totals(of_images)
+            known |= {} if of_first is None else {measure.name: of_first}
+            continue
+        if measure.pairs(of_images) is None:
+            continue
+        needs_all = measure.within not in ("mean", "sum")
+        rows = shown.filter(shown["whole"]) if needs_all else shown
+        first = image_starts(rows)
+        own = column(rows, "name")[first]
+        # Each pair counts for as many as its image has for each that was shown.
+        times = np.ones(len(own)) if needs_all else _stood_for(rows)[first]
+        all_totals, all_counts = np.zeros(len(names)), np.zeros(len(names))
+        totals = measure.totals(rows) if len(rows) else None
+        if totals is not None:
+            valued, times = np.isin(names, totals.names), times[np.isin(own, totals.names)]
+            all_totals[valued], all_counts[valued] = totals.totals * times, totals.counts * times
+        chances = column(of_images, "whole_chance" if needs_all else "chance").astype(np.float64)
+        found[measure.name] = DrawnTotals(strata, np.isin(names, own), 1 / chances, all_totals, all_counts)
+    return known, found
+
+
+def _stood_for(shown: pa.Table) -> npt.NDArray[np.float64]:
+    """How many of its own image's pairs each pair stands for."""
+    stood_for: npt.NDArray[np.float64] = column(shown, "weight").astype(np.float64) * column(shown, "chance")
+    return stood_for
 
 
 def _how_many(changed: int, images: int, what: str = "image") -> str:

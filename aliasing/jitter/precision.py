@@ -26,13 +26,14 @@ import numpy.typing as npt
 
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, Entry, Loaded
+from aliasing.jitter.design import PAIRS
 from aliasing.jitter.engine import Shown, answers_to, in_batches, prepare_ahead
 from aliasing.jitter.faults import Guarded
 from aliasing.jitter.network import Array
 from aliasing.models import ShownNetwork
 from aliasing.outputs import OUTPUTS
 from aliasing.outputs.base import Columns, Output, first_and_second
-from aliasing.outputs.probabilities import compare_classes
+from aliasing.outputs.probabilities import compare_classes, margin_of_class
 from aliasing.protocols import ViewProtocol, Views
 from aliasing.protocols.base import generator
 
@@ -102,7 +103,7 @@ class Verification:
         fast, exact = outputs[:, 0], outputs[:, 1]
         close = self._is_close(fast)
         first, second = first_and_second(views)
-        audited = audited_pairs(image.identity, self.seed, len(views.pairs))
+        audited = _audited(image, views, self.seed)
         kept = compare_classes(np.where(close[:, None], exact, fast), views, image)
         checked = compare_classes(exact, views, image)
         columns = {name: np.where(audited, checked[name], kept[name]) for name in kept if "precision" not in name}
@@ -115,12 +116,17 @@ class Verification:
             "disagreements": [int(count) if seen else None for count, seen in zip(differ, audited, strict=True)],
         }
 
+    def margins(self, outputs: Array) -> Array:
+        """The margin of the answer to each view, which float32 gives where rounding could have changed it."""
+        fast, exact = outputs[:, 0], outputs[:, 1]
+        return margin_of_class(np.where(self._is_close(fast)[:, None], exact, fast))
+
     def _is_close(self, probabilities: Array) -> npt.NDArray[np.bool_]:
         close: npt.NDArray[np.bool_] = log_margin(probabilities) < self.bound
         return close
 
     def _is_audited(self, shown: Shown) -> bool:
-        pairs = audited_pairs(shown.image.identity, self.seed, len(shown.views.pairs))
+        pairs = _audited(shown.image, shown.views, self.seed)
         return any(shown.number in shown.views.pairs[pair] for pair in np.flatnonzero(pairs))
 
 
@@ -141,6 +147,18 @@ class _View:
 def audited_pairs(identity: str, seed: int, count: int) -> npt.NDArray[np.bool_]:
     """Which of an image's pairs are audited: each with the same probability, whatever the network, order or process."""
     return generator(seed, f"audit of {identity}").random(count) < AUDITED
+
+
+def _audited(image: Loaded, views: Views, seed: int) -> npt.NDArray[np.bool_]:
+    """Which of these pairs are audited; of a two-phase design, only those that are drawn first may be.
+
+    Their views must be known before the first is shown, and whether all pairs follow is not.
+    """
+    if views.drawn is None:
+        return audited_pairs(image.identity, seed, len(views.pairs))
+    numbers = np.array(views.drawn.pairs)
+    audited: npt.NDArray[np.bool_] = audited_pairs(image.identity, seed, int(numbers.max()) + 1)[numbers]
+    return audited & (np.arange(len(numbers)) < PAIRS)
 
 
 def log_margin(probabilities: Array) -> Array:

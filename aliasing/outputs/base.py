@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aliasing.estimates import Difference, Estimate, Mean, MeanRatio, MeanRatioDifference, Share
+from aliasing.phases import Drawn, DrawnDifference
 
 if TYPE_CHECKING:
     from aliasing.images import Loaded
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from aliasing.jitter.trace import Followed
     from aliasing.models import ShownNetwork
     from aliasing.protocols import Views
+    from aliasing.protocols.base import Draw
 
 __all__ = [
     "FLATTERS",
@@ -47,6 +50,40 @@ def with_third_axis(schema: pa.Schema) -> pa.Schema:
     for view in ("second", "first"):
         schema = schema.insert(schema.get_field_index(f"{view}_dy"), pa.field(f"{view}_dz", pa.float32()))
     return schema
+
+
+KNOWN_AT_FIRST = ("model", "image", "name", "label", "pair")
+"""The columns of records, beside those of the first view, that are known of an image that is shown no other."""
+
+_DRAWN = {
+    "stratum": pa.int32(),
+    "chance": pa.float32(),
+    "whole_chance": pa.float32(),
+    "whole": pa.bool_(),
+    "weight": pa.float32(),
+}
+
+
+def with_drawn(schema: pa.Schema) -> pa.Schema:
+    """The same, with the columns of a two-phase design: the fields of `aliasing.protocols.base.Draw`."""
+    for name, kind in _DRAWN.items():
+        schema = schema.append(pa.field(name, kind))
+    return schema
+
+
+def columns_of_draw(drawn: "Draw") -> dict[str, Any]:
+    """The values of these columns."""
+    return {name: getattr(drawn, name) for name in _DRAWN}
+
+
+def is_drawn(table: pa.Table) -> bool:
+    """Whether these are records of a two-phase design."""
+    return "weight" in table.column_names
+
+
+def pairs_shown(table: pa.Table) -> pa.Table:
+    """The rows of records whose two views were shown: all, but in a two-phase design."""
+    return table.filter(pc.field("weight") > 0) if is_drawn(table) else table
 
 
 def pair_schema(*columns: tuple[str, pa.DataType]) -> pa.Schema:
@@ -102,6 +139,8 @@ class Measure:
         True if a pair counts 1 when its answer changes; readers are warned if few images change.
     along_path : bool
         True if it makes sense only for pairs that follow one another along a path.
+    of_first : bool
+        True if the first view of a pair tells it.
     of, factor, offset : tuple of str, float, float
         It is ``offset + factor × x`` of the first of these measures that was measured.
     under, otherwise : str
@@ -126,6 +165,7 @@ class Measure:
     sign: Literal[1, -1, 0] = -1
     is_change: bool = False
     along_path: bool = False
+    of_first: bool = False
     of: tuple[str, ...] = ()
     factor: float = 1.0
     offset: float = 0.0
@@ -207,9 +247,11 @@ class Measure:
         """The accumulator of the differences of two networks' totals on the same images."""
         return Difference(binary=self.binary) if np.isfinite(self.range).all() else Mean()
 
-    def estimate(self, pool: Pool, pairs_an_image: float) -> Estimate:
+    def estimate(self, pool: Pool | Drawn, pairs_an_image: float) -> Estimate:
         """The estimate from a pool, in the measure's own range and with its 95 % interval."""
         low, width = self._span
+        if self.within == "sum" and isinstance(pool, Drawn):
+            return pool.estimate().scaled(width * pairs_an_image, low * pairs_an_image)
         if self.within == "sum" and isinstance(pool, Share):
             return pool.per_image().estimate().scaled(width * pairs_an_image, low * pairs_an_image)
         found = pool.estimate().scaled(width, low)
@@ -217,11 +259,11 @@ class Measure:
             return found
         return Estimate(found.value, max(found.low, self.range[0]), min(found.high, self.range[1]))
 
-    def by_class(self, pool: Pool) -> dict[int, Estimate]:
+    def by_class(self, pool: Pool | Drawn) -> dict[int, Estimate]:
         """The estimate of each class alone, if it is a mean over classes."""
         return {}
 
-    def estimated_difference(self, difference: Paired) -> Estimate:
+    def estimated_difference(self, difference: Paired | DrawnDifference) -> Estimate:
         """The estimate from the differences, with its paired 95 % interval."""
         return difference.estimate().scaled(self._span[1])
 
@@ -278,7 +320,7 @@ class RatioMeasure(ImageMeasure):
     def pool(self) -> MeanRatio:
         return MeanRatio()
 
-    def by_class(self, pool: Pool) -> dict[int, Estimate]:
+    def by_class(self, pool: Pool | Drawn) -> dict[int, Estimate]:
         assert isinstance(pool, MeanRatio)
         return {
             number: pool.of_class(number).estimate() for number in np.flatnonzero(~np.isnan(pool.ratios())).tolist()
@@ -363,6 +405,10 @@ class Output(ABC):
         """The description of this output of the network in a summary."""
         return {}
 
+    def margins(self, outputs: Any) -> npt.NDArray[np.float32]:
+        """By how much the answer to each view is ahead of the next, in 0…1; only of an output of classes."""
+        raise NotImplementedError(f"output {self.name} has no margin")
+
     @property
     def verifiable(self) -> bool:
         """Whether float32 can verify bfloat16's answers: the one most probable class of each view."""
@@ -389,7 +435,7 @@ class Output(ABC):
     @classmethod
     def needed(cls) -> set[str]:
         """The columns of the records that its numbers need."""
-        return {"name"}.union(*(measure.columns for measure in cls.measures))
+        return {"name", *_DRAWN}.union(*(measure.columns for measure in cls.measures))
 
     @classmethod
     def near_ties(cls, table: pa.Table) -> int:

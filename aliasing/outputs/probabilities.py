@@ -119,7 +119,9 @@ _WORST: dict[str, Any] = {"within": "max", "binary": True}
 
 TOP1_CHANGE = Measure("top1_change", "P(top-1 change)", _TOP1, _changed, binary=True, is_change=True, spoken=_SPOKEN)
 MAC = Measure("mac", "MAC", ("first_probability", "second_probability"), _moved, label="mean absolute change")
-ACCURACY = Measure("accuracy", "accuracy", ("label", "first_top1"), _right, binary=True, sign=1, **FLATTERS)
+ACCURACY = Measure(
+    "accuracy", "accuracy", ("label", "first_top1"), _right, binary=True, sign=1, of_first=True, **FLATTERS
+)
 
 
 @dataclass(frozen=True)
@@ -241,6 +243,9 @@ class Probabilities(Output):
         """What changes in the most probable class, or in the labels, from the first to the second view of each pair."""
         return (compare_labels if self.of_labels else compare_classes)(outputs, views, image, precision)
 
+    def margins(self, outputs: Array) -> Array:
+        return (margin_of_labels if self.of_labels else margin_of_class)(outputs)
+
     def follow(self, outputs: Sequence[Array], views: "Views", common: dict[str, Any]) -> "Trace":
         """The probability of the first view's answer, the answers, and the leading classes."""
         from aliasing.jitter.trace import LEADING, Trace, answer_in_words
@@ -284,8 +289,7 @@ def compare_classes(outputs: Array, views: "Views", image: "Loaded", precision: 
         raise InputError(f"{image.name} has label {label!r}, but the network has {classes} classes, 0 … {classes - 1}")
     first, second = first_and_second(views)
     top1 = outputs.argmax(1)
-    two_largest = np.partition(outputs, -2, axis=1)[:, -2:]
-    margin = two_largest[:, 1] - two_largest[:, 0]
+    margin = margin_of_class(outputs)
     columns = {
         "first_top1": top1[first],
         "second_top1": top1[second],
@@ -312,8 +316,21 @@ def compare_labels(outputs: Array, views: "Views", image: "Loaded", precision: s
         "second_labels": there.sum(1)[second],
         "labels_changed": (there[first] != there[second]).sum(1),
         "label_change": np.array([np.abs(outputs[a] - outputs[b]).mean() for a, b in views.pairs], np.float32),
-        **_margins_and_precision(np.abs(outputs - 0.5).min(1), first, second, precision),
+        **_margins_and_precision(margin_of_labels(outputs), first, second, precision),
     }
+
+
+def margin_of_class(outputs: Array) -> Array:
+    """The probability of the top class minus that of the next: (views, classes) → (views,)."""
+    two_largest = np.partition(outputs, -2, axis=1)[:, -2:]
+    margin: Array = two_largest[:, 1] - two_largest[:, 0]
+    return margin
+
+
+def margin_of_labels(outputs: Array) -> Array:
+    """The distance of the nearest label's probability from 0.5: (views, labels) → (views,)."""
+    margin: Array = np.abs(outputs - 0.5).min(1)
+    return margin
 
 
 def _margins_and_precision(margin: Array, first: Column, second: Column, precision: str) -> Columns:

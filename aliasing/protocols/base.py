@@ -47,12 +47,39 @@ class View:
 
 
 @dataclass(frozen=True)
+class Draw:
+    """Which pairs of an image are shown in a two-phase design, and how they were drawn (`aliasing.jitter.design`).
+
+    Attributes
+    ----------
+    pairs : tuple of int
+        Their numbers among all pairs of the image.
+    stratum : int
+        The interval of margins in which the first view lies.
+    chance, whole_chance : float
+        With which an image of this stratum is drawn, and with which all of its pairs are shown.
+    whole : bool
+        All are.
+    weight : float
+        How many pairs of all images a pair of this image stands for; 0 if only the first view was shown.
+    """
+
+    pairs: tuple[int, ...]
+    stratum: int = 0
+    chance: float = 1.0
+    whole_chance: float = 1.0
+    whole: bool = False
+    weight: float = 0.0
+
+
+@dataclass(frozen=True)
 class Views:
     """The distinct views of one image, and the pairs (first, second) of their indices that are compared.
 
     ``size`` is that of a view; ``enlarged`` says how many times as high as the photograph the picture is that the views
     are cut from, ``circular`` whether the content moves around the edges, ``adapted`` what was done to a signal so that
-    the network takes it; ``truth`` holds the ground truth of each view, if there is any.
+    the network takes it; ``truth`` holds the ground truth of each view, if there is any; ``drawn`` says which pairs of
+    the image these are, if others are left out.
     """
 
     views: tuple[View, ...]
@@ -62,6 +89,7 @@ class Views:
     truth: tuple[Any, ...] = ()
     adapted: str = ""
     size: tuple[int, ...] = ()
+    drawn: Draw | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +110,8 @@ class ViewProtocol(ABC):
     is_circular: ClassVar[bool] = False
     # Whether it fills the view with pixels of its own making, of which no ground truth is known.
     invents: ClassVar[bool] = False
+    # Whether its views must be drawn one after the other, and all of them.
+    in_order: ClassVar[bool] = False
 
     # The parameter, if any, that takes what stands without a name in a specification: a,b of ``resamplers:a,b``.
     listed: ClassVar[str] = ""

@@ -199,6 +199,7 @@ class Frames(ViewProtocol):
 
     name: ClassVar[str] = "frames"
     is_shift: ClassVar[bool] = False
+    in_order: ClassVar[bool] = True
     unit: ClassVar[str] = "frames"
     is_path: ClassVar[bool] = True
     least: ClassVar[Mapping[str, float]] = {"frames": 2}
