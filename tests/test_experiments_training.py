@@ -31,6 +31,7 @@ PICTURES = {
     "augmentation": {"figure.png"},
     "antialias_training": {"figure.png"},
     "cures": {"figure.png"},
+    "guarantees": {"figure.png"},
     "digits": {"figure.png"},
     "pitch": {"figure.png"},
 }

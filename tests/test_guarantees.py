@@ -16,17 +16,9 @@ from aliasing.downsample.guarantees import Guarantees
 from aliasing.downsample.laws import LAWS, Cell, tolerance
 from aliasing.downsample.operator import GUARANTEES
 from aliasing.kinds import OPERATORS
+from experiments.guarantees import flc_as_published
 
 SHIFTS = ["circular integer", "half-pixel", "circular fractional"]
-
-
-def flc_as_published(x: Tensor) -> Tensor:
-    """The public arithmetic of FLC: a quarter to three quarters of the spectrum's indices, cut to whole numbers."""
-    spectrum = torch.fft.fftshift(torch.fft.fft2(x, norm="forward"), dim=(-2, -1))
-    for axis in (-2, -1):
-        size = x.shape[axis]
-        spectrum = spectrum.narrow(axis, int(size / 4), int(size / 4 * 3) - int(size / 4))
-    return torch.fft.ifft2(torch.fft.ifftshift(spectrum, dim=(-2, -1)), norm="forward").real
 
 
 def test_what_flc_published_is_wrong_at_some_sizes_and_ours_at_none() -> None:
