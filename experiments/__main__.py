@@ -43,7 +43,9 @@ def make_parser() -> argparse.ArgumentParser:
         default=os.environ.get("ALIASING_DATA", Path("..") / "shared" / "data"),
         help="where the data sets are (default: ALIASING_DATA, else ../shared/data)",
     )
-    parser.add_argument("--download", action="store_true", help="let torchvision download a data set that is not there")
+    parser.add_argument(
+        "--download", action="store_true", help="download a data set, or a library to measure, that is not there"
+    )
     return parser
 
 

@@ -28,7 +28,7 @@ class Run:
     out : the folder for pictures and ``summary.json``; it exists.
     quick : measure a small honest version in seconds.
     data : the folder of data sets.
-    download : torchvision may download a data set that is not there.
+    download : a data set, or a library to measure, that is not there may be downloaded.
     arguments : the command line behind ``python -m experiments``.
     """
 

@@ -6,7 +6,9 @@ OpenCV's linear interpolation do neither and fold what lies above the new Nyquis
 
 Published: no number to compare; what folds is a property of the kernels.
 
-Three parts: a table of all resamplers that are installed (``survey.png``, ``survey.md``); how much of photographs,
+Three parts: a table of all resamplers (``survey.png``, ``survey.md``), of those libraries that are installed and, with
+``--download``, of the others too, each of which pip installs into an environment of its own for as long as it is
+measured: some gigabytes, one after another; how much of photographs,
 whose spectra fall, is alias after five of them; and *skew*, the answers of networks that are shown the same photographs
 through another resampler than Pillow's.
 
@@ -16,6 +18,9 @@ frequency (`aliasing.sampling.ideal_lowpass`). Both are rounded to grey levels, 
 
 import subprocess
 import sys
+import venv
+from collections.abc import Iterable
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -31,7 +36,7 @@ from aliasing.images import Image, ImageSource
 from aliasing.kinds import OF_LIBRARIES
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.resamplers import measure_skew, resize
-from aliasing.resamplers.survey import ResamplerSurvey, chosen, survey
+from aliasing.resamplers.survey import ResamplerSurvey, by_what_folds
 from experiments._photographs import FLATTERED, LITE, bounds, photographs, title, weights
 from experiments._run import Run
 
@@ -45,12 +50,26 @@ WORDS = {
     "opencv-linear": "OpenCV linear",
     "opencv-nearest": "OpenCV nearest",
 }
+# What pip installs of a library if that is not the name of its file here: which others it needs, too.
+REQUIREMENTS = {
+    "browser": "selenium",
+    "keras": "keras tensorflow-cpu",
+    "litert": "ai-edge-litert tensorflow-cpu",
+    "onnxruntime": "onnxruntime onnx",
+    "opencv": "opencv-python-headless",
+    "pytorch": "torch",
+    "pyvips": "pyvips[binary]",
+    "skia": "skia-python",
+    "skimage": "scikit-image",
+    "tensorflow": "tensorflow-cpu",
+}
 MEASURES = {"top1_change": "P(top-1 change)", "accuracy_change": "accuracy, minus Pillow's"}
 
 
 def run(run: Run) -> dict[str, Any]:
     """Survey, reduce every photograph with every resampler, and show them to the networks."""
-    found = survey(chosen(["pil*", "opencv-linear", "opencv-area"]), FACTOR) if run.quick else apart()
+    libraries = dict.fromkeys(library for library, _ in OF_LIBRARIES)
+    found = apart(("pillow", "opencv") if run.quick else libraries, run.download)
     save(found.plot(), run.out / "survey.png")
     (run.out / "survey.md").write_text("\n".join(found.readable("markdown")) + "\n", encoding="utf-8")
     source, data = photographs(run, full=200, quick=2)
@@ -71,29 +90,47 @@ def run(run: Run) -> dict[str, Any]:
     }
 
 
-def apart() -> ResamplerSurvey:
-    """All that are installed, each library's in a process of its own: TensorFlow and MONAI do not fit into one."""
-    names: dict[str, list[str]] = {}
-    for library, held in OF_LIBRARIES:
-        names.setdefault(library, []).extend(held.split())
-    rows: list[dict[str, Any]] = []
-    skipped: dict[str, str] = {}
-    zones: dict[str, Any] = {}
-    for library, of_library in names.items():
+def apart(libraries: Iterable[str], download: bool = False) -> ResamplerSurvey:
+    """What resamplers do, each library's in a process of its own: TensorFlow and MONAI do not fit into one.
+
+    Of a library that is not installed, and may be downloaded, it is an environment of its own, too.
+    """
+    found = []
+    for library in libraries:
         with TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "aliasing", "resamplers", *of_library]
-            ended = subprocess.run(
-                [*command, "--reduce", f"{FACTOR}", "--out", folder], stdout=subprocess.DEVNULL, check=False
-            )
-            if ended.returncode:  # a library may end its process
-                skipped[library] = f"its process ended with {ended.returncode}"
-                continue
-            found = ResamplerSurvey.open(folder)
-        rows += found.rows
-        skipped |= found.skipped
-        zones |= found.zones
-    rows.sort(key=lambda row: (-round(row["folded"], 3), row["name"]))
-    return ResamplerSurvey(rows, skipped, {"reduction": FACTOR, "size": None}, zones)
+            one = measured(library, sys.executable, Path(folder, "found"))
+            if download and not one.rows:
+                requirements = REQUIREMENTS.get(library, library.replace("_", "-")).split()
+                one = measured(library, environment(Path(folder, "environment"), requirements), Path(folder, "again"))
+        found.append(one)
+    return ResamplerSurvey(
+        sorted((row for one in found for row in one.rows), key=by_what_folds),
+        {name: reason for one in found for name, reason in one.skipped.items()},
+        {"reduction": FACTOR, "size": None},
+        {name: zone for one in found for name, zone in one.zones.items()},
+    )
+
+
+def measured(library: str, python: str | Path, out: Path) -> ResamplerSurvey:
+    """What `aliasing resamplers` finds of a library, run by a Python; a library may end its process."""
+    names = [name for one, held in OF_LIBRARIES if one == library for name in held.split()]
+    command = [python, "-m", "aliasing", "resamplers", *names, "--reduce", str(FACTOR), "--out", out]
+    ended = subprocess.run(command, stdout=subprocess.DEVNULL, check=False)
+    if ended.returncode:
+        return ResamplerSurvey([], {library: f"its process ended with {ended.returncode}"}, {}, {})
+    return ResamplerSurvey.open(out)
+
+
+def environment(folder: Path, requirements: list[str]) -> Path:
+    """A Python that sees what pip installs for it, and behind that the packages of this one."""
+    venv.create(folder)
+    (own,) = folder.glob("lib/*/site-packages")
+    above = (f"import site; site.addsitedir({path!r})" for path in sys.path if path.endswith("site-packages"))
+    (own / "above.pth").write_text("\n".join(above))
+    python = folder / "bin" / "python"
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", python]
+    subprocess.run([*pip, "install", "--quiet", *requirements], check=False)
+    return python
 
 
 def told(row: dict[str, Any]) -> dict[str, Any]:

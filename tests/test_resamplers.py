@@ -199,6 +199,7 @@ DOCUMENTED = {
     ("opencv-blob", ""): row(triangle, 9),
     ("opencv-area", ""): BOX,
     ("opencv-cubic", ""): row(keys(-0.75), 9),
+    ("opencv-lanczos4", ""): row(lanczos(4), 9),
     ("opencv-nearest", ""): PICKED,
     ("opencv-nearest-exact", ""): PICKED,
     ("numpy-slice", ""): PICKED,
@@ -218,7 +219,9 @@ DOCUMENTED = {
     ("onnxruntime-cubic", ""): row(keys(-0.75), 9),
     ("onnxruntime-cubic-antialias", ""): row(keys(-0.75), 9, 4),
     ("av-bilinear", ""): row(triangle, 9, 4),
+    ("av-bicubic", ""): row(keys(-0.6), 9, 4),
     ("av-area", ""): BOX,
+    ("av-lanczos", ""): row(lanczos(3), 13, 4),
     ("resize-right-linear", ""): row(triangle, 9, 4),
     ("resize-right-cubic", ""): row(keys(-0.5), 9, 4),
     ("resize-right-lanczos3", ""): row(lanczos(3), 13, 4),
@@ -295,16 +298,46 @@ def test_each_has_its_documented_kernel(name: str, interpolation: str) -> None:
 def second_ways() -> dict[str, Callable[[Any], Any]]:
     """For what has no closed kernel: other calls of the same or another library that say they compute the same."""
     fir = signal.firwin(81, 1 / 4, window=("kaiser", 5.0))
+    julius = windowed_sinc(24, 0.945, hann)
     return {
         "scipy-decimate-fir": lambda x: np.convolve(x, signal.firwin(81, 1 / 4, window="hamming"), "same")[::4],
         "scipy-resample-poly": lambda x: np.convolve(x, fir, "same")[::4],
         "scipy-resample": lambda x: np.fft.irfft(_halved(np.fft.rfft(x)[: len(x) // 8 + 1]), len(x) // 4) / 4,
         "librosa-polyphase": lambda x: np.convolve(x, fir, "same")[::4],
-        "opencv-pyrdown": lambda x: np.convolve(x, np.array([1, 4, 6, 4, 1]) / 16, "same")[::2],
+        "librosa-fft": lambda x: signal.resample(x, len(x) // 4),
+        "torchaudio": lambda x: np.convolve(x, windowed_sinc(6, 0.99, hann), "same")[::4],
+        "torchaudio-kaiser": lambda x: np.convolve(x, windowed_sinc(6, 0.99, kaiser), "same")[::4],
+        "julius": lambda x: np.convolve(x, julius / julius.sum(), "same")[::4],
+        "opencv-pyrdown": lambda x: np.convolve(x, BINOMIAL, "same")[::2],
+        "kornia-pyrdown": lambda x: np.convolve(x, np.convolve(BINOMIAL, [0.5, 0.5]), "same")[::2],
+        "kornia-antialias": lambda x: np.convolve(ndimage.gaussian_filter1d(x, 1.5, radius=3), [0.5, 0.5])[2::4],
+        "skimage-pyramid": lambda x: np.convolve(ndimage.gaussian_filter1d(x, 4 / 3), [0.5, 0.5])[2::4],
+        "skimage-resize-cubic": lambda x: ndimage.zoom(
+            ndimage.gaussian_filter1d(x, 1.5), 1 / 4, order=3, grid_mode=True, mode="mirror"
+        ),
         "skimage-resize": lambda x: ndimage.zoom(
             ndimage.gaussian_filter1d(x, 1.5), 1 / 4, order=1, grid_mode=True, mode="grid-constant"
         ),
     }
+
+
+BINOMIAL = np.array([1, 4, 6, 4, 1]) / 16
+
+
+def windowed_sinc(zeros: int, rolloff: float, window: Callable[[Any], Any]) -> Any:
+    """A low-pass below a share of the new Nyquist frequency, reduced by 4; the window is of -1 to 1."""
+    place = np.arange(-110, 111) / 4 * rolloff
+    taps = np.where(abs(place) < zeros, np.sinc(place) * window((place / zeros).clip(-1, 1)), 0)
+    return taps * rolloff / 4
+
+
+def hann(place: Any) -> Any:
+    return np.cos(np.pi * place / 2) ** 2
+
+
+def kaiser(place: Any) -> Any:
+    """With torchaudio's beta."""
+    return np.i0(14.769656459379492 * np.sqrt(1 - place**2)) / np.i0(14.769656459379492)
 
 
 def _halved(spectrum: Any) -> Any:
@@ -318,7 +351,7 @@ def _halved(spectrum: Any) -> Any:
 def test_each_without_a_closed_kernel_is_what_another_way_makes(name: str) -> None:
     if not installed(name):
         pytest.skip(f"the library of {name} is not installed")
-    step = 2 if name == "opencv-pyrdown" else 4
+    step = 2 if name.endswith("pyrdown") else 4
     found = measured(name, reduction=step)
     other = characterise(
         lambda array, shape: second_ways()[name](array),
@@ -329,6 +362,47 @@ def test_each_without_a_closed_kernel_is_what_another_way_makes(name: str) -> No
     )
     frequency = np.linspace(0, 0.45, 10)  # without the new Nyquist frequency itself, where 1/8 would be an edge
     np.testing.assert_allclose(found.gain(frequency), other.gain(frequency), atol=1e-4)
+
+
+def test_nilearn_is_a_cubic_spline_clipped_to_the_range_of_the_volume() -> None:
+    """So it is not linear, and has no kernel."""
+    if not installed("nilearn"):
+        pytest.skip("nilearn is not installed")
+    volume = np.random.default_rng(0).random((24, 24, 24), np.float32)
+    places = np.stack(np.meshgrid(*3 * [4 * np.arange(6) + 1.5], indexing="ij"))
+    spline = ndimage.map_coordinates(volume, places, order=3)
+    assert spline.min() < 0
+    expected = spline.clip(0, volume.max())
+    # Coefficients in float64, sums of 64 of them in float32.
+    np.testing.assert_allclose(RESAMPLERS["nilearn"].function(volume, (6, 6, 6), ""), expected, atol=1e-5)
+
+
+def largest_triangles(samples: Any, count: int) -> Any:
+    """Steinarsson 2013: of each bucket the sample that makes the largest triangle with the last and the next's mean."""
+    places, kept = np.arange(len(samples)), [0]
+    edges = (np.arange(count - 1) * (len(samples) - 2) / (count - 2)).astype(int) + 1
+    for first, end, beyond in zip(edges, edges[1:], [*edges[2:], len(samples)], strict=False):
+        x, y = places[end:beyond].mean(), samples[end:beyond].mean()
+        ax, ay = kept[-1], samples[kept[-1]]
+        areas = abs((ax - x) * (samples[first:end] - ay) - (ax - places[first:end]) * (y - ay))
+        kept.append(first + int(areas.argmax()))
+    return samples[[*kept, len(samples) - 1]]
+
+
+def extremes(samples: Any, count: int) -> Any:
+    """The least and the greatest of each of count/2 blocks, in the order of their places."""
+    blocks = samples.reshape(count // 2, -1)
+    return np.take_along_axis(blocks, np.sort(np.stack([blocks.argmin(1), blocks.argmax(1)], 1)), 1).ravel()
+
+
+@pytest.mark.parametrize(("name", "reference"), [("lttb", largest_triangles), ("min-max", extremes)])
+def test_pickers_pick_what_is_published(name: str, reference: Callable[[Any, int], Any]) -> None:
+    if not installed(name):
+        pytest.skip(f"the library of {name} is not installed")
+    random, place = np.random.default_rng(0), np.arange(400)
+    for samples in (random.normal(size=400), np.cos(0.9 * place) + 0.01 * random.normal(size=400)):
+        picked = RESAMPLERS[name].function(samples.astype(np.float32), (100,), "")
+        np.testing.assert_array_equal(picked, reference(samples.astype(np.float32).astype(float), 100))
 
 
 def test_each_library_is_registered_under_the_names_it_holds() -> None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from matplotlib.figure import Figure
 
-__all__ = ["CURVE", "ResamplerSurvey", "chosen", "survey"]
+__all__ = ["CURVE", "ResamplerSurvey", "by_what_folds", "chosen", "survey"]
 
 CURVE = np.linspace(0, 0.5, 129)
 """The frequencies of the gains that are kept, in cycles per input sample."""
@@ -156,8 +156,13 @@ def survey(
             rows.append(row)
             if characteristics.zone is not None:
                 zones[f"{row['name']}, {row['dtype']}"] = characteristics.zone.astype(np.float32)
-    rows.sort(key=lambda row: (-round(row["folded"], 3), row["name"]))
+    rows.sort(key=by_what_folds)
     return ResamplerSurvey(rows, skipped, {"reduction": reduction, "size": size}, zones)
+
+
+def by_what_folds(row: Mapping[str, Any]) -> tuple[float, str]:
+    """The order of rows: those that fold most first, equals by name."""
+    return -round(row["folded"], 3), row["name"]
 
 
 def _measured(name: str, reduction: float, size: int | None) -> list[tuple[dict[str, Any], Characteristics]]:
