@@ -5,10 +5,12 @@ examples:
       the published placement (Zhang 2019), a binomial filter of 4 taps
   aliasing antialias pypi:efficientnet_lite0 --placement before --scheme all --out lite0.safetensors
       every site, at its original cost
+  aliasing antialias resnet50 --out resnet50.onnx
+      a program for onnxruntime (.onnx), torch.export (.pt2) or TorchScript (.pt), compared on photographs at two sizes
   aliasing antialias resnet50 --operator flc
       only print what would be done
 
-The file holds the weights under their original names, and the conversion in its metadata:
+A .safetensors file holds the weights under their original names, and the conversion in its metadata:
 file:resnet50.safetensors@torchvision:resnet50 is the converted network. antialiased:binomial4:resnet50 is the same
 without a file.
 """
@@ -37,7 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="use N of them, drawn at random with a fixed seed (default 512; all, if there are fewer)",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.safetensors", help="write the converted network here")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write the converted network here: its weights (.safetensors), or a program (.onnx, .pt2, .pt)",
+    )
+    parser.add_argument("--fixed-size", action="store_true", help="a program for pictures of the network's size only")
+    parser.add_argument("--opset", type=int, default=18, metavar="N", help="the opset of an .onnx file (default 18)")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -46,15 +55,20 @@ def run(arguments: argparse.Namespace) -> None:
 
     from aliasing.errors import UsageError
     from aliasing.images import choose_images
-    from aliasing.models import load_model
+    from aliasing.models import load_model, of_pictures
     from aliasing.sites import find_sites, table
     from aliasing.state import may_replace
-    from aliasing.surgery import antialias, recalibrate, save
+    from aliasing.surgery import antialias, export, recalibrate, save
+    from aliasing.surgery.export import SUFFIXES
     from aliasing.surgery.specification import read_taps
 
-    if arguments.out and arguments.out.suffix != ".safetensors":
-        raise UsageError(f"{arguments.out}: the conversion is kept in a .safetensors file's metadata; use that suffix")
-    if arguments.out:
+    written_as = arguments.out.suffix if arguments.out else ""
+    if arguments.out and written_as not in (".safetensors", *SUFFIXES):
+        raise UsageError(
+            f"{arguments.out}: the conversion is kept in a .safetensors file's metadata; use that suffix, or"
+            f" {', '.join(SUFFIXES)} for a program"
+        )
+    if written_as == ".safetensors":
         may_replace(arguments.out, b"aliasing.conversion", "a converted network")
     converted = antialias(
         load_model(arguments.model),
@@ -74,7 +88,12 @@ def run(arguments: argparse.Namespace) -> None:
     columns = ("name", "kind", "stride", "status")
     rows = [{key: row[key] for key in columns} for row in table(find_sites(converted))]
     print(tabulate([row for row in rows if row["status"] != "global"], headers="keys"))
-    if arguments.out:
+    if written_as in SUFFIXES:
+        pictures = of_pictures(converted, "a program")
+        print(export(pictures, arguments.out, any_size=not arguments.fixed_size, opset=arguments.opset))
+        if written_as == ".onnx":
+            print(f"load it as onnx:{arguments.out}")
+    elif arguments.out:
         save(converted, arguments.out)
         print(f"written to {arguments.out}; load it as {loaded_as(arguments.out, arguments.model)}")
     else:

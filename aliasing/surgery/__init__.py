@@ -6,16 +6,19 @@ and the keys of its state_dict stay the same: a checkpoint of the original loads
 """
 
 from aliasing.surgery.convert import antialias, antialias_, conversion_of, restore, restore_
+from aliasing.surgery.export import Exported, export
 from aliasing.surgery.plan import Treatment
 from aliasing.surgery.published import from_published
 from aliasing.surgery.recalibrate import recalibrate, recalibrate_
 from aliasing.surgery.specification import save
 
 __all__ = [
+    "Exported",
     "Treatment",
     "antialias",
     "antialias_",
     "conversion_of",
+    "export",
     "from_published",
     "recalibrate",
     "recalibrate_",
