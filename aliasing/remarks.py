@@ -19,6 +19,7 @@ __all__ = [
     "of_attribution",
     "of_cure",
     "of_depth",
+    "of_design",
     "of_jitter",
     "of_leaderboard",
     "of_means",
@@ -34,6 +35,7 @@ _MOST_SENTENCES = 3
 def of_jitter(summary: Summary) -> Iterable[str]:
     """Remarks on a jitter measurement."""
     yield "(95 % intervals in brackets)"
+    yield from of_design(summary)
     yield from _words(conversions_of(summary["models"]))
     yield from _flattery(summary, "table")
     for name, model in summary["models"].items():
@@ -45,6 +47,7 @@ def of_leaderboard(summary: Summary) -> Iterable[str]:
     """Remarks on a comparison of networks."""
     models, unmeasured = summary["models"], summary["unmeasured"]
     yield _of_what(summary)
+    yield from of_design(summary)
     yield from _words(conversions_of(models))
     yield from _flattery(summary, "leaderboard")
     yield from told_apart(summary["differences"], measures_in(summary, "leaderboard"), short_names(models, models))
@@ -73,6 +76,27 @@ def _of_what(summary: Summary) -> str:
         f"({counted(images, word_for(models))}; 95 % intervals in brackets; views per second on this machine, {by}: the"
         " median of five timed batches, the slowest and the fastest in parentheses)\n\n"
         f"{measured_under(settings)}."
+    )
+
+
+def of_design(summary: Summary) -> Iterable[str]:
+    """What a two-phase design has shown, if it is one: of how many inputs more than the first view.
+
+    Examples
+    --------
+    >>> models = {"a": {"images": 500, "drawn": 160, "wholly_drawn": 20}, "b": {"images": 500, "drawn": 240}}
+    >>> print(*of_design({"settings": {"design": "two-phase"}, "models": models}))
+    two-phase design: every image is shown once, and 160 to 240 of 500 more often, drawn by their margin and weighted
+    """
+    models = summary["models"]
+    drawn = [model["drawn"] for model in models.values() if "drawn" in model]
+    if summary["settings"].get("design") != "two-phase" or not drawn:
+        return
+    many = str(min(drawn)) if min(drawn) == max(drawn) else f"{min(drawn)} to {max(drawn)}"
+    images = max(model["images"] for model in models.values())
+    yield (
+        f"two-phase design: every {word_for(models)} is shown once, and {many} of {images} more often, drawn by their"
+        " margin and weighted"
     )
 
 

@@ -9,13 +9,19 @@ import pytest
 
 import aliasing as al
 import aliasing.jitter as jitter
+from aliasing import leaderboard
+from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Image, open_images
 from aliasing.jitter.design import LEAST, PAIRS, Draws, depth_of
+from aliasing.jitter.examples import choose_examples
 from aliasing.jitter.metrics import PairMetrics
+from aliasing.jitter.shifts import by_shift
 from aliasing.outputs.base import pairs_shown
+from tests.conftest import read_summary
+from tests.image_files import noise
 from tests.killed_runs import records_of
-from tests.small_network import another, make
+from tests.small_network import NAME, another, make
 from tests.test_jitter import photographs
 
 COUNT = 70  # three blocks
@@ -200,10 +206,68 @@ def test_the_depth_is_the_margin_where_it_is_small_and_grows_without_end() -> No
 
 
 def test_images_that_cannot_be_read_are_reported(tmp_path: Path) -> None:
-    from tests.image_files import noise
-
     folder = noise(tmp_path / "photographs", 8, (32, 32))
     (folder / "003.png").write_bytes(b"no picture")
     found = al.measure_jitter(make(), open_images(folder), design="two-phase").summary()
     assert [*found["images"]["skipped"]] == ["003.png"]
     assert found["models"]["small"]["images"] == 7
+
+
+def test_by_shift_each_pair_is_weighted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If everything is drawn it is the full design's; otherwise every step's interval overlaps with that."""
+    pictures = photographs(COUNT)
+    full = al.measure_jitter(make(), pictures)
+    expected = by_shift([full.records], along_path=True).rows
+    drawn = al.measure_jitter(make(), pictures, design="two-phase")
+    rows = by_shift([drawn.records], along_path=True).rows
+    assert [row["shift"] for row in rows] == [row["shift"] for row in expected]
+    assert sum(row["pairs"] for row in rows) == drawn.summary()["models"]["small"]["pairs"]
+    for row, wanted in zip(rows, expected, strict=True):
+        assert row["top1_change"]["low"] <= wanted["top1_change"]["high"]
+        assert row["top1_change"]["high"] >= wanted["top1_change"]["low"]
+    of_all(monkeypatch)
+    rows = by_shift([al.measure_jitter(make(), pictures, design="two-phase").records], along_path=True).rows
+    for row, wanted in zip(rows, expected, strict=True):
+        assert row["mac"] == pytest.approx(wanted["mac"], abs=1e-6)
+
+
+def test_examples_name_the_pair_of_all_that_moves_most() -> None:
+    result = al.measure_jitter(make(), photographs(COUNT), design="two-phase")
+    rows = pairs_shown(result.records).to_pylist()
+    for example in choose_examples(result):
+        own = [row for row in rows if row["name"] == example.name]
+        moves = {row["pair"]: abs(row["first_probability"] - row["second_probability"]) for row in own}
+        assert moves[example.pair] == max(moves.values())
+    assert result.most_jittery("small") == choose_examples(result)[0].name
+
+
+def test_a_result_says_what_was_drawn() -> None:
+    result = al.measure_jitter(make(), photographs(COUNT), design="two-phase")
+    summary = result.summary()["models"]["small"]
+    assert 0 < summary["wholly_drawn"] < summary["drawn"] < COUNT
+    said = f"two-phase design: every image is shown once, and {summary['drawn']} of {COUNT} more often"
+    assert said in repr(result)
+
+
+def test_the_command_compares_in_two_phases_if_there_are_many_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Many is here 40; records, summary, table, and the page that is made of them."""
+    monkeypatch.setattr(leaderboard, "MANY", 40)
+    folder = noise(tmp_path / "photographs", COUNT, (32, 32))
+    words = ["compare", "--models", NAME, "--images", str(folder), "--protocol", "crop", "--consistency", "crop"]
+    assert main([*words, "--out", str(tmp_path / "board")]) == 0
+    assert "two-phase design: every image is shown once" in capsys.readouterr().out
+    summary = read_summary(tmp_path / "board")
+    assert summary["settings"]["design"] == "two-phase"
+    (model,) = summary["models"].values()
+    assert model["drawn"] <= COUNT
+    assert model["pairs"] < 8 * COUNT
+    assert main([*words, "--design", "full", "--out", str(tmp_path / "full")]) == 0
+    assert "design" not in read_summary(tmp_path / "full")["settings"]
+    opened = al.open(tmp_path / "board")
+    assert opened.summary()["models"] == summary["models"]
+    assert main(["report", str(tmp_path / "board"), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "wo-phase design" in page
+    assert "--design two-phase" in page

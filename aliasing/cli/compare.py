@@ -63,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         said="consistency:draws=1; pad likewise",
     )
     shared.add_output(parser)
+    shared.add_design(parser, None, "two-phase for more than 1000 images and class probabilities")
     shared.add_execution(parser)
     shared.add_run(parser)
 

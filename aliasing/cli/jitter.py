@@ -11,6 +11,8 @@ examples:
       two random windows per photograph, resized by torch, the summary on standard output
   aliasing jitter --models vgg16 --images DIR --precision verified --out jitter
       float32's answers at nearly bfloat16's speed
+  aliasing jitter --models vgg16 --images imagenet/val --design two-phase --out jitter
+      every photograph once, and further views of those that may change: intervals of the same width in less time
   aliasing jitter --models torchvision:fcn_resnet50 --images DIR --output masks --truth MAPS --void 255
       the label maps of a segmentation network, also against the ground truth
   aliasing jitter --models resnet50 antialiased:binomial4:resnet50 --protocol horizontal --animate --out film
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_resizer(parser)
     shared.add_output(parser)
     shared.add_truth(parser)
+    shared.add_design(parser, "full", "full")
     shared.add_execution(parser)
     parser.add_argument(
         "--against",

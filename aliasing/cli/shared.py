@@ -203,6 +203,17 @@ def recipe_of(arguments: argparse.Namespace) -> "Recipe":
     return Recipe(**{name: getattr(arguments, name) for name in names})
 
 
+def add_design(parser: argparse.ArgumentParser, default: str | None, said: str) -> None:
+    """Add the option for what of the views is shown; ``said`` is the default in words."""
+    parser.add_argument(
+        "--design",
+        choices=("full", "two-phase"),
+        default=default,
+        help="full shows every view; two-phase shows every image once and draws further views by the margin, for"
+        f" narrower intervals from the same number of views (default: {said})",
+    )
+
+
 def add_format(parser: argparse.ArgumentParser, json: str = "print the summary instead of a table") -> None:
     """Add the options for the printed format."""
     shown = parser.add_mutually_exclusive_group()
@@ -229,6 +240,8 @@ def measuring(arguments: argparse.Namespace, command: str | None = None) -> Iter
     options |= {name: getattr(arguments, name) for name in ("batch_size", "seed", "out", "timeout")}
     ranks = join_ranks()
     options |= {"progress": not arguments.json, "ranks": ranks}
+    if "design" in arguments:
+        options["design"] = arguments.design
     if "compile" in arguments:
         options |= {"precision": arguments.precision, "device": arguments.device, "compiled": arguments.compile}
     with hold(arguments.out, ranks, command or arguments.command), redirect_stdout(sys.stderr):

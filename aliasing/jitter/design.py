@@ -116,7 +116,7 @@ class Draws:
             return np.exp(-depth / 2)
 
         def any_changes(depth: Floats) -> Floats:
-            return 1 - (1 - changes(depth)) ** (pairs**0.6)  # as many independent pairs
+            return np.asarray(1 - (1 - changes(depth)) ** (pairs**0.6))  # as many independent pairs
 
         rate, any_rate = changes(middle), any_changes(middle)
         within = _BETWEEN + (1 - _BETWEEN) / some

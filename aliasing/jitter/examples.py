@@ -30,7 +30,7 @@ from aliasing.jitter.network import execution_of
 from aliasing.jitter.trace import Followed, PlaceTrace, Trace, answer_in_words, follower
 from aliasing.models import ShownNetwork, SignalNetwork
 from aliasing.outputs import OUTPUTS, output_of_table
-from aliasing.outputs.base import Measure, image_starts
+from aliasing.outputs.base import Measure, image_starts, is_drawn, pairs_shown
 from aliasing.provenance import cannot_write
 from aliasing.runner import load_for
 from aliasing.state import write_json
@@ -66,7 +66,7 @@ def choose_examples(result: Jitter, count: int = PHOTOGRAPHS) -> list[Example]:
     least: list[Example] = []
     for table in result.tables(next(iter(result.models))):
         output = result.output or output_of_table(table)
-        found = list(_examples_of(table, output.measure(output.movement))) if output.movement else []
+        found = list(_examples_of(pairs_shown(table), output.measure(output.movement))) if output.movement else []
         most = heapq.nlargest(count, [*most, *found], key=lambda example: example.movement)
         least = heapq.nsmallest(count, [*least, *found], key=lambda example: example.movement)
     moving = [example for example in most if example.movement > 0]
@@ -84,7 +84,8 @@ def _examples_of(table: pa.Table, measure: Measure) -> Iterator[Example]:
     labels = table["label"] if "label" in table.column_names else None
     for name, movement in measure.movements(table).items():
         own = rows[name]
-        pair = max(range(len(own)), key=lambda row: of_pairs.get(own[row], -1.0))
+        row = max(own, key=lambda row: of_pairs.get(row, -1.0))
+        pair = table["pair"][row].as_py() if is_drawn(table) else row - own[0]
         yield Example("most", str(name), movement, pair, labels and labels[own[0]].as_py())
 
 

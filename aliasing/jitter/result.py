@@ -15,7 +15,7 @@ from aliasing import remarks, tables
 from aliasing.errors import InputError, UsageError
 from aliasing.jitter.metrics import PairedMetrics, PairMetrics
 from aliasing.outputs import OUTPUTS, measures_in, output_of_table
-from aliasing.outputs.base import Output
+from aliasing.outputs.base import Output, pairs_shown
 from aliasing.protocols.base import enlarged_cautions
 from aliasing.provenance import made_with
 from aliasing.records import InputsDigest, Part, differing_input
@@ -126,7 +126,7 @@ class Jitter(Recorded):
         found: tuple[float, str | None] = (0.0, None)
         for table in self.tables(model):
             output = self.output or output_of_table(table)
-            movements = output.measure(output.movement).movements(table) if output.movement else {}
+            movements = output.measure(output.movement).movements(pairs_shown(table)) if output.movement else {}
             most = max(movements, key=movements.__getitem__, default=None)
             if most is not None and movements[most] > found[0]:
                 found = movements[most], str(most)
@@ -165,6 +165,7 @@ class Jitter(Recorded):
                 "pairs": metrics.pairs,
                 "images_that_change": metrics.changed_images,
                 "near_ties": metrics.near_ties,
+                **({"drawn": metrics.drawn, "wholly_drawn": metrics.whole} if "design" in self.settings else {}),
                 "not_finite": list(found.not_finite),
                 "cautions": [
                     *metrics.cautions(tables.word_for(self.models)),

@@ -1,15 +1,17 @@
 """The jitter at each shift, from the records alone."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from aliasing.outputs import output_of_table
-from aliasing.outputs.base import Measure, Output, Pool, column
+from aliasing.outputs.base import Measure, Output, Pool, column, image_starts, is_drawn, pairs_shown
+from aliasing.phases import Drawn, DrawnTotals
 
 MOST_SHIFTS = 441  # a square of 21×21; with more, each has too few pairs
 
@@ -46,9 +48,10 @@ def by_shift(tables: Iterable[pa.Table], along_path: bool, output: type[Output] 
     >>> row["shift"], row["top1_change"]["value"], row["mac"]["value"]
     ([1.0, -1.0], 1.0, 0.25)
     """
-    found: dict[tuple[float, float], dict[Measure, Pool]] = {}
+    found: dict[tuple[float, float], dict[Measure, Pool | Drawn]] = {}
     pairs: Counter[tuple[float, float]] = Counter()
-    for table in tables:
+    for whole in _together_if_drawn(tables):
+        table = pairs_shown(whole)
         output = output or output_of_table(table)
         told = [(measure, measure.pairs(table)) for measure in output.shown_in("shift")]
         shown = [(measure, values) for measure, values in told if values is not None]
@@ -67,8 +70,11 @@ def by_shift(tables: Iterable[pa.Table], along_path: bool, output: type[Output] 
             pairs[a, b] += int(here.sum())
             pools = found.setdefault((a, b), {})
             for measure, values in shown:
-                counted = values[here & ~np.isnan(values)]
-                pools.setdefault(measure, measure.pool()).add(counted, 1)
+                pool = pools.setdefault(measure, Drawn(measure.pool()) if is_drawn(whole) else measure.pool())
+                if isinstance(pool, Drawn):
+                    pool.add(_drawn_at(whole, here, values))
+                else:
+                    pool.add(values[here & ~np.isnan(values)], 1)
         if len(found) > MOST_SHIFTS:
             return ByShift(along_path, [])
     rows = [
@@ -77,3 +83,29 @@ def by_shift(tables: Iterable[pa.Table], along_path: bool, output: type[Output] 
         for shift, pools in sorted(found.items())
     ]
     return ByShift(along_path, rows)
+
+
+def _together_if_drawn(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The tables; those of a two-phase design as one, because a shift is weighted by all images, also without it."""
+    each = iter(tables)
+    for first in each:
+        if is_drawn(first):
+            yield pa.concat_tables([first, *each])
+        else:
+            yield first
+
+
+def _drawn_at(table: pa.Table, here: npt.NDArray[np.bool_], values: npt.NDArray[np.float64]) -> DrawnTotals:
+    """A measure of the images of which a pair was drawn at one shift; ``here`` chooses among the pairs shown."""
+    starts, weights = image_starts(table), column(table, "weight").astype(np.float64)
+    images = len(starts)
+    of_row = np.repeat(np.arange(images), np.diff([*starts, len(table)]))[weights > 0]
+    counted = here & ~np.isnan(values)
+    per_image = np.bincount(of_row[here], minlength=images)
+    return DrawnTotals(
+        column(table, "stratum")[starts].astype(np.int64),
+        per_image > 0,
+        np.bincount(of_row[here], weights[weights > 0][here], images) / np.maximum(per_image, 1),
+        np.bincount(of_row[counted], values[counted], images).astype(np.float64),
+        np.bincount(of_row[counted], minlength=images).astype(np.float64),
+    )

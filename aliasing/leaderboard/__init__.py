@@ -71,6 +71,8 @@ __all__ = ["Cost", "Leaderboard", "Measured", "compare_networks", "cost", "views
 
 PROTOCOL = "grid:radius=1"
 CONSISTENCY = "consistency:draws=1"
+MANY = 1000
+"""Of more images than this not all views are shown, unless that is asked for."""
 
 
 @dataclass(frozen=True)
@@ -274,6 +276,7 @@ def compare_networks(
     sample: int | None = None,
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
+    design: str | None = None,
     precision: str = "float32",
     device: str = "cpu",
     compiled: bool = False,
@@ -293,6 +296,9 @@ def compare_networks(
     images, limit, sample, batch_size, seed, precision, device, compiled, progress, ranks, timeout
         As in :func:`aliasing.measure_jitter`. Views per second are those of ``device``, in bfloat16 if most answers
         come from it.
+    design : {"full", "two-phase"}, optional
+        As in :func:`aliasing.measure_jitter`; by default ``"two-phase"`` for more than 1,000 images, if it suits the
+        output and the protocols.
     protocol, consistency : str or ViewProtocol, optional
         The protocols of the columns; see the table in :mod:`aliasing.leaderboard`. By default both are ``"pad"`` where
         :func:`aliasing.measure_jitter` chooses it, for small inputs and tensors. The second is for class
@@ -358,10 +364,14 @@ def compare_networks(
         "compile": compiled,
     }
     run, settings = open_run(images, protocol, limit, sample, batch_size, seed, out, progress, ranks, timeout, own)
+    if design is None:
+        suits = kind.of_classes and not (protocol.in_order or consistency.in_order)
+        design = "two-phase" if suits and run.listing.images > MANY else "full"
+    settings |= {} if design == "full" else {"design": design}
     source, folder = run.source, run.records.directory
     speed = _Speed(folder, batch_size, execution, ranks, output)
     options: dict[str, Any] = {"batch_size": batch_size, "seed": seed, "progress": progress}
-    options["output"] = output
+    options |= {"output": output, "design": design}
     options |= {"precision": precision, "device": device, "compiled": compiled, "ranks": ranks, "timeout": timeout}
     networks: dict[str, Measured] = {}
     originals: dict[str, Original] = {}

@@ -435,7 +435,7 @@ class Output(ABC):
     @classmethod
     def needed(cls) -> set[str]:
         """The columns of the records that its numbers need."""
-        return {"name", *_DRAWN}.union(*(measure.columns for measure in cls.measures))
+        return {"name", "pair", *_DRAWN}.union(*(measure.columns for measure in cls.measures))
 
     @classmethod
     def near_ties(cls, table: pa.Table) -> int:

@@ -18,7 +18,19 @@ __all__ = ["command_again"]
 # What is a position, what names the images, and the options that are settings of the same name.
 _IMAGES = {"spectrum": "", "features": "", "cure": "--train TRAINING --images", "resamplers": None}
 _ONE = ("attribute", "features", "cure")
-_OPTIONS = ("limit", "sample", "output", "precision", "device", "operator", "taps", "placement", "sites", "stride")
+_OPTIONS = (
+    "limit",
+    "sample",
+    "output",
+    "design",
+    "precision",
+    "device",
+    "operator",
+    "taps",
+    "placement",
+    "sites",
+    "stride",
+)
 _USUAL = {"output": "probabilities", "precision": "float32", "device": "cpu", "seed": 0, "batch_size": 16}
 _LONGEST = 300  # characters of a word
 

@@ -23,7 +23,7 @@ from aliasing.plots.style import COLOURS, MARKERS, colour_of
 from aliasing.plots.svg import panels
 from aliasing.protocols import PROTOCOLS
 from aliasing.records import Records
-from aliasing.remarks import told_apart
+from aliasing.remarks import of_design, told_apart
 from aliasing.report.blocks import (
     Block,
     Cell,
@@ -78,6 +78,7 @@ def networks_section(run: Run, number: int, names: Names) -> Section:
         if key not in known and ends(value)[0] is not None
     }
     titles = {measure.name: measure.called for measure in measures} | others
+    section.blocks += (Text([f"{text.capitalize()}."]) for text in of_design(run.summary))
     section.blocks += (Text([text]) for text in told_apart(run.summary.get("differences") or [], measures, names))
     section.blocks += cautions(run, names)
     section.blocks += _tiles(models, measures, names)
