@@ -1,5 +1,7 @@
 """Figures of closed forms: their lines hold the numbers of `aliasing.sampling` and `aliasing.filters`."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 import aliasing as al
 from aliasing.errors import UsageError
+from aliasing.plots.feature_maps import show
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3, 8])
@@ -161,3 +164,20 @@ def test_a_filter_is_named_and_what_it_removes_is_zero() -> None:
     assert axes.lines[1].get_label() == "behind the filter, 0 of its amplitude"
     assert al.plots.alias(0.375, 2, taps=[0.5, 0.5]).axes[0].get_title().endswith(", behind 2 taps")
     plt.close("all")
+
+
+def test_what_is_drawn_smaller_is_low_passed_once() -> None:
+    """A grating that 1.6 pixels of the map a pixel of the figure cannot hold; of the nearest pixels all of it folds."""
+    grating = np.broadcast_to(np.cos(2 * np.pi * 0.45 * np.arange(480)), (480, 480))
+    figure = plt.figure(figsize=(3, 3), dpi=100)
+    axes = figure.add_axes((0, 0, 1, 1))
+    show(axes, grating, -1, 1)
+    axes.set_axis_off()
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())[20:-20, 20:-20, 0] / 127.5 - 1  # type: ignore[attr-defined]
+    assert drawn.std() < 0.25 * grating.std()  # matplotlib's filter is short: it leaves a fifth
+    plt.close(figure)
+    plots = Path(al.plots.__file__).parent
+    assert not [
+        file for file in plots.glob("*.py") if re.search("interpolation=.(nearest|none)", file.read_text("utf-8"))
+    ]

@@ -24,6 +24,7 @@ from aliasing.errors import InputError, UsageError
 from aliasing.kinds import RESAMPLERS
 from aliasing.resamplers import Characteristics, characterise, resize
 from aliasing.resamplers.characteristics import FREQUENCIES
+from aliasing.resamplers.survey import survey
 
 OLDEST = list(RESAMPLERS)[:5]  # that --resizer knew from the beginning
 PHOTOGRAPH = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
@@ -51,6 +52,16 @@ def test_the_lanczos_of_torch_is_that_of_pillow() -> None:
     expected = np.stack([np.asarray(plane.resize((40, 30), Image.Resampling.LANCZOS)) for plane in planes], -1)
     # Both in float32: products of 255 with a rounding of 6e-8, at most 12×12 of them a pixel.
     np.testing.assert_allclose(resize(PHOTOGRAPH, 30, 40, "lanczos", "torch"), expected.clip(0, 255), atol=3e-3)
+
+
+def test_nearest_low_passes_in_no_library() -> None:
+    rows = {row["name"]: row["antialias"] for row in survey(["pil"]).rows}
+    assert rows == {f"pil {kernel}": kernel != "nearest" for kernel in RESAMPLERS["pil"].interpolations}
+
+
+def test_area_repeats_pixels_when_it_enlarges() -> None:
+    enlarged = resize(PHOTOGRAPH, 120, 160, "bilinear", "opencv-area")
+    np.testing.assert_array_equal(enlarged, PHOTOGRAPH.repeat(2, 0).repeat(2, 1))
 
 
 def test_a_summary_says_in_which_order_pillow_passes() -> None:

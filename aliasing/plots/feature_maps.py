@@ -161,7 +161,7 @@ def _tail(name: str) -> str:
 
 def show(axes: Axes, picture: Array, low: float, high: float) -> AxesImage:
     """Draw a map in grey, between two values."""
-    return axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12), interpolation="nearest")
+    return axes.imshow(picture, cmap="gray", vmin=low, vmax=max(high, low + 1e-12))
 
 
 def bare(axes: Axes) -> None:

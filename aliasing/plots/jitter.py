@@ -204,7 +204,7 @@ def _places(
                 f"at {place}" if view == 0 else f"at {place}: {rounded(trace.curve[view], '.3f')} stays", fontsize=9
             )
         _thumbnail(row[2], trace.pictures[0])
-        row[2].imshow(overlay.heat(trace.heat), interpolation="nearest")
+        row[2].imshow(overlay.heat(trace.heat))
         hottest = percent(float(np.nanmax(trace.heat, initial=0)))
         row[2].set_title(f"unstable, in up to {hottest} of the steps", fontsize=9)
         for axes in row:

@@ -148,7 +148,7 @@ class _Picture:
 
     def __init__(self, axes: Axes, trace: Followed) -> None:
         self.axes, self.trace = axes, trace
-        self.image: AxesImage = axes.imshow(trace.pictures[0].clip(0, 255).astype(np.uint8), interpolation="nearest")
+        self.image: AxesImage = axes.imshow(trace.pictures[0].clip(0, 255).astype(np.uint8))
         bare(axes)
         height, width = trace.pictures.shape[1:3]
         axes.set_xlabel(f"{input_name(trace.image, length=34)}\n{high_and_wide(height, width)} pixels", fontsize=8)
@@ -199,7 +199,7 @@ class _Drawn:
 
     def draw(self, view: int) -> None:
         self.axes.clear()
-        self.axes.imshow(self.trace.pictures[view].clip(0, 255).astype(np.uint8), interpolation="nearest")
+        self.axes.imshow(self.trace.pictures[view].clip(0, 255).astype(np.uint8))
         overlay.draw(self.axes, self.trace.drawings[view])
         bare(self.axes)
         self.axes.set_title(**self.title)

@@ -58,7 +58,7 @@ def draw(axes: Axes, drawing: Drawing, scale: float = 1.0) -> None:
     height, width = drawing.size
     tint = _tinted(drawing)
     if tint is not None:
-        axes.imshow(np.asarray(tint.convert("RGBA")), interpolation="nearest")
+        axes.imshow(np.asarray(tint.convert("RGBA")))
     for mark in _ordered(drawing.marks):
         colour, dashes, wide, sign, word = _LOOKS[mark.fate]
         left, top, right, bottom = np.subtract(mark.corners, 0.5)  # matplotlib's pixels have whole centres

@@ -73,7 +73,7 @@ def _zone(axes: Axes, zone: Any) -> None:
         axes.plot(zone, color=COLOURS[0], linewidth=1)
         axes.set(ylim=(-1.3, 1.3), xlabel="output sample", title="a tone that rises to 1/2")
     else:
-        axes.imshow(zone, cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        axes.imshow(zone, cmap="gray", vmin=-1, vmax=1)
         axes.set_axis_off()
         axes.set_title("a zone plate through it")
 

@@ -92,7 +92,7 @@ def _limits(spectra: Spectra) -> tuple[tuple[float, float], tuple[float, float]]
 
 
 def _show(axes: Axes, look: Look, title: str) -> None:
-    axes.imshow(look.samples.clip(0, 1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    axes.imshow(look.samples.clip(0, 1), cmap="gray", vmin=0, vmax=1)
     axes.set_title(title)
     axes.set_axis_off()
 

@@ -103,7 +103,6 @@ def _slice(axes: Axes, slice_: NDArray[np.float64], spectra: VolumeSpectra, colo
         vmax=1,
         extent=(0, wide, 0, tall),
         origin="lower",
-        interpolation="nearest",
     )
 
 

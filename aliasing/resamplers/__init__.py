@@ -62,10 +62,13 @@ class Resampler:
     positions: str | Places = "areas"  #: where its samples belong, as in `characterise`
     conventions: str = ""  #: what else two versions of it may not have in common
 
-    def provenance(self) -> dict[str, str | bool]:
-        """The library, its version, whether it low-passes, and its conventions if any, for a summary."""
+    def provenance(self, interpolation: str = "") -> dict[str, str | bool]:
+        """The library, its version, whether it low-passes, and its conventions if any, for a summary.
+
+        Without an interpolation it is told whether kernels other than ``nearest`` low-pass, which never does.
+        """
         told: dict[str, str | bool] = {"name": self.name, "library": self.library, "version": self.version}
-        told |= {"antialias": self.antialias}
+        told |= {"antialias": self.antialias and interpolation != "nearest"}
         return told | ({"conventions": self.conventions} if self.conventions else {})
 
 

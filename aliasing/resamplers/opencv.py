@@ -1,4 +1,7 @@
-"""OpenCV: ``resize``, which filters with INTER_AREA only, ``pyrDown``, and the resize of ``dnn.blobFromImage``."""
+"""OpenCV: ``resize``, which filters with INTER_AREA only, ``pyrDown``, and the resize of ``dnn.blobFromImage``.
+
+INTER_AREA repeats pixels when it enlarges.
+"""
 
 from functools import partial
 from typing import Any

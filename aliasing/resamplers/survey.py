@@ -181,7 +181,7 @@ def _measured(name: str, reduction: float, size: int | None) -> list[tuple[dict[
                 size=size,
                 name=f"{name} {interpolation}".strip(),
             )
-            found.append((resampler.provenance() | _row(one), one))
+            found.append((resampler.provenance(interpolation) | _row(one), one))
     return found
 
 
