@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from networks import build
 from scipy import signal as scipy_signal
 from torch import Tensor, nn
 
@@ -132,12 +133,12 @@ def test_the_name_of_a_network_says_it() -> None:
     fixed = al.antialias(Squared(), operator="flc", nonlinearity="afc", example_input=torch.zeros(1, 3, 8, 8))
     assert describe(conversion_of(fixed)) == "flc,afc"
     assert parse("flc,afc")["nonlinearity"] == "afc"
-    with pytest.raises(al.errors.UsageError, match="no nonlinearity 'relu'; expected 'afc'"):
+    with pytest.raises(al.errors.UsageError, match="no nonlinearity 'relu'; expected 'afc' or 'polynomial'"):
         al.antialias(Squared(), nonlinearity="relu", example_input=torch.zeros(1, 3, 8, 8))
 
 
 @torch.no_grad()
-def test_activations_of_tokens_and_of_maps_with_channels_last_stay() -> None:
+def test_activations_of_tokens_stay() -> None:
     class Tokens(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -150,3 +151,95 @@ def test_activations_of_tokens_and_of_maps_with_channels_last_stay() -> None:
     options = {"scheme": "all", "example_input": x}
     fixed, plain = al.antialias(network, nonlinearity="afc", **options), al.antialias(network, **options)
     assert torch.equal(fixed(x), plain(x))
+
+
+class ConvNeXt(nn.Module):
+    """Two stages of blocks with channels last, as torchvision's and timm's are built."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.down = nn.Conv2d(3, 4, 2, 2), nn.Conv2d(4, 6, 2, 2)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in (4, 4, 6, 6))
+        self.depthwise = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1, groups=width) for width in (4, 6))
+        self.wide = nn.ModuleList(nn.Linear(width, 8) for width in (4, 6))
+        self.narrow = nn.ModuleList(nn.Linear(8, width) for width in (4, 6))
+        self.activation, self.head = activation, nn.Linear(6, 5)
+
+    def block(self, x: Tensor, stage: int) -> Tensor:
+        y = self.norms[2 * stage](self.depthwise[stage](x).permute(0, 2, 3, 1))
+        return x + self.narrow[stage](self.activation(self.wide[stage](y))).permute(0, 3, 1, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.block(self.stem(x), 0)
+        x = self.block(self.down(self.norms[1](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)), 1)
+        return self.head(self.norms[3](x.mean((2, 3))))
+
+
+def convnext(activation: nn.Module) -> nn.Module:
+    torch.manual_seed(0)
+    network = ConvNeXt(activation).double().eval()
+    with torch.no_grad():
+        for norm in network.norms:
+            norm.weight.add_(0.3 * torch.randn_like(norm.weight))
+            norm.bias.add_(0.3 * torch.randn_like(norm.bias))
+    return network
+
+
+LAWS = ["circular integer", "half-pixel", "circular fractional"]
+ALIAS_FREE = {"operator": "flc", "scheme": "all", "padding": "circular", "normalization": "chw"}
+
+
+@pytest.mark.parametrize("size", [16, 28])  # which end in even and in odd maps
+def test_a_convnext_moves_by_every_fraction_with_polynomials_and_one_norm_for_a_map_and_not_without(size: int) -> None:
+    x, network = noise(1, 3, size, size), convnext(nn.ReLU())
+    options = {**ALIAS_FREE, "nonlinearity": "polynomial", "example_input": x}
+    exact = al.antialias(network, **options)
+    with torch.no_grad():
+        for name, parameter in exact.named_parameters():
+            if "antialiasing_" in name:
+                parameter.add_(0.3 * noise(*parameter.shape))
+    others = {
+        "exact": exact,
+        "relu": al.antialias(network, **{**options, "nonlinearity": "afc"}),
+        "plain relu": al.antialias(network, **{**options, "nonlinearity": None}),
+        "one norm a position": al.antialias(network, **{**options, "normalization": None}),
+    }
+    found = al.guarantees(others, laws=LAWS, size=size).rows
+    exact_cells = found.pop("exact")
+    assert all(cell["value"] < 1e-10 for cell in exact_cells.values())
+    assert all(cells["circular fractional"]["value"] > 1e-6 for cells in found.values())
+
+
+@torch.no_grad()
+def test_a_norm_of_a_map_is_its_formula_and_the_polynomial_begins_as_one() -> None:
+    x, network = noise(2, 3, 8, 8), convnext(nn.GELU())
+    fixed = al.antialias(network, operator="flc", normalization="chw", example_input=x)
+    y = noise(2, 5, 6, 4) + 3  # channels last
+    centred = y - y.mean((1, 2, 3), keepdim=True)
+    norm = network.norms[0]
+    expected = centred / (centred.square().mean((1, 2, 3), keepdim=True) + norm.eps).sqrt() * norm.weight + norm.bias
+    torch.testing.assert_close(fixed.norms[0](y), expected, rtol=0, atol=ROUNDING)
+    last = noise(2, 6)
+    assert torch.equal(fixed.norms[3](last), network.norms[3](last))  # of a vector, as it was
+    assert torch.equal(al.restore(fixed)(x), network(x))
+    learned = al.antialias(network, operator="flc", nonlinearity="polynomial", example_input=x)
+    expected = alias_free(Polynomial().double(), y.movedim(-1, 1)).movedim(1, -1)
+    torch.testing.assert_close(learned.activation(y), expected, rtol=0, atol=ROUNDING)
+    added = set(learned.state_dict()) - set(network.state_dict())
+    assert added == {"activation.antialiasing_gelu_0.weight"}  # one module, one polynomial
+    learned.load_state_dict(network.state_dict())
+    assert set(al.restore(learned).state_dict()) == set(network.state_dict())
+    torch.testing.assert_close(pickle.loads(pickle.dumps(learned))(x), learned(x))
+    with pytest.raises(al.errors.UsageError, match="no layer normalisation over the channels of a map"):
+        al.antialias(Squared(), normalization="chw", example_input=torch.zeros(1, 3, 8, 8))
+    with pytest.raises(al.errors.UsageError, match="no normalization 'batch'; expected 'chw'"):
+        al.antialias(Squared(), normalization="batch", example_input=torch.zeros(1, 3, 8, 8))
+
+
+@torch.no_grad()
+def test_timms_convnext_moves_by_fractions_when_all_of_it_is_alias_free() -> None:
+    network = build("timm:convnext_atto").double().requires_grad_(False)
+    x = noise(1, 3, 64, 64)
+    fixed = al.antialias(network, **ALIAS_FREE, nonlinearity="polynomial", example_input=x)
+    found = al.guarantees({"exact": fixed}, laws=LAWS[1:], size=64).rows["exact"]
+    assert all(cell["value"] < 1e-10 for cell in found.values())

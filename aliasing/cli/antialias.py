@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--scheme", default="zhang2019", help="zhang2019 (default), all, pool or sites=NAME+NAME")
     parser.add_argument("--padding", help="reflect (default), replicate, zero, or circular for the whole network")
     parser.add_argument("--upsampling", action="store_true", help="also treat the sites that upsample, as in a decoder")
-    parser.add_argument("--nonlinearity", help="afc: also low-pass what activations add, between twice the samples")
+    parser.add_argument(
+        "--nonlinearity",
+        help="afc: low-pass what activations add, between twice the samples; or polynomial, to be trained",
+    )
+    parser.add_argument("--normalization", help="chw: layer normalisations take all positions of a map together")
     parser.add_argument("--recalibrate", metavar="PATH", help="re-estimate the batch-norm statistics from these images")
     parser.add_argument(
         "--recalibrate-limit",
@@ -79,6 +83,7 @@ def run(arguments: argparse.Namespace) -> None:
         padding=arguments.padding,
         upsampling=arguments.upsampling,
         nonlinearity=arguments.nonlinearity,
+        normalization=arguments.normalization,
     )
     name = converted.name
     if arguments.recalibrate:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from aliasing.axes import whole
 from aliasing.downsample.fourier import fourier_pool
+from aliasing.downsample.operator import Added
 from aliasing.downsample.tensors import checked, full_precision, laid_out_like
 
 
@@ -52,7 +53,7 @@ def alias_free(function: Callable[[Tensor], Tensor], x: Tensor, *, dims: int = 2
         return laid_out_like(fourier_pool(function(y), 2, dims=dims).to(x.dtype), x)
 
 
-class Polynomial(nn.Module):
+class Polynomial(Added):
     """a₀ + a₁x + a₂x², learned for every channel.
 
     It begins as the start of GELU's Taylor series at zero, x/2 + x²/√(2π).

@@ -44,7 +44,15 @@ def without_operators(state_dict: Mapping[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in state_dict.items() if not _IN_OPERATOR.search(key)}
 
 
-class Operator(nn.Module):
+class Added(nn.Module):
+    """What surgery adds to a network: it keeps its tensors if a checkpoint of the original has none for it."""
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
+        if any(key.startswith(prefix) for key in state_dict):
+            super()._load_from_state_dict(state_dict, prefix, *others)
+
+
+class Operator(Added):
     """A module that downsamples a signal.
 
     Parameters
@@ -136,11 +144,6 @@ class Operator(nn.Module):
     def follow(self, leader: Any) -> None:
         """Use the selection of another operator of this kind in the same pass (``shares_choice``)."""
         raise NotImplementedError
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *others: Any) -> None:
-        """Keep this operator as it is if a checkpoint of the network has no tensors for it."""
-        if any(key.startswith(prefix) for key in state_dict):
-            super()._load_from_state_dict(state_dict, prefix, *others)
 
     def extra_repr(self) -> str:
         return f"stride={short(self.stride)}"

@@ -21,7 +21,8 @@ __all__ = ["Conversion", "antialias", "antialias_", "conversion_of", "restore", 
 
 Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 DEFAULT_TAPS = "binomial4"
-NONLINEARITIES = ("afc",)
+NONLINEARITIES = ("afc", "polynomial")
+NORMALIZATIONS = ("chw",)
 SITES = "sites="
 """How a scheme begins that names the sites to treat: ``"sites=maxpool+layer2.0.conv1"``."""
 
@@ -38,6 +39,7 @@ class Conversion:
     sites: tuple[Site, ...]
     nonlinearity: str | None = None
     upsampling: bool = False
+    normalization: str | None = None
 
     def __str__(self) -> str:
         """As in a model's name; see `aliasing.surgery.specification`."""
@@ -51,7 +53,7 @@ class Conversion:
                 self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme")
             )
         words += ["upsampling"] if self.upsampling else []
-        return ",".join([*words, *filter(None, (self.padding, self.nonlinearity))])
+        return ",".join([*words, *filter(None, (self.padding, self.nonlinearity, self.normalization))])
 
 
 def _written(taps: str | tuple[float, ...]) -> str:
@@ -69,6 +71,7 @@ def antialias(
     padding: str | None = None,
     upsampling: bool = False,
     nonlinearity: str | None = None,
+    normalization: str | None = None,
     example_input: Any = None,
 ) -> Network:
     """Return the network with anti-aliased operators at its downsampling sites; the old one stays as it is.
@@ -107,10 +110,15 @@ def antialias(
         the unpooling of maxima, in decoders, U-Nets and generators. Behind each stands the operator's transposed
         low-pass, which rejects the images; an operator that chooses a phase puts the samples back at the phase that
         its pool on the way down has kept, and needs ``padding="circular"`` to be exact.
-    nonlinearity : {"afc"}, optional
+    nonlinearity : {"afc", "polynomial"}, optional
         "afc": every activation of a map is put between an interpolation by two and an ideal low-pass
-        (`aliasing.layers.AliasFreeActivation2d`), where a convolution, a pooling or batch normalisation shows which
-        axes are spatial; those of tokens, and of maps with channels last, stay. It costs a multiple of the activation.
+        (`aliasing.layers.AliasFreeActivation2d`), where a convolution, a pooling, batch normalisation or a permutation
+        shows which axes are spatial; those of tokens stay. It costs a multiple of the activation. "polynomial": the
+        same, with a polynomial of degree two that is learned in the place of the function, as published (Michaeli et
+        al. 2023), so that nothing folds; it needs training.
+    normalization : {"chw"}, optional
+        "chw": every layer normalisation over the channels of a map, as in a ConvNeXt, takes one mean and one variance
+        over all positions too (Michaeli et al. 2023): divided position by position, a map has new frequencies.
     example_input : Any, optional
         An input of the network, as for `aliasing.find_sites`.
 
@@ -147,7 +155,8 @@ def antialias(
     module, example = probe_of(model, example_input)
     _refuse(module)
     how: Any = {"operator": operator, "taps": taps, "placement": placement, "scheme": scheme}
-    how |= {"padding": padding, "upsampling": upsampling, "nonlinearity": nonlinearity}
+    how |= {"padding": padding, "upsampling": upsampling}
+    how |= {"nonlinearity": nonlinearity, "normalization": normalization}
     converted = antialias_(copied(module), **how, example_input=example)
     same_kind: Any = _rewrap(model, converted) if isinstance(model, ShownNetwork) else converted
     return same_kind  # type: ignore[no-any-return]
@@ -174,6 +183,7 @@ def antialias_(
     padding: str | None = None,
     upsampling: bool = False,
     nonlinearity: str | None = None,
+    normalization: str | None = None,
     example_input: Any = None,
 ) -> nn.Module:
     """Convert the network itself, with the parameters of `antialias`, and return it.
@@ -185,6 +195,8 @@ def antialias_(
         raise UsageError(f"no padding {padding!r}; expected {' or '.join(map(repr, PADDINGS))}")
     if nonlinearity not in (None, *NONLINEARITIES):
         raise UsageError(f"no nonlinearity {nonlinearity!r}; expected {' or '.join(map(repr, NONLINEARITIES))}")
+    if normalization not in (None, *NORMALIZATIONS):
+        raise UsageError(f"no normalization {normalization!r}; expected {' or '.join(map(repr, NORMALIZATIONS))}")
     treatment = Treatment(operator, taps, placement)
     check_treatment(treatment, padding)
     if isinstance(scheme, Sequence) and not isinstance(scheme, str):
@@ -200,10 +212,12 @@ def antialias_(
     if not any(place.site.status in treatable for place in located):
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
     decide = _decider(type(module).__name__, scheme, treatment, located, treatable)
-    plan = make_plan(record, located, decide, padding, nonlinearity, upsampling)
+    plan = make_plan(record, located, decide, padding, nonlinearity, upsampling, normalization)
     for forward in plan.modules.values():
         forward.attach()
-    conversion = Conversion(scheme, operator, taps, placement, padding, tuple(plan.sites), nonlinearity, upsampling)
+    conversion = Conversion(
+        scheme, operator, taps, placement, padding, tuple(plan.sites), nonlinearity, upsampling, normalization
+    )
     module.antialiasing = conversion  # type: ignore[assignment]
     module.antialiased_sites = plan.sites  # type: ignore[assignment]
     return module

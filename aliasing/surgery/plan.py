@@ -24,8 +24,10 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import nn
 
+from aliasing.downsample.nonlinearity import Polynomial
 from aliasing.errors import UsageError
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
+from aliasing.sites.axes import Axes, spatial_axes
 from aliasing.sites.change import axes_of, each, unpadded
 from aliasing.sites.find import LocatedSite, Site
 from aliasing.sites.flow import ACTIVATIONS, POINTWISE, SUMS, follow
@@ -176,6 +178,7 @@ def make_plan(
     padding: str | None,
     nonlinearity: str | None = None,
     upsampling: bool = False,
+    normalization: str | None = None,
 ) -> Plan:
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
@@ -261,8 +264,21 @@ def make_plan(
     if padding == "circular":
         rewritten = {**_circular(record, rewritten), **rewritten}
         rewritten |= {call: ring for call in record.calls if (ring := _periodic(call, rewritten))}
+    known = spatial_axes(record)
     if nonlinearity is not None:
-        rewritten |= {call: rewrite.AliasFree(axes) for call in record.calls if (axes := _axes_of_map(call))}
+        like = _like(record)
+        learned: dict[nn.Module, nn.Module] = {}  # one for each module, however often it runs
+        for call in record.calls:
+            axes = _axes_of_map(call, known)
+            if axes and nonlinearity == "polynomial":
+                learned.setdefault(call.module.module, Polynomial().to(like.device, like.dtype))
+            if axes:
+                rewritten[call] = rewrite.AliasFree(axes, learned.get(call.module.module))
+    if normalization is not None:
+        together = [call for call in record.calls if _is_over_channels(call, known)]
+        if not together:
+            raise UsageError("no layer normalisation over the channels of a map, so normalization changes nothing")
+        rewritten |= dict.fromkeys(together, rewrite.NormalisedTogether())
     apart_calls = {call for step in (*steps, *raised) if step.chooses for call in step.calls if upsampling}
     holders = {call: once(record, call) if call in apart_calls else call.module for call in rewritten}
     for call, call_rewrite in rewritten.items():
@@ -271,22 +287,39 @@ def make_plan(
     return Plan(modules, sites)
 
 
-def _axes_of_map(call: Call) -> int:
-    """The number of spatial axes of the map that an activation changes; 0 for another call, or if it is unknown.
+def _axes_of_map(call: Call, known: Mapping[Value, Axes]) -> Axes:
+    """The spatial axes of the map that an activation changes; none for another call, or if they are unknown.
 
-    The call before it that mixes pixels knows them: of tokens, and with channels last, the shape alone does not tell.
+    The call before it that mixes pixels knows them; with channels last, what permuted its axes. Of tokens, which the
+    shape alone does not tell, they are unknown.
     """
     if call.name not in rewrite.NONLINEARITIES or not call.signals:
-        return 0
+        return ()
     value = call.signals[0]
+    if _has_channels_last(value, known):
+        return known[value]
     while value.producer is not None and value.producer.name in POINTWISE and value.producer.signals:
         if value.producer.name == "batch_norm":
             break
         value = value.producer.signals[0]
     before, axes = value.producer, len(value.shape) - 2
     if before is None or axes not in (1, 2, 3):
-        return 0
-    return axes if before.name == "batch_norm" or before.name in _ARGUMENTS else 0
+        return ()
+    known_before = before.name == "batch_norm" or before.name in _ARGUMENTS
+    return tuple(range(2, 2 + axes)) if known_before else ()
+
+
+def _has_channels_last(value: Value, known: Mapping[Value, Axes]) -> bool:
+    """Whether a map is known to be (N, ..., C)."""
+    return known.get(value) == tuple(range(1, len(value.shape) - 1))
+
+
+def _is_over_channels(call: Call, known: Mapping[Value, Axes]) -> bool:
+    """Whether this normalises the channels of a map, position by position."""
+    if call.function not in rewrite.NORMALISATIONS or not call.signals:
+        return False
+    shape = call.arguments("input normalized_shape")["normalized_shape"]
+    return len(tuple(shape)) == 1 and _has_channels_last(call.signals[0], known)
 
 
 def _treated(modules: dict[nn.Module, TreatedForward], module: nn.Module) -> TreatedForward:
@@ -474,8 +507,7 @@ def _operators(
     """The operator of each step, as the network's weights are in type and device; of a group that shares a choice, the
     first to run leads, and the others follow.
     """
-    weights = (p for call in record.module_calls[:1] for p in call.module.parameters() if p.is_floating_point())
-    like = next(weights, torch.empty(0))
+    like = _like(record)
     made: dict[_Step, Operator] = {}
     leaders: dict[int, Operator] = {}
     for step in sorted(steps, key=lambda step: step.when):
@@ -484,6 +516,12 @@ def _operators(
         if step.chooses and leaders.setdefault(groups[step], operator) is not operator:
             operator.follow(leaders[groups[step]])
     return made
+
+
+def _like(record: Recording) -> torch.Tensor:
+    """A tensor of the type and on the device of the network's weights."""
+    weights = (p for call in record.module_calls[:1] for p in call.module.parameters() if p.is_floating_point())
+    return next(weights, torch.empty(0))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ __all__ = [
     "DenseMaximum",
     "DenseMaximumWithIndices",
     "DenseSlice",
+    "NormalisedTogether",
     "PooledConvolution",
     "ReplacedAverage",
     "Rewrite",
@@ -67,7 +68,10 @@ _UPSAMPLINGS = (
 )
 _AVERAGES = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)
 _ADAPTIVE = tuple(getattr(F, f"adaptive_{kind}_pool{n}d") for kind in ("avg", "max") for n in (1, 2, 3))
-_OTHERS = (F.interpolate, F.pad, Tensor.__getitem__, F.batch_norm, torch.batch_norm)
+NORMALISATIONS = tuple(
+    getattr(place, name) for place in (F, torch) for name in ("layer_norm", "rms_norm") if hasattr(place, name)
+)
+_OTHERS = (F.interpolate, F.pad, Tensor.__getitem__, F.batch_norm, torch.batch_norm, *NORMALISATIONS)
 _CLAMPS = (F.relu, torch.relu, Tensor.relu, F.relu6, F.hardtanh)
 NONLINEARITIES = ACTIVATIONS - {"abs", "clamp", "clamp_", "clip", "erf", "exp", "square"}  # which also do other things
 _ACTIVATIONS = tuple(
@@ -139,25 +143,33 @@ class TreatedForward:
             if isinstance(pooling, Pooling):
                 yield ("rewrites", number), pooling
 
+    def added(self) -> Iterator[tuple[tuple[Any, ...], nn.Module]]:
+        """The modules that surgery adds here: operators, and functions that learn."""
+        yield from ((place, pooling.operator) for place, pooling in self.poolings())
+        for number, rewrite in self.rewrites.items():
+            learned = getattr(rewrite, "learned", None)
+            if learned is not None:
+                yield ("rewrites", number), learned
+
     def attach(self) -> None:
-        """Put this in the place of the module's ``forward``, and register its operators that have parameters."""
+        """Put this in the place of the module's ``forward``, and register what it adds that has parameters."""
         self.original = vars(self.module).get("forward")
         self.module.forward = self
         holder = _holder(self.module)
-        for place, pooling in self.poolings():
-            holds_tensors = any(True for _ in chain(pooling.operator.parameters(), pooling.operator.buffers()))
-            if holds_tensors and pooling.operator not in holder.children():
-                pooling.operator.train(self.module.training)
+        for place, part in self.added():
+            holds_tensors = any(True for _ in chain(part.parameters(), part.buffers()))
+            if holds_tensors and part not in holder.children():
+                part.train(self.module.training)
                 name = REGISTERED + "_".join(map(str, pytree.tree_leaves(place))).removeprefix("rewrites_")
-                register(self.module, name, pooling.operator)
+                register(self.module, name, part)
 
     def detach(self) -> None:
         """Restore the module's ``forward``."""
         del self.module.forward
         if self.original is not None:
             self.module.forward = self.original
-        holder, operators = _holder(self.module), {pooling.operator for _, pooling in self.poolings()}
-        for name in [name for name, inside in holder.named_children() if inside in operators]:
+        holder, added = _holder(self.module), {part for _, part in self.added()}
+        for name in [name for name, inside in holder.named_children() if inside in added]:
             delattr(holder, name)
 
     @property
@@ -206,15 +218,40 @@ class _Average(NamedTuple):
 
 @dataclass(frozen=True)
 class AliasFree:
-    """The non-linearity between an interpolation by two and a low-pass."""
+    """The non-linearity between an interpolation by two and a low-pass; ``learned`` replaces the function."""
 
-    axes: int
+    axes: tuple[int, ...]  #: of space, counted from 0
+    learned: nn.Module | None = None
 
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
         x, *rest = args if args else (kwargs.pop("input"),)
-        y = alias_free(lambda dense: function(dense, *rest, **kwargs), x, dims=self.axes)
+        dense = self.learned or (lambda dense: function(dense, *rest, **kwargs))
+        ends = tuple(range(-len(self.axes), 0))
+        y = alias_free(dense, x.movedim(self.axes, ends), dims=len(ends)).movedim(ends, self.axes)
         in_place = name_of(function).endswith("_") or kwargs.get("inplace", False)
         return x.copy_(y) if in_place else y
+
+
+@dataclass(frozen=True)
+class NormalisedTogether:
+    """A layer normalisation over the channels, the last axis, at once for all positions of a map."""
+
+    def __call__(
+        self,
+        function: Function,
+        input: Tensor,  # noqa: A002
+        normalized_shape: Any,
+        weight: Tensor | None = None,
+        *others: Any,
+        **options: Any,
+    ) -> Tensor:
+        names = ("bias", "eps") if name_of(function) == "layer_norm" else ("eps",)
+        given = {**dict(zip(names, others, strict=False)), **options}
+        bias, epsilon = given.get("bias"), given.get("eps")
+        eps = {} if epsilon is None else {"eps": epsilon}
+        y: Tensor = getattr(F, name_of(function))(input, input.shape[1:], **eps)
+        y = y if weight is None else y * weight
+        return y if bias is None else y + bias
 
 
 @dataclass(frozen=True)
@@ -480,7 +517,17 @@ def _ring(x: Tensor, reach: _Sizes, steps: _Sizes, padding: _Sizes, ceil_mode: b
 def _around(x: Tensor, padding: _Sizes, beyond: _Sizes | None = None) -> Tensor:
     """The map with circular padding before and after; ``beyond`` more after."""
     sides = _sides(padding, beyond)
-    return F.pad(x, sides, mode="circular") if any(sides) else x
+    if max(sides) <= min(x.shape[-len(padding) :]):
+        return F.pad(x, sides, mode="circular") if any(sides) else x
+    for axis, before, after in zip(range(-1, -len(padding) - 1, -1), sides[::2], sides[1::2], strict=True):
+        x = wrapped(x, axis, before, after)
+    return x
+
+
+def wrapped(x: Tensor, axis: int, before: int, after: int) -> Tensor:
+    """A periodic map continued along one axis, by more than a period too, which `F.pad` refuses."""
+    size = x.shape[axis]
+    return x.index_select(axis, torch.arange(-before, size + after, device=x.device) % size)
 
 
 def _sides(padding: _Sizes, beyond: _Sizes | None = None) -> list[int]:

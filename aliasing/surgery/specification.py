@@ -26,7 +26,7 @@ from aliasing.models import ShownNetwork, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.provenance import write_bytes
 from aliasing.state import check_fits, parse_json
-from aliasing.surgery.convert import NONLINEARITIES, SITES, Conversion, antialias, conversion_of
+from aliasing.surgery.convert import NONLINEARITIES, NORMALIZATIONS, SITES, Conversion, antialias, conversion_of
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.plan import SCHEMES
 
@@ -40,6 +40,7 @@ _WORDS = {
     **dict.fromkeys(SCHEMES, "scheme"),
     **dict.fromkeys(PADDINGS, "padding"),
     **dict.fromkeys(NONLINEARITIES, "nonlinearity"),
+    **dict.fromkeys(NORMALIZATIONS, "normalization"),
     "upsampling": "upsampling",
 }
 

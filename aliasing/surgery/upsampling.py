@@ -26,6 +26,7 @@ from aliasing.downsample.polyphase_up import rolled_to_phase
 from aliasing.sites.change import axes_of, each
 from aliasing.sites.trace import Call
 from aliasing.surgery.operators import Pooling
+from aliasing.surgery.rewrite import wrapped
 
 __all__ = ["Following", "Rejection", "Upsampled", "obstacle", "reach"]
 
@@ -77,8 +78,8 @@ class Upsampled:
 
     def _ring(self, function: Any, x: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         axes, sizes = range(-len(self.factors), 0), x.shape[-len(self.factors) :]
-        for axis, size in zip(axes, sizes, strict=True):
-            x = x.index_select(axis, torch.arange(-self.reach, size + self.reach, device=x.device) % size)
+        for axis in axes:
+            x = wrapped(x, axis, self.reach, self.reach)
         if args and args[0] is not None and not isinstance(args[0], Tensor):  # the size of an interpolation
             args = (self._larger(args[0]), *args[1:])
         elif kwargs.get("size") is not None:
