@@ -16,7 +16,7 @@ from torch import nn
 from aliasing.errors import UsageError
 from aliasing.images import BadImage, ImageSource, Signal, choose_images
 from aliasing.memory import keep_freed_memory
-from aliasing.models import Classifier, ShownNetwork, load_model
+from aliasing.models import Classifier, ShownNetwork, SignalNetwork, load_model
 from aliasing.models.changes import GIVEN
 from aliasing.protocols import ViewProtocol, enlarged_by_crop, make_protocol
 from aliasing.records import Records
@@ -77,17 +77,30 @@ def protocol_for(
     """The protocol given; otherwise the usual one, or `pad` for pictures that would be enlarged.
 
     These are tensors, which fill the view as they are, and the pictures of a network that is itself small: the first
-    one decides (`aliasing.protocols.enlarged_by_crop`). Usual are `crop`, and `samples` for signals.
+    one decides (`aliasing.protocols.enlarged_by_crop`). Usual are `crop`, and `samples` for signals and for videos that
+    a network takes as volumes.
     """
     if protocol is not None:
         return make_protocol(protocol, **parameters)
     if holds_signals(source):
         return make_protocol(usual or "samples", **parameters)
-    is_small = source.preprocessing is not None
-    for first in several(models)[:1] if not is_small else ():
-        with suppress(Exception):  # one that cannot be loaded is told of when its turn comes
-            is_small = enlarged_by_crop(load_for(first, source)) is not None
+    first = _first(models, source) if source.preprocessing is None else None
+    if isinstance(first, SignalNetwork):
+        return make_protocol(usual or "samples", **parameters)
+    is_small = source.preprocessing is not None or (first is not None and enlarged_by_crop(first) is not None)
     return make_protocol("pad" if is_small else usual or "crop", **parameters)
+
+
+def shows_signals(models: Networks, source: ImageSource) -> bool:
+    """Whether signals are shown: those of a source, or its videos, which the first network takes as volumes."""
+    return holds_signals(source) or isinstance(_first(models, source), SignalNetwork)
+
+
+def _first(models: Networks, source: ImageSource) -> ShownNetwork | None:
+    """The first network; None if it cannot be loaded, which is told when its turn comes."""
+    with suppress(Exception):
+        return load_for(several(models)[0], source)
+    return None
 
 
 def several(models: Networks) -> list[str | nn.Module | ShownNetwork]:

@@ -116,5 +116,7 @@ def test_the_command_on_real_videos(clips: Path, tmp_path: Path, capsys: pytest.
     rows = al.open(out).records.to_pydict()
     assert (set(rows["second_dx"]), set(rows["second_dy"]), set(rows["second_dz"])) == ({-1.0, -2.0}, {0.0}, {0.0})
     assert (out / "figure.png").stat().st_size > 10_000
+    again = al.measure_jitter(of_frames(), out.parent / "videos")  # without a protocol
+    assert (again.protocol.name, again.protocol.axis) == ("samples", None)
     assert main([*command, "--protocol", "crop"]) == 2
     assert "takes volumes or the frames of videos" in capsys.readouterr().err

@@ -243,6 +243,14 @@ def test_too_short_a_sound_is_refused_with_its_length() -> None:
         al.compare_operators(Sound(np.zeros((1, 200)), RATE), 1)
 
 
+def test_a_ratio_of_energies_is_never_below_0() -> None:
+    """Of two sounds, one folds all that is above and the other next to nothing: the interval is wide, and ends at 0."""
+    sounds = [Sound(tone(hertz)[None], RATE) for hertz in (4100, 7900)]
+    found = al.compare_operators(sounds, 2, ["blur"]).summary()["operators"]["blur"]["above_kept"]
+    assert found["low"] == 0
+    assert found["high"] > 0.3
+
+
 def test_silence_has_no_shares(tmp_path: Path) -> None:
     for samples in (np.zeros(RATE), np.full(RATE, 0.3)):
         with pytest.raises(InputError, match="silent"):

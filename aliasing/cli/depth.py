@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="blocks (default), leaves (every single layer), or names of modules",
     )
-    shared.add_protocol(parser, None, "how the input is shifted", said="crop:span=1, or samples:steps=1 for sounds")
+    shared.add_protocol(parser, None, "how the input is shifted", said="crop:span=1, or samples:steps=1 for signals")
     shared.add_resizer(parser)
     parser.add_argument(
         "--lie",
@@ -96,13 +96,14 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
     from aliasing.errors import UsageError
     from aliasing.jitter import measure_jitter
     from aliasing.protocols import make_protocol
-    from aliasing.runner import holds_signals
+    from aliasing.runner import shows_signals
     from aliasing.state import write_json
 
     out = arguments.out
     layers = arguments.layers[0] if arguments.layers in (["blocks"], ["leaves"]) else arguments.layers
-    protocol = make_protocol(arguments.protocol or default_protocol(options["images"]), resizer=arguments.resizer)
-    if arguments.animate and holds_signals(options["images"]):
+    usual = arguments.protocol or default_protocol(arguments.models, options["images"])
+    protocol = make_protocol(usual, resizer=arguments.resizer)
+    if arguments.animate and shows_signals(arguments.models, options["images"]):
         raise UsageError("--animate makes a film of a picture that moves; leave it out for signals")
     profile = probe_depth(
         arguments.models, protocol=protocol, layers=layers, sites_every=arguments.sites_every, **options

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.jitter import measure_jitter
     from aliasing.jitter.examples import write_examples
     from aliasing.protocols import make_protocol
-    from aliasing.runner import holds_signals, load_for, protocol_for
+    from aliasing.runner import load_for, protocol_for, shows_signals
     from aliasing.state import write_json
 
     resizer = {"resizer": arguments.resizer}
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
                 names = ", ".join(described)
                 raise UsageError(f"--against {arguments.against}: it is not measured; choose one of {names}")
         protocol = protocol_for(arguments.protocol, options["images"], models, **resizer)
-        if arguments.animate and holds_signals(options["images"]):
+        if arguments.animate and shows_signals(models, options["images"]):
             raise UsageError("--animate makes a film of a picture that moves; leave it out for signals")
         truth = {"truth": arguments.truth, "void": arguments.void}
         result = measure_jitter(models, protocol=protocol, output=arguments.output, **truth, **options)

@@ -30,7 +30,7 @@ from aliasing.lineage import describe_lineage
 from aliasing.models import ShownNetwork
 from aliasing.protocols import ViewProtocol, Views, make_protocol
 from aliasing.records import BLOCK_SIZE, Part
-from aliasing.runner import each_network, holds_signals, one_of, open_run
+from aliasing.runner import Networks, each_network, one_of, open_run, shows_signals
 from aliasing.runs import ALONE, Blocks, Ranks, hold
 from aliasing.sites.find import probe_of
 from aliasing.sites.trace import Recording, record_calls
@@ -107,7 +107,7 @@ def probe_depth(
     if sites_every < 1:
         raise UsageError(f"sites_every is at least 1, for every image; got {sites_every}")
     source = open_images(one_of(images, inputs))
-    protocol = make_protocol(protocol or default_protocol(source))
+    protocol = make_protocol(protocol or default_protocol(model, source))
     if not protocol.is_shift:
         raise UsageError(f"the protocol {protocol.name} is not a small shift; choose crop, circular or pad")
     Execution(device)
@@ -137,9 +137,9 @@ def probe_depth(
     return Profile(described, protocol, settings, run.records)
 
 
-def default_protocol(source: ImageSource) -> str:
-    """The name of the protocol for these inputs: two windows, one pixel or one sample apart."""
-    return OF_SIGNALS if holds_signals(source) else DEFAULT_PROTOCOL
+def default_protocol(models: Networks, source: ImageSource) -> str:
+    """The name of the protocol for these networks and inputs: two windows, one pixel or one sample apart."""
+    return OF_SIGNALS if shows_signals(models, source) else DEFAULT_PROTOCOL
 
 
 def margin_of(layer: Layer, model: ShownNetwork, record: Recording, protocol: ViewProtocol) -> int | None:

@@ -111,7 +111,7 @@ class Profile(Recorded):
                 **description,
                 "images": measured,
                 "not_finite": not_finite,
-                "cautions": _cautions(measured, sites, self.settings)
+                "cautions": _cautions(tables.word_for({name: description}), measured, sites, self.settings)
                 + enlarged_cautions(description, self.protocol, enlarged, measured),
                 **({"adapted": dict(adapted)} if adapted else {}),
                 "layers": layers,
@@ -163,15 +163,15 @@ class Profile(Recorded):
         return [*remarks.of_depth(self.summary())]
 
 
-def _cautions(images: int, sites: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
+def _cautions(word: str, images: int, sites: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[str]:
     """What to know before trusting an interval."""
     found = []
     if 0 < images < FEW_IMAGES:
-        found.append(f"only {counted(images)}: too few for narrow intervals; measure more images")
+        found.append(f"only {counted(images, word)}: too few for narrow intervals; measure more {word}s")
     seen = max((site["images"] for site in sites), default=images)
     if 0 < seen < min(images, FEW_IMAGES):
         found.append(
-            f"the sites were measured on {seen} of the {images} images (--sites-every {settings.get('sites_every')}):"
+            f"the sites were measured on {seen} of the {images} {word}s (--sites-every {settings.get('sites_every')}):"
             " too few for narrow intervals; --sites-every 1 measures them on all"
         )
     return found

@@ -20,7 +20,7 @@ from aliasing.downsample.sound_spectra import SoundSpectra
 from aliasing.downsample.spectra import FILE, Spectra
 from aliasing.downsample.volume_spectra import VolumeSpectra
 from aliasing.errors import InputError, UsageError
-from aliasing.estimates import mean, share
+from aliasing.estimates import Estimate, mean, share
 from aliasing.filters import TapsLike, get_taps
 from aliasing.images import BadImage, Clip, Entry, Image, Loaded, Signal, open_images
 from aliasing.images.volume import Volume
@@ -166,11 +166,16 @@ class OperatorSurvey(Result):
             values = [image["operators"][operator].get(measure) for image in self.images]
             values = [value for value in values if value is not None]
             if len(values) > 1:
-                # A maximum is not a filter: it can raise the energy of either part.
-                found[measure] = (mean if measure in ("baseband_kept", "above_kept") else share)(values).as_dict()
+                found[measure] = (_ratio if measure in ("baseband_kept", "above_kept") else share)(values).as_dict()
             else:
                 found[measure] = {"value": values[0] if values else None, "low": None, "high": None}
         return found
+
+
+def _ratio(values: list[float]) -> Estimate:
+    """The mean of a ratio of energies, which is not a share: a maximum is not a filter, and can raise either part."""
+    found = mean(values)
+    return Estimate(found.value, max(found.low, 0.0), found.high)
 
 
 def compare_operators(

@@ -94,7 +94,7 @@ def measure_jitter(
         How an image becomes views (see :mod:`aliasing.protocols`): by default ``"crop"``; ``"pad"`` for tensors, which
         are not resized if they have the network's input size, and for a (first) network of less than 80 pixels, for
         which ``"crop"`` would enlarge images;
-        ``"samples"`` for signals.
+        ``"samples"`` for signals, and for videos that a (first) network takes as volumes.
     inputs : Any, optional
         The same as ``images``, where that is not the word.
     output : str

@@ -235,7 +235,7 @@ def _spectra(axes: Axes, networks: Networks) -> None:
         axes.plot([*known], [power["value"] for power in known.values()], "-", label=label, **look)
         bounded = {frequency: power for frequency, power in known.items() if (power["low"] or 0) > 0}
         band(axes, [*bounded], [*bounded.values()], color=colour, alpha=0.15)
-    for number, stride in enumerate(sorted({site["stride"][0] for site in sites if site["stride"][0] > 1})):
+    for number, stride in enumerate(sorted({step for site in sites for step in site["stride"] if step > 1})):
         said = "_" if number else "new Nyquist frequency"
         axes.axvline(1 / (2 * stride), color="0.5", linestyle=":", linewidth=1, label=said)
     axes.axhline(1, color="0.85", linewidth=1)
@@ -261,13 +261,14 @@ def _receptive_fields(axes: Axes, networks: Networks) -> None:
         fields = [(place, field) for place, field, _ in known if isinstance(field, int | float)]
         axes.plot([place for place, _ in fields], [field for _, field in fields], "-", **look)
         axes.plot([place for place, _, _ in known], [stride for _, _, stride in known], "--", **look)
-    # The fields are measured down the image, so its height bounds them.
+    # The fields are measured along the first axis, down an image, so its size bounds them.
     for size in sorted({np.ravel(model["input_size"])[0] for _, _, model in networks}):
         axes.axhline(size, color="0.5", linestyle=":", linewidth=1)
     _mark_sites(axes, networks)
     axes.set_yscale("log", base=2)
     axes.yaxis.set_major_formatter("{x:g}")
-    axes.set_ylabel("samples" if any("rate" in model for _, _, model in networks) else "pixels")
+    word = word_for({name: model for name, _, model in networks})
+    axes.set_ylabel({"image": "pixels", "volume": "samples along D"}.get(word, "samples"))
 
 
 PANELS: dict[str, Panel] = {
@@ -282,6 +283,6 @@ PANELS: dict[str, Panel] = {
         _aliasing
     ),
     "Spectrum in front of each site: {first}": _spectra,
-    "Receptive field (—), cumulative stride (- -), image size (⋯)": _receptive_fields,
+    "Receptive field (—), cumulative stride (- -), input size (⋯)": _receptive_fields,
 }
 """The panels of :func:`depth` by what they show; one that shows the first network only has ``{first}`` in its title."""
