@@ -1,5 +1,7 @@
 """Downsampling operators: scipy and the peers as oracles, closed forms, and the ways in which torch runs them."""
 
+from functools import partial
+
 import antialiased_cnns
 import kornia
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from scipy import ndimage, signal
+from scipy import fft, ndimage, signal
 from timm.layers import BlurPool2d as TimmBlurPool2d
 
 from aliasing import downsample, filters, layers, sampling, spectrum
@@ -315,6 +317,58 @@ def test_what_white_noise_folds_at_stride_four():
         # The mean of ratios is that of the expected energies to second order, a few thousandths here.
         assert fraction == pytest.approx(expected, abs=0.002)
         assert float(found.mean()) == pytest.approx(fraction, abs=4 * float(found.std()) / 10 + 0.003)
+
+
+# Any number of axes --------------------------------------------------------------------------------------------------
+
+
+def max_by_numpy(x, window):
+    spatial = tuple(range(2, x.ndim))
+    return np.lib.stride_tricks.sliding_window_view(x, window, spatial).max(tuple(range(-len(window), 0)))
+
+
+def fourier_by_scipy(x, stride):
+    for axis, step in enumerate(stride, 2):
+        keep = abs(fft.fftfreq(x.shape[axis])) < (1 / (2 * step) if step > 1 else 1)
+        spectrum = np.moveaxis(fft.fft(x, axis=axis), axis, -1) * keep
+        x = np.moveaxis(fft.ifft(spectrum).real, -1, axis)
+    return every(x, stride, (0,) * len(stride))
+
+
+def polyphase_by_numpy(x, stride):
+    beyond = [(0, -size % step) for size, step in zip(x.shape[2:], stride, strict=True)]
+    x = np.pad(x, [(0, 0), (0, 0), *beyond], mode="wrap")
+    answers = []
+    for one in x:
+        components = [every(one[None], stride, phase)[0] for phase in np.ndindex(*stride)]
+        answers.append(max(components, key=lambda component: (component**2).sum()))
+    return np.stack(answers)
+
+
+def every(x, stride, phase):
+    return x[(slice(None), slice(None), *(slice(p, None, s) for p, s in zip(phase, stride, strict=True)))]
+
+
+@given(st.data(), st.integers(1, 3), st.sampled_from(["binomial3", "binomial4", "binomial5"]))
+def test_the_layers_of_one_two_and_three_axes_are_their_definitions(data, dims, taps):
+    """At odd, even and tiny sizes, in float64, with their gradients."""
+    stride = data.draw(st.tuples(*[st.integers(1, 3)] * dims))
+    size = data.draw(st.tuples(*[st.integers(1, 7)] * dims))
+    x = torch.randn(2, 2, *size, dtype=torch.float64)
+    known, rows = x.numpy(), (taps,) * dims
+    cases = {
+        "BlurPool": ({"taps": taps, "padding": "replicate"}, lambda: blur_by_scipy(known, stride, rows, "replicate")),
+        "FourierPool": ({}, lambda: fourier_by_scipy(known, stride)),
+        "PolyphasePool": ({}, lambda: polyphase_by_numpy(known, stride)),
+    }
+    if all(length >= step for length, step in zip(size, stride, strict=True)):  # a maximum needs one whole window
+        expected = partial(blur_by_scipy, max_by_numpy(known, stride), stride, rows, "replicate")
+        cases["MaxBlurPool"] = ({"taps": taps, "padding": "replicate"}, expected)
+    for name, (settings, definition) in cases.items():
+        layer = getattr(layers, f"{name}{dims}d")(stride, **settings)
+        # Sums of up to 343 products of values up to 5 with weights whose absolute values add up to one.
+        np.testing.assert_allclose(layer(x).numpy(), definition(), rtol=0, atol=1e-13, err_msg=name)
+        assert torch.autograd.gradcheck(layer, x.clone().requires_grad_(), fast_mode=True), name
 
 
 # Max-blur ------------------------------------------------------------------------------------------------------------

@@ -95,6 +95,46 @@ def test_a_cosine_comes_out_at_the_frequency_and_amplitude_of_theory(stride, k):
     assert power[:, line].sum() == pytest.approx(power.sum())
 
 
+@given(st.data(), st.integers(1, 3), st.sampled_from(["float32", "float64"]), st.booleans())
+def test_a_tone_along_any_axes_folds_to_the_closed_form_in_hertz(data, count, dtype, as_torch):
+    """A plane wave along one to three axes of an array of four, in any order, with a stride, phase and rate an axis."""
+
+    def one_each(values):
+        return data.draw(st.tuples(*[values] * count))
+
+    axes = data.draw(st.permutations(range(4)))[:count]
+    strides, rates = one_each(st.integers(2, 5)), one_each(st.sampled_from([1.0, 0.25, 16000.0]))
+    sizes = [cells * stride for cells, stride in zip(one_each(st.integers(3, 5)), strides, strict=True)]
+    periods = [data.draw(st.integers(-size // 2, size // 2)) for size in sizes]
+    phases = [data.draw(st.integers(0, stride - 1)) for stride in strides]
+    assume(any(periods))
+    hertz = [k / size * rate for k, size, rate in zip(periods, sizes, rates, strict=True)]
+    folded = [sampling.fold(f, stride, rate) for f, stride, rate in zip(hertz, strides, rates, strict=True)]
+    slow = [rate / stride for rate, stride in zip(rates, strides, strict=True)]
+
+    def wave(frequencies, rates, lengths, angle):
+        shape, argument = [2, 3, 2, 3], np.full((1, 1, 1, 1), angle)
+        for axis, frequency, rate, length in zip(axes, frequencies, rates, lengths, strict=True):
+            shape[axis] = length
+            along = 2 * np.pi * frequency * np.arange(length) / rate
+            argument = argument + np.expand_dims(along, tuple({0, 1, 2, 3} - {axis}))
+        return np.broadcast_to(1.5 * np.cos(argument), shape)
+
+    x = kind(wave(hertz, rates, sizes, 0.4).astype(dtype), as_torch)
+    later = 0.4 + sum(2 * np.pi * f * phase / rate for f, phase, rate in zip(hertz, phases, rates, strict=True))
+    expected = wave(folded, slow, [size // stride for size, stride in zip(sizes, strides, strict=True)], later)
+    parts = sampling.decompose(x, strides, phases, axes=axes)
+    folds = any(2 * stride * abs(k) >= size for stride, k, size in zip(strides, periods, sizes, strict=True))
+    # The angle, up to 200, is right to eps of itself; three transforms of 25 values at most are as exact.
+    atol = 400 * np.finfo(dtype).eps
+    np.testing.assert_allclose(np.asarray(sampling.subsample(x, strides, phases, axes=axes)), expected, atol=atol)
+    np.testing.assert_allclose(np.asarray(parts.alias), expected if folds else 0 * expected, atol=atol)
+    np.testing.assert_allclose(np.asarray(parts.baseband), 0 * expected if folds else expected, atol=atol)
+    np.testing.assert_allclose(np.asarray(parts.alias_fraction), float(folds), atol=atol)
+    power, energy = np.asarray(spectrum.power(x, axes, rates)), np.asarray(x).astype(float) ** 2
+    np.testing.assert_allclose(power.sum(tuple(axes)), energy.sum(tuple(axes)), rtol=atol)
+
+
 # Decompose -----------------------------------------------------------------------------------------------------------
 
 
