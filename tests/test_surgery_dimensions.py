@@ -209,10 +209,37 @@ def test_a_spectrogram_is_a_site_of_its_own_that_says_what_its_frames_fold() -> 
     assert [site.cumulative_stride for site in (convolution, maximum)] == [(2, 320), (4, 640)]
 
 
-def test_frames_with_gaps_between_them_lose_samples() -> None:
-    gaps = Net(lambda _, x: torch.stft(x, 64, 100, window=torch.ones(64, device=x.device), return_complex=True).abs())
-    (site,) = al.find_sites(gaps, torch.zeros(1, 1000))
-    assert (site.status, site.note) == ("unsupported", "patches with gaps between them")
+@pytest.mark.parametrize("before", ["", "a convolution"])
+@pytest.mark.parametrize("way", ["Tensor.unfold", "F.unfold"])
+def test_frames_cut_by_unfolding_say_what_they_fold(way: str, before: str) -> None:
+    def framed(net: nn.Module, x: Tensor) -> Tensor:
+        x = net.before(x)  # type: ignore[operator]
+        if way == "F.unfold":
+            return net.after(nn.functional.unfold(x[:, :, None], (1, 400), stride=(1, 160)))  # type: ignore
+        return net.after(x.squeeze(1).unfold(-1, 400, 160).transpose(1, 2))  # type: ignore[operator, no-any-return]
+
+    first = nn.Conv1d(1, 1, 9, padding=4) if before else nn.Identity()
+    frames, strided = al.find_sites(Net(framed, before=first, after=nn.Conv1d(400, 4, 3, 2)), torch.zeros(1, 1, 8000))
+    assert (frames.kind, frames.stride[-1], frames.kernel[-1]) == ("unfolding", 160, 400)
+    assert frames.status == "space-to-depth"
+    assert frames.note.startswith("frames of 400 samples, 60% overlap; ")
+    assert "faster than 1/320 cycle per sample folds" in frames.note
+    assert (strided.name, strided.status) == ("after", "subsamples")
+
+
+@pytest.mark.parametrize("hop", [100, 64])
+def test_frames_with_gaps_between_them_lose_samples(hop: int) -> None:
+    ways = (
+        lambda _, x: torch.stft(x, 64, hop, window=torch.ones(64, device=x.device), return_complex=True).abs(),
+        lambda _, x: x.unfold(1, 64, hop),
+        lambda _, x: nn.functional.unfold(x[:, None, None], (1, 64), stride=(1, hop)),
+    )
+    for way in ways:
+        (site,) = al.find_sites(Net(way), torch.zeros(1, 1000))
+        if hop == 100:
+            assert (site.status, site.note) == ("unsupported", "patches with gaps between them")
+        else:
+            assert (site.status, site.note[:32]) == ("space-to-depth", "frames of 64 samples, no overlap")
 
 
 def test_a_clip_of_frames_is_not_taken_for_a_volume() -> None:

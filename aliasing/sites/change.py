@@ -307,7 +307,9 @@ def _unfolding(call: Call) -> Change | None:
     if max(stride) == 1:
         return None
     if all(k >= s for k, s in zip(kernel, stride, strict=True)):
-        return Change("unfolding", kernel, stride, Status.SPACE_TO_DEPTH)
+        framed = [(k, s) for k, s in zip(kernel, stride, strict=True) if s > 1]
+        note = _frames(*framed[0]) if len(framed) == 1 else ""
+        return Change("unfolding", kernel, stride, Status.SPACE_TO_DEPTH, note)
     return Change("unfolding", kernel, stride, Status.UNSUPPORTED, _GAPS)
 
 
@@ -380,18 +382,22 @@ def _index_select(call: Call, axes: Axes | None) -> Change | None:
 
 
 def _windows(call: Call, axes: Axes | None) -> Change | None:
-    """``Tensor.unfold``, windows along one axis; ``torch.nn.functional.unfold`` is another function."""
+    """``Tensor.unfold``, windows along one axis; ``torch.nn.functional.unfold`` is another function.
+
+    What is cut from a sound, (N, L) or (N, C, L), is framed along its axis, also if nothing says that this is spatial.
+    """
     if call.function is not Tensor.unfold:
         return None
-    given = call.arguments("input dimension size step")
-    axis = given["dimension"] % len(call.signals[0].shape)
-    if axes is None or axis not in axes or given["step"] == 1:
+    given, rank = call.arguments("input dimension size step"), len(call.signals[0].shape)
+    axis, size, step = given["dimension"] % rank, given["size"], given["step"]
+    axes = axes or ((axis,) if rank <= 3 else ())
+    change = _along("unfolding", {axis: step}, call, axes, _GAPS) if axis in axes else None
+    if change is None:
         return None
-    change = _along("unfolding", {axis: given["step"]}, call, axes, _GAPS)
-    if change is not None and given["size"] >= given["step"]:
-        note = _frames(given["size"], given["step"]) if len(axes) == 1 else ""
-        return replace(change, status=Status.SPACE_TO_DEPTH, note=note)
-    return change
+    change = replace(change, kernel=tuple(size if other == axis else 1 for other in axes))
+    if size < step:
+        return change
+    return replace(change, status=Status.SPACE_TO_DEPTH, note=_frames(size, step) if len(axes) == 1 else "")
 
 
 def _along(
