@@ -82,6 +82,8 @@ INPUTS: Registry["Callable[[Any, Path | None], ImageSource | None]"] = Registry(
     "aliasing.inputs",
     {
         "sample": "aliasing.images.sample:read",
+        "list": "aliasing.images.lists:read",
+        "braces": "aliasing.images.braces:read",
         "mnist-cifar": "aliasing.images.datasets:read",
         "parquet": "aliasing.images.tables:read",
         "zip": "aliasing.images.archives:read_zip",

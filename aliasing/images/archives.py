@@ -149,27 +149,34 @@ def tar_source(path: Path) -> ImageSource:
     return _archive_source("tar file", path, members, partial(_tar_entries, path, members))
 
 
-def _is_tar(path: Path) -> bool:
+def is_tar(path: Path) -> bool:
+    """Whether the name is that of a tar file, plain or compressed."""
     return path.name.lower().endswith(_TAR_ENDINGS)
 
 
 def read_tar(spec: Any, path: Path | None) -> ImageSource | None:
     """A tar file, plain or compressed; or a folder of them without images, such as WebDataset's shards."""
     if path is None or not path.is_dir():
-        return tar_source(path) if path is not None and _is_tar(path) else None
-    shards = choose_split(sorted(file for file in path.iterdir() if _is_tar(file)))
+        return tar_source(path) if path is not None and is_tar(path) else None
+    shards = choose_split(sorted(file for file in path.iterdir() if is_tar(file)))
     if not shards or folder_source(path) is not None:
         return None
+    return replace(shards_source(shards, str(path)), folders=(path,))
+
+
+def shards_source(shards: list[Path], where: str) -> ImageSource:
+    """The images of several tar files, one file after the other."""
     sources = [tar_source(shard) for shard in shards]
     origins = {source.description.rpartition(", ")[2] for source in sources}
+    names = UniqueNames()
+    prefixes = [names(shown(shard.name)) for shard in shards]
     return ImageSource(
-        f"{len(shards)} tar files in {path}, {origins.pop() if len(origins) == 1 else 'labels from some'}",
+        f"{len(shards)} tar files in {where}, {origins.pop() if len(origins) == 1 else 'labels from some'}",
         lambda: (
-            replace(entry, name=f"{shown(shard.name)}/{entry.name}")
-            for shard, source in zip(shards, sources, strict=True)
+            replace(entry, name=f"{prefix}/{entry.name}")
+            for prefix, source in zip(prefixes, sources, strict=True)
             for entry in source
         ),
-        folders=(path,),
     )
 
 

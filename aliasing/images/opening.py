@@ -77,7 +77,9 @@ def open_images(
           Face's ``metadata.csv`` or ``metadata.jsonl`` (``file_name``, ``label``), or from the names of class folders;
           if it has splits, the first of ``val``, ``test`` and ``train`` is read;
         - a zip or tar archive with the layout of such a folder, or a shard of WebDataset (``0.jpg``, ``0.cls``);
-        - a folder of tar archives, such as WebDataset's shards;
+        - a folder of tar archives, such as WebDataset's shards, or such files by ``shards-{000..127}.tar``;
+        - ``@list.txt``, a file with a path on each line, and its label behind it if there is one; ``-`` for such lines
+          on standard input;
         - Parquet as Hugging Face writes it: a file, or a folder of such files;
         - torchvision's MNIST, FashionMNIST, CIFAR10, CIFAR100 (the test set unless a file of the training set is
           named) and ImageNet;
@@ -147,7 +149,7 @@ def _open(spec: Any) -> ImageSource:
             source = _open_pattern(Path(spec).expanduser())
     except OSError as error:
         raise InputError(f"{spec} cannot be read: {error.strerror}") from error
-    except InputError:
+    except (InputError, UsageError):
         raise
     except (ValueError, RuntimeError) as error:  # a null byte, a misplaced **, an unknown ~user
         raise InputError(f"{spec} is not a path: {error}") from error
@@ -182,11 +184,11 @@ def _open_in_memory(spec: Any) -> ImageSource:
         what = type(spec.images).__name__
         raise UsageError(f"mean and std are of tensors in a loader, a data set or a stack N×C×H×W; got a {what}")
     if isinstance(spec, np.ndarray) or is_tensor(spec):
-        return _open_items(list(spec) if spec.ndim == 4 else [spec])
+        return open_items(list(spec) if spec.ndim == 4 else [spec])
     if isinstance(spec, PIL.Image.Image | Signal):
-        return _open_items([spec])
+        return open_items([spec])
     if isinstance(spec, Iterable):
-        return _open_items(list(spec))
+        return open_items(list(spec))
     raise UsageError(f"images are a path, a pattern, 'sample', arrays or PIL images; got {type(spec).__name__}")
 
 
@@ -201,7 +203,7 @@ def _open_pattern(pattern: Path) -> ImageSource:
         return parquet_source(tables)
     images = [path for path in matches if is_media(path.name) and not path.is_dir()]
     if not images:
-        return _open_items(matches)
+        return open_items(matches)
     return ImageSource(
         f"pattern {pattern}, unlabelled",
         lambda: (file_entry(str(path.relative_to(base)), None, path) for path in images),
@@ -209,7 +211,7 @@ def _open_pattern(pattern: Path) -> ImageSource:
     )
 
 
-def _open_items(items: list[Any]) -> ImageSource:
+def open_items(items: list[Any]) -> ImageSource:
     """Objects in memory and paths, one after the other."""
     if not items:
         raise InputError("an empty list holds no images")
