@@ -166,8 +166,9 @@ class Drawn:
         assert isinstance(self.like, Share)
         squares = float(found.values @ found.values)
         variance = squares / (images * (images - 1)) if images > 1 and squares > 1e-18 * images else 0.0
-        most = float(joined.counts[joined.drawn].sum()) if self.like.binary else math.inf
         totals = found.weighted, found.missing
+        # As many as all images have, since the strata tell of those that were not drawn.
+        most = float(sum(one.sum() for one in totals)) if self.like.binary else math.inf
         carrying, missing = (float(one.sum() ** 2 / (one @ one)) if one.any() else 0.0 for one in totals)
         return beta_estimate(found.ratio, variance, min(carrying, missing), least=found.size, most=most)
 

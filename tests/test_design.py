@@ -13,6 +13,7 @@ from aliasing import leaderboard
 from aliasing.cli import main
 from aliasing.errors import InputError, UsageError
 from aliasing.images import Image, open_images
+from aliasing.jitter import width
 from aliasing.jitter.design import LEAST, PAIRS, Draws, depth_of
 from aliasing.jitter.examples import choose_examples
 from aliasing.jitter.metrics import PairMetrics
@@ -271,3 +272,33 @@ def test_the_command_compares_in_two_phases_if_there_are_many_images(
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "wo-phase design" in page
     assert "--design two-phase" in page
+
+
+def test_it_stops_where_the_interval_is_narrow_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look at 16 images is too wide, the next is large enough, and the third would have been all."""
+    monkeypatch.setattr(width, "_FIRST_LOOK", 16)
+    pictures = photographs(COUNT)
+    every = al.measure_jitter(make(), pictures).summary()["models"]["small"]["mac"]
+    asked = 1.4 * (every["high"] - every["low"])
+    options = {"out": tmp_path, "width": f"mac={asked}", "design": "two-phase"}
+    for design in ("full", "two-phase"):
+        options |= {"design": design, "out": tmp_path / design}
+        result = al.measure_jitter([make(), replace(another(), name="b")], pictures, **options)
+        found = result.summary()
+        images = found["models"]["small"]["images"]
+        assert 16 < images <= COUNT
+        widths = [model["mac"]["high"] - model["mac"]["low"] for model in found["models"].values()]
+        assert images == COUNT or max(widths) <= asked
+        result.write(tmp_path / design)
+        assert al.open(tmp_path / design).table().num_rows == 2
+        again = al.measure_jitter([make(), replace(another(), name="b")], pictures, **options)
+        assert again.summary() == found
+    narrow = al.measure_jitter(make(), pictures, width=1e-3).summary()
+    assert narrow["models"]["small"]["images"] == COUNT
+    assert "wider than the 0.001 asked for" in narrow["images"]["cautions"][-1]
+    for wrong in ("mac=", "nothing=0.1", -1, 0):
+        with pytest.raises(UsageError, match="width is a number above 0"):
+            al.measure_jitter(make(), pictures, width=wrong)
+    al.measure_jitter(make(), pictures, out=tmp_path / "plain")
+    with pytest.raises(InputError, match="holds a run without a width"):
+        al.measure_jitter(make(), pictures, width=0.1, out=tmp_path / "plain")

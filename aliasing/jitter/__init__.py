@@ -27,6 +27,7 @@ from aliasing.jitter.network import Array, Execution, device_of, execution_of, h
 from aliasing.jitter.precision import Verification, calibrate, output_in
 from aliasing.jitter.result import Jitter
 from aliasing.jitter.trace import Followed, PlaceTrace, Trace, trace
+from aliasing.jitter.width import measure_until, width_of
 from aliasing.lineage import describe_lineage
 from aliasing.models import ShownNetwork, of_pictures
 from aliasing.outputs.base import Output, with_drawn, with_third_axis
@@ -67,6 +68,7 @@ def measure_jitter(
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     design: str = "full",
+    width: float | str | None = None,
     precision: str = "float32",
     device: str | None = None,
     mean: Any = None,
@@ -113,6 +115,9 @@ def measure_jitter(
         ``two-phase`` shows every image once, draws further views with a chance that falls with the margin of the first,
         and weights what was drawn (see :mod:`aliasing.jitter.design`): intervals of the same width for a part of the
         views. It is for class probabilities and protocols with more than one pair.
+    width : float or str, optional
+        Stop as soon as the 95 % interval of P(top-1 change), or of the measure named in ``"mac=0.005"``, is so narrow
+        for every network: on a random sample of the images that grows until it is (:mod:`aliasing.jitter.width`).
     precision : {"float32", "bfloat16", "verified"}
         ``verified`` uses bfloat16, repeats in float32 wherever rounding could have changed an answer, audits a random
         part of the rest, and takes the mean absolute change from that part (see :mod:`aliasing.jitter.precision`). On
@@ -166,6 +171,24 @@ def measure_jitter(
     Execution(device)
     slow = precision == "verified" and not has_fast_bfloat16(device)
     source = open_images(one_of(images, inputs), mean=mean, std=std)
+    if width is not None:
+        source = choose_images(source, limit=limit, sample=sample, seed=seed, progress=progress)
+        same: dict[str, Any] = {
+            "output": output,
+            "batch_size": batch_size,
+            "seed": seed,
+            "design": design,
+            "precision": precision,
+        }
+        same |= {"device": device, "truth": truth, "void": void, "compiled": compiled, "progress": progress}
+
+        def look(number: int | None, folder: Path | None) -> Jitter:
+            options = {**same, "ranks": ranks, "timeout": timeout}
+            return measure_jitter(model, source, protocol, sample=number, out=folder, **options)
+
+        folder = None if out is None else Path(out)
+        with hold(folder, ranks):
+            return measure_until(look, source, width_of(width, kind), folder, ranks)
     protocol = protocol_for(protocol, source, model)
     known = truth_for(kind, protocol, truth, void)
     require_design(design, kind, protocol)
