@@ -62,6 +62,8 @@ FORMATS = ("table", "markdown", "csv")
 
 _TITLES = {
     "multiply_adds": "multiply–adds",
+    "megabytes": "MB",
+    "agreement": "agrees with the first",
     "views_per_second": "views/s",
     "unexplained_change": "unexplained",
     "cumulative_stride": "stride",
@@ -344,6 +346,14 @@ def leaderboard_tables(summary: Mapping[str, Any], speed: Mapping[str, Any], for
     if len({row["group"] for row in networks}) == 1:
         networks = [{column: value for column, value in row.items() if column != "group"} for row in networks]
     return _rendered([(networks, ""), (leaderboard_differences(summary), "+")], form, summary, "leaderboard")
+
+
+def deployed_tables(summary: Mapping[str, Any], form: Format) -> list[str]:
+    """What the forms of a deployed network have beside the measures of a leaderboard; no table without forms."""
+    rows = summary.get("deployed")
+    if not rows:
+        return []
+    return _rendered([(rows, "")], form, summary, "leaderboard")
 
 
 def slide(summary: Mapping[str, Any]) -> list[str]:

@@ -9,6 +9,8 @@ examples:
       every network that loads offline
   aliasing compare --models "timm:*resnet*" --images DIR --precision verified --device cuda --out leaderboard
       on a GPU, with float32's answers at nearly bfloat16's speed
+  aliasing compare --models resnet50 --deployed --images DIR --calibrate OTHER --out leaderboard
+      the network as it is, exported to ONNX, in bfloat16 and float16, and quantised to int8 on other photographs
   aliasing compare --models "timm:*" --images DIR --out leaderboard --format markdown
       all of timm; after an interruption the same command continues, and a network that cannot be loaded is skipped
 
@@ -20,8 +22,12 @@ An --output other than class probabilities has its own measures, which all come 
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 from aliasing.cli import shared
+
+if TYPE_CHECKING:
+    from aliasing.leaderboard import Leaderboard
 
 SUMMARY = "compare many networks by accuracy, consistency and cost"
 
@@ -47,6 +53,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="measure this network first, and compare those without a plain sibling with it (default: the first); its"
         " name, or the short one that the table shows",
+    )
+    parser.add_argument(
+        "--deployed",
+        nargs="*",
+        metavar="FORM",
+        help="measure the one network also in the forms in which it is deployed: onnx, bfloat16, int8 (with"
+        " --calibrate), float16 (which most CPUs are slow at); by default the first three",
+    )
+    parser.add_argument(
+        "--calibrate", metavar="PATH", help="with --deployed: images that calibrate int8 (the first 128)"
     )
     shared.add_labels(parser)
     shared.add_input(parser)
@@ -79,23 +95,26 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.against:
         models = [_reference(arguments.against, models, arguments.installed), *models]
     with shared.measuring(arguments) as options:
-        board = compare_networks(
-            shared.named(models, arguments),
-            protocol=arguments.protocol,
-            consistency=arguments.consistency,
-            output=arguments.output,
-            antialiased=arguments.antialias,
-            recalibrate_on=arguments.recalibrate,
-            installed=arguments.installed,
-            **options,
-        )
+        kinds = {"protocol": arguments.protocol, "consistency": arguments.consistency, "output": arguments.output}
+        loaded, forms = shared.named(models, arguments), list[dict[str, Any]]()
+        if arguments.deployed is not None:
+            board, forms = _deployed(arguments, loaded, {**kinds, **options})
+        else:
+            board = compare_networks(
+                loaded,
+                antialiased=arguments.antialias,
+                recalibrate_on=arguments.recalibrate,
+                installed=arguments.installed,
+                **kinds,
+                **options,
+            )
         if options["ranks"].rank > 0:
             return
-        summary = board.summary()
+        summary = board.summary() | ({"deployed": forms} if forms else {})
         if arguments.out:
             what, *said = filter(None, board.remarks())
             whole = tables.leaderboard_tables(summary, board.speed, "markdown")
-            parts = [*tables.slide(summary), *said, *whole, what]
+            parts = [*tables.slide(summary), *said, *whole, *tables.deployed_tables(summary, "markdown"), what]
             write_bytes(arguments.out / "leaderboard.md", ("\n\n".join(parts) + "\n").encode())
             (values,) = tables.leaderboard_tables(summary, board.speed, "csv")
             write_bytes(arguments.out / "leaderboard.csv", f"{values}\n".encode())
@@ -104,6 +123,7 @@ def run(arguments: argparse.Namespace) -> None:
                 plots.save(plots.differences(board), arguments.out / "differences.png")
             write_json(arguments.out / "summary.json", summary)
     found = tables.leaderboard_tables(summary, board.speed, arguments.format)
+    found += tables.deployed_tables(summary, arguments.format)
     if arguments.format == "markdown":
         found = [*tables.slide(summary), *found]
     folders = ("records/", "gallery/")
@@ -111,6 +131,22 @@ def run(arguments: argparse.Namespace) -> None:
     written = ("leaderboard.md", "leaderboard.csv", "summary.json", "speed.json", *folders, *pictures)
     lines = [*board.remarks(), shared.written_line(arguments.out, *written)]
     shared.print_result(arguments, {**summary, "speed": board.speed}, found, lines)
+
+
+def _deployed(
+    arguments: argparse.Namespace, models: Sequence[Any], options: dict[str, Any]
+) -> "tuple[Leaderboard, list[dict[str, Any]]]":
+    """The forms of the one network of --deployed."""
+    from aliasing.errors import UsageError
+    from aliasing.leaderboard.deployed import compare_deployed
+    from aliasing.models import load_model, of_pictures
+
+    if len(models) != 1 or arguments.antialias:
+        raise UsageError(
+            "--deployed is of one network: give --models NAME (antialiased:binomial4:NAME for a conversion)"
+        )
+    model = of_pictures(load_model(models[0]), "--deployed")
+    return compare_deployed(model, forms=arguments.deployed, calibrate=arguments.calibrate, **options)
 
 
 def _reference(wanted: str, models: Sequence[str], installed: bool) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from aliasing.blackbox import BlackBox
 from aliasing.jitter.network import ON_CPU, Execution, evaluated, prepare
 from aliasing.models import ShownNetwork
 from aliasing.outputs import OUTPUTS
@@ -33,16 +34,16 @@ class Cost:
 
     Attributes
     ----------
-    parameters : int
-        The number of learned values.
-    multiply_adds : int
-        For one image of the network's input size.
+    parameters : int or None
+        The number of learned values. None for a file that another library runs, which does not tell.
+    multiply_adds : int or None
+        For one image of the network's input size; None likewise.
     classes : int or None
         The number of classes or labels; two for a network that gives one number. None for another output.
     """
 
-    parameters: int
-    multiply_adds: int
+    parameters: int | None
+    multiply_adds: int | None
     classes: int | None
 
 
@@ -75,6 +76,8 @@ def cost(model: ShownNetwork, of_classes: bool = True) -> Cost:
     classes = rows_of(answer, model.name).shape[1] if of_classes else None
     if classes == 1 and not SCALES[model.scale or find_scale(model).name].of_labels:
         classes = 2
+    if isinstance(model.module, BlackBox):
+        return Cost(None, None, classes)
     return Cost(parameters, counter.get_total_flops() // 2, classes)  # the counter counts both operations
 
 

@@ -33,6 +33,9 @@ SUFFIXES = {".onnx": "ONNX", ".pt2": "an ExportedProgram", ".pt": "TorchScript"}
 TOLERANCE = 1e-4
 """The largest difference of an answer that counts as rounding, in parts of the largest number of the answer."""
 
+INPUT = "pixels"
+"""The name of the input of an ONNX program."""
+
 _PRODUCER = "aliasing"
 _PHOTOGRAPHS = 3
 _LARGER = 32  # pixels by which the second size is larger: a whole number of samples of the last map
@@ -166,7 +169,7 @@ def _write(module: nn.Module, model: Classifier, file: Path, any_size: bool, ops
         torch.export.save(program, file, extra_files=told)
         return
     written: Any = torch.onnx.export(
-        program, (batch,), dynamo=True, opset_version=opset, input_names=["pixels"], verbose=False
+        program, (batch,), dynamo=True, opset_version=opset, input_names=[INPUT], verbose=False
     )
     content = written.model_proto
     content.producer_name = _PRODUCER
