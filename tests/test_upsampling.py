@@ -297,6 +297,16 @@ def test_sites_that_are_not_treated_say_why() -> None:
     (found, left) = al.find_sites(al.antialias(decoder, scheme=["1"], upsampling=True, example_input=x))
     assert (found.status, left.status) == ("anti-aliased", "upsampling")
     assert all(site.status == "upsampling" for site in al.find_sites(decoder, x))
+    for window, note in (
+        (2, "where its indices say"),
+        (3, "where its indices say, and of windows that overlap the last"),
+    ):
+        segnet = made(SegNet)
+        segnet.pool.kernel_size, segnet.pool.padding = window, window // 3
+        *_, found = al.find_sites(
+            al.antialias(segnet, operator="aps", upsampling=True, example_input=noise(1, 3, 8, 8))
+        )
+        assert found.note.endswith(note)
     with pytest.raises(al.errors.UsageError, match="never downsamples unfiltered"):
         al.antialias(decoder, example_input=x)
     assert al.find_sites(nn.MaxPool2d(2, return_indices=True), torch.zeros(1, 1, 8, 8))[0].status == "unsupported"

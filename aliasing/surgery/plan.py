@@ -203,7 +203,7 @@ def make_plan(
             step = replace(as_it_is, treatment=treatment)
             reason = _why_not_raised(step)
             raised += [] if reason else [step]
-            note = reason or (f"{treatment.operator} behind it" if not step.chooses else _FOLLOWS)
+            note = reason or (_followed(call) if step.chooses else f"{treatment.operator} behind it")
             status = Status.UNSUPPORTED if reason else Status.ANTI_ALIASED
             sites.append(replace(place.site, status=status, note=note))
             continue
@@ -590,7 +590,16 @@ def _undone(
 
 # --- upsampling -----------------------------------------------------------------------------------------------------
 
-_FOLLOWS = "its samples at the phase that was kept"
+
+def _followed(call: Call) -> str:
+    """What is done at an upsampling that follows its pool."""
+    if not _unpools(call):
+        return "its samples at the phase that was kept"
+    pool = next((value.producer for value in call.signals[1:] if value.producer is not None), None)
+    given = {} if pool is None else pool.arguments("input kernel_size stride", stride=None)
+    axes = axes_of(call)
+    overlaps = bool(given.get("stride")) and each(given["kernel_size"], axes) != each(given["stride"], axes)
+    return "its values where its indices say" + ", and of windows that overlap the last" * overlaps
 
 
 def _why_not_raised(step: _Step) -> str:
