@@ -329,3 +329,19 @@ def test_the_name_says_it() -> None:
     assert specification.describe(al.surgery.conversion_of(fixed)) == "flc,upsampling"
     assert specification.parse("flc,upsampling")["upsampling"] is True
     assert specification.parse("flc")["upsampling"] is False
+
+
+@pytest.mark.parametrize("name", ["UNet", "BasicUNet", "SegResNet", "DynUNet"])
+def test_monais_u_nets_move_with_their_input(name: str) -> None:
+    nets = pytest.importorskip("monai.networks.nets")
+    given = {
+        "UNet": (2, 3, 2, (4, 8, 16), (2, 2)),
+        "BasicUNet": (2, 3, 2, (4, 4, 8, 8, 16, 4)),
+        "SegResNet": (2, 8, 3, 2),
+        "DynUNet": (2, 3, 2, [3, 3, 3], [1, 2, 2], [2, 2], [4, 8, 16]),
+    }
+    x, network = noise(1, 3, 32, 32), made(getattr(nets, name), *given[name])
+    options = {"operator": "aps", "scheme": "all", "padding": "circular", "example_input": x}
+    fixed = al.antialias(network, upsampling=True, **options)
+    assert max(shift_error(fixed, x, by) for by in ((1, 0), (3, 5), (7, 12))) < 100 * ROUNDING  # some twenty layers
+    assert shift_error(al.antialias(network, **options), x, (3, 5)) > 1e-3
