@@ -46,8 +46,8 @@ def forecast(
     A conversion takes longer by its multiply–adds.
     """
     counts = material.counts
-    whole = cost(plain).multiply_adds
-    work = [cost(network).multiply_adds / max(whole, 1) for network in made.networks.values()]
+    whole, *each_of = ((cost(network).multiply_adds or 0) for network in (plain, *made.networks.values()))
+    work = [number / max(whole, 1) for number in each_of]
     most, each = max(work), sum(work)
 
     def measured(images: int) -> None:
