@@ -84,6 +84,7 @@ INPUTS: Registry["Callable[[Any, Path | None], ImageSource | None]"] = Registry(
         "sample": "aliasing.images.sample:read",
         "list": "aliasing.images.lists:read",
         "braces": "aliasing.images.braces:read",
+        "hf": "aliasing.images.hugging_face:read",
         "mnist-cifar": "aliasing.images.datasets:read",
         "parquet": "aliasing.images.tables:read",
         "zip": "aliasing.images.archives:read_zip",

@@ -81,6 +81,7 @@ def open_images(
         - ``@list.txt``, a file with a path on each line, and its label behind it if there is one; ``-`` for such lines
           on standard input;
         - Parquet as Hugging Face writes it: a file, or a folder of such files;
+        - a data set of Hugging Face, in memory or streaming; ``hf:NAME`` streams one from the hub;
         - torchvision's MNIST, FashionMNIST, CIFAR10, CIFAR100 (the test set unless a file of the training set is
           named) and ImageNet;
         - arrays (uint8 H×W×3, H×W×4 or H×W), PIL images, tensors (uint8, or floats in 0…1, C×H×W), signals with their

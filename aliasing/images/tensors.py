@@ -17,6 +17,7 @@ import numpy as np
 
 from aliasing.errors import InputError
 from aliasing.images.entries import Entry, ImageSource, Loaded, bad_entry
+from aliasing.images.hugging_face import label_column
 from aliasing.images.opening import Normalised, is_tensor, item_entry, pair_of
 from aliasing.images.pixels import unnormalised
 from aliasing.rounding import rounded
@@ -143,13 +144,13 @@ def _source_of(items: Any, indices: Sequence[int], given: Normalised, kind: str)
 
 
 def _class_names(data_set: Any) -> tuple[str, ...] | None:
-    """The names that a data set of torchvision gives to its classes, in order; also that of a part of one."""
+    """The names that a data set of torchvision or of Hugging Face gives to its classes; also those of a part of one."""
     while hasattr(data_set, "dataset") and hasattr(data_set, "indices"):  # a Subset
         data_set = data_set.dataset
     names = getattr(data_set, "classes", None)
     if isinstance(names, (list, tuple)) and names and all(isinstance(name, str) for name in names):
         return tuple(names)
-    return None
+    return label_column(getattr(data_set, "features", None))[1]
 
 
 def _looked_at(source: ImageSource, items: Any, indices: Sequence[int], given: Normalised) -> ImageSource:
