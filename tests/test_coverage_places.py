@@ -130,10 +130,11 @@ def judged(random: Random, images: int) -> np.ndarray:
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("images", "aim"), [(32, 0.90), (64, 0.92), (200, 0.93)])
-def test_average_precision(images: int, aim: float) -> None:
-    """Of few images it is too high, which a bootstrap corrects but for a part: hence less is asked of 32 and of 64."""
+@pytest.mark.parametrize(
+    "images", [32, pytest.param(64, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.slow)]
+)
+def test_average_precision(images: int) -> None:
+    """Of few images it is too high, which the bootstrap's correction takes off."""
     random = np.random.default_rng(images)
     truth = average_precision([tuple(one) for one in judged(random, 20_000)[:, 0]], np.ones((1, 20_000), int), 1)[0]
     covered = 0
@@ -143,4 +144,4 @@ def test_average_precision(images: int, aim: float) -> None:
         found = pool.estimate()
         assert found.low <= found.value <= found.high
         covered += found.low <= truth <= found.high
-    assert covered / (REPETITIONS // 2) >= aim - 0.025  # 300 repetitions know it to ±0.0125
+    assert covered / (REPETITIONS // 2) >= 0.92  # the aim is 0.93, which 300 repetitions know to ±0.013

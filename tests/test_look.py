@@ -1,6 +1,7 @@
 """What answers with places look like: drawings are what was measured, on the page, in the figure and in the film."""
 
 import base64
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
@@ -295,6 +297,28 @@ def test_what_is_written_beside_a_mark_is_text() -> None:
     (text,) = (element.text for element in root.iter() if element.text)
     assert text == f"lost: {HOSTILE} 0.50"
     assert root.get("viewBox") == "0 0 12 9"
+
+
+def test_words_lie_within_the_view_and_not_over_one_another() -> None:
+    """Of a mark at the upper edge, of two in the same place, of which the lost one keeps its place, and in a corner."""
+    corners = (
+        (5.0, 0.0, 60.0, 40.0),
+        (20.0, 90.0, 90.0, 130.0),
+        (22.0, 91.0, 90.0, 130.0),
+        (180.0, 195.0, 220.0, 220.0),
+    )
+    fates = ("new", "kept", "lost", "kept")
+    marks = tuple(Mark(place, "car 0.51", fate) for place, fate in zip(corners, fates, strict=True))  # type: ignore[arg-type]
+    figure = Figure(figsize=(4, 4))
+    axes = figure.add_axes((0, 0, 1, 1))
+    overlay.draw(axes, Drawing((200, 200), "4 detections", 0.5, marks=marks))
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in axes.texts]
+    assert len(boxes) == 4
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(box.x0 >= 0 and box.x1 <= 400 and box.y0 >= -1 and box.y1 <= 400 for box in boxes)  # to rounding
+    texts = {text.words: text for text in overlay._texts(Drawing((200, 200), "", 0.5, marks=marks), 9.0)}
+    assert texts["lost: car 0.51"].bottom == 91
 
 
 def test_a_key_s_sample_is_a_box_and_not_the_outline() -> None:

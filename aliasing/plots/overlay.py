@@ -6,7 +6,7 @@ A figure and a film draw it by matplotlib, a page as pictures on top of one anot
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 from xml.etree import ElementTree
 
 import matplotlib
@@ -33,6 +33,7 @@ _MOST_NAMED = 20  # classes
 _TINT = 120  # of 255: how much of a class's colour is over the photograph
 _DARK = "#111111"
 _FILL = 0.25  # how opaque a mask is
+_LETTER = 0.55  # the width of one, of the font's height
 # Of each fate the colour, the dashes in units of the line's width, the width, the sign of a point, and the word before
 # the text: nothing is told by colour alone.
 # Those that are drawn last are on top.
@@ -56,11 +57,12 @@ _HEAT = "inferno"
 def draw(axes: Axes, drawing: Drawing, scale: float = 1.0) -> None:
     """Draw an answer over the view that is shown on the axes, 1 pixel a unit; ``scale`` is that of lines and texts."""
     height, width = drawing.size
+    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     tint = _tinted(drawing)
     if tint is not None:
         axes.imshow(np.asarray(tint.convert("RGBA")))
     for mark in _ordered(drawing.marks):
-        colour, dashes, wide, sign, word = _LOOKS[mark.fate]
+        colour, dashes, wide, sign, _ = _LOOKS[mark.fate]
         left, top, right, bottom = np.subtract(mark.corners, 0.5)  # matplotlib's pixels have whole centres
         around: Any = {"path_effects": [withStroke(linewidth=scale * (wide + 1.2), foreground=_DARK)]}
         if mark.is_point:
@@ -75,10 +77,12 @@ def draw(axes: Axes, drawing: Drawing, scale: float = 1.0) -> None:
             axes.add_patch(PathPatch(shape, facecolor=colour, edgecolor="none", alpha=_FILL))
         else:
             axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **style, **around))
-        x, side = (right, "right") if 3 * left > 2 * width else (max(left, 0), "left")
-        text = {"color": colour, "fontsize": 6.5 * scale, "va": "bottom", "ha": side, "clip_on": True, **around}
-        axes.text(x, max(top, 0), plain(word + mark.text), **text)
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    pixel = min(axes.bbox.width / width, axes.bbox.height / height)
+    points = 6.5 * scale
+    halo = [withStroke(linewidth=2.4 * scale, foreground=_DARK)]
+    for text in _texts(drawing, points / 72 * axes.figure.dpi / pixel):
+        how: Any = {"fontsize": points, "va": "bottom", "ha": text.side, "clip_on": True, "path_effects": halo}
+        axes.text(text.x - 0.5, text.bottom - 0.5, plain(text.words), color=text.colour, **how)
 
 
 def heat_key() -> str:
@@ -199,7 +203,11 @@ def _marks(drawing: Drawing, line: float = 0.0) -> str:
                 above |= {"fill": colour, "fill-opacity": str(_FILL), "fill-rule": "evenodd"}
             for look in (below, above):  # a dark line below, so that it is seen on any photograph
                 ElementTree.SubElement(root, "path", look, d=shape)
-        root.extend(_text(mark, line, width) for mark in marks if mark.text)
+    halo = {"stroke": _DARK, "stroke-width": f"{2 * line:.2f}", "paint-order": "stroke", "stroke-linejoin": "round"}
+    for text in _texts(drawing, 10 * line):
+        anchor = {"left": "start", "right": "end"}[text.side]
+        place = {"x": f"{text.x:.1f}", "y": f"{text.bottom - 2 * line:.1f}", "text-anchor": anchor}
+        ElementTree.SubElement(root, "text", place, fill=text.colour, **halo).text = text.words
     return ElementTree.tostring(root, encoding="unicode")
 
 
@@ -224,13 +232,39 @@ def _point(mark: Mark, sign: str, r: float) -> str:
     return f"M{x:.1f} {y:.1f}{paths[sign]}"
 
 
-def _text(mark: Mark, line: float, width: int) -> ElementTree.Element:
-    """The text above a mark, within the view: it ends with the mark where it begins in the right third."""
-    colour, *_, word = _LOOKS[mark.fate]
-    left, top, right, _ = mark.corners
-    x, anchor = (min(right, width - line), "end") if 3 * left > 2 * width else (max(left, line), "start")
-    place = {"x": f"{x:.1f}", "y": f"{max(top - 2 * line, 10 * line):.1f}", "text-anchor": anchor}
-    halo = {"stroke": _DARK, "stroke-width": f"{2 * line:.2f}", "paint-order": "stroke", "stroke-linejoin": "round"}
-    made = ElementTree.Element("text", place, fill=colour, **halo)
-    made.text = word + mark.text
-    return made
+class _Text(NamedTuple):
+    """The words of a mark in its colour, the side at which they begin or end, and their lower edge."""
+
+    words: str
+    colour: str
+    x: float
+    bottom: float
+    side: Literal["left", "right"]
+
+
+def _texts(drawing: Drawing, font: float) -> list[_Text]:
+    """The texts above the marks, within the view; ``font`` is their height.
+
+    One ends with its mark where that begins in the right third. Where two would lie over one another, what is drawn
+    below moves down.
+    """
+    height, width = drawing.size
+    found: list[_Text] = []
+    taken: list[tuple[float, float, float]] = []  # left, right and lower edge
+    for mark in reversed(_ordered(drawing.marks)):
+        if not mark.text:
+            continue
+        colour, *_, word = _LOOKS[mark.fate]
+        left, top, right, _ = mark.corners
+        long = _LETTER * font * len(word + mark.text)
+        ends = 3 * left > 2 * width
+        x = min(right, width) if ends else max(left, 0.0)
+        span = (x - long, x) if ends else (x, x + long)
+        bottom = min(max(top, 1.2 * font), height)
+        while bottom < height and any(
+            span[0] < end and start < span[1] and abs(bottom - other) < font for start, end, other in taken
+        ):
+            bottom += font / 4
+        taken.append((*span, bottom))
+        found.append(_Text(word + mark.text, colour, x, bottom, "right" if ends else "left"))
+    return found[::-1]
