@@ -302,3 +302,17 @@ def test_it_stops_where_the_interval_is_narrow_enough(tmp_path: Path, monkeypatc
     al.measure_jitter(make(), pictures, out=tmp_path / "plain")
     with pytest.raises(InputError, match="holds a run without a width"):
         al.measure_jitter(make(), pictures, width=0.1, out=tmp_path / "plain")
+
+
+def test_worst_case_accuracy_is_known_where_the_first_view_is_wrong(tmp_path: Path) -> None:
+    """None of the images whose first view is wrong has all views right, so that it stays below accuracy."""
+    folder = noise(tmp_path / "photographs", COUNT, (32, 32))
+    rows = "".join(f"{path.name},{number % 2 * 3}\n" for number, path in enumerate(sorted(folder.iterdir())))
+    (folder / "labels.csv").write_text(f"file,label\n{rows}")
+    found = [
+        al.measure_jitter(make(), folder, design="two-phase", seed=seed).summary()["models"]["small"]
+        for seed in range(3)
+    ]
+    for model in found:
+        assert model["worst_accuracy"]["value"] <= model["accuracy"]["value"]
+        assert any("too few for the worst case" in caution for caution in model["cautions"])

@@ -35,6 +35,9 @@ from aliasing.phases import Drawn, DrawnDifference, DrawnTotals
 FEW_IMAGES = 10
 # With fewer audited pairs, the mean absolute change is hardly known.
 FEW_PAIRS = 30
+# With fewer images of which all pairs were shown, the worst case is hardly known.
+FEW_WHOLE = 30
+_SPLIT = 1000  # above the number of any stratum
 
 
 @dataclass
@@ -202,6 +205,11 @@ class PairMetrics:
                 f"{_how_many(self.changed_images, self.images, what)}: too few for a narrow interval;"
                 f" treat it as a bound, or measure more {what}s"
             )
+        if self.samples and self.whole < min(FEW_WHOLE, self.images):
+            found.append(
+                f"only {self.whole} of {self.images} {what}s were shown all of their views: too few for the worst case;"
+                f" measure more {what}s, or use --design full"
+            )
         if self.audit.kept and self.audit.pairs < FEW_PAIRS:
             found.append(
                 f"only {self.audit.pairs} of {self.pairs} pairs were audited: too few for the probabilities' measures;"
@@ -280,6 +288,9 @@ def totals_of(output: type[Output], table: pa.Table) -> tuple[dict[str, ImageTot
     names, strata = column(of_images, "name"), column(of_images, "stratum").astype(np.int64)
     known: dict[str, ImageTotals] = {}
     found: dict[str, DrawnTotals] = {}
+    right = next((measure.pairs(of_images) for measure in output.measures if measure.of_first), None)
+    # Whether the first view is right tells much of whether all are: by that the strata of such measures are split.
+    split = strata if right is None else strata + _SPLIT * (right > 0)
     for measure in output.measures:
         if measure.of_first:
             of_first = measure.totals(of_images)
@@ -299,7 +310,8 @@ def totals_of(output: type[Output], table: pa.Table) -> tuple[dict[str, ImageTot
             valued, times = np.isin(names, totals.names), times[np.isin(own, totals.names)]
             all_totals[valued], all_counts[valued] = totals.totals * times, totals.counts * times
         chances = column(of_images, "whole_chance" if needs_all else "chance").astype(np.float64)
-        found[measure.name] = DrawnTotals(strata, np.isin(names, own), 1 / chances, all_totals, all_counts)
+        own_strata = split if "label" in measure.columns else strata
+        found[measure.name] = DrawnTotals(own_strata, np.isin(names, own), 1 / chances, all_totals, all_counts)
     return known, found
 
 
