@@ -85,6 +85,7 @@ INPUTS: Registry["Callable[[Any, Path | None], ImageSource | None]"] = Registry(
         "list": "aliasing.images.lists:read",
         "braces": "aliasing.images.braces:read",
         "hf": "aliasing.images.hugging_face:read",
+        "url": "aliasing.images.remote:read",
         "mnist-cifar": "aliasing.images.datasets:read",
         "parquet": "aliasing.images.tables:read",
         "zip": "aliasing.images.archives:read_zip",

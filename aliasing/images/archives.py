@@ -97,7 +97,7 @@ def read_zip(spec: Any, path: Path | None) -> ImageSource | None:
                 members.note(info.filename, info.file_size, partial(_read_zip, archive, info, threading.Lock()))
     except _DAMAGE_ZIP as error:
         raise InputError(f"{path} is not a readable zip file: {_say(error)}") from error
-    return _archive_source("zip file", path, members, partial(_zip_entries, path, members))
+    return archive_source("zip file", path, members, partial(_zip_entries, path, members))
 
 
 def _zip_members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
@@ -117,7 +117,7 @@ def _zip_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
     for info in _zip_members(archive):
         if members.wanted(info.filename, labels):
             read = partial(_read_zip, archive, info, lock)
-            yield _member_entry(names(info.filename), info.filename, labels, read)
+            yield member_entry(names(info.filename), info.filename, labels, read)
 
 
 def _read_zip(archive: zipfile.ZipFile, info: zipfile.ZipInfo, lock: threading.Lock) -> bytes:
@@ -146,7 +146,7 @@ def tar_source(path: Path) -> ImageSource:
     except _DAMAGE_TAR as error:
         if not members.names:
             raise InputError(f"{path} is not a readable tar file: {_say(error)}") from error
-    return _archive_source("tar file", path, members, partial(_tar_entries, path, members))
+    return archive_source("tar file", path, members, partial(_tar_entries, path, members))
 
 
 def is_tar(path: Path) -> bool:
@@ -202,7 +202,7 @@ def _tar_entries(path: Path, members: Members, labels: Labels) -> Iterator[Entry
                     except BadImage as error:
                         yield bad_entry(names(info.name), labels.of(info.name), str(error))
                     else:
-                        yield _member_entry(names(info.name), info.name, labels, partial(bytes, content))
+                        yield member_entry(names(info.name), info.name, labels, partial(bytes, content))
     except _DAMAGE_TAR as error:
         yield bad_entry(names(path.name), None, f"archive cannot be read beyond {last}: {_say(error)}")
 
@@ -290,9 +290,10 @@ class _Watched(io.RawIOBase):
         return len(content)
 
 
-def _archive_source(
-    kind: str, path: Path, members: Members, entries: Callable[[Labels], Iterator[Entry]]
+def archive_source(
+    kind: str, path: Path | str, members: Members, entries: Callable[[Labels], Iterator[Entry]]
 ) -> ImageSource:
+    """The images among the members of an archive or of a folder elsewhere, with the labels that are found there."""
     labels = members.labels()
     if not any(members.wanted(name, labels) for name in members.names):
         raise InputError(f"{path} holds no images")
@@ -307,7 +308,8 @@ def _archive_source(
     return ImageSource(f"{where}, {labels.origin}", all_entries)
 
 
-def _member_entry(name: str, path: str, labels: Labels, read: Callable[[], bytes]) -> Entry:
+def member_entry(name: str, path: str, labels: Labels, read: Callable[[], bytes]) -> Entry:
+    """The entry of a member, unless its path leads elsewhere."""
     if path.startswith("/") or ".." in path.split("/"):
         return bad_entry(name, labels.of(path), "its path leads out of the archive")
     return media_entry(name, labels.of(path), read)

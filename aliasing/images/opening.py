@@ -2,6 +2,7 @@
 
 import glob
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,6 +82,7 @@ def open_images(
         - ``@list.txt``, a file with a path on each line, and its label behind it if there is one; ``-`` for such lines
           on standard input;
         - Parquet as Hugging Face writes it: a file, or a folder of such files;
+        - the URL of an image, an archive or a folder, ``https://…``, ``s3://…``, as fsspec knows them;
         - a data set of Hugging Face, in memory or streaming; ``hf:NAME`` streams one from the hub;
         - torchvision's MNIST, FashionMNIST, CIFAR10, CIFAR100 (the test set unless a file of the training set is
           named) and ImageNet;
@@ -232,7 +234,7 @@ def open_items(items: list[Any]) -> ImageSource:
         names = UniqueNames()
         for index, item in enumerate(items):
             if index in sources:
-                folder = names(shown(str(item)))
+                folder = names(shown(without_secrets(str(item))))
                 for entry in sources[index] if shared is not None else _by_name(sources[index]):
                     yield replace(entry, name=f"{folder}/{entry.name}")
             else:
@@ -272,6 +274,24 @@ def is_tensor(thing: Any) -> bool:
     return all(hasattr(thing, name) for name in ("detach", "numpy", "ndim", "is_floating_point"))
 
 
+def is_url(text: str) -> bool:
+    """Whether this is a URL, ``s3://…``; a drive of Windows is not."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", text) is not None
+
+
+def without_secrets(text: str) -> str:
+    """A text in which URLs have neither user and password nor a query, which may hold a signature.
+
+    Examples
+    --------
+    >>> without_secrets("https://me:secret@host.org/a.png?sig=1234 is gone")
+    'https://host.org/a.png is gone'
+    >>> without_secrets("what?.png")
+    'what?.png'
+    """
+    return re.sub(r"([A-Za-z][A-Za-z0-9+.-]+://)(?:[^\s/@]*@)?([^\s?#'\"]*)(?:[?#][^\s'\"]*)?", r"\1\2", text)
+
+
 def pair_of(item: Any) -> tuple[Any, Any]:
     """An image and its label, from a pair, a tuple of one, or a dict as Hugging Face's data sets give it."""
     if isinstance(item, Mapping):
@@ -296,6 +316,10 @@ def item_entry(name: str, item: Any, given: Normalised) -> Entry:
         label = written(label)
         if isinstance(label, int) and abs(label) > MAX_LABEL:
             return bad_entry(name, None, f"label {label} is not the index of a class")
+    if isinstance(item, str) and is_url(item):
+        from aliasing.images.remote import url_entry  # which opens what is there with this module
+
+        return url_entry(item, label)
     if isinstance(item, (str, Path)):
         return file_entry(str(item), label, Path(item).expanduser())
     if is_tensor(item):
