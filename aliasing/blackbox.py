@@ -78,6 +78,7 @@ class Program:
     run : from an input of the file's own shape and dtype to its outputs by name.
     ends_in : the torch function that its last operator is called after (``"softmax"``, ``"linear"``), if it is known.
     told : what the file itself says of the preprocessing.
+    inner : the names of those outputs that are inner values, which keep their own layout.
     """
 
     digest: str
@@ -86,6 +87,7 @@ class Program:
     run: Callable[[npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]
     ends_in: str | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
+    inner: tuple[str, ...] = ()
 
 
 class BlackBox(nn.Module):
@@ -129,12 +131,13 @@ class BlackBox(nn.Module):
         count, size = len(part), self.program.port.shape[0] or len(part)
         if count < size:
             part = np.concatenate([part, np.repeat(part[-1:], size - count, 0)])
-        return {name: self._as_torch(answer)[:count] for name, answer in self.program.run(part).items()}
+        return {name: self._as_torch(name, answer)[:count] for name, answer in self.program.run(part).items()}
 
-    def _as_torch(self, answer: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _as_torch(self, name: str, answer: npt.NDArray[Any]) -> npt.NDArray[Any]:
         if answer.dtype == np.float16:
             answer = answer.astype(np.float32)
-        return answer.transpose(0, 3, 1, 2) if self.layout == "NHWC" and answer.ndim == 4 else answer
+        is_last = self.layout == "NHWC" and answer.ndim == 4 and name not in self.program.inner
+        return answer.transpose(0, 3, 1, 2) if is_last else answer
 
 
 def _parts(images: npt.NDArray[Any], size: int | None) -> Iterator[npt.NDArray[Any]]:

@@ -35,13 +35,14 @@ SUMMARY = "follow a shift through a network, layer by layer"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``aliasing depth``."""
     shared.add_models(parser, shared.OFFLINE[:1])
+    shared.add_input(parser)
     shared.add_images(parser)
     parser.add_argument(
         "--layers",
         nargs="+",
         default=["blocks"],
         metavar="NAME",
-        help="blocks (default), leaves (every single layer), or names of modules",
+        help="blocks (default), leaves (every single layer), or names of modules; in an ONNX file names of values",
     )
     shared.add_protocol(parser, None, "how the input is shifted", said="crop:span=1, or samples:steps=1 for signals")
     shared.add_resizer(parser)
@@ -76,6 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
             arguments, make_protocol(arguments.protocol or DEFAULT_PROTOCOL, resizer=arguments.resizer)
         )
     with shared.measuring(arguments) as options:
+        arguments.models = shared.named(arguments.models, arguments)
         summary = _measure_and_draw(arguments, {**options, "device": arguments.device})
     if options["ranks"].rank > 0:
         return

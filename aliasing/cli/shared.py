@@ -338,7 +338,7 @@ def named(models: Sequence[str], arguments: argparse.Namespace) -> Sequence[Any]
         for name in ("input_mean", "input_std", "input_size", "resize_size", "interpolation", "layout")
         if (value := getattr(arguments, name, None)) is not None
     }
-    if arguments.labels is not None:
+    if getattr(arguments, "labels", None) is not None:
         said["labels"] = _lines(arguments.labels)
     if not said:
         return models

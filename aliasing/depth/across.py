@@ -187,6 +187,9 @@ def compare_depths(
             if not all(TOP1_CHANGE.is_told_by(table) for table in islice(run.tables(name), 1)):
                 del members[name]
                 unmeasured[name] = "its answer is not one class, so there is no top-1 change or margin to compare"
+            elif name not in depths and "library" in run.models[name]["weights"]:
+                del members[name]
+                unmeasured[name] = f"it is run by {run.models[name]['weights']['library']}, and its depth is not known"
         if not members:
             continue
         one = next(iter(members.values()))

@@ -13,9 +13,11 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from aliasing.blackbox import BlackBox
 from aliasing.depth.dense import Place, places, watching
 from aliasing.depth.folding import measure_site
 from aliasing.depth.layers import Layer, choose_layers
+from aliasing.depth.opened import opened
 from aliasing.depth.padding import pads_circularly
 from aliasing.depth.profile import Profile, schema
 from aliasing.depth.watch import Pair, Watch
@@ -77,7 +79,7 @@ def probe_depth(
         with circular padding the numbers are then exact, otherwise one cell at each side is left out, and they are
         marked.
     layers : "blocks", "leaves", or names of modules
-        See :func:`aliasing.depth.layers.blocks`.
+        See :func:`aliasing.depth.layers.blocks`; of an ONNX file :mod:`aliasing.depth.opened`.
     sites_every : int
         Measure the downsampling sites only on every ``sites_every``-th image: a dense map costs stride² times as much.
     device : str
@@ -119,12 +121,17 @@ def probe_depth(
         for given in each_network(model, run.source):
             protocol.require(given)
             network = evaluated(given, device)
+            sites: Sequence[Place] = ()
             with at_work(network.name, ["a picture of zeros"], timeout):
                 identity = identify(network)
-                record = record_calls(*probe_of(network, None))
-            seen = choose_layers(record, layers)
+                if isinstance(network.module, BlackBox):
+                    record = None
+                    network, seen = opened(network, layers)
+                else:
+                    record = record_calls(*probe_of(network, None))
+            if record is not None:
+                seen, sites = choose_layers(record, layers), places(network.module, record)
             margins = [margin_of(layer, network, record, protocol) for layer in seen]
-            sites = places(network.module, record)
             subject = Subject(network, seen, margins, sites, protocol, sites_every, timeout, device)
             described[network.name] = {
                 "identity": identity.digest,
@@ -142,7 +149,7 @@ def default_protocol(models: Networks, source: ImageSource) -> str:
     return OF_SIGNALS if shows_signals(models, source) else DEFAULT_PROTOCOL
 
 
-def margin_of(layer: Layer, model: ShownNetwork, record: Recording, protocol: ViewProtocol) -> int | None:
+def margin_of(layer: Layer, model: ShownNetwork, record: Recording | None, protocol: ViewProtocol) -> int | None:
     """The least number of cells at each side of a layer's map that the border of the image or padding contaminates.
 
     None if the layer has no map, or one so small that nothing would be left; 0 under circular shifts, if all padding is
@@ -152,7 +159,7 @@ def margin_of(layer: Layer, model: ShownNetwork, record: Recording, protocol: Vi
         return None
     covered = tuple(cells * step for cells, step in zip(layer.cells, layer.stride, strict=True))
     whole = covered == model.view_size
-    if protocol.is_circular and whole and pads_circularly(model.module, record):
+    if protocol.is_circular and whole and record is not None and pads_circularly(model.module, record):
         return 0
     return 1 if min(layer.cells) > 3 else None
 

@@ -22,11 +22,12 @@ def load(name: str, **changes: Any) -> ShownNetwork:
     return classifier_of(open_program(path), f"onnx:{name}", path, changes)
 
 
-def open_program(path: Path) -> Program:
-    """The file as onnxruntime runs it, on the CPU, with as many threads as torch has."""
+def open_program(path: Path, inner: tuple[str, ...] = ()) -> Program:
+    """The file as onnxruntime runs it, on the CPU, with as many threads as torch has; some inner values are outputs."""
     import onnxruntime
 
     file = read_onnx(path)
+    content = _showing(file.content, inner) if inner else file.content
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
     options.inter_op_num_threads = 1
@@ -34,9 +35,7 @@ def open_program(path: Path) -> Program:
     # The bytes that were checked are loaded, and their external data from the folder that was checked.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(path.parent))
     try:
-        session = onnxruntime.InferenceSession(
-            file.content, options, providers=["CPUExecutionProvider"], enable_fallback=0
-        )
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         outputs = [output.name for output in session.get_outputs()]
         port = _port(path, session.get_inputs())
     except UsageError:
@@ -54,7 +53,17 @@ def open_program(path: Path) -> Program:
         run=lambda images: dict(zip(outputs, session.run(outputs, {port.name: images}), strict=True)),
         ends_in=file.ends_in,
         told=file.told,
+        inner=inner,
     )
+
+
+def _showing(content: bytes, inner: tuple[str, ...]) -> bytes:
+    """The bytes of a file whose inner values are outputs too."""
+    import onnx
+
+    model = onnx.ModelProto.FromString(content)
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in inner)
+    return bytes(model.SerializeToString())
 
 
 def _port(path: Path, inputs: list[Any]) -> Port:
