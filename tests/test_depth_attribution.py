@@ -256,10 +256,31 @@ def answers(module: nn.Module, pictures: Tensor) -> list[Tensor]:
     return found
 
 
+def points(module: nn.Module, pictures: Tensor) -> list[dict[str, Tensor]]:
+    """The upper left corner of each box."""
+    return [
+        {"keypoints": box[:, :2], "scores": box[:, 4], "descriptors": torch.ones(1, 2)}
+        for box in answers(module, pictures)
+    ]
+
+
+def instances(module: nn.Module, pictures: Tensor) -> list[dict[str, Tensor]]:
+    """The boxes, filled."""
+    found = []
+    for box in answers(module, pictures):
+        left, top, right, bottom = (int(place) for place in box[0, :4])
+        masks = torch.zeros(1, *pictures.shape[2:], dtype=torch.bool)
+        masks[:, top:bottom, left:right] = True
+        found.append({"boxes": box[:, :4], "scores": box[:, 4], "labels": box[:, 5], "masks": masks})
+    return found
+
+
 OUTPUTS: dict[str, Any] = {
     "masks": ("pixel_agreement", None),
     "images": ("eq_t_frac", None),
     "boxes": ("lost_or_renamed", answers),
+    "instances": ("lost_or_renamed", instances),
+    "keypoints": ("repeatability", points),
     "embedding": ("cosine_distance", None),
     "values": ("absolute_change", lambda module, x: module(x).flatten(1)),
 }

@@ -115,7 +115,7 @@ def test_answers_and_depth_follow_the_same_drag() -> None:
     assert layers[0]["unexplained_change"]["value"] > 1e-2
 
 
-@pytest.mark.parametrize("output", ["masks", "boxes", "keypoints"])
+@pytest.mark.parametrize("output", ["masks", "boxes", "instances", "keypoints"])
 def test_a_drawing_is_that_of_the_drag(output: str) -> None:
     model, image = halved(output), photograph(128 + 60 * np.sign(wave(1.3, 0.7) - 128))
     watch, here = DrawnWatch(model, image, output), (1.0, 3.0)
