@@ -142,6 +142,7 @@ def check(network: nn.Module, x: Tensor, count: int) -> None:
         for site in converted.antialiased_sites:
             assert site.status not in ("subsamples", "unsupported") or site.note
         treated = [site for site in converted.antialiased_sites if site.status == "anti-aliased"]
+        treated = [site for site in treated if site.kind != "space to depth"]  # patch merging, which loses no sample
         assert len(treated) == count or how.get("operator") == "aps"
         assert torch.equal(al.surgery.restore(converted)(x), answer)
     published = al.antialias(network, example_input=x) if count > 1 else None

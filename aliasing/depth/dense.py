@@ -60,7 +60,7 @@ def places(module: nn.Module, record: Recording) -> list[Place]:
     for located in locate(record):
         if located.site.status in ("subsamples", "anti-aliased", "unsupported"):
             call = located.calls[0]
-            met = call.name in _MET and located.site.status != "unsupported"
+            met = call.name in _MET and located.site.status != "unsupported" and not located.changes[0].grid
             found.append(Place(located.site, call.index, counted[call] if met else None, axes=located.axes))
     first_call = {call.name: call for call in reversed(record.module_calls)}
     sites: list[Site] = list(getattr(module, "antialiased_sites", ()))

@@ -12,7 +12,7 @@ from aliasing.downsample.asap import asap_pool
 from aliasing.downsample.blur import PADDINGS, blur_pool, blur_upsample, low_pass, max_blur_pool
 from aliasing.downsample.fourier import fourier_low_pass, fourier_pool
 from aliasing.downsample.plain import area_resize, average_pool, convolve, linear_resize, max_pool, subsample
-from aliasing.downsample.polyphase import largest_phase, polyphase_pool
+from aliasing.downsample.polyphase import largest_phase, polyphase_anchor, polyphase_pool
 from aliasing.downsample.polyphase_up import polyphase_upsample
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "low_pass",
     "max_blur_pool",
     "max_pool",
+    "polyphase_anchor",
     "polyphase_pool",
     "polyphase_upsample",
     "subsample",

@@ -50,6 +50,7 @@ class LearnablePolyphasePool(Polyphase):
     meaning = "keep the phase of the samples that a small network prefers (LPS, Rojas-Gomez et al. 2022)"
 
     title = "LPS"
+    placements = ("after",)  # in training it mixes its phases
 
     def __init__(
         self, stride: PerAxis = 2, channels: int | None = None, hidden: int | None = None, temperature: float = 1.0

@@ -2,7 +2,13 @@ r"""The polyphase pool, APS: the polyphase component with the largest norm (Cham
 
 .. math:: y_i = x_{si + p}, \qquad p = \arg\max_q \sum_i x_{si + q}^2
 
+Polyphase anchoring (Ding et al. 2023) rolls the whole signal so that this component comes first, :math:`x_{i + p}`.
+Whatever commutes with shifts by *s* samples, such as patches or windows of that size, then moves with every shift.
+
 A. Chaman, I. Dokmanić: Truly Shift-Invariant Convolutional Neural Networks. CVPR 2021.
+
+P. Ding, D. Soselia, T. Armstrong, J. Su, F. Huang: Reviving Shift Equivariance in Vision Transformers. 2023,
+arXiv 2306.07470.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +50,7 @@ def polyphase_pool(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = Non
     """
     components = polyphase_components(x, per_axis(stride, dims, "stride"), dims)
     if phase is None:
-        phase = _largest(components)
+        phase = largest_phase(x, stride, dims=dims)
     if phase.is_floating_point():
         y = (components * phase.to(x.dtype).reshape(len(components), -1, *(1,) * (dims + 1))).sum(1)
         return laid_out_like(y, x) if x.ndim == dims + 2 else y[0]
@@ -63,8 +69,36 @@ def largest_phase(x: Tensor, stride: PerAxis = 2, *, dims: int = 2) -> Tensor:
     >>> largest_phase(torch.tensor([[0.0, 3.0, 1.0, 2.0]]), dims=1)
     tensor(1)
     """
-    phase = _largest(polyphase_components(x, per_axis(stride, dims, "stride"), dims))
-    return phase if x.ndim == dims + 2 else phase[0]
+    checked(x, dims)
+    energies = x.to(torch.promote_types(x.dtype, torch.float32)).square().sum(-dims - 1)
+    for axis, step in zip(range(-dims, 0), per_axis(stride, dims, "stride"), strict=True):
+        energies = torch.stack([energies.index_select(axis, one).sum(axis) for one in _phases(x, axis, step)], axis)
+    return energies.flatten(-dims).argmax(-1)
+
+
+def polyphase_anchor(x: Tensor, stride: PerAxis = 2, *, phase: Tensor | None = None, dims: int = 2) -> Tensor:
+    """Polyphase anchoring: roll a signal so that the phase with the largest norm comes first (Ding et al. 2023).
+
+    Of a circular shift of ``x`` it makes the same signal but for a shift by whole strides.
+
+    Parameters
+    ----------
+    x, stride, phase, dims
+        As for `polyphase_pool`; the phase is a whole number.
+
+    Returns
+    -------
+    Tensor
+        As many samples as x has.
+
+    Examples
+    --------
+    >>> polyphase_anchor(torch.tensor([[0.0, 3.0, 1.0, 2.0]]), dims=1)
+    tensor([[3., 1., 2., 0.]])
+    """
+    steps = per_axis(stride, dims, "stride")
+    phase = largest_phase(x, steps, dims=dims) if phase is None else phase
+    return roll_each(x, phases_of(phase, steps))
 
 
 class PolyphasePool(Operator):
@@ -79,7 +113,6 @@ class PolyphasePool(Operator):
     meaning = (
         "keep the phase of the samples whose norm is largest (adaptive polyphase sampling, Chaman & Dokmanić 2021)"
     )
-    placements = ("after",)
     shares_choice = True
     guarantees = frozenset(("circular integer", "constant kept"))
     claims: ClassVar[Mapping[str, str]] = {"circular integer": "100 % consistent"}
@@ -91,6 +124,10 @@ class PolyphasePool(Operator):
     def choose(self, x: Tensor) -> Tensor:
         """The phase of `polyphase_pool` for this signal, for a branch that must follow and for `polyphase_upsample`."""
         return largest_phase(x, self.stride, dims=self.dims)
+
+    def low_pass(self, x: Tensor) -> Tensor:
+        """No low-pass: the signal, rolled so that the phase of its choice comes first, for the stride to come."""
+        return polyphase_anchor(x, self.stride, phase=self.choose(x), dims=self.dims)
 
     def forward(self, x: Tensor, phase: Tensor | None = None) -> Tensor:
         return polyphase_pool(x, self.stride, phase=self.choose(x) if phase is None else phase, dims=self.dims)
@@ -132,12 +169,25 @@ class Polyphase(PolyphasePool):
     def follow(self, leader: "Polyphase") -> None:
         self.choice, self.leads = leader.choice, False
 
+    def _shared(self, x: Tensor) -> Tensor:
+        """The phase that this operator or its leader chooses."""
+        if self.leads:
+            self.choice.phase = self.choose(x)
+        assert self.choice.phase is not None
+        return self.choice.phase
+
+    def low_pass(self, x: Tensor) -> Tensor:
+        if "before" not in self.placements:  # a subclass that mixes its phases
+            return Operator.low_pass(self, x)
+        return polyphase_anchor(x, self.stride, phase=self._shared(x), dims=self.dims)
+
+    def put_back(self, x: Tensor) -> Tensor:
+        """Undo what `low_pass` did in this pass: the inverse roll."""
+        assert self.choice.phase is not None
+        return roll_each(x, [-first for first in phases_of(self.choice.phase, self.stride)])
+
     def forward(self, x: Tensor, phase: Tensor | None = None) -> Tensor:
-        if phase is None:
-            if self.leads:
-                self.choice.phase = self.choose(x)
-            phase = self.choice.phase
-        return super().forward(x, phase)
+        return super().forward(x, self._shared(x) if phase is None else phase)
 
 
 def polyphase_components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
@@ -145,16 +195,38 @@ def polyphase_components(x: Tensor, steps: Sequence[int], dims: int) -> Tensor:
     checked(x, dims)
     components = [x if x.ndim == dims + 2 else x[None]]
     for axis, step in zip(range(-dims, 0), steps, strict=True):
-        size = x.shape[axis]
-        # Round up without a negative number, which ONNX rounds the other way, and continue circularly without a
-        # remainder by a size, which ONNX lacks. (Splitting the axis instead kills the older exporter's process.)
-        places = step * torch.arange((size + step - 1) // step, device=x.device)
-        phases = [places + phase for phase in range(step)]
-        phases = [place - torch.div(place, size, rounding_mode="floor") * size for place in phases]
-        components = [one.index_select(axis, place) for one in components for place in phases]
+        components = [one.index_select(axis, place) for one in components for place in _phases(x, axis, step)]
     return torch.stack(components, 1)
 
 
-def _largest(components: Tensor) -> Tensor:
-    exact = components.to(torch.promote_types(components.dtype, torch.float32))
-    return exact.square().flatten(2).sum(-1).argmax(1)
+def _phases(x: Tensor, axis: int, step: int) -> list[Tensor]:
+    """The places of the ⌈L / s⌉ samples of each phase along an axis, continued circularly."""
+    size = x.shape[axis]
+    # Round up without a negative number, which ONNX rounds the other way, and continue circularly without a remainder
+    # by a size, which ONNX lacks. (Splitting the axis instead kills the older exporter's process.)
+    places = step * torch.arange((size + step - 1) // step, device=x.device)
+    phases = [places + phase for phase in range(step)]
+    return [place - torch.div(place, size, rounding_mode="floor") * size for place in phases]
+
+
+def phases_of(number: Tensor, steps: Sequence[int]) -> list[Tensor]:
+    """The phase of each axis, of phases as one number with the last axis fastest."""
+    found: list[Tensor] = []
+    for step in reversed(steps):
+        found.insert(0, number % step)
+        number = torch.div(number, step, rounding_mode="floor")
+    return found
+
+
+def roll_each(x: Tensor, by: Sequence[Tensor]) -> Tensor:
+    """Roll each signal of a batch (N, C, ...) to the left by its own number of samples along each axis, (N,) or ()."""
+    dims = len(by)
+    batch = x if x.ndim == dims + 2 else x[None]
+    index = [torch.arange(len(batch), device=x.device).reshape(-1, *(1,) * dims)]
+    for axis, first in enumerate(by):
+        size = batch.shape[axis - dims]
+        places = torch.arange(size, device=x.device) + first.reshape(-1, 1)
+        places = places - torch.div(places, size, rounding_mode="floor") * size
+        index.append(places.reshape(len(places), *(-1 if one == axis else 1 for one in range(dims))))
+    moved = batch.movedim(1, -1)[tuple(index)].movedim(-1, 1)
+    return laid_out_like(moved, x) if x.ndim == dims + 2 else moved[0]

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from aliasing.axes import PerAxis, whole
 from aliasing.downsample.operator import Operator
-from aliasing.downsample.polyphase import Polyphase, polyphase_components
+from aliasing.downsample.polyphase import Polyphase, phases_of, polyphase_components, roll_each
 from aliasing.downsample.tensors import convolution, laid_out_like
 
 _KERNEL = 3
@@ -149,15 +149,9 @@ class AnchoredTipsPool(_Mixture, Polyphase):
             self.choice.phase = self.choose(batch)
         anchor = self.choice.phase if phase is None else phase
         assert anchor is not None
-        first = self._phases(anchor.reshape(-1))
-        moved = batch
-        for axis, start in zip(range(-self.dims, 0), first, strict=True):  # the anchor's sample comes first
-            places = (torch.arange(batch.shape[axis], device=x.device) + start[:, None]) % batch.shape[axis]
-            shape = [len(batch), *(1,) * (self.dims + 1)]
-            shape[axis] = -1
-            moved = moved.gather(axis, places.reshape(shape).expand_as(moved))
-        components = polyphase_components(moved, self.stride, self.dims)
-        behind = self._phases(torch.arange(components.shape[1], device=x.device))
+        first = phases_of(anchor.reshape(-1), self.stride)
+        components = polyphase_components(roll_each(batch, first), self.stride, self.dims)
+        behind = phases_of(torch.arange(components.shape[1], device=x.device), self.stride)
         order = torch.zeros_like(anchor.reshape(-1, 1))
         for start, number, step in zip(first, behind, self.stride, strict=True):
             order = order * step + (start[:, None] + number) % step
@@ -170,14 +164,6 @@ class AnchoredTipsPool(_Mixture, Polyphase):
         """(N, phases, C)"""
         means = polyphase_components(self._positive(x, "circular"), self.stride, self.dims).flatten(3).mean(3)
         return (self.scale.to(x.dtype) * means).softmax(1)
-
-    def _phases(self, number: Tensor) -> list[Tensor]:
-        """The phase of each axis, of phases as one number with the last axis fastest."""
-        found: list[Tensor] = []
-        for step in reversed(self.stride):
-            found.insert(0, number % step)
-            number = torch.div(number, step, rounding_mode="floor")
-        return found
 
 
 class AnchoredTipsPool1d(AnchoredTipsPool):

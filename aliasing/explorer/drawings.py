@@ -73,7 +73,7 @@ def spectra(view: Array, anti_aliasing: str) -> Spectra:
     shown = prepare(view.clip(0, 255).astype(np.uint8), STRIDE)
     results = [compare(shown, "subsample", STRIDE)]
     chosen = parse(anti_aliasing)
-    if "before" in OPERATORS[chosen["operator"]].placements:  # others select samples and do not filter
+    if not OPERATORS[chosen["operator"]].shares_choice:  # those select samples and do not filter
         results.append(compare(shown, chosen["operator"], STRIDE, chosen["taps"]))
     return Spectra.of(shown, results, STRIDE)
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ from aliasing.sites.axes import Axes, index_items, slice_axes, spatial_axes
 from aliasing.sites.flow import ACTIVATIONS, SUMS
 from aliasing.sites.status import Status
 from aliasing.sites.trace import Call, Recording, Value
+from aliasing.sites.windows import Cut, cuts
 
 _BY_ITSELF = "by the network itself"
 _OTHER_AXES = "it also runs along axes that are not those of the map"
 _FLATTENED = "its axis runs through a flattened map, row after row"
 _BY_AN_INDEX = "its positions are picked by an index, and not by a step"
+_WHOLE_WINDOWS = "only shifts by whole windows commute"
+_ONE_WINDOW = "a window has samples of the whole map, so only shifts by all of it commute"
 _GAPS = "patches with gaps between them"
 
 
@@ -40,6 +44,10 @@ class Change:
     source : the map that it changes, if that is not the first input of the call.
     known_axes : the spatial axes of its input, if they are not the last.
     is_site : False for a call that another one represents.
+    period : the shifts that commute with it, per axis, if these are not its strides.
+    entries : the calls that take the map, if it keeps every sample: one, or a slice for each phase.
+    window : the cut that it makes, if it cuts the map into windows.
+    grid : the sizes of the map, if its input has them as one axis of tokens.
     """
 
     kind: str
@@ -50,6 +58,10 @@ class Change:
     source: Value | None = None
     known_axes: Axes | None = None
     is_site: bool = True
+    period: tuple[int, ...] = ()
+    entries: tuple[Call, ...] = ()
+    window: Cut | None = None
+    grid: tuple[int, ...] = ()
 
     @property
     def axes(self) -> Axes:
@@ -61,26 +73,66 @@ def changes(record: Recording) -> dict[Call, Change]:
     """The calls of a recorded run that change the sampling grid, and how."""
     axes = spatial_axes(record)
     found = _slices_that_keep_every_sample(record, axes)
-    reshapes = _Reshapes()
+    cut = cuts(record, axes)
+    found.update({call: _windowed(one) for call, one in cut.items() if one.returns})
+    found.update(_unrolled(cut))
+    reshapes = _Reshapes(cut)
     for call in record.calls:
         if call not in found and call.signals:
             change = reshapes.change(call) or _change(call, axes.get(call.signals[0]))
             if change is not None:
-                found[call] = _unsupported_if_flattened(change, call.signals[0], axes)
+                found[call] = _of_tokens(change, call.signals[0], axes)
     return found
 
 
-def _unsupported_if_flattened(change: Change, source: Value, axes: Mapping[Value, Axes]) -> Change:
-    """The change, unless its only axis holds all samples of a map: tokens, perhaps after one for the class."""
+def _of_tokens(change: Change, source: Value, axes: Mapping[Value, Axes]) -> Change:
+    """The change; if its only axis holds all samples of a map, tokens, it is unsupported unless it averages them."""
     if change.status != Status.SUBSAMPLES or len(change.stride) > 1:
         return change
-    behind = source
-    while behind not in axes and behind.producer is not None and behind.producer.signals:
-        behind = behind.producer.signals[0]
-    sizes = [behind.shape[axis] for axis in axes.get(behind, ())]
-    if sum(size > 1 for size in sizes) > 1 and source.shape[-1] - math.prod(sizes) in (0, 1):
+    sizes = flattened(source, axes)
+    if sum(size > 1 for size in sizes) < 2 or source.shape[-1] - math.prod(sizes) not in (0, 1):
+        return change
+    (count,) = change.kernel
+    side = math.isqrt(count)
+    if change.kind != "average pooling" or len(sizes) != 2 or source.shape[-1] != math.prod(sizes):
         return replace(change, status=Status.UNSUPPORTED, note=_FLATTENED)
-    return change
+    if change.kernel != change.stride or side**2 != count or source.shape[-1] % count:
+        return replace(change, status=Status.UNSUPPORTED, note=_FLATTENED)
+    # Runs of n tokens, row after row, are rows, or parts of one, or they begin anew in each every so many rows.
+    across = sizes[1]
+    period = count // math.gcd(count, across), 1 if count % across == 0 else count if across % count == 0 else across
+    return Change("token pooling", (side, side), (side, side), note="", period=period, grid=sizes)
+
+
+def flattened(source: Value, axes: Mapping[Value, Axes]) -> tuple[int, ...]:
+    """The sizes of the last map on the way to a value whose spatial axes are known; none if there is no such map."""
+    while source not in axes and source.producer is not None and source.producer.signals:
+        source = source.producer.signals[0]
+    return tuple(source.shape[axis] for axis in axes.get(source, ()))
+
+
+def _unrolled(cuts: Mapping[Call, Cut]) -> dict[Call, Change]:
+    """Cuts of cuts, which order the tokens so that later layers pool runs of them: the first represents them all."""
+    found: dict[Call, Change] = {}
+    steps: dict[Call, tuple[int, ...]] = {}
+    for call, cut in cuts.items():
+        if cut.outer is not None and not cut.returns:
+            first = cut.outer
+            while first.outer is not None:
+                first = first.outer
+            steps[first.call] = tuple(map(mul, steps.get(first.call, first.steps), cut.steps))
+            unit = Change("mask units", steps[first.call], (1, 1), Status.WINDOWED, _WHOLE_WINDOWS)
+            unit = replace(unit, known_axes=first.axes, period=unit.kernel, entries=(first.call,))
+            found[first.call], found[call] = unit, replace(unit, is_site=False)
+    return found
+
+
+def _windowed(cut: Cut) -> Change:
+    kind = "dilated windows" if cut.is_dilated else "windows"
+    kernel = cut.cells[::2] if cut.is_dilated else cut.steps
+    note = _WHOLE_WINDOWS if cut.windows > 1 and not cut.is_dilated else _ONE_WINDOW
+    change = Change(kind, kernel, (1, 1), Status.WINDOWED, note)
+    return replace(change, known_axes=cut.axes, period=cut.period, entries=(cut.call,), window=cut)
 
 
 def _change(call: Call, axes: Axes | None) -> Change | None:
@@ -298,7 +350,7 @@ def _pixel_shuffle(call: Call) -> Change | None:
     stride = _ratios(call.signals[0].shape[-2:], call.outputs[0].shape[-2:])
     if max(stride) <= 1:
         return None if max(stride) == 1 else Change("pixel shuffle", (1, 1), stride, Status.UPSAMPLING)
-    return Change("space to depth", _spans(stride), stride, Status.SPACE_TO_DEPTH)
+    return Change("space to depth", _spans(stride), stride, Status.SPACE_TO_DEPTH, entries=(call,))
 
 
 def _unfolding(call: Call) -> Change | None:
@@ -491,8 +543,10 @@ def _slices_that_keep_every_sample(record: Recording, axes: dict[Value, Axes]) -
             step_of = dict(steps_of)
             along = axes.get(source) or tuple(step_of)
             stride = tuple(step_of.get(axis, 1) for axis in along)
+            first, *others = entries = sorted(phases.values(), key=lambda call: call.index)
             change = Change("space to depth", stride, stride, Status.SPACE_TO_DEPTH, known_axes=along)
-            first, *others = sorted(phases.values(), key=lambda call: call.index)
+            if len(steps_of) > 1:
+                change = replace(change, entries=tuple(entries))
             found[first] = replace(change, is_site=len(steps_of) > 1)
             found.update(dict.fromkeys(others, replace(change, is_site=False)))
     return found
@@ -506,7 +560,8 @@ class _Reshapes:
     )
     _REDUCTIONS = frozenset(("mean", "sum", "amax", "amin", "max", "min", "norm", "logsumexp", "select", "__getitem__"))
 
-    def __init__(self) -> None:
+    def __init__(self, cut: Mapping[Call, Cut]) -> None:
+        self._cuts = {one.call.signals[0]: one for one in cut.values()}
         self._origin: dict[Value, Value] = {}
 
     def change(self, call: Call) -> Change | None:
@@ -520,7 +575,11 @@ class _Reshapes:
             return None
         stride = self._stride(origin.shape, output.shape, keeps_channels=False)
         if stride is not None:
-            return Change("space to depth", stride, stride, Status.SPACE_TO_DEPTH, source=origin)
+            change = Change("space to depth", stride, stride, Status.SPACE_TO_DEPTH, source=origin)
+            cut = self._cuts.get(origin)
+            if cut is None or cut.steps != stride or cut.returns:
+                return change
+            return replace(change, known_axes=cut.axes, entries=(cut.call,))
         if len(output.shape) > 4:
             self._origin[output] = origin
         return None

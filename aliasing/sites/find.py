@@ -75,13 +75,19 @@ class Site:
 class LocatedSite:
     """A site, and its calls: number ``ordinal`` of its function in each call of its module.
 
-    ``axes`` are the spatial axes of its input, in the order of the site's strides.
+    ``axes`` are the spatial axes of its input, in the order of the site's strides; ``changes`` is what each call does.
     """
 
     site: Site
     calls: tuple[Call, ...]
     ordinal: int
     axes: Axes
+    changes: tuple[Change, ...]
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether it keeps every sample, as patch merging and windows do, and its calls can be treated all the same."""
+        return bool(self.changes[0].entries)
 
 
 class Sites(list[Site]):
@@ -204,10 +210,10 @@ def locate(record: Recording) -> list[LocatedSite]:
         place = (call.module.name, call.name, ordinal)
         known = found.get(place)
         if known is None:
-            found[place] = LocatedSite(_site(call, change, names, where), (call,), ordinal, change.axes)
+            found[place] = LocatedSite(_site(call, change, names, where), (call,), ordinal, change.axes, (change,))
         else:
             site = replace(known.site, uses=known.site.uses + 1)
-            found[place] = replace(known, site=site, calls=(*known.calls, call))
+            found[place] = replace(known, site=site, calls=(*known.calls, call), changes=(*known.changes, change))
     return list(found.values())
 
 
@@ -215,7 +221,7 @@ def _site(call: Call, change: Change, own_calls: dict[int, int], where: dict[Val
     source, output = unpadded(change.source or call.signals[0]), call.outputs[0]
     is_module = own_calls[id(call.module)] == 1 or call.function is type(call.module.module)
     module = call.module.name
-    called = _SLICE if call.name == "__getitem__" else call.name.strip("_")
+    called = _SLICE if call.name == "__getitem__" else "windows" if change.window else call.name.strip("_")
     name = module if is_module and module else ".".join(filter(None, (module, called)))
     role = ""
     if "convolution" in change.kind and change.status in (Status.SUBSAMPLES, Status.UNSUPPORTED):

@@ -214,6 +214,8 @@ def _sliced(call: Call, first: Grid, joined: Grid, axes: Axes | None) -> Grid:
 
 
 def _changed(change: Change, grid: Grid) -> Grid:
+    if change.status == Status.WINDOWED:
+        return grid
     grid = grid.along(len(change.stride))
     if change.status == Status.GLOBAL:
         return Grid((WHOLE,) * len(change.stride))

@@ -1,4 +1,4 @@
-"""The six statuses of a site, and their old words."""
+"""The seven statuses of a site, and their old words."""
 
 import warnings
 from enum import StrEnum
@@ -15,6 +15,7 @@ class Status(StrEnum):
     SUBSAMPLES : "subsamples": it can be treated.
     ANTI_ALIASED : "anti-aliased": it has been treated.
     SPACE_TO_DEPTH : "space-to-depth": all phases move into the channels or into overlapping patches; none is lost.
+    WINDOWED : "windowed": every sample stays, but only shifts by whole windows commute.
     GLOBAL : "global": no position is left, so nothing can alias.
     UPSAMPLING : "upsampling": the opposite; it can be treated too (``antialias(…, upsampling=True)``).
     UNSUPPORTED : "unsupported": it subsamples but cannot be treated, and the site's note says why.
@@ -28,6 +29,7 @@ class Status(StrEnum):
     SUBSAMPLES = "subsamples"
     ANTI_ALIASED = "anti-aliased"
     SPACE_TO_DEPTH = "space-to-depth"
+    WINDOWED = "windowed"
     GLOBAL = "global"
     UPSAMPLING = "upsampling"
     UNSUPPORTED = "unsupported"

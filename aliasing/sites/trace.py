@@ -34,8 +34,8 @@ _PER_DIMENSION = (
     "conv", "conv_transpose", "max_pool", "max_unpool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool",
 )  # fmt: skip
 COUNTED = frozenset(f"{name}{axes}d" for name in _PER_DIMENSION for axes in (1, 2, 3)) | frozenset((
-    "interpolate", "pixel_shuffle", "__getitem__", "pad", "linear", "batch_norm", "relu", "relu6", "hardtanh",
-    *(f"max_pool{axes}d_with_indices" for axes in (1, 2, 3)),
+    "interpolate", "pixel_shuffle", "pixel_unshuffle", "__getitem__", "pad", "linear", "batch_norm", "relu", "relu6",
+    "hardtanh", "view", "reshape", "add", "unfold", *(f"max_pool{axes}d_with_indices" for axes in (1, 2, 3)),
 ))  # fmt: skip
 
 

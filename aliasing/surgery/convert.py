@@ -23,6 +23,7 @@ Network = TypeVar("Network", Classifier, ShownNetwork, nn.Module)
 DEFAULT_TAPS = "binomial4"
 NONLINEARITIES = ("afc", "polynomial")
 NORMALIZATIONS = ("chw",)
+POSITIONS = ("anchored",)
 SITES = "sites="
 """How a scheme begins that names the sites to treat: ``"sites=maxpool+layer2.0.conv1"``."""
 
@@ -40,6 +41,7 @@ class Conversion:
     nonlinearity: str | None = None
     upsampling: bool = False
     normalization: str | None = None
+    positions: str | None = None
 
     def __str__(self) -> str:
         """As in a model's name; see `aliasing.surgery.specification`."""
@@ -53,7 +55,7 @@ class Conversion:
                 self.scheme if isinstance(self.scheme, str) else getattr(self.scheme, "__name__", "own scheme")
             )
         words += ["upsampling"] if self.upsampling else []
-        return ",".join([*words, *filter(None, (self.padding, self.nonlinearity, self.normalization))])
+        return ",".join([*words, *filter(None, (self.padding, self.nonlinearity, self.normalization, self.positions))])
 
 
 def _written(taps: str | tuple[float, ...]) -> str:
@@ -72,6 +74,7 @@ def antialias(
     upsampling: bool = False,
     nonlinearity: str | None = None,
     normalization: str | None = None,
+    positions: str | None = None,
     example_input: Any = None,
 ) -> Network:
     """Return the network with anti-aliased operators at its downsampling sites; the old one stays as it is.
@@ -119,6 +122,9 @@ def antialias(
     normalization : {"chw"}, optional
         "chw": every layer normalisation over the channels of a map, as in a ConvNeXt, takes one mean and one variance
         over all positions too (Michaeli et al. 2023): divided position by position, a map has new frequencies.
+    positions : {"anchored"}, optional
+        "anchored": a learned code that is added to tokens or to a map, one value for each place, begins at the token
+        with the largest norm instead of the corner, and continues on the circle, so that it moves with the content.
     example_input : Any, optional
         An input of the network, as for `aliasing.find_sites`.
 
@@ -155,7 +161,7 @@ def antialias(
     module, example = probe_of(model, example_input)
     _refuse(module)
     how: Any = {"operator": operator, "taps": taps, "placement": placement, "scheme": scheme}
-    how |= {"padding": padding, "upsampling": upsampling}
+    how |= {"padding": padding, "upsampling": upsampling, "positions": positions}
     how |= {"nonlinearity": nonlinearity, "normalization": normalization}
     converted = antialias_(copied(module), **how, example_input=example)
     same_kind: Any = _rewrap(model, converted) if isinstance(model, ShownNetwork) else converted
@@ -184,6 +190,7 @@ def antialias_(
     upsampling: bool = False,
     nonlinearity: str | None = None,
     normalization: str | None = None,
+    positions: str | None = None,
     example_input: Any = None,
 ) -> nn.Module:
     """Convert the network itself, with the parameters of `antialias`, and return it.
@@ -197,6 +204,8 @@ def antialias_(
         raise UsageError(f"no nonlinearity {nonlinearity!r}; expected {' or '.join(map(repr, NONLINEARITIES))}")
     if normalization not in (None, *NORMALIZATIONS):
         raise UsageError(f"no normalization {normalization!r}; expected {' or '.join(map(repr, NORMALIZATIONS))}")
+    if positions not in (None, *POSITIONS):
+        raise UsageError(f"no positions {positions!r}; expected {' or '.join(map(repr, POSITIONS))}")
     treatment = Treatment(operator, taps, placement)
     check_treatment(treatment, padding)
     if isinstance(scheme, Sequence) and not isinstance(scheme, str):
@@ -208,15 +217,25 @@ def antialias_(
     _, example = probe_of(module, example_input)
     record = record_calls(module, example)
     located = locate(record)
-    treatable = ("subsamples", *["upsampling"] * upsampling)
-    if not any(place.site.status in treatable for place in located):
+    statuses = ("subsamples", *["upsampling"] * upsampling)
+    treatable = [place for place in located if place.site.status in statuses or place.keeps_all]
+    if not treatable:
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
-    decide = _decider(type(module).__name__, scheme, treatment, located, treatable)
-    plan = make_plan(record, located, decide, padding, nonlinearity, upsampling, normalization)
+    decide = _decider(type(module).__name__, scheme, treatment, treatable)
+    plan = make_plan(record, located, decide, padding, nonlinearity, upsampling, normalization, positions)
     for forward in plan.modules.values():
         forward.attach()
     conversion = Conversion(
-        scheme, operator, taps, placement, padding, tuple(plan.sites), nonlinearity, upsampling, normalization
+        scheme,
+        operator,
+        taps,
+        placement,
+        padding,
+        tuple(plan.sites),
+        nonlinearity,
+        upsampling,
+        normalization,
+        positions,
     )
     module.antialiasing = conversion  # type: ignore[assignment]
     module.antialiased_sites = plan.sites  # type: ignore[assignment]
@@ -233,12 +252,15 @@ def _nothing_to_treat(module: nn.Module, sites: list[Site]) -> str:
 
 
 def _decider(
-    network: str, scheme: str | Scheme, treatment: Treatment, located: list[LocatedSite], treatable: Sequence[str]
+    network: str, scheme: str | Scheme, treatment: Treatment, treatable: list[LocatedSite]
 ) -> Callable[[LocatedSite], Treatment | None]:
     if callable(scheme):
         return lambda place: scheme(place.site)
     if scheme.startswith(SITES):
-        chosen = [place for place, _ in named_sites(network, located, scheme.removeprefix(SITES).split("+"), treatable)]
+        statuses = [place.site.status for place in treatable]
+        chosen = [
+            place for place, _ in named_sites(network, treatable, scheme.removeprefix(SITES).split("+"), statuses)
+        ]
         return lambda place: treatment if any(place is one for one in chosen) else None
     downwards = partial(SCHEMES[scheme], treatment=treatment)
     return lambda place: treatment if place.site.status == "upsampling" else downwards(place)

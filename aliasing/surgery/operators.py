@@ -56,6 +56,13 @@ class Pooling:
         with torch._C.DisableTorchFunction():
             return self.operator.low_pass(x)
 
+    def put_back(self, x: Tensor) -> Tensor:
+        """Undo what `smooth` of an operator that chooses a phase did in this pass."""
+        if x.is_meta:
+            return torch.empty_like(x)
+        with torch._C.DisableTorchFunction():
+            return cast(Tensor, self.operator.put_back(x))  # type: ignore[operator]
+
     def __setstate__(self, state: dict[str, Any]) -> None:
         stride = state.pop("stride", None)
         if stride is not None:  # a pickle of a version in which operators did not know their stride

@@ -10,6 +10,10 @@ max pooling    at stride 1, then the operator
 average        at stride 1, then the operator (``zhang2019``: the operator alone)
 slicing        the operator
 resampling     to a size (interpolation, adaptive pooling): a low-pass in front at stride 1, by operators that have one
+patch merging  a low-pass in front at stride 1; "aps" rolls the map there, so that its phase comes first
+token pooling  the same, on the map of the tokens
+windows        "aps" rolls the map in front and back behind, by one phase for all blocks of a stage; windows across the
+               border are then not masked
 upsampling     the operator's transposed low-pass behind it, if asked for (`aliasing.surgery.upsampling`)
 =============  ====================================================================================================
 
@@ -17,6 +21,7 @@ With ``placement="before"`` a convolution keeps its stride and its cost, its inp
 less. Pooling is the same in both, because a maximum itself makes high frequencies.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -28,7 +33,7 @@ from aliasing.downsample.nonlinearity import Polynomial
 from aliasing.errors import UsageError
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.sites.axes import Axes, spatial_axes
-from aliasing.sites.change import axes_of, each, unpadded
+from aliasing.sites.change import axes_of, each, flattened, unpadded
 from aliasing.sites.find import LocatedSite, Site
 from aliasing.sites.flow import ACTIVATIONS, POINTWISE, SUMS, follow
 from aliasing.sites.status import Status
@@ -68,7 +73,7 @@ Scheme: TypeAlias = Callable[[Site], "Treatment | None"]
 def _zhang2019(place: LocatedSite, treatment: Treatment) -> Treatment | None:
     """The placement in the published networks, with its special cases."""
     site = place.site
-    if site.role == "patch embedding":
+    if site.role == "patch embedding" or place.keeps_all:
         return None
     if site.role == "stem":
         # The first convolution costs most and keeps its stride; of AlexNet's stride of 4, a stride of 2 is kept.
@@ -168,6 +173,9 @@ class _Step:
     @property
     def stride(self) -> tuple[int, ...]:
         """The stride of the operator."""
+        period = self.located.changes[0].period
+        if period and OPERATORS[self.treatment.operator].shares_choice:
+            return period
         return tuple(step // kept for step, kept in zip(self.located.site.stride, self.kept, strict=True))
 
 
@@ -179,21 +187,28 @@ def make_plan(
     nonlinearity: str | None = None,
     upsampling: bool = False,
     normalization: str | None = None,
+    positions: str | None = None,
 ) -> Plan:
     """Decide on every site, and build the treated modules."""
     sites: list[Site] = []
     steps: list[_Step] = []
     raised: list[_Step] = []  # those that upsample
+    windowed: list[_Step] = []  # those that keep every sample where it is
     left: list[_Step] = []  # those whose phase stays as it is
     for place in located:
         call = place.calls[0]
         as_it_is = _Step(place, Treatment(), "call", call.module.module, 0, call.index, place.calls)
         if place.site.status in ("subsamples", "anti-aliased", "unsupported"):
             left.append(as_it_is)
-        if place.site.status != "subsamples" and not (upsampling and place.site.status == "upsampling"):
+        own_average = place.site.status == "anti-aliased" and place.site.kind == "average pooling"
+        rises = upsampling and place.site.status == "upsampling"
+        if place.site.status != "subsamples" and not (place.keeps_all or own_average or rises):
             sites.append(place.site)
             continue
         treatment = scheme(place)
+        if own_average and not (treatment and OPERATORS[treatment.operator].shares_choice):
+            sites.append(place.site)  # it has its low-pass, and lacks no more than a phase that moves
+            continue
         if treatment is None:
             sites.append(replace(place.site, note=place.site.note or "the scheme leaves it as it is"))
             continue
@@ -212,15 +227,20 @@ def make_plan(
                 f"{place.site.name} has stride {place.site.stride}, and a convolution cannot keep "
                 f"{treatment.kept_stride} of it; kept_stride divides each stride above 1"
             )
-        if _resamples(place.site) and "before" not in OPERATORS[treatment.operator].placements:
-            note = f"{treatment.operator} needs a stride, but this resizes to a size"
-            sites.append(replace(place.site, status=Status.UNSUPPORTED, note=note))
+        why_not = _not_for(place, treatment.operator)
+        if why_not:
+            status = place.site.status if place.keeps_all else Status.UNSUPPORTED
+            sites.append(replace(place.site, status=status, note=why_not))
             continue
         step, note = _place(record, place, treatment)
-        # A module that runs at several depths chooses at each of them, so that the way up can follow each choice.
-        apart = upsampling and step.chooses and step.where == "call"
-        steps += [replace(step, calls=(one,), when=one.index) for one in place.calls] if apart else [step]
-        left.pop()
+        if place.site.status == Status.WINDOWED:
+            windowed.append(step)
+        else:
+            # A module that runs at several depths chooses at each of them, so that the way up can follow each choice.
+            apart = upsampling and step.chooses and step.where == "call" and not place.keeps_all
+            steps += [replace(step, calls=(one,), when=one.index) for one in place.calls] if apart else [step]
+        if not place.keeps_all:
+            left.pop()
         sites.append(replace(place.site, status=Status.ANTI_ALIASED, note=note))
     pooled = {call for place in located if place.site.status == "global" for call in place.calls}
     for tied, note in _tied(record, steps, left, pooled, raised).items():
@@ -236,10 +256,13 @@ def make_plan(
         )
         sites[located.index(step.located)] = replace(step.located.site, status=Status.UNSUPPORTED, note=note)
     filtering = [step for step in raised if not step.chooses]
-    operators = _operators(record, [*steps, *filtering], padding, ways.groups)
+    # Blocks share the windows of their map, of which every other block's are half a window further.
+    shared = {step: step.located.changes[0].window for step in windowed}
+    groups = ways.groups | {step: window.leader if window else step for step, window in shared.items()}
+    operators = _operators(record, [*steps, *filtering, *windowed], padding, groups)
     modules: dict[nn.Module, TreatedForward] = {}
     rewritten: dict[Call, Any] = {}
-    for step in steps:
+    for step in [*steps, *windowed]:
         treatment = step.treatment
         pooling = Pooling(operators[step])
         if step.where == "output":
@@ -249,6 +272,9 @@ def make_plan(
             _treated(modules, step.module).inputs[step.position] = pool
             if treatment.placement == "before":
                 continue
+        if step.located.keeps_all:
+            rewritten |= _in_front(step, pooling)
+            continue
         call_rewrite = _rewrite(step, pooling)
         if padding == "circular" and hasattr(call_rewrite, "circular"):
             call_rewrite = replace(call_rewrite, circular=True)
@@ -279,6 +305,8 @@ def make_plan(
         if not together:
             raise UsageError("no layer normalisation over the channels of a map, so normalization changes nothing")
         rewritten |= dict.fromkeys(together, rewrite.NormalisedTogether())
+    if positions is not None:
+        rewritten |= _codes(record, known)
     apart_calls = {call for step in (*steps, *raised) if step.chooses for call in step.calls if upsampling}
     holders = {call: once(record, call) if call in apart_calls else call.module for call in rewritten}
     for call, call_rewrite in rewritten.items():
@@ -322,6 +350,49 @@ def _is_over_channels(call: Call, known: Mapping[Value, Axes]) -> bool:
     return len(tuple(shape)) == 1 and _has_channels_last(call.signals[0], known)
 
 
+def _not_for(place: LocatedSite, operator: str) -> str:
+    """Why an operator cannot treat a site; empty if it can."""
+    kind = OPERATORS[operator]
+    if _resamples(place.site) and (kind.shares_choice or "before" not in kind.placements):
+        return f"{operator} needs a stride, but this resizes to a size"
+    if place.site.status == Status.WINDOWED and not kind.shares_choice:
+        return f"{place.site.note}; {operator} filters, and what is needed is a choice of where they begin, as by aps"
+    if (place.keeps_all or place.changes[0].grid) and "before" not in kind.placements:
+        return f"{operator} can't stand in front of a call"
+    windows = [change.window for change in place.changes if change.window is not None]
+    if any(window.mixes_masks for window in windows):
+        return "its mask is part of a fused attention, and windows across the border need none"
+    return ""
+
+
+def _in_front(step: _Step, pooling: Pooling) -> dict[Call, Any]:
+    """The replacements at a site that keeps every sample."""
+    found: dict[Call, Any] = {}
+    for change in step.located.changes:
+        found |= dict.fromkeys(change.entries, rewrite.InFront(pooling, change.axes))
+        if change.window is not None:
+            found |= dict.fromkeys(change.window.returns, rewrite.PutBack(pooling, change.axes))
+            found |= {call: rewrite.WithoutMask(place) for call, place in change.window.masks}
+    return found
+
+
+def _codes(record: Recording, axes: Mapping[Value, Axes]) -> dict[Call, Any]:
+    """Rewrites for the sums of a map or its tokens with a learned code for each of them."""
+    found: dict[Call, Any] = {}
+    for call in record.calls:
+        if call.name != "add" or len(call.args) != 2 or len(call.signals) != 1:
+            continue
+        (x,) = call.signals
+        code = next((place for place, one in enumerate(call.args) if isinstance(one, Value) and one.is_learned), None)
+        if code is None or call.args[code].shape[-len(x.shape) + 1 :] != x.shape[1:]:
+            continue
+        if x in axes:
+            found[call] = rewrite.Code(code, axes[x])
+        elif len(x.shape) == 3 and (grid := flattened(x, axes)) and math.prod(grid) <= x.shape[1]:
+            found[call] = rewrite.Code(code, grid=grid, first=x.shape[1] - math.prod(grid))
+    return found
+
+
 def _treated(modules: dict[nn.Module, TreatedForward], module: nn.Module) -> TreatedForward:
     return modules.setdefault(module, TreatedForward(module))
 
@@ -348,6 +419,8 @@ def _rewrite(step: _Step, pooling: Pooling) -> Any:
         return rewrite.ReplacedAverage(pooling) if replaces else rewrite.DenseAverage(pooling)
     if _resamples(site):
         return rewrite.SmoothedResampling(pooling)
+    if step.located.changes[0].grid:
+        return rewrite.InFront(pooling, step.located.axes, step.located.changes[0].grid)
     return rewrite.DenseSlice(pooling, step.located.axes)
 
 
@@ -374,7 +447,12 @@ def _place(record: Recording, located: LocatedSite, treatment: Treatment) -> tup
         if treatment.window is not None:
             size = f"the maximum over {treatment.window}×{treatment.window} without padding, as published"
             return here, f"{what} behind {size}: at odd sizes one sample smaller"
-        if _resamples(site):
+        if site.status == Status.WINDOWED:
+            across = ", and those across the border are not masked" * any(
+                c.window and c.window.masks for c in located.changes
+            )
+            return here, f"windows begin where {what} chooses, once for all of this map{across}"
+        if _resamples(site) or located.keeps_all or located.changes[0].grid:
             return here, f"{what} in front, at stride 1"
         return here, f"{what} in its place" if treatment.replaces or site.kind == "slicing" else f"{what} behind it"
     if _pools_first(located, treatment):
@@ -502,14 +580,14 @@ def _tied(
 
 
 def _operators(
-    record: Recording, steps: list[_Step], padding: str | None, groups: Mapping[_Step, int]
+    record: Recording, steps: list[_Step], padding: str | None, groups: Mapping[_Step, Any]
 ) -> dict[_Step, Operator]:
     """The operator of each step, as the network's weights are in type and device; of a group that shares a choice, the
     first to run leads, and the others follow.
     """
     like = _like(record)
     made: dict[_Step, Operator] = {}
-    leaders: dict[int, Operator] = {}
+    leaders: dict[Any, Operator] = {}
     for step in sorted(steps, key=lambda step: step.when):
         operator = make_operator(step.treatment.operator, step.treatment.taps, padding, step.stride)
         made[step] = operator.to(like.device, like.dtype)

@@ -25,8 +25,9 @@ from torch.utils import _pytree as pytree
 
 from aliasing.downsample.nonlinearity import alias_free
 from aliasing.downsample.operator import REGISTERED
-from aliasing.downsample.polyphase import polyphase_pool
+from aliasing.downsample.polyphase import largest_phase, phases_of, polyphase_pool, roll_each
 from aliasing.downsample.sliding import dense_maximum
+from aliasing.errors import UsageError
 from aliasing.sites.axes import slice_axes
 from aliasing.sites.change import each
 from aliasing.sites.flow import ACTIVATIONS
@@ -38,18 +39,22 @@ __all__ = [
     "AliasFree",
     "CircularCall",
     "CircularPadding",
+    "Code",
     "DenseAverage",
     "DenseConvolution",
     "DenseMaximum",
     "DenseMaximumWithIndices",
     "DenseSlice",
+    "InFront",
     "NormalisedTogether",
     "PooledConvolution",
+    "PutBack",
     "ReplacedAverage",
     "Rewrite",
     "SmoothedConvolution",
     "SmoothedResampling",
     "TreatedForward",
+    "WithoutMask",
 ]
 
 Function: TypeAlias = Callable[..., Tensor]
@@ -72,13 +77,15 @@ NORMALISATIONS = tuple(
     getattr(place, name) for place in (F, torch) for name in ("layer_norm", "rms_norm") if hasattr(place, name)
 )
 _OTHERS = (F.interpolate, F.pad, Tensor.__getitem__, F.batch_norm, torch.batch_norm, *NORMALISATIONS)
+_KEEP_ALL = (Tensor.view, Tensor.reshape, torch.reshape, F.unfold, Tensor.unfold, F.pixel_unshuffle)
+_SUMS = (Tensor.add, torch.add)
 _CLAMPS = (F.relu, torch.relu, Tensor.relu, F.relu6, F.hardtanh)
 NONLINEARITIES = ACTIVATIONS - {"abs", "clamp", "clamp_", "clip", "erf", "exp", "square"}  # which also do other things
 _ACTIVATIONS = tuple(
     getattr(place, name) for place in (F, torch, Tensor) for name in sorted(NONLINEARITIES) if hasattr(place, name)
 )
 _POOLINGS = (*_MAXIMA, *_WITH_INDICES, *_AVERAGES, *_ADAPTIVE)
-_REWRITTEN = (*_CONVOLUTIONS, *_POOLINGS, *_UPSAMPLINGS, *_OTHERS, *_CLAMPS, *_ACTIVATIONS)
+_REWRITTEN = (*_CONVOLUTIONS, *_POOLINGS, *_UPSAMPLINGS, *_OTHERS, *_KEEP_ALL, *_SUMS, *_CLAMPS, *_ACTIVATIONS)
 NAMES: dict[Any, str] = {call: name_of(call) for call in _REWRITTEN}
 
 
@@ -441,6 +448,98 @@ class DenseSlice:
         kept = (slice(s.start, s.stop) if axis in self.axes else s for axis, s in enumerate(slices))
         ends = tuple(range(-len(self.axes), 0))
         return self.pool(function(input, tuple(kept)).movedim(self.axes, ends)).movedim(ends, self.axes)
+
+
+@dataclass(frozen=True)
+class InFront:
+    """``pool`` at stride 1 on the map with these spatial axes, then the original call.
+
+    If ``grid`` is given, the last axis has a map's samples one row after the other.
+    """
+
+    pool: Pooling
+    axes: tuple[int, ...]
+    grid: tuple[int, ...] = ()
+
+    def __call__(self, function: Function, input: Tensor, *args: Any, **kwargs: Any) -> Tensor:  # noqa: A002
+        if self.grid:
+            rows = input.reshape(*input.shape[:-1], *scaled(self.grid, input.shape[-1]))
+            return function(self.pool.smooth(rows).flatten(-len(self.grid)), *args, **kwargs)
+        return function(_along(self.pool.smooth, input, self.axes), *args, **kwargs)
+
+
+@dataclass(frozen=True)
+class PutBack:
+    """The original call, and then the samples where they were before ``pool``."""
+
+    pool: Pooling
+    axes: tuple[int, ...]
+
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        return _along(self.pool.put_back, function(*args, **kwargs), self.axes)
+
+
+@dataclass(frozen=True)
+class WithoutMask:
+    """No sum, but its other argument; ``mask`` is the place of the mask."""
+
+    mask: int
+
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        kept: Tensor = args[1 - self.mask]
+        return kept
+
+
+@dataclass(frozen=True)
+class Code:
+    """A position code, rolled on the circle so that it begins at the token with the largest norm, and then the sum.
+
+    ``code`` is its place among the arguments. The map has these spatial axes, or the tokens (N, L, C) are those of a
+    map of the sizes ``grid`` behind the ``first`` others, such as a class token.
+    """
+
+    code: int
+    axes: tuple[int, ...] = ()
+    grid: tuple[int, ...] = ()
+    first: int = 0
+
+    def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
+        x = args[1 - self.code]
+        code = args[self.code].expand_as(x)
+        if x.is_meta:
+            return function(x, code, **kwargs)
+        if not self.grid:
+            return function(x, _begun_at_largest(code, x, self.axes), **kwargs)
+        grid = scaled(self.grid, x.shape[1] - self.first)
+        maps = [one[:, self.first :].reshape(len(x), *grid, -1) for one in (code, x)]
+        begun = _begun_at_largest(maps[0], maps[1], tuple(range(1, 1 + len(grid)))).flatten(1, -2)
+        return function(x, torch.cat([code[:, : self.first], begun], 1), **kwargs)
+
+
+def _begun_at_largest(code: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """The code, rolled to begin where the map has its largest norm."""
+    ends = tuple(range(-len(axes), 0))
+    channels_first = x.movedim(axes, ends)
+    sizes = channels_first.shape[-len(axes) :]
+    place = phases_of(largest_phase(channels_first, sizes, dims=len(axes)), sizes)
+    return roll_each(code.movedim(axes, ends), [-first for first in place]).movedim(ends, axes)
+
+
+def _along(function: Callable[[Tensor], Tensor], x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """A function of the last axes, along these axes; the result is laid out as calls that reshape it need."""
+    ends = tuple(range(-len(axes), 0))
+    return function(x.movedim(axes, ends)).movedim(ends, axes).contiguous()
+
+
+def scaled(grid: tuple[int, ...], count: int) -> tuple[int, ...]:
+    """The sizes of a map of ``count`` samples with the proportions of another."""
+    factor = (count / math.prod(grid)) ** (1 / len(grid))
+    sizes = tuple(round(size * factor) for size in grid)
+    if math.prod(sizes) != count or any(
+        size * grid[0] != sizes[0] * one for size, one in zip(sizes, grid, strict=True)
+    ):
+        raise UsageError(f"{count} tokens are no map with the proportions of {'×'.join(map(str, grid))}; give another")
+    return sizes
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,15 @@ from aliasing.models import ShownNetwork, load_model
 from aliasing.models.classifier import record_weights
 from aliasing.provenance import write_bytes
 from aliasing.state import check_fits, parse_json
-from aliasing.surgery.convert import NONLINEARITIES, NORMALIZATIONS, SITES, Conversion, antialias, conversion_of
+from aliasing.surgery.convert import (
+    NONLINEARITIES,
+    NORMALIZATIONS,
+    POSITIONS,
+    SITES,
+    Conversion,
+    antialias,
+    conversion_of,
+)
 from aliasing.surgery.operators import make_operator
 from aliasing.surgery.plan import SCHEMES
 
@@ -42,6 +50,7 @@ _WORDS = {
     **dict.fromkeys(NONLINEARITIES, "nonlinearity"),
     **dict.fromkeys(NORMALIZATIONS, "normalization"),
     "upsampling": "upsampling",
+    **dict.fromkeys(POSITIONS, "positions"),
 }
 
 MOST_TAPS = 256  # that a name or a file can ask for: their response is computed and convolved
