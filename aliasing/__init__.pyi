@@ -17,6 +17,7 @@ from aliasing import (
     records as records,
     runs as runs,
     jitter as jitter,
+    metrics as metrics,
     depth as depth,
     leaderboard as leaderboard,
     plots as plots,

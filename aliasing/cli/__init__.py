@@ -35,6 +35,7 @@ COMMANDS = (
     "resamplers",
     "guarantees",
     "explore",
+    "doctor",
 )
 
 
