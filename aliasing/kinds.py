@@ -138,6 +138,7 @@ OF_LIBRARIES = (
     ("monai", "monai-resize monai-resize-trilinear monai-spacing monai-spacing-extent"),
     ("torchio", "torchio-resize torchio-resample"),
     ("nilearn", "nilearn"),
+    ("nibabel", "nibabel"),
     ("torchaudio", "torchaudio torchaudio-kaiser"),
     ("julius", "julius"),
     ("soxr", "soxr-qq soxr-lq soxr-hq soxr-vhq"),

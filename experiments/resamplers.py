@@ -6,11 +6,11 @@ OpenCV's linear interpolation do neither and fold what lies above the new Nyquis
 
 Published: no number to compare; what folds is a property of the kernels.
 
-Three parts: a table of all resamplers (``survey.png``, ``survey.md``), of those libraries that are installed and, with
-``--download``, of the others too, each of which pip installs into an environment of its own for as long as it is
-measured: some gigabytes, one after another; how much of photographs,
-whose spectra fall, is alias after five of them; and *skew*, the answers of networks that are shown the same photographs
-through another resampler than Pillow's.
+Three parts: a table of all resamplers (``survey.png``, ``.md`` and ``.json``); how much of photographs, whose spectra
+fall, is alias after five of them; and *skew*, the answers of networks that are shown the same photographs through
+another resampler than Pillow's. The table holds the libraries that are installed and, with ``--download``, the others:
+pip installs each into an environment of its own for as long as it is measured, which takes some gigabytes and most of
+an hour. What is found of each is kept in ``records/survey``; without that folder all are measured anew.
 
 The alias of a linear resampler R is R(x) − R(x₀), with x₀ the photograph without what lies at and above the new Nyquist
 frequency (`aliasing.sampling.ideal_lowpass`). Both are rounded to grey levels, which sets a floor of about 1e-4.
@@ -35,6 +35,7 @@ from aliasing.estimates import mean, share
 from aliasing.images import Image, ImageSource
 from aliasing.kinds import OF_LIBRARIES
 from aliasing.plots.style import COLOURS, save, style
+from aliasing.provenance import versions, write_json
 from aliasing.resamplers import measure_skew, resize
 from aliasing.resamplers.survey import ResamplerSurvey, by_what_folds
 from experiments._photographs import FLATTERED, LITE, bounds, photographs, title, weights
@@ -69,9 +70,11 @@ MEASURES = {"top1_change": "P(top-1 change)", "accuracy_change": "accuracy, minu
 def run(run: Run) -> dict[str, Any]:
     """Survey, reduce every photograph with every resampler, and show them to the networks."""
     libraries = dict.fromkeys(library for library, _ in OF_LIBRARIES)
-    found = apart(("pillow", "opencv") if run.quick else libraries, run.download)
+    found = apart(("pillow", "opencv") if run.quick else libraries, run.out / "records" / "survey", run.download)
     save(found.plot(), run.out / "survey.png")
     (run.out / "survey.md").write_text("\n".join(found.readable("markdown")) + "\n", encoding="utf-8")
+    told = {"resamplers": [shown(row) for row in found.rows], "skipped": found.skipped}
+    write_json(run.out / "survey.json", told | {"settings": found.settings, "versions": versions()})
     source, data = photographs(run, full=200, quick=2)
     alias = of_photographs(source)
     squeezenet = run.data / "weights" / "squeezenet1_0.safetensors"
@@ -86,29 +89,35 @@ def run(run: Run) -> dict[str, Any]:
         },
         "data": data,
         "weights": weighed,
-        "numbers": {"alias": alias, "skew": skew, "survey": [told(row) for row in found.rows]},
+        "numbers": {"alias": alias, "skew": skew},
     }
 
 
-def apart(libraries: Iterable[str], download: bool = False) -> ResamplerSurvey:
+def apart(libraries: Iterable[str], folder: Path, download: bool = False) -> ResamplerSurvey:
     """What resamplers do, each library's in a process of its own: TensorFlow and MONAI do not fit into one.
 
-    Of a library that is not installed, and may be downloaded, it is an environment of its own, too.
+    Of a library that is not installed, and may be downloaded, it is an environment of its own, too. The folder keeps
+    what was found of each, so that a run that was interrupted goes on with the next.
     """
-    found = []
-    for library in libraries:
-        with TemporaryDirectory() as folder:
-            one = measured(library, sys.executable, Path(folder, "found"))
-            if download and not one.rows:
-                requirements = REQUIREMENTS.get(library, library.replace("_", "-")).split()
-                one = measured(library, environment(Path(folder, "environment"), requirements), Path(folder, "again"))
-        found.append(one)
+    found = [of_library(library, folder / library, download) for library in libraries]
     return ResamplerSurvey(
         sorted((row for one in found for row in one.rows), key=by_what_folds),
         {name: reason for one in found for name, reason in one.skipped.items()},
         {"reduction": FACTOR, "size": None},
         {name: zone for one in found for name, zone in one.zones.items()},
     )
+
+
+def of_library(library: str, folder: Path, download: bool) -> ResamplerSurvey:
+    """What the folder has of a library, or this Python finds, or one for which the library is installed."""
+    if (folder / "summary.json").is_file() and (kept := ResamplerSurvey.open(folder)).rows:
+        return kept
+    found = measured(library, sys.executable, folder)
+    if found.rows or not download:
+        return found
+    requirements = REQUIREMENTS.get(library, library.replace("_", "-")).split()
+    with TemporaryDirectory() as place:
+        return measured(library, environment(Path(place), requirements), folder)
 
 
 def measured(library: str, python: str | Path, out: Path) -> ResamplerSurvey:
@@ -133,7 +142,7 @@ def environment(folder: Path, requirements: list[str]) -> Path:
     return python
 
 
-def told(row: dict[str, Any]) -> dict[str, Any]:
+def shown(row: dict[str, Any]) -> dict[str, Any]:
     """Of the survey what the gallery tells; the rest is in the figure."""
     return {
         key: row[key]

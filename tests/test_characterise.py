@@ -132,11 +132,12 @@ def test_the_noise_of_weights_and_of_places_is_what_it_is_said_to_be(kernel: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("axes", [1, 2, 3])
+@pytest.mark.parametrize("reduction", [2, 2.5, 3, 4, 7.3])
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-6), ("uint8", 0.003)])
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_known_kernels_by_a_factor_with_ten_phases(kernel: str, dtype: str, tolerance: float, axes: int) -> None:
-    check(characterise(resampler(kernel), 7.3, axes=axes, dtype=dtype), kernel, tolerance)
+def test_known_kernels_by_every_factor(kernel: str, dtype: str, tolerance: float, reduction: float, axes: int) -> None:
+    check(characterise(resampler(kernel), reduction, axes=axes, dtype=dtype), kernel, tolerance)
 
 
 # --- what is said of faults -----------------------------------------------------------------------------------------
@@ -344,6 +345,36 @@ def test_enlarging_is_tried() -> None:
         return np.roll(found, 1, -1) if shape[-1] > array.shape[-1] else found
 
     assert "when it enlarges by 2 it sits −0.50 samples off" in said(characterise(late, 4, dtype="float64"))
+
+
+def test_a_low_pass_that_is_applied_though_the_size_grows() -> None:
+    def soft(array: Any, shape: tuple[int, ...]) -> Any:
+        return resampler("triangle")(ndimage.gaussian_filter(array, 1, mode="wrap"), shape)
+
+    found = characterise(soft, 4, dtype="float64")
+    # 1/8 of a cycle a sample: the Gaussian's own gain, and that of pairs weighed 3/4 and 1/4.
+    expected = math.exp(-2 * (np.pi / 8) ** 2) * math.sqrt(5 / 8 + 3 / 8 * math.cos(np.pi / 4))
+    assert found.enlarging is not None
+    assert found.enlarging[2] == pytest.approx(expected, abs=1e-3)
+    assert "when it enlarges by 2 it keeps 0.69 of a tone" in said(found)
+
+
+def test_a_kernel_of_round_rings_is_not_separable() -> None:
+    ring = np.hypot(*np.ogrid[-3:4, -3:4]) < 3.2
+
+    def round_mean(array: Any, shape: tuple[int, ...]) -> Any:
+        return ndimage.convolve(array, ring / ring.sum())[1::4, 1::4]
+
+    found = characterise(round_mean, 4, dtype="float64")
+    assert found.separable is False
+    assert "not separable" in said(found)
+
+
+def test_the_overshoot_is_that_of_the_kernels_running_sum() -> None:
+    """Keys's cubic of the places ±1/2, ±3/2 has the weights −1/16, 9/16, 9/16, −1/16."""
+    cubic = np.array([-1, 9, 9, -1]) / 16
+    found = characterise(lambda x, shape: np.convolve(x, cubic, "same")[2::4], 4, axes=1, dtype="float64")
+    assert found.overshoot == pytest.approx(1 / 16, abs=1e-9)
 
 
 def test_axes_that_are_not_treated_alike() -> None:

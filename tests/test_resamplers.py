@@ -319,6 +319,7 @@ def second_ways() -> dict[str, Callable[[Any], Any]]:
         "torchaudio": lambda x: np.convolve(x, windowed_sinc(6, 0.99, hann), "same")[::4],
         "torchaudio-kaiser": lambda x: np.convolve(x, windowed_sinc(6, 0.99, kaiser), "same")[::4],
         "julius": lambda x: np.convolve(x, julius / julius.sum(), "same")[::4],
+        "nibabel": lambda x: ndimage.map_coordinates(x, [4 * np.arange(len(x) // 4) + 1.5], order=3),
         "opencv-pyrdown": lambda x: np.convolve(x, BINOMIAL, "same")[::2],
         "kornia-pyrdown": lambda x: np.convolve(x, np.convolve(BINOMIAL, [0.5, 0.5]), "same")[::2],
         "kornia-antialias": lambda x: np.convolve(ndimage.gaussian_filter1d(x, 1.5, radius=3), [0.5, 0.5])[2::4],

@@ -92,6 +92,20 @@ def factors(array: Any, shape: tuple[int, ...]) -> tuple[int, ...]:
     return found
 
 
+def coarser(volume: Any, shape: tuple[int, ...]) -> Any:
+    """The affine of a coarser grid of the same extent: its first voxel is in the middle of those that it stands for.
+
+    Examples
+    --------
+    >>> coarser(np.zeros((8, 8, 8)), (2, 4, 8)).tolist()
+    [[4.0, 0.0, 0.0, 1.5], [0.0, 2.0, 0.0, 0.5], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+    """
+    steps = np.array(volume.shape) / shape
+    affine = np.diag([*steps, 1.0])
+    affine[:3, 3] = (steps - 1) / 2
+    return affine
+
+
 def halvings(array: Any, shape: tuple[int, ...]) -> int:
     """How many times an array is halved; UsageError if that does not lead to the shape.
 
@@ -104,6 +118,13 @@ def halvings(array: Any, shape: tuple[int, ...]) -> int:
     if factor & (factor - 1) or {factor} != {factor, *others}:
         raise UsageError(f"it halves only, and makes no array of shape {shape} of one of shape {array.shape}")
     return factor.bit_length() - 1
+
+
+def halved(array: Any, shape: tuple[int, ...], halve: Callable[[Any], Any]) -> Any:
+    """An array that is halved until it has the shape; UsageError if it never has."""
+    for _step in range(halvings(array, shape)):
+        array = halve(array)
+    return array
 
 
 def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubic", resampler: str = "pil") -> View:

@@ -34,6 +34,7 @@ _COUNTS = {1: 100, 2: 24, 3: 12}  # output samples along an axis: a long filter 
 _BESIDE = {1: 0, 2: 12, 3: 8}  # output samples along the axes that are not being measured
 _ENLARGED = 32  # input samples
 _DISPERSED = 0.25  # input samples
+_DULL = 0.85  # of a slow tone: linear interpolation keeps 0.94 of it
 _BIAS = 0.2  # grey levels; halves that go up are an eighth where quarters occur
 _ZONE = 64  # output samples along the sides of a zone plate
 _FAULTS = {  # how a caveat begins, and a table's word for it
@@ -81,7 +82,8 @@ class Characteristics:
     mean_error: float  #: in grey levels of integers, otherwise between 0 and 1
     constants: dict[float, tuple[float, float]]  #: the least and greatest output sample for some constants
     unresized: float | None  #: the greatest change of noise where the size stays; None if it cannot stay
-    enlarging: tuple[float, float] | None  #: shift and drift where the size is doubled, in input samples
+    #: Where the size is doubled: shift and drift, in input samples, and the gain at a quarter of the Nyquist frequency.
+    enlarging: tuple[float, float, float] | None
     several: tuple[dict[str, float], ...]  #: shift and stretch for several lengths
     zone: Numbers | None = None  #: its picture of a zone plate, or of a rising tone
     tones: Numbers | None = None  #: the gain of tones at `TONES`, where it is not linear
@@ -305,9 +307,14 @@ class Characteristics:
                 yield f"makes {len(weights.matrix)} samples{along} where {asked} were asked for"
         if self.unresized is not None and self.unresized > (0 if self._is_integer else 1e-4):
             yield f"changes a signal whose size stays, by up to {rounded(self.unresized, '.3g')}"
-        if self.enlarging is not None and max(map(abs, self.enlarging)) > 0.1:
-            at, by = (rounded(one, "+.2f") for one in self.enlarging)
-            yield f"when it enlarges by 2 it sits {at} samples off, and drifts by {by}"
+        if self.enlarging is not None:
+            shift, drift, gain = self.enlarging
+            if max(abs(shift), abs(drift)) > 0.1:
+                at, by = (rounded(one, "+.2f") for one in (shift, drift))
+                yield f"when it enlarges by 2 it sits {at} samples off, and drifts by {by}"
+            if gain < _DULL:
+                kept = rounded(gain, ".2f")
+                yield f"when it enlarges by 2 it keeps {kept} of a tone of a quarter of the Nyquist frequency"
         if self.linear:
             yield from self._of_lengths()
 
@@ -498,17 +505,17 @@ def _unresized(probe: Probe, lengths: Shape) -> float | None:
     return None
 
 
-def _enlarging(probe: Probe, positions: str | Places) -> tuple[float, float] | None:
-    """The shift and the drift where the size is doubled, in input samples; None if it cannot be."""
+def _enlarging(probe: Probe, positions: str | Places) -> tuple[float, float, float] | None:
+    """Where the size is doubled the shift and the drift, in input samples, and the gain; None if it cannot be."""
     lengths = (*(_BESIDE[probe.axes],) * (probe.axes - 1), _ENLARGED)
     counts = tuple(2 * one for one in lengths)
     with suppress(UsageError):
         if probe(np.full(lengths, probe.pedestal), counts).shape != counts:
             return None
         belongs = _convention(positions)
-        found = probing.places(probe, probe.axes - 1, lengths, counts, belongs) - belongs(lengths[-1], counts[-1])
-        shift, slope = line_through(found)
-        return shift, slope * counts[-1]
+        found, gain = probing.places(probe, probe.axes - 1, lengths, counts, belongs)
+        shift, slope = line_through(found - belongs(lengths[-1], counts[-1]))
+        return shift, slope * counts[-1], gain
     return None
 
 

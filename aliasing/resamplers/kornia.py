@@ -7,7 +7,7 @@ import kornia
 import torch
 from kornia.geometry import pyrdown, resize
 
-from aliasing.resamplers import Resampler, halvings, named
+from aliasing.resamplers import Resampler, halved, named
 
 
 def _planes(pixels: Any) -> Any:
@@ -22,16 +22,13 @@ def _resize(pixels: Any, shape: Any, _: str, **options: Any) -> Any:
     return _pixels(resize(_planes(pixels), shape, **options))
 
 
-def _pyrdown(pixels: Any, shape: tuple[int, ...], _: str) -> Any:
-    planes = _planes(pixels)
-    for _step in range(halvings(pixels, shape)):
-        planes = pyrdown(planes)
-    return _pixels(planes)
-
-
 _call = partial(Resampler, library="kornia", version=kornia.__version__)
 RESAMPLERS = named(
     _call(name="kornia", function=_resize, antialias=False),
     _call(name="kornia-antialias", function=partial(_resize, antialias=True), antialias=True),
-    _call(name="kornia-pyrdown", function=_pyrdown, antialias=True),
+    _call(
+        name="kornia-pyrdown",
+        function=lambda x, shape, _: halved(x, shape, lambda y: _pixels(pyrdown(_planes(y)))),
+        antialias=True,
+    ),
 )

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from aliasing.resamplers import Resampler, halvings, named
+from aliasing.resamplers import Resampler, halved, named
 
 _KERNELS = ("linear", "area", "nearest", "nearest-exact", "linear-exact", "cubic", "lanczos4")
 
@@ -23,18 +23,12 @@ def _blob(pixels: Any, shape: tuple[int, ...], _: str) -> Any:
     return np.moveaxis(cv2.dnn.blobFromImage(pixels, size=shape[::-1])[0], 0, -1)
 
 
-def _pyrdown(pixels: Any, shape: tuple[int, ...], _: str) -> Any:
-    for _step in range(halvings(pixels, shape)):
-        pixels = cv2.pyrDown(pixels)
-    return pixels
-
-
 _call = partial(Resampler, library="opencv", version=cv2.__version__, dtypes=("float32", "uint8"), antialias=False)
 RESAMPLERS = named(
     *(
         _call(name=f"opencv-{kernel}", function=partial(_resize, kernel=kernel), antialias=kernel == "area")
         for kernel in _KERNELS
     ),
-    _call(name="opencv-pyrdown", function=_pyrdown, antialias=True),
+    _call(name="opencv-pyrdown", function=lambda x, shape, _: halved(x, shape, cv2.pyrDown), antialias=True),
     _call(name="opencv-blob", function=_blob, dtypes=("uint8",)),
 )

@@ -140,8 +140,11 @@ def weights_along(probe: Probe, axis: int, lengths: Shape, counts: Shape, reduct
     return Weights(matrix, reduction, belongs(length, len(matrix)), noise / probe.amplitude)
 
 
-def places(probe: Probe, axis: int, lengths: Shape, counts: Shape, expected: Places) -> Numbers:
-    """Where output samples sit, by the phase of a tone at a quarter of the new Nyquist frequency, or of 1/2."""
+def places(probe: Probe, axis: int, lengths: Shape, counts: Shape, expected: Places) -> tuple[Numbers, float]:
+    """Where output samples sit, by the phase of a tone at a quarter of the new Nyquist frequency, or of 1/2; its gain.
+
+    The gain is the mean of the middle half.
+    """
     length = lengths[axis]
     cycles = max(1, round(min(counts[axis], length) / 8))
     turns = 2 * np.pi * cycles / length * np.arange(length)
@@ -152,12 +155,13 @@ def places(probe: Probe, axis: int, lengths: Shape, counts: Shape, expected: Pla
             for sign in (1, -1)
         )
         answers.append(high - low)
-    turned = np.unwrap(np.angle(answers[0] + 1j * answers[1])) / (2 * np.pi)
+    tone = (answers[0] + 1j * answers[1]) / (2 * probe.amplitude)
     period = length / cycles
-    found = turned * period
+    found = np.unwrap(np.angle(tone)) / (2 * np.pi) * period
     wanted = expected(length, len(found))
     here = len(found) // 2
-    return np.asarray(found - period * np.round((found[here] - wanted[here]) / period))
+    found = found - period * np.round((found[here] - wanted[here]) / period)
+    return found, float(abs(tone[middle(len(tone))]).mean())
 
 
 def lengths_apart(
@@ -167,7 +171,7 @@ def lengths_apart(
     rows = []
     for length, count in zip(tried, counts, strict=True):
         there = tuple(length if index == axis else one for index, one in enumerate(lengths))
-        found = places(probe, axis, there, count, expected)
+        found, _gain = places(probe, axis, there, count, expected)
         wanted = expected(length, len(found))
         inner = max(len(found) // 8, 2)
         off = (found - wanted)[inner:-inner]
