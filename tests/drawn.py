@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 import aliasing as al
 from aliasing import plots
 from aliasing.curing import Cure
-from aliasing.depth import lie_error
+from aliasing.depth import lie_error, local_errors
 from aliasing.depth.across import NetworkDepth, compare_depths
 from aliasing.depth.feature_maps import INPUT, LayerMaps, follow_maps
 from aliasing.images import open_images
@@ -187,6 +187,12 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "leaderboard of one": lambda: plots.leaderboard(board(VERSIONS[:1])),
     "cure": cure,
     "lie of versions": lambda: plots.lie([lie_error(one, list(pictures())) for one in networks(VERSIONS)]),
+    "local errors of versions": lambda: plots.local_errors(
+        [local_errors(one, list(pictures())) for one in networks(VERSIONS)]
+    ),
+    "local errors of long names": lambda: plots.local_errors(
+        [local_errors(one, list(pictures(1))) for one in networks(LONG)]
+    ),
     "lie of long names": lambda: plots.lie([lie_error(one, list(pictures(1))) for one in networks(LONG)]),
     "depth of versions": lambda: plots.depth(al.probe_depth(networks(VERSIONS), list(pictures()), sites_every=2)),
     "depth of long names": lambda: plots.depth(al.probe_depth(networks(LONG), list(pictures(1)))),

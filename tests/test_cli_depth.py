@@ -56,6 +56,22 @@ def test_json_alone_on_standard_output(photographs: str, capsys: pytest.CaptureF
     assert [layer["name"] for layer in network["layers"]] == ["conv1", "layer1.0"]
 
 
+def test_the_local_errors_beside(photographs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "depth"
+    arguments = ["--models", RESNET20, "--images", photographs, "--limit", "2", "--local", "2", "--out", str(out)]
+    assert main(["depth", *arguments]) == 0
+    assert "what its calls fail to move, by kind, 2 images" in capsys.readouterr().out
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    (local,) = summary["local"].values()
+    # ResNet-20: two stages begin with a stride, 19 convolutions are padded, 19 activations.
+    assert {kind: row["calls"] for kind, row in local["kinds"].items()} == {
+        "stride": 2,
+        "padding": 19,
+        "non-linearity": 19,
+    }
+    assert (out / "local.png").exists()
+
+
 def test_the_lie_derivative_beside(photographs: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "depth"
     arguments = ["--models", RESNET20, "--images", photographs, "--layers", "layer1.0", "--lie", "2", "--out", str(out)]

@@ -53,6 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also measure the Lie-derivative error, layer by layer, on the first N images (slow)",
     )
     parser.add_argument(
+        "--local",
+        type=int,
+        metavar="N",
+        help="also measure, on the first N images, what strides, padding, activations, norms and attention each fail to"
+        " move, call by call",
+    )
+    parser.add_argument(
         "--sites-every",
         type=int,
         default=8,
@@ -70,8 +77,9 @@ def run(arguments: argparse.Namespace) -> None:
     from aliasing.errors import UsageError
     from aliasing.protocols import make_protocol
 
-    if arguments.lie is not None and arguments.lie < 1:
-        raise UsageError(f"--lie is a number of images, at least 1; got {arguments.lie}")
+    for option, count in (("--lie", arguments.lie), ("--local", arguments.local)):
+        if count is not None and count < 1:
+            raise UsageError(f"{option} is a number of images, at least 1; got {count}")
     if arguments.animate:
         shared.check_animate(
             arguments, make_protocol(arguments.protocol or DEFAULT_PROTOCOL, resizer=arguments.resizer)
@@ -92,7 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
 def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) -> dict[str, Any]:
     """The summary; only the first process of a run makes it, and writes it and the figures."""
     from aliasing import plots
-    from aliasing.depth import lie_error, probe_depth
+    from aliasing.depth import lie_error, local_errors, probe_depth
     from aliasing.depth.across import compare_depths
     from aliasing.depth.probe import default_protocol
     from aliasing.errors import UsageError
@@ -123,6 +131,12 @@ def _measure_and_draw(arguments: argparse.Namespace, options: dict[str, Any]) ->
         summary["lie"] = {result.model: result.summary() for result in derived}
         if out:
             plots.save(plots.lie(derived), out / "lie.png")
+    if arguments.local:
+        asked = {"limit": arguments.local, "device": arguments.device}
+        errors = [local_errors(model, options["images"], **asked) for model in arguments.models]
+        summary["local"] = {result.model: result.summary() for result in errors}
+        if out:
+            plots.save(plots.local_errors(errors), out / "local.png")
     if answers is not None:
         across = compare_depths([answers])
         summary["across"] = {key: across.summary()[key] for key in ("groups", "not_measured")}
@@ -167,8 +181,10 @@ def _report(arguments: argparse.Namespace, summary: dict[str, Any]) -> Iterable[
     yield from remarks.of_depth(summary)
     yield ""
     yield from _lie_report(summary.get("lie", {}))
+    yield from _local_report(summary.get("local", {}))
     yield from _across(summary.get("across", {"groups": []})["groups"])
     more = ["across.png", "answers/"] if "across" in summary else []
+    more += [f"{kind}.png" for kind in ("lie", "local") if kind in summary]
     more += ["animation.mp4, .gif and .json"] if arguments.animate else []
     yield shared.written_line(arguments.out, "summary.json", "records/", "figure.png", *more)
 
@@ -186,6 +202,28 @@ def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
         rows = [[layer["name"], *(cell(layer[measure]) for measure in measures)] for layer in result["layers"]]
         yield tabulate(rows, ["layer", "adds", "share", "error up to here", "unexplained"])
         yield ""
+
+
+def _local_report(local: dict[str, Any]) -> Iterable[str]:
+    from tabulate import tabulate
+
+    for name, result in local.items():
+        yield f"{name}: what its calls fail to move, by kind, {result['images']} images"
+        worst = {kind: _worst(result["calls"], kind) for kind in result["kinds"]}
+        rows = [
+            [kind, found["calls"], cell(found["error"]), f"{worst[kind]['name']}: {cell(worst[kind]['error'])}"]
+            for kind, found in result["kinds"].items()
+        ]
+        yield tabulate(rows, ["kind", "calls", "sum of local errors", "largest"])
+        missed = result["not_measured"]
+        if missed:
+            more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
+            yield f"not measured, since the grid of their maps is not known: {', '.join(missed[:3])}{more}"
+        yield ""
+
+
+def _worst(calls: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    return max((call for call in calls if call["kind"] == kind), key=lambda call: float(call["error"]["value"]))
 
 
 def _across(groups: list[dict[str, Any]]) -> Iterable[str]:

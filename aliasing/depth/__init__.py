@@ -7,6 +7,7 @@ feature map is from the moved feature map (equivariance, Azulay & Weiss 2019), a
 
 from aliasing.depth.layers import Layer
 from aliasing.depth.lie import LieProfile, lie_error
+from aliasing.depth.local import LocalErrors, local_errors
 from aliasing.depth.probe import probe_depth
 from aliasing.depth.profile import Profile
 from aliasing.depth.receptive_field import extent, output_size, output_sizes, receptive_field
@@ -14,9 +15,11 @@ from aliasing.depth.receptive_field import extent, output_size, output_sizes, re
 __all__ = [
     "Layer",
     "LieProfile",
+    "LocalErrors",
     "Profile",
     "extent",
     "lie_error",
+    "local_errors",
     "output_size",
     "output_sizes",
     "probe_depth",

@@ -100,6 +100,22 @@ def watching(module: nn.Module, met: Sequence[Place], views: Sequence[int], note
         yield
 
 
+@contextmanager
+def operators_seen(
+    module: nn.Module, met: Sequence[Place], see: Callable[[Place, Operator, Tensor], None]
+) -> Iterator[None]:
+    """Show each anti-aliased operator at these places, and its input, to a function before it runs."""
+    of = {place.operator: place for place in met if place.operator is not None}
+    with ExitStack() as stack:
+        for name, key, pooling in list(_operators(module)):
+            if (name, key) in of:
+                told: Any = _Told(pooling.operator, of[name, key], see)
+                forward = vars(module.get_submodule(name))["forward"]
+                stack.callback(_put, forward, key, pooling)
+                _put(forward, key, replace(pooling, operator=told))
+        yield
+
+
 class _Calls(TorchFunctionMode):
     """Observes the calls of a plain network."""
 
@@ -175,6 +191,26 @@ class _Watched:
             # An operator that selects samples filters nothing.
             dense = _one_map(self.operator.low_pass(one)) if self.operator.filters else before
             self.note(self.number, view, before, dense, True)
+
+
+@dataclass(frozen=True)
+class _Told:
+    """An operator that is shown to a function before it runs; as a low-pass alone it is not."""
+
+    operator: Operator
+    place: Place
+    see: Callable[[Place, Operator, Tensor], None]
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        return self.operator.stride
+
+    def __call__(self, x: Tensor) -> Any:
+        self.see(self.place, self.operator, x)
+        return self.operator(x)
+
+    def low_pass(self, x: Tensor) -> Tensor:
+        return self.operator.low_pass(x)
 
 
 def _one_map(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from aliasing.plots.across import across
 from aliasing.plots.attribution import attribution
 from aliasing.plots.cure import cure
-from aliasing.plots.depth import depth, lie
+from aliasing.plots.depth import depth, lie, local_errors
 from aliasing.plots.differences import differences
 from aliasing.plots.feature_maps import filters, layers, moving_maps
 from aliasing.plots.film import save_film
@@ -34,6 +34,7 @@ __all__ = [
     "layers",
     "leaderboard",
     "lie",
+    "local_errors",
     "moving_maps",
     "resampler",
     "resamplers",

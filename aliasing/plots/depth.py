@@ -10,10 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
-from aliasing.depth import LieProfile, Profile
+from aliasing.depth import LieProfile, LocalErrors, Profile
 from aliasing.plots.jitter import names_in
 from aliasing.plots.style import band, both_ends, colour_of, legend_below, line_of, nested, plain, spans, style
 from aliasing.plots.svg import tell
@@ -25,6 +26,9 @@ Networks: TypeAlias = Sequence[tuple[str, int, dict[str, Any]]]
 
 _LONGEST_NAME = 20  # letters of a layer on an axis
 _MOST_SITES_NAMED = 8
+_ROUNDING = 1e-9  # local errors below are float32's rounding
+# The marks of the kinds of local errors.
+_MARKS = {"stride": "s", "padding": "v", "non-linearity": "o", "normalisation": "D", "attention": "P"}
 
 
 class Panel(Protocol):
@@ -103,6 +107,50 @@ def _lie_line(axes: Axes, layers: Sequence[dict[str, Any]], measure: str, label:
     values = [estimate["value"] for estimate in known.values()]
     axes.plot([*known], values, "o-", markersize=4, label=label, **look)
     band(axes, [*known], [*known.values()], color=look["color"], alpha=0.2)
+
+
+def local_errors(found: Sequence[LocalErrors]) -> Figure:
+    """What strides, padding, activations, norms and attention each fail to move: sums by kind, and call by call.
+
+    ``found`` has one :class:`aliasing.depth.local.LocalErrors` per network.
+    """
+    summaries = [(errors.model, errors.summary()) for errors in found]
+    looks = {kind: mark for kind, mark in _MARKS.items() if any(kind in summary["kinds"] for _, summary in summaries)}
+    names = names_in({name: {} for name, _ in summaries})
+    with style():
+        figure, (sums, calls) = plt.subplots(1, 2, figsize=(12, 4.4), width_ratios=(1, 1.4))
+        width = 0.8 / len(summaries)
+        for index, (name, summary) in enumerate(summaries):
+            for place, kind in enumerate(looks):
+                if kind in summary["kinds"]:
+                    estimate = summary["kinds"][kind]["error"]
+                    here = place + (index - (len(summaries) - 1) / 2) * width
+                    sums.bar(here, estimate["value"], 0.9 * width, color=colour_of(index))
+                    if estimate["low"] is not None:
+                        sums.vlines(here, max(estimate["low"], 0), estimate["high"], color="0.2", linewidth=1)
+            shown = [call for call in summary["calls"] if call["error"]["value"] > _ROUNDING]
+            order = {
+                name: number for number, name in enumerate(dict.fromkeys(call["name"] for call in summary["calls"]))
+            }
+            for kind, mark in looks.items():
+                chosen = [call for call in shown if call["kind"] == kind]
+                points = [order[call["name"]] for call in chosen], [call["error"]["value"] for call in chosen]
+                (drawn,) = calls.plot(*points, mark, color=colour_of(index), markersize=5, alpha=0.75)
+                tell(drawn, [f"{names[name]}, {call['name']}: {cell(call['error'])}" for call in chosen])
+        sums.set_xticks(range(len(looks)), looks, fontsize=8.5)
+        sums.set_title("Sum over the calls of a kind", fontsize=10)
+        calls.set_title("Each call (above rounding)", fontsize=10)
+        calls.set(yscale="log", xlabel="calls in the order of the run")
+        calls.xaxis.set_major_locator(MaxNLocator(integer=True))
+        for axes in (sums, calls):
+            axes.set_ylabel("local equivariance error")
+            axes.grid(axis="y", alpha=0.3)
+        kinds = [Line2D([], [], color="0.3", marker=mark, linestyle="", markersize=5) for mark in looks.values()]
+        networks = [Patch(color=colour_of(index)) for index in range(len(summaries))]
+        legend_below(figure, [*networks, *kinds], [*(both_ends(names[name], 50) for name, _ in summaries), *looks])
+        images = counted(max(summary["images"] for _, summary in summaries))
+        figure.suptitle(f"What each call fails to move when the image moves by a pixel: {images}", fontsize=11)
+    return figure
 
 
 def _title(summary: dict[str, Any]) -> str:
