@@ -241,11 +241,16 @@ def _places(record: Recording) -> tuple[dict[str, list[tuple[tuple[int, ...], "P
     where, axes_of = grids(record), spatial_axes(record)
     found: dict[str, list[tuple[tuple[int, ...], Place | None]]] = {}
     missed: list[str] = []
+    made: Counter[tuple[str, str]] = Counter()
     for call in record.calls:
         function = call.name.rstrip("_")
         if _kind(function) is None or not call.signals or not call.outputs:
             continue
+        made[call.module.name, function] += 1
+        nth = made[call.module.name, function]
         place = _place(call, function, where, axes_of, record.input_shapes[0][2:])
+        if place is not None and nth > 1:
+            place = replace(place, name=f"{place.name}#{nth}")
         found.setdefault(function, []).append((call.signals[0].shape, place))
         if place is None and max(call.signals[0].shape[1:-1], default=1) > 1:
             missed.append(f"{call.module.name} ({function})")
