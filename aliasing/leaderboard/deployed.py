@@ -123,9 +123,9 @@ def _in_form(form: str, model: Classifier, name: str, folder: Path, calibration:
 
 
 def _loaded(path: Path, name: str, *notes: str) -> Classifier:
-    loaded = load_model(f"onnx:{path}", name=name)
+    loaded = load_model(f"onnx:{path}")
     assert isinstance(loaded, Classifier)
-    return replace(loaded, notes=(*loaded.notes, *notes))
+    return replace(loaded, name=name, notes=(*loaded.notes, *notes))
 
 
 def quantise(model: Classifier, program: Path, path: Path, shown: list[Any]) -> None:

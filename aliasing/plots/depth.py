@@ -50,7 +50,7 @@ def depth(profile: Profile) -> Figure:
         figure, panels = plt.subplots(3, 2, figsize=(11, 11.8))
         for axes, (title, draw) in zip(panels.flat, PANELS.items(), strict=True):
             draw(axes, models)
-            axes.set_title(title.format(first=both_ends(models[0][0], 36)))
+            axes.set_title(title.format(first=both_ends(with_sites(models)[0], 36)))
         handles, labels = panels[0, 0].get_legend_handles_labels()
         if any(not _is_map(layer) for _, _, model in models for layer in model["layers"]):
             handles.append(Line2D([], [], color="0.3", marker="o", markerfacecolor="white", markersize=4, linestyle=""))
@@ -220,6 +220,8 @@ def _mark_sites(axes: Axes, networks: Networks) -> None:
     found = [(index, sorted({site["depth"] + 0.5 for site in model["sites"]})) for _, index, model in networks]
     alike = all(places == found[0][1] for _, places in found)
     for row, (index, places) in enumerate(found[:1] if alike else found):
+        if not places:  # an empty line that is not clipped would take room at the figure's corner
+            continue
         axes.plot(
             places,
             [0.015 + 0.03 * row] * len(places),
@@ -268,9 +270,18 @@ def _aliasing(axes: Axes, networks: Networks) -> None:
         axes.set_ylabel("share of the energy\n(no mark: no spectrum there)")
 
 
+def with_sites(networks: Networks) -> tuple[str, int, dict[str, Any]]:
+    """The first network whose downsampling sites are known; the first of all if there is none."""
+    return next((network for network in networks if network[2]["sites"]), networks[0])
+
+
 def _spectra(axes: Axes, networks: Networks) -> None:
-    """The spectra in front of each site of the first network."""
-    model = networks[0][2]
+    """The spectra in front of each site of the first network that has some."""
+    model = with_sites(networks)[2]
+    if not model["sites"]:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no downsampling sites are known", ha="center", va="center", transform=axes.transAxes)
+        return
     sites = [site for site in model["sites"] if site["spectrum"] is not None]
     colours, each = plt.get_cmap("viridis"), -(-len(sites) // _MOST_SITES_NAMED)
     longest = 16 if axes.figure.bbox.width < 4 * axes.figure.dpi else 24  # two columns fit a phone

@@ -9,7 +9,7 @@ from aliasing.errors import InputError
 from aliasing.jitter.examples import SPECTRA
 from aliasing.outputs import measures_in
 from aliasing.plots.attribution import WAYS, called, differences, treatment
-from aliasing.plots.depth import PANELS
+from aliasing.plots.depth import PANELS, with_sites
 from aliasing.plots.svg import panels
 from aliasing.report.blocks import Block, Cell, Chart, Charts, Figure, Section, Table, Text, ends, estimate_cell
 from aliasing.report.networks import cautions, estimate_text
@@ -51,7 +51,7 @@ def depth_section(run: Run, number: int, names: Names) -> Section:
     legend = [(number, name) for name, number, _ in networks] if len(networks) > 1 else []
     charts = []
     for title, draw in PANELS.items():
-        drawing, caption = panels(partial(draw, networks=networks)), title.format(first=networks[0][0])
+        drawing, caption = panels(partial(draw, networks=networks)), title.format(first=with_sites(networks)[0])
         said = f"{caption}. {_most(title, models, names)}"
         charts.append(Chart(drawing, caption, said, [] if "{first}" in title else legend))
     section.blocks.append(Charts(charts))
