@@ -150,6 +150,28 @@ def test_a_mask_in_a_fused_attention_is_left_alone() -> None:
     assert "part of a fused attention" in notes["layers.0.blocks.1.windows"]
 
 
+@pytest.mark.parametrize("name", ["maxvit_tiny_tf_224", "tnt_s_patch16_224", "volo_d1_224"])
+def test_biases_are_no_masks_and_patches_by_unfolding_are_anchored(name: str) -> None:
+    with torch.device("meta"):
+        network = timm.create_model(name).eval()
+    for site in anchored(network, torch.empty(1, 3, 224, 224, device="meta")).antialiased_sites:
+        assert site.status in ("anti-aliased", "global", "upsampling"), site
+
+
+@torch.no_grad()
+def test_outlook_attention_moves_with_the_map() -> None:
+    """VOLO's: unfold, weigh by a map of half the size, fold; here without padding."""
+
+    def way(net: Net, x: Tensor) -> Tensor:
+        weights = net.mix(nn.functional.avg_pool2d(x, 2)).flatten(2)
+        return nn.functional.fold(nn.functional.unfold(x, 2, stride=2) * weights, x.shape[-2:], 2, stride=2)
+
+    network, x = Net(way, mix=nn.Conv2d(3, 12, 1)).double(), image(16)
+    fixed = anchored(network, x)
+    for by in [(1, 0), (3, 2), (0, 5)]:
+        assert difference(fixed(x.roll(by, (2, 3))), fixed(x).roll(by, (2, 3))) < ROUNDING
+
+
 # --- slow references --------------------------------------------------------------------------------------------------
 
 

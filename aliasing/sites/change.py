@@ -27,6 +27,7 @@ _FLATTENED = "its axis runs through a flattened map, row after row"
 _BY_AN_INDEX = "its positions are picked by an index, and not by a step"
 _WHOLE_WINDOWS = "only shifts by whole windows commute"
 _ONE_WINDOW = "a window has samples of the whole map, so only shifts by all of it commute"
+_NEAR = 40  # calls between an unfolding and the folding back
 _GAPS = "patches with gaps between them"
 
 
@@ -46,6 +47,7 @@ class Change:
     is_site : False for a call that another one represents.
     period : the shifts that commute with it, per axis, if these are not its strides.
     entries : the calls that take the map, if it keeps every sample: one, or a slice for each phase.
+    returns : the calls that put the map together again.
     window : the cut that it makes, if it cuts the map into windows.
     grid : the sizes of the map, if its input has them as one axis of tokens.
     """
@@ -60,6 +62,7 @@ class Change:
     is_site: bool = True
     period: tuple[int, ...] = ()
     entries: tuple[Call, ...] = ()
+    returns: tuple[Call, ...] = ()
     window: Cut | None = None
     grid: tuple[int, ...] = ()
 
@@ -132,7 +135,9 @@ def _windowed(cut: Cut) -> Change:
     kernel = cut.cells[::2] if cut.is_dilated else cut.steps
     note = _WHOLE_WINDOWS if cut.windows > 1 and not cut.is_dilated else _ONE_WINDOW
     change = Change(kind, kernel, (1, 1), Status.WINDOWED, note)
-    return replace(change, known_axes=cut.axes, period=cut.period, entries=(cut.call,), window=cut)
+    return replace(
+        change, known_axes=cut.axes, period=cut.period, entries=(cut.call,), returns=tuple(cut.returns), window=cut
+    )
 
 
 def _change(call: Call, axes: Axes | None) -> Change | None:
@@ -361,8 +366,24 @@ def _unfolding(call: Call) -> Change | None:
     if all(k >= s for k, s in zip(kernel, stride, strict=True)):
         framed = [(k, s) for k, s in zip(kernel, stride, strict=True) if s > 1]
         note = _frames(*framed[0]) if len(framed) == 1 else ""
-        return Change("unfolding", kernel, stride, Status.SPACE_TO_DEPTH, note)
+        returns = _folded(call)
+        is_cut = kernel == stride and max(each(given.get("padding", 0), 2)) == 0
+        entries = (call,) if len(framed) > 1 and (is_cut or returns) else ()
+        return Change("unfolding", kernel, stride, Status.SPACE_TO_DEPTH, note, entries=entries, returns=returns)
     return Change("unfolding", kernel, stride, Status.UNSUPPORTED, _GAPS)
+
+
+def _folded(call: Call) -> tuple[Call, ...]:
+    """The call of the same module that folds the patches back to the map, as outlook attention does (VOLO)."""
+    waiting, seen = list(call.outputs), set(call.outputs)
+    while waiting:
+        for after in waiting.pop(0).consumers:
+            if after.name == "fold":
+                return (after,) if after.outputs[0].shape[-2:] == call.signals[0].shape[-2:] else ()
+            if after.index - call.index < _NEAR:
+                waiting += [one for one in after.outputs if one not in seen]
+                seen.update(after.outputs)
+    return ()
 
 
 def _folding(call: Call) -> Change | None:

@@ -35,7 +35,7 @@ _PER_DIMENSION = (
 )  # fmt: skip
 COUNTED = frozenset(f"{name}{axes}d" for name in _PER_DIMENSION for axes in (1, 2, 3)) | frozenset((
     "interpolate", "pixel_shuffle", "pixel_unshuffle", "__getitem__", "pad", "linear", "batch_norm", "relu", "relu6",
-    "hardtanh", "view", "reshape", "add", "unfold", *(f"max_pool{axes}d_with_indices" for axes in (1, 2, 3)),
+    "hardtanh", "view", "reshape", "add", "unfold", "fold", *(f"max_pool{axes}d_with_indices" for axes in (1, 2, 3)),
 ))  # fmt: skip
 
 

@@ -111,7 +111,7 @@ def _note_mask(call: Call, cut: Cut) -> None:
         cut.masks += [(call, place) for place in masks[:1]]
     elif call.name == "scaled_dot_product_attention":
         mask = call.arguments("query key value attn_mask").get("attn_mask")
-        if isinstance(mask, Value) and not mask.is_signal:
+        if isinstance(mask, Value) and not mask.is_signal and len(mask.shape) == len(call.outputs[0].shape):
             cut.mixes_masks |= mask.shape[0] % cut.windows == 0
 
 

@@ -370,8 +370,9 @@ def _in_front(step: _Step, pooling: Pooling) -> dict[Call, Any]:
     found: dict[Call, Any] = {}
     for change in step.located.changes:
         found |= dict.fromkeys(change.entries, rewrite.InFront(pooling, change.axes))
+        if step.chooses:
+            found |= dict.fromkeys(change.returns, rewrite.PutBack(pooling, change.axes))
         if change.window is not None:
-            found |= dict.fromkeys(change.window.returns, rewrite.PutBack(pooling, change.axes))
             found |= {call: rewrite.WithoutMask(place) for call, place in change.window.masks}
     return found
 
@@ -383,6 +384,8 @@ def _codes(record: Recording, axes: Mapping[Value, Axes]) -> dict[Call, Any]:
         if call.name != "add" or len(call.args) != 2 or len(call.signals) != 1:
             continue
         (x,) = call.signals
+        if x.shape[0] != record.input_shapes[0][0]:
+            continue  # of windows or patches, whose places are not those of the map
         code = next((place for place, one in enumerate(call.args) if isinstance(one, Value) and one.is_learned), None)
         if code is None or call.args[code].shape[-len(x.shape) + 1 :] != x.shape[1:]:
             continue

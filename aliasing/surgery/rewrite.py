@@ -77,7 +77,7 @@ NORMALISATIONS = tuple(
     getattr(place, name) for place in (F, torch) for name in ("layer_norm", "rms_norm") if hasattr(place, name)
 )
 _OTHERS = (F.interpolate, F.pad, Tensor.__getitem__, F.batch_norm, torch.batch_norm, *NORMALISATIONS)
-_KEEP_ALL = (Tensor.view, Tensor.reshape, torch.reshape, F.unfold, Tensor.unfold, F.pixel_unshuffle)
+_KEEP_ALL = (Tensor.view, Tensor.reshape, torch.reshape, F.unfold, F.fold, Tensor.unfold, F.pixel_unshuffle)
 _SUMS = (Tensor.add, torch.add)
 _CLAMPS = (F.relu, torch.relu, Tensor.relu, F.relu6, F.hardtanh)
 NONLINEARITIES = ACTIVATIONS - {"abs", "clamp", "clamp_", "clip", "erf", "exp", "square"}  # which also do other things
