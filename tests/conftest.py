@@ -174,6 +174,7 @@ NEEDS = {
     "mlp_vs_cnn": "fashion-mnist-sample",
     **dict.fromkeys(("cifar_cnn", "augmentation", "antialias_training", "cures"), "cifar10"),
     **dict.fromkeys(("digits", "pitch"), "spoken-digits"),
+    "upsampling": "camvid",
     **dict.fromkeys(("cure", "depth", "depth_lie", "shift_guarantees"), "cifar10-resnets"),
 }
 

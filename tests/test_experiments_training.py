@@ -32,6 +32,7 @@ PICTURES = {
     "antialias_training": {"figure.png"},
     "cures": {"figure.png"},
     "guarantees": {"figure.png"},
+    "upsampling": {"figure.png"},
     "digits": {"figure.png"},
     "pitch": {"figure.png"},
 }
@@ -168,6 +169,18 @@ def test_every_cure_is_trained_alike_and_keeps_what_it_promises(summary: Callabl
     assert numbers["multiply-adds of plain's"]["plain"] == 1
     first, second = (numbers["variants"][name]["whole"]["mean"]["value"] for name in ("APS", "plain"))
     assert numbers["minus plain"]["APS"]["whole"]["value"] == pytest.approx(first - second)
+
+
+def test_a_trained_decoder_that_follows_its_encoder_moves_with_its_scene(
+    summary: Callable[[str], dict[str, Any]],
+) -> None:
+    numbers = summary("upsampling")["numbers"]
+    circular = {name: row["circular"]["mean"]["value"] for name, row in numbers["pairs"].items()}
+    # In float32 a pixel between two classes may still turn: one in ten thousand.
+    assert min(circular["APS, APS"], circular["LPS, LPS"]) > 1 - 1e-4
+    assert circular["maximum, unpooling"] < 1 - 1e-3
+    first, second = (numbers["pairs"][name]["miou"]["mean"]["value"] for name in ("FLC, FLC", "maximum, nearest"))
+    assert numbers["minus plain"]["FLC, FLC"]["miou"]["value"] == pytest.approx(first - second)
 
 
 def test_every_operator_is_trained_on_sounds(summary: Callable[[str], dict[str, Any]]) -> None:

@@ -312,6 +312,17 @@ def test_sites_that_are_not_treated_say_why() -> None:
     assert al.find_sites(nn.MaxPool2d(2, return_indices=True), torch.zeros(1, 1, 8, 8))[0].status == "unsupported"
 
 
+def test_with_polynomials_a_u_net_moves_by_fractions_and_with_relu_it_does_not() -> None:
+    x = noise(1, 3, 12, 12)
+    options = {"operator": "flc", "scheme": "all", "padding": "circular", "upsampling": True, "example_input": x}
+    network = made(UNet, "overlapping", strided=True)
+    exact = al.antialias(network, nonlinearity="polynomial", **options)
+    networks = {"exact": exact, "relu": al.antialias(network, nonlinearity="afc", **options)}
+    found = al.guarantees(networks, laws=["circular integer", "half-pixel", "circular fractional"], size=12).rows
+    assert all(cell["value"] < 1e-10 for cell in found["exact"].values())
+    assert found["relu"]["circular fractional"]["value"] > 1e-4
+
+
 @pytest.mark.parametrize("operator", ["blur", "flc", "adaptive", "lps"])
 def test_a_treated_decoder_trains_and_travels(operator: str) -> None:
     network, x = made(UNet, "overlapping").requires_grad_(True), noise(1, 3, 16, 16)
