@@ -297,6 +297,8 @@ def test_sites_that_are_not_treated_say_why() -> None:
     (found, left) = al.find_sites(al.antialias(decoder, scheme=["1"], upsampling=True, example_input=x))
     assert (found.status, left.status) == ("anti-aliased", "upsampling")
     assert all(site.status == "upsampling" for site in al.find_sites(decoder, x))
+    with pytest.raises(al.errors.UsageError, match="its indices go to an unpooling: both are treated with upsampling"):
+        al.antialias(made(SegNet), example_input=noise(1, 3, 8, 8))
     for window, note in (
         (2, "where its indices say"),
         (3, "where its indices say, and of windows that overlap the last"),

@@ -217,9 +217,13 @@ def _upsampling(kind: str, kernel: tuple[int, ...], stride: Any) -> Change | Non
 def _max_pooling(call: Call) -> Change | None:
     given = call.arguments("input kernel_size stride padding dilation ceil_mode return_indices", padding=0, dilation=1)
     change = _pooling(call, "max pooling", given)
-    if change is None or not (given.get("return_indices") or "indices" in call.name) or _only_unpools(call):
+    if change is None or not (given.get("return_indices") or "indices" in call.name):
         return change
-    return replace(change, status=Status.UNSUPPORTED, note="it returns indices, and those of a dense map differ")
+    note = UNPOOLED if _only_unpools(call) else "it returns indices, and those of a dense map differ"
+    return replace(change, status=Status.UNSUPPORTED, note=note)
+
+
+UNPOOLED = "its indices go to an unpooling: both are treated with upsampling=True"
 
 
 def _only_unpools(call: Call) -> bool:

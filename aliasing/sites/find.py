@@ -13,7 +13,7 @@ from torch import nn
 from aliasing.errors import UsageError
 from aliasing.models.declared import built_for, channels_of
 from aliasing.sites.axes import Axes
-from aliasing.sites.change import MAKES_SAMPLES, Change, changes, unpadded
+from aliasing.sites.change import MAKES_SAMPLES, UNPOOLED, Change, changes, unpadded
 from aliasing.sites.flow import follow
 from aliasing.sites.grid import Grid, grids
 from aliasing.sites.status import Status
@@ -191,6 +191,16 @@ def table(sites: Sequence[Site]) -> list[dict[str, str]]:
             "status": f"{site.status}: {site.note}" if site.note else site.status,
         }
         for site in sites
+    ]
+
+
+def with_unpooled(located: Sequence[LocatedSite]) -> list[LocatedSite]:
+    """The sites, of which a maximum can be treated if its indices go to an unpooling that is treated too."""
+    return [
+        replace(place, site=replace(place.site, status=Status.SUBSAMPLES, note=""))
+        if place.site.note == UNPOOLED
+        else place
+        for place in located
     ]
 
 

@@ -12,7 +12,7 @@ from aliasing.errors import UsageError
 from aliasing.filters import is_one_filter, one_filter_per_axis
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier, ShownNetwork
-from aliasing.sites.find import LocatedSite, Site, locate, named_sites, probe_of
+from aliasing.sites.find import LocatedSite, Site, locate, named_sites, probe_of, with_unpooled
 from aliasing.sites.trace import copied, record_calls
 from aliasing.surgery.plan import SCHEMES, Scheme, Treatment, check_treatment, make_plan
 from aliasing.surgery.rewrite import TreatedForward
@@ -216,7 +216,7 @@ def antialias_(
         raise UsageError(f"no scheme {scheme!r}; expected {expected}")
     _, example = probe_of(module, example_input)
     record = record_calls(module, example)
-    located = locate(record)
+    located = with_unpooled(locate(record)) if upsampling else locate(record)
     statuses = ("subsamples", *["upsampling"] * upsampling)
     treatable = [place for place in located if place.site.status in statuses or place.keeps_all]
     if not treatable:
