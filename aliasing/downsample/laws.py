@@ -399,7 +399,7 @@ def _images(subject: Subject) -> Cell:
         images = sampling.imaging(y.numpy(), factors, subject.axes)
         return Cell(float(images.imaging_fraction.max()), None, f"{_by(sizes)} becomes {_by(tuple(y.shape[2:]))}")
     operator = subject.function
-    if not isinstance(operator, Operator) or "before" not in operator.placements:
+    if not isinstance(operator, Operator) or operator.shares_choice or "before" not in operator.placements:
         return NOT_APPLICABLE
     y = operator.upsample(subject.noise(((127, 31, 15)[subject.dims - 1],) * subject.dims, 9))  # no bin on the edge
     share = float(sampling.imaging(y.numpy(), operator.stride, subject.axes).imaging_fraction.max())
