@@ -73,6 +73,8 @@ def path_and_label(line: str) -> tuple[str, str | None]:
     ('photos/my cat.jpg', None)
     >>> path_and_label("ILSVRC2012_val_00000001.JPEG 65")
     ('ILSVRC2012_val_00000001.JPEG', '65')
+    >>> path_and_label("a.jpg copy.jpg 3")  # the longest path
+    ('a.jpg copy.jpg', '3')
     >>> path_and_label("a.jpg Egyptian cat"), path_and_label("scan\tcat")
     (('a.jpg', 'Egyptian cat'), ('scan', 'cat'))
     """
