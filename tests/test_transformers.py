@@ -159,6 +159,21 @@ def test_biases_are_no_masks_and_patches_by_unfolding_are_anchored(name: str) ->
 
 
 @torch.no_grad()
+def test_tokens_that_are_merged_at_once_are_anchored() -> None:
+    """As in Qwen's encoders: the tokens of each cell of 2×2 become channels of one token."""
+
+    def way(net: Net, x: Tensor) -> Tensor:
+        n, c, h, w = x.shape
+        cells = x.permute(0, 2, 3, 1).reshape(n, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5)
+        return net.mix(cells.reshape(n, h * w // 4, 4 * c)).relu().mean(1)
+
+    network, x = Net(way, mix=nn.Linear(12, 5)).double(), image(16)
+    fixed = anchored(network, x)
+    assert [site.kind for site in fixed.antialiased_sites] == ["space to depth"]
+    assert changed(fixed, x, [(1, 0), (3, 2), (0, 5)]) < ROUNDING < 1e-3 < changed(network, x, [(1, 0)])
+
+
+@torch.no_grad()
 def test_outlook_attention_moves_with_the_map() -> None:
     """VOLO's: unfold, weigh by a map of half the size, fold; here without padding."""
 

@@ -598,10 +598,18 @@ class _Reshapes:
             return None
         if len(origin.shape) != 4 or math.prod(origin.shape) != math.prod(output.shape):
             return None
+        cut = self._cuts.get(origin)
+        if cut is not None and not cut.returns and len(source.shape) == 6:
+            cells, joined = (
+                cut.cells[0] * cut.cells[2],
+                math.prod(cut.steps) * origin.shape[3 if cut.axes[0] == 1 else 1],
+            )
+            if output.shape == (origin.shape[0], cells, joined):  # tokens at once
+                merging = Change("space to depth", cut.steps, cut.steps, Status.SPACE_TO_DEPTH, source=origin)
+                return replace(merging, known_axes=cut.axes, entries=(cut.call,))
         stride = self._stride(origin.shape, output.shape, keeps_channels=False)
         if stride is not None:
             change = Change("space to depth", stride, stride, Status.SPACE_TO_DEPTH, source=origin)
-            cut = self._cuts.get(origin)
             if cut is None or cut.steps != stride or cut.returns:
                 return change
             return replace(change, known_axes=cut.axes, entries=(cut.call,))
