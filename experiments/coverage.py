@@ -107,7 +107,9 @@ def examine(name: str, module: nn.Module | None = None, example: Any = None) -> 
             for forward in plan.modules.values():
                 forward.attach()
             row[scheme] = {
-                "treated": sum(now.status != was.status for now, was in zip(plan.sites, sites, strict=True)),
+                "treated": sum(
+                    was.status == "subsamples" != now.status for now, was in zip(plan.sites, sites, strict=True)
+                ),
                 "fallback": sum("feeds several modules" in site.note for site in plan.sites),
                 "left": sum(site.status == "subsamples" for site in plan.sites),
                 "shape_kept": _shapes(record_calls(module, example), example) == _shapes(record, example),
