@@ -128,7 +128,7 @@ class Drawn:
 
     Parameters
     ----------
-    like : Share or Mean
+    like : `aliasing.estimates.Share`, `aliasing.estimates.Mean` or `aliasing.estimates.MeanRatio`
         Says which interval the mean has.
 
     Examples

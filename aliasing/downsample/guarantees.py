@@ -91,7 +91,7 @@ class Guarantees(Result):
         for name, cells in self.rows.items():
             for law, cell in cells.items():
                 if cell["differs"]:
-                    found = "" if cell["value"] is None else f"found {rounded(100 * cell['value'], '.3g')} %"
+                    found = "" if cell["value"] is None else f"the worst found is {rounded(cell['value'], '.3g')}"
                     where = ", ".join(filter(None, [found, cell["worst"]]))
                     said.append(f"! {name}, {LAWS[law].title}: published as {cell['claim']}; {where}")
         return said + [f"skipped {name}: {reason}" for name, reason in self.skipped.items()]
