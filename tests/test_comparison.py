@@ -109,7 +109,7 @@ def test_limits(pixels):
     with pytest.raises(UsageError, match="no operator 'median'; there are subsample, max, average, convolution, blur"):
         compare(picture, "median")
     with pytest.raises(UsageError, match="not a low-pass"):
-        compare(picture, "aps")
+        compare(picture, "lps")
     constant = compare(np.ones((1, 16, 16)), "max")
     assert (constant.alias_fraction, constant.baseband_kept) == (0, 1)
 

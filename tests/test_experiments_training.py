@@ -222,13 +222,12 @@ def test_polyphase_sampling_keeps_its_promise_and_no_more(quick: Callable[[str],
     assert numbers["circular"]["plain"]["mac"]["value"] > 1e-2
 
 
-def test_what_falls_short_is_named_with_its_reason(quick: Callable[[str], dict[str, Any]]) -> None:
+def test_nothing_of_the_quick_coverage_falls_short(quick: Callable[[str], dict[str, Any]]) -> None:
     numbers = quick("coverage")["numbers"]
     assert numbers["torchvision"]["every site treated, shapes and keys kept"] == numbers["torchvision"]["networks"] == 4
     assert numbers["timm"]["networks"] == 4
     assert numbers["timm"]["that downsample by more than a patch embedding"] == 3  # not the plain transformer
-    assert list(numbers["timm"]["short"]) == ["timm:nextvit_small"]
-    assert "average pooling, its axis runs through a flattened map" in numbers["timm"]["short"]["timm:nextvit_small"]
+    assert not numbers["timm"]["short"]  # NextViT's pooled tokens are treated too
     # The stride 2 of AlexNet's three poolings, and the 4 of its first convolution.
     assert numbers["torchvision"]["treated"] == numbers["torchvision"]["sites"] == 4 + 8 + 5 + 5
 

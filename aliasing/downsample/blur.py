@@ -7,7 +7,6 @@ With the taps *h* (`aliasing.filters`) along every axis, and *s* the stride,
 R. Zhang: Making Convolutional Networks Shift-Invariant Again. ICML 2019.
 """
 
-import math
 from collections.abc import Sequence
 from functools import lru_cache, reduce
 from operator import or_
@@ -148,7 +147,7 @@ def blur_upsample(
     >>> blur_upsample(torch.tensor([[0.0, 4.0, 8.0]]), taps="binomial3", padding="replicate", dims=1)
     tensor([[0., 2., 4., 6., 8., 8.]])
     """
-    channels = checked(x, dims)
+    checked(x, dims)
     steps = per_axis(stride, dims, "stride")
     filters = taps_per_axis(_hashable(taps), steps)
     # Sample i affects the outputs s i − k₀ … s i + n − 1 − k₀, so this many samples beyond the border reach inside.
@@ -156,12 +155,16 @@ def blur_upsample(
     _check_padding(x, [np.ones(2 * far + 1) for far in reach], padding, dims)
     batch = x if x.ndim == dims + 2 else x[None]
     with full_precision(x):
-        padded = F.pad(batch, [far for far in reversed(reach) for _ in range(2)], PADDINGS[padding])
-        kernel = torch.as_tensor(_outer(filters) * math.prod(steps), dtype=x.dtype, device=x.device)
-        transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dims - 1]
-        weight = kernel.expand(channels, 1, *kernel.shape)
-        rest = [step - 1 for step in steps]  # zeros after the last sample
-        y = transpose(padded, weight, stride=steps, output_padding=rest, groups=channels)
+        y = F.pad(batch, [far for far in reversed(reach) for _ in range(2)], PADDINGS[padding])
+        # Axis by axis: a filter of 80 taps along each of three axes would have half a million weights.
+        for axis, row, step in zip(range(-dims, 0), filters, steps, strict=True):
+            kernel = torch.as_tensor(np.asarray(row) * step, dtype=x.dtype, device=x.device)[None, None]
+            lines = y.movedim(axis, -1)
+            # Zeros after the last sample, so that there are ``step`` samples for each.
+            longer = F.conv_transpose1d(
+                lines.reshape(-1, 1, lines.shape[-1]), kernel, stride=step, output_padding=step - 1
+            )
+            y = longer.reshape(*lines.shape[:-1], -1).movedim(-1, axis)
     for axis, row, step, far in zip(range(-dims, 0), filters, steps, reach, strict=True):
         y = y.narrow(axis, step * far + (len(row) - 1) // 2, step * x.shape[axis])
     return laid_out_like(y if x.ndim == dims + 2 else y[0], x)
