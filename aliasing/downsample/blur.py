@@ -433,7 +433,7 @@ def _filter_and_subsample(x: Tensor, channels: int, blur: _Blur, padding: str) -
     dims = len(blur.steps)
     eager = x.is_cpu and not is_recorded()
     if padding != "zero":
-        if eager and unpadded.may_pay(x):
+        if eager and unpadded.may_pay(x, blur.kernel.size):
             # The code below is the definition, for recorded programs and for devices where a padded copy is cheap. In
             # eager mode on a CPU the copy costs as much as the blur.
             axes = [

@@ -40,6 +40,8 @@ LARGEST = 1024
 # The axes of a batch -> a batch of sounds, images or volumes with fewer samples is padded in less time than it takes to
 # look for a better way and to call torch more often.
 SMALLEST = {3: 1 << 15, 4: 0, 5: 1 << 16}
+# With more taps than four along each of three axes, torch's padded way takes gigabytes.
+MOST_TAPS = 64
 
 # With more taps, the convolution of a padded copy of a sound is up to ten times as fast as one with zero padding.
 MOST_TAPS_OF_SOUNDS = 8
@@ -61,9 +63,9 @@ class Axis(NamedTuple):
     size: int
 
 
-def may_pay(x: Tensor) -> bool:
-    """Whether it takes less time to ask `pays` than to pad and convolve the batch."""
-    return x.numel() >= SMALLEST[x.ndim]
+def may_pay(x: Tensor, taps: int) -> bool:
+    """Whether it takes less time to ask `pays` than to pad and convolve the batch with so many taps in all."""
+    return x.numel() >= SMALLEST[x.ndim] or taps > MOST_TAPS
 
 
 def pays(x: Tensor, first: Axis) -> bool:
