@@ -357,7 +357,7 @@ def test_detection_network() -> None:
         ({"taps": [1, -1]}, "sum of the taps is zero"),
         ({"placement": "behind"}, "no placement 'behind'"),
         ({"padding": "mirror"}, "no padding 'mirror'"),
-        ({"operator": "aps", "placement": "before"}, "no placement 'before'"),
+        ({"operator": "lps", "placement": "before"}, "no placement 'before'"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(options: dict[str, Any], message: str) -> None:
