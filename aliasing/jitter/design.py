@@ -34,6 +34,7 @@ from aliasing.jitter.engine import Compare, Show, Shown, ViewsOf, prepare_ahead
 from aliasing.outputs.base import Columns, Output
 from aliasing.protocols import ViewProtocol, Views
 from aliasing.protocols.base import Draw, generator
+from aliasing.rounding import rounded
 
 DESIGNS = ("full", "two-phase")
 
@@ -128,8 +129,8 @@ class Draws:
         if some == pairs:
             whole = chances
         # Two digits, so that the last bits of another processor's arithmetic change no draw.
-        rounded = [tuple(float(f"{value:.2g}") for value in values.tolist()) for values in (chances, whole)]
-        return cls(float(f"{scale:.3g}"), rounded[0], rounded[1], seed, is_path)
+        few = [tuple(float(rounded(value, ".2g")) for value in values.tolist()) for values in (chances, whole)]
+        return cls(float(rounded(scale, ".3g")), few[0], few[1], seed, is_path)
 
     def order(self, image: Loaded, pairs: int) -> list[int]:
         """The numbers of an input's pairs, in the order in which they are shown."""

@@ -19,6 +19,7 @@ from aliasing.blackbox import BlackBox, Port, Program, layout_of
 from aliasing.errors import InputError, UsageError, first_line
 from aliasing.models.changes import apply_changes, size_of, try_out
 from aliasing.models.classifier import Classifier
+from aliasing.rounding import rounded
 from aliasing.state import fits, parse_json
 
 KEY = "aliasing"
@@ -123,7 +124,8 @@ def _by_range(classifier: Classifier, port: Port) -> Classifier:
     if not near:
         return classifier
     mean, std = ((one,) * classifier.channels for one in near[0])
-    told = f"its input is {port.dtype}, of {least:.4g} to {greatest:.4g}: these were taken for black and white"
+    ends = f"{rounded(least, '.4g')} to {rounded(greatest, '.4g')}"
+    told = f"its input is {port.dtype}, of {ends}: these were taken for black and white"
     return replace(classifier, mean=mean, std=std, notes=(*classifier.notes, told))
 
 

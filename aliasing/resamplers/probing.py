@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from aliasing.errors import UsageError, first_line
 from aliasing.resamplers.weights import REACH, Numbers, Weights, middle, rms
+from aliasing.rounding import rounded
 
 __all__ = [
     "Places",
@@ -240,7 +241,7 @@ def rounding(probe: Probe, along: Sequence[Weights], lengths: Shape, counts: Sha
     once = predicted(noise, along, orders[0][:1])
     halves = float((abs(once % 1 - 0.5) < unsure).mean()) - 2 * unsure  # more than near any other number
     told = shares[best] > 0.97 and halves > 0.05 and abs(shares[up] - shares[even]) > 0.005
-    but = f", but for {1 - shares[best]:.0%}" if shares[best] < 0.95 else ""
+    but = f", but for {rounded(100 * (1 - shares[best]), '.0f')}%" if shares[best] < 0.95 else ""
     return (best if told else up.replace(", half up", "")) + but, error
 
 

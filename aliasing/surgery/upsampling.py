@@ -23,6 +23,7 @@ from torch import Tensor
 
 from aliasing.downsample.polyphase import PhaseChoice
 from aliasing.downsample.polyphase_up import rolled_to_phase
+from aliasing.rounding import rounded
 from aliasing.sites.change import axes_of, each
 from aliasing.sites.trace import Call
 from aliasing.surgery.operators import Pooling
@@ -105,7 +106,7 @@ def obstacle(call: Call) -> str:
     if given.get("align_corners"):
         return "with align_corners=True its samples are not a whole number of new ones apart"
     if any(new % old for new, old in zip(after, before, strict=True)):
-        factors = "×".join(f"{new / old:.3g}" for new, old in zip(after, before, strict=True))
+        factors = "×".join(f"{rounded(new / old, '.3g')}" for new, old in zip(after, before, strict=True))
         return f"its factor, {factors}, is not whole"
     return "" if given["mode"] in _REACHES else f"interpolation in mode {given['mode']!r} is not treated"
 
