@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from aliasing.cli import main
 from aliasing.errors import UsageError
 from aliasing.leaderboard.deployed import agreement, compare_deployed
 from tests.deployed_files import CLASSES, SIDE, Small
+from tests.small_network import make
+from tests.test_jitter import photographs
 
 HALF = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
 
@@ -100,6 +103,25 @@ def test_agreement_counts_each_view_once() -> None:
     assert found.low < found.value < found.high
     values = al.measure_jitter(models[0], shown, "pad", output="values")
     assert agreement(values, "own", values, "own") is None
+
+
+def test_views_that_the_design_did_not_draw_are_no_agreement() -> None:
+    """A network whose every answer is another agrees on nothing, though neither has an answer where none was asked."""
+
+    own = make()
+
+    class Contrary(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            answer: torch.Tensor = own.module(x)
+            return answer.roll(1, 1)
+
+    models = own, replace(own, module=Contrary().eval(), name="contrary")
+    one, other = (al.measure_jitter(model, photographs(70), design="two-phase") for model in models)
+    undrawn = sum(part.table["second_top1"].null_count for part in one._records.parts(own.name))
+    assert undrawn > 0
+    found = agreement(one, own.name, other, "contrary")
+    assert found is not None
+    assert found.value == 0
 
 
 def test_what_cannot_be_compared_is_refused(complaint: Callable[..., str]) -> None:

@@ -168,7 +168,7 @@ def lie_error(
     network = _Differentiated(classifier.module, chosen, direction)
     means: dict[tuple[str, str], Mean] = {}
     total, not_finite = Mean(), list[str]()
-    for names, batch in _batches(classifier, source, batch_size):
+    for names, batch in shown_batches(classifier, source, batch_size):
         with at_work(classifier.name, names):
             if not total.images and not not_finite:
                 require_independence(classifier, batch, device)
@@ -184,8 +184,8 @@ def lie_error(
     return LieProfile(classifier.name, network.method, total.images, layer_names, tuple(not_finite), total, means)
 
 
-def _batches(classifier: Classifier, source: ImageSource, size: int) -> Iterator[tuple[list[str], Any]]:
-    """The names of images, and their preprocessed views, in batches."""
+def shown_batches(classifier: Classifier, source: ImageSource, size: int) -> Iterator[tuple[list[str], Any]]:
+    """The names of images and their preprocessed views, N×H×W×3, in batches of at most ``size``."""
 
     def pictures() -> Iterator[tuple[str, Any]]:
         for entry in source:

@@ -23,8 +23,7 @@ that non-linearities alias and how it is undone, by Karras et al. 2021 and Micha
 import math
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -36,14 +35,14 @@ from torch.overrides import TorchFunctionMode
 from aliasing import sampling
 from aliasing.depth import dense
 from aliasing.depth.dense import operators_seen
+from aliasing.depth.lie import shown_batches
 from aliasing.downsample.nonlinearity import alias_free
 from aliasing.errors import InputError
 from aliasing.estimates import Mean, Share
-from aliasing.images import BadImage, Image, choose_images
+from aliasing.images import choose_images
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, evaluated, require_independence
 from aliasing.models import Classifier, of_pictures
-from aliasing.protocols.windowed import Crop
 from aliasing.runner import load_for
 from aliasing.sites.axes import spatial_axes
 from aliasing.sites.change import each
@@ -62,7 +61,7 @@ _NONLINEARITIES = frozenset({
     *("elu", "selu", "celu", "mish", "softplus", "prelu"),
 })  # fmt: skip
 _NORMS = frozenset({"layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "normalize"})
-_STRIDED = re.compile(r"(conv|max_pool|avg_pool)[123]d(?:_with_indices)?")
+_STRIDED = re.compile(r"(?:conv|max_pool|avg_pool)([123])d(?:_with_indices)?")
 _ATTENTION = "scaled_dot_product_attention"
 _EXTRA_TOKENS = 8  # of a class, of registers
 
@@ -201,7 +200,7 @@ def local_errors(
     folded: dict[str, Share] = {}
     kinds = {kind: Mean() for kind in KINDS}
     count = 0
-    for name, picture in _pictures(classifier, source):
+    for names, picture in shown_batches(classifier, source, 1):
         sums = dict.fromkeys(KINDS, 0.0)
 
         def note(place: Place, kind: str, measure: str, value: float, sums: dict[str, float] = sums) -> None:
@@ -213,7 +212,7 @@ def local_errors(
                 calls.setdefault((place.name, place.function, kind), Mean()).add([value])
                 sums[kind] += value
 
-        with at_work(classifier.name, [name]), torch.inference_mode(), in_evaluation(module):
+        with at_work(classifier.name, names), torch.inference_mode(), in_evaluation(module):
             if not count:
                 require_independence(classifier, picture, device)
             x = classifier.normalize(picture).to(device)
@@ -225,15 +224,6 @@ def local_errors(
     if not count:
         raise InputError(f"no usable image in {source.description}")
     return LocalErrors(classifier.name, count, tuple(not_measured), calls, folded, kinds)
-
-
-def _pictures(classifier: Classifier, source: Any) -> Iterator[tuple[str, Any]]:
-    """The name of each image, and its preprocessed view, 1×H×W×3."""
-    for entry in source:
-        with suppress(BadImage):
-            image = entry.load()
-            if isinstance(image, Image):
-                yield entry.name, Crop().centre(image, classifier.view_size, classifier)[None]
 
 
 def _places(record: Recording) -> tuple[dict[str, list[tuple[tuple[int, ...], "Place | None"]]], list[str]]:
@@ -451,7 +441,9 @@ class _Window:
             names = "input kernel_size stride padding ceil_mode count_include_pad divisor_override"
         given = {**dict(zip(names.split(), args, strict=False)), **kwargs}
         given.pop("input", None)
-        count = int(function[function.index("d") - 1] if function[-1] == "d" else re.findall(r"(\d)d", function)[0])
+        match = _STRIDED.fullmatch(function)
+        assert match is not None
+        count = int(match[1])
         kernel = tuple(given["weight"].shape[2:]) if "weight" in given else each(given["kernel_size"], count)
         stride = each(given.get("stride") or (1 if "weight" in given else kernel), count)
         dilation = each(given.get("dilation", 1), count)

@@ -64,7 +64,7 @@ class Axis(NamedTuple):
 
 
 def may_pay(x: Tensor, taps: int) -> bool:
-    """Whether it takes less time to ask `pays` than to pad and convolve the batch with so many taps in all."""
+    """Whether asking `pays` takes less time than padding and convolving the batch; the filter has ``taps`` in all."""
     return x.numel() >= SMALLEST[x.ndim] or taps > MOST_TAPS
 
 

@@ -174,17 +174,13 @@ def measure_jitter(
     if width is not None:
         source = choose_images(source, limit=limit, sample=sample, seed=seed, progress=progress)
         same: dict[str, Any] = {
-            "output": output,
-            "batch_size": batch_size,
-            "seed": seed,
-            "design": design,
-            "precision": precision,
+            **{"output": output, "batch_size": batch_size, "seed": seed, "design": design, "precision": precision},
+            **{"device": device, "truth": truth, "void": void, "compiled": compiled, "progress": progress},
+            **{"ranks": ranks, "timeout": timeout},
         }
-        same |= {"device": device, "truth": truth, "void": void, "compiled": compiled, "progress": progress}
 
         def look(number: int | None, folder: Path | None) -> Jitter:
-            options = {**same, "ranks": ranks, "timeout": timeout}
-            return measure_jitter(model, source, protocol, sample=number, out=folder, **options)
+            return measure_jitter(model, source, protocol, sample=number, out=folder, **same)
 
         folder = None if out is None else Path(out)
         with hold(folder, ranks):

@@ -99,7 +99,7 @@ class Draws:
 
     @classmethod
     def planned(cls, depths: Floats, moves: Floats, pairs: int, seed: int, is_path: bool) -> "Draws":
-        """The chances that suit inputs of these depths, which move so far within a pair, and have so many pairs."""
+        """The chances that suit inputs of these depths, which change by ``moves`` in a pair, with ``pairs`` each."""
         scale = max(_SPREAD * float(np.abs(moves).mean()), 1e-3)
         edges = np.array([0.0, *_EDGES, _EDGES[-1] + 4]) * scale
         middle = (edges[:-1] + edges[1:]) / 2

@@ -60,8 +60,8 @@ def measure_until(
 ) -> "Jitter":
     """The measurement of the first sample on which the interval of every network is as narrow as wanted, or of all.
 
-    ``measure`` measures a sample of so many inputs, or all, in a folder. With ``out`` each look has a folder in
-    ``looks``, and the last one's records are also in ``out``.
+    ``measure`` is given the size of a sample, or None for all inputs, and a folder. With ``out`` each look has a folder
+    in ``looks``, and the last one's records are also in ``out``.
     """
     (name, width), inputs = wanted, sum(1 for _ in source)
     if out is not None and (out / "records").exists() and not (out / "looks").exists():

@@ -71,8 +71,8 @@ def compare_deployed(
     -------
     (Leaderboard, list of dict)
         The board of the forms, and for each form what the board does not have: ``run_by``, ``megabytes`` (of a
-        program's file, or of the weights) and ``agreement``, the share of the views to which it gives the network's own
-        answer.
+        program's file, or of the weights) and ``agreement``, the share of the views that both were shown to which it
+        gives the network's own answer.
 
     Raises
     ------
@@ -205,7 +205,7 @@ def agreement(first: Jitter, one: str, second: Jitter, other: str) -> Estimate |
 
 
 def _answers(jitter: Jitter, name: str) -> dict[tuple[Any, ...], int] | None:
-    """The top class of each view: by its image and its place in the pairs."""
+    """The top class of each view that was shown, by its image and its place in the pairs."""
     found: dict[tuple[Any, ...], int] = {}
     for part in jitter._records.parts(name):
         table = part.table
@@ -214,7 +214,8 @@ def _answers(jitter: Jitter, name: str) -> dict[tuple[Any, ...], int] | None:
         for which in ("first", "second"):
             columns = [table[f"{which}_{what}"].to_pylist() for what in ("dy", "dx", "position", "top1")]
             for image, *place, top in zip(table["image"].to_pylist(), *columns, strict=True):
-                found[image, *place] = top
+                if top is not None:  # the design drew it
+                    found[image, *place] = top
     return found
 
 

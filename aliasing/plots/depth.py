@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import ScaledTranslation
 
 from aliasing.depth import LieProfile, LocalErrors, Profile
+from aliasing.depth.local import KINDS
 from aliasing.plots.jitter import names_in
 from aliasing.plots.style import band, both_ends, colour_of, legend_below, line_of, nested, plain, spans, style
 from aliasing.plots.svg import tell
@@ -28,7 +29,7 @@ _LONGEST_NAME = 20  # letters of a layer on an axis
 _MOST_SITES_NAMED = 8
 _ROUNDING = 1e-9  # local errors below are float32's rounding
 # The marks of the kinds of local errors.
-_MARKS = {"stride": "s", "padding": "v", "non-linearity": "o", "normalisation": "D", "attention": "P"}
+_MARKS = dict(zip(KINDS, "svoDP", strict=True))
 
 
 class Panel(Protocol):

@@ -101,7 +101,7 @@ def _of_tokens(change: Change, source: Value, axes: Mapping[Value, Axes]) -> Cha
         return replace(change, status=Status.UNSUPPORTED, note=_FLATTENED)
     if change.kernel != change.stride or side**2 != count or source.shape[-1] % count:
         return replace(change, status=Status.UNSUPPORTED, note=_FLATTENED)
-    # Runs of n tokens, row after row, are rows, or parts of one, or they begin anew in each every so many rows.
+    # Runs of n tokens, row after row, are whole rows or parts of one, or they begin anew after a number of rows.
     across = sizes[1]
     period = count // math.gcd(count, across), 1 if count % across == 0 else count if across % count == 0 else across
     return Change("token pooling", (side, side), (side, side), note="", period=period, grid=sizes)
