@@ -88,9 +88,11 @@ def of_design(summary: Summary) -> Iterable[str]:
     >>> print(*of_design({"settings": {"design": "two-phase"}, "models": models}))
     two-phase design: every image is shown once, and 160 to 240 of 500 more often, drawn by their margin and weighted
     """
+    if summary["settings"].get("design") != "two-phase":
+        return
     models = summary["models"]
     drawn = [model["drawn"] for model in models.values() if "drawn" in model]
-    if summary["settings"].get("design") != "two-phase" or not drawn:
+    if not drawn:
         return
     many = str(min(drawn)) if min(drawn) == max(drawn) else f"{min(drawn)} to {max(drawn)}"
     images = max(model["images"] for model in models.values())
