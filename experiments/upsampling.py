@@ -104,7 +104,7 @@ def run(run: Run) -> dict[str, Any]:
     trained, tested = (files[start : (4 if run.quick else None) : 2] for start in (1, 0))
     images, test = windows(trained, CORNERS[: 1 if run.quick else 4], mirrored=not run.quick), windows(tested, [(5, 4)])
     shown = [scene(file) for file in tested]
-    seeds, epochs, width = ((0,), 1, 4) if run.quick else ((0, 1, 2), 20, 12)
+    seeds, epochs, width = ((0,), 1, 4) if run.quick else ((0, 1, 2), 12, 12)
     recipe = Recipe(epochs, "adam", 3e-3, 1 if run.quick else 8, cosine=True)
     found: dict[str, dict[str, list[Any]]] = {name: {measure: [] for measure in MEASURES} for name in PAIRS}
     weights: dict[str, Any] = {}

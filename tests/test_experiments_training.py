@@ -33,6 +33,7 @@ PICTURES = {
     "cures": {"figure.png"},
     "guarantees": {"figure.png"},
     "upsampling": {"figure.png"},
+    "vit": {"figure.png"},
     "digits": {"figure.png"},
     "pitch": {"figure.png"},
 }
@@ -169,6 +170,18 @@ def test_every_cure_is_trained_alike_and_keeps_what_it_promises(summary: Callabl
     assert numbers["multiply-adds of plain's"]["plain"] == 1
     first, second = (numbers["variants"][name]["whole"]["mean"]["value"] for name in ("APS", "plain"))
     assert numbers["minus plain"]["APS"]["whole"]["value"] == pytest.approx(first - second)
+
+
+def test_anchored_transformers_are_exact_and_others_are_not(summary: Callable[[str], dict[str, Any]]) -> None:
+    numbers = summary("vit")["numbers"]
+    laws = {name: rows[0] for name, rows in numbers["laws of the trained networks in float64"].items()}
+    assert {name for name, row in laws.items() if row["circular integer"]["exact"]} == {
+        "ViT, anchored",
+        "Swin, anchored",
+    }
+    assert set(numbers["minus plain"]) == set(laws) - {"ViT, plain", "Swin, plain"}
+    first, second = (numbers["variants"][f"Swin, {cure}"]["half"]["mean"]["value"] for cure in ("low-pass", "plain"))
+    assert numbers["minus plain"]["Swin, low-pass"]["half"]["value"] == pytest.approx(first - second)
 
 
 def test_a_trained_decoder_that_follows_its_encoder_moves_with_its_scene(

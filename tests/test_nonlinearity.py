@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from networks import build
 from scipy import signal as scipy_signal
+from timm.models.xcit import Xcit
 from torch import Tensor, nn
 
 import aliasing as al
@@ -137,20 +138,43 @@ def test_the_name_of_a_network_says_it() -> None:
         al.antialias(Squared(), nonlinearity="relu", example_input=torch.zeros(1, 3, 8, 8))
 
 
+class Tokens(nn.Module):
+    """Patches with a class token in front, normalised and activated; or their rows as a mixer sees them."""
+
+    def __init__(self, *, mixes: bool = False) -> None:
+        super().__init__()
+        self.embedding, self.mix, self.norm = nn.Conv2d(3, 24, 2, 2), nn.Linear(24, 24), nn.LayerNorm(24)
+        self.token, self.mixes = nn.Parameter(torch.randn(1, 1, 24)), mixes
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.embedding(x).flatten(2).transpose(1, 2)
+        if self.mixes:  # 16 tokens and 8 more of 24 channels: by its shape alone this could be taken for tokens
+            x = torch.cat([x, x[:, :8]], 1).transpose(1, 2)
+        else:
+            x = torch.cat([self.token.expand(len(x), 1, -1), x + 0.5 * self.mix(x)], 1)
+        return F.gelu(self.mix(self.norm(x)))
+
+
 @torch.no_grad()
-def test_activations_of_tokens_stay() -> None:
-    class Tokens(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedding, self.mix = nn.Conv2d(3, 6, 2, 2), nn.Linear(6, 6)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return F.gelu(self.mix(self.embedding(x).flatten(2).transpose(1, 2)))
-
-    network, x = Tokens().double(), noise(1, 3, 8, 8)
-    options = {"scheme": "all", "example_input": x}
-    fixed, plain = al.antialias(network, nonlinearity="afc", **options), al.antialias(network, **options)
-    assert torch.equal(fixed(x), plain(x))
+def test_tokens_are_treated_as_their_map_and_others_stay() -> None:
+    x = noise(2, 3, 8, 8)
+    options = {"scheme": "all", "example_input": x, "nonlinearity": "afc"}
+    network = Tokens().double()
+    fixed = al.antialias(network, **options)
+    embedding = al.antialias(network, **{**options, "nonlinearity": None}).embedding(x)
+    rows = embedding.flatten(2).transpose(1, 2)
+    rows = torch.cat([network.token.expand(2, 1, -1), rows + 0.5 * network.mix(rows)], 1)
+    before = network.mix(network.norm(rows))
+    y = alias_free(F.gelu, before[:, 1:].transpose(1, 2).reshape(2, 24, 4, 4)).flatten(2).transpose(1, 2)
+    expected = torch.cat([F.gelu(before[:, :1]), y], 1)
+    torch.testing.assert_close(fixed(x), expected, rtol=0, atol=ROUNDING)
+    together = al.antialias(network, **options, normalization="chw")
+    parts = F.layer_norm(rows[:, :1], [24]), F.layer_norm(rows[:, 1:], [16, 24])
+    torch.testing.assert_close(together.norm(rows), torch.cat(parts, 1), rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(fixed(noise(1, 3, 16, 16)).shape, torch.Size([1, 65, 24]))
+    mixer = Tokens(mixes=True).double()
+    plain = al.antialias(mixer, **{**options, "nonlinearity": None})
+    assert torch.equal(al.antialias(mixer, **options)(x), plain(x))
 
 
 class ConvNeXt(nn.Module):
@@ -243,3 +267,25 @@ def test_timms_convnext_moves_by_fractions_when_all_of_it_is_alias_free() -> Non
     fixed = al.antialias(network, **ALIAS_FREE, nonlinearity="polynomial", example_input=x)
     found = al.guarantees({"exact": fixed}, laws=LAWS[1:], size=64).rows["exact"]
     assert all(cell["value"] < 1e-10 for cell in found.values())
+
+
+def test_timms_xcit_moves_by_fractions_when_all_of_it_is_alias_free() -> None:
+    """Cross-covariance attention sums over all tokens, so it moves with them (Michaeli & Soudry 2025)."""
+    torch.manual_seed(0)
+    sizes = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2, "cls_attn_layers": 0}
+    network = Xcit(**sizes, num_classes=5, use_pos_embed=False, eta=1.0, global_pool="avg").double().eval()
+    for module in network.modules():
+        if isinstance(module, nn.LayerNorm):
+            nn.init.normal_(module.weight, 1, 0.3)
+            nn.init.normal_(module.bias, 0, 0.3)
+    options = {**ALIAS_FREE, "nonlinearity": "polynomial", "example_input": noise(1, 3, 32, 32)}
+    exact = al.antialias(network, **options)
+    assert {site.kind for site in al.find_sites(network, torch.zeros(1, 3, 32, 32))} == {"convolution"}
+    others = {
+        "exact": exact,
+        "gelu": al.antialias(network, **{**options, "nonlinearity": "afc"}),
+        "one norm a token": al.antialias(network, **{**options, "normalization": None}),
+    }
+    found = al.guarantees(others, laws=LAWS, size=32).rows
+    assert all(cell["value"] < 1e-10 for cell in found.pop("exact").values())
+    assert all(cells["circular fractional"]["value"] > 1e-9 for cells in found.values())

@@ -7,6 +7,8 @@ ECCV 2022.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import FunctionType
 from typing import ClassVar, TypeAlias
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from aliasing.axes import PerAxis, per_axis
 from aliasing.downsample.operator import GUARANTEES, Operator
+from aliasing.downsample.products import product, suits
 from aliasing.downsample.recording import is_recorded_for_elsewhere
 from aliasing.downsample.tensors import checked, every, full_precision, laid_out_like
 
@@ -109,12 +112,27 @@ def filtered(x: Tensor, steps: Sequence[int], gain: Gain | None = None, *, subsa
         for axis, step in zip(range(-dims, 0), steps, strict=True):
             if step == 1:
                 continue  # an axis that is not subsampled is not filtered
+            kept = step if subsampled else 1
             if is_recorded_for_elsewhere():
-                y = _low_passed_by_matrix(y, axis, step, step if subsampled else 1, gain)
+                y = _low_passed_by_matrix(y, axis, step, kept, gain)
+            elif suits(y, axis) and isinstance(gain, FunctionType | None):  # another may have parameters
+                place = axis if gain else -1  # a gain may depend on the axis
+                y = product(y, axis, _matrix(y.shape[axis], place, step, kept, gain, y.dtype, y.device))
             else:
                 y = _low_passed(y, axis, step, gain)
                 y = every(y, axis, step) if subsampled else y
         return laid_out_like(y.to(x.dtype), x)
+
+
+@lru_cache(maxsize=128)
+def _matrix(
+    size: int, axis: int, step: int, kept: int, gain: Gain | None, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """`_low_passed` at every n-th sample as a matrix: what it makes of each impulse."""
+    with torch.inference_mode(False), torch.no_grad():
+        impulses = torch.eye(size, dtype=torch.float64).reshape(size, size, *(1,) * (-axis - 1))
+        found = every(_low_passed(impulses, axis, step, gain), axis, kept)
+        return found.flatten(1).to(device, dtype)
 
 
 def _low_passed(x: Tensor, axis: int, step: int, gain: Gain | None) -> Tensor:

@@ -13,6 +13,7 @@ CVPR 2023.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from aliasing.axes import whole
 from aliasing.downsample.fourier import fourier_pool
 from aliasing.downsample.operator import Added
+from aliasing.downsample.products import product, suits
 from aliasing.downsample.tensors import checked, full_precision, laid_out_like
 
 
@@ -49,7 +51,10 @@ def alias_free(function: Callable[[Tensor], Tensor], x: Tensor, *, dims: int = 2
     with full_precision(x):
         y = x.to(torch.promote_types(x.dtype, torch.float32))
         for axis in range(-dims, 0):
-            y = _interpolated(y, axis)
+            if suits(y, axis):
+                y = product(y, axis, _matrix(y.shape[axis], y.dtype, y.device))
+            else:
+                y = _interpolated(y, axis)
         return laid_out_like(fourier_pool(function(y), 2, dims=dims).to(x.dtype), x)
 
 
@@ -117,6 +122,13 @@ class AliasFreeActivation2d(AliasFreeActivation):
 
 class AliasFreeActivation3d(AliasFreeActivation):
     dims = 3
+
+
+@lru_cache(maxsize=128)
+def _matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """`_interpolated` as a matrix: what it makes of each impulse."""
+    with torch.inference_mode(False), torch.no_grad():
+        return _interpolated(torch.eye(size, dtype=torch.float64), -1).to(device, dtype)
 
 
 def _interpolated(x: Tensor, axis: int) -> Tensor:

@@ -580,9 +580,8 @@ def _slices_that_keep_every_sample(record: Recording, axes: dict[Value, Axes]) -
 class _Reshapes:
     """Follows pictures through reshapes and permutations, to find where pixels become channels or are reduced."""
 
-    _NAMES = frozenset(
-        ("view", "reshape", "permute", "transpose", "flatten", "contiguous", "unflatten", "movedim", "swapaxes")
-    )
+    _PERMUTATIONS = frozenset(("permute", "transpose", "movedim", "swapaxes"))
+    _NAMES = _PERMUTATIONS | {"view", "reshape", "flatten", "contiguous", "unflatten"}
     _REDUCTIONS = frozenset(("mean", "sum", "amax", "amin", "max", "min", "norm", "logsumexp", "select", "__getitem__"))
 
     def __init__(self, cut: Mapping[Call, Cut]) -> None:
@@ -598,6 +597,8 @@ class _Reshapes:
             return None
         if len(origin.shape) != 4 or math.prod(origin.shape) != math.prod(output.shape):
             return None
+        if source is origin and call.name in self._PERMUTATIONS:
+            return None  # the axes as they were, in another order, such as the heads of an attention
         cut = self._cuts.get(origin)
         if cut is not None and not cut.returns and len(source.shape) == 6:
             cells, joined = (

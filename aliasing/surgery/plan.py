@@ -21,7 +21,6 @@ With ``placement="before"`` a convolution keeps its stride and its cost, its inp
 less. Pooling is the same in both, because a maximum itself makes high frequencies.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -33,10 +32,11 @@ from aliasing.downsample.nonlinearity import Polynomial
 from aliasing.errors import UsageError
 from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.sites.axes import Axes, spatial_axes
-from aliasing.sites.change import axes_of, each, flattened, unpadded
+from aliasing.sites.change import axes_of, each, unpadded
 from aliasing.sites.find import LocatedSite, Site
 from aliasing.sites.flow import ACTIVATIONS, POINTWISE, SUMS, follow
 from aliasing.sites.status import Status
+from aliasing.sites.tokens import Tokens, tokens
 from aliasing.sites.trace import Call, ModuleCall, Recording, Value
 from aliasing.surgery import rewrite
 from aliasing.surgery.operators import Operator, Pooling, make_operator
@@ -291,22 +291,24 @@ def make_plan(
         rewritten = {**_circular(record, rewritten), **rewritten}
         rewritten |= {call: ring for call in record.calls if (ring := _periodic(call, rewritten))}
     known = spatial_axes(record)
+    of_map = tokens(record, known)
     if nonlinearity is not None:
         like = _like(record)
         learned: dict[nn.Module, nn.Module] = {}  # one for each module, however often it runs
         for call in record.calls:
             axes = _axes_of_map(call, known)
-            if axes and nonlinearity == "polynomial":
+            rows = of_map.get(call.signals[0]) if call.name in rewrite.NONLINEARITIES and call.signals else None
+            if (axes or rows) and nonlinearity == "polynomial":
                 learned.setdefault(call.module.module, Polynomial().to(like.device, like.dtype))
-            if axes:
-                rewritten[call] = rewrite.AliasFree(axes, learned.get(call.module.module))
+            if axes or rows:
+                rewritten[call] = rewrite.AliasFree(axes, learned.get(call.module.module), rows)
     if normalization is not None:
-        together = [call for call in record.calls if _is_over_channels(call, known)]
+        together = _over_channels(record, known, of_map)
         if not together:
             raise UsageError("no layer normalisation over the channels of a map, so normalization changes nothing")
-        rewritten |= dict.fromkeys(together, rewrite.NormalisedTogether())
+        rewritten |= together
     if positions is not None:
-        rewritten |= _codes(record, known)
+        rewritten |= _codes(record, known, of_map)
     apart_calls = {call for step in (*steps, *raised) if step.chooses for call in step.calls if upsampling}
     holders = {call: once(record, call) if call in apart_calls else call.module for call in rewritten}
     for call, call_rewrite in rewritten.items():
@@ -318,8 +320,7 @@ def make_plan(
 def _axes_of_map(call: Call, known: Mapping[Value, Axes]) -> Axes:
     """The spatial axes of the map that an activation changes; none for another call, or if they are unknown.
 
-    The call before it that mixes pixels knows them; with channels last, what permuted its axes. Of tokens, which the
-    shape alone does not tell, they are unknown.
+    The call before it that mixes pixels knows them; with channels last, what permuted its axes.
     """
     if call.name not in rewrite.NONLINEARITIES or not call.signals:
         return ()
@@ -342,12 +343,18 @@ def _has_channels_last(value: Value, known: Mapping[Value, Axes]) -> bool:
     return known.get(value) == tuple(range(1, len(value.shape) - 1))
 
 
-def _is_over_channels(call: Call, known: Mapping[Value, Axes]) -> bool:
-    """Whether this normalises the channels of a map, position by position."""
-    if call.function not in rewrite.NORMALISATIONS or not call.signals:
-        return False
-    shape = call.arguments("input normalized_shape")["normalized_shape"]
-    return len(tuple(shape)) == 1 and _has_channels_last(call.signals[0], known)
+def _over_channels(
+    record: Recording, known: Mapping[Value, Axes], of_map: Mapping[Value, Tokens]
+) -> dict[Call, rewrite.NormalisedTogether]:
+    """Rewrites for what normalises the channels of a map, or of its tokens, position by position."""
+    found = {}
+    for call in record.calls:
+        if call.function not in rewrite.NORMALISATIONS or not call.signals:
+            continue
+        shape, x = call.arguments("input normalized_shape")["normalized_shape"], call.signals[0]
+        if len(tuple(shape)) == 1 and (x in of_map or _has_channels_last(x, known)):
+            found[call] = rewrite.NormalisedTogether(of_map.get(x))
+    return found
 
 
 def _not_for(place: LocatedSite, operator: str) -> str:
@@ -377,7 +384,7 @@ def _in_front(step: _Step, pooling: Pooling) -> dict[Call, Any]:
     return found
 
 
-def _codes(record: Recording, axes: Mapping[Value, Axes]) -> dict[Call, Any]:
+def _codes(record: Recording, axes: Mapping[Value, Axes], of_map: Mapping[Value, Tokens]) -> dict[Call, Any]:
     """Rewrites for the sums of a map or its tokens with a learned code for each of them."""
     found: dict[Call, Any] = {}
     for call in record.calls:
@@ -391,8 +398,8 @@ def _codes(record: Recording, axes: Mapping[Value, Axes]) -> dict[Call, Any]:
             continue
         if x in axes:
             found[call] = rewrite.Code(code, axes[x])
-        elif len(x.shape) == 3 and (grid := flattened(x, axes)) and math.prod(grid) <= x.shape[1]:
-            found[call] = rewrite.Code(code, grid=grid, first=x.shape[1] - math.prod(grid))
+        elif x in of_map:
+            found[call] = rewrite.Code(code, tokens=of_map[x])
     return found
 
 

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 
@@ -31,6 +32,7 @@ from aliasing.errors import UsageError
 from aliasing.sites.axes import slice_axes
 from aliasing.sites.change import each
 from aliasing.sites.flow import ACTIVATIONS
+from aliasing.sites.tokens import Tokens
 from aliasing.sites.trace import name_of
 from aliasing.surgery.operators import Pooling
 
@@ -227,21 +229,27 @@ class _Average(NamedTuple):
 class AliasFree:
     """The non-linearity between an interpolation by two and a low-pass; ``learned`` replaces the function."""
 
-    axes: tuple[int, ...]  #: of space, counted from 0
+    axes: tuple[int, ...] = ()  #: of space, counted from 0
     learned: nn.Module | None = None
+    tokens: Tokens | None = None
 
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
         x, *rest = args if args else (kwargs.pop("input"),)
         dense = self.learned or (lambda dense: function(dense, *rest, **kwargs))
-        ends = tuple(range(-len(self.axes), 0))
-        y = alias_free(dense, x.movedim(self.axes, ends), dims=len(ends)).movedim(ends, self.axes)
+        if self.tokens is None:
+            ends = tuple(range(-len(self.axes), 0))
+            y = alias_free(dense, x.movedim(self.axes, ends), dims=len(ends)).movedim(ends, self.axes)
+        else:
+            y = _of_map(partial(alias_free, dense, dims=len(self.tokens.grid)), x, self.tokens, others=dense)
         in_place = name_of(function).endswith("_") or kwargs.get("inplace", False)
         return x.copy_(y) if in_place else y
 
 
 @dataclass(frozen=True)
 class NormalisedTogether:
-    """A layer normalisation over the channels, the last axis, at once for all positions of a map."""
+    """A layer normalisation over the channels, the last axis, at once for all positions of a map or its tokens."""
+
+    tokens: Tokens | None = None
 
     def __call__(
         self,
@@ -256,7 +264,12 @@ class NormalisedTogether:
         given = {**dict(zip(names, others, strict=False)), **options}
         bias, epsilon = given.get("bias"), given.get("eps")
         eps = {} if epsilon is None else {"eps": epsilon}
-        y: Tensor = getattr(F, name_of(function))(input, input.shape[1:], **eps)
+        normalised = getattr(F, name_of(function))
+        if self.tokens is None or not self.tokens.first:
+            y: Tensor = normalised(input, input.shape[1:], **eps)
+        else:
+            rest, rows = input[:, : self.tokens.first], input[:, self.tokens.first :]
+            y = torch.cat([normalised(rest, normalized_shape, **eps), normalised(rows, rows.shape[1:], **eps)], 1)
         y = y if weight is None else y * weight
         return y if bias is None else y + bias
 
@@ -494,35 +507,45 @@ class WithoutMask:
 class Code:
     """A position code, rolled on the circle so that it begins at the token with the largest norm, and then the sum.
 
-    ``code`` is its place among the arguments. The map has these spatial axes, or the tokens (N, L, C) are those of a
-    map of the sizes ``grid`` behind the ``first`` others, such as a class token.
+    ``code`` is its place among the arguments.
     """
 
     code: int
     axes: tuple[int, ...] = ()
-    grid: tuple[int, ...] = ()
-    first: int = 0
+    tokens: Tokens | None = None
 
     def __call__(self, function: Function, *args: Any, **kwargs: Any) -> Tensor:
         x = args[1 - self.code]
         code = args[self.code].expand_as(x)
         if x.is_meta:
             return function(x, code, **kwargs)
-        if not self.grid:
-            return function(x, _begun_at_largest(code, x, self.axes), **kwargs)
-        grid = scaled(self.grid, x.shape[1] - self.first)
-        maps = [one[:, self.first :].reshape(len(x), *grid, -1) for one in (code, x)]
-        begun = _begun_at_largest(maps[0], maps[1], tuple(range(1, 1 + len(grid)))).flatten(1, -2)
-        return function(x, torch.cat([code[:, : self.first], begun], 1), **kwargs)
+        if self.tokens is None:
+            ends = tuple(range(-len(self.axes), 0))
+            first = x.movedim(self.axes, ends)
+            return function(x, _along(partial(_begun_at_largest, x=first, dims=len(ends)), code, self.axes), **kwargs)
+        begun = partial(_begun_at_largest, x=map_of(x, self.tokens), dims=len(self.tokens.grid))
+        return function(x, _of_map(begun, code, self.tokens, others=lambda others: others), **kwargs)
 
 
-def _begun_at_largest(code: Tensor, x: Tensor, axes: tuple[int, ...]) -> Tensor:
+def _begun_at_largest(code: Tensor, *, x: Tensor, dims: int) -> Tensor:
     """The code, rolled to begin where the map has its largest norm."""
-    ends = tuple(range(-len(axes), 0))
-    channels_first = x.movedim(axes, ends)
-    sizes = channels_first.shape[-len(axes) :]
-    place = phases_of(largest_phase(channels_first, sizes, dims=len(axes)), sizes)
-    return roll_each(code.movedim(axes, ends), [-first for first in place]).movedim(ends, axes)
+    sizes = x.shape[-dims:]
+    place = phases_of(largest_phase(x, sizes, dims=dims), sizes)
+    return roll_each(code, [-first for first in place])
+
+
+def map_of(x: Tensor, tokens: Tokens) -> Tensor:
+    """The map (N, C, ...) of the tokens (N, L, C)."""
+    grid = scaled(tokens.grid, x.shape[1] - tokens.first)
+    return x[:, tokens.first :].mT.reshape(len(x), -1, *grid)
+
+
+def _of_map(
+    function: Callable[[Tensor], Tensor], x: Tensor, tokens: Tokens, *, others: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """The tokens after a function of their map, and the others in front of them after a function of theirs."""
+    y = function(map_of(x, tokens)).flatten(2).mT
+    return torch.cat([others(x[:, : tokens.first]), y], 1) if tokens.first else y
 
 
 def _along(function: Callable[[Tensor], Tensor], x: Tensor, axes: tuple[int, ...]) -> Tensor:
