@@ -18,6 +18,7 @@ import aliasing as al
 from aliasing.estimates import Estimate, mean
 from aliasing.models.classifier import record_weights
 from aliasing.plots.style import COLOURS
+from aliasing.tables import counted
 from experiments._data import CIFAR10_CLASSES, Labelled, cifar10, resized
 from experiments._run import Run
 from experiments._training import Recipe, normalise, over_seeds, train
@@ -127,7 +128,8 @@ def train_alike(
     numbers = {name: {key: over_seeds(rows) for key, rows in row.items()} for name, row in found.items()}
     epochs = max(recipe.epochs for recipe in recipes.values())
     reason = "a quick look" if run.quick else "far from fully trained"
-    note = f"{len(images):,} training and {len(test):,} test images, {epochs} epochs, seeds: {len(seeds)}; {reason}"
+    shown_as = f"{len(images):,} training and {len(test):,} test images, {counted(epochs, 'epoch')}"
+    note = f"{shown_as}, {counted(len(seeds), 'seed')}; {reason}"
     return Trained(numbers, laws, weights, {"train": images.description(), "test": test.description()}, note)
 
 

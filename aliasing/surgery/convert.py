@@ -114,14 +114,14 @@ def antialias(
         low-pass, which rejects the images; an operator that chooses a phase puts the samples back at the phase that
         its pool on the way down has kept, and needs ``padding="circular"`` to be exact.
     nonlinearity : {"afc", "polynomial"}, optional
-        "afc": every activation of a map is put between an interpolation by two and an ideal low-pass
+        "afc": every activation of a map or its tokens is put between an interpolation by two and an ideal low-pass
         (`aliasing.layers.AliasFreeActivation2d`), where a convolution, a pooling, batch normalisation or a permutation
-        shows which axes are spatial; those of tokens stay. It costs a multiple of the activation. "polynomial": the
-        same, with a polynomial of degree two that is learned in the place of the function, as published (Michaeli et
-        al. 2023), so that nothing folds; it needs training.
+        shows which axes are spatial. It costs a multiple of the activation. "polynomial": the same, with a polynomial
+        of degree two that is learned in the place of the function, as published (Michaeli et al. 2023), so that
+        nothing folds; it needs training.
     normalization : {"chw"}, optional
-        "chw": every layer normalisation over the channels of a map, as in a ConvNeXt, takes one mean and one variance
-        over all positions too (Michaeli et al. 2023): divided position by position, a map has new frequencies.
+        "chw": every layer normalisation over the channels of a map or its tokens takes one mean and one variance over
+        all positions too (Michaeli et al. 2023): divided position by position, a map has new frequencies.
     positions : {"anchored"}, optional
         "anchored": a learned code that is added to tokens or to a map, one value for each place, begins at the token
         with the largest norm instead of the corner, and continues on the circle, so that it moves with the content.
