@@ -67,7 +67,7 @@ def train(
     recipe: Recipe,
     file: Path,
 ) -> list[dict[str, float]]:
-    """Train a network in place, and leave it in evaluation mode.
+    """Train a network in place and on its device, and leave it in evaluation mode.
 
     Parameters
     ----------
@@ -122,9 +122,12 @@ def probabilities(
 ) -> npt.NDArray[np.float32]:
     """The network's class probabilities in evaluation mode and float32, N×classes."""
     module.eval()
+    device = next(module.parameters()).device
     with torch.inference_mode():
-        parts = [module(show(pixels[start : start + 250])).softmax(1) for start in range(0, len(pixels), 250)]
-    return torch.cat(parts).numpy()
+        parts = [
+            module(show(pixels[start : start + 250]).to(device)).softmax(1) for start in range(0, len(pixels), 250)
+        ]
+    return torch.cat(parts).cpu().numpy()
 
 
 def over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -144,13 +147,18 @@ def crop_and_mirror(
     pixels: npt.NDArray[np.uint8], random: np.random.Generator, margin: int = 4
 ) -> npt.NDArray[np.uint8]:
     """Windows of the images' own size at random places of the images with a black margin, half of them mirrored."""
-    count, height, width = pixels.shape[:3]
     padded = np.pad(pixels, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
-    top, left = random.integers(0, 2 * margin + 1, (2, count, 1))
-    rows, columns = top + np.arange(height), left + np.arange(width)
+    return window_and_mirror(padded, pixels.shape[1], random)
+
+
+def window_and_mirror(pixels: npt.NDArray[np.uint8], size: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Windows of ``size`` pixels at random places of square images, half of them mirrored."""
+    count = len(pixels)
+    top, left = random.integers(0, pixels.shape[1] - size + 1, (2, count, 1))
+    rows, columns = top + np.arange(size), left + np.arange(size)
     mirrored = random.random(count) < 0.5
     columns[mirrored] = columns[mirrored, ::-1]
-    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return pixels[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _epoch(
@@ -168,15 +176,18 @@ def _epoch(
     torch.manual_seed(recipe.seed + 1_000_003 * epoch)  # dropout
     batches = len(images) // recipe.batch_size
     order = random.permutation(len(images))[: batches * recipe.batch_size].reshape(batches, recipe.batch_size)
-    total = 0.0
+    device, total = next(module.parameters()).device, 0.0
     progress = tqdm(order, desc=f"{title}, epoch {epoch + 1} of {recipe.epochs}", disable=None, leave=False)
     for step, chosen in enumerate(progress, epoch * batches):
         if recipe.cosine:
             fraction = step / (batches * recipe.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
-        x, labels = prepare(images.pixels[chosen], random), torch.from_numpy(images.labels[chosen])
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        x, labels = (
+            prepare(images.pixels[chosen], random).to(device),
+            torch.from_numpy(images.labels[chosen]).to(device),
+        )
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
             loss = F.cross_entropy(module(x), labels)
         if not math.isfinite(loss.item()):
             raise InputError(f"{title}: the loss is {loss.item()} in epoch {epoch + 1}")

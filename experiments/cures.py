@@ -26,7 +26,7 @@ from aliasing.rounding import rounded
 from experiments._data import CIFAR10_CLASSES, Labelled, cifar10, resized
 from experiments._networks import relu, resnet8
 from experiments._run import Run
-from experiments._training import Recipe, normalise, over_seeds, train
+from experiments._training import Recipe, normalise, over_seeds, train, window_and_mirror
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 SIZE, RESIZED = 16, 18  # windows of 16 pixels in pictures of 18; at 32, CIFAR-10's own, all takes four times as long
@@ -150,12 +150,7 @@ def measure(networks: dict[str, al.Classifier], shown: list[Any]) -> dict[str, d
 
 def augment(pixels: npt.NDArray[np.uint8], random: np.random.Generator) -> Tensor:
     """A random window of each picture, mirrored or not, normalised."""
-    count = len(pixels)
-    top, left = random.integers(0, RESIZED - SIZE + 1, (2, count, 1))
-    rows, columns = top + np.arange(SIZE), left + np.arange(SIZE)
-    mirrored = random.random(count) < 0.5
-    columns[mirrored] = columns[mirrored, ::-1]
-    return show(pixels[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]])
+    return show(window_and_mirror(pixels, SIZE, random))
 
 
 def centred(images: Labelled) -> Labelled:
