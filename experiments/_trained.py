@@ -30,6 +30,7 @@ from aliasing.errors import UsageError
 from aliasing.models.classifier import fingerprint, record_weights
 from aliasing.provenance import versions, write_json
 from aliasing.surgery.recalibrate import recalibrate_
+from aliasing.tables import counted
 from experiments._data import CIFAR10_CLASSES, Labelled
 from experiments._run import plain
 from experiments._training import Recipe, normalise, train, window_and_mirror
@@ -53,18 +54,18 @@ PAIRED = ("pad", "crop", "black")  # their records are kept
 MEASURES = ("accuracy", "top1_change", "mac", "stability", "worst_change", "worst_accuracy")
 SELDOM = 10  # the many views of ``worst``, the layers and the sites are measured on every tenth image
 STATISTICS = 1024  # training images from which batch-norm statistics are estimated again
-RATES = {"scratch": 0.05, "tuned": 0.01}
-BATCH = 64
+RATES = {"scratch": 1e-3, "tuned": 2e-4}  # SGD at 0.05 began with losses of 10 to 70 in ResNet50
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much: training images, passes over them, test images, and the network's input in pixels."""
+    """How much: training images, passes over them, test images, the network's input in pixels, images a step."""
 
     images: int
     epochs: int
     tests: int
     size: int = 64
+    batch: int = 64
 
     @property
     def canvas(self) -> int:
@@ -72,7 +73,8 @@ class Budget:
         return self.size * 9 // 8
 
     def __str__(self) -> str:
-        return f"CIFAR-10 at {self.size} pixels, {self.images:,} images, {self.epochs} epochs: no ImageNet"
+        images, epochs = counted(self.images), counted(self.epochs, "epoch")
+        return f"CIFAR-10 at {self.size} pixels, {images}, {epochs}: no ImageNet"
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Network:
 def vgg16() -> nn.Module:
     """torchvision's vgg16_bn, its classifier of 512 instead of 4096 channels on the 2×2 map that 64 pixels give.
 
-    torchvision repeats that map to 7×7 and flattens it: the first layer's weights add up to the same function.
+    torchvision spreads that map over 7×7 cells and flattens it, which a first layer can undo: both are linear.
     """
     network = torchvision.models.vgg16_bn(weights=None)
     network.avgpool = nn.AdaptiveAvgPool2d(2)
@@ -142,7 +144,7 @@ class Workshop:
     out : the folder of the figure.
     budget : of a training from nothing.
     images, test : CIFAR-10's, at 32 pixels.
-    device : "cpu" or "cuda".
+    device : "cpu", on which a stopped training ends at the same weights, or "cuda", on which they differ by rounding.
     bf16 : train in bfloat16.
     """
 
@@ -180,9 +182,14 @@ class Workshop:
     def lacks(self, network: Network) -> str | None:
         """Why a network cannot be trained here now; None if it can."""
         origin = network.origin
-        if origin is None or self.weights(origin).exists():
+        if origin is None:
             return None
-        return f"the weights of {origin.name} are not here: it is not trained, or was trained on another machine"
+        row = self.row(origin)
+        if row is None:
+            return f"{origin.name}, from which it starts, is not trained yet"
+        if not self.weights(origin).exists() or fingerprint(self._begun(network)) != row["weights"]["sha256"]:
+            return f"the weights of {origin.name}, from which it starts, are on another machine"
+        return None
 
     def make(self, network: Network) -> dict[str, Any]:
         """Train and measure a network, and keep its row."""
@@ -216,42 +223,56 @@ class Workshop:
         made = al.Classifier(module, name, size, MEAN, STD, "bicubic", canvas, size / canvas, CIFAR10_CLASSES)
         return record_weights(made, "trained here")
 
-    def recipe(self, network: Network) -> tuple[Recipe, Labelled]:
-        """How a network is trained, and on what: a share of the budget is whole passes over fewer images."""
-        passes = self.budget.epochs * (1.0 if network.share is None else network.share)
-        epochs = math.ceil(passes)
-        images = self.images
-        if network.share is not None:
-            count = round(passes * len(images) / epochs)
-            chosen = np.arange(count) * len(images) // count
-            images = Labelled(f"{images.name}, {count} of those", images.pixels[chosen], images.labels[chosen])
+    def recipe(self, network: Network) -> Recipe:
+        """How a network is trained."""
         rate = RATES["scratch" if network.share is None else "tuned"]
-        batch = min(BATCH, len(images))
-        return Recipe(epochs, "sgd", rate, batch, True, 5e-4, self.bf16, network.seed), images
+        epochs, batch = math.ceil(self._passes(network)), self.budget.batch
+        return Recipe(epochs, "adamw", rate, batch, True, 0.05, self.bf16, network.seed, warm_up=0.25)
+
+    def shown(self, network: Network) -> Labelled:
+        """What it is trained on: a share of the budget is whole passes over fewer images."""
+        if network.share is None:
+            return self.images
+        passes = self._passes(network)
+        count = round(passes * len(self.images) / math.ceil(passes))
+        chosen = np.arange(count) * len(self.images) // count
+        return Labelled(
+            f"{self.images.name}, {count:,} of those", self.images.pixels[chosen], self.images.labels[chosen]
+        )
+
+    def _passes(self, network: Network) -> float:
+        return self.budget.epochs * (1.0 if network.share is None else network.share)
 
     def _settings(self, network: Network) -> dict[str, Any]:
-        return {"budget": asdict(self.budget), "cure": CURES[network.cure], "protocols": PROTOCOLS, "rates": RATES}
+        recipe = asdict(self.recipe(network))
+        del recipe["bf16"]  # like the device, it says how a row was made; the row counts wherever that was
+        return {"budget": asdict(self.budget), "recipe": recipe, "cure": CURES[network.cure], "protocols": PROTOCOLS}
 
     def _kept(self, network: Network, ending: str) -> Path:
         return self.out / "networks" / f"{network.name}.{ending}"
 
     def _trained(self, network: Network) -> tuple[nn.Module, list[dict[str, float]]]:
-        torch.manual_seed(network.seed)
-        module = ARCHITECTURES[network.architecture]()
-        if network.origin is not None:
-            module.load_state_dict(safetensors.torch.load_file(self.weights(network.origin)))
+        module = self._begun(network)
         if network.cure != "plain":
             example = torch.zeros(1, 3, self.budget.size, self.budget.size)
             module = al.antialias(module.eval(), example_input=example, **CURES[network.cure])
         module.to(self.device)
         if network.share == 0:
             pixels = self.images.pixels[:STATISTICS]
-            recalibrate_(module, (self.show(pixels[k : k + BATCH]) for k in range(0, len(pixels), BATCH)))
+            recalibrate_(module, (self.show(pixels[k : k + 64]) for k in range(0, len(pixels), 64)))
             return module.eval().cpu(), []
-        recipe, images = self.recipe(network)
         prepare = self.cropped if network.crops else self.mirrored
-        history = train(module, images, self.test, prepare, self.show, recipe, self.weights(network))
+        recipe, file = self.recipe(network), self.weights(network)
+        history = train(module, self.shown(network), self.test, prepare, self.show, recipe, file)
         return module.cpu(), history
+
+    def _begun(self, network: Network) -> nn.Module:
+        """The plain network with its first weights: random ones, or those of the network from which it starts."""
+        torch.manual_seed(network.seed)
+        module = ARCHITECTURES[network.architecture]()
+        if network.origin is not None:
+            module.load_state_dict(safetensors.torch.load_file(self.weights(network.origin)))
+        return module
 
     def show(self, pixels: npt.NDArray[np.uint8]) -> Tensor:
         """The window in the middle of the enlarged pictures, normalised."""
@@ -310,5 +331,5 @@ def measure(network: al.Classifier, test: Labelled, device: str, *, sites: bool)
 _COLUMNS = ["protocol", "name", "label", "first_top1", "second_top1", "first_probability", "second_probability"]
 _COLUMNS += ["first_margin"]
 _OF_LAYER = ("name", "depth", "cumulative_stride", "relative_change", "unexplained_change")
-_OF_SITE = ("name", "kind", "stride", "depth", "alias_fraction", "baseband_kept", "rise")
+_OF_SITE = ("name", "kind", "stride", "cumulative_stride", "depth", "alias_fraction", "baseband_kept", "rise")
 _OF_RANK = ("name", "kind", "stride", "rank", "clear", "only", "all_but")

@@ -39,12 +39,14 @@ class Recipe:
     Attributes
     ----------
     epochs : passes over the images.
-    optimizer : "adam", or "sgd" with Nesterov momentum 0.9.
+    optimizer : "adam", "adamw", or "sgd" with Nesterov momentum 0.9.
     learning_rate : of the first step.
     batch_size : images per step; an incomplete last batch is left out.
     cosine : the learning rate falls to zero along half a cosine; otherwise it is constant.
     weight_decay : of weights of convolutions and linear layers.
     bf16 : matrix products of training in bfloat16 (autocast); measuring is always in float32.
+    warm_up : share of the steps in which the learning rate first rises from zero along a line, with ``cosine``: one
+        cycle, without which a deep network's first steps are too large.
     seed : of order, augmentation and dropout; the first weights are the caller's.
     """
 
@@ -56,6 +58,7 @@ class Recipe:
     weight_decay: float = 0.0
     bf16: bool = False
     seed: int = 0
+    warm_up: float = 0.0
 
 
 def train(
@@ -97,8 +100,9 @@ def train(
     """
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(module, recipe)
-    # Where the learning rate stays, a longer run begins with the shorter one.
-    settings = {key: value for key, value in asdict(recipe).items() if key != "epochs" or recipe.cosine}
+    # Where the learning rate stays, a longer run begins with the shorter one; no warm-up is as before there was one.
+    left_out = {"epochs": not recipe.cosine, "warm_up": not recipe.warm_up}
+    settings = {key: value for key, value in asdict(recipe).items() if not left_out.get(key)}
     settings |= {"images": images.description(), "start": fingerprint(module), "threads": torch.get_num_threads()}
     checkpoint = file.with_suffix(".checkpoint.safetensors")
     history = _resume(checkpoint, module, optimizer, settings) if checkpoint.exists() else []
@@ -181,8 +185,9 @@ def _epoch(
     for step, chosen in enumerate(progress, epoch * batches):
         if recipe.cosine:
             fraction = step / (batches * recipe.epochs)
+            rise = min(1.0, (step + 1) / max(1.0, recipe.warm_up * batches * recipe.epochs))
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
+                group["lr"] = recipe.learning_rate * rise * (1 + math.cos(math.pi * fraction)) / 2
         x, labels = (
             prepare(images.pixels[chosen], random).to(device),
             torch.from_numpy(images.labels[chosen]).to(device),
@@ -207,6 +212,8 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     if recipe.optimizer == "adam":
         return torch.optim.Adam(groups, recipe.learning_rate)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, recipe.learning_rate)
     return torch.optim.SGD(groups, recipe.learning_rate, momentum=0.9, nesterov=True)
 
 
