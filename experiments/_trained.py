@@ -161,17 +161,19 @@ class Workshop:
         Raises
         ------
         UsageError
-            If its row is of another budget.
+            If its row has other settings than this run would give it.
         """
         file = self._kept(network, "json")
         if not file.exists():
             return None
         row: dict[str, Any] = json.loads(file.read_text("utf-8"))
-        if row["settings"] != plain(self._settings(network)):
+        wanted = plain(self._settings(network))
+        other = [key for key in wanted if row["settings"].get(key) != wanted[key]]
+        if other:
             had = Budget(**row["settings"]["budget"])
             raise UsageError(
-                f"{file} is of {had}, {had.tests:,} test images; this run is of {self.budget}, {self.budget.tests:,}: "
-                "give the same --images, --epochs and --tests, or another --out"
+                f"{file} is of {had}, {had.tests:,} test images, and this run has another {' and '.join(other)}: "
+                "give its --images, --epochs and --tests, or another --out"
             )
         return row
 
@@ -226,19 +228,22 @@ class Workshop:
     def recipe(self, network: Network) -> Recipe:
         """How a network is trained."""
         rate = RATES["scratch" if network.share is None else "tuned"]
-        epochs, batch = math.ceil(self._passes(network)), self.budget.batch
+        epochs, batch = math.ceil(self._passes(network)), min(self.budget.batch, self._count(network))
         return Recipe(epochs, "adamw", rate, batch, True, 0.05, self.bf16, network.seed, warm_up=0.25)
 
     def shown(self, network: Network) -> Labelled:
         """What it is trained on: a share of the budget is whole passes over fewer images."""
         if network.share is None:
             return self.images
-        passes = self._passes(network)
-        count = round(passes * len(self.images) / math.ceil(passes))
+        count = self._count(network)
         chosen = np.arange(count) * len(self.images) // count
         return Labelled(
             f"{self.images.name}, {count:,} of those", self.images.pixels[chosen], self.images.labels[chosen]
         )
+
+    def _count(self, network: Network) -> int:
+        passes = self._passes(network)
+        return round(passes * len(self.images) / max(1, math.ceil(passes)))
 
     def _passes(self, network: Network) -> float:
         return self.budget.epochs * (1.0 if network.share is None else network.share)
@@ -246,7 +251,13 @@ class Workshop:
     def _settings(self, network: Network) -> dict[str, Any]:
         recipe = asdict(self.recipe(network))
         del recipe["bf16"]  # like the device, it says how a row was made; the row counts wherever that was
-        return {"budget": asdict(self.budget), "recipe": recipe, "cure": CURES[network.cure], "protocols": PROTOCOLS}
+        return {
+            "budget": asdict(self.budget),
+            "recipe": recipe,
+            "cure": CURES[network.cure],
+            "protocols": PROTOCOLS,
+            "test images": self.test.description()["sha256"],  # rows are compared image by image
+        }
 
     def _kept(self, network: Network, ending: str) -> Path:
         return self.out / "networks" / f"{network.name}.{ending}"

@@ -29,6 +29,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aliasing.depth.matching import SELECTIONS, MatchedJitter
+from aliasing.jitter.network import Execution
 from aliasing.plots.style import COLOURS, MARKERS, save, spans, style
 from aliasing.provenance import write_bytes
 from aliasing.tables import render
@@ -53,18 +54,23 @@ TITLES = {"pad": "on a margin", "crop": "crops", "black": "small on black"}
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The budget, and where it is spent."""
-    parser.add_argument("--images", type=int, default=50_000)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--tests", type=int, default=2000)
+    parser.add_argument("--images", type=_count, default=50_000)
+    parser.add_argument("--epochs", type=_count, default=6)
+    parser.add_argument("--tests", type=_count, default=2000)
     parser.add_argument("--minutes", type=float, default=float("inf"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
 
 
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1; got {text}")
+    return int(text)
+
+
 def networks() -> list[Network]:
     """All of them, the most important first."""
-    of = [partial(Network, name) for name in NAMES]
-    resnet, deep = partial(Network, "resnet50"), of[:0:-1]  # DenseNet201 is last, and least alike
+    vgg, resnet, densenet = of = [partial(Network, name) for name in NAMES]
     return [
         *(make(cure) for cure in ("plain", "blur") for make in of),
         *(resnet(cure, crops=True) for cure in ("plain", "blur")),
@@ -72,8 +78,8 @@ def networks() -> list[Network]:
         *(resnet(f"blur-{how}") for how in ("all", "before")),
         *(resnet(cure, share=share) for cure, share in _tuned()),
         *(make(cure, seed=1) for cure in ("plain", "blur") for make in of),
-        *(make(cure, share=share) for make in (of[0], of[2]) for cure, share in _tuned()),
-        *(make(f"blur-{how}") for make in deep[:1] for how in ("all", "before")),
+        *(make(cure, share=share) for make in (vgg, densenet) for cure, share in _tuned()),
+        *(densenet(f"blur-{how}") for how in ("all", "before")),
         *(make("flc", seed=1) for make in of),
     ]
 
@@ -86,6 +92,7 @@ def _tuned() -> list[tuple[str, float]]:
 def run(run: Run) -> dict[str, Any]:
     """Train what is missing while there is time, and draw what there is."""
     options = run.options
+    Execution(options.device)  # is there such a device?
     budget = Budget(80, 1, 20, 32, 16) if run.quick else Budget(options.images, options.epochs, options.tests)
     chosen = networks()
     if run.quick:

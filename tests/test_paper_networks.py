@@ -78,6 +78,15 @@ def test_without_time_nothing_is_trained_and_what_is_missing_is_named(tmp_path: 
     assert not (tmp_path / "training").exists()
 
 
+def test_a_wrong_option_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["paper_networks", "--out", str(tmp_path), "--images", "0"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith("expected a whole number of at least 1; got 0")
+    assert main(["paper_networks", "--out", str(tmp_path), "--device", "abacus"]) == 2
+    assert "abacus" in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_differences_are_those_of_the_rows(quick: Callable[[str], dict[str, Any]]) -> None:
     numbers = quick("paper_networks")["numbers"]
     (cure,) = numbers["differences"]["subsampling"]
@@ -117,5 +126,7 @@ def test_a_row_of_another_budget_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "networks").mkdir()
     settings = workshop(tmp_path, epochs=2)._settings(Network("vgg16"))
     (tmp_path / "networks" / "vgg16-seed0.json").write_text(json.dumps({"settings": settings}))
-    with pytest.raises(UsageError, match=r"50 images, 2 epochs.*this run is of .*1 epoch"):
+    with pytest.raises(
+        UsageError, match=r"50 images, 2 epochs.* this run has another budget and recipe: give its --images"
+    ):
         workshop(tmp_path).row(Network("vgg16"))
