@@ -2,6 +2,7 @@
 
 It writes PNGs and ``summary.json`` to ``figures/NAME`` (or DIR): the numbers with their intervals, the settings, the
 versions, the data and the weights by hash, and the command line. ``--quick`` runs a small honest version in seconds.
+An experiment may have options of its own; its docstring tells of them.
 """
 
 import argparse
@@ -65,13 +66,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.argv = [f"{arguments.name}.py", *given[:place], *given[place + 1 :]]
         module.main()
         return 0
-    if others:
-        parser.error(f"unknown options: {' '.join(others)}")
+    own = argparse.ArgumentParser(prog=f"python -m experiments {arguments.name}", add_help=False)
+    if hasattr(module, "add_options"):
+        module.add_options(own)
+    options, unknown = own.parse_known_args(others)
+    if unknown:
+        parser.error(f"unknown options: {' '.join(unknown)}")
     from experiments._run import Run
 
     out = arguments.out or Path("figures") / arguments.name
     try:
-        Run(arguments.name, out, arguments.quick, Path(arguments.data), arguments.download, given).perform(module.run)
+        run = Run(arguments.name, out, arguments.quick, Path(arguments.data), arguments.download, given, options)
+        run.perform(module.run)
     except (InputError, UsageError) as error:
         print(f"python -m experiments {arguments.name}: {error}", file=sys.stderr)
         return 1 if isinstance(error, InputError) else 2

@@ -21,7 +21,7 @@ from aliasing.plots.style import COLOURS
 from aliasing.tables import counted
 from experiments._data import CIFAR10_CLASSES, Labelled, cifar10, resized
 from experiments._run import Run
-from experiments._training import Recipe, normalise, over_seeds, train
+from experiments._training import Recipe, normalise, over_seeds, train, window_and_mirror
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 PROTOCOLS = {"whole": "circular:pixels=4", "half": "circular:step=0.5,pixels=2", "crop": "grid:radius=1"}
@@ -46,12 +46,7 @@ class Windows:
 
     def augment(self, pixels: npt.NDArray[np.uint8], random: np.random.Generator) -> Tensor:
         """A random window of each picture, mirrored or not, normalised."""
-        count = len(pixels)
-        top, left = random.integers(0, self.of - self.size + 1, (2, count, 1))
-        rows, columns = top + np.arange(self.size), left + np.arange(self.size)
-        mirrored = random.random(count) < 0.5
-        columns[mirrored] = columns[mirrored, ::-1]
-        return show(pixels[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]])
+        return show(window_and_mirror(pixels, self.size, random))
 
     def centred(self, images: Labelled) -> Labelled:
         """The windows in the middle."""

@@ -5,7 +5,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ class Run:
     data : the folder of data sets.
     download : a data set, or a library to measure, that is not there may be downloaded.
     arguments : the command line behind ``python -m experiments``.
+    options : the values of the experiment's own options, those of its ``add_options``.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Run:
     data: Path
     download: bool = False
     arguments: Sequence[str] = ()
+    options: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     def folder(self, name: str) -> Path:
         """A folder of the data, as ``run.folder("imagenet-sample")``; `InputError` if it is not there."""

@@ -39,12 +39,14 @@ class Recipe:
     Attributes
     ----------
     epochs : passes over the images.
-    optimizer : "adam", or "sgd" with Nesterov momentum 0.9.
+    optimizer : "adam", "adamw", or "sgd" with Nesterov momentum 0.9.
     learning_rate : of the first step.
     batch_size : images per step; an incomplete last batch is left out.
     cosine : the learning rate falls to zero along half a cosine; otherwise it is constant.
     weight_decay : of weights of convolutions and linear layers.
     bf16 : matrix products of training in bfloat16 (autocast); measuring is always in float32.
+    warm_up : share of the steps in which the learning rate first rises from zero along a line, with ``cosine``: one
+        cycle, without which a deep network's first steps are too large.
     seed : of order, augmentation and dropout; the first weights are the caller's.
     """
 
@@ -56,6 +58,7 @@ class Recipe:
     weight_decay: float = 0.0
     bf16: bool = False
     seed: int = 0
+    warm_up: float = 0.0
 
 
 def train(
@@ -67,7 +70,7 @@ def train(
     recipe: Recipe,
     file: Path,
 ) -> list[dict[str, float]]:
-    """Train a network in place, and leave it in evaluation mode.
+    """Train a network in place and on its device, and leave it in evaluation mode.
 
     Parameters
     ----------
@@ -97,8 +100,9 @@ def train(
     """
     module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = _optimizer(module, recipe)
-    # Where the learning rate stays, a longer run begins with the shorter one.
-    settings = {key: value for key, value in asdict(recipe).items() if key != "epochs" or recipe.cosine}
+    # Where the learning rate stays, a longer run begins with the shorter one; no warm-up is as before there was one.
+    left_out = {"epochs": not recipe.cosine, "warm_up": not recipe.warm_up}
+    settings = {key: value for key, value in asdict(recipe).items() if not left_out.get(key)}
     settings |= {"images": images.description(), "start": fingerprint(module), "threads": torch.get_num_threads()}
     checkpoint = file.with_suffix(".checkpoint.safetensors")
     history = _resume(checkpoint, module, optimizer, settings) if checkpoint.exists() else []
@@ -122,9 +126,12 @@ def probabilities(
 ) -> npt.NDArray[np.float32]:
     """The network's class probabilities in evaluation mode and float32, N×classes."""
     module.eval()
+    device = next(module.parameters()).device
     with torch.inference_mode():
-        parts = [module(show(pixels[start : start + 250])).softmax(1) for start in range(0, len(pixels), 250)]
-    return torch.cat(parts).numpy()
+        parts = [
+            module(show(pixels[start : start + 250]).to(device)).softmax(1) for start in range(0, len(pixels), 250)
+        ]
+    return torch.cat(parts).cpu().numpy()
 
 
 def over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -144,13 +151,18 @@ def crop_and_mirror(
     pixels: npt.NDArray[np.uint8], random: np.random.Generator, margin: int = 4
 ) -> npt.NDArray[np.uint8]:
     """Windows of the images' own size at random places of the images with a black margin, half of them mirrored."""
-    count, height, width = pixels.shape[:3]
     padded = np.pad(pixels, [(0, 0), (margin, margin), (margin, margin), (0, 0)])
-    top, left = random.integers(0, 2 * margin + 1, (2, count, 1))
-    rows, columns = top + np.arange(height), left + np.arange(width)
+    return window_and_mirror(padded, pixels.shape[1], random)
+
+
+def window_and_mirror(pixels: npt.NDArray[np.uint8], size: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
+    """Windows of ``size`` pixels at random places of square images, half of them mirrored."""
+    count = len(pixels)
+    top, left = random.integers(0, pixels.shape[1] - size + 1, (2, count, 1))
+    rows, columns = top + np.arange(size), left + np.arange(size)
     mirrored = random.random(count) < 0.5
     columns[mirrored] = columns[mirrored, ::-1]
-    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    return pixels[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def _epoch(
@@ -168,15 +180,19 @@ def _epoch(
     torch.manual_seed(recipe.seed + 1_000_003 * epoch)  # dropout
     batches = len(images) // recipe.batch_size
     order = random.permutation(len(images))[: batches * recipe.batch_size].reshape(batches, recipe.batch_size)
-    total = 0.0
+    device, total = next(module.parameters()).device, 0.0
     progress = tqdm(order, desc=f"{title}, epoch {epoch + 1} of {recipe.epochs}", disable=None, leave=False)
     for step, chosen in enumerate(progress, epoch * batches):
         if recipe.cosine:
             fraction = step / (batches * recipe.epochs)
+            rise = min(1.0, (step + 1) / max(1.0, recipe.warm_up * batches * recipe.epochs))
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate * (1 + math.cos(math.pi * fraction)) / 2
-        x, labels = prepare(images.pixels[chosen], random), torch.from_numpy(images.labels[chosen])
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+                group["lr"] = recipe.learning_rate * rise * (1 + math.cos(math.pi * fraction)) / 2
+        x, labels = (
+            prepare(images.pixels[chosen], random).to(device),
+            torch.from_numpy(images.labels[chosen]).to(device),
+        )
+        with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
             loss = F.cross_entropy(module(x), labels)
         if not math.isfinite(loss.item()):
             raise InputError(f"{title}: the loss is {loss.item()} in epoch {epoch + 1}")
@@ -196,6 +212,8 @@ def _optimizer(module: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     ]
     if recipe.optimizer == "adam":
         return torch.optim.Adam(groups, recipe.learning_rate)
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, recipe.learning_rate)
     return torch.optim.SGD(groups, recipe.learning_rate, momentum=0.9, nesterov=True)
 
 

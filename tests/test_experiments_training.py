@@ -31,6 +31,7 @@ PICTURES = {
     "augmentation": {"figure.png"},
     "antialias_training": {"figure.png"},
     "cures": {"figure.png"},
+    "paper_networks": {"figure.png", "layers.png", "tuned.png"},
     "guarantees": {"figure.png"},
     "upsampling": {"figure.png"},
     "vit": {"figure.png"},
@@ -264,10 +265,10 @@ def augment(pixels: Any, random: np.random.Generator) -> Tensor:
     return show(crop_and_mirror(pixels, random, 1))
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("cosine", [False, True])
 def test_training_that_is_stopped_goes_on_to_the_same_weights(optimizer: str, cosine: bool, tmp_path: Path) -> None:
-    recipe = Recipe(4, optimizer, 0.01, 16, cosine=cosine, weight_decay=1e-3, bf16=True)
+    recipe = Recipe(4, optimizer, 0.01, 16, cosine=cosine, weight_decay=1e-3, bf16=True, warm_up=0.1)
     whole = tiny()
     history = train(whole, IMAGES, IMAGES, augment, show, recipe, tmp_path / "whole.safetensors")
     assert history[-1]["test_accuracy"] > 0.9
@@ -288,6 +289,22 @@ def test_training_that_is_stopped_goes_on_to_the_same_weights(optimizer: str, co
         assert torch.equal(resumed.state_dict()[key], value)
     assert stopped.read_bytes() == (tmp_path / "whole.safetensors").read_bytes()
     assert set(safetensors.torch.load_file(stopped)) == set(whole.state_dict())
+
+
+def test_one_cycle_of_the_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: list[float] = []
+    step = torch.optim.SGD.step
+
+    def noting(self: torch.optim.SGD) -> None:
+        rates.append(self.param_groups[0]["lr"])
+        step(self)
+
+    monkeypatch.setattr(torch.optim.SGD, "step", noting)
+    recipe = Recipe(2, "sgd", 0.01, 16, cosine=True, warm_up=0.5)
+    train(tiny(), IMAGES, IMAGES, augment, show, recipe, tmp_path / "cycle.safetensors")
+    k = np.arange(8)
+    expected = 0.01 * np.minimum((k + 1) / 4, 1) * np.cos(np.pi * k / 16) ** 2
+    np.testing.assert_allclose(rates, expected, rtol=1e-12)  # a few roundings of float64
 
 
 def test_training_that_is_killed_goes_on(tmp_path: Path) -> None:
