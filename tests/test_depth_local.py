@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.signal import resample
-from torch import nn
+from torch import Tensor, nn
 
 import aliasing as al
 from aliasing import sampling
@@ -114,3 +114,32 @@ def test_polynomials_of_the_package_are_no_activation_that_is_known() -> None:
 def test_no_image_is_told(tmp_path: Any) -> None:
     with pytest.raises(InputError):
         local_errors(classifier(Double(head(conv()))), tmp_path)
+
+
+class Overflowing(nn.Module):
+    """Bright pictures leave the range of its numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scale = torch.where(x.mean((1, 2, 3), keepdim=True) > 0, torch.inf, 1.0)
+        return (self.conv(x) * scale).relu().mean((2, 3))
+
+
+def test_an_image_that_is_not_finite_is_left_out_whole_and_named() -> None:
+    bright, dark = np.full((SIZE, SIZE, 3), 255, np.uint8), noise(1)[0] // 8
+    network = classifier(Overflowing())
+    found = local_errors(network, [dark, bright]).summary()
+    assert (found["images"], len(found["not_finite"])) == (1, 1)
+    alone = local_errors(network, [dark]).summary()
+    assert found["kinds"] == alone["kinds"]
+    assert found["calls"] == alone["calls"]
+    none = local_errors(network, [bright]).summary()
+    assert (none["images"], none["kinds"]) == (0, {})
+
+
+def test_an_interval_of_squares_begins_at_0() -> None:
+    found = local_errors(classifier(Double(head(nn.ReLU(), nn.Conv2d(3, 3, 3, 2)))), noise(2)).summary()
+    assert all(call["error"]["low"] >= 0 for call in found["calls"])

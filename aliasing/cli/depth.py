@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from aliasing import remarks
 from aliasing.cli import shared
-from aliasing.tables import cell, depth_tables
+from aliasing.tables import cell, counted, depth_tables
 
 if TYPE_CHECKING:
     from aliasing.images import ImageSource
@@ -193,22 +193,23 @@ def _lie_report(lie: dict[str, Any]) -> Iterable[str]:
     from tabulate import tabulate
 
     for name, result in lie.items():
-        left_out = f" ({len(result['not_finite'])} more are not finite)" if result["not_finite"] else ""
-        yield (
-            f"{name}: Lie-derivative error {cell(result['error'])} by {result['method']}, {result['images']} images"
-            f"{left_out}"
-        )
+        yield f"{name}: Lie-derivative error {cell(result['error'])} by {result['method']}, {_shown(result)}"
         measures = ("contribution", "share", "error", "unexplained")
         rows = [[layer["name"], *(cell(layer[measure]) for measure in measures)] for layer in result["layers"]]
         yield tabulate(rows, ["layer", "adds", "share", "error up to here", "unexplained"])
         yield ""
 
 
+def _shown(result: dict[str, Any]) -> str:
+    left_out = f" ({len(result['not_finite'])} more are not finite)" if result["not_finite"] else ""
+    return f"{counted(result['images'])}{left_out}"
+
+
 def _local_report(local: dict[str, Any]) -> Iterable[str]:
     from tabulate import tabulate
 
     for name, result in local.items():
-        yield f"{name}: what its calls fail to move, by kind, {result['images']} images"
+        yield f"{name}: what its calls fail to move, by kind, {_shown(result)}"
         worst = {kind: _worst(result["calls"], kind) for kind in result["kinds"]}
         rows = [
             [kind, found["calls"], cell(found["error"]), f"{worst[kind]['name']}: {cell(worst[kind]['error'])}"]

@@ -38,7 +38,7 @@ from aliasing.depth.dense import operators_seen
 from aliasing.depth.lie import shown_batches
 from aliasing.downsample.nonlinearity import alias_free
 from aliasing.errors import InputError
-from aliasing.estimates import Mean, Share
+from aliasing.estimates import Estimate, Mean, Share
 from aliasing.images import choose_images
 from aliasing.jitter.faults import at_work
 from aliasing.jitter.network import Execution, evaluated, require_independence
@@ -66,8 +66,6 @@ _ATTENTION = "scaled_dot_product_attention"
 _EXTRA_TOKENS = 8  # of a class, of registers
 
 Function: TypeAlias = Callable[[Tensor], Tensor]
-# The kind of a call, the measure, and its value.
-Note: TypeAlias = Callable[["Place", str, str, float], None]
 
 
 @dataclass(frozen=True)
@@ -103,6 +101,16 @@ class Place:
 
 
 @dataclass(frozen=True)
+class _Found:
+    """What was measured of a call on one image: NaN of a map without changes, infinite if a map is not finite."""
+
+    place: Place
+    kind: str
+    measure: str
+    value: float
+
+
+@dataclass(frozen=True)
 class LocalErrors:
     """What each call of a network fails to move, and the sums over the calls of a kind.
 
@@ -111,11 +119,13 @@ class LocalErrors:
     model : str
     images : the number of images.
     not_measured : the calls that downsample or normalise, or attend, and whose maps have no grid that is known.
+    not_finite : the images of which an error is not finite, which are left out.
     """
 
     model: str
     images: int
     not_measured: tuple[str, ...]
+    not_finite: tuple[str, ...]
     _calls: dict[tuple[str, str, str], Mean] = field(repr=False)
     _folded: dict[str, Share] = field(repr=False)
     _kinds: dict[str, Mean] = field(repr=False)
@@ -131,18 +141,24 @@ class LocalErrors:
                 "name": name,
                 "function": function,
                 "kind": kind,
-                "error": mean.estimate().as_dict(),
+                "error": _of_squares(mean).as_dict(),
                 "folded": self._folded[name].estimate().as_dict() if name in self._folded else None,
             }
             for (name, function, kind), mean in self._calls.items()
         ]
         counts = Counter(call["kind"] for call in calls)
         kinds = {
-            kind: {"calls": counts[kind], "error": self._kinds[kind].estimate().as_dict()}
+            kind: {"calls": counts[kind], "error": _of_squares(self._kinds[kind]).as_dict()}
             for kind in KINDS
             if counts[kind]
         }
-        return {"images": self.images, "kinds": kinds, "calls": calls, "not_measured": list(self.not_measured)}
+        return {
+            "images": self.images,
+            "not_finite": list(self.not_finite),
+            "kinds": kinds,
+            "calls": calls,
+            "not_measured": list(self.not_measured),
+        }
 
     def table(self) -> pa.Table:
         """One row per call and kind, with the ends of the intervals."""
@@ -154,6 +170,12 @@ class LocalErrors:
         from aliasing import plots
 
         return plots.local_errors([self])
+
+
+def _of_squares(mean: Mean) -> Estimate:
+    """A mean of what cannot be below 0, and neither can its interval; Student's does not know."""
+    found = mean.estimate()
+    return Estimate(found.value, max(found.low, 0.0), found.high)
 
 
 @surroundings_kept()
@@ -199,31 +221,32 @@ def local_errors(
     calls: dict[tuple[str, str, str], Mean] = {}
     folded: dict[str, Share] = {}
     kinds = {kind: Mean() for kind in KINDS}
-    count = 0
+    count, not_finite = 0, list[str]()
     for names, picture in shown_batches(classifier, source, 1):
-        sums = dict.fromkeys(KINDS, 0.0)
-
-        def note(place: Place, kind: str, measure: str, value: float, sums: dict[str, float] = sums) -> None:
-            if not math.isfinite(value):
-                return
-            if measure == "folded":
-                folded.setdefault(place.name, Share()).add([min(value, 1.0)], 1)
-            else:
-                calls.setdefault((place.name, place.function, kind), Mean()).add([value])
-                sums[kind] += value
-
         with at_work(classifier.name, names), torch.inference_mode(), in_evaluation(module):
-            if not count:
+            if not count and not not_finite:
                 require_independence(classifier, picture, device)
             x = classifier.normalize(picture).to(device)
-            with _Looked(places, tuple(pixels), note) as looked, operators_seen(module, treated, looked.see_operator):
+            with _Looked(places, tuple(pixels)) as looked, operators_seen(module, treated, looked.see_operator):
                 module(x)
+        if any(math.isinf(one.value) for one in looked.found):
+            not_finite += names
+            continue
+        sums = dict.fromkeys(KINDS, 0.0)
+        for one in looked.found:
+            if math.isnan(one.value):
+                continue  # of a map without changes over space
+            if one.measure == "folded":
+                folded.setdefault(one.place.name, Share()).add([min(one.value, 1.0)], 1)
+            else:
+                calls.setdefault((one.place.name, one.place.function, one.kind), Mean()).add([one.value])
+                sums[one.kind] += one.value
         for kind, value in sums.items():
             kinds[kind].add([value])
         count += 1
-    if not count:
+    if not count and not not_finite:
         raise InputError(f"no usable image in {source.description}")
-    return LocalErrors(classifier.name, count, tuple(not_measured), calls, folded, kinds)
+    return LocalErrors(classifier.name, count, tuple(not_measured), tuple(not_finite), calls, folded, kinds)
 
 
 def _places(record: Recording) -> tuple[dict[str, list[tuple[tuple[int, ...], "Place | None"]]], list[str]]:
@@ -313,10 +336,10 @@ class _Looked(TorchFunctionMode):
         self,
         places: dict[str, list[tuple[tuple[int, ...], Place | None]]],
         pixels: tuple[float, ...],
-        note: Note,
     ) -> None:
         super().__init__()
-        self.pixels, self.note = pixels, note
+        self.pixels = pixels
+        self.found: list[_Found] = []
         self.waiting = {function: deque(found) for function, found in places.items()}
         self.padded: dict[int, tuple[Tensor, Tensor, Function]] = {}  # a padded map → it, what it was, and how
 
@@ -337,6 +360,9 @@ class _Looked(TorchFunctionMode):
                 self._measure(place, func, args, kwargs)
         return func(*args, **kwargs)
 
+    def _note(self, place: Place, kind: str, measure: str, value: float) -> None:
+        self.found.append(_Found(place, kind, measure, value))
+
     def _measure(self, place: Place, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         kind = _kind(place.function)
         assert kind is not None
@@ -356,9 +382,9 @@ class _Looked(TorchFunctionMode):
 
         is_activation = kind == "non-linearity"
         function, x = of_samples if is_activation else of_tokens, place.on_grid(tokens)
-        self.note(place, kind, "error", self._error(place, function, x))
+        self._note(place, kind, "error", self._error(place, function, x))
         if is_activation:
-            self.note(place, kind, "folded", _folded(of_samples, x, place.axes))
+            self._note(place, kind, "folded", _folded(of_samples, x, place.axes))
 
     def _look_at_window(self, place: Place, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """The stride and the padding of a convolution or a pooling."""
@@ -370,7 +396,7 @@ class _Looked(TorchFunctionMode):
             return _first(func(window.wrapped(x, place.axes, window.stride), **window.rest))
 
         if max(window.stride) > 1:
-            self.note(place, "stride", "error", self._error(place, periodic, x))
+            self._note(place, "stride", "error", self._error(place, periodic, x))
         if pad(x) is x and not any(window.missing(x, place.axes)):
             return  # a window of one sample, or windows that tile the map
 
@@ -384,8 +410,8 @@ class _Looked(TorchFunctionMode):
         linear = not place.function.startswith("max")
         around = 0.0 if linear else self._error(there, without_border, x)
         if max(window.stride) == 1 and not linear:
-            self.note(place, "non-linearity", "error", around)
-        self.note(place, "padding", "error", max(self._error(there, as_it_is, x) - around, 0.0))
+            self._note(place, "non-linearity", "error", around)
+        self._note(place, "padding", "error", max(self._error(there, as_it_is, x) - around, 0.0))
 
     def see_operator(self, place: dense.Place, operator: Any, x: Tensor) -> None:
         """The stride that an anti-aliased operator makes; one that takes another's choice has none of its own."""
@@ -393,15 +419,17 @@ class _Looked(TorchFunctionMode):
         before = tuple(step / own for step, own in zip(behind, place.site.stride, strict=True))
         count = len(behind)
         here = Place(place.site.name, "operator", tuple(range(x.ndim - count, x.ndim)), (before, behind))
-        if getattr(operator, "leads", True):
+        if operator.leads:
             with torch._C.DisableTorchFunction():
-                self.note(here, "stride", "error", self._error(here, lambda x: operator(x), x))
+                self._note(here, "stride", "error", self._error(here, lambda x: operator(x), x))
 
     def _error(self, place: Place, function: Function, x: Tensor) -> float:
         before, behind = (
             [pixels / step for pixels, step in zip(self.pixels, strides, strict=True)] for strides in place.strides
         )
         y = function(x)
+        if not (x.isfinite().all() and y.isfinite().all()):
+            return math.inf
         missed = function(sampling.shift(x, before, place.axes)) - sampling.shift(y, behind, place.axes)
         return _relative(missed, y, place.axes)
 

@@ -83,6 +83,8 @@ class Operator(Added):
     guarantees: ClassVar[frozenset[str]] = frozenset()
     #: What its publication claims of it: a `GUARANTEES`, and in what words.
     claims: ClassVar[Mapping[str, str]] = {}
+    #: Whether its choice, if it makes one, is its own, and not that of another operator (`follow`).
+    leads: bool = True
     #: Its number of spatial axes; a subclass may fix it, otherwise the stride has one number per axis.
     dims: int = 0
 

@@ -164,7 +164,7 @@ class Polyphase(PolyphasePool):
 
     def __init__(self, stride: PerAxis = 2) -> None:
         super().__init__(stride)
-        self.choice, self.leads = PhaseChoice(), True
+        self.choice = PhaseChoice()
 
     def follow(self, leader: "Polyphase") -> None:
         self.choice, self.leads = leader.choice, False
