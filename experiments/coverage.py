@@ -34,8 +34,9 @@ from aliasing.plots.style import COLOURS, save, style
 from aliasing.rounding import rounded
 from aliasing.sites.find import locate, probe_of
 from aliasing.sites.trace import Recording, record_calls
-from aliasing.surgery.plan import SCHEMES, Treatment, make_plan
+from aliasing.surgery.plan import make_plan
 from aliasing.surgery.rewrite import TreatedForward
+from aliasing.surgery.schemes import SCHEMES, Treatment
 from experiments._peers import CLIPS, SOUNDS, VOLUMES, Peer, installed
 from experiments._run import Run
 

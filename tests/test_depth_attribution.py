@@ -21,7 +21,7 @@ from aliasing.depth.attribution import AS_IT_IS, TREATED, _guilt, all_but, attri
 from aliasing.depth.replay import run_variants
 from aliasing.errors import InputError, UsageError
 from aliasing.models import Classifier
-from aliasing.surgery.plan import Treatment
+from aliasing.surgery.schemes import Treatment
 from tests import cifar_resnet, networks
 
 HALF = (0.5, 0.5, 0.5)

@@ -30,7 +30,7 @@ from aliasing.outputs.probabilities import Probabilities
 from aliasing.report.words import glossary
 from aliasing.surgery import save
 from aliasing.surgery.finetune import Recipe, finetune
-from aliasing.surgery.plan import SCHEMES
+from aliasing.surgery.schemes import SCHEMES
 from aliasing.tables import verdict
 from tests.small_network import make
 

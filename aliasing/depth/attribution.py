@@ -66,7 +66,8 @@ from aliasing.sites import Site
 from aliasing.sites.find import LocatedSite, locate, named_sites, probe_of
 from aliasing.sites.trace import Recording, laid_out, record_calls
 from aliasing.surgery.convert import conversion_of
-from aliasing.surgery.plan import Plan, Treatment, check_treatment, make_plan
+from aliasing.surgery.plan import Plan, make_plan
+from aliasing.surgery.schemes import Treatment, check_treatment
 from aliasing.undisturbed import surroundings_kept
 
 if TYPE_CHECKING:

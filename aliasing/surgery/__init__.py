@@ -7,9 +7,9 @@ and the keys of its state_dict stay the same: a checkpoint of the original loads
 
 from aliasing.surgery.convert import antialias, antialias_, conversion_of, restore, restore_
 from aliasing.surgery.export import Exported, export
-from aliasing.surgery.plan import Treatment
 from aliasing.surgery.published import from_published
 from aliasing.surgery.recalibrate import recalibrate, recalibrate_
+from aliasing.surgery.schemes import Treatment
 from aliasing.surgery.specification import save
 
 __all__ = [

@@ -14,8 +14,9 @@ from aliasing.kinds import DEFAULT_OPERATOR, OPERATORS
 from aliasing.models import Classifier, ShownNetwork
 from aliasing.sites.find import LocatedSite, Site, locate, named_sites, probe_of, with_unpooled
 from aliasing.sites.trace import copied, record_calls
-from aliasing.surgery.plan import SCHEMES, Scheme, Treatment, check_treatment, make_plan
+from aliasing.surgery.plan import make_plan
 from aliasing.surgery.rewrite import TreatedForward
+from aliasing.surgery.schemes import SCHEMES, Scheme, Treatment, check_treatment
 
 __all__ = ["Conversion", "antialias", "antialias_", "conversion_of", "restore", "restore_"]
 
@@ -222,7 +223,16 @@ def antialias_(
     if not treatable:
         raise UsageError(_nothing_to_treat(module, [place.site for place in located]))
     decide = _decider(type(module).__name__, scheme, treatment, treatable)
-    plan = make_plan(record, located, decide, padding, nonlinearity, upsampling, normalization, positions)
+    plan = make_plan(
+        record,
+        located,
+        decide,
+        padding,
+        upsampling=upsampling,
+        nonlinearity=nonlinearity,
+        normalization=normalization,
+        positions=positions,
+    )
     for forward in plan.modules.values():
         forward.attach()
     conversion = Conversion(

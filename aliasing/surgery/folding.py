@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from aliasing.sites.trace import Call, ModuleCall, Recording, Value, record_shapes, twin
-from aliasing.surgery.plan import number_of, once
+from aliasing.surgery.numbering import number_of, once
 from aliasing.surgery.rewrite import TreatedForward, register
 
 __all__ = ["Folding", "Nothing", "Step", "fold_batch_norms", "foldings", "rewritten_copy"]

@@ -36,7 +36,7 @@ from aliasing.surgery.convert import (
     conversion_of,
 )
 from aliasing.surgery.operators import make_operator
-from aliasing.surgery.plan import SCHEMES
+from aliasing.surgery.schemes import SCHEMES
 
 __all__ = ["describe", "load", "parse", "read_taps", "reapply", "save"]
 
