@@ -17,11 +17,11 @@ from aliasing.sites.trace import on_trial
 
 CHANGES = (
     "input_size", "mean", "std", "interpolation", "resize_size", "crop_mode", "crop_share", "labels", "scale", "name",
-    "answer", "rate", "channels", "layout",
+    "answer", "rate", "channels", "layout", "resizer", "preprocess",
 )  # fmt: skip
 # What only networks of signals have, and only those of pictures.
 OF_SIGNALS = frozenset(("rate", "channels"))
-_OF_PICTURES = ("interpolation", "resize_size", "crop_mode", "crop_share")
+_OF_PICTURES = ("interpolation", "resize_size", "crop_mode", "crop_share", "resizer")
 # How the notes on preprocessing begin; notes on what was changed are dropped.
 ASSUMED = "no preprocessing was given"
 GIVEN = "as given: "

@@ -19,6 +19,7 @@ from aliasing.blackbox import BlackBox, Port, Program, layout_of
 from aliasing.errors import InputError, UsageError, first_line
 from aliasing.models.changes import apply_changes, size_of, try_out
 from aliasing.models.classifier import Classifier
+from aliasing.resamplers import DEFAULT_RESAMPLER
 from aliasing.rounding import rounded
 from aliasing.state import fits, parse_json
 
@@ -49,7 +50,8 @@ def write_told(classifier: Classifier) -> dict[str, str]:
     >>> read_told(Path("net.onnx"), write_told(tiny))["std"]
     [0.25]
     """
-    return {KEY: json.dumps({name: getattr(classifier, name) for name in _FORM}, ensure_ascii=False)}
+    names = (*_FORM, *(() if classifier.resizer == DEFAULT_RESAMPLER else ("resizer",)))
+    return {KEY: json.dumps({name: getattr(classifier, name) for name in names}, ensure_ascii=False)}
 
 
 def read_told(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -57,9 +59,9 @@ def read_told(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if KEY in metadata:
         try:
             told = parse_json(metadata[KEY])
-            if not isinstance(told, dict) or set(told) != set(_FORM):
+            if not isinstance(told, dict) or {*told} - {"resizer"} != {*_FORM}:
                 raise ValueError(f"expected {', '.join(_FORM)}")
-            wrong = [name for name, form in _FORM.items() if not fits(told[name], form)]
+            wrong = [name for name, value in told.items() if not fits(value, _FORM.get(name, str))]
             if wrong:
                 raise ValueError(f"{wrong[0]} {told[wrong[0]]!r}")
         except ValueError as error:
