@@ -62,7 +62,8 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
         ``input_size`` given. Without ``resize_size``, the share of the photograph that the network sees stays the same;
         where no preprocessing is known and ``input_size`` is below 80 pixels it is all of it, so ``resize_size`` is
         ``input_size``. For a network of signals ``input_size``, ``rate``, ``channels``, ``mean`` and ``std``, as in
-        `SignalNetwork`. ``layout`` ("NCHW" or "NHWC") is that of a file's input, where the file does not tell it.
+        `SignalNetwork`. ``layout`` ("NCHW" or "NHWC") is that of a file's input, where the file does not tell it,
+        and ``outputs`` the names of a file's outputs, in order: ``("boxes", "scores", "labels")``.
         ``preprocess`` is an evaluation pipeline of torchvision, timm or albumentations, in place of all that says the
         same: it is read, and views are moved between its resize and its crop (`aliasing.models.pipeline`).
 
