@@ -35,11 +35,12 @@ def of_yolo(module: nn.Module, batch: Tensor) -> list[Tensor]:
 
     Examples
     --------
-    >>> raw = torch.tensor([[50.0, 51, 20], [40, 40, 30], [20, 20, 10], [20, 20, 10], [0.9, 0.8, 0.1], [0.2, 0.1, 0.7]])
+    >>> places = [[50.0, 51, 20], [40, 40, 30], [20, 20, 10], [20, 20, 10]]
+    >>> raw = torch.tensor([*places, [0.75, 0.5, 0.125], [0.25, 0.125, 0.5]])  # the second box overlaps the first
     >>> module = nn.Module()
     >>> module.forward = lambda batch: nn.functional.pad(raw[None], (0, 4))  # seven boxes, of which the last are empty
-    >>> of_yolo(module, torch.zeros(1, 3, 64, 64))[0].round(decimals=1).tolist()  # the second overlaps the first
-    [[40.0, 30.0, 60.0, 50.0, 0.9, 0.0], [15.0, 25.0, 25.0, 35.0, 0.7, 1.0]]
+    >>> of_yolo(module, torch.zeros(1, 3, 64, 64))[0].tolist()
+    [[40.0, 30.0, 60.0, 50.0, 0.75, 0.0], [15.0, 25.0, 25.0, 35.0, 0.5, 1.0]]
     """
     answer = tensor_of(module(batch), type(module).__name__).float()
     if answer.ndim == 3 and answer.shape[2] == 6:

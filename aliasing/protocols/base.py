@@ -28,7 +28,7 @@ LARGEST_CANVAS = 50_000_000
 
 ENLARGED = 1.1  # times; less changes little
 
-_OF_CODING = ("jpeg", "webp", "chroma")
+_OF_CODING = ("jpeg", "webp", "video", "chroma")
 USE_PAD = 'protocol="pad" (--protocol pad)'
 
 
@@ -99,7 +99,8 @@ class ViewProtocol(ABC):
 
     A protocol defines `picture_views`, `signal_views` or both. ``resizer`` names the resampler; the default gives way
     to that of a network whose own pipeline resizes otherwise (`Classifier.resizer`). With ``jpeg`` or ``webp``, a
-    quality, each view of a picture is coded and decoded before the network sees it (`Coding`).
+    quality, or ``video``, a constant rate factor, each view of a picture is coded and decoded before the network sees
+    it (`Coding`).
     """
 
     name: ClassVar[str]
@@ -123,6 +124,7 @@ class ViewProtocol(ABC):
     resizer: str = DEFAULT_RESAMPLER
     jpeg: int | None = None
     webp: int | None = None
+    video: int | None = None
     chroma: str | None = None
 
     def __post_init__(self) -> None:
@@ -141,7 +143,7 @@ class ViewProtocol(ABC):
     @property
     def coding(self) -> Coding | None:
         """How each view of a picture is coded and decoded, if it is."""
-        return coding_of(self.jpeg, self.webp, self.chroma)
+        return coding_of(self.jpeg, self.webp, self.video, self.chroma)
 
     @classmethod
     def recorded(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,6 +200,8 @@ class ViewProtocol(ABC):
         """Raise UsageError if a network takes what this protocol does not move, or cannot code."""
         if self.coding is not None and isinstance(model, SignalNetwork):
             raise UsageError(f"{model.name} takes {model.takes}, which have no {self.coding.format}; leave it out")
+        if self.coding is not None:
+            self.coding.require()
         method = "signal_views" if isinstance(model, SignalNetwork) else "picture_views"
         if not _defines(type(self), method):
             others = [name for name, kind in PROTOCOLS.items() if _defines(kind, method)]
