@@ -6,8 +6,8 @@ seen or changed.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from aliasing.errors import UsageError
 
 LAYOUTS = ("NCHW", "NHWC")
+LISTS = (frozenset(("boxes", "scores", "labels")), frozenset(("keypoints", "scores", "descriptors")))
+"""The names of the outputs of a file that answers with what it finds, which are many or few."""
 LAST_CALLS = {
     "Softmax": "softmax", "LogSoftmax": "log_softmax", "Sigmoid": "sigmoid", "HardSigmoid": "hardsigmoid",
     "Gemm": "linear", "MatMul": "linear", "QGemm": "linear", "Conv": "conv2d", "FULLY_CONNECTED": "linear",
@@ -75,6 +77,7 @@ class Program:
     digest : SHA-256 of the file's bytes, and of those files that it takes its weights from.
     runtime : what runs it, for summaries: ``library`` and ``threads``, and what else may change its numbers.
     port : its input.
+    outputs : the names of its outputs, in order.
     run : from an input of the file's own shape and dtype to its outputs by name.
     ends_in : the torch function that its last operator is called after (``"softmax"``, ``"linear"``), if it is known.
     told : what the file itself says of the preprocessing.
@@ -84,17 +87,41 @@ class Program:
     digest: str
     runtime: Mapping[str, str]
     port: Port
+    outputs: tuple[str, ...] = ()
     run: Callable[[npt.NDArray[Any]], dict[str, npt.NDArray[Any]]]
     ends_in: str | None = None
     told: Mapping[str, Any] = field(default_factory=dict)
     inner: tuple[str, ...] = ()
+
+    @property
+    def answers_lists(self) -> bool:
+        """Whether it answers one picture with the boxes or the key points in it, by the names of its outputs."""
+        return any(names <= {*self.outputs} for names in LISTS)
+
+    def named(self, outputs: Sequence[str]) -> "Program":
+        """The same, its outputs called so, in order; UsageError if they are others in number."""
+        if len(outputs) != len(self.outputs):
+            raise UsageError(f"outputs={tuple(outputs)}; the file has {len(self.outputs)}: {', '.join(self.outputs)}")
+        return replace(
+            self,
+            outputs=tuple(outputs),
+            run=lambda images: dict(zip(outputs, self.run(images).values(), strict=True)),
+        )
+
+    def of_single_pictures(self) -> "Program":
+        """The same as if its input had a batch of one, if it takes a picture C×H×W and answers with lists."""
+        if len(self.port.shape) != 3 or not self.answers_lists:
+            return self
+        port = replace(self.port, shape=(1, *self.port.shape))
+        return replace(self, port=port, run=lambda images: self.run(images[0]))
 
 
 class BlackBox(nn.Module):
     """A file that another library runs, as a module: N×C×H×W → its answer.
 
     A file with one output answers with a tensor, one with several with a dict of tensors by name. A batch of another
-    size than a file takes is shown in parts. Of a file of the layout NHWC, maps N×H×W×C are answered as N×C×H×W.
+    size than a file takes is shown in parts. Of a file of the layout NHWC, maps N×H×W×C are answered as N×C×H×W. A file
+    that detects (`Program.answers_lists`) is shown one picture at a time, and answers with a list of dicts.
     """
 
     def __init__(self, program: Program, layout: str) -> None:
@@ -117,15 +144,26 @@ class BlackBox(nn.Module):
         told = f"{self.program.digest} {library} {self.program.runtime.get('precision')} {self.layout}"
         return hashlib.sha256(told.encode()).hexdigest()
 
-    def forward(self, batch: Tensor) -> Tensor | dict[str, Tensor]:
+    def forward(self, batch: Tensor) -> Tensor | dict[str, Tensor] | list[dict[str, Tensor]]:
         """The answer to a batch N×C×H×W."""
         images = batch.detach().cpu().numpy()
         if self.layout == "NHWC":
             images = images.transpose(0, 2, 3, 1)
         given = np.ascontiguousarray(self.program.port.encode(images))
+        if self.program.answers_lists:
+            return [self._found(one) for one in _parts(given, 1)]
         parts = [self._answer(part) for part in _parts(given, self.program.port.shape[0])]
         answers = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
         return answers if len(answers) > 1 else next(iter(answers.values()))
+
+    def _found(self, picture: npt.NDArray[Any]) -> dict[str, Tensor]:
+        """What is found in one picture: without the axis of a batch of one, which some exporters leave."""
+        answer = self.program.run(picture)
+        places = "boxes" if "boxes" in answer else "keypoints"
+        return {
+            name: torch.from_numpy(np.ascontiguousarray(part[0] if answer[places].ndim == 3 else part))
+            for name, part in answer.items()
+        }
 
     def _answer(self, part: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
         count, size = len(part), self.program.port.shape[0] or len(part)

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from aliasing.blackbox import BlackBox
 from aliasing.models.classifier import ShownNetwork, fingerprint, plain_bytes
+from aliasing.resamplers import DEFAULT_RESAMPLER
 from aliasing.sites.trace import on_trial
 
 __all__ = ["Identity", "computation", "identify"]
@@ -26,7 +27,7 @@ __all__ = ["Identity", "computation", "identify"]
 # Calls that keep the values, or give them another shape; which of them torch makes depends on the layout in memory.
 _SAME = ("clone", "contiguous", "detach", "alias", "lift", "lift_fresh")
 _RESHAPED = ("view", "_unsafe_view", "_reshape_alias", "reshape", "_reshape_copy")
-_NOT_SHOWN = ("module", "name", "origin", "notes", "answer")
+_NOT_SHOWN = ("module", "name", "origin", "notes", "answer", "resizer")
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,9 @@ def identify(model: ShownNetwork) -> Identity:
     seen = {field.name: getattr(model, field.name) for field in fields(model) if field.name not in _NOT_SHOWN}
     if model.answer is not None:
         seen["answer"] = f"{model.answer.__module__}.{getattr(model.answer, '__qualname__', repr(model.answer))}"
+    resizer = getattr(model, "resizer", DEFAULT_RESAMPLER)  # signals have none
+    if resizer != DEFAULT_RESAMPLER:
+        seen["resizer"] = resizer
     if model.labels is not None:
         seen["labels"] = hashlib.blake2b(repr(model.labels).encode(), digest_size=16).hexdigest()
     return Identity(fingerprint(model.module), computation(model.module, model.blank()), seen)

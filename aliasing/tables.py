@@ -373,7 +373,7 @@ def called_protocol(parameters: Mapping[str, Any]) -> str:
     ('crop:jpeg=75', 'pad')
     """
     coded = ",".join(
-        f"{key}={parameters[key]}" for key in ("jpeg", "webp", "chroma") if parameters.get(key) is not None
+        f"{key}={parameters[key]}" for key in ("jpeg", "webp", "video", "chroma") if parameters.get(key) is not None
     )
     return f"{parameters['name']}:{coded}" if coded else str(parameters["name"])
 

@@ -366,7 +366,7 @@ def test_the_how_to_runs_and_says_what_comes_out(tmp_path: Path, monkeypatch: py
     torch.save({"state_dict": other(weights), "ema_state_dict": weights}, "checkpoint.pth")
     torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=2).state_dict(), "transformer.pth")
     page = (Path(__file__).parents[1] / "docs" / "how-to" / "own-checkpoint.md").read_text("utf-8")
-    first, second = re.findall("```python\n(.*?)```", page, re.DOTALL)
+    first, second, third = re.findall("```python\n(.*?)```", page, re.DOTALL)
     names: dict[str, Any] = {}
     exec(first, names)
     assert names["network"].notes == ast.literal_eval("".join(re.findall("^# (.*)$", first, re.MULTILINE)))
@@ -375,3 +375,5 @@ def test_the_how_to_runs_and_says_what_comes_out(tmp_path: Path, monkeypatch: py
     assert (network.input_size, network.resize_size, network.crop_mode) == (96, 96, "squash")
     assert network.labels == ("cat", "dog")
     assert network.module(network.blank()).shape == (1, 2)
+    exec(third, names)
+    assert (names["network"].resize_size, names["network"].input_size) == (248, 224)

@@ -369,7 +369,7 @@ def test_what_cannot_be_shown_is_refused_with_the_reason() -> None:
         ("crp", "did you mean crop"),
         ("zebra", "choose one of crop"),
         ("crop:span", "not of the form parameter=value"),
-        ("crop:size=3", "has no parameter 'size'; it has resizer, jpeg, webp, chroma, span"),
+        ("crop:size=3", "has no parameter 'size'; it has resizer, jpeg, webp, video, chroma, span"),
         ("crop:span=x", "span='x' is not a valid int"),
         ("crop:span=0", "span is 0; it must be at least 1"),
         ("crop:resizer=magick", "unknown resampler 'magick'"),

@@ -47,9 +47,9 @@ class OpenedBox(BlackBox):
 
     def forward(self, batch: Tensor) -> Any:
         """The answer; on the way each inner value passes through its module."""
-        answers = super().forward(batch)
+        answers: Any = super().forward(batch)
         for value in self.program.inner:
-            self._modules[_module_name(value)](answers.pop(value))  # type: ignore[misc,union-attr]
+            self._modules[_module_name(value)](answers.pop(value))  # type: ignore[misc]
         return answers if len(answers) > 1 else next(iter(answers.values()))
 
 
@@ -65,6 +65,10 @@ def opened(network: ShownNetwork, wanted: str | Sequence[str]) -> tuple[ShownNet
     if not library.startswith("onnxruntime"):
         raise UsageError(
             f"{network.name} is run by {library}, which shows no inner values; give the network as onnx:PATH"
+        )
+    if module.program.answers_lists:
+        raise UsageError(
+            f"{network.name} answers with what it finds in each picture, and depth compares answers of one size"
         )
     kinds = _values(path, wanted, network.name)
     program = open_program(path, tuple(kinds))

@@ -57,12 +57,15 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
         say so); or a Classifier, returned as it is if nothing is changed.
     **changes
         Replacements for the model's own values: ``input_size``, ``mean``, ``std``, ``interpolation``, ``resize_size``,
-        ``crop_mode``, ``crop_share``, ``labels``, ``scale`` and ``name``, each as in `Classifier`. ``name`` does the
-        same as a label, and replaces one. A timm network with a fixed size is built for the ``input_size`` given.
-        Without ``resize_size``, the share of the photograph that the network sees stays the same; where no
-        preprocessing is known and ``input_size`` is below 80 pixels it is all of it, so ``resize_size`` is
+        ``crop_mode``, ``crop_share``, ``resizer``, ``labels``, ``scale`` and ``name``, each as in `Classifier`.
+        ``name`` does the same as a label, and replaces one. A timm network with a fixed size is built for the
+        ``input_size`` given. Without ``resize_size``, the share of the photograph that the network sees stays the same;
+        where no preprocessing is known and ``input_size`` is below 80 pixels it is all of it, so ``resize_size`` is
         ``input_size``. For a network of signals ``input_size``, ``rate``, ``channels``, ``mean`` and ``std``, as in
-        `SignalNetwork`. ``layout`` ("NCHW" or "NHWC") is that of a file's input, where the file does not tell it.
+        `SignalNetwork`. ``layout`` ("NCHW" or "NHWC") is that of a file's input, where the file does not tell it,
+        and ``outputs`` the names of a file's outputs, in order: ``("boxes", "scores", "labels")``.
+        ``preprocess`` is an evaluation pipeline of torchvision, timm or albumentations, in place of all that says the
+        same: it is read, and views are moved between its resize and its crop (`aliasing.models.pipeline`).
 
     Raises
     ------
@@ -85,6 +88,12 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
     'sounds of 8000 Hz'
     """
     require_known(changes)
+    pipeline = changes.pop("preprocess", None)
+    if pipeline is not None:
+        from aliasing.models.pipeline import agreed, read_pipeline, with_pipeline
+
+        loaded = load_model(model, **agreed(changes, read_pipeline(pipeline)))
+        return with_pipeline(of_pictures(loaded, "preprocess="), pipeline)
     if isinstance(model, ShownNetwork):
         return apply_changes(model if model.origin else record_weights(model, f"the object {model.name}"), changes)
     if isinstance(model, nn.Module):

@@ -17,11 +17,11 @@ from aliasing.sites.trace import on_trial
 
 CHANGES = (
     "input_size", "mean", "std", "interpolation", "resize_size", "crop_mode", "crop_share", "labels", "scale", "name",
-    "answer", "rate", "channels", "layout",
+    "answer", "rate", "channels", "layout", "outputs", "resizer", "preprocess",
 )  # fmt: skip
 # What only networks of signals have, and only those of pictures.
 OF_SIGNALS = frozenset(("rate", "channels"))
-_OF_PICTURES = ("interpolation", "resize_size", "crop_mode", "crop_share")
+_OF_PICTURES = ("interpolation", "resize_size", "crop_mode", "crop_share", "resizer")
 # How the notes on preprocessing begin; notes on what was changed are dropped.
 ASSUMED = "no preprocessing was given"
 GIVEN = "as given: "
@@ -76,8 +76,9 @@ def apply_changes(network: AnyNetwork, changes: dict[str, Any]) -> AnyNetwork:
     """
     if not changes:
         return network
-    if "layout" in changes:
-        raise UsageError(f"{network.name} has no layout to be said: only a file is told whether it is NCHW or NHWC")
+    for name in ("layout", "outputs"):
+        if name in changes:
+            raise UsageError(f"{network.name} has no {name} to be said: only a file has; leave it out")
     wrong = [name for name in changes if name in (_OF_PICTURES if isinstance(network, SignalNetwork) else OF_SIGNALS)]
     if wrong:
         raise UsageError(f"{network.name} takes {network.takes}, which have no {wrong[0]}; leave it out")

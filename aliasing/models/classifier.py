@@ -1,8 +1,9 @@
 """A network with everything that is needed to show it a photograph and to read its answer.
 
-Preprocessing is that of torchvision's and timm's own transforms at evaluation: Pillow resizes the photograph
-(antialiased) according to the crop mode, the centre of ``input_size`` pixels is cropped, and (x / 255 − mean) / std
-normalises it. A network with one channel sees the luma (ITU-R BT.601, as in Pillow's conversion to grey).
+Preprocessing is that of torchvision's and timm's own transforms at evaluation: Pillow, or the resampler that is named,
+resizes the photograph (antialiased) according to the crop mode, the centre of ``input_size`` pixels is cropped, and
+(x / 255 − mean) / std normalises it. A network with one channel sees the luma (ITU-R BT.601, as in Pillow's conversion
+to grey).
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from torch.utils import _pytree as pytree
 from aliasing.blackbox import BlackBox
 from aliasing.errors import UsageError
 from aliasing.fitting import CROP_MODES, Size, crop_centre, fit
-from aliasing.resamplers import INTERPOLATIONS
+from aliasing.resamplers import DEFAULT_RESAMPLER, INTERPOLATIONS, resampler_of
 
 IMAGENET_MEAN: tuple[float, ...] = (0.485, 0.456, 0.406)
 IMAGENET_STD: tuple[float, ...] = (0.229, 0.224, 0.225)
@@ -144,6 +145,8 @@ class Classifier(ShownNetwork):
     answer : callable, optional
         (module, batch N×C×H×W) → label maps or detections, if the module does not answer with them itself (see
         :mod:`aliasing.outputs.masks` and :mod:`aliasing.outputs.boxes`).
+    resizer : str
+        What resizes the photograph, as in :func:`aliasing.resamplers.resize`. A protocol's own goes before it.
 
     Raises
     ------
@@ -178,8 +181,10 @@ class Classifier(ShownNetwork):
     crop_mode: str = "center"
     scale: str | None = None
     answer: Callable[[nn.Module, Tensor], Any] | None = None
+    resizer: str = DEFAULT_RESAMPLER
 
     def __post_init__(self) -> None:
+        resampler_of(self.resizer)  # refuses an unknown one
         for choice, known in (("interpolation", INTERPOLATIONS), ("crop_mode", tuple(CROP_MODES))):
             if getattr(self, choice) not in known:
                 raise UsageError(f"{self.name}: {choice} {getattr(self, choice)!r}; expected {', '.join(known)}")
@@ -239,7 +244,8 @@ class Classifier(ShownNetwork):
         from aliasing.models import load_model
 
         given = {"mean": mean, "std": std, "name": name, "labels": labels}
-        changes = {"resize_size": input_size, "interpolation": "bilinear"} if "crop_share" not in more else {}
+        sized = {"crop_share", "preprocess"} & set(more)
+        changes: dict[str, Any] = {} if sized else {"resize_size": input_size, "interpolation": "bilinear"}
         changes |= {key: value for key, value in given.items() if value is not None} | more
         return of_pictures(load_model(module, input_size=input_size, **changes), "Classifier.of")
 
@@ -293,6 +299,7 @@ class Classifier(ShownNetwork):
             "interpolation": self.interpolation,
             "mean": list(self.mean),
             "std": list(self.std),
+            **({} if self.resizer == DEFAULT_RESAMPLER else {"resizer": resampler_of(self.resizer).provenance()}),
         }
 
     def trial_views(self) -> npt.NDArray[np.float32]:
@@ -314,11 +321,11 @@ class Classifier(ShownNetwork):
         Returns
         -------
         float32 array, height×width×3
-            In 0…255; whole numbers, because Pillow's resize rounds.
+            In 0…255; whole numbers if Pillow resizes, which rounds.
         """
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise ValueError(f"got {pixels.dtype} of shape {pixels.shape}; expected a uint8 image H×W×3")
-        resized = fit(pixels, self.resized_size, self.crop_mode, self.interpolation)
+        resized = fit(pixels, self.resized_size, self.crop_mode, self.interpolation, self.resizer)
         return crop_centre(resized, *self.view_size, self.border_colour)
 
     def normalize(self, views: npt.NDArray[np.float32] | Tensor) -> Tensor:

@@ -50,6 +50,7 @@ def open_program(path: Path, inner: tuple[str, ...] = ()) -> Program:
             "threads": str(options.intra_op_num_threads),
         },
         port=port,
+        outputs=tuple(outputs),
         run=lambda images: dict(zip(outputs, session.run(outputs, {port.name: images}), strict=True)),
         ends_in=file.ends_in,
         told=file.told,

@@ -60,6 +60,7 @@ def open_program(path: Path) -> Program:
             "threads": str(compiled.get_property("INFERENCE_NUM_THREADS")),
         },
         port=port,
+        outputs=tuple(names),
         run=lambda images: dict(zip(names, map(_copied, compiled(images).values()), strict=True)),
         ends_in=ends_in,
         told=told,

@@ -56,6 +56,7 @@ def open_program(path: Path) -> Program:
         digest=hashlib.sha256(content).hexdigest(),
         runtime={"library": f"LiteRT {ai_edge_litert.__version__}", "provider": "CPU", "threads": str(threads)},
         port=port,
+        outputs=tuple(output["name"] for output in interpreter.get_output_details()),
         run=run,
         ends_in=ends_in,
         told=read_told(path, metadata),

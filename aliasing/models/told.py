@@ -17,8 +17,9 @@ import numpy as np
 
 from aliasing.blackbox import BlackBox, Port, Program, layout_of
 from aliasing.errors import InputError, UsageError, first_line
-from aliasing.models.changes import apply_changes, size_of, try_out
+from aliasing.models.changes import apply_changes, size_of, tensor_of, try_out
 from aliasing.models.classifier import Classifier
+from aliasing.resamplers import DEFAULT_RESAMPLER
 from aliasing.rounding import rounded
 from aliasing.state import fits, parse_json
 
@@ -49,7 +50,8 @@ def write_told(classifier: Classifier) -> dict[str, str]:
     >>> read_told(Path("net.onnx"), write_told(tiny))["std"]
     [0.25]
     """
-    return {KEY: json.dumps({name: getattr(classifier, name) for name in _FORM}, ensure_ascii=False)}
+    names = (*_FORM, *(() if classifier.resizer == DEFAULT_RESAMPLER else ("resizer",)))
+    return {KEY: json.dumps({name: getattr(classifier, name) for name in names}, ensure_ascii=False)}
 
 
 def read_told(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
@@ -57,9 +59,9 @@ def read_told(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     if KEY in metadata:
         try:
             told = parse_json(metadata[KEY])
-            if not isinstance(told, dict) or set(told) != set(_FORM):
+            if not isinstance(told, dict) or {*told} - {"resizer"} != {*_FORM}:
                 raise ValueError(f"expected {', '.join(_FORM)}")
-            wrong = [name for name, form in _FORM.items() if not fits(told[name], form)]
+            wrong = [name for name, value in told.items() if not fits(value, _FORM.get(name, str))]
             if wrong:
                 raise ValueError(f"{wrong[0]} {told[wrong[0]]!r}")
         except ValueError as error:
@@ -68,15 +70,37 @@ def read_told(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
             ) from error
         sizes = {name: tuple(told[name]) for name in ("input_size", "resize_size") if isinstance(told[name], list)}
         return {**told, **sizes, "labels": None if told["labels"] is None else tuple(told["labels"])}
-    names = metadata.get("names") or metadata.get("labels") or ""
-    found: Any = None
-    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
-        found = ast.literal_eval(names)
+    return _of_ultralytics(metadata) | _labels(metadata)
+
+
+def _labels(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The names of the classes."""
+    found = _literal(metadata.get("names") or metadata.get("labels"))
     if isinstance(found, dict) and all(isinstance(number, int) for number in found):
         found = [found[number] for number in sorted(found)]
     if isinstance(found, list) and all(isinstance(name, str) for name in found):
         return {"labels": tuple(found)}
     return {}
+
+
+def _of_ultralytics(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Ultralytics' preprocessing, which scales to 0…1."""
+    size = _literal(metadata.get("imgsz"))
+    is_size = isinstance(size, list) and len(size) == 2 and all(isinstance(side, int) and side > 0 for side in size)
+    if metadata.get("author") != "Ultralytics" or not is_size:
+        return {}
+    sides = tuple(size)
+    return {
+        "task": metadata.get("task"), "input_size": sides, "resize_size": sides, "crop_share": 1.0,
+        "interpolation": "bilinear", "mean": (0.0,) * 3, "std": (1.0,) * 3,
+    }  # fmt: skip
+
+
+def _literal(text: str | None) -> Any:
+    """What Python's literal in a text is; None if it is none."""
+    with suppress(ValueError, SyntaxError, MemoryError, RecursionError):
+        return ast.literal_eval(text or "")
+    return None
 
 
 def classifier_of(program: Program, name: str, path: Path, changes: dict[str, Any]) -> Classifier:
@@ -87,26 +111,49 @@ def classifier_of(program: Program, name: str, path: Path, changes: dict[str, An
     from aliasing.models.from_module import assume  # it loads timm, which takes seconds
 
     changes = dict(changes)
+    if "outputs" in changes:
+        program = program.named(changes.pop("outputs"))
+    program = program.of_single_pictures()
+    if program.answers_lists and program.port.shape[0] not in (1, None):
+        raise UsageError(f"{name} takes {program.port.written_shape} and detects; export it for one picture")
     module = BlackBox(program, layout_of(program.port, name, changes.pop("layout", None)))
     fixed, asked = module.image_size, size_of(changes)
     if asked is not None and any(side not in (None, wanted) for side, wanted in zip(fixed, asked, strict=True)):
         raise UsageError(f"{name} takes {program.port.written_shape} only; leave out input_size, or export it anew")
     channels = program.port.shape[module.layout.index("C")] or len(changes.get("mean", "RGB"))
     classifier = replace(_by_range(assume(module, name, channels), program.port), origin=_origin(path, program))
-    if "mean" in program.told:
+    told = {key: value for key, value in program.told.items() if key != "task"}
+    if "mean" in told:
         try:
-            classifier = replace(classifier, notes=(), **program.told)
+            classifier = replace(classifier, notes=(), **told)
         except UsageError as error:
             raise InputError(f"{path}: its metadata make no sense ({first_line(error)}); export it again") from error
-    elif "labels" in program.told:
-        classifier = replace(classifier, labels=program.told["labels"])
+    elif "labels" in told:
+        classifier = replace(classifier, labels=told["labels"])
     library, *how = (value if what == "library" else f"{what} {value}" for what, value in program.runtime.items())
     classifier = replace(classifier, notes=(*classifier.notes, f"run by {', '.join((library, *how))}"))
     if any(side not in (None, told) for side, told in zip(fixed, classifier.view_size, strict=True)):
         raise InputError(
             f"{path} takes {program.port.written_shape}, and its metadata say {classifier.input_size} pixels"
         )
-    return apply_changes(classifier, changes) if changes else try_out(classifier)
+    classifier = apply_changes(classifier, changes) if changes else try_out(classifier)
+    if program.told.get("task") != "detect" or classifier.answer is not None:
+        return classifier
+    return _detector(classifier)
+
+
+def _detector(classifier: Classifier) -> Classifier:
+    """A detector that Ultralytics exported, with what is done otherwise than there."""
+    from aliasing.models.detections import OVERLAP, of_yolo
+
+    notes = []
+    if tensor_of(classifier.ask(classifier.blank()), classifier.name).shape[-1] != 6:
+        notes.append(
+            f"non-maximum suppression: of two boxes of a class whose IoU is above {OVERLAP}, the surer one stays"
+        )
+    if classifier.crop_mode == "center":
+        notes.append("Ultralytics fills pictures up to a square with grey; here their centre was cropped")
+    return replace(classifier, answer=of_yolo, notes=(*classifier.notes, *notes))
 
 
 def _by_range(classifier: Classifier, port: Port) -> Classifier:

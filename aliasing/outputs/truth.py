@@ -18,6 +18,7 @@ from aliasing.errors import InputError, UsageError, first_line
 from aliasing.images import BadImage, Image
 from aliasing.images.entries import read_file
 from aliasing.images.pixels import decoding
+from aliasing.resamplers import DEFAULT_RESAMPLER
 
 if TYPE_CHECKING:
     from aliasing.models import Classifier
@@ -91,8 +92,8 @@ class LabelMaps:
             raise BadImage(f"its label map has {h}×{w} pixels, and the picture has {height}×{width}")
         drawn = replace(image, pixels=np.repeat(labels[..., None], 3, 2))
         dark = (0.0,) * model.channels  # what is padded is drawn as OUTSIDE
-        sees = replace(model, interpolation="nearest", mean=dark)
-        views: Views = replace(protocol, resizer="pil").views(drawn, sees, seed)
+        sees = replace(model, resizer=DEFAULT_RESAMPLER, interpolation="nearest", mean=dark)
+        views: Views = replace(protocol, resizer=DEFAULT_RESAMPLER).views(drawn, sees, seed)
         whole = [all(float(step).is_integer() for step in view.shift) for view in views.views]
         return tuple(
             LabelMap(view.draw, self.void) if is_whole else None
@@ -291,14 +292,14 @@ def _placed(
     Each pixel of a view says which pixel of the picture it shows, once the picture's pixels hold their own places.
     """
     height, width = image.pixels.shape[:2]
-    sees = replace(model, interpolation="nearest", mean=(0.0,) * model.channels)
+    sees = replace(model, resizer=DEFAULT_RESAMPLER, interpolation="nearest", mean=(0.0,) * model.channels)
     at, shifts = [], []
     for size, axis in ((width, 1), (height, 0)):
         places = np.arange(1, size + 1)
         codes = np.stack([places // 256, places % 256, np.full(size, 255)], 1).astype(np.uint8)
         shape = (1, size, 3) if axis else (size, 1, 3)
         pixels = np.ascontiguousarray(np.broadcast_to(codes.reshape(shape), (height, width, 3)))
-        views: Views = replace(protocol, resizer="pil").views(replace(image, pixels=pixels), sees, seed)
+        views: Views = replace(protocol, resizer=DEFAULT_RESAMPLER).views(replace(image, pixels=pixels), sees, seed)
         whole = next(view for view in views.views if all(float(step).is_integer() for step in view.shift))
         drawn = np.rint(whole.draw()).astype(np.int64)
         known = drawn[..., 2] == 255

@@ -13,10 +13,11 @@ import numpy.typing as npt
 from aliasing.errors import InputError, UsageError
 from aliasing.fitting import CROP_MODES, Size, crop_centre, fit
 from aliasing.images import BadImage, Clip, Image, Loaded, Signal
-from aliasing.kinds import PROTOCOLS, RESAMPLERS
+from aliasing.kinds import PROTOCOLS
 from aliasing.models import Classifier, ShownNetwork, SignalNetwork
 from aliasing.protocols.coding import Coding, coding_of
 from aliasing.rates import centred, convert_rate, rate_ratio
+from aliasing.resamplers import DEFAULT_RESAMPLER, resampler_of
 from aliasing.rounding import rounded
 from aliasing.tables import counted
 
@@ -27,7 +28,7 @@ LARGEST_CANVAS = 50_000_000
 
 ENLARGED = 1.1  # times; less changes little
 
-_OF_CODING = ("jpeg", "webp", "chroma")
+_OF_CODING = ("jpeg", "webp", "video", "chroma")
 USE_PAD = 'protocol="pad" (--protocol pad)'
 
 
@@ -96,8 +97,10 @@ class Views:
 class ViewProtocol(ABC):
     """A way to turn an image or a signal into views. Its fields are its parameters, which the summary lists.
 
-    A protocol defines `picture_views`, `signal_views` or both. ``resizer`` names the resampler; with ``jpeg`` or
-    ``webp``, a quality, each view of a picture is coded and decoded before the network sees it (`Coding`).
+    A protocol defines `picture_views`, `signal_views` or both. ``resizer`` names the resampler; the default gives way
+    to that of a network whose own pipeline resizes otherwise (`Classifier.resizer`). With ``jpeg`` or ``webp``, a
+    quality, or ``video``, a constant rate factor, each view of a picture is coded and decoded before the network sees
+    it (`Coding`).
     """
 
     name: ClassVar[str]
@@ -118,13 +121,14 @@ class ViewProtocol(ABC):
     # The smallest value of a parameter that makes sense, where there is one.
     least: ClassVar[Mapping[str, float]] = {}
 
-    resizer: str = "pil"
+    resizer: str = DEFAULT_RESAMPLER
     jpeg: int | None = None
     webp: int | None = None
+    video: int | None = None
     chroma: str | None = None
 
     def __post_init__(self) -> None:
-        RESAMPLERS[self.resizer]  # refuses an unknown one
+        resampler_of(self.resizer)  # refuses an unknown one
         _ = self.coding  # refuses one that makes no sense
         for name, smallest in self.least.items():
             value = getattr(self, name)
@@ -134,12 +138,12 @@ class ViewProtocol(ABC):
     def parameters(self) -> dict[str, Any]:
         """The name and parameters, for the summary."""
         own = {key: value for key, value in asdict(self).items() if key not in _OF_CODING or value is not None}
-        return {"name": self.name, **own, "resizer": RESAMPLERS[self.resizer].provenance()}
+        return {"name": self.name, **own, "resizer": resampler_of(self.resizer).provenance()}
 
     @property
     def coding(self) -> Coding | None:
         """How each view of a picture is coded and decoded, if it is."""
-        return coding_of(self.jpeg, self.webp, self.chroma)
+        return coding_of(self.jpeg, self.webp, self.video, self.chroma)
 
     @classmethod
     def recorded(cls, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,6 +200,8 @@ class ViewProtocol(ABC):
         """Raise UsageError if a network takes what this protocol does not move, or cannot code."""
         if self.coding is not None and isinstance(model, SignalNetwork):
             raise UsageError(f"{model.name} takes {model.takes}, which have no {self.coding.format}; leave it out")
+        if self.coding is not None:
+            self.coding.require()
         method = "signal_views" if isinstance(model, SignalNetwork) else "picture_views"
         if not _defines(type(self), method):
             others = [name for name, kind in PROTOCOLS.items() if _defines(kind, method)]
@@ -238,7 +244,11 @@ class ViewProtocol(ABC):
         reached = CROP_MODES[mode]((height, width), size)
         if reached[0] * reached[1] > LARGEST_CANVAS:
             raise BadImage(f"{height}×{width} pixels is too elongated to bring its shorter side to {min(reached)}")
-        return fit(image.pixels, size, mode, model.interpolation, self.resizer)
+        return fit(image.pixels, size, mode, model.interpolation, self.resizer_for(model))
+
+    def resizer_for(self, model: Classifier) -> str:
+        """The resampler of the photographs that this network is shown: this protocol's, or its own."""
+        return model.resizer if self.resizer == DEFAULT_RESAMPLER else self.resizer
 
     def centre(self, image: Image, size: Size, model: Classifier) -> Array:
         """The centre of the photograph, cropped like the network's own preprocessing for views of this size."""

@@ -94,7 +94,7 @@ class Embedded(ViewProtocol):
             shrunk, first = self._shrunk(model, self.crop_size)
             own, count = aspect_of(model), 8
             box = centre_box(image, (3 / 4 * own, 4 / 3 * own))
-            photograph = resize(image.pixels[box], *shrunk, model.interpolation, self.resizer)
+            photograph = resize(image.pixels[box], *shrunk, model.interpolation, self.resizer_for(model))
         # One canvas for all views: the photograph stays, and the window moves up and left.
         canvas = self.embed(photograph, larger(size, count), (first[0] + count, first[1] + count), model)
         pairs = [((count - k, count - k), (count - k - 1, count - k - 1)) for k in range(count)]

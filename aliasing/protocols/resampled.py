@@ -8,9 +8,9 @@ import numpy as np
 
 from aliasing.errors import UsageError
 from aliasing.images import Image
-from aliasing.kinds import RESAMPLERS
 from aliasing.models import Classifier
 from aliasing.protocols.base import View, ViewProtocol, Views
+from aliasing.resamplers import DEFAULT_RESAMPLER, resampler_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +37,10 @@ class Resamplers(ViewProtocol):
         if len({*self.names}) != len(self.names) or len(self.names) < 2:
             raise UsageError(f"resamplers: at least two different names, such as pil,opencv-linear; got {self.names}")
         for name in self.names:
-            RESAMPLERS[name]  # refuses an unknown one
+            resampler_of(name)  # refuses an unknown one
 
     def parameters(self) -> dict[str, Any]:
-        described = [RESAMPLERS[name].provenance() for name in self.names]
+        described = [resampler_of(name).provenance() for name in self.names]
         return super().parameters() | {"resizer": described[0], "names": described}
 
     @classmethod
@@ -48,9 +48,11 @@ class Resamplers(ViewProtocol):
         return super().recorded(parameters) | {"names": tuple(one["name"] for one in parameters["names"])}
 
     def picture_views(self, image: Image, model: Classifier, random: np.random.Generator) -> Views:
+        plain = replace(model, resizer=DEFAULT_RESAMPLER)  # or its own would stand for the default's name
+
         def view(k: int) -> View:
             resized = replace(self, resizer=self.names[k])
-            return View((0.0, 0.0), float(k), lambda: resized.canvas_of(image, model))
+            return View((0.0, 0.0), float(k), lambda: resized.canvas_of(image, plain))
 
         seconds = range(1, len(self.names))
         return Views(tuple(map(view, range(len(self.names)))), tuple((0, k) for k in seconds))

@@ -147,7 +147,9 @@ class CropRandom(ViewProtocol):
             box, margin, pairs = random_box(image, random, (0.08, 1.0), (own, own)), 1, 1
         else:
             box, margin, pairs = random_box(image, random, (self.crop_size,) * 2, (3 / 4 * own, 4 / 3 * own)), 10, 8
-        canvas = resize(image.pixels[box], *larger(model.view_size, margin), model.interpolation, self.resizer)
+        canvas = resize(
+            image.pixels[box], *larger(model.view_size, margin), model.interpolation, self.resizer_for(model)
+        )
         return windows(canvas, model.view_size, [((k, k), (k + 1, k + 1)) for k in range(pairs)], origin=(0, 0))
 
 

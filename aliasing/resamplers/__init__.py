@@ -8,7 +8,7 @@ what one of them does, or any other call.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,6 +22,7 @@ from aliasing.resamplers.pyramids import Level, Pyramid, measure_pyramid
 from aliasing.resamplers.skew import Skew, measure_skew
 
 __all__ = [
+    "DEFAULT_RESAMPLER",
     "INTERPOLATIONS",
     "Characteristics",
     "Level",
@@ -33,12 +34,15 @@ __all__ = [
     "characterise",
     "measure_pyramid",
     "measure_skew",
+    "resampler_of",
     "resize",
 ]
 
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 View: TypeAlias = npt.NDArray[np.float32]
 
+DEFAULT_RESAMPLER = "pil"
+"""That of torchvision's and timm's evaluation; a network whose own pipeline resizes otherwise keeps its own."""
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos", "box", "hamming")
 
 
@@ -70,6 +74,25 @@ class Resampler:
         told: dict[str, str | bool] = {"name": self.name, "library": self.library, "version": self.version}
         told |= {"antialias": self.antialias and interpolation != "nearest"}
         return told | ({"conventions": self.conventions} if self.conventions else {})
+
+
+def resampler_of(name: str) -> Resampler:
+    """The resampler of this name; ``"opencv-linear/uint8"`` is one that is given another of its dtypes.
+
+    Raises UsageError if there is none, or it does not take that dtype.
+
+    Examples
+    --------
+    >>> resampler_of("torch/uint8").dtypes, resampler_of("torch").dtypes
+    (('uint8',), ('float32', 'uint8'))
+    """
+    base, slash, dtype = name.partition("/")
+    found = RESAMPLERS[base]
+    if not slash:
+        return found
+    if dtype not in found.dtypes:
+        raise UsageError(f"{base} does not take {dtype!r}; it takes {' or '.join(found.dtypes)}")
+    return replace(found, name=name, dtypes=(dtype,))
 
 
 def named(*resamplers: Resampler) -> dict[str, Resampler]:
@@ -139,7 +162,8 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
         The kernel. OpenCV's resamplers name theirs and ignore this.
     resampler : str
         A name in `aliasing.kinds.RESAMPLERS`. ``"pil"`` rounds to whole grey levels, like the evaluation transforms of
-        torchvision and timm; the package's other resamplers give floats.
+        torchvision and timm; the package's other resamplers give floats. ``"torchvision/uint8"`` is given whole grey
+        levels, and rounds as it does.
 
     Returns
     -------
@@ -157,7 +181,7 @@ def resize(pixels: Pixels, height: int, width: int, interpolation: str = "bicubi
     >>> resize(np.full((8, 6, 3), 7, np.uint8), 4, 3).shape
     (4, 3, 3)
     """
-    chosen = RESAMPLERS[resampler]
+    chosen = resampler_of(resampler)
     if interpolation not in INTERPOLATIONS:
         raise UsageError(f"unknown interpolation {interpolation!r}; choose one of {', '.join(INTERPOLATIONS)}")
     if pixels.shape[:2] == (height, width):

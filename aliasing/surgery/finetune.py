@@ -453,5 +453,5 @@ def _shown(model: ShownNetwork, image: Loaded) -> npt.NDArray[Any]:
 
 def _square(model: Classifier, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     height, width = map(max, model.resized_size, model.view_size)
-    resized = fit(pixels, model.resized_size, model.crop_mode, model.interpolation)
+    resized = fit(pixels, model.resized_size, model.crop_mode, model.interpolation, model.resizer)
     return crop_centre(resized, height, width, model.border_colour).round().astype(np.uint8)
