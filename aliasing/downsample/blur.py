@@ -156,15 +156,17 @@ def blur_upsample(
     batch = x if x.ndim == dims + 2 else x[None]
     with full_precision(x):
         y = F.pad(batch, [far for far in reversed(reach) for _ in range(2)], PADDINGS[padding])
-        # Axis by axis: a filter of 80 taps along each of three axes would have half a million weights.
-        for axis, row, step in zip(range(-dims, 0), filters, steps, strict=True):
+        # Axis by axis: a filter of 80 taps along each of three axes would have half a million weights. The axes are
+        # counted from 0: the older ONNX exporter writes a movedim to or from -1 as a permutation with a negative axis.
+        last = batch.ndim - 1
+        for axis, row, step in zip(range(2, batch.ndim), filters, steps, strict=True):
             kernel = torch.as_tensor(np.asarray(row) * step, dtype=x.dtype, device=x.device)[None, None]
-            lines = y.movedim(axis, -1)
+            lines = y.movedim(axis, last)
             # Zeros after the last sample, so that there are ``step`` samples for each.
             longer = F.conv_transpose1d(
                 lines.reshape(-1, 1, lines.shape[-1]), kernel, stride=step, output_padding=step - 1
             )
-            y = longer.reshape(*lines.shape[:-1], -1).movedim(-1, axis)
+            y = longer.reshape(*lines.shape[:-1], -1).movedim(last, axis)
     for axis, row, step, far in zip(range(-dims, 0), filters, steps, reach, strict=True):
         y = y.narrow(axis, step * far + (len(row) - 1) // 2, step * x.shape[axis])
     return laid_out_like(y if x.ndim == dims + 2 else y[0], x)
