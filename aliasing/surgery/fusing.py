@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from aliasing.sites.change import each
 from aliasing.sites.flow import SUMS
 from aliasing.sites.trace import Call, Recording, Value
+from aliasing.surgery.filtering import Front
 from aliasing.surgery.folding import (
     Folding,
     Nothing,
@@ -216,6 +217,11 @@ def _bound_of(value: Value, bounds: dict[Value, float | None]) -> float | None:
     """A bound on a map that passes on, or adds up, maps that have one; None for another."""
     call = value.producer
     if value not in bounds and call is not None:
+        front = call.module.module
+        if isinstance(front, Front) and front.gain is not None:
+            before = _bound_of(call.inputs[0], bounds)
+            bounds[value] = None if before is None else before * front.gain
+            return bounds[value]
         is_sum = call.name in SUMS and len(call.inputs) == len(call.args) and not call.kwargs
         found = [_bound_of(one, bounds) for one in call.inputs] if is_sum or call.name in _PASSING_ON else []
         known = [bound for bound in found if bound is not None]
