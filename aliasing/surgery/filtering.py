@@ -34,10 +34,10 @@ from aliasing.downsample.blur import Blur
 from aliasing.downsample.recording import is_recorded
 from aliasing.sites.change import each
 from aliasing.sites.trace import ModuleCall, Recording, record_shapes, twin
-from aliasing.surgery.operators import Pooling
+from aliasing.surgery.operators import Operator, Pooling
 from aliasing.surgery.rewrite import PooledConvolution, SmoothedConvolution, TreatedForward
 
-__all__ = ["Front", "fold_filters"]
+__all__ = ["Front", "fold_filters", "gain_of"]
 
 _Sides: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
 _Lines: TypeAlias = list[list[float]]
@@ -286,14 +286,18 @@ class Front(nn.Module):
     gain: float | None
 
 
+def gain_of(operator: Operator) -> float | None:
+    """How much larger than its input the output of an operator can be; None if that is unknown."""
+    return math.prod(sum(map(abs, row)) for row in operator.taps) if isinstance(operator, Blur) else None
+
+
 class Filter(Front):
     """An operator, or only its low-pass."""
 
     def __init__(self, pool: Pooling, subsamples: bool) -> None:
         super().__init__()
         self.operator, self.subsamples = pool.operator, subsamples
-        taps = pool.operator.taps if isinstance(pool.operator, Blur) else None
-        self.gain = None if taps is None else math.prod(sum(map(abs, row)) for row in taps)
+        self.gain = gain_of(pool.operator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Low-pass, and subsample if it does."""
