@@ -5,6 +5,8 @@ plain network over ours (above 1: we are faster), for an inference and a trainin
 *floor* is our network with a filter of one tap: the same dense convolutions, maxima and copies, without a blur. Nothing
 that keeps the network and the placement can be faster. *Multiply–adds* are those of the converted network over those of
 the plain one. Networks of clips (``--networks r3d_18``) have no peer.
+``--evaluation`` prints what a filter in front of strided convolutions costs a measurement instead, folded into them and
+not, as the processor's time over the plain network's: batch norms, clamps and paddings are fused in all three.
 Every time is the median of several runs, taken turn by turn, so that other work on the machine slows all of them alike.
 """
 
@@ -28,6 +30,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import aliasing as al
 from aliasing.memory import keep_freed_memory
+from aliasing.surgery.filtering import fold_filters
+from aliasing.surgery.fusing import fuse_convolutions
 
 
 def build(kind: str, name: str) -> nn.Module:
@@ -89,6 +93,31 @@ def times(name: str, layout: torch.memory_format, training: bool, batch: int, ru
     return {kind: statistics.median(seconds) for kind, seconds in taken.items()}
 
 
+def evaluation(name: str, scheme: str, batch: int, runs: int) -> tuple[float, float, float]:
+    """The plain network's time in a measurement, and the ratios to it of `before` and of `before` with folded filters.
+
+    It is the processor's time, which other work on the machine changes least, and the medians of ratios in turns.
+    """
+    layout = torch.channels_last
+    x = torch.randn(batch, *PICTURE).contiguous(memory_format=layout)
+    plain = al.load_model(name).module if ":" in name else build("plain", name).eval()
+    before = al.antialias(plain, placement="before", scheme=scheme, example_input=x[:1])
+    networks = [
+        fuse_convolutions(module, x).to(memory_format=layout) for module in (plain, before, fold_filters(before, x))
+    ]
+    taken: list[list[float]] = []
+    with torch.inference_mode():
+        for _ in range(runs + 1):
+            taken.append([])
+            for network in networks:
+                begin = time.process_time()
+                network(x)
+                taken[-1].append(time.process_time() - begin)
+    turns = taken[1:]  # the first packs the kernels
+    ratios = (statistics.median(turn[kind] / turn[0] for turn in turns) for kind in (1, 2))
+    return statistics.median(turn[0] for turn in turns), *ratios
+
+
 def peak(kind: str, name: str, layout: str, training: bool, batch: int) -> float:
     """Peak memory of a process that does one step, in MB."""
     command = [
@@ -120,6 +149,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--keep-memory", action="store_true", help="let the allocator keep freed memory for all")
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead, one process each")
+    parser.add_argument(
+        "--evaluation", action="store_true", help="measure `before` as a measurement runs it, folded or not"
+    )
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
@@ -134,6 +166,14 @@ def main() -> None:
         keep_freed_memory()
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ", end="")
     print(f"batches of {arguments.batch}, load {os.getloadavg()[0]:.1f}\n")
+    if arguments.evaluation:
+        print("| network | scheme | plain, s | before/plain | folded/plain |\n|---|---|---|---|---|")
+        for name, scheme in itertools.product(arguments.networks, ("all", "zhang2019")):
+            seconds, *ratios = evaluation(name, scheme, arguments.batch, arguments.runs)
+            print(
+                f"| {name} | {scheme} | {seconds:.3f} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |", flush=True
+            )
+        return
     if arguments.memory:
         print("| network | step | layout | plain, MB | antialiased-cnns, MB | after, MB | before, MB |")
         print("|---|---|---|---|---|---|---|")

@@ -26,6 +26,7 @@ from aliasing.models.classifier import AnyNetwork
 from aliasing.rounding import rounded
 from aliasing.scales import find_scale, to_probabilities
 from aliasing.sites.trace import laid_out, twin
+from aliasing.surgery.filtering import fold_filters
 from aliasing.surgery.folding import fold_batch_norms
 from aliasing.surgery.fusing import fuse_convolutions
 from aliasing.undisturbed import in_evaluation
@@ -403,7 +404,7 @@ def prepare(model: AnyNetwork, execution: Execution = ON_CPU) -> AnyNetwork:
     fewer_steps = fuse_convolutions if execution.device == "cpu" and not execution.compiled else fold_batch_norms
     try:
         if model.dtype in (torch.float32, torch.float64):
-            module = fewer_steps(model.module, model.blank(2))
+            module = fewer_steps(fold_filters(model.module, model.blank(2)), model.blank(2))
         else:  # folded weights would be rounded once more, which matters in 8 or 11 bits
             module = twin(model.module)
     except Exception as error:

@@ -1,7 +1,8 @@
 """Programs of a network for other libraries: ONNX, torch's ExportedProgram, TorchScript.
 
 A program is written to a temporary file, run by the library that will run it, and compared with the network on
-photographs at two sizes. Only if the answers are equal but for rounding is the file kept.
+photographs at two sizes. Only if the answers are equal but for rounding is the file kept. Filters in front of
+convolutions are folded into them where that pays (`aliasing.surgery.filtering`).
 """
 
 import tempfile
@@ -25,6 +26,7 @@ from aliasing.models.told import KEY, write_told
 from aliasing.provenance import write_bytes
 from aliasing.sites.trace import twin
 from aliasing.state import may_replace
+from aliasing.surgery.filtering import fold_filters
 from aliasing.undisturbed import surroundings_kept
 
 __all__ = ["SUFFIXES", "Exported", "export"]
@@ -118,7 +120,7 @@ def export(
     module = twin(model.module).cpu().to(memory_format=torch.contiguous_format)
     with tempfile.TemporaryDirectory() as folder, _quiet(path), torch.no_grad():
         file = Path(folder) / path.name
-        _write(module, replace(model, module=module), file, any_size, opset)
+        _write(fold_filters(module, model.blank(2).float()), replace(model, module=module), file, any_size, opset)
         runtime, program = _RUNTIMES[path.suffix](file)
         difference = max(
             _difference(program(batch), module(batch))

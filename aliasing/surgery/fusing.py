@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from aliasing.sites.change import each
 from aliasing.sites.flow import SUMS
 from aliasing.sites.trace import Call, Recording, Value
+from aliasing.surgery.filtering import Front, gain_of
 from aliasing.surgery.folding import (
     Folding,
     Nothing,
@@ -46,6 +47,7 @@ from aliasing.surgery.folding import (
     foldings,
     rewritten_copy,
 )
+from aliasing.surgery.rewrite import DenseMaximum, TreatedForward
 
 __all__ = ["fuse_convolutions"]
 
@@ -216,11 +218,27 @@ def _bound_of(value: Value, bounds: dict[Value, float | None]) -> float | None:
     """A bound on a map that passes on, or adds up, maps that have one; None for another."""
     call = value.producer
     if value not in bounds and call is not None:
+        gain = _gain_of(call.module.module)
+        if gain is not None:
+            before = _bound_of(call.inputs[0], bounds)
+            bounds[value] = None if before is None else before * gain
+            return bounds[value]
         is_sum = call.name in SUMS and len(call.inputs) == len(call.args) and not call.kwargs
         found = [_bound_of(one, bounds) for one in call.inputs] if is_sum or call.name in _PASSING_ON else []
         known = [bound for bound in found if bound is not None]
         bounds[value] = (sum if is_sum else max)(known) if found and len(known) == len(found) else None
     return bounds.get(value)
+
+
+def _gain_of(module: nn.Module) -> float | None:
+    """How much larger than its input the output of a module that surgery made can be; None for another."""
+    if isinstance(module, Front):
+        return module.gain
+    forward = vars(module).get("forward")
+    rewrites = list(forward.rewrites.values()) if isinstance(forward, TreatedForward) else []
+    if isinstance(module, nn.MaxPool2d) and len(rewrites) == 1 and isinstance(rewrites[0], DenseMaximum):
+        return gain_of(rewrites[0].pool.operator)
+    return None
 
 
 def _pair(value: Any) -> Pair:
