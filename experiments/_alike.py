@@ -3,6 +3,7 @@
 Windows of random places are shown in training, windows one pixel apart or circular shifts in measuring.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,12 +16,14 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 import aliasing as al
+from aliasing.errors import UsageError
 from aliasing.estimates import Estimate, mean
 from aliasing.models.classifier import record_weights
 from aliasing.plots.style import COLOURS
+from aliasing.provenance import write_json
 from aliasing.tables import counted
 from experiments._data import CIFAR10_CLASSES, Labelled, cifar10, resized
-from experiments._run import Run
+from experiments._run import Run, plain
 from experiments._training import Recipe, normalise, over_seeds, train, window_and_mirror
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -73,7 +76,7 @@ class Trained:
     numbers: dict[str, dict[str, Any]]  #: a row a variant, of every measure over seeds
     laws: dict[str, list[Any]]  #: of each variant and seed, in float64
     weights: dict[str, Any]
-    data: dict[str, str]
+    data: dict[str, Any]
     note: str
 
     def minus(self, name: str, plain: str) -> dict[str, Any]:
@@ -92,7 +95,11 @@ def train_alike(
     windows: Windows,
     count: tuple[int, int],
 ) -> Trained:
-    """Train every variant by its recipe with every seed, and measure it; ``count`` images to train and to test."""
+    """Train every variant by its recipe with every seed, and measure it; ``count`` images to train and to test.
+
+    What is found of a seed is kept in ``seeds/seedN.json``, so that a run goes on where another, or another machine,
+    was stopped. UsageError if such a file is of other settings.
+    """
     seeds = (0,) if run.quick else (0, 1, 2)
     pictures = cifar10(run, "test", count[1])
     images, shown = (
@@ -102,34 +109,38 @@ def train_alike(
     )
     test = windows.centred(shown)
     labelled = list(zip(pictures.pixels, pictures.labels.tolist(), strict=True))
-    found: dict[str, dict[str, list[Any]]] = {name: {measure: [] for measure in MEASURES} for name in recipes}
-    weights: dict[str, Any] = {}
-    laws: dict[str, list[Any]] = {name: [] for name in recipes}
+    data = {"train": images.description(), "test": test.description()}
+    settings = plain({"recipes": {name: vars(recipe) for name, recipe in recipes.items()}, "data": data})
+    rows: list[dict[str, dict[str, Any]]] = []
     for seed in seeds:
-        networks = {}
-        for name, recipe in recipes.items():
-            torch.manual_seed(seed)
-            module = network(name)
-            file = run.out / "training" / f"{name.replace(' ', '-').replace(',', '')}-seed{seed}.safetensors"
-            train(module, images, test, windows.augment, show, replace(recipe, seed=seed), file)
-            networks[name] = windows.classifier(module, name)
-        checked = al.guarantees({name: made.module for name, made in networks.items()}, laws=LAWS, size=windows.size)
-        for name, cells in checked.rows.items():
-            laws[name].append({law: {"value": cell["value"], "exact": cell["exact"]} for law, cell in cells.items()})
-        for name, measured in _measure(networks, labelled).items():
-            weights[f"{name}, seed {seed}"] = measured.pop("weights")
-            for key, estimate in measured.items():
-                found[name][key].append(estimate)
-    numbers = {name: {key: over_seeds(rows) for key, rows in row.items()} for name, row in found.items()}
+        kept = run.out / "seeds" / f"seed{seed}.json"
+        if not kept.exists():
+            networks = {}
+            for name, recipe in recipes.items():
+                torch.manual_seed(seed)
+                module = network(name)
+                file = run.out / "training" / f"{name.replace(' ', '-').replace(',', '')}-seed{seed}.safetensors"
+                train(module, images, test, windows.augment, show, replace(recipe, seed=seed), file)
+                networks[name] = windows.classifier(module, name)
+            kept.parent.mkdir(exist_ok=True)
+            write_json(kept, {"settings": settings, "rows": plain(_measure(networks, labelled, windows.size))})
+        row = json.loads(kept.read_text())
+        if row["settings"] != settings:
+            raise UsageError(f"{kept} is of a run with other settings; delete it, or give another --out")
+        rows.append(row["rows"])
+    numbers = {name: {key: over_seeds([row[name][key] for row in rows]) for key in MEASURES} for name in recipes}
+    laws = {name: [row[name]["laws"] for row in rows] for name in recipes}
+    weights = {f"{name}, seed {seed}": row[name]["weights"] for seed, row in enumerate(rows) for name in recipes}
     epochs = max(recipe.epochs for recipe in recipes.values())
     reason = "a quick look" if run.quick else "far from fully trained"
     shown_as = f"{len(images):,} training and {len(test):,} test images, {counted(epochs, 'epoch')}"
     note = f"{shown_as}, {counted(len(seeds), 'seed')}; {reason}"
-    return Trained(numbers, laws, weights, {"train": images.description(), "test": test.description()}, note)
+    return Trained(numbers, laws, weights, data, note)
 
 
-def _measure(networks: dict[str, al.Classifier], shown: list[Any]) -> dict[str, dict[str, Any]]:
-    """The measures of each network, and its weights' hash."""
+def _measure(networks: dict[str, al.Classifier], shown: list[Any], size: int) -> dict[str, dict[str, Any]]:
+    """The measures of each network, its laws in float64, and its weights' hash."""
+    checked = al.guarantees({name: made.module for name, made in networks.items()}, laws=LAWS, size=size).rows
     summaries = {
         protocol: al.measure_jitter(list(networks.values()), shown, specification, batch_size=250).summary()["models"]
         for protocol, specification in PROTOCOLS.items()
@@ -137,6 +148,7 @@ def _measure(networks: dict[str, al.Classifier], shown: list[Any]) -> dict[str, 
     return {
         name: {key: summaries[protocol][name][kept] for key, (_, protocol, kept) in MEASURES.items()}
         | {"weights": summaries["crop"][name]["weights"]}
+        | {"laws": {law: {key: cell[key] for key in ("value", "exact")} for law, cell in checked[name].items()}}
         for name in networks
     }
 
