@@ -171,7 +171,7 @@ def lead(protocol: dict[str, object]) -> str:
 
 @pytest.mark.parametrize("name", PROTOCOLS)
 def test_a_protocol_is_described_with_numbers_for_its_parameters(name: str) -> None:
-    words = {"pixels", "step", "steps", "frames"}  # which stand for themselves, after a number
+    words = {"pixels", "step", "steps", "frames", "video"}  # which are plain words too
     parameters = {one.name for one in fields(PROTOCOLS[name])}
     said = lead({"name": name})
     assert said.endswith(".")

@@ -14,7 +14,8 @@ from aliasing.sites.flow import POINTWISE
 from aliasing.sites.trace import Call, Recording, Value
 
 _EACH_BY_ITSELF = POINTWISE | {"linear", "layer_norm", "rms_norm"}
-_RESHAPES = frozenset(("view", "reshape", "flatten", "permute", "transpose", "swapaxes", "movedim"))
+_PERMUTATIONS = frozenset(("permute", "transpose", "swapaxes", "movedim"))
+_RESHAPES = frozenset(("view", "reshape", "flatten"))
 
 
 @dataclass(frozen=True)
@@ -33,26 +34,23 @@ def tokens(record: Recording, axes: Mapping[Value, Axes]) -> dict[Value, Tokens]
         for output in call.outputs:
             if len(output.shape) != 3 or output in axes or not call.signals:
                 continue
-            if call.name in _RESHAPES:
-                source = call.signals[0]
+            source = call.signals[0]
+            if call.name in _PERMUTATIONS and source in rows:
+                if output.shape == (source.shape[0], source.shape[2], source.shape[1]):
+                    found[output] = Tokens(rows[source])
+            elif call.name in _RESHAPES:
                 sizes = rows.get(source) or tuple(source.shape[axis] for axis in axes.get(source, ()))
-                if sizes and output.shape[:2] == source.shape[:2] and output.shape[2] == math.prod(sizes):
-                    rows[output] = sizes
-                elif sizes and _keeps_channels_last(source, output, axes, math.prod(sizes)):
+                has_channels_last = axes.get(source) == tuple(range(1, len(source.shape) - 1))
+                channels = source.shape[-1 if has_channels_last else 1]
+                if has_channels_last and output.shape == (source.shape[0], math.prod(sizes), channels):
                     found[output] = Tokens(sizes)
+                elif sizes and output.shape == (source.shape[0], channels, math.prod(sizes)):
+                    rows[output] = sizes
                 elif source in found and output.shape == source.shape:
                     found[output] = found[source]
             elif (behind := _behind(call, output, found)) is not None:
                 found[output] = behind
     return found
-
-
-def _keeps_channels_last(source: Value, output: Value, axes: Mapping[Value, Axes], count: int) -> bool:
-    """Whether rows whose channels are in front have them last now, or a map whose channels are last is flattened."""
-    if source not in axes:
-        return output.shape == (source.shape[0], count, source.shape[1]) and count != source.shape[1]
-    last = axes[source] == tuple(range(1, len(source.shape) - 1))
-    return last and output.shape == (source.shape[0], count, source.shape[-1])
 
 
 def _behind(call: Call, output: Value, found: Mapping[Value, Tokens]) -> Tokens | None:

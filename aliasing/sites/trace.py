@@ -39,6 +39,9 @@ COUNTED = frozenset(f"{name}{axes}d" for name in _PER_DIMENSION for axes in (1, 
 ))  # fmt: skip
 
 
+# A field that leads on to the rest of the graph is not shown: the text of one value would hold all of it many times.
+
+
 @dataclass(eq=False)
 class Value:
     """One version of one tensor.
@@ -56,10 +59,10 @@ class Value:
     """
 
     shape: tuple[int, ...]
-    producer: "Call | None" = None
+    producer: "Call | None" = field(default=None, repr=False)
     is_signal: bool = False
     is_learned: bool = False
-    consumers: "list[Call]" = field(default_factory=list)
+    consumers: "list[Call]" = field(default_factory=list, repr=False)
     is_output: bool = False
     is_read_in_place: bool = False
     weight: str | None = None
@@ -70,8 +73,8 @@ class ModuleCall:
     """One call of one module. ``first`` and ``last`` bound the indices of the calls made inside it."""
 
     name: str
-    module: nn.Module
-    parent: "ModuleCall | None"
+    module: nn.Module = field(repr=False)
+    parent: "ModuleCall | None" = field(repr=False)
     inputs: list[Value | None]
     first: int
     last: int = 0
@@ -88,7 +91,7 @@ class Call:
 
     function: Any
     name: str
-    module: ModuleCall
+    module: ModuleCall = field(repr=False)
     index: int
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
