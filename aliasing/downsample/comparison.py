@@ -36,6 +36,7 @@ DEFAULT_TAPS = "binomial4"
 
 # A share of what is not there says nothing: of so little of the signal's energy, none is given.
 _LEAST = 1e-4
+_ROUNDING = 1e-24  # the squares of float64's rounding, 2^-53, of sums of some hundreds of terms along three axes
 
 Picture = NDArray[np.float64]
 Steps: TypeAlias = tuple[int, ...]
@@ -119,7 +120,7 @@ def compare(picture: Picture, operator: str, stride: PerAxis = 4, taps: TapsLike
         sampling.subsample(dense, steps, axes=axes),
         parts.baseband,
         parts.alias,
-        1 - inside / total if total else 0.0,
+        1 - inside / total if total > _ROUNDING * all_of_it else 0.0,
         kept,
         gaussian_alias_fraction(picture, steps, kept),
         (total - inside) / above if above > _LEAST * all_of_it else math.nan,
