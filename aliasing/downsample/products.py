@@ -1,15 +1,15 @@
 """Linear maps along one axis as products with a matrix: faster than a transform at the sizes of feature maps.
 
-For maps of 16 to 112 samples a side a product takes a third of the time of a Fourier transform forwards, and a fifth
-backwards (two matrix products of a good library against transforms of short rows). Long axes, programs that are
-recorded, and tensors without values take the transform.
+An alias-free activation of maps of 16, 56 and 112 samples a side takes 0.36, 0.40 and 0.47 of the time that it takes
+with Fourier transforms, and its gradient 0.16, 0.34 and 0.29 (one thread, in turns); at 224 samples it gains nothing.
+Long axes, programs that are recorded, and tensors without values take the transform.
 """
 
 from torch import Tensor, nn
 
 from aliasing.downsample.recording import is_recorded
 
-LARGEST = 256  # samples along the axis; from there on the n² numbers of a matrix cost more than n log n operations
+LARGEST = 128  # samples along the axis
 
 
 def suits(x: Tensor, axis: int) -> bool:

@@ -19,6 +19,7 @@ _DIMENSIONS = re.compile(r"(?:conv|conv_transpose|pool|max_pool|max_unpool|avg_p
 _CHANNELS_FIRST = frozenset(
     ("interpolate", "upsample", "grid_sample", "pixel_shuffle", "pixel_unshuffle", "group_norm", "instance_norm")
 )
+PERMUTATIONS = frozenset(("permute", "transpose", "swapaxes", "movedim"))
 _RESHAPES = frozenset(("view", "reshape", "flatten", "unflatten"))
 
 
@@ -56,7 +57,7 @@ def _behind(call: Call, output: Value, known: dict[Value, Axes]) -> Axes | None:
         return None
     source = sources[0]
     axes = known[source]
-    if call.name in ("permute", "transpose", "swapaxes", "movedim"):
+    if call.name in PERMUTATIONS:
         return _moved(call, len(source.shape), axes)
     if call.name in _RESHAPES:
         sizes = tuple(source.shape[axis] for axis in axes)

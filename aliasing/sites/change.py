@@ -15,7 +15,7 @@ import numpy as np
 from torch import SymInt, Tensor
 
 from aliasing.rounding import rounded
-from aliasing.sites.axes import Axes, index_items, slice_axes, spatial_axes
+from aliasing.sites.axes import PERMUTATIONS, Axes, index_items, slice_axes, spatial_axes
 from aliasing.sites.flow import ACTIVATIONS, SUMS
 from aliasing.sites.status import Status
 from aliasing.sites.trace import Call, Recording, Value
@@ -580,8 +580,7 @@ def _slices_that_keep_every_sample(record: Recording, axes: dict[Value, Axes]) -
 class _Reshapes:
     """Follows pictures through reshapes and permutations, to find where pixels become channels or are reduced."""
 
-    _PERMUTATIONS = frozenset(("permute", "transpose", "movedim", "swapaxes"))
-    _NAMES = _PERMUTATIONS | {"view", "reshape", "flatten", "contiguous", "unflatten"}
+    _NAMES = PERMUTATIONS | {"view", "reshape", "flatten", "contiguous", "unflatten"}
     _REDUCTIONS = frozenset(("mean", "sum", "amax", "amin", "max", "min", "norm", "logsumexp", "select", "__getitem__"))
 
     def __init__(self, cut: Mapping[Call, Cut]) -> None:
@@ -597,7 +596,7 @@ class _Reshapes:
             return None
         if len(origin.shape) != 4 or math.prod(origin.shape) != math.prod(output.shape):
             return None
-        if source is origin and call.name in self._PERMUTATIONS:
+        if source is origin and call.name in PERMUTATIONS:
             return None  # the axes as they were, in another order, such as the heads of an attention
         cut = self._cuts.get(origin)
         if cut is not None and not cut.returns and len(source.shape) == 6:

@@ -9,12 +9,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from aliasing.sites.axes import Axes
+from aliasing.sites.axes import PERMUTATIONS, Axes
 from aliasing.sites.flow import POINTWISE
 from aliasing.sites.trace import Call, Recording, Value
 
 _EACH_BY_ITSELF = POINTWISE | {"linear", "layer_norm", "rms_norm"}
-_PERMUTATIONS = frozenset(("permute", "transpose", "swapaxes", "movedim"))
 _RESHAPES = frozenset(("view", "reshape", "flatten"))
 
 
@@ -35,7 +34,7 @@ def tokens(record: Recording, axes: Mapping[Value, Axes]) -> dict[Value, Tokens]
             if len(output.shape) != 3 or output in axes or not call.signals:
                 continue
             source = call.signals[0]
-            if call.name in _PERMUTATIONS and source in rows:
+            if call.name in PERMUTATIONS and source in rows:
                 if output.shape == (source.shape[0], source.shape[2], source.shape[1]):
                     found[output] = Tokens(rows[source])
             elif call.name in _RESHAPES:

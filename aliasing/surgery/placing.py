@@ -50,6 +50,7 @@ class Step:
 
 
 def step_at(record: Recording, located: LocatedSite, treatment: Treatment) -> tuple[Step, str]:
+    """The operator of a site at its place, and a note on where that is."""
     site, calls = located.site, located.calls
     what = treatment.operator
     here = Step(located, treatment, "call", calls[0].module.module, 0, calls[0].index, calls)
