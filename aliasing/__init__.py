@@ -11,7 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 # Public name -> the module that it is imported from: the stub, which type checkers read too, alone says it.
 _STUB = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))

@@ -161,6 +161,7 @@ def of_attribution(summary: Summary) -> Iterable[str]:
     yield from _words([f"{filtered},{settings['placement']}"])
     yield from attribution_totals(summary)
     yield verdict(summary)
+    yield "(sites are what subsamples; what padding, activations, norms and attention add: `aliasing depth --local N`)"
     untreated = summary["variants"]["as it is"]
     yield from _of_network(summary["model"], {**untreated, "not_finite": []})
     yield from _of_inputs(summary["images"])

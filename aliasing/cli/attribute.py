@@ -1,5 +1,7 @@
 """Find out which downsampling site causes the jitter: treat one at a time, and all but one.
 
+Sites are what subsamples. What padding, activations, norms and attention add is told by `aliasing depth --local N`.
+
 examples:
   aliasing attribute pypi:efficientnet_lite0 --out attribution
       the sites of EfficientNet-Lite0, ranked, on the photographs that scikit-image bundles

@@ -3,7 +3,7 @@
 import warnings
 from enum import StrEnum
 
-# One release: until 0.2.
+# Until 1.1.
 _OLD = {"keeps every sample": "space-to-depth", "keeps no position": "global", "out of reach": "unsupported"}
 
 
