@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 import aliasing as al
@@ -163,6 +164,30 @@ def test_what_is_shared_changes_no_bit(name: str, placement: str) -> None:
         assert cached.get_total_flops() < 0.95 * uncached.get_total_flops()
     with torch.no_grad():
         assert torch.equal(module(x.clone()), expected[AS_IT_IS])  # and the network is left as it was
+
+
+class Cloned(TorchDispatchMode):
+    """Counts the numbers that are copied."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.clone.default:
+            self.numbers += args[0].numel()
+        return func(*args, **(kwargs or {}))
+
+
+def test_only_what_is_read_again_is_kept() -> None:
+    layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, padding=1), nn.ReLU()]
+    strided = [nn.Conv2d(8, 16, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 4, 3, stride=2, padding=1)]
+    model = classifier(nn.Sequential(*layers, *strided, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 16)
+    record, _, [(base, variants), _] = make_variants(model, Treatment("blur", "binomial3", "after"))
+    assert len(variants) == 2
+    x = networks.image(16, dtype=torch.float32)
+    with torch.no_grad(), Cloned() as cloned:
+        next(run_variants(lambda: model.module(x), record, [(base, variants)]))
+    # Of four outputs at full size, and then two at half, the last in front of a site is read again: by its convolution.
+    assert cloned.numbers == 8 * 16**2 + 16 * 8**2
 
 
 def test_the_variants_are_those_that_antialias_makes() -> None:

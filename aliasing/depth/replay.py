@@ -3,7 +3,8 @@ r"""Running variants of a network that differ from a certain call on, without re
 A *base* runs once on a batch, and the outputs of the outermost modules that end before the call are kept. In the
 variant these modules return the kept outputs, and everything else is computed: the torch calls between modules, and
 everything from the call on. The kept tensors are copies, so the variant's output is the same bit for bit. A module that
-changes an argument in place, or returns one of them, does so again when it is replayed.
+changes an argument in place, or returns one of them, does so again when it is replayed. Of an output that only replayed
+modules take, nothing but its shape is kept.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -82,33 +83,55 @@ def run_variants(
     """
     for base, variants in families:
         memory: dict[int, _Kept] = {}
-        wanted = {id(call): call for variant in variants for call in variant.shared}
-        with treated(base.modules), _instead(record, [], wanted.keys(), memory):
+        wanted = {id(call): False for variant in variants for call in variant.shared}
+        wanted |= {key: True for variant in variants for key in _read_again(variant.shared)}
+        with treated(base.modules), _instead(record, [], wanted, memory):
             output = network()
         yield base.name, output
         for variant in variants:
-            with treated(variant.modules), _instead(record, variant.shared, (), memory):
+            with treated(variant.modules), _instead(record, variant.shared, {}, memory):
                 output = network()
             yield variant.name, output
 
 
+def _read_again(replayed: Sequence[ModuleCall]) -> Iterator[int]:
+    """The replayed calls whose output is read by something that runs again, or may be."""
+    inside = {index for call in replayed for index in range(call.first, call.last)}
+    for call in replayed:
+        value = call.output
+        if value is None or value.is_output or any(reader.index not in inside for reader in value.consumers):
+            yield id(call)
+
+
 @dataclass(frozen=True)
 class _Kept:
-    """The effect of a module call: its output, and the arguments that it changed."""
+    """The effect of a module call: its output, or how to make one like it, and the arguments that it changed."""
 
-    output: Any
+    output: Any  # in place of each tensor stands a function that makes it
     returned: int | None  # the number of the argument that it returned
     changed: dict[int, Tensor]
 
     def again(self, args: tuple[Any, ...]) -> Any:
         for number, content in self.changed.items():
             args[number].copy_(content)
-        return args[self.returned] if self.returned is not None else _copied(self.output)
+        if self.returned is not None:
+            return args[self.returned]
+        return pytree.tree_map_only(partial, lambda make: make(), self.output)
+
+
+def _copy_of(tensor: Tensor) -> "partial[Tensor]":
+    return partial(torch.clone, tensor.clone())
+
+
+def _shape_of(tensor: Tensor) -> "partial[Tensor]":
+    return partial(torch.empty_strided, tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
 
 
 @contextmanager
-def _instead(record: Recording, replayed: Sequence[ModuleCall], kept: Any, memory: dict[int, _Kept]) -> Iterator[None]:
-    """Return the outputs of the replayed calls, and keep those of the requested ones."""
+def _instead(
+    record: Recording, replayed: Sequence[ModuleCall], kept: Mapping[int, bool], memory: dict[int, _Kept]
+) -> Iterator[None]:
+    """Return the outputs of the replayed calls, and keep those of the requested ones, or their shapes."""
     inside = {id(call) for call in replayed}
     covered: set[int] = set()
     made: dict[nn.Module, list[ModuleCall]] = {}
@@ -139,7 +162,7 @@ class _Watched:
     calls: Iterator[ModuleCall]
     forward: Forward
     replayed: set[int]
-    kept: Any
+    kept: Mapping[int, bool]  # the calls to keep, and whether their outputs are read
     memory: dict[int, _Kept]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -149,16 +172,15 @@ class _Watched:
         if key not in self.kept:
             return self.forward(*args, **kwargs)
         versions = [arg._version if isinstance(arg, Tensor) else 0 for arg in args]
-        output = self.forward(*args, **kwargs)
+        output, is_read = self.forward(*args, **kwargs), self.kept[key]
+        returned = next((number for number, arg in enumerate(args) if arg is output), None)
         changed = {
             number: arg.clone()
             for number, arg in enumerate(args)
-            if isinstance(arg, Tensor) and arg._version != versions[number]
+            if isinstance(arg, Tensor) and arg._version != versions[number] and (is_read or number != returned)
         }
-        returned = next((number for number, arg in enumerate(args) if arg is output), None)
-        self.memory[key] = _Kept(None if returned is not None else _copied(output), returned, changed)
+        made = None if returned is not None else output
+        self.memory[key] = _Kept(
+            pytree.tree_map_only(Tensor, _copy_of if is_read else _shape_of, made), returned, changed
+        )
         return output
-
-
-def _copied(tree: Any) -> Any:
-    return pytree.tree_map_only(Tensor, torch.clone, tree)
