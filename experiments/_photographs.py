@@ -22,6 +22,8 @@ NAMES = {
     "torchvision:densenet121": "DenseNet121",
     "torchvision:densenet201": "DenseNet201",
 }
+# An old network of another kind, without batch norms: its weights for ImageNet are among the data.
+OLD = "SqueezeNet=file:{}@torchvision:squeezenet1_0"
 FLATTERED = "many of these photographs are training images: the accuracy is flattered"
 
 
@@ -61,6 +63,14 @@ def others(run: Run, source: ImageSource, count: int) -> ImageSource:
     rest = [entry for entry in open_images(folder if folder.exists() else "sample") if entry.name not in used]
     chosen, _ = evenly(ImageSource("the others", lambda: iter(rest)), count)
     return ImageSource(f"{len(chosen)} other photographs", lambda: iter(chosen))
+
+
+def networks_here(run: Run, modern: Sequence[str] = LITE) -> list[str]:
+    """The modern networks, and the old one if its weights are here; a quick run takes the first."""
+    if run.quick:
+        return list(modern[:1])
+    weights = run.data / "weights" / "squeezenet1_0.safetensors"
+    return [*modern, *([OLD.format(weights)] if weights.exists() else [])]
 
 
 def obtainable(run: Run, networks: Sequence[str]) -> tuple[list[str], list[str]]:

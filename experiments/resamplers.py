@@ -38,7 +38,7 @@ from aliasing.plots.style import COLOURS, save, style
 from aliasing.provenance import versions, write_json
 from aliasing.resamplers import measure_skew, resize
 from aliasing.resamplers.survey import ResamplerSurvey, by_what_folds
-from experiments._photographs import FLATTERED, LITE, bounds, photographs, title, weights
+from experiments._photographs import FLATTERED, bounds, networks_here, photographs, title, weights
 from experiments._run import Run
 
 FACTOR = 4
@@ -77,9 +77,7 @@ def run(run: Run) -> dict[str, Any]:
     write_json(run.out / "survey.json", told | {"settings": found.settings, "versions": versions()})
     source, data = photographs(run, full=200, quick=2)
     alias = of_photographs(source)
-    squeezenet = run.data / "weights" / "squeezenet1_0.safetensors"
-    networks = [*LITE, f"SqueezeNet=file:{squeezenet}@torchvision:squeezenet1_0"]
-    skew, weighed = of_networks(run, networks[:1] if run.quick or not squeezenet.exists() else networks, source)
+    skew, weighed = of_networks(run, networks_here(run), source)
     save(draw(alias, skew, data), run.out / "figure.png")
     return {
         "settings": {

@@ -25,10 +25,9 @@ from aliasing.depth.feature_maps import AverageChange, average_change, choose_la
 from aliasing.models import Classifier, load_model
 from aliasing.plots.style import COLOURS, save, style
 from aliasing.surgery import antialias
-from experiments._photographs import LITE, bounds, photographs, title
+from experiments._photographs import LITE, bounds, networks_here, photographs, title
 from experiments._run import Run
 
-NETWORK = LITE[0]
 PIXELS = 4
 
 
@@ -36,29 +35,33 @@ def run(run: Run) -> dict[str, Any]:
     """Follow the maps of one photograph, and the averages of many, through the network plain and converted."""
     torch.set_num_threads(1)
     source, data = photographs(run, full=60, quick=3)
-    plain = load_model(NETWORK)
-    networks = converted(plain)
-    layers = ["input", *choose_layers(plain)]
     protocol = f"circular:pixels={PIXELS}"
-    changes = {name: average_change(network, source, protocol, layers) for name, network in networks.items()}
+    models = [load_model(network) for network in networks_here(run, LITE[:1])]
+    changes = {}
+    for model in models:
+        layers = ["input", *choose_layers(model)]
+        changes[model.name] = {
+            name: average_change(network, source, protocol, layers) for name, network in converted(model).items()
+        }
     image = next(iter(source)).load()
+    drawn, layers = converted(models[0]), ["input", *choose_layers(models[0])]
     for name, key in (("plain", "figure"), ("ideal low-pass (FLC)", "figure_flc")):
-        moving = follow_maps(networks[name], image, f"crop:span={2 * PIXELS}", layers)
-        plots.save(plots.moving_maps(replace(moving, model=f"{title(NETWORK)}, {name}")), run.out / f"{key}.png")
-    save(draw(changes, layers), run.out / "averages.png")
+        moving = follow_maps(drawn[name], image, f"crop:span={2 * PIXELS}", layers)
+        plots.save(plots.moving_maps(replace(moving, model=f"{title(models[0].name)}, {name}")), run.out / f"{key}.png")
+    save(draw(changes), run.out / "averages.png")
     return {
         "settings": {
-            "network": NETWORK,
+            "networks": [model.name for model in models],
             "converted": "scheme all, placement after, padding circular; not trained",
             "protocol": protocol,
-            "layers": layers,
             "drawn": image.name,
         },
         "data": data,
-        "weights": {NETWORK: plain.weights},
+        "weights": {model.name: model.weights for model in models},
         "numbers": {
             "relative change of the global averages from one pixel to the next": {
-                name: change.layers for name, change in changes.items()
+                network: {name: change.layers for name, change in of_network.items()}
+                for network, of_network in changes.items()
             }
         },
     }
@@ -73,24 +76,24 @@ def converted(plain: Classifier) -> dict[str, Classifier]:
     }
 
 
-def draw(changes: dict[str, AverageChange], layers: list[str]) -> Figure:
-    """How much the averages change in each layer, with one line per network."""
+def draw(changes: dict[str, dict[str, AverageChange]]) -> Figure:
+    """How much the averages change in each layer: a panel per network, with one line per conversion."""
     with style():
-        figure, axes = plt.subplots(figsize=(8.2, 4.4))
-        for index, (name, change) in enumerate(changes.items()):
-            estimates = [change.layers[layer] for layer in layers[1:]]
-            values = [100 * estimate.value for estimate in estimates]
-            error = 100 * np.array(bounds(estimates))
-            places = np.arange(len(values)) + 0.06 * (index - 1)
-            axes.errorbar(places, values, yerr=error, fmt="o-", color=COLOURS[index], capsize=3, label=name)
-        axes.set_xticks(range(len(layers) - 1), layers[1:], rotation=20, ha="right")
-        axes.set(xlabel="layer, from shallow to deep", ylabel="change of the averages per pixel, %")
-        axes.set_yscale("symlog", linthresh=0.1)  # what is zero to rounding stands at zero
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y", alpha=0.3)
+        figure, panels = plt.subplots(1, len(changes), figsize=(1.5 + 5.7 * len(changes), 4.6), sharey=True)
+        for axes, (network, of_network) in zip(np.atleast_1d(panels), changes.items(), strict=True):
+            for index, (name, change) in enumerate(of_network.items()):
+                layers = list(change.layers)[1:]  # without the input
+                estimates = [change.layers[layer] for layer in layers]
+                values = [100 * estimate.value for estimate in estimates]
+                error = 100 * np.array(bounds(estimates))
+                places = np.arange(len(values)) + 0.06 * (index - 1)
+                axes.errorbar(places, values, yerr=error, fmt="o-", color=COLOURS[index], capsize=3, label=name)
+            axes.set_xticks(range(len(layers)), layers, rotation=20, ha="right")
+            axes.set(xlabel="layer, from shallow to deep", title=title(network))
+            axes.set_yscale("symlog", linthresh=0.1)  # what is zero to rounding stands at zero
+            axes.set_ylim(bottom=0)
+            axes.grid(axis="y", alpha=0.3)
         axes.legend()
-        images = next(iter(changes.values())).images
-        figure.suptitle(
-            f"{title(NETWORK)}: global averages under circular shifts, {images} photographs, 95 % intervals"
-        )
+        np.atleast_1d(panels)[0].set_ylabel("change of the averages per pixel, %")
+        figure.suptitle(f"Global averages under circular shifts, {change.images} photographs, 95 % intervals")
     return figure

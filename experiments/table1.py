@@ -10,25 +10,26 @@ Measured here (``figures/table1``): EfficientNet-Lite0, 1 and 2 on 500 photograp
 random crop and 0.17–0.20 on black, MAC 0.036–0.042 and 0.054–0.075.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from aliasing.estimates import Estimate
 from aliasing.plots.style import COLOURS, save, style
-from experiments._photographs import FLATTERED, LITE, bounds, measure, obtainable, photographs, title, weights
+from experiments._photographs import (
+    FLATTERED,
+    bounds,
+    measure,
+    networks_here,
+    obtainable,
+    photographs,
+    title,
+    weights,
+)
 from experiments._run import Run
 
 NETWORKS = ("torchvision:vgg16", "torchvision:resnet50", "torchvision:densenet121")
-# Measured on the same 500 photographs by `aliasing jitter`, and not measured again.
-EARLIER = {
-    "black": Path("figures/jitter_black/summary.json"),
-    "inpainted": Path("figures/jitter_inpaint/summary.json"),
-}
 PROTOCOLS = {"crop": "crop-random", "black": "black", "inpainted": "inpaint"}
 MEASURES = {"top1_change": "P(top-1 change)", "mac": "mean absolute change"}
 PUBLISHED = {
@@ -54,21 +55,14 @@ def run(run: Run) -> dict[str, Any]:
     """Measure the table's cells, and draw them beside the published ones."""
     source, data = photographs(run, full=500, quick=5)
     had, missing = obtainable(run, NETWORKS)
-    networks = [LITE[0]] if run.quick else [*LITE, *had]
+    networks = [*networks_here(run), *([] if run.quick else had)]
     cells: dict[str, dict[str, dict[str, Any]]] = {measure: {} for measure in (*MEASURES, "accuracy")}
     used: dict[str, Any] = {}
-    earlier = {} if run.quick or had else {key: json.loads(path.read_text()) for key, path in EARLIER.items()}
     for protocol, name in PROTOCOLS.items():
-        if protocol in earlier:
-            found = {
-                network: {key: Estimate(**row[key]) for key in cells}
-                for network, row in earlier[protocol]["models"].items()
-            }
-        else:
-            result = measure(run, protocol, networks, source, name)
-            found = {network: result.metrics(network).estimates(is_path=True) for network in result.models}
-            used |= weights(result)
-        for network, estimates in found.items():
+        result = measure(run, protocol, networks, source, name)
+        used |= weights(result)
+        for network in result.models:
+            estimates = result.metrics(network).estimates(is_path=True)
             for key in cells:
                 if key in estimates:
                     cells[key].setdefault(protocol, {})[title(network)] = estimates[key]
@@ -77,13 +71,7 @@ def run(run: Run) -> dict[str, Any]:
                 cells[key][protocol][title(network)] = UNMEASURED
     save(draw(cells, data), run.out / "figure.png")
     return {
-        "settings": {
-            "protocols": PROTOCOLS,
-            "seed": 0,
-            "taken from": {
-                key: {"file": str(EARLIER[key]), "command": found["command"]} for key, found in earlier.items()
-            },
-        },
+        "settings": {"protocols": PROTOCOLS, "seed": 0},
         "data": data,
         "weights": used,
         "numbers": {"measured": cells, "published": PUBLISHED},

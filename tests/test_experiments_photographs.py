@@ -279,5 +279,6 @@ class _Where(nn.Module):
 def test_the_map_shows_the_place_of_the_content() -> None:
     """Above the middle stands what was measured with the photograph above the middle."""
     source = open_images([np.full((300, 400, 3), 200, np.uint8)])
-    (found,) = _maps(measure_jitter(_Where(), source, Places(step=45, count=3)), 3).values()
+    result = measure_jitter(_Where(), source, Places(step=45, count=3))
+    (found,) = _maps(result, *result.models, 3).values()
     assert found["top1"][[0, 0, 2, 2], [0, 2, 0, 2]].tolist() == [0, 1, 2, 3]
