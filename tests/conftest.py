@@ -172,7 +172,7 @@ def read_summary(out: Path) -> dict[str, Any]:
 # What a quick run cannot do without; the others fall back on photographs that a package bundles.
 NEEDS = {
     "mlp_vs_cnn": "fashion-mnist-sample",
-    **dict.fromkeys(("cifar_cnn", "augmentation", "antialias_training", "cures", "paper_networks", "vit"), "cifar10"),
+    **dict.fromkeys(("cifar_cnn", "augmentation", "cures", "paper_networks", "vit"), "cifar10"),
     **dict.fromkeys(("digits", "pitch"), "spoken-digits"),
     "upsampling": "camvid",
     **dict.fromkeys(("cure", "depth", "depth_lie", "shift_guarantees"), "cifar10-resnets"),

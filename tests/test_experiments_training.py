@@ -29,7 +29,6 @@ PICTURES = {
     "cnn_by_hand": {"figure.png", "kernels.png"},
     "cifar_cnn": {"figure.png", "layers.png", "filters.png", "kernels.png"},
     "augmentation": {"figure.png"},
-    "antialias_training": {"figure.png"},
     "cures": {"figure.png"},
     "paper_networks": {"figure.png", "layers.png", "tuned.png"},
     "guarantees": {"figure.png"},
@@ -149,17 +148,6 @@ def test_augmentation_compares_both_networks_in_every_condition(summary: Callabl
         for rows in table.values():
             without, with_shifts, difference = (row["top1_change"]["mean"]["value"] for row in rows.values())
             assert difference == pytest.approx(with_shifts - without)
-
-
-def test_every_variant_is_trained_and_fine_tuned(summary: Callable[[str], dict[str, Any]]) -> None:
-    found = summary("antialias_training")
-    variants = found["numbers"]["variants"]
-    assert {name.split(",")[0] for name in variants} == {"plain", "blur", "FLC", "APS"}
-    assert sum("fine-tuned" in name for name in variants) == 4
-    minus = found["numbers"]["minus plain"]["blur, fine-tuned"]["accuracy"]["value"]
-    first, second = (variants[f"{name}, fine-tuned"]["accuracy"]["mean"]["value"] for name in ("blur", "plain"))
-    assert minus == pytest.approx(first - second)
-    assert len({weights["sha256"] for weights in found["weights"].values()}) == 8
 
 
 def test_every_cure_is_trained_alike_and_keeps_what_it_promises(summary: Callable[[str], dict[str, Any]]) -> None:
