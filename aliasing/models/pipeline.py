@@ -159,7 +159,7 @@ def agreed(said: Mapping[str, Any], read: Mapping[str, Any]) -> dict[str, Any]:
 def with_pipeline(classifier: Classifier, pipeline: Any, place: str = "") -> Classifier:
     """The classifier, which sees pictures as the pipeline shows them, with a note on where in it the content moves.
 
-    ``place`` is where the pipeline was found, for the note.
+    ``place`` is where the pipeline was found, for the note and the summary.
     """
     require_same(classifier, pipeline)
     size, resized = pair(classifier.view_size), pair(classifier.resized_size)
@@ -173,7 +173,9 @@ def with_pipeline(classifier: Classifier, pipeline: Any, place: str = "") -> Cla
             )
     else:
         where = f"before it is normalised; it resizes nothing, and pictures of another size are brought to {size}"
-    return replace(classifier, notes=(*classifier.notes, f"{READ}{place} was read: views are moved {where}"))
+    notes = (*classifier.notes, f"{READ}{place} was read: views are moved {where}")
+    origin = {**classifier.origin, "preprocess": place} if place else classifier.origin
+    return replace(classifier, notes=notes, origin=origin)
 
 
 def require_same(classifier: Classifier, pipeline: Any) -> None:
