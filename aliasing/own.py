@@ -22,8 +22,8 @@ def find(place: str, asked: str) -> Callable[..., Any]:
 
     Examples
     --------
-    >>> find("collections:OrderedDict.fromkeys", "--of collections:OrderedDict.fromkeys")("ab")
-    OrderedDict({'a': None, 'b': None})
+    >>> find("collections:Counter.most_common", "--of collections:Counter.most_common").__name__
+    'most_common'
     """
     module_path, _, attribute = place.partition(":")
     if not module_path or not attribute:
