@@ -102,9 +102,12 @@ class Program:
         """The same, its outputs called so, in order; UsageError if they are others in number."""
         if len(outputs) != len(self.outputs):
             raise UsageError(f"outputs={tuple(outputs)}; the file has {len(self.outputs)}: {', '.join(self.outputs)}")
+        if len({*outputs}) < len(outputs):
+            raise UsageError(f"outputs={tuple(outputs)}: a name is there twice; give each output its own")
         return replace(
             self,
             outputs=tuple(outputs),
+            runtime={**self.runtime, "outputs": ", ".join(outputs)},  # with other names the answer is another one
             run=lambda images: dict(zip(outputs, self.run(images).values(), strict=True)),
         )
 
@@ -142,6 +145,8 @@ class BlackBox(nn.Module):
         """The hash of what is computed: of the file, the library and the precision (SHA-256, hexadecimal)."""
         library = self.program.runtime["library"].partition(" ")[0]
         told = f"{self.program.digest} {library} {self.program.runtime.get('precision')} {self.layout}"
+        if "outputs" in self.program.runtime:
+            told += f" {self.program.runtime['outputs']}"
         return hashlib.sha256(told.encode()).hexdigest()
 
     def forward(self, batch: Tensor) -> Tensor | dict[str, Tensor] | list[dict[str, Tensor]]:

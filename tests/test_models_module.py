@@ -99,7 +99,7 @@ def test_a_factory_of_a_classifier_says_its_own_preprocessing() -> None:
         ("networks:needs_argument", "needs_argument() failed (TypeError"),
         ("networks:not_callable", "has no function 'not_callable'"),
         ("networks:absent", "has no function 'absent'"),
-        ("networks", "expected module:package.path:factory"),
+        ("networks", "expected PACKAGE.MODULE:NAME"),
         ("absent:x", "cannot import own_package_of_the_tests.absent"),
         ("bad_syntax:x", "SyntaxError"),
         ("bad_import:x", "no_such_package_anywhere"),

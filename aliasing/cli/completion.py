@@ -23,6 +23,7 @@ _CHOICES = {
     "scheme": ("zhang2019", "all", "pool"),
     "padding": ("reflect", "replicate", "zero", "circular"),
     "resizer": RESAMPLERS,
+    "outputs": ("boxes,scores,labels", "keypoints,scores,descriptors"),
 }
 
 

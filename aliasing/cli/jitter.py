@@ -19,6 +19,8 @@ examples:
       also a film: the photograph whose answer changes most, with the plain and the anti-aliased network's answers
   aliasing jitter --models onnx:net.onnx --input-mean 0.485,0.456,0.406 --input-std 0.229,0.224,0.225 --images DIR
       the network as it is deployed, run by onnxruntime
+  aliasing jitter --models resnet50 --preprocess mine:evaluation --images DIR
+      photographs as the transform of your own evaluation shows them, moved between its resize and its crop
   aliasing jitter --models module:mine:network --inputs RECORDINGS --out jitter
       your own network of sounds, moved by whole samples (protocols samples, circular, subsample)
 """

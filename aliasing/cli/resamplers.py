@@ -16,10 +16,7 @@ examples:
 
 import argparse
 import json
-import sys
-from collections.abc import Callable, Iterable
-from importlib import import_module
-from pathlib import Path
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from aliasing.cli import shared
@@ -95,10 +92,11 @@ def _report(result: Any, arguments: argparse.Namespace) -> Iterable[str]:
 
 
 def _own(arguments: argparse.Namespace, reduction: float) -> "Characteristics":
+    from aliasing.own import find
     from aliasing.resamplers import characterise
 
     return characterise(
-        _function(arguments.of),
+        find(arguments.of, f"--of {arguments.of}"),
         reduction,
         arguments.axes,
         arguments.dtype,
@@ -106,26 +104,6 @@ def _own(arguments: argparse.Namespace, reduction: float) -> "Characteristics":
         size=arguments.size,
         name=arguments.of,
     )
-
-
-def _function(place: str) -> Callable[..., Any]:
-    """The function of a module, which may lie in the current folder."""
-    from aliasing.errors import UsageError, first_line
-
-    module, _, name = place.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found = getattr(import_module(module), name, None)
-    except (Exception, SystemExit) as error:  # whatever the user's own code raises
-        raise UsageError(
-            f"--of {place}: cannot import {module} ({type(error).__name__}: {first_line(error)})"
-        ) from error
-    finally:
-        sys.path.pop(0)
-    if not callable(found):
-        raise UsageError(f"--of {place}: {module} has no function {name!r}; expected PACKAGE.MODULE:FUNCTION")
-    made: Callable[..., Any] = found
-    return made
 
 
 def _list(arguments: argparse.Namespace) -> None:

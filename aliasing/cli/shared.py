@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from aliasing.protocols import ViewProtocol
     from aliasing.surgery.finetune import Recipe
 
+# The options of `add_input`.
+_SAID = (
+    "input_mean", "input_std", "input_size", "resize_size", "interpolation", "layout", "outputs", "preprocess",
+)  # fmt: skip
 OFFLINE = ("pypi:efficientnet_lite0", "pypi:efficientnet_lite1", "pypi:efficientnet_lite2")
 """The networks that pip installs."""
 
@@ -318,11 +322,28 @@ def add_input(parser: argparse.ArgumentParser) -> None:
         said.add_argument(f"--{name}-size", type=sizes, metavar="N", help=f"the size {what}: a side, or HEIGHT,WIDTH")
     said.add_argument("--interpolation", metavar="NAME", help="of that resize: bilinear, bicubic, …")
     said.add_argument("--layout", metavar="NCHW|NHWC", help="the order of an input's axes")
+    said.add_argument(
+        "--outputs",
+        type=names,
+        metavar="NAME,NAME,…",
+        help="what the outputs of a file are, in its order: boxes,scores,labels or keypoints,scores,descriptors",
+    )
+    said.add_argument(
+        "--preprocess",
+        metavar="PACKAGE.MODULE:NAME",
+        help="an evaluation transform of torchvision, timm or albumentations, or a function that makes one, instead of"
+        " mean, standard deviation and sizes",
+    )
 
 
 def numbers(text: str) -> tuple[float, ...]:
     """Numbers with commas between them: ``0.5`` or ``0.485,0.456,0.406``."""
     return tuple(map(float, text.split(",")))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names with commas between them: ``boxes,scores,labels``."""
+    return tuple(name.strip() for name in text.split(","))
 
 
 def sizes(text: str) -> int | tuple[int, ...]:
@@ -335,7 +356,7 @@ def named(models: Sequence[str], arguments: argparse.Namespace) -> Sequence[Any]
     """The networks; loaded, if options say the names of their classes or how they see pictures."""
     said = {
         name.removeprefix("input_") if name in ("input_mean", "input_std") else name: value
-        for name in ("input_mean", "input_std", "input_size", "resize_size", "interpolation", "layout")
+        for name in _SAID
         if (value := getattr(arguments, name, None)) is not None
     }
     if getattr(arguments, "labels", None) is not None:

@@ -188,7 +188,7 @@ class Subject:
         return {
             **{name: value for name, value in self.model.preprocessing().items() if name in _SEEN},
             "geometry": self.protocol.sizes(self.model),
-            "notes": list(self.model.notes),
+            "notes": [*self.model.notes, *self.protocol.resized_otherwise(self.model)],
             "layers": [
                 {**layer.as_dict(), "margin": margin, "note": _note(layer, margin)}
                 for layer, margin in zip(self.layers, self.margins, strict=True)

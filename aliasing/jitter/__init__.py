@@ -407,6 +407,7 @@ def notes_on(model: ShownNetwork, protocol: ViewProtocol) -> list[str]:
     notes = list(model.notes)
     if protocol.coding is not None:
         notes.append(f"each view was coded as {protocol.coding}, and decoded, before the network saw it")
+    notes += protocol.resized_otherwise(model)
     if model.dtype != torch.float32:
         notes.append(f"its weights are {dtype_name(model)}, and it ran in that precision")
     enlarged = enlarged_by_crop(model)

@@ -64,7 +64,8 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
         ``input_size``. For a network of signals ``input_size``, ``rate``, ``channels``, ``mean`` and ``std``, as in
         `SignalNetwork`. ``layout`` ("NCHW" or "NHWC") is that of a file's input, where the file does not tell it,
         and ``outputs`` the names of a file's outputs, in order: ``("boxes", "scores", "labels")``.
-        ``preprocess`` is an evaluation pipeline of torchvision, timm or albumentations, in place of all that says the
+        ``preprocess`` is an evaluation pipeline of torchvision, timm or albumentations, or its place as text,
+        ``"package.module:name"`` (of a transform, or of a function that makes one), instead of all that says the
         same: it is read, and views are moved between its resize and its crop (`aliasing.models.pipeline`).
 
     Raises
@@ -90,10 +91,12 @@ def load_model(model: str | nn.Module | ShownNetwork, **changes: Any) -> ShownNe
     require_known(changes)
     pipeline = changes.pop("preprocess", None)
     if pipeline is not None:
-        from aliasing.models.pipeline import agreed, read_pipeline, with_pipeline
+        from aliasing.models.pipeline import agreed, pipeline_at, read_pipeline, with_pipeline
 
+        place = pipeline if isinstance(pipeline, str) else ""
+        pipeline = pipeline_at(place) if place else pipeline
         loaded = load_model(model, **agreed(changes, read_pipeline(pipeline)))
-        return with_pipeline(of_pictures(loaded, "preprocess="), pipeline)
+        return with_pipeline(of_pictures(loaded, "preprocess="), pipeline, place)
     if isinstance(model, ShownNetwork):
         return apply_changes(model if model.origin else record_weights(model, f"the object {model.name}"), changes)
     if isinstance(model, nn.Module):

@@ -25,11 +25,15 @@ _OF_PICTURES = ("interpolation", "resize_size", "crop_mode", "crop_share", "resi
 # How the notes on preprocessing begin; notes on what was changed are dropped.
 ASSUMED = "no preprocessing was given"
 GIVEN = "as given: "
+READ = "preprocess="
 BUILT = "built for an input of"
 EVALUATED = "evaluated at the input size"
 BORDER = "the view has a black border: a crop share"
 _GREY = "one channel: the network is shown the luma"
-_STALE = {"input_size": (BUILT, EVALUATED), "resize_size": (BORDER,), "crop_share": (BORDER,), "mean": (_GREY,)}
+_STALE = {
+    "input_size": (BUILT, EVALUATED, READ), "resize_size": (BORDER, READ), "crop_share": (BORDER, READ),
+    "crop_mode": (READ,), "resizer": (READ,), "mean": (_GREY,),
+}  # fmt: skip
 _ASSUMABLE = ("input_size", "mean", "std", "interpolation")
 # Below it `crop` would enlarge pictures by more than a tenth (`aliasing.protocols.enlarged_by_crop`). Data sets for
 # such networks hold pictures of the input size, which nobody resizes and crops.
@@ -197,5 +201,6 @@ def tensor_of(answer: Any, name: str) -> Tensor:
         answer.get("out", answer.get("logits")) if isinstance(answer, Mapping) else getattr(answer, "logits", answer)
     )
     if not isinstance(found, Tensor):
-        raise UsageError(f"{name} answers one image with a {type(answer).__name__}; expected a tensor 1×classes")
+        kind = f"dict of {', '.join(map(str, answer))}" if isinstance(answer, Mapping) else type(answer).__name__
+        raise UsageError(f"{name} answers one image with a {kind}; expected a tensor 1×classes")
     return found

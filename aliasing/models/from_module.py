@@ -5,18 +5,15 @@ A factory takes no arguments and returns an nn.Module, or a Classifier if the pr
 
 import math
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
-from os import chdir
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from torch import nn
 
-from aliasing.errors import UsageError, first_line
+from aliasing import own
+from aliasing.errors import UsageError
 from aliasing.models import from_timm
 from aliasing.models.changes import ASSUMED, OF_SIGNALS, apply_changes, assumed_share, for_one_channel, try_out
 from aliasing.models.checkpoints import Checkpoint, load_weights, strip_prefix
@@ -125,57 +122,14 @@ def assume(module: nn.Module, name: str, channels: int) -> Classifier:
 
 
 def _build(name: str, changes: Mapping[str, Any]) -> ShownNetwork:
-    made = _call_factory(name)
+    asked = f"module:{name}"
+    made = own.make(own.find(name, asked), asked)
     if isinstance(made, Classifier | SignalNetwork):
         require_weights(made.module, f"module:{name}")
         return replace(made, name=f"module:{name}", origin={**made.origin, "name": made.name})
     if isinstance(made, nn.Module):
         return adopt(made, f"module:{name}", changes)
     raise UsageError(f"module:{name} returned a {type(made).__name__}; expected an nn.Module or a Classifier")
-
-
-def _call_factory(name: str) -> Any:
-    module_path, _, attribute = name.partition(":")
-    if not module_path or not attribute:
-        raise UsageError(f"module:{name}; expected module:package.path:factory")
-    with _current_folder_importable(), _current_folder_kept():
-        try:
-            module = import_module(module_path)
-        except (Exception, SystemExit) as error:  # whatever the user's own code raises
-            reason = f"{type(error).__name__}: {first_line(error)}"
-            raise UsageError(f"module:{name}: cannot import {module_path} from {Path.cwd()} ({reason})") from error
-        factory = getattr(module, attribute, None)
-        if not callable(factory):
-            raise UsageError(f"module:{name}: {module_path} has no function {attribute!r}")
-        try:
-            return factory()
-        except SystemExit as error:
-            raise UsageError(f"module:{name}: {attribute}() calls sys.exit({error}) instead of returning") from error
-        except Exception as error:  # whatever the user's own code raises
-            raise UsageError(
-                f"module:{name}: {attribute}() failed ({type(error).__name__}: {first_line(error)})"
-            ) from error
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    """Look for modules in the current folder too, as ``python -m`` does."""
-    folder = str(Path.cwd())
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
-
-
-@contextmanager
-def _current_folder_kept() -> Iterator[None]:
-    """Return to the current folder, to which paths that were given are relative, whatever a factory did."""
-    folder = Path.cwd()
-    try:
-        yield
-    finally:
-        chdir(folder)
 
 
 SOURCE = Source(load=load, assemble=assemble)

@@ -5,16 +5,20 @@ normalise. They are read and not called, so that a protocol can move the content
 was read is then held against the pipeline itself on a picture (`require_same`).
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import torch
 
+from aliasing import own
 from aliasing.errors import UsageError, first_line
 from aliasing.fitting import Size
+from aliasing.models.changes import READ
 from aliasing.models.classifier import Classifier, two_numbers
 from aliasing.rounding import rounded
 from aliasing.tables import pair
@@ -124,6 +128,14 @@ def _whole(reading: _Reading) -> dict[str, Any]:
     return changes
 
 
+def pipeline_at(place: str) -> Any:
+    """The transform at ``PACKAGE.MODULE:NAME``, or that which a function without arguments there makes."""
+    asked = f"preprocess={place}"
+    found = own.find(place, asked)
+    is_factory = inspect.isroutine(found) or inspect.isclass(found) or isinstance(found, partial)
+    return own.make(found, asked) if is_factory else found
+
+
 def agreed(said: Mapping[str, Any], read: Mapping[str, Any]) -> dict[str, Any]:
     """What is said beside a pipeline, and what the pipeline says; UsageError if they contradict one another.
 
@@ -134,7 +146,7 @@ def agreed(said: Mapping[str, Any], read: Mapping[str, Any]) -> dict[str, Any]:
     """
     for name, given in said.items():
         told = read.get("resize_size" if name == "crop_share" else name)
-        if told is not None and told != (two_numbers(given) if name == "input_size" else given):
+        if told is not None and told != (two_numbers(given) if name in ("input_size", "resize_size") else given):
             raise UsageError(f"preprocess tells {name} too, and {name}={given} is given; leave one of them out")
     if "input_size" in read:
         return {**said, **read}
@@ -144,8 +156,11 @@ def agreed(said: Mapping[str, Any], read: Mapping[str, Any]) -> dict[str, Any]:
     return {"input_size": said["input_size"], "resize_size": said["input_size"], **said, **read}
 
 
-def with_pipeline(classifier: Classifier, pipeline: Any) -> Classifier:
-    """The classifier, which sees pictures as the pipeline shows them, with a note on where in it the content moves."""
+def with_pipeline(classifier: Classifier, pipeline: Any, place: str = "") -> Classifier:
+    """The classifier, which sees pictures as the pipeline shows them, with a note on where in it the content moves.
+
+    ``place`` is where the pipeline was found, for the note and the summary.
+    """
     require_same(classifier, pipeline)
     size, resized = pair(classifier.view_size), pair(classifier.resized_size)
     if "resize_size" in read_pipeline(pipeline):
@@ -158,7 +173,9 @@ def with_pipeline(classifier: Classifier, pipeline: Any) -> Classifier:
             )
     else:
         where = f"before it is normalised; it resizes nothing, and pictures of another size are brought to {size}"
-    return replace(classifier, notes=(*classifier.notes, f"preprocess= was read: views are moved {where}"))
+    notes = (*classifier.notes, f"{READ}{place} was read: views are moved {where}")
+    origin = {**classifier.origin, "preprocess": place} if place else classifier.origin
+    return replace(classifier, notes=notes, origin=origin)
 
 
 def require_same(classifier: Classifier, pipeline: Any) -> None:

@@ -15,6 +15,7 @@ from aliasing.fitting import CROP_MODES, Size, crop_centre, fit
 from aliasing.images import BadImage, Clip, Image, Loaded, Signal
 from aliasing.kinds import PROTOCOLS
 from aliasing.models import Classifier, ShownNetwork, SignalNetwork
+from aliasing.models.changes import READ
 from aliasing.protocols.coding import Coding, coding_of
 from aliasing.rates import centred, convert_rate, rate_ratio
 from aliasing.resamplers import DEFAULT_RESAMPLER, resampler_of
@@ -249,6 +250,14 @@ class ViewProtocol(ABC):
     def resizer_for(self, model: Classifier) -> str:
         """The resampler of the photographs that this network is shown: this protocol's, or its own."""
         return model.resizer if self.resizer == DEFAULT_RESAMPLER else self.resizer
+
+    def resized_otherwise(self, model: ShownNetwork) -> list[str]:
+        """What to note if this protocol resizes otherwise than a pipeline that was read for the network."""
+        if not isinstance(model, Classifier) or not any(note.startswith(READ) for note in model.notes):
+            return []
+        used = self.resizer_for(model)
+        said = f"photographs were resized by {used}, as the protocol says, not by the pipeline's {model.resizer}"
+        return [] if used == model.resizer else [said]
 
     def centre(self, image: Image, size: Size, model: Classifier) -> Array:
         """The centre of the photograph, cropped like the network's own preprocessing for views of this size."""

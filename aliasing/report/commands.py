@@ -57,6 +57,9 @@ def command_again(run: Run) -> str:
     images = _IMAGES.get(command, "--images")
     if images is not None:
         words.append(f"{images} IMAGES".strip())
+    for name in ("outputs", "preprocess"):
+        said = {str((known.get("weights") or {}).get(name) or "") for known in run.networks.values()}
+        words += [f"--{name} {_word(one)}" for one in said if one and len(said) == 1]  # an option is of all networks
     words += _protocol(run.settings)
     for name in (*_OPTIONS, "seed", "batch_size"):
         value = run.settings.get(name)
