@@ -9,8 +9,8 @@ Published: maps of VGG16, ResNet50 and InceptionResNetV2 while a dog moves, and 
 Measured here (``figures/shiftability``): EfficientNet-Lite0 as it is, with blur-pooling, and with the ideal low-pass
 (FLC) at every site, converted and not trained. With circular shifts and circular padding nothing enters or leaves
 the picture, so every change of an average comes from the network. Per pixel it grows from 0.4 % after the stem to
-30 % at the end; with blur-pooling from 0 to 10 %, with FLC from 0 to 19 %. SqueezeNet's grows from 1.4 % to 12 %, and with
-blur-pooling and FLC from 0.9 % to 7 and 9 %.
+30 % at the end; with blur-pooling from 0 to 10 %, with FLC from 0 to 19 %. SqueezeNet's grows from 1.4 % to 12 %, and
+with blur-pooling and FLC from 0.9 % to 7 and 9 %.
 """
 
 from dataclasses import replace
