@@ -344,11 +344,11 @@ class Continuation(Front):
         _narrowed(y, inner, 2).copy_(x)
         for axis, (front, back) in enumerate(self.sides, 2):
             whole = _narrowed(y, inner[axis - 1 :], axis + 1)  # this axis and those before it, and the rest as it was
-            first, size = inner[axis - 2]
+            known = whole.narrow(axis, *inner[axis - 2])
             for place, weights in enumerate(front):
-                _write_line(whole, axis, place, weights, first)
-            for place, weights in enumerate(back, first + size):
-                _write_line(whole, axis, place, weights, first + size - len(weights))
+                whole.narrow(axis, place, 1).copy_(_line(known, axis, weights, 0))
+            for place, weights in enumerate(back, -len(back)):
+                whole.narrow(axis, place, 1).copy_(_line(known, axis, weights, -len(weights)))
         return y
 
     def _check(self, sizes: tuple[int, ...]) -> None:
@@ -369,14 +369,6 @@ def _line(x: Tensor, axis: int, weights: list[float], first: int) -> Tensor:
             scaled = one if weight == 1 else one * weight
             line = scaled if line is None else torch.add(line, one, alpha=weight)
     return (torch.zeros_like(x.select(axis, 0)) if line is None else line).unsqueeze(axis)
-
-
-def _write_line(y: Tensor, axis: int, place: int, weights: list[float], first: int) -> None:
-    """Write the same sum into the line at ``place``, where it takes half the time of a sum that is then copied."""
-    line = y.select(axis, place).zero_()
-    for other, weight in enumerate(weights, first):
-        if weight:
-            line.add_(y.select(axis, other), alpha=weight)
 
 
 def _narrowed(y: Tensor, spans: Sequence[tuple[int, int]], first: int) -> Tensor:
