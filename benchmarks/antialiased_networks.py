@@ -5,8 +5,8 @@ plain network over ours (above 1: we are faster), for an inference and a trainin
 *floor* is our network with a filter of one tap: the same dense convolutions, maxima and copies, without a blur. Nothing
 that keeps the network and the placement can be faster. *Multiply–adds* are those of the converted network over those of
 the plain one. Networks of clips (``--networks r3d_18``) have no peer.
-``--evaluation`` prints what a filter in front of strided convolutions costs a measurement instead, folded into them and
-not, as the processor's time over the plain network's: batch norms, clamps and paddings are fused in all three.
+``--evaluation`` prints what filters cost a measurement instead, in front of strided convolutions (folded into them, and
+not) or after, as the processor's time over the plain network's: batch norms, clamps and paddings are fused in all.
 Every time is the median of several runs, taken turn by turn, so that other work on the machine slows all of them alike.
 """
 
@@ -93,20 +93,23 @@ def times(name: str, layout: torch.memory_format, training: bool, batch: int, ru
     return {kind: statistics.median(seconds) for kind, seconds in taken.items()}
 
 
-def evaluation(name: str, scheme: str, batch: int, runs: int) -> tuple[float, float, float]:
-    """The plain network's time in a measurement, and the ratios to it of `before` and of `before` with folded filters.
+def evaluation(name: str, scheme: str, batch: int, runs: int, precision: str) -> tuple[float, list[float], list[float]]:
+    """The plain network's time in a measurement, and the ratios to it: of times, and of multiply–adds.
 
+    The times are of `before`, of `before` with folded filters and of `after`; the multiply–adds, of the latter two.
     It is the processor's time, which other work on the machine changes least, and the medians of ratios in turns.
     """
     layout = torch.channels_last
     x = torch.randn(batch, *PICTURE).contiguous(memory_format=layout)
     plain = al.load_model(name).module if ":" in name else build("plain", name).eval()
-    before = al.antialias(plain, placement="before", scheme=scheme, example_input=x[:1])
-    networks = [
-        fuse_convolutions(module, x).to(memory_format=layout) for module in (plain, before, fold_filters(before, x))
-    ]
+    before, after = (
+        al.antialias(plain, placement=placement, scheme=scheme, example_input=x[:1])
+        for placement in ("before", "after")
+    )
+    folded = fold_filters(before, x)
+    networks = [fuse_convolutions(module, x).to(memory_format=layout) for module in (plain, before, folded, after)]
     taken: list[list[float]] = []
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         for _ in range(runs + 1):
             taken.append([])
             for network in networks:
@@ -114,8 +117,9 @@ def evaluation(name: str, scheme: str, batch: int, runs: int) -> tuple[float, fl
                 network(x)
                 taken[-1].append(time.process_time() - begin)
     turns = taken[1:]  # the first packs the kernels
-    ratios = (statistics.median(turn[kind] / turn[0] for turn in turns) for kind in (1, 2))
-    return statistics.median(turn[0] for turn in turns), *ratios
+    ratios = [statistics.median(turn[kind] / turn[0] for turn in turns) for kind in (1, 2, 3)]
+    counts = [multiply_adds(network, name) for network in (plain, folded, after)]
+    return statistics.median(turn[0] for turn in turns), ratios, [count / counts[0] for count in counts[1:]]
 
 
 def peak(kind: str, name: str, layout: str, training: bool, batch: int) -> float:
@@ -150,8 +154,9 @@ def main() -> None:
     parser.add_argument("--keep-memory", action="store_true", help="let the allocator keep freed memory for all")
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead, one process each")
     parser.add_argument(
-        "--evaluation", action="store_true", help="measure `before` as a measurement runs it, folded or not"
+        "--evaluation", action="store_true", help="measure converted networks as a measurement runs them"
     )
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32", help="of `--evaluation`")
     parser.add_argument("--peak", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.peak:
@@ -167,12 +172,12 @@ def main() -> None:
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, ", end="")
     print(f"batches of {arguments.batch}, load {os.getloadavg()[0]:.1f}\n")
     if arguments.evaluation:
-        print("| network | scheme | plain, s | before/plain | folded/plain |\n|---|---|---|---|---|")
+        print("| network | scheme | plain, s | before | folded | after | multiply–adds folded | after |")
+        print("|---|---|---|---|---|---|---|---|")
         for name, scheme in itertools.product(arguments.networks, ("all", "zhang2019")):
-            seconds, *ratios = evaluation(name, scheme, arguments.batch, arguments.runs)
-            print(
-                f"| {name} | {scheme} | {seconds:.3f} | {' | '.join(f'{ratio:.2f}' for ratio in ratios)} |", flush=True
-            )
+            seconds, *ratios = evaluation(name, scheme, arguments.batch, arguments.runs, arguments.precision)
+            shown = " | ".join(f"{ratio:.2f}" for ratio in itertools.chain(*ratios))
+            print(f"| {name} | {scheme} | {seconds:.3f} | {shown} |", flush=True)
         return
     if arguments.memory:
         print("| network | step | layout | plain, MB | antialiased-cnns, MB | after, MB | before, MB |")
