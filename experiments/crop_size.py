@@ -10,7 +10,7 @@ Published, read off the plot of a public rerun of the authors' script on about 1
 ResNet50 and DenseNet201. The weights of those three are measured too where they can be had.
 
 Measured here (``figures/crop_size``), EfficientNet-Lite0, 1 and 2 on 128 photographs: 0.175, 0.156, 0.132 at s = 0.1,
-0.041, 0.026, 0.021 at 0.7, 0.220, 0.164, 0.138 at 1.9.
+0.041, 0.026, 0.021 at 0.7, 0.220, 0.164, 0.138 at 1.9. SqueezeNet: 0.259, 0.127, 0.273.
 """
 
 from typing import Any
@@ -19,16 +19,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from aliasing.plots.style import COLOURS, nested, save, style
-from experiments._photographs import (
-    FLATTERED,
-    bounds,
-    measure,
-    networks_here,
-    obtainable,
-    photographs,
-    title,
-    weights,
-)
+from experiments._photographs import FLATTERED, bounds, measure, networks_here, obtainable, photographs, title, weights
 from experiments._run import Run
 
 NETWORKS = ("torchvision:vgg16", "torchvision:resnet50", "torchvision:densenet201")

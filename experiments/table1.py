@@ -17,16 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from aliasing.plots.style import COLOURS, save, style
-from experiments._photographs import (
-    FLATTERED,
-    bounds,
-    measure,
-    networks_here,
-    obtainable,
-    photographs,
-    title,
-    weights,
-)
+from experiments._photographs import FLATTERED, bounds, measure, networks_here, obtainable, photographs, title, weights
 from experiments._run import Run
 
 NETWORKS = ("torchvision:vgg16", "torchvision:resnet50", "torchvision:densenet121")

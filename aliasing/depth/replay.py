@@ -119,11 +119,11 @@ class _Kept:
         return pytree.tree_map_only(partial, lambda make: make(), self.output)
 
 
-def _copy_of(tensor: Tensor) -> "partial[Tensor]":
+def _copy_of(tensor: Tensor) -> partial[Tensor]:
     return partial(torch.clone, tensor.clone())
 
 
-def _shape_of(tensor: Tensor) -> "partial[Tensor]":
+def _shape_of(tensor: Tensor) -> partial[Tensor]:
     return partial(torch.empty_strided, tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
 
 
